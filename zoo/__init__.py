@@ -1,0 +1,28 @@
+"""zoo: compose diffusion backbones from plug-in parts, and tell what each assembly costs.
+
+``import zoo`` does not import torch; the names below that need it load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from zoo.hookspecs import hookimpl
+from zoo.registry import Registry, part, zoo_version
+
+if TYPE_CHECKING:
+    from zoo.assembly import build as build
+    from zoo.assembly import load_recipe as load_recipe
+    from zoo.backbone import Backbone as Backbone
+
+__version__ = zoo_version()
+__all__ = ["Backbone", "Registry", "build", "hookimpl", "load_recipe", "part"]
+
+_LAZY = {"build": "zoo.assembly", "load_recipe": "zoo.assembly", "Backbone": "zoo.backbone"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'zoo' has no attribute {name!r}")

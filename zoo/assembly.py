@@ -1,0 +1,223 @@
+"""From a recipe to an assembly: what the backbone supplies to each part, and the building itself."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.backbone import Backbone
+from zoo.errors import KeyPath, OptionError, RecipeError
+from zoo.parts.base import PatchSchedule
+from zoo.parts.layers import Linear
+from zoo.recipe import Draft, Recipe, draft_recipe, read_tree
+from zoo.registry import PartEntry, Registry
+from zoo.schedule import (
+    Stage,
+    finest_patch_of,
+    first_patches_of,
+    grid_of,
+    patches_of,
+    schedule_problems,
+    transitions_of,
+)
+
+Supplied = dict[str, Any]
+
+
+def load_recipe(name: str | Path, overrides: Iterable[str] = (), registry: Registry | None = None) -> Recipe:
+    """Read and check a recipe; all of its problems are told at once, and nothing is allocated.
+
+    Args:
+        name: a path, or a name that ``zoo recipes`` lists.
+        overrides: ``key.path=value``, as for ``--set``.
+        registry: the parts to choose from; all installed ones if left out.
+
+    Raises:
+        RecipeError: it cannot be read or built.
+        PluginError: two plug-ins claim one name.
+    """
+    registry = registry or Registry.installed()
+    draft = draft_recipe(read_tree(str(name), overrides), registry)
+    draft.problems.extend(_probe(draft))
+    return draft.recipe()
+
+
+def build(
+    recipe: Recipe | str | Path,
+    overrides: Iterable[str] = (),
+    *,
+    registry: Registry | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Backbone:
+    """Build a backbone with freshly initialised weights.
+
+    Args:
+        recipe: a validated recipe, or the path or name of one.
+        overrides: ``key.path=value``, as for ``--set``; only for a path or name.
+        registry: the parts to choose from; all installed ones if left out.
+        device: where to build; ``meta`` allocates nothing. PyTorch's default if left out.
+        dtype: of the parameters. PyTorch's default if left out.
+
+    Raises:
+        RecipeError: the recipe cannot be read or built.
+        PluginError: two plug-ins claim one name.
+    """
+    registry = registry or Registry.installed()
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides, registry)
+    elif tuple(overrides):
+        raise ValueError("overrides need the path or name of a recipe, since a validated recipe is frozen")
+    with torch.device(device or torch.get_default_device()):
+        backbone = _assemble(recipe, registry)
+    return backbone if dtype is None else backbone.to(dtype)
+
+
+def _assemble(recipe: Recipe, registry: Registry) -> Backbone:
+    options = recipe.backbone
+    values = {name: getattr(options, name) for name in type(options).model_fields}
+
+    def create(kind: str, stages: tuple[Stage, ...] = ()) -> dict[Any, Any]:
+        spec = getattr(options, kind)
+        entry = registry.get(kind, spec.type)
+        try:
+            return {key: entry.create(spec.options, given) for key, given in _supply(kind, values, stages).items()}
+        except ValueError as error:
+            raise RecipeError([f"{recipe.name}: backbone.{kind}: {error}"]) from error
+
+    schedule: PatchSchedule = create("patch_schedule")[None]
+    stages = schedule.stages()
+    latent = options.latent
+    with_skip = options.skip == "linear"
+    return Backbone(
+        latent=(latent.channels, latent.height, latent.width),
+        stages=stages,
+        ties=schedule.ties,
+        patch_embedders=create("patch_embedder", stages),
+        positions=create("position", stages),
+        time_embedder=create("time_embedder")[None],
+        class_conditioner=create("class_conditioner")[None],
+        stage_embedder=create("stage_embedder", stages)[None],
+        modulation=create("modulation")[None],
+        blocks=create("block").values(),
+        upsamplers=create("upsampler", stages),
+        skips={pair: Linear(options.dim, options.dim) for pair in transitions_of(stages)} if with_skip else {},
+        heads=create("head", stages),
+        prediction=options.prediction,
+    )
+
+
+def _supply(kind: str, values: Mapping[str, Any], stages: tuple[Stage, ...]) -> dict[Hashable, Supplied]:
+    """What each instance of a kind is constructed with: by patch, by pair of patches, by block, or (None) just one.
+
+    Raises:
+        KeyError: a value that the kind needs is not among ``values``.
+    """
+    if kind == "patch_schedule":
+        return {None: {"depth": values["depth"]}}
+    dim = values["dim"]
+    if kind == "time_embedder":
+        return {None: {"dim": dim}}
+    if kind == "class_conditioner":
+        return {None: {"dim": dim, "num_classes": values["num_classes"]}}
+    if kind == "modulation":
+        return {None: {"dim": dim, "depth": values["depth"]}}
+    if kind == "block":
+        depth, heads = values["depth"], values["heads"]
+        return {index: {"dim": dim, "heads": heads, "depth": depth, "index": index} for index in range(depth)}
+    if kind == "stage_embedder":
+        return {None: {"dim": dim, "stages": len(stages)}}
+    if kind == "upsampler":
+        pairs = transitions_of(stages)
+        return {pair: {"dim": dim, "coarse_patch": pair[0], "fine_patch": pair[1]} for pair in pairs}
+    if kind == "position":
+        latent, heads = values["latent"], values["heads"]
+        return {
+            patch: {
+                "dim": dim,
+                "heads": heads,
+                "grid": grid_of(latent.height, latent.width, patch),
+                "patch": patch,
+                "finest_patch": finest_patch_of(stages),
+            }
+            for patch in patches_of(stages)
+        }
+    channels = values["latent"].channels
+    if kind == "head":
+        patches = first_patches_of(stages, last=True)
+    else:
+        skipped = [fine for _, fine in transitions_of(stages)] if values["skip"] == "linear" else []
+        patches = tuple(dict.fromkeys([*first_patches_of(stages), *skipped]))
+    return {patch: {"dim": dim, "channels": channels, "patch": patch} for patch in patches}
+
+
+def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
+    """Construct every valid part once on the meta device, and tell what the constructors refuse."""
+    problems: list[tuple[KeyPath, str]] = []
+    with torch.device("meta"):
+        schedule = _try("patch_schedule", draft, (), problems)
+        stages: tuple[Stage, ...] = ()
+        if schedule and "latent" in draft.values:
+            latent = draft.values["latent"]
+            stages = schedule[0].stages()
+            found = list(schedule_problems(stages, draft.values["depth"], latent.height, latent.width))
+            problems.extend(
+                (("backbone", "patch_schedule", *schedule[0].key_path(stage, level)), message)
+                for stage, level, message in found
+            )
+            stages = () if found else stages
+        built = {
+            kind: _try(kind, draft, stages, problems)
+            for kind in draft.parts
+            if kind != "patch_schedule" and (stages or kind not in _NEED_STAGES)
+        }
+    blocks, positions = built.get("block"), built.get("position")
+    if blocks and positions and blocks[0].uses_rotary != positions[0].gives_rotary:
+        block, position = draft.parts["block"][1].type, draft.parts["position"][1].type
+        problems.append(
+            (
+                ("backbone", "position"),
+                f"block {block!r} turns queries and keys by rotary angles, and position {position!r} gives none"
+                if blocks[0].uses_rotary
+                else f"position {position!r} gives rotary angles, and block {block!r} does not use them",
+            )
+        )
+    return problems
+
+
+_NEED_STAGES = ("patch_embedder", "position", "upsampler", "stage_embedder", "head")
+
+
+def _try(kind: str, draft: Draft, stages: tuple[Stage, ...], problems: list[tuple[KeyPath, str]]) -> list[Any] | None:
+    """The distinct instances of a kind, or None where a value that they need is not valid."""
+    if kind not in draft.parts:
+        return None
+    entry, spec = draft.parts[kind]
+    try:
+        supplied = list(_supply(kind, draft.values, stages).values())
+    except KeyError:
+        return None
+    if kind == "block":  # they differ in their index alone
+        supplied = supplied[:1]
+    built = []
+    for given in supplied:
+        try:
+            built.append(entry.create(spec.options, given))
+        except Exception as error:
+            problems.extend(_refusals(kind, entry, error))
+            return None
+    return built
+
+
+def _refusals(kind: str, entry: PartEntry, error: Exception) -> list[tuple[KeyPath, str]]:
+    path: KeyPath = ("backbone", kind)
+    if isinstance(error, OptionError):
+        return [((*path, *below), text) for below, text in error.problems]
+    if isinstance(error, ValueError):
+        return [(path, f"{entry.name}: {error}")]
+    if entry.plugin.name == "zoo":
+        raise error
+    return [(path, f"{entry.name}, of plug-in {entry.plugin.name}, failed: {type(error).__name__}: {error}")]

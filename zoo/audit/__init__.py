@@ -1,0 +1,7 @@
+"""What an assembly costs: counted by fvcore on the meta device, cross-checked in closed form."""
+
+from zoo.audit.closed_form import closed_form_macs
+from zoo.audit.report import Audit, audit, audit_backbone, count_params
+from zoo.audit.trace import count_stage
+
+__all__ = ["Audit", "audit", "audit_backbone", "closed_form_macs", "count_params", "count_stage"]

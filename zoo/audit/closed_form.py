@@ -1,0 +1,96 @@
+"""Multiply-adds on paper: one formula a part, from the recipe's numbers alone, without building anything.
+
+Letters: D width, N image tokens, m class tokens, T = m + N, C channels; batch 1. LayerNorms, activations and look-ups
+have no multiply-adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+from zoo.recipe.schema import BackboneRecipe, Recipe
+from zoo.registry import Registry
+from zoo.schedule import Grid, Stage, grid_of
+
+
+def closed_form_macs(recipe: Recipe, registry: Registry) -> list[int]:
+    """Multiply-adds of every stage at batch 1.
+
+    Raises:
+        KeyError: a plug-in's part, for which there is no formula here.
+    """
+    backbone = recipe.backbone
+    spec = backbone.patch_schedule
+    schedule = registry.get("patch_schedule", spec.type).create(spec.options, {"depth": backbone.depth})
+    return [_stage(backbone, stage) for stage in schedule.stages()]
+
+
+def _stage(backbone: BackboneRecipe, stage: Stage) -> int:
+    dim, levels, channels = backbone.dim, stage.levels, backbone.latent.channels
+    m = backbone.class_conditioner.options.tokens if backbone.class_conditioner.type == "class_tokens" else 0  # type: ignore[attr-defined]
+
+    def formula(kind: str, *numbers: Any) -> int:
+        spec = getattr(backbone, kind)
+        return FORMULAS[kind][spec.type](spec.options, *numbers)
+
+    def image_tokens(patch: Grid) -> int:
+        return prod(grid_of(backbone.latent.height, backbone.latent.width, patch))
+
+    total = formula("time_embedder", dim) + formula("modulation", dim, backbone.depth)
+    embedded = [levels[0].patch]
+    for level in levels:
+        total += level.blocks * formula("block", dim, m + image_tokens(level.patch))
+    for coarse, fine in pairwise(level.patch for level in levels):
+        total += formula("upsampler", dim, m, image_tokens(coarse), image_tokens(fine))
+        if backbone.skip == "linear":
+            embedded.append(fine)
+            total += image_tokens(fine) * dim * dim
+    for patch in embedded:
+        total += formula("patch_embedder", dim, image_tokens(patch), channels * prod(patch))
+    last = levels[-1].patch
+    return total + formula("head", dim, image_tokens(last), channels * prod(last))
+
+
+def _sinusoidal(options: Any, dim: int) -> int:
+    return 256 * dim + (options.layers - 1) * dim * dim
+
+
+def _fno(options: Any, dim: int) -> int:
+    width, grid = options.width, options.grid
+    spectral = 4 * width * width * options.modes  # a complex product is four real ones
+    return grid * width + options.blocks * (spectral + grid * width * width) + width * dim
+
+
+def _dit(options: Any, dim: int, tokens: int) -> int:
+    hidden = int(dim * options.mlp_ratio)
+    return tokens * (4 * dim * dim + 2 * dim * hidden) + 2 * tokens * tokens * dim
+
+
+def _expansion(dim: int, coarse: int, fine: int) -> int:
+    return coarse * dim * (fine // coarse) * dim
+
+
+FORMULAS: dict[str, dict[str, Callable[..., int]]] = {
+    "time_embedder": {"sinusoidal": _sinusoidal, "fno": _fno},
+    "modulation": {
+        "adaln_zero": lambda options, dim, depth: (6 * depth + 2) * dim * dim,
+        "shared_adaln": lambda options, dim, depth: 6 * dim * dim,
+        "adaln_single": lambda options, dim, depth: 6 * dim * dim,
+    },
+    "block": {"dit": _dit},
+    "upsampler": {
+        "linear": lambda options, dim, m, coarse, fine: _expansion(dim, coarse, fine),
+        "conv_transpose": lambda options, dim, m, coarse, fine: _expansion(dim, coarse, fine),
+        "linear_linear": lambda options, dim, m, coarse, fine: _expansion(dim, coarse, fine) + (m + fine) * dim * dim,
+        "linear_conv": lambda options, dim, m, coarse, fine: _expansion(dim, coarse, fine) + fine * dim * dim,
+        "linear_mlp": lambda options, dim, m, coarse, fine: (
+            _expansion(dim, coarse, fine) + (m + fine) * 2 * dim * int(dim * options.ratio)
+        ),
+    },
+    "patch_embedder": {"linear": lambda options, dim, tokens, pixels: tokens * pixels * dim},
+    "head": {"linear": lambda options, dim, tokens, pixels: tokens * pixels * dim * (1 + options.learn_sigma)},
+}
+"""By kind and part. Schedules, positions, class conditioners and stage embedders have no multiply-adds."""

@@ -1,0 +1,130 @@
+"""Multiply-adds of single operators, for fvcore.
+
+fvcore has no handler for fused attention, approximates einsum and counts resampling as multiply-adds. This table
+replaces its own: an operator is counted here, is a norm (counted apart), is negligible, or is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+Handle = Callable[[Sequence[Any], Sequence[Any]], int]
+"""Multiply-adds of one node of a traced graph, from its inputs and outputs (``torch._C.Value``)."""
+
+
+def shape_of(value: Any) -> list[int]:
+    """The traced shape of a tensor value."""
+    sizes = value.type().sizes()
+    assert sizes is not None, "a traced tensor has a shape"
+    return list(sizes)
+
+
+def _contracted(a: int) -> Handle:
+    """Products whose contracted axis is the last one of input ``a``: every output element takes that many."""
+
+    def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+        return prod(shape_of(outputs[0])) * shape_of(inputs[a])[-1]
+
+    return count
+
+
+def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """softmax(q k') v: queries x keys x (width of q + width of v), for every head."""
+    *batch, queries, width = shape_of(inputs[0])
+    keys = shape_of(inputs[1])[-2]
+    return prod(batch) * queries * keys * (width + shape_of(inputs[2])[-1])
+
+
+def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """Each weight meets every output position, or every input position if transposed."""
+    transposed = inputs[6].toIValue()
+    batch, _, *places = shape_of(inputs[0] if transposed else outputs[0])
+    return batch * prod(shape_of(inputs[1])) * prod(places)
+
+
+def _einsum(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    operands = [shape_of(value) for value in inputs[1].node().inputs()]
+    return einsum_macs(inputs[0].toIValue(), operands)
+
+
+def einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
+    """Multiply-adds of an einsum of two operands, as PyTorch runs it: one batched matrix product.
+
+    An index of one operand alone that is not in the output is summed first; if no index is summed, the product is
+    elementwise and has no multiply-adds.
+
+    Raises:
+        ValueError: more than two operands, whose order of contraction is not fixed, or an ellipsis.
+    """
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if "." in equation or not arrow or len(terms) != 2:
+        raise ValueError(f"einsum {equation!r}: only two operands with an explicit output and no '...' can be counted")
+    if all(set(term) <= set(output) for term in terms):
+        return 0
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for letter, size in zip(term, shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    kept = set(output) | (set(terms[0]) & set(terms[1]))
+    return prod(sizes[letter] for letter in kept)
+
+
+COUNTED: dict[str, Handle] = {
+    "aten::linear": _contracted(0),
+    "aten::matmul": _contracted(0),
+    "aten::mm": _contracted(0),
+    "aten::bmm": _contracted(0),
+    "aten::mv": _contracted(0),
+    "aten::dot": _contracted(0),
+    "aten::addmm": _contracted(1),
+    "aten::baddbmm": _contracted(1),
+    "aten::einsum": _einsum,
+    "aten::_convolution": _convolution,
+    "aten::scaled_dot_product_attention": _attention,
+}
+"""Operators with multiply-adds."""
+
+ATTENTION = "scaled_dot_product_attention"
+
+NORMS: dict[str, int] = {
+    "aten::layer_norm": 2,
+    "aten::rms_norm": 2,
+    "aten::group_norm": 2,
+    "aten::instance_norm": 1,
+    "aten::batch_norm": 1,
+}
+"""Norms, with the place of their weight among the inputs."""
+
+NEGLIGIBLE: frozenset[str] = frozenset(
+    f"aten::{name}"
+    for name in (
+        # elementwise arithmetic and activations
+        *("abs", "add", "add_", "clamp_min", "complex", "cos", "div", "exp", "gelu", "log", "mul", "mul_", "neg"),
+        *("pow", "reciprocal", "rsqrt", "rsub", "sigmoid", "silu", "sin", "softplus", "sqrt", "square", "sub", "tanh"),
+        *("where", "addcmul", "lerp"),
+        # reductions, each element once
+        *("amax", "linalg_vector_norm", "mean", "norm", "softmax", "sum", "var"),
+        # look-ups and constants
+        *("embedding", "linspace", "lift_fresh", "ones_like", "scalar_tensor", "empty_like", "new_ones"),
+        # views of complex numbers, and transforms, which all counters leave out
+        *("fft_rfft", "fft_irfft", "fft_fft", "fft_ifft", "imag", "real", "view_as_complex", "view_as_real"),
+        # shapes
+        *("alias", "broadcast_tensors", "clone", "expand_as", "flip", "index_select", "movedim", "pad", "repeat"),
+        *("repeat_interleave", "tile", "tensor_split", "unflatten", "view_as", "pixel_shuffle", "pixel_unshuffle"),
+        *("swapaxes", "numpy_T", "mT", "numel", "dropout", "feature_dropout", "result_type", "promote_types"),
+    )
+)
+"""Operators without multiply-adds, beside those that fvcore itself ignores. FFTs count none, by definition."""
+
+
+def norm_operations(weight: int) -> Handle:
+    """fvcore's estimate: 4 operations an element, 5 with a weight, which stands at place ``weight`` of the inputs."""
+
+    def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+        has_weight = inputs[weight].type().kind() == "TensorType"
+        return prod(shape_of(inputs[0])) * (5 if has_weight else 4)
+
+    return count

@@ -1,0 +1,200 @@
+"""The audit of an assembly: parameters, multiply-adds and tokens, per part and per stage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+from torch import nn
+
+from zoo.assembly import build
+from zoo.audit.trace import StageCount, count_stage
+from zoo.backbone import Backbone
+from zoo.recipe import Recipe
+from zoo.registry import KINDS, Registry
+from zoo.schedule import Grid, Level, grid_of, noise_ranges, shares
+
+MODULES_OF_KIND = {
+    "patch_schedule": (),
+    "patch_embedder": ("patch_embedders",),
+    "position": ("positions",),
+    "block": ("blocks",),
+    "upsampler": ("upsamplers",),
+    "head": ("heads",),
+    "skip": ("skips",),
+}
+"""The backbone's attribute that holds the modules of a kind, where it is not the kind's own name."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters: trainable ones, and fixed tables, which the papers count as parameters too."""
+
+    total: int
+    trainable: int
+    fixed: int
+
+
+@dataclass(frozen=True)
+class LevelAudit:
+    """A level of a stage; ``macs`` are those of its blocks, ``tokens`` include the class tokens."""
+
+    patch: Grid
+    grid: Grid
+    tokens: int
+    image_tokens: int
+    class_tokens: int
+    blocks: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class StageAudit:
+    """A stage: its noise levels (low, high), its share of uniformly drawn ones, and its exact cost at batch 1."""
+
+    noise: tuple[float, float]
+    share: float
+    macs: int
+    norm_ops: int
+    attention_macs: int
+    levels: tuple[LevelAudit, ...]
+
+
+@dataclass(frozen=True)
+class PartAudit:
+    """A part: where it comes from, its parameters, and its multiply-adds, averaged over uniform noise levels."""
+
+    kind: str
+    type: str
+    plugin: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class PaperConvention:
+    """MPDiT's counting: every block is charged 2 x (finest image tokens)^2 x D for attention, whatever it runs on."""
+
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an assembly costs at batch 1; means are over uniform noise levels, rounded to whole numbers."""
+
+    recipe: str
+    params: Params
+    macs: int
+    flops: int
+    norm_ops: int
+    stages: tuple[StageAudit, ...]
+    parts: tuple[PartAudit, ...]
+    paper_convention: PaperConvention
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as ``zoo build --json`` prints them."""
+        return asdict(self)
+
+
+def audit(recipe: Recipe, registry: Registry | None = None) -> Audit:
+    """Count an assembly without allocating it.
+
+    Args:
+        recipe: a validated recipe.
+        registry: the parts to choose from; all installed ones if left out.
+
+    Raises:
+        AuditError: the assembly cannot be counted exactly.
+    """
+    registry = registry or Registry.installed()
+    return audit_backbone(build(recipe, registry=registry, device="meta"), recipe, registry)
+
+
+def audit_backbone(backbone: Backbone, recipe: Recipe, registry: Registry) -> Audit:
+    """The audit of a backbone that was built on the meta device from this recipe."""
+    counts = [count_stage(backbone, stage) for stage in range(len(backbone.stages))]
+    weights = shares(backbone.stages)
+    macs = _mean([count.macs for count in counts], weights)
+    return Audit(
+        recipe=recipe.name,
+        params=count_params(backbone),
+        macs=macs,
+        flops=2 * macs,
+        norm_ops=_mean([count.norm_ops for count in counts], weights),
+        stages=tuple(_stage(backbone, stage, counts[stage]) for stage in range(len(counts))),
+        parts=tuple(_parts(backbone, recipe, registry, counts, weights)),
+        paper_convention=_paper_convention(backbone, recipe, counts),
+    )
+
+
+def count_params(module: nn.Module) -> Params:
+    """Trainable parameters, and fixed ones: frozen parameters and tables kept as buffers."""
+    sizes = Counter[bool]()
+    for parameter in module.parameters():
+        sizes[parameter.requires_grad] += parameter.numel()
+    fixed = sizes[False] + sum(buffer.numel() for buffer in module.buffers())
+    return Params(total=sizes[True] + fixed, trainable=sizes[True], fixed=fixed)
+
+
+def modules_of(kind: str) -> tuple[str, ...]:
+    """Names of the backbone's attributes that hold the modules of a kind."""
+    return MODULES_OF_KIND.get(kind, (kind,))
+
+
+def level_layout(backbone: Backbone, level: Level, macs: int = 0) -> LevelAudit:
+    """A level's patch, grid and tokens in this backbone."""
+    grid = grid_of(backbone.latent[1], backbone.latent[2], level.patch)
+    m, image = backbone.class_conditioner.class_tokens, grid[0] * grid[1]
+    return LevelAudit(level.patch, grid, m + image, image, m, level.blocks, macs)
+
+
+def _stage(backbone: Backbone, index: int, count: StageCount) -> StageAudit:
+    levels = []
+    first = 0
+    for level in backbone.stages[index].levels:
+        blocks = range(first, first + level.blocks)
+        levels.append(level_layout(backbone, level, sum(count.modules[f"blocks.{block}"] for block in blocks)))
+        first += level.blocks
+    return StageAudit(
+        noise=noise_ranges(backbone.stages)[index],
+        share=float(shares(backbone.stages)[index]),
+        macs=count.macs,
+        norm_ops=count.norm_ops,
+        attention_macs=count.attention_macs,
+        levels=tuple(levels),
+    )
+
+
+def _parts(
+    backbone: Backbone,
+    recipe: Recipe,
+    registry: Registry,
+    counts: Sequence[StageCount],
+    weights: Sequence[Fraction],
+) -> Iterable[PartAudit]:
+    for kind in (*KINDS, "skip"):
+        names = modules_of(kind)
+        params = sum(count_params(backbone.get_submodule(name)).total for name in names)
+        macs = _mean([sum(count.modules.get(name, 0) for name in names) for count in counts], weights)
+        if kind == "skip":
+            name, plugin = recipe.backbone.skip, "zoo"
+        else:
+            name = getattr(recipe.backbone, kind).type
+            plugin = registry.get(kind, name).plugin.name
+        yield PartAudit(kind, name, plugin, params, macs)
+
+
+def _mean(values: Sequence[int], weights: Sequence[Fraction]) -> int:
+    return round(sum((value * weight for value, weight in zip(values, weights, strict=True)), Fraction(0)))
+
+
+def _paper_convention(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> PaperConvention:
+    if len(counts) > 1:
+        return PaperConvention(None)
+    finest = backbone.stages[0].levels[-1].patch
+    rows, columns = grid_of(backbone.latent[1], backbone.latent[2], finest)
+    charged = len(backbone.blocks) * 2 * (rows * columns) ** 2 * recipe.backbone.dim
+    return PaperConvention(counts[0].macs - counts[0].attention_macs + charged)

@@ -1,0 +1,239 @@
+"""The way of the data through a diffusion backbone, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from zoo.parts.base import (
+    Block,
+    ClassCondition,
+    ClassConditioner,
+    Head,
+    Layout,
+    Modulation,
+    Modulations,
+    PatchEmbedder,
+    PositionEmbedding,
+    StageEmbedder,
+    TimeEmbedder,
+    Upsampler,
+)
+from zoo.schedule import Grid, Level, Stage, grid_of, patch_name
+
+Transition = tuple[Grid, Grid]
+
+
+class Backbone(nn.Module):
+    """Predicts the velocity ``noise - data`` of ``z_t = (1 - t) data + t noise`` from parts that plug-ins can replace.
+
+    All stages share the same blocks. A patch embedder, a position table and a head belong to a patch; an upsampler and
+    its skip to a (coarse, fine) pair of patches.
+
+    Args:
+        latent: channels, height and width (C, H, W).
+        stages: noise stages from noisy to clean, each with levels from coarse to fine.
+        ties: the stage that a noise level exactly on a threshold belongs to.
+        blocks: all blocks, in order.
+        patch_embedders: one for every patch that a level starts with or a skip feeds.
+        positions: one for every patch.
+        heads: one for every patch that a stage ends with.
+        upsamplers: one for every pair of neighbouring patches.
+        skips: what the fine patch embedding goes through before it joins the upsampled tokens; empty for no skip.
+        prediction: what the weights predict; zoo trains velocities.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent: tuple[int, int, int],
+        stages: Sequence[Stage],
+        ties: Literal["cleaner", "noisier"] = "cleaner",
+        patch_embedders: Mapping[Grid, PatchEmbedder],
+        positions: Mapping[Grid, PositionEmbedding],
+        time_embedder: TimeEmbedder,
+        class_conditioner: ClassConditioner,
+        stage_embedder: StageEmbedder,
+        modulation: Modulation,
+        blocks: Iterable[Block],
+        upsamplers: Mapping[Transition, Upsampler],
+        skips: Mapping[Transition, nn.Module],
+        heads: Mapping[Grid, Head],
+        prediction: Literal["velocity", "epsilon"] = "velocity",
+    ) -> None:
+        super().__init__()
+        self.latent, self.stages, self.ties, self.prediction = tuple(latent), tuple(stages), ties, prediction
+        self.patch_embedders = nn.ModuleDict({patch_name(patch): module for patch, module in patch_embedders.items()})
+        self.positions = nn.ModuleDict({patch_name(patch): module for patch, module in positions.items()})
+        self.time_embedder = time_embedder
+        self.class_conditioner = class_conditioner
+        self.stage_embedder = stage_embedder
+        self.modulation = modulation
+        self.blocks = nn.ModuleList(blocks)
+        self.upsamplers = nn.ModuleDict({_pair_name(pair): module for pair, module in upsamplers.items()})
+        self.skips = nn.ModuleDict({_pair_name(pair): module for pair, module in skips.items()})
+        self.heads = nn.ModuleDict({patch_name(patch): module for patch, module in heads.items()})
+
+    def forward(
+        self,
+        latents: Float[Tensor, "B C H W"],
+        t: Float[Tensor, B],
+        labels: Shaped[Tensor, "B ..."] | None = None,
+    ) -> Float[Tensor, "B C H W"]:
+        """Velocity of latents at noise levels t in [0, 1]; samples of different stages may share a batch.
+
+        Args:
+            latents: noisy latents [B, C, H, W].
+            t: noise levels [B], 0 = data, 1 = pure noise.
+            labels: what the class conditioner takes: class indices [B] for the built-in ones, ``num_classes`` for no
+                condition; may be left out where it is unconditional.
+
+        Raises:
+            ValueError: a shape, noise level or label that the backbone cannot take.
+        """
+        self.check_inputs(latents, t, labels)
+        if len(self.stages) == 1:
+            return self.forward_stage(0, latents, t, labels)
+        stage_of_sample = self.stage_of(t)
+        order = torch.argsort(stage_of_sample, stable=True)
+        counts = torch.bincount(stage_of_sample, minlength=len(self.stages)).tolist()
+        velocities = [
+            self.forward_stage(stage, latents[rows], t[rows], None if labels is None else labels[rows])
+            for stage, rows in enumerate(torch.split(order, counts))
+            if len(rows)
+        ]
+        return torch.cat(velocities)[torch.argsort(order)]
+
+    def forward_stage(
+        self,
+        stage: int,
+        latents: Float[Tensor, "B C H W"],
+        t: Float[Tensor, B],
+        labels: Shaped[Tensor, "B ..."] | None = None,
+        modulation: Modulations | None = None,
+    ) -> Float[Tensor, "B C H W"]:
+        """Velocity of latents that all belong to one stage. Inputs are taken as valid.
+
+        Args:
+            stage: index of the stage, 0 = noisiest.
+            latents: noisy latents [B, C, H, W].
+            t: noise levels [B].
+            labels: what the class conditioner takes.
+            modulation: what ``modulate`` returned for these samples; computed here if left out.
+        """
+        condition = self.class_conditioner(labels)
+        if modulation is None:
+            modulation = self._modulate(stage, t, condition)
+        prefix = condition.tokens
+        m = 0 if prefix is None else prefix.shape[1]
+        levels = self.stages[stage].levels
+        tokens = self._embed(levels[0].patch, latents)
+        if prefix is not None:
+            tokens = torch.cat([prefix.to(tokens.dtype), tokens], dim=1)
+        first = 0
+        for index, level in enumerate(levels):
+            if index:
+                tokens = self._refine((levels[index - 1].patch, level.patch), tokens, m, latents)
+            tokens = self._run_level(index, level, first, tokens, m, modulation)
+            first += level.blocks
+        last = patch_name(levels[-1].patch)
+        return self._unpatchify(levels[-1].patch, self.heads[last](tokens[:, m:], modulation.head))
+
+    def modulate(self, stage: int, t: Float[Tensor, B], labels: Shaped[Tensor, "B ..."] | None = None) -> Modulations:
+        """Modulations of all blocks and of the head, for samples of one stage at noise levels t [B].
+
+        A sampler can compute those of all its steps in one pass and hand them to ``forward_stage``.
+        """
+        return self._modulate(stage, t, self.class_conditioner(labels))
+
+    def stage_of(self, t: Float[Tensor, B]) -> Shaped[Tensor, B]:
+        """The stage index [B] of each noise level; one on a threshold goes where ``ties`` says."""
+        # In t's own precision: a threshold of 0.3 is hit by float32(0.3), although that is above the real 0.3.
+        thresholds = torch.tensor([stage.noise_above for stage in self.stages[:-1]], dtype=t.dtype, device=t.device)
+        not_above = t.unsqueeze(1) <= thresholds if self.ties == "cleaner" else t.unsqueeze(1) < thresholds
+        return not_above.sum(dim=1)
+
+    def check_inputs(self, latents: Tensor, t: Tensor, labels: Tensor | None) -> None:
+        """Refuse what ``forward`` cannot take, saying what was expected. Waits for the device once or twice.
+
+        Raises:
+            ValueError: wrong shapes or types, an empty batch, noise levels outside [0, 1], labels out of range.
+        """
+        expected = ", ".join(map(str, self.latent))
+        if latents.ndim != 4 or tuple(latents.shape[1:]) != self.latent or not len(latents):
+            raise ValueError(f"latents: must have shape [B, {expected}] with B >= 1, got {list(latents.shape)}")
+        if not latents.is_floating_point():
+            raise ValueError(f"latents: must be floating point, got {latents.dtype}")
+        if tuple(t.shape) != (len(latents),):
+            raise ValueError(f"t: must have shape [{len(latents)}] as the latents, got {list(t.shape)}")
+        if not t.is_floating_point():
+            raise ValueError(f"t: must be floating point noise levels in [0, 1], got {t.dtype}")
+        outside = ~((t >= 0) & (t <= 1))
+        if outside.any():
+            first = int(outside.nonzero()[0])
+            raise ValueError(
+                f"t: noise levels lie in [0, 1] (0 = data, 1 = pure noise), but t[{first}] is {float(t[first])}"
+            )
+        self.class_conditioner.check_labels(labels, len(latents))
+
+    def _modulate(self, stage: int, t: Tensor, condition: ClassCondition) -> Modulations:
+        vector = self.time_embedder(t)
+        if condition.vector is not None:
+            vector = vector + condition.vector
+        own = self.stage_embedder(stage)
+        if own is not None:
+            vector = vector + own
+        return self.modulation(vector)
+
+    def _embed(self, patch: Grid, latents: Tensor) -> Tensor:
+        tokens = self.patch_embedders[patch_name(patch)](latents)
+        table = self.positions[patch_name(patch)]().add
+        return tokens if table is None else tokens + table.to(tokens.dtype)
+
+    def _refine(self, pair: Transition, tokens: Tensor, m: int, latents: Tensor) -> Tensor:
+        """Expand coarse tokens, and add the fine patches of the latents and the fine positions."""
+        coarse, fine = pair
+        tokens, grid = self.upsamplers[_pair_name(pair)](tokens, m, self._grid(coarse))
+        if grid != self._grid(fine):
+            raise ValueError(f"upsampler {_pair_name(pair)} returned grid {grid} in place of {self._grid(fine)}")
+        image = tokens[:, m:]
+        if _pair_name(pair) in self.skips:
+            embedded = self.patch_embedders[patch_name(fine)](latents)
+            image = image + self.skips[_pair_name(pair)](embedded)
+        table = self.positions[patch_name(fine)]().add
+        if table is not None:
+            image = image + table.to(image.dtype)
+        return torch.cat([tokens[:, :m], image], dim=1)
+
+    def _run_level(
+        self, index: int, level: Level, first: int, tokens: Tensor, m: int, modulation: Modulations
+    ) -> Tensor:
+        layout = Layout(
+            m=m,
+            grid=self._grid(level.patch),
+            patch=level.patch,
+            rotary=self.positions[patch_name(level.patch)]().rotary,
+            level_index=index,
+            level_blocks=level.blocks,
+        )
+        for block in range(first, first + level.blocks):
+            tokens = self.blocks[block](tokens, modulation.blocks[block], layout)
+        return tokens
+
+    def _unpatchify(self, patch: Grid, pixels: Tensor) -> Tensor:
+        rows, columns = self._grid(patch)
+        return rearrange(
+            pixels, "b (h w) (p q c) -> b c (h p) (w q)", h=rows, w=columns, p=patch[0], q=patch[1], c=self.latent[0]
+        )
+
+    def _grid(self, patch: Grid) -> Grid:
+        return grid_of(self.latent[1], self.latent[2], patch)
+
+
+def _pair_name(pair: Transition) -> str:
+    return f"{patch_name(pair[0])}_to_{patch_name(pair[1])}"

@@ -1,0 +1,72 @@
+"""The ``zoo`` command. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from zoo.cli.build import build
+from zoo.cli.parts import parts
+from zoo.cli.recipes import recipes
+from zoo.cli.schema import schema
+from zoo.registry import entry_points, zoo_version
+
+CLI_GROUP = "zoo.cli"
+
+app = typer.Typer(
+    name="zoo",
+    help="Compose diffusion backbones from plug-in parts, and tell what each assembly costs.",
+    epilog="Start with: zoo build --recipe mpdit_b.yaml --flops",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(build)
+app.command()(parts)
+app.command()(recipes)
+app.command()(schema)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"zoo {zoo_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options of ``zoo`` itself."""
+
+
+def add_plugin_commands() -> None:
+    """Add the commands of installed plug-ins; one that fails is named on stderr, and the rest goes on without it."""
+    taken = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
+    for plugin, entry_point in entry_points(CLI_GROUP):
+        try:
+            if entry_point.name in taken:
+                raise ValueError(f"zoo has a command {entry_point.name!r} already")
+            loaded = entry_point.load()
+            if isinstance(loaded, typer.Typer):
+                app.add_typer(loaded, name=entry_point.name)
+            else:
+                app.command(entry_point.name)(loaded)
+            taken.add(entry_point.name)
+        except Exception as error:
+            print(f"warning: command {entry_point.name!r} of plug-in {plugin.name}: {error}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run ``zoo``."""
+    add_plugin_commands()
+    try:
+        app()
+    except BrokenPipeError:  # `zoo parts | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

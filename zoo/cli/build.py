@@ -1,0 +1,90 @@
+"""``zoo build``: what an assembly is, what it costs, and its initialised weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.cli.common import Debug, command, console, installed_registry
+
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
+    from zoo.registry import Registry
+
+
+@command
+def build(
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            "-r",
+            metavar="R",
+            help="A path, or a name that `zoo recipes` lists.",
+            show_default=False,
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a value, such as backbone.depth=24 or backbone.patch_schedule.levels.0.patch=8. Repeatable.",
+        ),
+    ] = None,
+    flops: Annotated[bool, typer.Option("--flops", help="Count multiply-adds, per part and per stage.")] = False,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="R2", help="Tell the cost relative to another recipe's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the audit as one JSON object.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", dir_okay=False, help="Write initialised weights as safetensors, with the recipe."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the initialised weights.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Compose a backbone from a recipe, and tell what it is and what it costs.
+
+    Counting allocates nothing. Costs are multiply-adds (MACs) of one forward pass at batch 1, which most papers print
+    as "FLOPs"; means are over uniformly drawn noise levels.
+    """
+    from zoo.assembly import load_recipe
+    from zoo.weights import refuse_existing, write_initialised
+
+    if out is not None:
+        refuse_existing(out)
+    registry = installed_registry()
+    loaded = load_recipe(recipe, overrides or (), registry)
+    other = load_recipe(against, (), registry) if against is not None else None
+    _print(loaded, other, registry, flops=flops, as_json=as_json)
+    if out is not None:
+        write_initialised(loaded, registry, out, seed)
+        console(stderr=True).print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, seed {seed})")
+
+
+def _print(recipe: Recipe, other: Recipe | None, registry: Registry, *, flops: bool, as_json: bool) -> None:
+    if not (flops or as_json or other):
+        from zoo.assembly import build as build_backbone
+        from zoo.cli.tables import print_assembly
+
+        print_assembly(console(), recipe, build_backbone(recipe, registry=registry, device="meta"), registry)
+        return
+    from zoo.audit import audit
+
+    own = audit(recipe, registry)
+    rival = audit(other, registry) if other else None
+    if as_json:
+        report = own.to_dict()
+        if rival:
+            report["against"] = {"recipe": rival.recipe, "macs": rival.macs, "ratio": own.macs / rival.macs}
+        print(json.dumps(report))
+        return
+    from zoo.cli.tables import print_audit
+
+    print_audit(console(), recipe, own, rival)

@@ -1,0 +1,65 @@
+"""What all commands share: consoles, and errors as one clear line with the right exit code."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+
+from zoo.errors import ZooError
+from zoo.registry import Registry
+
+P = ParamSpec("P")
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+WIDTH_WITHOUT_TERMINAL = 140
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal, or wide enough for every table where the output is piped."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn a ``ZooError`` into its message on stderr and its exit code; the traceback comes only with ``--debug``."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except ZooError as error:
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            report(error)
+            raise typer.Exit(error.exit_code) from None
+
+    return run
+
+
+def report(error: ZooError) -> None:
+    """Print an error on stderr: one line, or a line for each problem."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    if len(lines) > 1:
+        print(f"error: {len(lines)} problems", file=sys.stderr)
+        print("\n".join(f"  {line}" for line in lines), file=sys.stderr)
+    else:
+        print(f"error: {lines[0]}", file=sys.stderr)
+
+
+def installed_registry() -> Registry:
+    """All installed parts; plug-ins that failed are named on stderr, since their parts are missing."""
+    registry = Registry.installed()
+    for failure in registry.failures:
+        print(
+            f"warning: plug-in {failure.plugin.name} {failure.plugin.version} failed to load, its parts are missing:"
+            f" {failure.reason} (zoo parts --debug shows the traceback)",
+            file=sys.stderr,
+        )
+    return registry

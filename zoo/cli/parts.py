@@ -1,0 +1,91 @@
+"""``zoo parts``: what a recipe can be composed of."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from zoo.cli.common import Debug, command, console
+from zoo.errors import PluginError
+from zoo.registry import KINDS, PartEntry, Registry, did_you_mean
+
+
+@command
+def parts(
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only parts of this kind.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the tracebacks of plug-ins that failed.")] = False,
+) -> None:
+    """List parts: name, options with defaults and bounds, and the plug-in that each comes from."""
+    if kind is not None and kind not in KINDS:
+        raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}; there are: {', '.join(KINDS)}")
+    registry = Registry.installed()
+    entries = registry.entries(kind)
+    if as_json:
+        print(json.dumps([_plain(entry) for entry in entries], indent=2))
+    else:
+        table = Table("kind", "part", "options", "what it is", "from", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        before = None
+        for entry in entries:
+            table.add_row(
+                "" if entry.kind == before else entry.kind,
+                f"[bold]{entry.name}[/]",
+                escape("\n".join(describe_options(entry))) or "-",
+                escape(entry.summary),
+                f"{entry.plugin.name} {entry.plugin.version}",
+            )
+            before = entry.kind
+        console().print(table)
+    for failure in registry.failures:
+        plugin = f"plug-in {failure.plugin.name} {failure.plugin.version}"
+        print(f"warning: {plugin} failed to load, its parts are missing: {failure.reason}", file=sys.stderr)
+        if debug:
+            print(failure.traceback, file=sys.stderr)
+    if registry.failures and not debug:
+        print("(zoo parts --debug shows the tracebacks)", file=sys.stderr)
+
+
+def describe_options(entry: PartEntry) -> list[str]:
+    """Each option with its type, bounds and default, such as ``blocks: integer >= 1 = 3``."""
+    schema = entry.signature.options.model_json_schema()
+    return [_describe(name, option, schema) for name, option in schema.get("properties", {}).items()]
+
+
+def _describe(name: str, option: dict[str, Any], schema: dict[str, Any]) -> str:
+    text = f"{name}: {_type(option, schema.get('$defs', {}))}"
+    return f"{text} = {json.dumps(option['default'])}" if "default" in option else f"{text}, required"
+
+
+def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if "$ref" in option:
+        below = definitions[option["$ref"].rsplit("/", 1)[-1]]
+        inner = ", ".join(f"{key}: {_type(value, definitions)}" for key, value in below["properties"].items())
+        return f"{{{inner}}}"
+    if "enum" in option:
+        return " | ".join(map(str, option["enum"]))
+    if "anyOf" in option:
+        return " or ".join(_type(each, definitions) for each in option["anyOf"])
+    if option.get("type") == "array":
+        return f"list of {_type(option.get('items', {}), definitions)}"
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = " and ".join(f"{sign} {option[key]}" for key, sign in signs.items() if key in option)
+    return f"{option.get('type', 'any')} {bounds}".strip()
+
+
+def _plain(entry: PartEntry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "summary": entry.summary,
+        "options": entry.signature.options.model_json_schema(),
+        "plugin": entry.plugin.name,
+        "version": entry.plugin.version,
+    }
+
+
+__all__ = ["Debug", "describe_options", "parts"]

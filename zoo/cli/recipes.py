@@ -1,0 +1,33 @@
+"""``zoo recipes``: the recipes that have a name."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from zoo.cli.common import Debug, command, console
+from zoo.recipe import list_recipes
+
+
+@command
+def recipes(
+    paths: Annotated[bool, typer.Option("--paths", help="Print the files, one a line.")] = False,
+    debug: Debug = False,
+) -> None:
+    """List recipes: those of the working folder, of zoo itself and of plug-ins."""
+    found, failures = list_recipes()
+    if paths:
+        print("\n".join(str(recipe.path) for recipe in found))
+    else:
+        table = Table("recipe", "what it is", "from", box=None, pad_edge=False)
+        for recipe in found:
+            plugin = recipe.plugin
+            table.add_row(
+                f"[bold]{recipe.name}[/]", recipe.title, f"{plugin.name} {plugin.version}" if plugin else "./recipes"
+            )
+        console().print(table)
+    for failure in failures:
+        print(f"warning: recipes of plug-in {failure.plugin.name}: {failure.reason}", file=sys.stderr)

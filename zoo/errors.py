@@ -1,0 +1,55 @@
+"""Errors that a user can meet. Each knows the exit code that a command ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+KeyPath = tuple[str | int, ...]
+
+
+class ZooError(ValueError):
+    """Something that the user can mend; the message says what, where and how."""
+
+    exit_code = 2
+
+
+class RecipeError(ZooError):
+    """A recipe that cannot be read, or cannot be built. The message has a line for every problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class PluginError(ZooError):
+    """A plug-in that breaks the rules of registration, or two that claim one name."""
+
+
+class AuditError(ZooError):
+    """An assembly that cannot be counted exactly: an operator is neither counted nor negligible."""
+
+
+class WeightsError(ZooError):
+    """A weight file that cannot be written or read."""
+
+    exit_code = 3
+
+
+class OptionError(ValueError):
+    """Raised by a part's constructor when its options do not go together.
+
+    A plain ``ValueError`` does as well; this one also says which option, so that the message carries its line.
+
+    Args:
+        problems: pairs of a key path below the part (``("levels", 1, "patch")``; empty for the part itself) and
+            what is wrong there.
+    """
+
+    def __init__(self, problems: Iterable[tuple[KeyPath, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{dotted(path)}: {text}" if path else text for path, text in self.problems))
+
+
+def dotted(path: KeyPath) -> str:
+    """``("levels", 0, "patch")`` as ``levels.0.patch``, the form that ``--set`` takes."""
+    return ".".join(str(key) for key in path)

@@ -1,0 +1,92 @@
+"""Built-in parts, one file a kind, and the base classes that plug-ins derive theirs from."""
+
+from __future__ import annotations
+
+from zoo.hookspecs import hookimpl
+from zoo.parts import (
+    blocks,
+    class_conditioners,
+    heads,
+    modulations,
+    patch_embedders,
+    patch_schedules,
+    positions,
+    stage_embedders,
+    time_embedders,
+    upsamplers,
+)
+from zoo.parts.base import (
+    Affine,
+    Block,
+    BlockModulation,
+    ClassCondition,
+    ClassConditioner,
+    Declared,
+    Head,
+    Layout,
+    Modulation,
+    Modulations,
+    ModulePart,
+    PatchEmbedder,
+    PatchSchedule,
+    Position,
+    PositionEmbedding,
+    Rotary,
+    StageEmbedder,
+    TimeEmbedder,
+    Upsampler,
+)
+
+__all__ = [
+    "Affine",
+    "Block",
+    "BlockModulation",
+    "ClassCondition",
+    "ClassConditioner",
+    "Declared",
+    "Head",
+    "Layout",
+    "Modulation",
+    "Modulations",
+    "ModulePart",
+    "PatchEmbedder",
+    "PatchSchedule",
+    "Position",
+    "PositionEmbedding",
+    "Rotary",
+    "StageEmbedder",
+    "TimeEmbedder",
+    "Upsampler",
+    "zoo_parts",
+]
+
+
+@hookimpl
+def zoo_parts() -> list[type]:
+    """The built-in parts."""
+    return [
+        patch_schedules.Uniform,
+        patch_schedules.ByDepth,
+        patch_schedules.ByTimestep,
+        patch_schedules.ByDepthAndTimestep,
+        patch_embedders.LinearPatchEmbedder,
+        positions.SinCosPosition,
+        positions.NoPosition,
+        time_embedders.SinusoidalTimeEmbedder,
+        time_embedders.FNOTimeEmbedder,
+        class_conditioners.EmbeddingConditioner,
+        class_conditioners.ClassTokenConditioner,
+        class_conditioners.NoConditioner,
+        modulations.AdaLNZero,
+        modulations.SharedAdaLN,
+        modulations.AdaLNSingle,
+        blocks.DiTBlock,
+        upsamplers.LinearUpsampler,
+        upsamplers.LinearLinearUpsampler,
+        upsamplers.LinearMLPUpsampler,
+        upsamplers.LinearConvUpsampler,
+        upsamplers.ConvTransposeUpsampler,
+        stage_embedders.NoStageEmbedder,
+        stage_embedders.LearnedStageEmbedder,
+        heads.LinearHead,
+    ]

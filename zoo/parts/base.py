@@ -1,0 +1,275 @@
+"""What each kind of part promises: base classes, and the named values that pass between parts.
+
+Letters in shapes: B batch, C latent channels, H W latent size, D width, N image tokens of the current grid, m class
+tokens, T = m + N all tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from zoo.schedule import Grid, Stage
+
+# -- values that pass between parts ---------------------------------------------------------------------------------
+
+
+class Rotary(NamedTuple):
+    """Cosines and sines of the angles that queries and keys of the image tokens are turned by."""
+
+    cos: Float[Tensor, "N head_dim"]
+    sin: Float[Tensor, "N head_dim"]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the image tokens of one grid are: a table to add to them, angles to turn them by, or neither."""
+
+    add: Float[Tensor, "N D"] | None = None
+    rotary: Rotary | None = None
+
+
+@dataclass(frozen=True)
+class ClassCondition:
+    """What the labels say: a vector that joins the condition, tokens that go before the image's, or neither."""
+
+    vector: Float[Tensor, "B D"] | None = None
+    tokens: Float[Tensor, "B m D"] | None = None
+
+
+class Affine(NamedTuple):
+    """Shift and scale of a normalised activation: ``x * (1 + scale) + shift``."""
+
+    shift: Float[Tensor, "B D"]
+    scale: Float[Tensor, "B D"]
+
+
+class BlockModulation(NamedTuple):
+    """Shift, scale and gate of a block's attention and of its MLP."""
+
+    attention: Affine
+    attention_gate: Float[Tensor, "B D"]
+    mlp: Affine
+    mlp_gate: Float[Tensor, "B D"]
+
+
+@dataclass(frozen=True)
+class Modulations:
+    """The modulation of every block, in order, and of the head."""
+
+    blocks: Sequence[BlockModulation]
+    head: Affine
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a block's tokens are laid out.
+
+    Attributes:
+        m: class tokens in front of the image tokens.
+        grid: image tokens per side (gh, gw); row-major after the class tokens.
+        patch: latent pixels per image token (ph, pw).
+        rotary: angles of the image tokens, where the position part gives any.
+        level_index: place of the block's level in its stage, 0 = coarsest.
+        level_blocks: number of blocks in that level.
+        carry: a fresh mapping per level and forward pass, for long skips inside a level.
+    """
+
+    m: int
+    grid: Grid
+    patch: Grid
+    rotary: Rotary | None
+    level_index: int
+    level_blocks: int
+    carry: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a part that fvcore cannot trace says of itself: an output of the right shape, and its cost."""
+
+    output: Any
+    macs: int
+    norm_ops: int = 0
+
+
+# -- kinds ----------------------------------------------------------------------------------------------------------
+
+
+class PatchSchedule(ABC):
+    """Patch sizes by depth, by noise level, or both. Has no weights.
+
+    Constructor: ``(depth, *, options)``.
+    """
+
+    kind: ClassVar[str] = "patch_schedule"
+    ties: Literal["cleaner", "noisier"] = "cleaner"
+    """The stage that a noise level exactly on a threshold belongs to."""
+
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages, from noisy to clean; the last has ``noise_above`` 0 and includes t = 0."""
+
+    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
+        """The option that a stage or level came from, for error messages; ``()`` if none can be told."""
+        return ()
+
+
+class ModulePart(nn.Module):
+    """A part with a forward pass."""
+
+    kind: ClassVar[str]
+
+    def declare(self, *inputs: Any) -> Declared | None:
+        """The part's own count, for parts that cannot trace on the meta device (convolutions of any kind).
+
+        Args:
+            inputs: those of ``forward``, on the meta device.
+
+        Returns:
+            An output of the right shape, made by operators that trace, with the multiply-adds for these inputs; or
+            None, if fvcore is to trace the part itself.
+        """
+        return None
+
+    def without_gradient(self) -> frozenset[str]:
+        """Names of parameters whose gradient is zero by construction, whatever the loss."""
+        return frozenset()
+
+
+class PatchEmbedder(ModulePart, ABC):
+    """Latents to tokens, for one patch. Constructor: ``(dim, channels, patch, *, options)``."""
+
+    kind = "patch_embedder"
+
+    @abstractmethod
+    def forward(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
+        """Tokens of the grid (H / ph, W / pw), row-major."""
+
+
+class PositionEmbedding(ModulePart, ABC):
+    """Positions of one grid. Constructor: ``(dim, heads, grid, patch, finest_patch, *, options)``."""
+
+    kind = "position"
+    gives_rotary: bool = False
+    """Whether ``Position.rotary`` is given; it must match the block's ``uses_rotary``."""
+
+    @abstractmethod
+    def forward(self) -> Position:
+        """The positions of the grid's tokens, row-major."""
+
+
+class TimeEmbedder(ModulePart, ABC):
+    """Noise level to vector. Constructor: ``(dim, *, options)``."""
+
+    kind = "time_embedder"
+
+    @abstractmethod
+    def forward(self, t: Float[Tensor, B]) -> Float[Tensor, "B D"]:
+        """The embedding of noise levels t in [0, 1], 0 = data, 1 = pure noise."""
+
+
+class ClassConditioner(ModulePart, ABC):
+    """Labels to a condition. Constructor: ``(dim, num_classes, *, options)``.
+
+    The methods here treat labels as class indices ``[B]`` in ``[0, num_classes]``, the last of which is null.
+    """
+
+    kind = "class_conditioner"
+    num_classes: int = 0
+    class_tokens: int = 0
+    """Tokens m that ``forward`` returns for each sample; 0 for none."""
+
+    @abstractmethod
+    def forward(self, labels: Shaped[Tensor, "B ..."]) -> ClassCondition:
+        """The condition; a learned null condition must be looked up here, or DDP misses it."""
+
+    def null(self, labels: Tensor) -> Tensor:
+        """A constant of the labels' shape and dtype that stands for no condition."""
+        return torch.full_like(labels, self.num_classes)
+
+    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
+        """Valid labels ``[B, ...]`` for the audit and for tests."""
+        return torch.arange(batch, device=device) % max(self.num_classes, 1)
+
+    def check_labels(self, labels: Tensor | None, batch: int) -> None:
+        """Refuse labels that ``forward`` cannot take.
+
+        Raises:
+            ValueError: not integers ``[batch]``, or outside ``[0, num_classes]``.
+        """
+        if labels is None:
+            raise ValueError(
+                f"labels: needed by this class conditioner; give class indices [{batch}] in"
+                f" 0..{self.num_classes - 1}, or {self.num_classes} for no condition"
+            )
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise ValueError(f"labels: must be integer class indices, got {labels.dtype}")
+        if tuple(labels.shape) != (batch,):
+            raise ValueError(f"labels: must have shape [{batch}] as the latents, got {list(labels.shape)}")
+        low, high = (int(bound) for bound in labels.aminmax())
+        if low < 0 or high > self.num_classes:
+            raise ValueError(
+                f"labels: {low if low < 0 else high} is out of range; class indices go from 0 to"
+                f" {self.num_classes - 1}, and {self.num_classes} stands for no condition"
+            )
+
+
+class Modulation(ModulePart, ABC):
+    """Condition to shift, scale and gate of every block and of the head. Constructor: ``(dim, depth, *, options)``."""
+
+    kind = "modulation"
+
+    @abstractmethod
+    def forward(self, condition: Float[Tensor, "B D"]) -> Modulations:
+        """Modulations of all ``depth`` blocks and of the head."""
+
+
+class Block(ModulePart, ABC):
+    """A transformer block. Constructor: ``(dim, heads, depth, index, *, options)``."""
+
+    kind = "block"
+    uses_rotary: bool = False
+    """Whether the block turns queries and keys by ``layout.rotary``; it must match what the position part gives."""
+
+    @abstractmethod
+    def forward(
+        self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
+    ) -> Float[Tensor, "B T D"]:
+        """Tokens of the same shape; the first ``layout.m`` are class tokens."""
+
+
+class Upsampler(ModulePart, ABC):
+    """Coarse tokens to fine ones. Constructor: ``(dim, coarse_patch, fine_patch, *, options)``."""
+
+    kind = "upsampler"
+
+    @abstractmethod
+    def forward(self, tokens: Float[Tensor, "B T D"], m: int, grid: Grid) -> tuple[Float[Tensor, "B T2 D"], Grid]:
+        """Tokens on the finer grid, row-major, behind the same number m of class tokens; and that grid."""
+
+
+class StageEmbedder(ModulePart, ABC):
+    """A stage's own vector, added to the condition. Constructor: ``(dim, stages, *, options)``."""
+
+    kind = "stage_embedder"
+
+    @abstractmethod
+    def forward(self, stage: int) -> Float[Tensor, D] | None:
+        """The vector of stage 0 (noisiest) and on, or None for nothing."""
+
+
+class Head(ModulePart, ABC):
+    """Tokens to latent pixels, for one patch. Constructor: ``(dim, channels, patch, *, options)``."""
+
+    kind = "head"
+
+    @abstractmethod
+    def forward(self, tokens: Float[Tensor, "B N D"], modulation: Affine) -> Float[Tensor, "B N P"]:
+        """Pixels of every image token, P = ph * pw * C, ordered (row in patch, column in patch, channel)."""

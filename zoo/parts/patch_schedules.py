@@ -1,0 +1,94 @@
+"""Built-in patch schedules: how large a token is, by depth and by noise level."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zoo.parts.base import PatchSchedule
+from zoo.registry import part
+from zoo.schedule import Level, NoiseAbove, Options, Patch, Stage
+
+
+class PatchStage(Options):
+    """A stage with one patch for all of its blocks."""
+
+    noise_above: NoiseAbove
+    patch: Patch
+
+
+Levels = Annotated[list[Level], Field(min_length=1, max_length=16)]
+PatchStages = Annotated[list[PatchStage], Field(min_length=1, max_length=64)]
+LevelStages = Annotated[list[Stage], Field(min_length=1, max_length=64)]
+Ties = Literal["cleaner", "noisier"]
+
+
+@part("patch_schedule", "uniform")
+class Uniform(PatchSchedule):
+    """One patch for all blocks and noise levels: DiT."""
+
+    def __init__(self, depth: int, *, patch: Patch) -> None:
+        self._stage = Stage(noise_above=0.0, levels=[Level(patch=patch, blocks=depth)])
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage with one level."""
+        return (self._stage,)
+
+    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
+        """The patch."""
+        return ("patch",)
+
+
+@part("patch_schedule", "by_depth")
+class ByDepth(PatchSchedule):
+    """Large patches in early blocks, small ones in the last: MPDiT (section 3.2)."""
+
+    def __init__(self, depth: int, *, levels: Levels) -> None:
+        self._stage = Stage(noise_above=0.0, levels=levels)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage with several levels."""
+        return (self._stage,)
+
+    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
+        """The level, or all of them."""
+        return ("levels",) if level is None else ("levels", level, "patch")
+
+
+@part("patch_schedule", "by_timestep")
+class ByTimestep(PatchSchedule):
+    """Large patches where it is noisy, small ones where it is nearly clean: PPFlow (section 3)."""
+
+    def __init__(self, depth: int, *, stages: PatchStages, ties: Ties = "cleaner") -> None:
+        self.ties = ties
+        self._stages = tuple(
+            Stage(noise_above=stage.noise_above, levels=[Level(patch=stage.patch, blocks=depth)]) for stage in stages
+        )
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Several stages with one level each."""
+        return self._stages
+
+    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
+        """The stage's threshold or patch."""
+        return ("stages",) if stage is None else ("stages", stage, "noise_above" if level is None else "patch")
+
+
+@part("patch_schedule", "by_depth_and_timestep")
+class ByDepthAndTimestep(PatchSchedule):
+    """Levels by depth inside each stage of noise levels: the hybrid of MPDiT and PPFlow, in neither paper."""
+
+    def __init__(self, depth: int, *, stages: LevelStages, ties: Ties = "cleaner") -> None:
+        self.ties = ties
+        self._stages = tuple(stages)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Several stages with several levels each."""
+        return self._stages
+
+    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
+        """The stage, or the level in it."""
+        if stage is None:
+            return ("stages",)
+        return ("stages", stage) if level is None else ("stages", stage, "levels", level, "patch")

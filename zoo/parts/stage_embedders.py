@@ -1,0 +1,35 @@
+"""Built-in stage embedders: tell the blocks which patches they work on."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zoo.parts.base import StageEmbedder
+from zoo.registry import part
+
+
+@part("stage_embedder", "none")
+class NoStageEmbedder(StageEmbedder):
+    """Nothing is added to the condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, stage: int) -> Float[Tensor, D] | None:
+        """None."""
+        return None
+
+
+@part("stage_embedder", "learned")
+class LearnedStageEmbedder(StageEmbedder):
+    """A learned vector a stage, added to time and class (PPFlow, section 4, patch-level embedding)."""
+
+    def __init__(self, dim: int, stages: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(stages, dim).normal_(std=0.02))
+
+    def forward(self, stage: int) -> Float[Tensor, D] | None:
+        """The vector ``[D]`` of a stage, 0 = noisiest."""
+        return self.table[stage]

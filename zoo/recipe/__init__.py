@@ -1,0 +1,17 @@
+"""Recipes: YAML in, validated and frozen values out. Importing this package does not import torch."""
+
+from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
+from zoo.recipe.load import Draft, draft_recipe, read_tree
+from zoo.recipe.schema import BackboneRecipe, PartSpec, Recipe
+
+__all__ = [
+    "BackboneRecipe",
+    "Draft",
+    "PartSpec",
+    "Recipe",
+    "RecipeSummary",
+    "draft_recipe",
+    "find_recipe",
+    "list_recipes",
+    "read_tree",
+]

@@ -1,0 +1,136 @@
+"""Where recipes are: paths, the working folder, the installed package, plug-ins. Imports no part."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import zoo
+from zoo.errors import RecipeError
+from zoo.registry import Plugin, PluginFailure, did_you_mean, entry_points, zoo_version
+
+RECIPES_GROUP = "zoo.recipes"
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class RecipeFolder:
+    """A folder of recipes, and the package that ships it (None: the working folder's own)."""
+
+    path: Path
+    plugin: Plugin | None
+
+    def recipes(self) -> list[Path]:
+        """Every recipe in it, also in sub-folders, by name."""
+        found = [path for suffix in SUFFIXES for path in self.path.rglob(f"*{suffix}") if path.is_file()]
+        return sorted(found, key=lambda path: (path.stem, path))
+
+
+@dataclass(frozen=True)
+class RecipeSummary:
+    """A recipe as ``zoo recipes`` lists it: its name, and its first comment."""
+
+    name: str
+    title: str
+    path: Path
+    plugin: Plugin | None
+
+
+def recipe_folders() -> tuple[list[RecipeFolder], list[PluginFailure]]:
+    """Where recipes are looked up by name, in order; and the plug-ins whose recipes cannot be found."""
+    folders = []
+    own = package_recipes()
+    working = Path("recipes")
+    if working.is_dir() and working.resolve() != own.resolve():
+        folders.append(RecipeFolder(working, None))
+    folders.append(RecipeFolder(own, Plugin("zoo", zoo_version())))
+    failures = []
+    for plugin, entry_point in entry_points(RECIPES_GROUP):
+        try:
+            spec = importlib.util.find_spec(entry_point.value)
+            locations = list(spec.submodule_search_locations or []) if spec else []
+            if not locations:
+                raise ModuleNotFoundError(f"{entry_point.value!r} is no package")
+        except (Exception, SystemExit) as error:
+            failures.append(PluginFailure(plugin, f"{type(error).__name__}: {error}", ""))
+        else:
+            folders.extend(RecipeFolder(Path(location), plugin) for location in locations)
+    return folders, failures
+
+
+def package_recipes() -> Path:
+    """The recipes that zoo ships: inside the installed package, or beside it in a source checkout."""
+    package = Path(zoo.__file__).parent
+    shipped = package / "_recipes"
+    return shipped if shipped.is_dir() else package.parent / "recipes"
+
+
+def list_recipes() -> tuple[list[RecipeSummary], list[PluginFailure]]:
+    """Every recipe that has a name, and the plug-ins whose recipes cannot be found."""
+    folders, failures = recipe_folders()
+    found = [
+        RecipeSummary(path.stem, _title(path), path, folder.plugin) for folder in folders for path in folder.recipes()
+    ]
+    return found, failures
+
+
+def find_recipe(name: str, *, beside: Path | None = None) -> Path:
+    """The file of a recipe.
+
+    Args:
+        name: a path, or a name with or without ``.yaml``, looked up in the working folder, its ``recipes/``, the
+            installed package and plug-ins, in that order.
+        beside: the recipe that extends it, whose folder takes the place of the working folder.
+
+    Raises:
+        RecipeError: there is none, or two plug-ins ship one of that name.
+    """
+    path = Path(name).expanduser()
+    here = (beside.parent if beside else Path()) / path
+    for candidate in (here, *(here.with_name(here.name + suffix) for suffix in SUFFIXES)):
+        if candidate.is_file():
+            return candidate
+    if here.is_dir() and name:
+        raise RecipeError([f"{here}: a folder, not a recipe"])
+    folders, failures = recipe_folders()
+    names: list[str] = []
+    if path.name == name:
+        stem = path.stem if path.suffix in SUFFIXES else path.name
+        matches = [(folder, recipe) for folder in folders for recipe in _by_stem(folder, names) if recipe.stem == stem]
+        if matches:
+            return _only(name, matches)
+    hint = did_you_mean(path.stem, names) or "; `zoo recipes` lists those that have a name"
+    failed = "".join(f". Plug-in {failure.plugin.name} failed: {failure.reason}" for failure in failures)
+    raise RecipeError([f"{name}: there is no such recipe{hint}{failed}"])
+
+
+def _by_stem(folder: RecipeFolder, names: list[str]) -> Iterator[Path]:
+    for recipe in folder.recipes():
+        names.append(recipe.stem)
+        yield recipe
+
+
+def _only(name: str, matches: list[tuple[RecipeFolder, Path]]) -> Path:
+    first, path = matches[0]
+    rivals = [recipe for folder, recipe in matches[1:] if folder.plugin == first.plugin or _strangers(first, folder)]
+    if rivals:
+        both = ", ".join(str(recipe) for recipe in [path, *rivals])
+        raise RecipeError([f"{name}: several recipes have this name: {both}; give the path of one"])
+    return path
+
+
+def _strangers(a: RecipeFolder, b: RecipeFolder) -> bool:
+    """Whether both are plug-ins', so that neither goes before the other."""
+    return all(folder.plugin is not None and folder.plugin.name != "zoo" for folder in (a, b))
+
+
+def _title(path: Path) -> str:
+    """The first comment of a recipe, up to the command that it ends with."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            first = file.readline(400)
+    except OSError:
+        return ""
+    return first.lstrip("# ").split("   ")[0].strip() if first.startswith("#") else ""

@@ -1,0 +1,196 @@
+"""YAML text to a tree that remembers where each value stands.
+
+PyYAML's safe loader reads ``1e-4`` as text, ``no`` as False and ``1:30`` as 90, takes the last of two equal keys
+silently and expands alias bombs. This reader follows YAML 1.2's core schema, and refuses what no recipe needs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from zoo.errors import KeyPath, RecipeError, dotted
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+MAX_EVENTS = 20_000
+
+Scalar = str | int | float | bool | None
+
+
+class Origin(NamedTuple):
+    """Where a value was written: a file and its line (from 1), or the text of a ``--set``."""
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A YAML value and where it was written; ``value`` is a scalar, a list of nodes, or a dict of nodes by key."""
+
+    value: Scalar | list[Node] | dict[str, Node]
+    origin: Origin
+
+    def plain(self) -> Any:
+        """The value without origins."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def origin_of(self, path: KeyPath) -> Origin:
+        """Where the value at ``path`` was written, or the nearest value above it."""
+        node = self
+        for key in path:
+            if isinstance(node.value, dict) and key in node.value:
+                node = node.value[str(key)]
+            elif isinstance(node.value, list) and isinstance(key, int) and key < len(node.value):
+                node = node.value[key]
+            else:
+                break
+        return node.origin
+
+
+def read_yaml(path: Path) -> Node:
+    """Read a recipe file.
+
+    Raises:
+        RecipeError: it cannot be read, is not text, or is not plain YAML.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise RecipeError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+    if len(data) > MAX_BYTES:
+        raise RecipeError([f"{path}: larger than {MAX_BYTES // 1024} KiB; a recipe is a short text, is this the file?"])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError([f"{path}: not UTF-8 text (byte {error.start}); is this a recipe?"]) from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Node:
+    """Parse YAML text.
+
+    Args:
+        text: one YAML document.
+        source: what error messages call it.
+        line_numbers: whether they say the line.
+
+    Raises:
+        RecipeError: it is not YAML, nested or long beyond reason, or uses aliases, tags or equal keys.
+    """
+    try:
+        return _Reader(text, source, line_numbers).read()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = Origin(source, mark.line + 1 if mark and line_numbers else None)
+        what = " ".join(filter(None, [error.context, error.problem]))
+        raise RecipeError([f"{where}: not valid YAML: {what}"]) from error
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise RecipeError([f"{source}: not valid YAML: {first}"]) from error
+
+
+class _Reader:
+    """Builds nodes from parser events, so that limits hold before anything is built."""
+
+    def __init__(self, text: str, source: str, line_numbers: bool) -> None:
+        self.source, self.line_numbers = source, line_numbers
+        self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+        self.count = 0
+
+    def read(self) -> Node:
+        self._next()  # stream start
+        if isinstance(self._next(), yaml.StreamEndEvent):
+            raise RecipeError([f"{self.source}: empty; a recipe needs at least `backbone:` or `extends:`"])
+        root = self._node(self._next(), ())
+        self._next()  # document end
+        after = self._next()
+        if not isinstance(after, yaml.StreamEndEvent):
+            self._refuse(after, "a second YAML document; a recipe is one document")
+        return root
+
+    def _next(self) -> yaml.Event:
+        self.count += 1
+        event = next(self.events)
+        if self.count > MAX_EVENTS:
+            self._refuse(event, f"more than {MAX_EVENTS} YAML events; a recipe is a short text")
+        return event
+
+    def _node(self, event: yaml.Event, path: KeyPath) -> Node:
+        if len(path) > MAX_DEPTH:
+            self._refuse(event, f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse(event, "aliases (*name) are not read in recipes; write the value out, or use `extends`")
+        assert isinstance(event, yaml.ScalarEvent | yaml.MappingStartEvent | yaml.SequenceStartEvent)
+        if event.tag is not None and event.tag != "!":
+            self._refuse(event, f"tags are not read in recipes: {event.tag}")
+        origin = self._origin(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return Node(_resolve(event.value) if event.implicit[0] else event.value, origin)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items: list[Node] = []
+            while not isinstance(item := self._next(), yaml.SequenceEndEvent):
+                items.append(self._node(item, (*path, len(items))))
+            return Node(items, origin)
+        return Node(self._mapping(path), origin)
+
+    def _mapping(self, path: KeyPath) -> dict[str, Node]:
+        mapping: dict[str, Node] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            key = self._node(event, path).value
+            if not isinstance(key, str):
+                self._refuse(event, f"keys are words, not {key!r}; put it in quotes if it is one")
+            assert isinstance(key, str)
+            if key in mapping:
+                before = mapping[key].origin.line
+                self._refuse(event, f"{dotted((*path, key))}: written twice, first on line {before}; remove one")
+            node = self._node(self._next(), (*path, key))
+            mapping[key] = Node(node.value, self._origin(event))  # a key's line says more than its value's
+        return mapping
+
+    def _origin(self, event: yaml.Event) -> Origin:
+        return Origin(self.source, event.start_mark.line + 1 if self.line_numbers and event.start_mark else None)
+
+    def _refuse(self, event: yaml.Event, problem: str) -> None:
+        raise RecipeError([f"{self._origin(event)}: {problem}"])
+
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_TRUE = re.compile(r"true|True|TRUE")
+_FALSE = re.compile(r"false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]{1,4300}")
+_HEX = re.compile(r"0x[0-9a-fA-F]{1,64}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INF = re.compile(r"[-+]?\.(inf|Inf|INF)")
+_NAN = re.compile(r"\.(nan|NaN|NAN)")
+
+
+def _resolve(text: str) -> Scalar:
+    """A plain scalar's value in YAML 1.2's core schema."""
+    if _NULL.fullmatch(text):
+        return None
+    if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
+        return text.lower() == "true"
+    if _INT.fullmatch(text):
+        return int(text)
+    if _HEX.fullmatch(text):
+        return int(text, 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _INF.fullmatch(text) or _NAN.fullmatch(text):
+        return float(text.replace(".", ""))
+    return text

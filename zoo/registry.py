@@ -1,0 +1,235 @@
+"""Parts by (kind, name), and where each came from. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from typing import Any, TypeVar, cast
+
+import pluggy
+from pydantic import BaseModel
+
+from zoo import hookspecs
+from zoo.errors import PluginError
+from zoo.signature import Signature, read_signature
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "patch_schedule": ("depth",),
+    "patch_embedder": ("dim", "channels", "patch"),
+    "position": ("dim", "heads", "grid", "patch", "finest_patch"),
+    "time_embedder": ("dim",),
+    "class_conditioner": ("dim", "num_classes"),
+    "modulation": ("dim", "depth"),
+    "block": ("dim", "heads", "depth", "index"),
+    "upsampler": ("dim", "coarse_patch", "fine_patch"),
+    "stage_embedder": ("dim", "stages"),
+    "head": ("dim", "channels", "patch"),
+}
+"""Every kind of part, with what the backbone supplies to its constructor."""
+
+PARTS_GROUP = "zoo.parts"
+MARK = "__zoo_part__"
+
+T = TypeVar("T")
+
+
+def part(kind: str, name: str) -> Callable[[type[T]], type[T]]:
+    """Mark a class as the part ``name`` of ``kind``. It is registered when its plug-in's ``zoo_parts`` returns it.
+
+    Raises:
+        PluginError: there is no such kind, or the name is not a plain lower-case identifier.
+    """
+    if kind not in KINDS:
+        raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}")
+    if not name.isidentifier() or name != name.lower():
+        raise PluginError(f"{kind} {name!r}: a part's name is a lower-case identifier, such as 'linear_mlp'")
+
+    def mark(cls: type[T]) -> type[T]:
+        setattr(cls, MARK, (kind, name))
+        return cls
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Where parts come from: a distribution and its version."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class PluginFailure:
+    """A plug-in that could not be loaded, and why."""
+
+    plugin: Plugin
+    reason: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class PartEntry:
+    """A registered part."""
+
+    kind: str
+    name: str
+    cls: type[Any]
+    plugin: Plugin
+    signature: Signature = field(repr=False)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the part's docstring."""
+        return (inspect.getdoc(self.cls) or "").split("\n", 1)[0].strip()
+
+    def create(self, options: BaseModel, supplied: Mapping[str, Any]) -> Any:
+        """Construct the part from its options and from those of the ``supplied`` values that it asks for."""
+        wanted = {name: supplied[name] for name in self.signature.supplied}
+        return self.cls(**wanted, **{name: getattr(options, name) for name in type(options).model_fields})
+
+
+class Registry:
+    """The parts that recipes can name.
+
+    ``Registry.installed()`` holds the built-in parts and those of every installed plug-in; ``Registry()`` the built-in
+    ones alone. There is no global registry.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[PluginFailure] = []
+        self._parts: dict[tuple[str, str], PartEntry] = {}
+        self._manager = pluggy.PluginManager("zoo")
+        self._manager.add_hookspecs(hookspecs)
+        self.register(import_module("zoo.parts"), Plugin("zoo", zoo_version()))
+
+    @classmethod
+    def installed(cls) -> Registry:
+        """The built-in parts and those of every installed plug-in.
+
+        A plug-in that fails to load is set aside in ``failures``, and the rest goes on without it.
+
+        Raises:
+            PluginError: two plug-ins claim one name.
+        """
+        registry = cls()
+        for plugin, entry_point in entry_points(PARTS_GROUP):
+            try:
+                module = entry_point.load()
+                claims = registry._claims(module, plugin)
+            except (Exception, SystemExit) as error:
+                registry.failures.append(PluginFailure(plugin, _reason(error), traceback.format_exc()))
+            else:
+                registry._add(claims)
+        return registry
+
+    def register(self, module: object, plugin: Plugin) -> None:
+        """Register the parts that ``module`` returns from its ``zoo_parts`` hook, all of them or none.
+
+        Raises:
+            PluginError: a hook that zoo does not have, a part that breaks the rules, or a name that is taken.
+        """
+        self._add(self._claims(module, plugin))
+
+    def entries(self, kind: str | None = None) -> tuple[PartEntry, ...]:
+        """Every part, or every part of one kind, by kind and then by name."""
+        order = list(KINDS)
+        found = [entry for entry in self._parts.values() if kind in (None, entry.kind)]
+        return tuple(sorted(found, key=lambda entry: (order.index(entry.kind), entry.name)))
+
+    def get(self, kind: str, name: str) -> PartEntry:
+        """The part ``name`` of ``kind``.
+
+        Raises:
+            PluginError: there is no such part; the message offers the nearest name, or the plug-in that failed.
+        """
+        if (kind, name) in self._parts:
+            return self._parts[kind, name]
+        names = [entry.name for entry in self.entries(kind)]
+        message = f"there is no {kind} {name!r}{did_you_mean(name, names)}; installed: {', '.join(names)}"
+        if self.failures:
+            failed = "; ".join(f"{failure.plugin.name} ({failure.reason})" for failure in self.failures)
+            message += f". A plug-in that failed to load may hold it: {failed}; see `zoo parts --debug`"
+        raise PluginError(message)
+
+    def _claims(self, module: object, plugin: Plugin) -> list[PartEntry]:
+        name = self._manager.register(module, name=f"{plugin.name} #{len(self._manager.list_name_plugin())}")
+        try:
+            self._manager.check_pending()
+            found = [
+                cls
+                for hook in self._manager.hook.zoo_parts.get_hookimpls()
+                if hook.plugin is module
+                for cls in cast(Iterable[Any], hook.function())
+            ]
+            if not found:
+                raise PluginError(f"plug-in {plugin.name} gives no part: mark its zoo_parts() with @zoo.hookimpl")
+            return [_entry(cls, plugin) for cls in found]
+        except BaseException:
+            self._manager.unregister(name=name)
+            raise
+
+    def _add(self, claims: Iterable[PartEntry]) -> None:
+        parts = dict(self._parts)
+        for entry in claims:
+            taken = parts.get((entry.kind, entry.name))
+            if taken is not None:
+                raise PluginError(
+                    f"two plug-ins claim {entry.kind} {entry.name!r}: {_origin(taken)} and {_origin(entry)};"
+                    " uninstall one of them, or rename its part"
+                )
+            parts[entry.kind, entry.name] = entry
+        self._parts = parts
+
+
+def entry_points(group: str) -> Iterator[tuple[Plugin, metadata.EntryPoint]]:
+    """Every entry point of ``group`` with the distribution it comes from, also where two share a name."""
+    seen: set[str] = set()
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"] if distribution.metadata else None
+        if not name or name in seen:  # a distribution shadowed by one earlier on the path
+            continue
+        seen.add(name)
+        for entry_point in distribution.entry_points:
+            if entry_point.group == group:
+                yield Plugin(name, distribution.version), entry_point
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def zoo_version() -> str:
+    """The version of the installed distribution ``diffusion-zoo``."""
+    try:
+        return metadata.version("diffusion-zoo")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _entry(cls: type[Any], plugin: Plugin) -> PartEntry:
+    where = f"plug-in {plugin.name}: {getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
+    if not inspect.isclass(cls) or MARK not in vars(cls):
+        raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
+    kind, name = getattr(cls, MARK)
+    if getattr(cls, "kind", None) != kind:
+        raise PluginError(f"{where} is marked as a {kind}, but does not derive from that kind's base class")
+    missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+    if missing:
+        raise PluginError(f"{where} leaves out what a {kind} must have: {missing}")
+    return PartEntry(kind, name, cls, plugin, read_signature(cls, KINDS[kind]))
+
+
+def _origin(entry: PartEntry) -> str:
+    return f"{entry.plugin.name} {entry.plugin.version} ({entry.cls.__module__}.{entry.cls.__qualname__})"
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

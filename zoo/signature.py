@@ -1,0 +1,72 @@
+"""The signature is the schema: a part's options are read off its constructor."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, create_model
+
+from zoo.errors import PluginError
+from zoo.schedule import Options
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a part's constructor asks for.
+
+    Attributes:
+        supplied: names of the positional parameters, which the backbone supplies.
+        options: a strict pydantic model of the keyword-only parameters, which the recipe gives.
+    """
+
+    supplied: tuple[str, ...]
+    options: type[BaseModel]
+
+
+def read_signature(cls: type[Any], supplied: Sequence[str]) -> Signature:
+    """Derive a part's options from ``cls.__init__``.
+
+    Args:
+        cls: the part.
+        supplied: what the backbone supplies to parts of this kind; the constructor may ask for any of these.
+
+    Raises:
+        PluginError: ``*args`` or ``**kwargs``, an untyped option, an option called ``type``, or a positional
+            parameter that the backbone does not supply.
+    """
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    if cls.__init__ is object.__init__:
+        return Signature((), create_model(cls.__name__, __base__=Options))
+    try:
+        hints = typing.get_type_hints(cls.__init__, include_extras=True)
+    except Exception as error:
+        raise PluginError(f"{where}: the types of its constructor cannot be resolved: {error}") from error
+    wanted: list[str] = []
+    fields: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise PluginError(f"{where}: a part takes no *args and no **kwargs; name its options")
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            if name not in hints:
+                raise PluginError(f"{where}: option {name!r} has no type; annotate it")
+            if name == "type":
+                raise PluginError(f"{where}: an option cannot be called 'type', which names the part in a recipe")
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[name] = (hints[name], default)
+        elif name not in supplied:
+            raise PluginError(
+                f"{where}: the backbone supplies no {name!r} to this kind (only {', '.join(supplied)});"
+                " make it keyword-only if it is an option"
+            )
+        else:
+            wanted.append(name)
+    try:
+        options: type[BaseModel] = create_model(cls.__name__, __base__=Options, **fields)
+        options.model_json_schema()
+    except Exception as error:
+        raise PluginError(f"{where}: its options make no schema: {error}") from error
+    return Signature(tuple(wanted), options)
