@@ -15,6 +15,7 @@ from zoo.parts.layers import Linear
 from zoo.recipe import Draft, Recipe, draft_recipe, read_tree
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import (
+    Level,
     Stage,
     finest_patch_of,
     first_patches_of,
@@ -27,11 +28,13 @@ from zoo.schedule import (
 Supplied = dict[str, Any]
 
 
-def load_recipe(name: str | Path, overrides: Iterable[str] = (), registry: Registry | None = None) -> Recipe:
+def load_recipe(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), registry: Registry | None = None
+) -> Recipe:
     """Read and check a recipe; all of its problems are told at once, and nothing is allocated.
 
     Args:
-        name: a path, or a name that ``zoo recipes`` lists.
+        source: a path, a name that ``zoo recipes`` lists, or a recipe as plain values.
         overrides: ``key.path=value``, as for ``--set``.
         registry: the parts to choose from; all installed ones if left out.
 
@@ -40,13 +43,13 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), registry: Regis
         PluginError: two plug-ins claim one name.
     """
     registry = registry or Registry.installed()
-    draft = draft_recipe(read_tree(str(name), overrides), registry)
+    draft = draft_recipe(read_tree(source, overrides), registry)
     draft.problems.extend(_probe(draft))
     return draft.recipe()
 
 
 def build(
-    recipe: Recipe | str | Path,
+    recipe: Recipe | str | Path | Mapping[str, Any],
     overrides: Iterable[str] = (),
     *,
     registry: Registry | None = None,
@@ -56,8 +59,8 @@ def build(
     """Build a backbone with freshly initialised weights.
 
     Args:
-        recipe: a validated recipe, or the path or name of one.
-        overrides: ``key.path=value``, as for ``--set``; only for a path or name.
+        recipe: a validated recipe, or the path, name or plain values of one.
+        overrides: ``key.path=value``, as for ``--set``; not for a validated recipe.
         registry: the parts to choose from; all installed ones if left out.
         device: where to build; ``meta`` allocates nothing. PyTorch's default if left out.
         dtype: of the parameters. PyTorch's default if left out.
@@ -70,7 +73,7 @@ def build(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides, registry)
     elif tuple(overrides):
-        raise ValueError("overrides need the path or name of a recipe, since a validated recipe is frozen")
+        raise ValueError("a validated recipe is frozen; give overrides to load_recipe")
     with torch.device(device or torch.get_default_device()):
         backbone = _assemble(recipe, registry)
     return backbone if dtype is None else backbone.to(dtype)
@@ -160,15 +163,17 @@ def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
     with torch.device("meta"):
         schedule = _try("patch_schedule", draft, (), problems)
         stages: tuple[Stage, ...] = ()
-        if schedule and "latent" in draft.values:
-            latent = draft.values["latent"]
+        if schedule:
+            latent = draft.values.get("latent")
+            height, width = (latent.height, latent.width) if latent else (0, 0)  # which every patch divides
             stages = schedule[0].stages()
-            found = list(schedule_problems(stages, draft.values["depth"], latent.height, latent.width))
+            found = list(schedule_problems(stages, draft.values["depth"], height, width))
             problems.extend(
                 (("backbone", "patch_schedule", *schedule[0].key_path(stage, level)), message)
                 for stage, level, message in found
             )
-            stages = () if found else stages
+            if found:
+                stages = _each_patch_alone(stages, height, width)
         built = {
             kind: _try(kind, draft, stages, problems)
             for kind in draft.parts
@@ -186,6 +191,12 @@ def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
             )
         )
     return problems
+
+
+def _each_patch_alone(stages: tuple[Stage, ...], height: int, width: int) -> tuple[Stage, ...]:
+    """A stage for every patch that fits, to hear what other parts refuse where the patches do not go together."""
+    fitting = [patch for patch in patches_of(stages) if patch[0] <= height and patch[1] <= width]
+    return tuple(Stage(noise_above=0.0, levels=[Level(patch=patch, blocks=1)]) for patch in fitting)
 
 
 _NEED_STAGES = ("patch_embedder", "position", "upsampler", "stage_embedder", "head")
@@ -218,6 +229,8 @@ def _refusals(kind: str, entry: PartEntry, error: Exception) -> list[tuple[KeyPa
         return [((*path, *below), text) for below, text in error.problems]
     if isinstance(error, ValueError):
         return [(path, f"{entry.name}: {error}")]
+    if "overflow" in str(error).lower():
+        return [(path, f"{entry.name}: has more numbers than any machine holds; take smaller ones in the recipe")]
     if entry.plugin.name == "zoo":
         raise error
     return [(path, f"{entry.name}, of plug-in {entry.plugin.name}, failed: {type(error).__name__}: {error}")]

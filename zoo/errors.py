@@ -17,7 +17,7 @@ class RecipeError(ZooError):
     """A recipe that cannot be read, or cannot be built. The message has a line for every problem."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(_printable(problem) for problem in problems))
         super().__init__("\n".join(self.problems))
 
 
@@ -48,6 +48,11 @@ class OptionError(ValueError):
     def __init__(self, problems: Iterable[tuple[KeyPath, str]]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(f"{dotted(path)}: {text}" if path else text for path, text in self.problems))
+
+
+def _printable(text: str) -> str:
+    """``text`` on one line, with what a terminal would act on or cannot show as an escape."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def dotted(path: KeyPath) -> str:

@@ -150,7 +150,7 @@ class Registry:
         if (kind, name) in self._parts:
             return self._parts[kind, name]
         names = [entry.name for entry in self.entries(kind)]
-        message = f"there is no {kind} {name!r}{did_you_mean(name, names)}; installed: {', '.join(names)}"
+        message = f"there is no {kind} {name!r}{did_you_mean(name, names)} (installed: {', '.join(names)})"
         if self.failures:
             failed = "; ".join(f"{failure.plugin.name} ({failure.reason})" for failure in self.failures)
             message += f". A plug-in that failed to load may hold it: {failed}; see `zoo parts --debug`"
@@ -168,9 +168,11 @@ class Registry:
             ]
             if not found:
                 raise PluginError(f"plug-in {plugin.name} gives no part: mark its zoo_parts() with @zoo.hookimpl")
-            return [_entry(cls, plugin) for cls in found]
-        except BaseException:
+            return [part_entry(cls, plugin) for cls in found]
+        except BaseException as error:
             self._manager.unregister(name=name)
+            if isinstance(error, pluggy.PluginValidationError):  # a hook that zoo does not have
+                raise PluginError(f"plug-in {plugin.name}: {error}") from error
             raise
 
     def _add(self, claims: Iterable[PartEntry]) -> None:
@@ -213,7 +215,12 @@ def zoo_version() -> str:
         return "unknown"
 
 
-def _entry(cls: type[Any], plugin: Plugin) -> PartEntry:
+def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
+    """Describe a marked class.
+
+    Raises:
+        PluginError: it breaks the rules of its kind.
+    """
     where = f"plug-in {plugin.name}: {getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
     if not inspect.isclass(cls) or MARK not in vars(cls):
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")

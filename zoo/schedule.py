@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 Grid = tuple[int, int]
 
@@ -15,7 +16,9 @@ Grid = tuple[int, int]
 def _as_pair(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return (value, value)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(value)
+    raise PydanticCustomError("patch", "Input should be one whole number, or a list of two: [height, width]")
 
 
 Patch = Annotated[

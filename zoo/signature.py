@@ -49,7 +49,9 @@ def read_signature(cls: type[Any], supplied: Sequence[str]) -> Signature:
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise PluginError(f"{where}: a part takes no *args and no **kwargs; name its options")
+            raise PluginError(
+                f"{where}: a part takes no *args and no **kwargs; write an __init__ that names its options"
+            )
         if parameter.kind is parameter.KEYWORD_ONLY:
             if name not in hints:
                 raise PluginError(f"{where}: option {name!r} has no type; annotate it")

@@ -60,7 +60,7 @@ def _sinusoidal(options: Any, dim: int) -> int:
 
 def _fno(options: Any, dim: int) -> int:
     width, grid = options.width, options.grid
-    spectral = 4 * width * width * options.modes  # a complex product is four real ones
+    spectral = 4 * width * width * options.modes if width > 1 else 0  # a complex product is four real ones
     return grid * width + options.blocks * (spectral + grid * width * width) + width * dim
 
 

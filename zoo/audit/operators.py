@@ -32,16 +32,9 @@ def _contracted(a: int) -> Handle:
 
 def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """softmax(q k') v: queries x keys x (width of q + width of v), for every head."""
-    *batch, queries, width = shape_of(inputs[0])
-    keys = shape_of(inputs[1])[-2]
-    return prod(batch) * queries * keys * (width + shape_of(inputs[2])[-1])
-
-
-def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Each weight meets every output position, or every input position if transposed."""
-    transposed = inputs[6].toIValue()
-    batch, _, *places = shape_of(inputs[0] if transposed else outputs[0])
-    return batch * prod(shape_of(inputs[1])) * prod(places)
+    *queries, value_width = shape_of(outputs[0])
+    keys, width = shape_of(inputs[1])[-2:]
+    return prod(queries) * keys * (width + value_width)
 
 
 def _einsum(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
@@ -52,24 +45,21 @@ def _einsum(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 def einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
     """Multiply-adds of an einsum of two operands, as PyTorch runs it: one batched matrix product.
 
-    An index of one operand alone that is not in the output is summed first; if no index is summed, the product is
-    elementwise and has no multiply-adds.
+    Only an index of size above 1 in both operands is contracted. One that a single operand has is summed before, and a
+    product without contraction is elementwise, which has no multiply-adds.
 
     Raises:
-        ValueError: more than two operands, whose order of contraction is not fixed, or an ellipsis.
+        ValueError: more or fewer than two operands, an implicit output, or an ellipsis.
     """
     inputs, arrow, output = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")
     if "." in equation or not arrow or len(terms) != 2:
         raise ValueError(f"einsum {equation!r}: only two operands with an explicit output and no '...' can be counted")
-    if all(set(term) <= set(output) for term in terms):
+    left, right = (dict(zip(term, shape, strict=True)) for term, shape in zip(terms, shapes, strict=True))
+    contracted = {index for index in left.keys() & right.keys() - set(output) if left[index] > 1 < right[index]}
+    if not contracted:
         return 0
-    sizes: dict[str, int] = {}
-    for term, shape in zip(terms, shapes, strict=True):
-        for letter, size in zip(term, shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-    kept = set(output) | (set(terms[0]) & set(terms[1]))
-    return prod(sizes[letter] for letter in kept)
+    return prod(max(left.get(index, 1), right.get(index, 1)) for index in {*output, *contracted})
 
 
 COUNTED: dict[str, Handle] = {
@@ -82,7 +72,6 @@ COUNTED: dict[str, Handle] = {
     "aten::addmm": _contracted(1),
     "aten::baddbmm": _contracted(1),
     "aten::einsum": _einsum,
-    "aten::_convolution": _convolution,
     "aten::scaled_dot_product_attention": _attention,
 }
 """Operators with multiply-adds."""
@@ -94,7 +83,6 @@ NORMS: dict[str, int] = {
     "aten::rms_norm": 2,
     "aten::group_norm": 2,
     "aten::instance_norm": 1,
-    "aten::batch_norm": 1,
 }
 """Norms, with the place of their weight among the inputs."""
 

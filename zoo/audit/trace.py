@@ -1,18 +1,25 @@
-"""What fvcore counts on the meta device: a stage of a backbone at batch 1, by part and by operator."""
+"""What fvcore counts on the meta device: a stage of a backbone at batch 1, by part and by operator.
+
+A trace loses what it takes for dead: results that nothing uses, and all that comes before a ``.data``. So PyTorch's own
+``FlopCounterMode``, which sees every operator that runs, watches the same pass, and the two have to agree.
+"""
 
 from __future__ import annotations
 
 import logging
+import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.audit.operators import ATTENTION, COUNTED, NEGLIGIBLE, NORMS, norm_operations
 from zoo.backbone import Backbone
@@ -58,49 +65,90 @@ def example_inputs(backbone: Backbone, batch: int = 1) -> tuple[Tensor, Tensor, 
 
 
 def count_stage(backbone: Backbone, stage: int) -> StageCount:
-    """Count one stage of a backbone that was built on the meta device.
+    """Count one stage of a backbone that was built on the meta device, in evaluation mode.
 
     Raises:
         AuditError: an operator is neither counted nor known to be negligible, or a part does not trace.
     """
-    module = OneStage(backbone, stage)
-    with _declarations(backbone) as declared, _quiet():
-        analysis = FlopCountAnalysis(module, example_inputs(backbone)).clear_op_handles()
-        analysis.set_op_handle(**COUNTED, **{name: norm_operations(weight) for name, weight in NORMS.items()})
-        analysis.set_op_handle(**dict.fromkeys(NEGLIGIBLE))
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis = _analysis(OneStage(backbone, stage))
+    witness = FlopCounterMode(display=False, custom_mapping=VECTOR_PRODUCTS)
+    with _restored(backbone), _quiet(), witness:
+        backbone.eval()
+        declared = _let_parts_declare(backbone)
         try:
             counts = analysis.by_module_and_operator()
-        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-            first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-            raise AuditError(
-                f"stage {stage} does not trace on the meta device: {first[0]}. A part with convolutions (or an"
-                " einsum of more than two operands) declares its own count: see ModulePart.declare"
-            ) from error
+        except Exception as error:
+            raise AuditError(_untraceable_message(backbone, stage, error)) from error
     unknown = analysis.unsupported_ops()
     if unknown:
         raise AuditError(_unknown_message(analysis, unknown))
-    norms = {name.removeprefix("aten::") for name in NORMS}
     total = counts[""]
-    modules = {
-        name.removeprefix("backbone."): sum(count for op, count in counter.items() if op not in norms)
-        for name, counter in counts.items()
-        if name.startswith("backbone.")
-    }
-    for name, own in declared.items():
-        for ancestor in _with_ancestors(name):
-            modules[ancestor] = modules.get(ancestor, 0) + own.macs
+    traced, ran = _macs(total), witness.get_total_flops() // 2
+    if traced != ran:
+        raise AuditError(
+            f"stage {stage}: {ran} multiply-adds ran, but {traced} of them are in the trace. A part computes what"
+            " nothing uses, or takes a tensor out of the trace; mend it, or declare its own count (ModulePart.declare)"
+        )
     return StageCount(
-        macs=int(sum(count for op, count in total.items() if op not in norms))
-        + sum(own.macs for own in declared.values()),
-        norm_ops=int(sum(count for op, count in total.items() if op in norms))
-        + sum(own.norm_ops for own in declared.values()),
-        attention_macs=int(total[ATTENTION]),
-        modules={name: int(count) for name, count in modules.items()},
+        macs=traced + sum(own.macs for own in declared.values()),
+        norm_ops=sum(total[name] for name in NORM_NAMES) + sum(own.norm_ops for own in declared.values()),
+        attention_macs=total[ATTENTION],
+        modules=_by_module(backbone, counts, declared),
     )
 
 
-def _unknown_message(analysis: Any, unknown: Counter[str]) -> str:
+def _analysis(module: OneStage) -> FlopCountAnalysis:
+    analysis = FlopCountAnalysis(module, example_inputs(module.backbone)).clear_op_handles()
+    analysis.set_op_handle(**COUNTED, **{name: norm_operations(weight) for name, weight in NORMS.items()})
+    analysis.set_op_handle(**dict.fromkeys(NEGLIGIBLE))
+    # By caller, so that a layer which several parts share counts for the part that runs it.
+    return analysis.ancestor_mode("caller").unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+
+
+NORM_NAMES = frozenset(name.removeprefix("aten::") for name in NORMS)
+
+
+def _macs(counter: Counter[str]) -> int:
+    return sum(count for name, count in counter.items() if name not in NORM_NAMES)
+
+
+def _by_module(backbone: Backbone, counts: dict[str, Counter[str]], declared: dict[str, Declared]) -> dict[str, int]:
+    """Multiply-adds by dotted name; a list of modules, which is never called itself, has those of its members."""
+    modules = {
+        name.removeprefix("backbone."): _macs(counter)
+        for name, counter in counts.items()
+        if name.startswith("backbone.")
+    }
+    for name, module in backbone.named_children():
+        if isinstance(module, nn.ModuleList | nn.ModuleDict):
+            modules[name] = sum(modules[f"{name}.{key}"] for key, _ in module.named_children())
+    for name, own in declared.items():
+        for ancestor in _with_ancestors(name):
+            modules[ancestor] += own.macs
+    return modules
+
+
+def _vector_product(a: Sequence[int], b: Sequence[int], **_: Any) -> int:
+    return 2 * prod(a)
+
+
+VECTOR_PRODUCTS = {torch.ops.aten.mv: _vector_product, torch.ops.aten.dot: _vector_product}
+"""FLOPs of the products that ``FlopCounterMode`` leaves out."""
+
+
+def _untraceable_message(backbone: Backbone, stage: int, error: Exception) -> str:
+    names = {module: name for name, module in backbone.named_modules() if name}
+    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = [names[owner] for owner in owners if isinstance(owner, nn.Module) and owner in names]
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return (
+        f"{inside[-1] if inside else 'a part'} cannot be traced and counted on the meta device (stage {stage}):"
+        f" {type(error).__name__}: {reason}. A part with convolutions, or an einsum of more than two operands, declares"
+        " its own count: see ModulePart.declare"
+    )
+
+
+def _unknown_message(analysis: FlopCountAnalysis, unknown: Counter[str]) -> str:
     places = []
     for operator in sorted(unknown):
         inside = [name for name in analysis.by_module() if analysis.unsupported_ops(name)[operator]]
@@ -111,15 +159,9 @@ def _unknown_message(analysis: Any, unknown: Counter[str]) -> str:
     )
 
 
-@contextmanager
-def _declarations(backbone: Backbone) -> Iterator[dict[str, Declared]]:
-    """Let parts that declare their own count stand in for themselves while the backbone is traced."""
+def _let_parts_declare(backbone: Backbone) -> dict[str, Declared]:
+    """Let parts that declare their own count stand in for themselves; what they declare in a pass is put in here."""
     declared: dict[str, Declared] = {}
-    parts = [
-        (name, module)
-        for name, module in backbone.named_modules()
-        if isinstance(module, ModulePart) and type(module).declare is not ModulePart.declare
-    ]
 
     def stand_in(name: str, module: ModulePart, forward: Any) -> Any:
         def call(*inputs: Any) -> Any:
@@ -132,19 +174,30 @@ def _declarations(backbone: Backbone) -> Iterator[dict[str, Declared]]:
 
         return call
 
-    for name, module in parts:
-        module.forward = stand_in(name, module, module.forward)
-    try:
-        yield declared
-    finally:
-        for _, module in parts:
-            del module.forward
+    for name, module in backbone.named_modules():
+        if isinstance(module, ModulePart) and type(module).declare is not ModulePart.declare:
+            module.forward = stand_in(name, module, module.forward)
+    return declared
 
 
 def _with_ancestors(name: str) -> Iterator[str]:
     keys = name.split(".")
     for length in range(1, len(keys) + 1):
         yield ".".join(keys[:length])
+
+
+@contextmanager
+def _restored(backbone: Backbone) -> Iterator[None]:
+    """Leave all modules as they were: mode, hooks (which a trace that fails leaves behind), methods and caches."""
+    attributes = [vars(module) for module in backbone.modules()]
+    nested = [value for each in attributes for value in each.values() if isinstance(value, dict)]
+    before = [(each, dict(each)) for each in (*attributes, *nested)]
+    try:
+        yield
+    finally:
+        for each, contents in before:  # in place, since handles of hooks refer to these very dicts
+            each.clear()
+            each.update(contents)
 
 
 @contextmanager

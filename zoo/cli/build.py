@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,7 +66,7 @@ def build(
     _print(loaded, other, registry, flops=flops, as_json=as_json)
     if out is not None:
         write_initialised(loaded, registry, out, seed)
-        console(stderr=True).print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, seed {seed})")
+        print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, seed {seed})", file=sys.stderr)
 
 
 def _print(recipe: Recipe, other: Recipe | None, registry: Registry, *, flops: bool, as_json: bool) -> None:

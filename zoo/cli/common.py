@@ -21,10 +21,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 WIDTH_WITHOUT_TERMINAL = 140
 
 
-def console(*, stderr: bool = False) -> Console:
+def console() -> Console:
     """A console as wide as the terminal, or wide enough for every table where the output is piped."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from zoo.cli.common import Debug, command, console
+from zoo.cli.common import command, console
 from zoo.errors import PluginError
 from zoo.registry import KINDS, PartEntry, Registry, did_you_mean
 
@@ -23,7 +23,7 @@ def parts(
 ) -> None:
     """List parts: name, options with defaults and bounds, and the plug-in that each comes from."""
     if kind is not None and kind not in KINDS:
-        raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}; there are: {', '.join(KINDS)}")
+        raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)} (there are: {', '.join(KINDS)})")
     registry = Registry.installed()
     entries = registry.entries(kind)
     if as_json:
@@ -86,6 +86,3 @@ def _plain(entry: PartEntry) -> dict[str, Any]:
         "plugin": entry.plugin.name,
         "version": entry.plugin.version,
     }
-
-
-__all__ = ["Debug", "describe_options", "parts"]

@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from zoo.cli.common import Debug, command, console
@@ -26,7 +27,9 @@ def recipes(
         for recipe in found:
             plugin = recipe.plugin
             table.add_row(
-                f"[bold]{recipe.name}[/]", recipe.title, f"{plugin.name} {plugin.version}" if plugin else "./recipes"
+                f"[bold]{escape(recipe.name)}[/]",
+                escape(recipe.title),
+                f"{plugin.name} {plugin.version}" if plugin else "./recipes",
             )
         console().print(table)
     for failure in failures:

@@ -21,7 +21,11 @@ from zoo.schedule import Grid, Stage
 
 
 class Rotary(NamedTuple):
-    """Cosines and sines of the angles that queries and keys of the image tokens are turned by."""
+    """Cosines and sines of the angles that queries and keys of the image tokens are turned by.
+
+    Components 2i and 2i + 1 of a head are one pair, turned by one angle (RoFormer, section 3.4.2), so that each angle
+    stands twice: ``cos[:, 2 * i] == cos[:, 2 * i + 1]``.
+    """
 
     cos: Float[Tensor, "N head_dim"]
     sin: Float[Tensor, "N head_dim"]

@@ -45,6 +45,8 @@ class MLP(nn.Module):
     def __init__(self, dim: int, ratio: float = 4.0) -> None:
         super().__init__()
         hidden = int(dim * ratio)
+        if not hidden:
+            raise ValueError(f"an MLP of {ratio} x {dim} has no hidden width; raise the ratio")
         self.fc1 = Linear(dim, hidden)
         self.fc2 = Linear(hidden, dim)
 

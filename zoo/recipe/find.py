@@ -9,6 +9,7 @@ from pathlib import Path
 
 import zoo
 from zoo.errors import RecipeError
+from zoo.recipe.source import shown_path
 from zoo.registry import Plugin, PluginFailure, did_you_mean, entry_points, zoo_version
 
 RECIPES_GROUP = "zoo.recipes"
@@ -87,13 +88,19 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
     Raises:
         RecipeError: there is none, or two plug-ins ship one of that name.
     """
-    path = Path(name).expanduser()
-    here = (beside.parent if beside else Path()) / path
-    for candidate in (here, *(here.with_name(here.name + suffix) for suffix in SUFFIXES)):
-        if candidate.is_file():
-            return candidate
-    if here.is_dir() and name:
-        raise RecipeError([f"{here}: a folder, not a recipe"])
+    if not name.strip():
+        raise RecipeError(["the name of a recipe is empty; `zoo recipes` lists those that have a name"])
+    path = Path(name)
+    try:
+        here = (beside.parent if beside else Path()) / path.expanduser()
+        for candidate in (here, *(here.parent / (here.name + suffix) for suffix in SUFFIXES)):
+            if candidate.is_file():
+                return candidate
+        if here.is_dir():
+            raise RecipeError([f"{shown_path(here)}: a folder, not a recipe"])
+    except (OSError, RuntimeError) as error:  # no right to look there, a name too long, or ~user without a home
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError([f"{name}: cannot be read: {problem}"]) from error
     folders, failures = recipe_folders()
     names: list[str] = []
     if path.name == name:

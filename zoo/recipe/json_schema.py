@@ -13,8 +13,9 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def recipe_schema(registry: Registry) -> dict[str, Any]:
     """A schema that accepts recipes for these parts.
 
-    A recipe that ``extends`` another may leave anything out, override single options of a part, and write null for the
-    default; any other needs what has no default. Sums and divisions are checked by zoo alone.
+    What has a default may be null, which means that default. A recipe that ``extends`` another may leave anything out,
+    and override single options of a part; any other needs what has no default. Sums and divisions are checked by zoo
+    alone.
     """
     definitions: dict[str, Any] = {}
     whole = _backbone(registry, definitions, partial=False)
@@ -25,7 +26,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
         "title": "zoo recipe",
         "type": "object",
         "properties": {
-            "name": name,
+            "name": _nullable(name),
             "extends": {"type": "string", "description": "another recipe, by path or name, that this one overrides"},
             "backbone": {"type": "object"},
         },
@@ -40,17 +41,14 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
 def _backbone(registry: Registry, definitions: dict[str, Any], *, partial: bool) -> dict[str, Any]:
     own = BackboneOptions.model_json_schema()
     latent = own.pop("$defs")["LatentRecipe"]
-    properties = {**own["properties"], "latent": _partial(latent) if partial else latent}
+    properties = {**own["properties"], "latent": _with_nulls(latent, partial=partial)}
     for kind in KINDS:
         key = f"{kind}_override" if partial else kind
         definitions[key] = _part(registry.entries(kind), definitions, partial=partial)
         properties[kind] = {"$ref": f"#/$defs/{key}", **_default(kind)}
-    schema = {
-        "type": "object",
-        "properties": {name: _nullable(each) if partial else each for name, each in properties.items()},
-        "additionalProperties": False,
-    }
-    return schema if partial else {**schema, "required": [*own["required"], "patch_schedule"]}
+    required = [*own["required"], "patch_schedule"]
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return _with_nulls(schema, partial=partial)
 
 
 def _default(kind: str) -> dict[str, Any]:
@@ -64,15 +62,14 @@ def _part(entries: tuple[PartEntry, ...], definitions: dict[str, Any], *, partia
     default = DEFAULT_PARTS.get(entries[0].kind) if entries else None
     branches: list[dict[str, Any]] = []
     for entry in entries:
-        name, options = entry.name, by_name[entry.name]
-        options = _partial(options) if partial else options
-        required = [*options.get("required", []), *([] if partial or name == default else ["type"])]
+        name, options = entry.name, _with_nulls(by_name[entry.name], partial=partial)
+        required = [*options["required"], *([] if partial or name == default else ["type"])]
         branches.append(
             {
                 "title": f"{entry.kind} {name}",
                 "description": entry.summary,
                 "type": "object",
-                "properties": {"type": {"const": name}, **options.get("properties", {})},
+                "properties": {"type": {"const": name}, **options["properties"]},
                 "required": required,
                 "additionalProperties": False,
             }
@@ -88,9 +85,13 @@ def _options(entry: PartEntry, definitions: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _partial(schema: dict[str, Any]) -> dict[str, Any]:
-    properties = {name: _nullable(each) for name, each in schema.get("properties", {}).items()}
-    return {**schema, "properties": properties, "required": []}
+def _with_nulls(schema: dict[str, Any], *, partial: bool) -> dict[str, Any]:
+    """A mapping whose keys may be null, but for those that it requires; ``partial`` requires none."""
+    required = [] if partial else schema.get("required", [])
+    properties = {
+        name: each if name in required else _nullable(each) for name, each in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": properties, "required": required}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from zoo.errors import KeyPath, PluginError, RecipeError, dotted
 from zoo.recipe.find import find_recipe
-from zoo.recipe.merge import expand_part, merge, override
+from zoo.recipe.merge import merge, override, without_nulls
+from zoo.recipe.messages import problems_of, problems_of_coerced
 from zoo.recipe.schema import (
     DEFAULT_PARTS,
     BackboneOptions,
@@ -22,8 +23,8 @@ from zoo.recipe.schema import (
     Recipe,
     RecipeOptions,
 )
-from zoo.recipe.source import Node, Origin, read_yaml
-from zoo.registry import KINDS, PartEntry, Registry, did_you_mean
+from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
+from zoo.registry import KINDS, PartEntry, Registry
 
 LATER_SECTIONS = ("objective", "data", "train", "sample", "evaluate")
 """Sections that a recipe will have; none of them is read yet."""
@@ -64,72 +65,100 @@ class Draft:
         return where + (f"{dotted(path)}: {message}" if path else message)
 
 
-def read_tree(name: str, overrides: Iterable[str] = ()) -> Node:
-    """A recipe file with what it extends and with ``--set`` overrides applied; not yet checked.
+def read_tree(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Node:
+    """A recipe with what it extends and with ``--set`` overrides applied; not yet checked.
+
+    Args:
+        source: a file's path or name, or a recipe as plain values.
+        overrides: ``key.path=value``.
 
     Raises:
         RecipeError: a file that is missing or not plain YAML, a loop of ``extends``, an override of no such form.
     """
-    path = find_recipe(name)
-    tree = _read_extended(path, [])
-    assert isinstance(tree.value, dict)
-    if "name" not in tree.value:
-        tree = Node({"name": Node(path.stem, tree.origin), **tree.value}, tree.origin)
+    if isinstance(source, Mapping):
+        name, tree = "recipe", _extended(node_of(source, Origin("recipe")), None)
+    else:
+        path = find_recipe(str(source))
+        name, tree = path.stem, _extended(read_yaml(path), path)
+    problems: list[str] = []
     for assignment in overrides:
-        tree = override(tree, assignment)
+        try:
+            tree = override(tree, assignment)
+        except RecipeError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise RecipeError(problems)
+    assert isinstance(tree.value, dict)
+    if "name" not in tree.value or tree.value["name"].value is None:
+        tree = Node({**tree.value, "name": Node(name, tree.origin)}, tree.origin)
     return tree
 
 
 def draft_recipe(tree: Node, registry: Registry) -> Draft:
     """Check everything about a recipe that can be told without building a part."""
     draft = Draft(tree)
-    raw = tree.plain()
+    raw = without_nulls(tree).plain()
     backbone = raw.pop("backbone", None)
-    own = _validate(RecipeOptions, raw, (), draft, known=[*RecipeOptions.model_fields, "extends", "backbone"])
+    for section in [key for key in LATER_SECTIONS if key in raw]:
+        del raw[section]
+        draft.problems.append(
+            ((section,), "not read yet: this version of zoo composes and audits backbones; remove the section")
+        )
+    own = _validate(RecipeOptions, raw, (), draft, others=["extends", "backbone"])
     draft.name = own.name if own else ""
-    if "backbone" not in tree.plain():
+    if backbone is None:
         draft.problems.append((("backbone",), "missing; it is required"))
     elif not isinstance(backbone, dict):
-        draft.problems.append((("backbone",), f"should be a mapping, got {_show(backbone)}"))
+        draft.problems.append((("backbone",), f"should be a mapping, got {show(backbone)}"))
     else:
         _draft_backbone(backbone, registry, draft)
     return draft
 
 
-def _read_extended(path: Path, chain: list[Path]) -> Node:
-    resolved = path.resolve()
-    if resolved in chain:
-        names = " -> ".join(link.name for link in [*chain[chain.index(resolved) :], resolved])
-        raise RecipeError([f"{path}: extends goes in a circle: {names}"])
-    tree = read_yaml(path)
+def _extended(tree: Node, path: Path | None) -> Node:
+    """``tree``, which stands at ``path``, on top of what it extends."""
+    trees, files = [tree], [path.resolve()] if path else []
+    while (extends := _extends(trees[-1])) is not None:
+        try:
+            path = find_recipe(str(extends.value), beside=path)
+        except RecipeError as error:
+            raise RecipeError([f"{extends.origin}: extends: {error}"]) from error
+        if path.resolve() in files:
+            circle = [*files[files.index(path.resolve()) :], path]
+            names = " -> ".join(file.name for file in circle)
+            raise RecipeError([f"{extends.origin}: extends: goes in a circle: {names}; take one of them out"])
+        files.append(path.resolve())
+        trees.append(read_yaml(path))
+    merged = Node({}, trees[-1].origin)
+    for each in reversed(trees):
+        # A name belongs to its own file: a recipe that extends another is not that one.
+        merged = merge(_without(merged, "name"), _without(each, "extends"))
+    return merged
+
+
+def _extends(tree: Node) -> Node | None:
+    """The name of the recipe that ``tree`` extends, if any."""
+    if tree.value is None:
+        raise RecipeError([f"{tree.origin}: empty; a recipe needs at least `backbone:` or `extends:`"])
     if not isinstance(tree.value, dict):
-        raise RecipeError([f"{tree.origin}: a recipe is a mapping with `backbone:`, not {_show(tree.plain())}"])
-    if "extends" not in tree.value:
-        return _merge_onto_nothing(tree)
-    extends = tree.value["extends"]
-    if not isinstance(extends.value, str):
-        raise RecipeError([f"{extends.origin}: extends: should be one recipe, got {_show(extends.plain())}"])
-    try:
-        below = find_recipe(extends.value, beside=path)
-    except RecipeError as error:
-        raise RecipeError([f"{extends.origin}: extends: {error}"]) from error
-    base = _read_extended(below, [*chain, resolved])
-    assert isinstance(base.value, dict)
-    # A name belongs to its own file: a recipe that extends another is not that one.
-    inherited = Node({key: node for key, node in base.value.items() if key != "name"}, base.origin)
-    rest = Node({key: node for key, node in tree.value.items() if key != "extends"}, tree.origin)
-    return merge(inherited, rest)
+        raise RecipeError([f"{tree.origin}: a recipe is a mapping with `backbone:`, not {show(tree.plain())}"])
+    extends = tree.value.get("extends")
+    if extends is not None and not isinstance(extends.value, str):
+        given = show(extends.plain())
+        raise RecipeError([f"{extends.origin}: extends: should be the path or name of one recipe, got {given}"])
+    return extends
 
 
-def _merge_onto_nothing(tree: Node) -> Node:
-    return merge(Node({}, tree.origin), tree)
+def _without(tree: Node, key: str) -> Node:
+    assert isinstance(tree.value, dict)
+    return Node({each: node for each, node in tree.value.items() if each != key}, tree.origin)
 
 
 def _draft_backbone(raw: dict[str, Any], registry: Registry, draft: Draft) -> None:
     path = ("backbone",)
     plain = {key: value for key, value in raw.items() if key not in KINDS}
     before = len(draft.problems)
-    _validate(BackboneOptions, plain, path, draft, known=[*BackboneOptions.model_fields, *KINDS])
+    _validate(BackboneOptions, plain, path, draft, others=KINDS)
     bad = {problem[0][1] for problem in draft.problems[before:] if len(problem[0]) > 1}
     for name, info in BackboneOptions.model_fields.items():
         if name not in bad and (name in plain or not info.is_required()):
@@ -144,15 +173,16 @@ def _draft_part(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
-        draft.problems.append((path, f"should be a part's name or a mapping with `type`, got {_show(raw)}"))
+        draft.problems.append((path, f"should be a part's name or a mapping with `type`, got {show(raw)}"))
         return
     name = raw.get("type", DEFAULT_PARTS.get(kind))
     if name is None:
         names = ", ".join(entry.name for entry in registry.entries(kind))
-        draft.problems.append((path, f"missing; it is required, with a type: {names}"))
+        where = (*path, "type") if raw else path
+        draft.problems.append((where, f"missing; it is required, one of: {names}"))
         return
     if not isinstance(name, str):
-        draft.problems.append(((*path, "type"), f"should be a part's name, got {_show(name)}"))
+        draft.problems.append(((*path, "type"), f"should be a part's name, got {show(name)}"))
         return
     try:
         entry = registry.get(kind, name)
@@ -160,62 +190,18 @@ def _draft_part(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
         draft.problems.append(((*path, "type"), str(error)))
         return
     given = {key: value for key, value in raw.items() if key != "type"}
-    model = entry.signature.options
-    options = _validate(model, given, path, draft, known=_property_names(model))
+    options = _validate(entry.signature.options, given, path, draft, others=["type"])
     if options is not None:
         draft.parts[kind] = (entry, PartSpec(type=name, options=options))
 
 
-def _validate(model: type[M], raw: Mapping[str, Any], path: KeyPath, draft: Draft, known: Iterable[str]) -> M | None:
+def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, others: Iterable[str]) -> M | None:
     try:
         # As JSON, so that strict types still take a list for a tuple.
-        return model.model_validate_json(json.dumps(raw))
+        options = model.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        known = list(known)
-        draft.problems.extend(
-            ((*path, *_without_branches(each["loc"], raw)), _message(each, path, known)) for each in error.errors()
-        )
-        return None
-
-
-def _without_branches(location: tuple[str | int, ...], raw: Any) -> KeyPath:
-    """A pydantic location without the names of union members that pydantic puts into it."""
-    path: list[str | int] = []
-    value = raw
-    for key in location:
-        if isinstance(value, dict) or (isinstance(value, list) and isinstance(key, int)):
-            path.append(key)
-            value = value.get(key) if isinstance(value, dict) else value[key] if key < len(value) else None  # type: ignore[operator,index]
-    return tuple(path)
-
-
-def _message(error: Any, path: KeyPath, known: list[str]) -> str:
-    kind, got = error["type"], error["input"]
-    if kind == "missing":
-        return "missing; it is required"
-    if kind == "extra_forbidden":
-        key = str(error["loc"][-1])
-        if not path and key in LATER_SECTIONS:
-            return "not read yet: this version of zoo composes and audits backbones; remove the section"
-        choices = did_you_mean(key, known) or (f"; there are: {', '.join(known)}" if known else "; it takes none")
-        return f"unknown option{choices}"
-    message = str(error["msg"])
-    if kind == "value_error":
-        return message.removeprefix("Value error, ")
-    message = message.replace("Input should be", "should be").replace("an object", "a mapping")
-    message = message.replace("valid array", "list").replace("a valid tuple", "a list of two numbers")
-    return f"{message[:1].lower()}{message[1:]}, got {_show(got)}"
-
-
-def _show(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _property_names(model: type[BaseModel]) -> list[str]:
-    schema = model.model_json_schema()
-    nested = [name for each in schema.get("$defs", {}).values() for name in each.get("properties", {})]
-    return list(dict.fromkeys([*schema.get("properties", {}), *nested]))
-
-
-__all__ = ["Draft", "Origin", "draft_recipe", "expand_part", "read_tree"]
+        problems = list(problems_of(error, model, raw, others))
+    else:
+        problems = list(problems_of_coerced(raw, options.model_dump(mode="json")))
+    draft.problems.extend(((*path, *below), message) for below, message in problems)
+    return None if problems else options

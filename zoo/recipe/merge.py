@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from zoo.errors import RecipeError
 from zoo.recipe.schema import DEFAULT_PARTS
-from zoo.recipe.source import Node, Origin, parse_yaml
+from zoo.recipe.source import Node, parse_yaml, show
 from zoo.registry import KINDS
 
 
 def merge(base: Node, over: Node) -> Node:
-    """``base`` overridden by ``over``."""
+    """``base`` overridden by ``over``; nulls stay, so that messages can say where they were written."""
     return _merge(base, over, ())
 
 
@@ -32,47 +32,52 @@ def override(tree: Node, assignment: str) -> Node:
         raise RecipeError([f"{source}: write it as key.path=value, such as backbone.depth=24"])
     if keys[0] == "extends":
         raise RecipeError([f"{source}: extends is fixed in the file; write a recipe of three lines instead"])
-    value = parse_yaml(text, source, line_numbers=False) if text.strip() else Node(None, Origin(source))
-    return _assign(tree, keys, value, (), source)
+    return _assign(tree, keys, parse_yaml(text, source, line_numbers=False), (), source)
 
 
-def _merge(base: Node, over: Node, path: tuple[str, ...]) -> Node:
+def without_nulls(node: Node) -> Node:
+    """``node`` without the keys that are null, since null means the default."""
+    if isinstance(node.value, list):
+        return Node([without_nulls(item) for item in node.value], node.origin)
+    if not isinstance(node.value, dict):
+        return node
+    kept = {key: without_nulls(below) for key, below in node.value.items() if below.value is not None}
+    return Node(kept, node.origin)
+
+
+def _merge(base: Node, over: Node, path: tuple[str, ...], *, stay: bool = False) -> Node:
+    """``base`` overridden by ``over``; a mapping that is in both keeps the origin of ``base`` if ``stay``."""
     base, over = expand_part(base, path), expand_part(over, path)
-    if not (isinstance(base.value, dict) and isinstance(over.value, dict)) or _changes_type(base, over, path):
-        return _without_nulls(over, path)
-    merged = dict(base.value)
-    for key, node in over.value.items():
-        if node.value is None:
-            merged.pop(key, None)
-        elif key in merged:
-            merged[key] = _merge(merged[key], node, (*path, key))
-        else:
-            merged[key] = _without_nulls(node, (*path, key))
-    return Node(merged, over.origin)
+    if not isinstance(over.value, dict):
+        return over
+    below: dict[str, Node] = {}
+    origin = over.origin
+    if isinstance(base.value, dict) and not _changes_type(base.value, over.value, path):
+        below = base.value
+        origin = base.origin if stay else over.origin
+    missing = Node(None, over.origin)
+    merged = {key: _merge(below.get(key, missing), node, (*path, key), stay=stay) for key, node in over.value.items()}
+    return Node({**below, **merged}, origin)
 
 
 def _assign(node: Node, keys: Sequence[str], value: Node, path: tuple[str, ...], source: str) -> Node:
     """``node`` with ``value`` merged in at ``keys`` below it."""
     if not keys:
-        return _merge(node, value, path)
+        return _merge(node, value, path, stay=True)
     node = expand_part(node, path)
     key, rest = keys[0], keys[1:]
     if isinstance(node.value, list):
-        if not key.isdecimal() or int(key) >= len(node.value):
-            where = ".".join(path)
-            raise RecipeError([f"{source}: {where} is a list of {len(node.value)}; address an item by 0 and on"])
+        places = [str(place) for place in range(len(node.value))]
+        if key not in places:
+            raise RecipeError([f"{source}: {'.'.join(path)} has no item {key!r}; it has {', '.join(places) or 'none'}"])
         items = list(node.value)
         items[int(key)] = _assign(items[int(key)], rest, value, (*path, key), source)
         return Node(items, node.origin)
-    if not isinstance(node.value, dict):
-        where = ".".join(path)
-        raise RecipeError([f"{source}: {where} is {node.value!r}, with nothing below it"])
-    if key in node.value and rest:
-        below = _assign(node.value[key], rest, value, (*path, key), source)
-        return Node({**node.value, key: below}, node.origin)
-    for outer in reversed(rest):
-        value = Node({outer: value}, value.origin)
-    return _merge(node, Node({key: value}, value.origin), path)
+    if not isinstance(node.value, dict | None):
+        raise RecipeError([f"{source}: {'.'.join(path)} is {show(node.value)}, with nothing below it"])
+    missing = Node(None, value.origin)
+    below = _assign((node.value or {}).get(key, missing), rest, value, (*path, key), source)
+    return _merge(node, Node({key: below}, below.origin), path, stay=True)
 
 
 def expand_part(node: Node, path: tuple[str, ...]) -> Node:
@@ -87,20 +92,9 @@ def is_part(path: tuple[str | int, ...]) -> bool:
     return len(path) == 2 and path[0] == "backbone" and path[1] in KINDS
 
 
-def _changes_type(base: Node, over: Node, path: tuple[str, ...]) -> bool:
-    if not is_part(path) or not isinstance(over.value, dict) or not isinstance(base.value, dict):
-        return False
-    if "type" not in over.value:
+def _changes_type(base: dict[str, Node], over: dict[str, Node], path: tuple[str, ...]) -> bool:
+    if not is_part(path) or "type" not in over:
         return False
     default = DEFAULT_PARTS.get(path[1])
-    before = base.value["type"].value if "type" in base.value else default
-    return over.value["type"].value != before
-
-
-def _without_nulls(node: Node, path: tuple[str, ...]) -> Node:
-    """``node`` without keys that are null, since they mean the default; and with parts expanded."""
-    node = expand_part(node, path)
-    if not isinstance(node.value, dict):
-        return node
-    kept = {key: _without_nulls(below, (*path, key)) for key, below in node.value.items() if below.value is not None}
-    return Node(kept, node.origin)
+    before = base["type"].value if "type" in base else None
+    return (over["type"].value or default) != (before or default)

@@ -6,11 +6,13 @@ silently and expands alias bombs. This reader follows YAML 1.2's core schema, an
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -61,31 +63,60 @@ class Node:
         return node.origin
 
 
+def node_of(value: Any, origin: Origin) -> Node:
+    """Plain values as a tree whose every node has the same origin.
+
+    Raises:
+        RecipeError: a value that no recipe could hold.
+    """
+    if isinstance(value, Mapping):
+        return Node({str(key): node_of(below, origin) for key, below in value.items()}, origin)
+    if isinstance(value, list | tuple):
+        return Node([node_of(below, origin) for below in value], origin)
+    if not isinstance(value, Scalar):
+        raise RecipeError([f"{origin}: recipes hold plain values, not {type(value).__name__}: {show(value)}"])
+    return Node(value, origin)
+
+
 def read_yaml(path: Path) -> Node:
     """Read a recipe file.
 
     Raises:
         RecipeError: it cannot be read, is not text, or is not plain YAML.
     """
+    source = shown_path(path)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise RecipeError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+        raise RecipeError([f"{source}: cannot be read: {error.strerror or error}"]) from error
     if len(data) > MAX_BYTES:
-        raise RecipeError([f"{path}: larger than {MAX_BYTES // 1024} KiB; a recipe is a short text, is this the file?"])
+        kib = MAX_BYTES // 1024
+        raise RecipeError([f"{source}: larger than {kib} KiB; a recipe is a short text, is this the file?"])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RecipeError([f"{path}: not UTF-8 text (byte {error.start}); is this a recipe?"]) from error
-    return parse_yaml(text, str(path))
+        raise RecipeError([f"{source}: not UTF-8 text (byte {error.start}); is this a recipe?"]) from error
+    return parse_yaml(text, source)
+
+
+def shown_path(path: Path) -> str:
+    """``path`` as messages show it: relative to the working folder if it lies below it, else as it was given."""
+    below = os.path.relpath(path)
+    return str(path) if below.startswith(os.pardir) else below
+
+
+def show(value: Any) -> str:
+    """A plain value as messages show it: as JSON, which a recipe could hold, and not at length."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Node:
     """Parse YAML text.
 
     Args:
-        text: one YAML document.
+        text: one YAML document; an empty one is null.
         source: what error messages call it.
         line_numbers: whether they say the line.
 
@@ -94,14 +125,15 @@ def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Node:
     """
     try:
         return _Reader(text, source, line_numbers).read()
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1 if line_numbers else None
+        problem = f"character U+{error.character:04X} is not allowed"
+        raise RecipeError([f"{Origin(source, line)}: not valid YAML: {problem}"]) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Origin(source, mark.line + 1 if mark and line_numbers else None)
         what = " ".join(filter(None, [error.context, error.problem]))
         raise RecipeError([f"{where}: not valid YAML: {what}"]) from error
-    except yaml.YAMLError as error:
-        first = str(error).splitlines()[0]
-        raise RecipeError([f"{source}: not valid YAML: {first}"]) from error
 
 
 class _Reader:
@@ -111,16 +143,19 @@ class _Reader:
         self.source, self.line_numbers = source, line_numbers
         self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
         self.count = 0
+        self.repeated: list[str] = []
 
     def read(self) -> Node:
         self._next()  # stream start
         if isinstance(self._next(), yaml.StreamEndEvent):
-            raise RecipeError([f"{self.source}: empty; a recipe needs at least `backbone:` or `extends:`"])
+            return Node(None, Origin(self.source))
         root = self._node(self._next(), ())
         self._next()  # document end
         after = self._next()
         if not isinstance(after, yaml.StreamEndEvent):
             self._refuse(after, "a second YAML document; a recipe is one document")
+        if self.repeated:
+            raise RecipeError(self.repeated)
         return root
 
     def _next(self) -> yaml.Event:
@@ -136,11 +171,12 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             self._refuse(event, "aliases (*name) are not read in recipes; write the value out, or use `extends`")
         assert isinstance(event, yaml.ScalarEvent | yaml.MappingStartEvent | yaml.SequenceStartEvent)
-        if event.tag is not None and event.tag != "!":
-            self._refuse(event, f"tags are not read in recipes: {event.tag}")
+        if event.tag is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!", 1)
+            self._refuse(event, f"tags are not read in recipes; remove {tag}")
         origin = self._origin(event)
         if isinstance(event, yaml.ScalarEvent):
-            return Node(_resolve(event.value) if event.implicit[0] else event.value, origin)
+            return Node(self._scalar(event), origin)
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Node] = []
             while not isinstance(item := self._next(), yaml.SequenceEndEvent):
@@ -151,21 +187,32 @@ class _Reader:
     def _mapping(self, path: KeyPath) -> dict[str, Node]:
         mapping: dict[str, Node] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            key = self._node(event, path).value
-            if not isinstance(key, str):
-                self._refuse(event, f"keys are words, not {key!r}; put it in quotes if it is one")
-            assert isinstance(key, str)
+            key = self._key(event, path)
             if key in mapping:
                 before = mapping[key].origin.line
-                self._refuse(event, f"{dotted((*path, key))}: written twice, first on line {before}; remove one")
+                first = f", first on line {before}" if before else ""
+                self.repeated.append(f"{self._origin(event)}: {dotted((*path, key))}: written twice{first}; remove one")
             node = self._node(self._next(), (*path, key))
             mapping[key] = Node(node.value, self._origin(event))  # a key's line says more than its value's
         return mapping
 
+    def _key(self, event: yaml.Event, path: KeyPath) -> str:
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._refuse(event, "keys are words, not lists or mappings")
+        key = self._node(event, path).value
+        if not isinstance(key, str):
+            self._refuse(event, f"keys are words, not {show(key)}; put it in quotes if it is one")
+        return key
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        if any("\ud800" <= char <= "\udfff" for char in event.value):
+            self._refuse(event, "half of a surrogate pair is no character; write the character itself")
+        return _resolve(event.value) if event.implicit[0] else event.value
+
     def _origin(self, event: yaml.Event) -> Origin:
         return Origin(self.source, event.start_mark.line + 1 if self.line_numbers and event.start_mark else None)
 
-    def _refuse(self, event: yaml.Event, problem: str) -> None:
+    def _refuse(self, event: yaml.Event, problem: str) -> NoReturn:
         raise RecipeError([f"{self._origin(event)}: {problem}"])
 
 
@@ -173,6 +220,7 @@ _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]{1,4300}")
+_OCTAL = re.compile(r"0o[0-7]{1,64}")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INF = re.compile(r"[-+]?\.(inf|Inf|INF)")
@@ -187,6 +235,8 @@ def _resolve(text: str) -> Scalar:
         return text.lower() == "true"
     if _INT.fullmatch(text):
         return int(text)
+    if _OCTAL.fullmatch(text):
+        return int(text, 8)
     if _HEX.fullmatch(text):
         return int(text, 16)
     if _FLOAT.fullmatch(text):

@@ -55,5 +55,16 @@ def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int)
     }
     try:
         save_file(backbone.state_dict(), path, metadata=metadata)
+        _sort_metadata(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: cannot be written: {error}") from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a file in order, so that equal weights give equal files: safetensors shuffles it."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size))

@@ -1,0 +1,90 @@
+"""The closed form, fvcore and PyTorch's own counter agree to the last multiply-add on random assemblies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.assembly import build, load_recipe
+from zoo.audit import closed_form, closed_form_macs, count_stage
+from zoo.audit.trace import example_inputs
+from zoo.errors import RecipeError
+from zoo.recipe import Recipe
+from zoo.registry import KINDS, Registry
+from zoo.testing.strategies import recipes
+
+REGISTRY = Registry()
+WITHOUT_MACS = {"patch_schedule", "position", "class_conditioner", "stage_embedder"}
+
+
+def assemblies(**fixed: str) -> st.SearchStrategy[Recipe]:
+    """Recipes that can be built; ``fixed`` kinds have that part."""
+    return recipes(REGISTRY, **fixed).map(loaded).filter(lambda recipe: recipe is not None)
+
+
+def loaded(values: dict[str, Any]) -> Recipe | None:
+    try:
+        return load_recipe(values, registry=REGISTRY)
+    except RecipeError:  # parts that do not go together
+        return None
+
+
+def assert_counters_agree(recipe: Recipe) -> None:
+    backbone = build(recipe, registry=REGISTRY, device="meta")
+    for stage, expected in enumerate(closed_form_macs(recipe, REGISTRY)):
+        with FlopCounterMode(display=False) as counter:
+            backbone.forward_stage(stage, *example_inputs(backbone))
+        assert counter.get_total_flops() // 2 == expected
+        assert count_stage(backbone, stage).macs == expected
+
+
+@settings(max_examples=40)
+@given(recipe=assemblies())
+def test_counters_agree(recipe: Recipe) -> None:
+    assert_counters_agree(recipe)
+
+
+def test_there_is_a_formula_for_every_built_in_part() -> None:
+    formulas = {(kind, name) for kind, of_kind in closed_form.FORMULAS.items() for name in of_kind}
+    parts = {(entry.kind, entry.name) for entry in REGISTRY.entries()}
+    assert formulas == {(kind, name) for kind, name in parts if kind not in WITHOUT_MACS}
+    assert closed_form.FORMULAS.keys() == KINDS.keys() - WITHOUT_MACS
+
+
+def find_any(strategy: st.SearchStrategy[Recipe], condition: Callable[[Recipe], bool]) -> Recipe:
+    """The first example that meets the condition, not the simplest."""
+    return find(strategy, condition, settings=settings(max_examples=50, phases=[Phase.generate]))
+
+
+def disagrees(recipe: Recipe) -> bool:
+    try:
+        assert_counters_agree(recipe)
+    except AssertionError:
+        return True
+    return False
+
+
+ALL_FORMULAS = [(kind, name) for kind, of_kind in closed_form.FORMULAS.items() for name in of_kind]
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL_FORMULAS)
+def test_a_formula_that_is_off_by_one_is_caught(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the assemblies of the same strategy that have the part."""
+    right: Callable[..., int] = closed_form.FORMULAS[kind][name]
+
+    def wrong(*arguments: Any) -> int:
+        return right(*arguments) + 1
+
+    monkeypatch.setitem(closed_form.FORMULAS[kind], name, wrong)
+    assert find_any(assemblies(**{kind: name}), disagrees)
+
+
+def test_a_plugins_part_has_no_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(closed_form.FORMULAS["block"], "dit")
+    with pytest.raises(KeyError, match="dit"):
+        find_any(assemblies(), lambda recipe: bool(closed_form_macs(recipe, REGISTRY)))

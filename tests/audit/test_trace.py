@@ -1,0 +1,377 @@
+"""What cannot be counted is an error that says where, never a silent zero; and counting changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.assembly import build, load_recipe
+from zoo.audit import count_stage
+from zoo.audit.trace import StageCount, example_inputs
+from zoo.backbone import Backbone
+from zoo.errors import AuditError
+from zoo.parts.base import Block, BlockModulation, Declared, Layout
+from zoo.parts.blocks import DiTBlock
+from zoo.registry import Registry
+
+DIM, DEPTH, CLASS_TOKENS, COARSE, FINE = 16, 4, 2, 4, 16
+WHERE = 2
+"""The block that is replaced; it runs on the fine level."""
+TOKENS = CLASS_TOKENS + FINE
+ONE_PRODUCT = TOKENS * DIM * DIM
+
+RECIPE = {
+    "name": "small",
+    "backbone": {
+        "latent": {"channels": 3, "height": 8, "width": 8},
+        "num_classes": 5,
+        "dim": DIM,
+        "depth": DEPTH,
+        "heads": 2,
+        "patch_schedule": {"type": "by_depth", "levels": [{"patch": 4, "blocks": 2}, {"patch": 2, "blocks": 2}]},
+        "class_conditioner": {"type": "class_tokens", "tokens": CLASS_TOKENS},
+        "modulation": "shared_adaln",
+    },
+}
+
+
+def small() -> Backbone:
+    registry = Registry()
+    return build(load_recipe(RECIPE, registry=registry), registry=registry, device="meta")
+
+
+def forward_macs(backbone: Backbone) -> int:
+    with FlopCounterMode(display=False) as counter:
+        backbone.forward_stage(0, *example_inputs(backbone))
+    return counter.get_total_flops() // 2
+
+
+Step = Callable[[Tensor, Tensor], Tensor]
+
+
+class Does(Block):
+    """Runs one step on the tokens with a weight [D, D]."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.step = step
+        self.inner = nn.Linear(DIM, DIM, bias=False, device="meta")
+
+    def forward(
+        self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
+    ) -> Float[Tensor, "B T D"]:
+        return self.step(tokens, self.inner.weight)
+
+
+def with_block(block: nn.Module) -> Backbone:
+    backbone = small()
+    backbone.blocks[WHERE] = block
+    return backbone
+
+
+def counts(step: Step) -> StageCount:
+    return count_stage(with_block(Does(step)), 0)
+
+
+class OwnProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        return x @ weight
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+@torch.library.custom_op("zoo_tests::product", mutates_args=())
+def custom_product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight
+
+
+@custom_product.register_fake
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def scripted(function: Step) -> Step:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(function)
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight
+
+
+def product_in_a_branch(x: Tensor, weight: Tensor) -> Tensor:
+    if x.shape[0] > 0:
+        x = x @ weight
+    return x
+
+
+UNKNOWN = {
+    "cumsum": (lambda x, w: x.cumsum(1), "aten::cumsum"),
+    "erfinv": (lambda x, w: x.erfinv(), "aten::erfinv"),
+    "inner": (lambda x, w: torch.inner(x, w), "aten::inner"),
+    "tensordot": (lambda x, w: torch.tensordot(x, w, dims=1), "aten::tensordot"),
+    "bilinear": (lambda x, w: F.bilinear(x, x, w.expand(DIM, -1, -1)), "aten::bilinear"),
+    "autograd function": (OwnProduct.apply, "prim::PythonOp.OwnProduct"),
+    "reentrant checkpoint": (lambda x, w: checkpoint(product, x, w, use_reentrant=True), "CheckpointFunction"),
+    "scripted function": (scripted(product), "prim::CallFunction"),
+    "scripted branch": (scripted(product_in_a_branch), "prim::CallFunction"),
+    "product in place": (lambda x, w: x.clone().baddbmm_(x, w.unsqueeze(0)), "aten::baddbmm_"),
+    "custom operator": (custom_product, "zoo_tests::product"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_unknown_operator_is_an_error(case: str) -> None:
+    """It names the operator and the module."""
+    step, operator = UNKNOWN[case]
+    with pytest.raises(AuditError, match=r"neither counted nor known to be negligible.*ModulePart\.declare") as caught:
+        counts(step)
+    assert operator in str(caught.value)
+    assert f"in blocks.{WHERE}" in str(caught.value)
+
+
+def test_unknown_operators_are_told_together() -> None:
+    with pytest.raises(AuditError, match=r"aten::cumsum in blocks\.2, aten::erfinv in blocks\.2\."):
+        counts(lambda x, w: x.cumsum(1).erfinv())
+
+
+def test_unknown_operator_names_the_innermost_module() -> None:
+    class Inner(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.cumsum(1)
+
+    block = Does(lambda x, w: block.innermost(x))
+    block.innermost = Inner()
+    with pytest.raises(AuditError, match=r"aten::cumsum in blocks\.2\.innermost\."):
+        count_stage(with_block(block), 0)
+
+
+UNTRACEABLE = {
+    "convolution": lambda x, w: F.conv1d(x.transpose(1, 2), w.unsqueeze(2)).transpose(1, 2),
+    "einsum of three": lambda x, w: torch.einsum("btd,de,ef->btf", x, w, w),
+    "product into a given tensor": lambda x, w: torch.matmul(x, w, out=torch.empty_like(x)),
+    "compiled": lambda x, w: torch.compile(product, backend="eager")(x, w),
+    "error of its own": lambda x, w: x + 1 / 0,
+    "wrong shape": lambda x, w: x @ w[:3],
+}
+
+
+@pytest.mark.parametrize("case", UNTRACEABLE)
+def test_untraceable_part_is_an_error(case: str) -> None:
+    with pytest.raises(AuditError, match=r" cannot be traced .*\(stage 0\): .*see ModulePart\.declare") as caught:
+        counts(UNTRACEABLE[case])
+    named = "einsum 'btd,de,ef->btf'" if case == "einsum of three" else "blocks.2 cannot be traced"
+    assert named in str(caught.value)
+
+
+COUNTED = {
+    "product": (product, 1),
+    "the same product twice": (lambda x, w: x @ w + x @ w, 2),
+    "product without gradient": (lambda x, w: torch.no_grad()(product)(x, w), 1),
+    "product of detached tensors": (lambda x, w: x.detach() @ w.detach(), 1),
+    "product of .data": (lambda x, w: x.data @ w.data, 1),
+    "checkpoint": (lambda x, w: checkpoint(product, x, w, use_reentrant=False), 1),
+    "vmap": (lambda x, w: torch.vmap(lambda one: one @ w)(x), 1),
+    "row by row": (lambda x, w: torch.stack([torch.mv(w, row) for row in x[0]]).unsqueeze(0), 1),
+    "nothing": (lambda x, w: x, 0),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_product_is_counted(case: str) -> None:
+    step, products = COUNTED[case]
+    idle = counts(COUNTED["nothing"][0])
+    counted = counts(step)
+    assert counted.macs - idle.macs == products * ONE_PRODUCT
+    assert counted.modules[f"blocks.{WHERE}"] == products * ONE_PRODUCT
+    assert idle.modules[f"blocks.{WHERE}"] == 0
+
+
+def test_a_result_that_nothing_uses_is_no_silent_zero() -> None:
+    """It runs, but a trace leaves it out."""
+    with pytest.raises(AuditError, match=r"stage 0: \d+ multiply-adds ran, but \d+ of them are in the trace"):
+        counts(lambda x, w: (x @ w, x)[1])
+
+
+def test_hidden_multiply_adds_are_caught_by_the_second_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that returns too little does not go unnoticed."""
+    from zoo.audit import operators, trace
+
+    monkeypatch.setitem(operators.COUNTED, "aten::linear", lambda inputs, outputs: 0)
+    assert trace.COUNTED is operators.COUNTED
+    with pytest.raises(AuditError, match="multiply-adds ran"):
+        count_stage(small(), 0)
+
+
+# -- declared counts -------------------------------------------------------------------------------------------------
+
+
+class Convolves(DiTBlock):
+    """A depthwise and a full convolution over the image tokens before a usual block."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.depthwise = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+        self.full = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(
+        self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
+    ) -> Float[Tensor, "B T D"]:
+        image = tokens[:, layout.m :].transpose(1, 2).unflatten(2, layout.grid)
+        image = self.full(self.depthwise(image)).flatten(2).transpose(1, 2)
+        return super().forward(torch.cat([tokens[:, : layout.m], image], dim=1), modulation, layout)
+
+
+class Declares(Convolves):
+    """The same, with its count of all that it does."""
+
+    def declare(self, tokens: Tensor, modulation: BlockModulation, layout: Layout) -> Declared:
+        _, count, dim = tokens.shape
+        image = layout.grid[0] * layout.grid[1]
+        convolutions = image * (9 * dim + 9 * dim * dim)
+        block = count * (4 + 8) * dim * dim + 2 * count * count * dim
+        return Declared(tokens.clone(), int(convolutions + block), norm_ops=int(2 * count * dim * 4))
+
+
+def convolving(cls: type[Convolves], places: tuple[int, ...] = (WHERE,)) -> Backbone:
+    backbone = small()
+    for place in places:
+        backbone.blocks[place] = cls(DIM, 2).to("meta")
+    return backbone
+
+
+def test_convolution_does_not_trace_and_the_message_tells_of_declare() -> None:
+    with pytest.raises(AuditError, match=r"blocks\.2\.depthwise cannot be traced .* convolutions.* declare"):
+        count_stage(convolving(Convolves), 0)
+
+
+@pytest.mark.parametrize("places", [(2,), (0,), (0, 3), (0, 1, 2, 3)])
+def test_declared_count_is_that_of_the_real_forward(places: tuple[int, ...]) -> None:
+    backbone = convolving(Declares, places)
+    counted = count_stage(backbone, 0)
+    assert counted.macs == forward_macs(backbone)
+    plain = count_stage(small(), 0)
+    assert counted.norm_ops == plain.norm_ops
+    for place in range(DEPTH):
+        image = COARSE if place < 2 else FINE
+        more = image * (9 * DIM + 9 * DIM * DIM) if place in places else 0
+        assert counted.modules[f"blocks.{place}"] == plain.modules[f"blocks.{place}"] + more
+    assert counted.modules["blocks"] == sum(counted.modules[f"blocks.{place}"] for place in range(DEPTH))
+
+
+def test_declaring_nothing_means_to_be_traced() -> None:
+    class Undecided(DiTBlock):
+        def declare(self, *inputs: Any) -> None:
+            return None
+
+    backbone = small()
+    backbone.blocks[WHERE] = Undecided(DIM, 2).to("meta")
+    assert count_stage(backbone, 0) == count_stage(small(), 0)
+
+
+# -- modules that run more than once ---------------------------------------------------------------------------------
+
+
+def test_sub_module_that_runs_twice_counts_twice() -> None:
+    block = Does(lambda x, w: block.inner(block.inner(x)))
+    counted = count_stage(with_block(block), 0)
+    assert counted.modules[f"blocks.{WHERE}"] == counted.modules[f"blocks.{WHERE}.inner"] == 2 * ONE_PRODUCT
+
+
+def test_shared_module_counts_for_each_part_that_runs_it() -> None:
+    """Coarse and fine blocks share one MLP: each has the cost of its own tokens."""
+    apart, together = small(), small()
+    for block in together.blocks[1:]:
+        block.mlp = together.blocks[0].mlp
+    counted = count_stage(together, 0)
+    assert counted.macs == forward_macs(together) == count_stage(apart, 0).macs
+    blocks = [counted.modules[f"blocks.{place}"] for place in range(DEPTH)]
+    assert blocks == [count_stage(apart, 0).modules[f"blocks.{place}"] for place in range(DEPTH)]
+    assert counted.modules["blocks"] == sum(blocks)
+
+
+def test_drop_path_in_training_mode_is_counted_in_evaluation_mode() -> None:
+    class Drops(DiTBlock):
+        def forward(
+            self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
+        ) -> Float[Tensor, "B T D"]:
+            keep = torch.rand(tokens.shape[0], 1, 1, device=tokens.device).round() if self.training else 1
+            return super().forward(tokens, modulation, layout) * keep
+
+    backbone = small()
+    backbone.blocks[WHERE] = Drops(DIM, 2).to("meta").train()
+    assert count_stage(backbone, 0).macs == count_stage(small(), 0).macs
+    assert backbone.training
+
+
+# -- what is left behind ---------------------------------------------------------------------------------------------
+
+
+def state(backbone: Backbone) -> Iterator[tuple[Any, ...]]:
+    for name, module in backbone.named_modules():
+        hooks = {key: dict(value) for key, value in vars(module).items() if key.endswith("_hooks") and value}
+        frozen = [(key, parameter.requires_grad) for key, parameter in module.named_parameters(recurse=False)]
+        yield name, type(module), "forward" in vars(module), module.training, hooks, frozen
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        small(),
+        convolving(Declares),
+        convolving(Convolves),
+        with_block(Does(UNKNOWN["cumsum"][0])),
+        with_block(Does(UNTRACEABLE["error of its own"])),
+    ],
+    ids=["plain", "declared", "untraceable", "unknown operator", "error of its own"],
+)
+def test_backbone_is_left_as_it_was(backbone: Backbone) -> None:
+    before = list(state(backbone))
+    for _ in range(2):
+        with contextlib.suppress(AuditError):
+            count_stage(backbone, 0)
+        assert list(state(backbone)) == before
+    assert torch._C._get_tracing_state() is None
+
+
+def test_hooks_of_the_owner_stay_and_can_be_removed() -> None:
+    backbone = small()
+    calls: list[nn.Module] = []
+    handle = backbone.blocks[0].register_forward_hook(lambda module, inputs, output: calls.append(module))
+    count_stage(backbone, 0)
+    assert len(calls) == 1
+    handle.remove()
+    count_stage(backbone, 0)
+    assert len(calls) == 1
+
+
+def test_what_a_part_caches_in_a_trace_is_dropped() -> None:
+    block = Does(lambda x, w: setattr(block, "cache", x) or x)
+    count_stage(with_block(block), 0)
+    assert not hasattr(block, "cache")
+
+
+def test_counting_is_repeatable() -> None:
+    backbone = small()
+    assert count_stage(backbone, 0) == count_stage(backbone, 0)
+
+
+def test_parts_add_up() -> None:
+    counted = count_stage(small(), 0)
+    assert counted.macs == sum(counts for name, counts in counted.modules.items() if "." not in name)
+    assert 0 < counted.attention_macs < counted.modules["blocks"]
+    assert counted.norm_ops > 0

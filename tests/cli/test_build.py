@@ -1,0 +1,259 @@
+"""``zoo build``: tables, one JSON object, weights; and every error as clear lines with exit code 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors import safe_open
+from typer.testing import CliRunner, Result
+
+from zoo.cli import app
+
+RECIPE = """\
+backbone:
+  latent: {channels: 4, height: 8, width: 16}
+  num_classes: 10
+  dim: 32
+  depth: 2
+  heads: 2
+  patch_schedule:
+    type: by_depth_and_timestep
+    stages:
+      - {noise_above: 0.25, levels: [{patch: 4, blocks: 2}]}
+      - {noise_above: 0.0, levels: [{patch: 4, blocks: 1}, {patch: [2, 4], blocks: 1}]}
+  class_conditioner: {type: class_tokens, tokens: 3}
+"""
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(RECIPE)
+
+
+def zoo(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def refused(result: Result, exit_code: int = 2) -> list[str]:
+    """The lines of an error on stderr; stdout is empty, and nothing was raised but the exit code."""
+    assert result.exit_code == exit_code
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()
+
+
+def test_tells_what_an_assembly_is():
+    result = zoo("build", "--recipe", "small.yaml")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert "small: latent 4 x 8 x 16, 10 classes, width 32, 2 blocks, 2 heads" in result.stdout
+    for words in (
+        "0.25 to 1",
+        "0 to 0.25",
+        "2x4",
+        "3 + 16 = 19",
+        "by_depth_and_timestep",
+        "class_tokens",
+        "parameters",
+    ):
+        assert words in result.stdout
+    assert "multiply-adds  " not in result.stdout
+
+
+def test_flops_tells_what_it_costs():
+    result = zoo("build", "--recipe", "small", "--flops")
+    assert result.exit_code == 0
+    for words in ("multiply-adds", "FLOPs", "mean over uniform noise levels", "share", "outside the blocks"):
+        assert words in result.stdout
+
+
+def test_against_tells_the_cost_relative_to_another():
+    Path("large.yaml").write_text("extends: small.yaml\nbackbone: {dim: 64}\n")
+    result = zoo("build", "--recipe", "small", "--against", "large.yaml")
+    assert result.exit_code == 0
+    assert "of large" in result.stdout
+    own, rival = (json.loads(zoo("build", "-r", name, "--json").stdout)["macs"] for name in ("small", "large"))
+    report = json.loads(zoo("build", "--recipe", "small", "--against", "large", "--json").stdout)
+    assert report["against"] == {"recipe": "large", "macs": rival, "ratio": own / rival}
+    assert f"{own / rival:.1%}" in result.stdout
+
+
+def test_json_is_one_object_with_the_promised_keys():
+    result = zoo("build", "--recipe", "small.yaml", "--json", "--flops")
+    assert (result.exit_code, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+
+    def types(value):
+        if isinstance(value, dict):
+            return {key: types(below) for key, below in value.items()}
+        return [types(each) for each in value] if isinstance(value, list) else type(value)
+
+    level = {"patch": [int, int], "grid": [int, int], "tokens": int, "blocks": int, "macs": int}
+    stage = {"noise": [float, float], "share": float, "macs": int}
+    got = types(report)
+    assert got["recipe"] is str
+    assert got["params"] == {"total": int, "trainable": int, "fixed": int}
+    assert (got["macs"], got["flops"], got["norm_ops"]) == (int, int, int)
+    for each in got["stages"]:
+        assert stage.items() <= each.items()
+        assert all(level.items() <= below.items() for below in each["levels"])
+    assert all(each == {"kind": str, "type": str, "plugin": str, "params": int, "macs": int} for each in got["parts"])
+    assert report["paper_convention"] == {"macs": None}  # several stages
+    assert types(json.loads(zoo("build", "-r", "dit_s", "--json").stdout)["paper_convention"]) == {"macs": int}
+
+
+def test_json_adds_up():
+    report = json.loads(zoo("build", "--recipe", "small.yaml", "--json").stdout)
+    assert report["recipe"] == "small"
+    assert report["flops"] == 2 * report["macs"]
+    assert report["params"]["total"] == report["params"]["trainable"] + report["params"]["fixed"]
+    assert report["params"]["total"] == sum(part["params"] for part in report["parts"])
+    assert [stage["noise"] for stage in report["stages"]] == [[0.25, 1.0], [0.0, 0.25]]
+    assert [stage["share"] for stage in report["stages"]] == [0.75, 0.25]
+    assert report["macs"] == round(sum(stage["share"] * stage["macs"] for stage in report["stages"]))
+    fine = report["stages"][1]["levels"][1]
+    assert (fine["patch"], fine["grid"], fine["tokens"], fine["blocks"]) == ([2, 4], [4, 4], 3 + 16, 1)
+
+
+def test_set_overrides():
+    report = json.loads(zoo("build", "-r", "small", "--set", "name=mine", "--set", "backbone.dim=64", "--json").stdout)
+    assert report["recipe"] == "mine"
+    assert report["params"]["total"] > json.loads(zoo("build", "-r", "small", "--json").stdout)["params"]["total"]
+
+
+# -- weights --------------------------------------------------------------------------------------------------------
+
+
+def test_out_writes_weights_with_the_resolved_recipe():
+    result = zoo("build", "--recipe", "small", "--json", "--out", "w.safetensors")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("wrote w.safetensors (")
+    with safe_open("w.safetensors", "pt") as file:
+        resolved = json.loads(file.metadata()["zoo.recipe"])
+    Path("again.yaml").write_text(yaml.safe_dump(resolved))
+    assert zoo("build", "--recipe", "again.yaml", "--json").stdout == result.stdout
+
+
+def test_out_refuses_a_file_that_exists_before_any_work():
+    Path("w.safetensors").write_text("precious")
+    (line,) = refused(zoo("build", "--recipe", "no_such_recipe", "--out", "w.safetensors"))
+    assert line.startswith("error: w.safetensors: exists already, and is left as it is; choose another name")
+    assert Path("w.safetensors").read_text() == "precious"
+
+
+def test_out_refuses_a_folder_that_is_not_there():
+    (line,) = refused(zoo("build", "--recipe", "small", "--out", "no/such/w.safetensors"))
+    assert line == "error: no/such/w.safetensors: its folder does not exist; make it first"
+
+
+def test_out_into_a_folder_is_a_usage_error(tmp_path):
+    result = zoo("build", "--recipe", "small", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "is a directory" in " ".join(result.stderr.replace("│", " ").split())
+
+
+# -- errors ---------------------------------------------------------------------------------------------------------
+
+BAD_FILES = {
+    "unknown part": (
+        RECIPE + "  head: lineer\n",
+        "bad.yaml:13: backbone.head.type: there is no head 'lineer'; did you",
+    ),
+    "duplicate": (RECIPE + "  dim: 3\n", "bad.yaml:13: backbone.dim: written twice, first on line 4; remove one"),
+    "does not fit": (
+        RECIPE.replace("depth: 2", "depth: 3"),
+        "bad.yaml:10: backbone.patch_schedule.stages.0: block counts",
+    ),
+    "loop": ("extends: bad.yaml\n", "bad.yaml:1: extends: goes in a circle: bad.yaml -> bad.yaml"),
+    "missing": ("extends: no.yaml\n", "bad.yaml:1: extends: no.yaml: there is no such recipe"),
+    "empty": ("", "bad.yaml: empty; a recipe needs at least `backbone:` or `extends:`"),
+    "not YAML": ("a: [", "bad.yaml:1: not valid YAML: "),
+    "tab": ("backbone:\n\tdim: 3\n", "bad.yaml:2: not valid YAML: "),
+    "two documents": (RECIPE + "---\n" + RECIPE, "bad.yaml:13: a second YAML document"),
+    "alias": ("a: &a [1]\nb: *a\n", "bad.yaml:2: aliases (*name) are not read"),
+    "tag": ("a: !!python/object/apply:os.system [ls]\n", "bad.yaml:1: tags are not read in recipes"),
+    "deep": ("[" * 100_000, "bad.yaml:1: nested deeper than 32 levels"),
+    "large": ("x" * 10_000_000, "bad.yaml: larger than 256 KiB"),
+    "binary": ("\x00\x01", "bad.yaml:1: not valid YAML: character U+0000 is not allowed"),
+    "key": ("3: a\n", "bad.yaml:1: keys are words, not 3"),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(("text", "expected"), BAD_FILES.values(), ids=list(BAD_FILES))
+@pytest.mark.parametrize("output", ["--flops", "--json"])
+def test_one_clear_line_for_a_bad_recipe(text, expected, output):
+    Path("bad.yaml").write_text(text)
+    lines = refused(zoo("build", "--recipe", "bad.yaml", output))
+    assert len(lines) == 1 or text.startswith(RECIPE[:9])
+    assert any(expected in line for line in lines)
+    assert lines[0].startswith("error: ")
+
+
+def test_a_bad_recipe_to_compare_with_is_refused_too():
+    Path("bad.yaml").write_text("extends: small\nbackbone: {dim: 1.5}\n")
+    (line,) = refused(zoo("build", "--recipe", "small", "--against", "bad.yaml", "--json"))
+    assert line == "error: bad.yaml:2: backbone.dim: should be a whole number, got 1.5"
+
+
+def test_all_problems_have_a_line_each(tmp_path):
+    Path("bad.yaml").write_text(
+        RECIPE.replace("dim: 32", "dim: 34").replace("depth: 2", "depth: 3") + "  head: lineer\n"
+    )
+    lines = refused(zoo("build", "--recipe", str(tmp_path / "bad.yaml"), "--set", "backbone.skip=maybe"))
+    assert lines[0] == "error: 5 problems"
+    assert sorted(line.split(": ")[1] for line in lines[1:]) == [
+        "backbone.head.type",
+        "backbone.patch_schedule.stages.0",
+        "backbone.patch_schedule.stages.1",
+        "backbone.position",
+        "backbone.skip",
+    ]
+    assert all(line.startswith(("  bad.yaml:", "  --set ")) for line in lines[1:])
+
+
+@pytest.mark.parametrize("recipe", ["nope", "", ".", "/", "x" * 5000, "no/such/file.yaml"])
+def test_a_recipe_that_is_not_there(recipe):
+    (line,) = refused(zoo("build", "--recipe", recipe))
+    assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize("assignment", ["backbone.dim", "extends=a", "backbone.dim=[", "backbone.dim.x=3"])
+def test_a_bad_override(assignment):
+    (line,) = refused(zoo("build", "--recipe", "small", "--set", assignment))
+    assert line.startswith(f"error: --set {assignment}: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["bild"], ["build"], ["build", "--recipe"], ["build", "-r", "small", "--sed", "a=b"],
+                  ["build", "-r", "small", "--seed", "x"], ["build", "-r", "small", "--seed", "-1"]]
+)  # fmt: skip
+def test_usage_errors(arguments):
+    result = zoo(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback():
+    result = zoo("build", "--recipe", "nope", "--debug")
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: nope: there is no such recipe")
+
+
+def test_the_command_itself():
+    """As users meet it: one JSON object and no torch warning; and no traceback in a process of its own."""
+    good = subprocess.run(
+        [sys.executable, "-m", "zoo", "build", "-r", "small", "--json"], capture_output=True, text=True
+    )
+    assert (good.returncode, good.stderr) == (0, "")
+    assert json.loads(good.stdout)["recipe"] == "small"
+    bad = subprocess.run([sys.executable, "-m", "zoo", "build", "-r", "nope"], capture_output=True, text=True)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr == "error: nope: there is no such recipe; `zoo recipes` lists those that have a name\n"

@@ -1,0 +1,108 @@
+"""``zoo parts``: every part with its options, and a quiet end where the reader goes away."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+from typer.testing import CliRunner
+
+from zoo.cli import app
+from zoo.cli.parts import describe_options
+from zoo.registry import KINDS, PartEntry, Plugin, PluginFailure, Registry
+from zoo.signature import read_signature
+
+
+def zoo(*arguments: str):
+    return CliRunner().invoke(app, ["parts", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def built_in_parts(monkeypatch):
+    """The built-in parts alone, whatever else is installed."""
+    registry = Registry()
+    monkeypatch.setattr(Registry, "installed", lambda: registry)
+    return registry
+
+
+def test_lists_every_part_with_options_and_plug_in(registry):
+    result = zoo()
+    assert (result.exit_code, result.stderr) == (0, "")
+    for entry in registry.entries():
+        assert f" {entry.name} " in result.stdout
+    assert "modes: integer > 0 = 16" in result.stdout
+    assert f"zoo {registry.entries()[0].plugin.version}" in result.stdout
+
+
+def test_of_one_kind():
+    result = zoo("--kind", "time_embedder")
+    assert "sinusoidal" in result.stdout
+    assert "linear_mlp" not in result.stdout
+
+
+def test_as_json():
+    found = json.loads(zoo("--json").stdout)
+    assert {each["kind"] for each in found} == set(KINDS)
+    (fno,) = [each for each in found if each["name"] == "fno"]
+    assert fno.keys() == {"kind", "name", "summary", "options", "plugin", "version"}
+    assert fno["options"]["properties"]["blocks"] == {
+        "default": 3, "maximum": 64, "minimum": 1, "title": "Blocks", "type": "integer"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "offer"),
+    [("time_embeder", "; did you mean 'time_embedder'? (there are: "), ("qqq", " (there are: patch_")],
+)
+def test_an_unknown_kind(kind, offer):
+    result = zoo("--kind", kind)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: there is no kind '{kind}'{offer}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_plug_in_that_failed_is_named_and_the_rest_is_listed(built_in_parts, debug):
+    built_in_parts.failures.append(PluginFailure(Plugin("strangers", "1.2"), "ImportError: no luck", "Traceback: here"))
+    result = zoo(*["--debug"] * debug)
+    assert result.exit_code == 0
+    assert "sinusoidal" in result.stdout
+    assert "warning: plug-in strangers 1.2 failed to load, its parts are missing: ImportError: no luck" in result.stderr
+    assert ("Traceback: here" in result.stderr) is debug
+    assert ("(zoo parts --debug shows the tracebacks)" in result.stderr) is not debug
+
+
+class Every:
+    def __init__(
+        self,
+        *,
+        flag: bool,
+        kind: Literal["a", "b"] = "a",
+        rate: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        size: int | None = None,
+        many: list[int] = [1],  # noqa: B006
+    ) -> None: ...
+
+
+def test_options_are_described_with_type_bounds_and_default():
+    entry = PartEntry("head", "every", Every, Plugin("strangers", "1.2"), read_signature(Every, ()))
+    assert describe_options(entry) == [
+        "flag: boolean, required",
+        'kind: a | b = "a"',
+        "rate: number > 0 and <= 1 = 0.5",
+        "size: integer or null = null",
+        "many: list of integer = [1]",
+    ]
+
+
+@pytest.mark.parametrize("command", [["parts"], ["schema"], ["recipes"]])
+def test_a_reader_that_goes_away_sees_no_traceback(command):
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run([sys.executable, "-m", "zoo", *command], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert result.stderr == ""
+    assert result.returncode == 1

@@ -1,0 +1,72 @@
+"""``zoo recipes``, ``zoo --help`` and ``zoo --version``: quick, since torch is not imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zoo.cli import app
+from zoo.cli import recipes as recipes_command
+from zoo.recipe.find import package_recipes
+from zoo.registry import Plugin, PluginFailure, zoo_version
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def zoo(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_lists_names_titles_and_plug_ins():
+    Path("recipes").mkdir()
+    Path("recipes", "mine.yaml").write_text("# Mine, with [brackets].   zoo build --recipe mine.yaml\n")
+    result = zoo("recipes")
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert "Mine, with [brackets]." in rows["mine"]
+    assert "./recipes" in rows["mine"]
+    assert "MPDiT-B, ImageNet 256 latents." in rows["mpdit_b"]
+    assert f"zoo {zoo_version()}" in rows["mpdit_b"]
+
+
+def test_paths_are_files_one_a_line():
+    paths = zoo("recipes", "--paths").stdout.splitlines()
+    assert {str(path) for path in package_recipes().rglob("*.yaml")} <= set(paths)
+    assert all(Path(path).is_file() for path in paths)
+
+
+def test_a_plug_in_that_failed_is_named(monkeypatch):
+    failure = PluginFailure(Plugin("strangers", "1.2"), "ModuleNotFoundError: no luck", "")
+    monkeypatch.setitem(recipes_command.__wrapped__.__globals__, "list_recipes", lambda: ([], [failure]))
+    result = zoo("recipes")
+    assert result.exit_code == 0
+    assert result.stderr == "warning: recipes of plug-in strangers: ModuleNotFoundError: no luck\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["build", "--help"], ["recipes"], ["--version"], []])
+def test_does_not_import_torch(arguments):
+    code = (
+        "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert result.stderr.splitlines()[-1] == "False"
+    assert result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_help_names_every_command():
+    result = zoo("--help")
+    assert result.exit_code == 0
+    for word in ("build", "parts", "recipes", "schema", "zoo build --recipe mpdit_b.yaml --flops"):
+        assert word in result.stdout
+
+
+def test_version():
+    assert zoo("--version").stdout == f"zoo {zoo_version()}\n"

@@ -1,0 +1,216 @@
+"""What single built-in parts compute, against PyTorch's own operators or by hand; the laws are in tests/testing."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from zoo.parts.base import Layout
+from zoo.parts.blocks import DiTBlock
+from zoo.parts.class_conditioners import ClassTokenConditioner, EmbeddingConditioner
+from zoo.parts.heads import LinearHead
+from zoo.parts.modulations import AdaLNSingle, AdaLNZero, SharedAdaLN
+from zoo.parts.patch_embedders import LinearPatchEmbedder
+from zoo.parts.positions import SinCosPosition
+from zoo.parts.stage_embedders import LearnedStageEmbedder
+from zoo.parts.time_embedders import FNOTimeEmbedder, SinusoidalTimeEmbedder
+from zoo.parts.upsamplers import (
+    ConvTransposeUpsampler,
+    LinearConvUpsampler,
+    LinearLinearUpsampler,
+    LinearUpsampler,
+)
+from zoo.testing.cases import randomise
+
+
+def random(part, seed=0):
+    part = part.double()
+    randomise(part, seed)
+    return part
+
+
+class TestPatchEmbedder:
+    @pytest.mark.parametrize("patch", [(2, 2), (2, 4), (3, 1)])
+    def test_is_a_strided_convolution(self, patch):
+        part = random(LinearPatchEmbedder(16, 3, patch))
+        latents = torch.randn(2, 3, 12, 8, dtype=torch.float64)
+        kernel = part.proj.weight.view(16, 3, *patch)
+        expected = F.conv2d(latents, kernel, part.proj.bias, stride=patch).flatten(2).transpose(1, 2)
+        assert torch.allclose(part(latents), expected, atol=1e-12)
+
+
+class TestSinCos:
+    def test_values_by_hand(self):
+        table = SinCosPosition(8, (2, 3), (2, 2), (2, 2))().add
+        omega = [1.0, 10_000.0**-0.5]
+        row, column = 1, 2
+        expected = [f(x * w) for x in (column, row) for f in (math.sin, math.cos) for w in omega]
+        assert torch.allclose(table[row * 3 + column], torch.tensor(expected))
+
+    def test_finest_coordinates_are_every_second_of_the_fine_table(self):
+        fine = SinCosPosition(16, (4, 8), (2, 2), (2, 2), coordinates="finest")().add.view(4, 8, 16)
+        wide = SinCosPosition(16, (4, 4), (2, 4), (2, 2), coordinates="finest")().add.view(4, 4, 16)
+        square = SinCosPosition(16, (2, 4), (4, 4), (2, 2), coordinates="finest")().add.view(2, 4, 16)
+        assert torch.equal(wide, fine[:, ::2])
+        assert torch.equal(square, fine[::2, ::2])
+
+    def test_own_coordinates_count_the_own_grid(self):
+        coarse = SinCosPosition(16, (2, 2), (4, 4), (2, 2))().add
+        fine = SinCosPosition(16, (2, 2), (2, 2), (2, 2))().add
+        assert torch.equal(coarse, fine)
+
+    def test_is_neither_stored_nor_trained(self):
+        part = SinCosPosition(8, (2, 2), (2, 2), (2, 2))
+        assert not part.state_dict()
+        assert not list(part.parameters())
+
+
+class TestTimeEmbedders:
+    def test_the_data_clock_runs_the_other_way(self):
+        noise, data = (random(SinusoidalTimeEmbedder(16, clock=clock)) for clock in ("noise", "data"))
+        t = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
+        assert torch.allclose(data(t), noise(1 - t))
+
+    def test_sinusoids_by_hand(self):
+        part = random(SinusoidalTimeEmbedder(4, layers=1))
+        angles = [0.7 * 10_000 ** (-i / 128) for i in range(128)]
+        features = torch.tensor([*map(math.cos, angles), *map(math.sin, angles)], dtype=torch.float64)
+        expected = part.layers[0](features)
+        assert torch.allclose(part(torch.tensor([0.7], dtype=torch.float64))[0], expected)
+
+    @pytest.mark.parametrize("layers", [1, 2, 3])
+    def test_layers(self, layers):
+        assert len(SinusoidalTimeEmbedder(8, layers=layers).layers) == layers
+
+    def test_noise_levels_keep_their_precision_in_bfloat16_weights(self):
+        part = SinusoidalTimeEmbedder(64)
+        randomise(part, 0, std=1.0)
+        part = part.bfloat16()
+        near = part(torch.tensor([0.999, 0.9985]))  # one number in bfloat16
+        assert not torch.equal(near[0], near[1])
+
+    def test_fno_against_its_definition(self):
+        part = random(FNOTimeEmbedder(8, blocks=2, modes=3, width=4, grid=6))
+        t = 0.3
+        x = part.lift((torch.linspace(-1, 1, 6, dtype=torch.float64) + t).unsqueeze(1)).T
+        for index, block in enumerate(part.blocks):
+            x = F.gelu(x) if index else x
+            spectrum = torch.fft.rfft(x)
+            mixed = torch.zeros(4, 4, dtype=torch.complex128)
+            weight = torch.complex(block.real, block.imag)
+            for mode in range(3):
+                mixed[:, mode] = weight[:, :, mode].T @ spectrum[:, mode]
+            x = torch.fft.irfft(mixed, n=6) + block.pointwise(x.T).T
+        expected = part.proj(x.mean(dim=1))
+        assert torch.allclose(part(torch.tensor([t], dtype=torch.float64))[0], expected)
+
+    def test_fno_runs_wide_under_autocast(self):
+        part = FNOTimeEmbedder(8)
+        t = torch.tensor([0.25, 0.75])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = part(t)
+        assert torch.equal(inside, part(t))
+
+    def test_fno_says_which_parameters_cannot_learn(self):
+        part = random(FNOTimeEmbedder(8, blocks=3))
+        part(torch.rand(4, dtype=torch.float64)).sum().backward()
+        assert part.without_gradient() == {"blocks.2.imag"}
+        assert part.blocks[2].imag.grad.abs().max() < 1e-12 < part.blocks[1].imag.grad.abs().max()
+        assert part.blocks[1].imag.grad[:, :, 0].abs().max() < 1e-12  # frequency 0 has no imaginary part
+
+    def test_fno_has_no_more_modes_than_frequencies(self):
+        FNOTimeEmbedder(8, modes=17)
+        with pytest.raises(ValueError, match="modes: 18 is more than the 17 frequencies"):
+            FNOTimeEmbedder(8, modes=18)
+
+
+class TestClassConditioners:
+    def test_tokens_are_rows_of_the_table(self):
+        part = ClassTokenConditioner(8, 3, tokens=2)
+        tokens = part(torch.tensor([1])).tokens
+        assert torch.equal(tokens[0].flatten(), part.embedding.weight[1])
+
+    @pytest.mark.parametrize("std", [0.0, 0.02, 1.0])
+    def test_std(self, std):
+        weight = EmbeddingConditioner(64, 100, std=std).embedding.weight
+        assert weight.std().item() == pytest.approx(std, rel=0.05)
+
+
+class TestModulations:
+    def test_shared_is_the_same_for_all_and_the_head(self):
+        modulations = random(SharedAdaLN(8, 3))(torch.randn(2, 8, dtype=torch.float64))
+        assert modulations.blocks[0] is modulations.blocks[2]
+        assert modulations.head is modulations.blocks[0].mlp
+
+    def test_adaln_zero_differs_by_block(self):
+        modulations = random(AdaLNZero(8, 2))(torch.randn(2, 8, dtype=torch.float64))
+        assert not torch.equal(modulations.blocks[0].mlp_gate, modulations.blocks[1].mlp_gate)
+
+    def test_single_is_shared_plus_a_table(self):
+        part = random(AdaLNSingle(8, 2))
+        condition = torch.randn(2, 8, dtype=torch.float64)
+        first, second = part(condition).blocks
+        difference = (part.tables[1] - part.tables[0]).view(6, 8)
+        assert torch.allclose(second.attention.shift - first.attention.shift, difference[0].expand(2, -1))
+        assert torch.allclose(second.mlp_gate - first.mlp_gate, difference[5].expand(2, -1))
+        assert torch.allclose(part(condition).head.shift, condition + part.head_table[0])
+
+    @pytest.mark.parametrize("kind", [AdaLNZero, SharedAdaLN, AdaLNSingle])
+    def test_blocks_start_as_the_identity(self, kind):
+        block, modulation = DiTBlock(16, 2), kind(16, 1)
+        tokens = torch.randn(2, 6, 16)
+        layout = Layout(m=0, grid=(2, 3), patch=(2, 2), rotary=None, level_index=0, level_blocks=1)
+        assert torch.equal(block(tokens, modulation(torch.randn(2, 16)).blocks[0], layout), tokens)
+
+
+class TestUpsamplers:
+    def test_conv_transpose_is_one(self):
+        part = random(ConvTransposeUpsampler(8, (4, 2), (2, 2)))
+        tokens = torch.randn(2, 3 + 6, 8, dtype=torch.float64)
+        fine, grid = part(tokens, 3, (2, 3))
+        kernel = part.proj.linear.weight.view(8, 2, 1, 8).permute(3, 0, 1, 2)
+        image = tokens[:, 3:].transpose(1, 2).unflatten(2, (2, 3))
+        expected = F.conv_transpose2d(image, kernel, part.proj.bias, stride=(2, 1)).flatten(2).transpose(1, 2)
+        assert grid == (4, 3)
+        assert torch.allclose(fine[:, 3:], expected, atol=1e-12)
+        assert torch.equal(fine[:, :3], tokens[:, :3])
+
+    def test_linear_can_repeat_coarse_tokens(self):
+        part = LinearUpsampler(4, (2, 4), (1, 2)).double()
+        with torch.no_grad():
+            part.proj.weight.copy_(torch.eye(4, dtype=torch.float64).repeat_interleave(4, dim=0))
+        tokens = torch.randn(1, 2, 4, dtype=torch.float64)
+        fine, grid = part(tokens, 0, (1, 2))
+        assert grid == (2, 4)
+        assert torch.equal(fine.view(2, 4, 4), tokens.view(1, 2, 4).repeat_interleave(2, 0).repeat_interleave(2, 1))
+
+    def test_class_tokens_pass_by_linear_conv_and_not_linear_linear(self):
+        tokens = torch.randn(1, 3 + 2, 8, dtype=torch.float64)
+        for kind, passes in ((LinearConvUpsampler, True), (LinearLinearUpsampler, False)):
+            fine, _ = random(kind(8, (2, 2), (1, 1)))(tokens, 3, (1, 2))
+            assert torch.equal(fine[:, :3], tokens[:, :3]) is passes
+
+
+class TestHead:
+    def test_learn_sigma_drops_the_second_half_of_the_channels(self):
+        part = random(LinearHead(8, 3, (2, 1), learn_sigma=True))
+        tokens, affine = torch.randn(1, 4, 8, dtype=torch.float64), (torch.zeros(1, 8, dtype=torch.float64),) * 2
+        from zoo.parts.base import Affine
+
+        pixels = part(tokens, Affine(*affine)).view(4, 2, 3)
+        full = part.proj(F.layer_norm(tokens, (8,), eps=1e-6)).view(4, 2, 6)
+        assert torch.allclose(pixels, full[..., :3])
+
+    def test_starts_at_zero(self):
+        assert not LinearHead(8, 3, (2, 2)).proj.weight.any()
+
+
+def test_a_stage_has_its_own_vector():
+    part = LearnedStageEmbedder(8, 3)
+    assert torch.equal(part(2), part.table[2])
+
+
+def test_a_width_that_the_heads_do_not_divide_is_refused():
+    with pytest.raises(ValueError, match="dim 10 does not divide by 3 heads"):
+        DiTBlock(10, 3)

@@ -1,0 +1,158 @@
+"""Where recipes are looked up: the path, the working folder, its recipes/, the package, plug-ins."""
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import RecipeError
+from zoo.recipe import find
+from zoo.recipe.find import find_recipe, list_recipes, package_recipes
+from zoo.registry import Plugin
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: str, text: str = "# A title.   zoo build\n") -> Path:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+class EntryPoint:
+    """As much of an entry point as looking for recipes needs."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+
+@pytest.fixture
+def plug_in(tmp_path, monkeypatch):
+    """Install packages of recipes, by distribution name."""
+    installed: list[tuple[Plugin, EntryPoint]] = []
+    monkeypatch.setattr(find, "entry_points", lambda group: iter(installed))
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+    def install(name: str, *recipes: str) -> None:
+        write(f"site/{name}_recipes/__init__.py", "")
+        for recipe in recipes:
+            write(f"site/{name}_recipes/{recipe}")
+        importlib.invalidate_caches()
+        installed.append((Plugin(name, "1.0"), EntryPoint(f"{name}_recipes")))
+
+    install.broken = lambda name: installed.append((Plugin(name, "1.0"), EntryPoint("no.such.package")))
+    return install
+
+
+@pytest.mark.parametrize("name", ["r.yaml", "r", "./r", "sub/../r.yaml"])
+def test_a_path_needs_no_suffix(name):
+    Path("sub").mkdir()
+    file = write("r.yaml")
+    assert find_recipe(name).resolve() == file.resolve()
+
+
+def test_an_absolute_path_and_another_suffix(working_folder):
+    file = write("r.yml")
+    assert find_recipe(str(working_folder / "r")) == working_folder / file
+
+
+def test_the_working_folder_goes_first_then_its_recipes_then_the_package():
+    assert find_recipe("dit_b") == package_recipes() / "dit_b.yaml"
+    below = write("recipes/own/dit_b.yaml")
+    assert find_recipe("dit_b") == below
+    assert find_recipe("dit_b.yaml") == below
+    here = write("dit_b.yaml")
+    assert find_recipe("dit_b") == here
+
+
+def test_zoo_goes_before_plug_ins(plug_in):
+    plug_in("strangers", "dit_b.yaml", "sub/own.yaml")
+    assert find_recipe("dit_b") == package_recipes() / "dit_b.yaml"
+    assert find_recipe("own").parts[-3:] == ("strangers_recipes", "sub", "own.yaml")
+
+
+def test_two_plug_ins_with_one_name_are_told_apart_by_path(plug_in):
+    plug_in("first", "own.yaml")
+    plug_in("second", "own.yaml")
+    with pytest.raises(RecipeError, match=r"own: several recipes have this name: .*first.*second.*; give the path of"):
+        find_recipe("own")
+
+
+def test_two_recipes_of_one_name_in_one_folder():
+    write("recipes/a/r.yaml")
+    write("recipes/b/r.yaml")
+    with pytest.raises(RecipeError, match="several recipes have this name"):
+        find_recipe("r")
+
+
+def test_what_a_recipe_extends_is_looked_up_beside_it():
+    above, beside = write("dit_b.yaml"), write("sub/dit_b.yaml")
+    assert find_recipe("dit_b.yaml", beside=Path("sub/r.yaml")) == beside
+    assert find_recipe("../dit_b", beside=Path("sub/r.yaml")).resolve() == above.resolve()
+    assert find_recipe("dit_s", beside=Path("sub/r.yaml")) == package_recipes() / "dit_s.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mpdit_bb", "mpdit_bb: there is no such recipe; did you mean 'mpdit_b'?"),
+        ("mpditb.yaml", "mpditb.yaml: there is no such recipe; did you mean 'mpdit_b'?"),
+        ("qqq", "qqq: there is no such recipe; `zoo recipes` lists those that have a name"),
+        ("no/such/r.yaml", "no/such/r.yaml: there is no such recipe; `zoo recipes` lists"),
+        ("recipes", "recipes: a folder, not a recipe"),
+        (".", ".: a folder, not a recipe"),
+        ("/", "/: a folder, not a recipe"),
+        ("", "the name of a recipe is empty; `zoo recipes` lists those that have a name"),
+        ("x" * 5000, "x" * 5000 + ": cannot be read: File name too long"),
+        ("~no_such_user/r", "~no_such_user/r: cannot be read: Could not determine home directory."),
+        ("a\0b", r"a\x00b: there is no such recipe"),
+    ],
+)
+def test_refuses_what_is_no_recipe(name, message):
+    write("recipes/r.yaml")
+    with pytest.raises(RecipeError) as caught:
+        find_recipe(name)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_plug_in_without_recipes_is_named(plug_in):
+    plug_in.broken("strangers")
+    with pytest.raises(
+        RecipeError, match=r"qqq: there is no such recipe.* Plug-in strangers failed: ModuleNotFoundErr"
+    ):
+        find_recipe("qqq")
+    assert [failure.plugin.name for failure in list_recipes()[1]] == ["strangers"]
+
+
+def test_every_recipe_is_listed_with_its_title_and_plug_in(plug_in):
+    write("recipes/mine.yaml", "# Mine, with [brackets].   zoo build --recipe mine.yaml\n")
+    write("recipes/untitled.yaml", "backbone: {}\n")
+    plug_in("strangers", "own.yaml")
+    found, failures = list_recipes()
+    by_name = {recipe.name: (recipe.title, recipe.plugin and recipe.plugin.name) for recipe in found}
+    assert by_name["mine"] == ("Mine, with [brackets].", None)
+    assert by_name["untitled"] == ("", None)
+    assert by_name["own"] == ("A title.", "strangers")
+    assert by_name["mpdit_b"] == ("MPDiT-B, ImageNet 256 latents.", "zoo")
+    assert failures == []
+
+
+def test_in_a_checkout_the_working_folders_recipes_are_those_of_zoo(monkeypatch):
+    monkeypatch.chdir(package_recipes().parent)
+    found, _ = list_recipes()
+    mpdit_b = [recipe for recipe in found if recipe.name == "mpdit_b"]
+    assert [recipe.plugin.name for recipe in mpdit_b if recipe.plugin] == ["zoo"]
+
+
+def test_a_recipe_without_the_right_to_read_it(tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    (tmp_path / "locked").mkdir(mode=0)
+    with pytest.raises(RecipeError, match=r"locked/r: cannot be read: Permission denied"):
+        find_recipe("locked/r")

@@ -1,0 +1,154 @@
+"""The JSON schema accepts every recipe that zoo ships, and refuses what zoo would refuse for its form."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from zoo.errors import RecipeError
+from zoo.recipe import draft_recipe, list_recipes, read_tree
+from zoo.recipe.find import package_recipes
+from zoo.recipe.json_schema import recipe_schema
+from zoo.recipe.source import read_yaml
+
+RECIPES = sorted(package_recipes().rglob("*.yaml"))
+
+BASE = {
+    "backbone": {
+        "latent": {"channels": 4, "height": 8, "width": 8},
+        "num_classes": 10,
+        "dim": 32,
+        "depth": 2,
+        "heads": 2,
+        "patch_schedule": {"type": "by_depth", "levels": [{"patch": 4, "blocks": 1}, {"patch": [2, 2], "blocks": 1}]},
+    }
+}
+REMOVE = object()
+
+
+@pytest.fixture(scope="module")
+def validator(registry):
+    schema = recipe_schema(registry)
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def changed(path: str, value: object) -> dict:
+    recipe = copy.deepcopy(BASE)
+    at = recipe
+    *above, last = path.split(".")
+    for key in above:
+        at = at[int(key)] if key.isdecimal() else at.setdefault(key, {})
+    if value is REMOVE:
+        del at[last]
+    else:
+        at[last] = value
+    return recipe
+
+
+def test_there_are_recipes_to_check():
+    assert len(RECIPES) == len({path.stem for path in RECIPES}) >= 40
+    assert {path.stem for path in RECIPES} <= {recipe.name for recipe in list_recipes()[0]}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_accepts_every_recipe(validator, path: Path):
+    validator.validate(read_yaml(path).plain())
+
+
+@pytest.mark.parametrize("path", RECIPES[:3], ids=lambda path: path.stem)
+def test_accepts_every_recipe_written_out_in_full(validator, registry, path: Path):
+    validator.validate(draft_recipe(read_tree(path), registry).recipe().resolved())
+
+
+ACCEPTED = [
+    ("backbone.time_embedder", "fno"),
+    ("backbone.time_embedder", {"type": "fno", "modes": 3}),
+    ("backbone.time_embedder", {"layers": 3}),
+    ("backbone.time_embedder", None),
+    ("backbone.time_embedder", {"layers": None}),
+    ("backbone.num_classes", REMOVE),
+    ("backbone.num_classes", None),
+    ("backbone.skip", "none"),
+    ("backbone.patch_schedule", {"type": "uniform", "patch": [2, 4]}),
+    ("backbone.class_conditioner", {"std": 1}),
+    ("name", "mine"),
+    ("name", None),
+]
+REFUSED = [
+    ("backbone", REMOVE),
+    ("backbone", None),
+    ("backbone", []),
+    ("backbone.dim", REMOVE),
+    ("backbone.dim", None),
+    ("backbone.dim", "32"),
+    ("backbone.dim", True),
+    ("backbone.dim", 32.5),
+    ("backbone.dim", 0),
+    ("backbone.dimm", 32),
+    ("backbone.latent.width", REMOVE),
+    ("backbone.latent.wdith", 3),
+    ("backbone.skip", "linaer"),
+    ("backbone.patch_schedule", REMOVE),
+    ("backbone.patch_schedule", "by_depth"),
+    ("backbone.patch_schedule.type", REMOVE),
+    ("backbone.patch_schedule.levels", REMOVE),
+    ("backbone.patch_schedule.levels", []),
+    ("backbone.patch_schedule.levels.0.patch", 0),
+    ("backbone.patch_schedule.levels.0.patch", [2]),
+    ("backbone.patch_schedule.levels.0.patch", [2, 2, 2]),
+    ("backbone.patch_schedule.levels.0.blocks", REMOVE),
+    ("backbone.patch_schedule.levels.0.bloks", 3),
+    ("backbone.time_embedder", "sinsoidal"),
+    ("backbone.time_embedder", 3),
+    ("backbone.time_embedder", {"type": "fno", "block": 3}),
+    ("backbone.time_embedder", {"modes": 3}),
+    ("backbone.time_embedder", {"layers": 4}),
+    ("backbone.time_embedder", {"layers": True}),
+    ("backbone.class_conditioner", {"std": "0.02"}),
+    ("trainn", {}),
+    ("name", 3),
+    ("name", ""),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), ACCEPTED)
+def test_accepts_what_zoo_accepts(validator, registry, path, value):
+    validator.validate(changed(path, value))
+    draft_recipe(read_tree(changed(path, value)), registry).recipe()
+
+
+@pytest.mark.parametrize(("path", "value"), REFUSED)
+def test_refuses_what_zoo_refuses(validator, registry, path, value):
+    assert not validator.is_valid(changed(path, value))
+    with pytest.raises(RecipeError):
+        draft_recipe(read_tree(changed(path, value)), registry).recipe()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "valid"),
+    [
+        ({"extends": "dit_b.yaml"}, True),
+        ({"extends": "dit_b.yaml", "backbone": {"dim": 32}}, True),
+        ({"extends": "dit_b.yaml", "backbone": {"latent": {"width": 64}}}, True),
+        ({"extends": "dit_b.yaml", "backbone": {"dim": None, "time_embedder": None}}, True),
+        ({"extends": "dit_b.yaml", "backbone": {"time_embedder": {"modes": 3}}}, True),
+        ({"extends": "dit_b.yaml", "backbone": {"patch_schedule": {"type": "by_depth"}}}, True),
+        ({"extends": 3}, False),
+        ({"extends": None}, False),
+        ({"extends": "dit_b.yaml", "backbone": {"dimm": 32}}, False),
+        ({"extends": "dit_b.yaml", "backbone": {"dim": "32"}}, False),
+        ({"extends": "dit_b.yaml", "backbone": {"time_embedder": {"type": "fno", "layers": 3}}}, False),
+    ],
+)
+def test_a_recipe_that_extends_another_may_leave_things_out(validator, recipe, valid):
+    assert validator.is_valid(recipe) is valid
+
+
+def test_says_what_each_part_is(validator):
+    fno = [
+        each for each in validator.schema["$defs"]["time_embedder"]["anyOf"] if each.get("title") == "time_embedder fno"
+    ]
+    assert fno[0]["description"].startswith("A Fourier neural operator")
+    assert fno[0]["properties"]["modes"]["anyOf"][0]["exclusiveMinimum"] == 0

@@ -1,0 +1,358 @@
+"""What a whole recipe cannot be: told by ``load_recipe``, all at once, and nothing is allocated. And building it."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+import zoo
+from zoo.assembly import build, load_recipe
+from zoo.errors import OptionError, RecipeError
+from zoo.parts.base import Position, PositionEmbedding, Rotary, TimeEmbedder
+from zoo.recipe.find import package_recipes
+from zoo.registry import Plugin, Registry, part
+from zoo.testing import strategies
+
+UNIFORM = "{type: uniform, patch: 2}"
+BASE = f"""\
+backbone:
+  latent: {{channels: 4, height: 8, width: 12}}
+  num_classes: 10
+  dim: 32
+  depth: 2
+  heads: 2
+  patch_schedule: {UNIFORM}
+"""
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def problems_of(source, registry, overrides=()) -> list[str]:
+    """What is wrong with a recipe; nothing but a ``RecipeError`` is ever raised."""
+    try:
+        load_recipe(source, overrides, registry)
+    except RecipeError as error:
+        return list(error.problems)
+    return []
+
+
+@pytest.fixture
+def problems(registry):
+    def problems(text, overrides=(), registry=registry):
+        Path("r.yaml").write_text(text)
+        return problems_of("r.yaml", registry, overrides)
+
+    return problems
+
+
+MULTIPLE = "levels go from coarse to fine, each patch a whole multiple of the next: "
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("{type: uniform, patch: 3}", ["patch: patch 3x3 does not divide the latent 8x12 (height x width)"]),
+        ("{type: uniform, patch: [2, 5]}", ["patch: patch 2x5 does not divide the latent 8x12 (height x width)"]),
+        (
+            f"{{type: uniform, patch: {10**30}}}",
+            [f"patch: patch {10**30}x{10**30} does not divide the latent 8x12 (height x width)"],
+        ),
+        (
+            "{type: by_depth, levels: [{patch: 4, blocks: 6}, {patch: 2, blocks: 6}]}",
+            ["levels: block counts must add up to depth: 6 + 6 = 12, but backbone.depth is 2"],
+        ),
+        (
+            "{type: by_depth, levels: [{patch: 2, blocks: 1}, {patch: 4, blocks: 1}]}",
+            [f"levels.1.patch: {MULTIPLE}2x2 is no such multiple of 4x4"],
+        ),
+        (
+            "{type: by_depth, levels: [{patch: [4, 3], blocks: 1}, {patch: 2, blocks: 1}]}",
+            [f"levels.1.patch: {MULTIPLE}4x3 is no such multiple of 2x2"],
+        ),
+        (
+            "{type: by_depth, levels: [{patch: 2, blocks: 1}, {patch: 2, blocks: 1}]}",
+            [f"levels.1.patch: {MULTIPLE}2x2 is no such multiple of 2x2"],
+        ),
+        (
+            "{type: by_timestep, stages: [{noise_above: 0.5, patch: 4}, {noise_above: 0.1, patch: 2}]}",
+            ["stages.1.noise_above: the last stage must have noise_above 0.0, not 0.1"],
+        ),
+        (
+            "{type: by_timestep, stages: [{noise_above: 0.2, patch: 4}, {noise_above: 0.5, patch: 4}, {noise_above: 0,"
+            " patch: 3}]}",
+            [
+                "stages.1.noise_above: stages go from noisy to clean: noise_above 0.5 must be below 0.2",
+                "stages.2.patch: patch 3x3 does not divide the latent 8x12 (height x width)",
+            ],
+        ),
+        (
+            "{type: by_depth_and_timestep, stages: [{noise_above: 0.5, levels: [{patch: 4, blocks: 3}]},"
+            " {noise_above: 0.0, levels: [{patch: 3, blocks: 1}, {patch: 2, blocks: 1}]}]}",
+            [
+                "stages.0: block counts must add up to depth: 3, but backbone.depth is 2",
+                "stages.1.levels.0.patch: patch 3x3 does not divide the latent 8x12 (height x width)",
+                f"stages.1.levels.1.patch: {MULTIPLE}3x3 is no such multiple of 2x2",
+            ],
+        ),
+    ],
+)
+def test_a_schedule_that_does_not_fit(problems, schedule, expected):
+    got = problems(BASE.replace(UNIFORM, schedule))
+    assert got == [f"r.yaml:7: backbone.patch_schedule.{line}" for line in expected]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("heads: 2", "heads: 5", "r.yaml:1: backbone.block: dit: dim 32 does not divide by 5 heads"),
+        ("heads: 2", "heads: 5\n  block: dit", "r.yaml:7: backbone.block: dit: dim 32 does not divide by 5 heads"),
+        ("dim: 32", "dim: 34", "r.yaml:1: backbone.position: sincos: "),
+        (
+            "num_classes: 10",
+            "num_classes: 0",
+            "r.yaml:1: backbone.class_conditioner: embedding: needs backbone.num_classes"
+            " of at least 1; for an unconditional backbone write `none`",
+        ),
+        (
+            "num_classes: 10",
+            "class_conditioner: class_tokens",
+            "r.yaml:3: backbone.class_conditioner: class_tokens: needs"
+            " backbone.num_classes of at least 1; for an unconditional backbone write `none`",
+        ),
+        (
+            "heads: 2",
+            "heads: 2\n  time_embedder:\n    type: fno\n    modes: 18",
+            "r.yaml:9: backbone.time_embedder.modes:"
+            " 18 is more than the 17 frequencies of a grid of 32 points (grid // 2 + 1)",
+        ),
+        (
+            "heads: 2",
+            "heads: 2\n  time_embedder: {type: fno, modes: 8, grid: 12}",
+            "r.yaml:7: backbone.time_embedder.modes:"
+            " 8 is more than the 7 frequencies of a grid of 12 points (grid // 2 + 1)",
+        ),
+    ],
+)
+def test_a_part_that_does_not_fit(problems, old, new, expected):
+    (problem,) = problems(BASE.replace(old, new))
+    assert problem.startswith(expected)
+
+
+def test_problems_of_every_sort_are_told_at_once(problems):
+    text = BASE.replace("dim: 32", "dim: 34").replace("heads: 2", "heads: 3")
+    schedule = "{type: by_depth, levels: [{patch: 4, blocks: 2}, {patch: 3, blocks: 2}]}"
+    text = text.replace(UNIFORM, schedule).replace("num_classes: 10", "num_classes: 0")
+    got = problems(text + "  time_embedder: {type: fno, modes: 99}\n  head: lin\nxx: 1\n", ["backbone.skip=maybe"])
+    assert {tuple(line.split(": ")[:2]) for line in got} == {
+        ("--set backbone.skip=maybe", "backbone.skip"),
+        ("r.yaml:1", "backbone.block"),
+        ("r.yaml:1", "backbone.position"),
+        ("r.yaml:1", "backbone.class_conditioner"),
+        ("r.yaml:7", "backbone.patch_schedule.levels"),
+        ("r.yaml:7", "backbone.patch_schedule.levels.1.patch"),
+        ("r.yaml:8", "backbone.time_embedder.modes"),
+        ("r.yaml:9", "backbone.head.type"),
+        ("r.yaml:10", "xx"),
+    }
+
+
+def test_what_cannot_be_told_before_something_else_is_mended_is_left_out(problems):
+    assert problems(BASE.replace("depth: 2", "depth: two").replace("dim: 32", "dim: x")) == [
+        'r.yaml:4: backbone.dim: should be a whole number, got "x"',
+        'r.yaml:5: backbone.depth: should be a whole number, got "two"',
+    ]
+
+
+def test_an_assembly_that_no_machine_could_hold(problems):
+    text = BASE.replace("height: 8, width: 12", "height: 65536, width: 65536").replace("dim: 32", "dim: 65536")
+    text = text.replace(UNIFORM, "{type: by_depth, levels: [{patch: 65536, blocks: 1}, {patch: 1, blocks: 1}]}")
+    assert problems(text) == [
+        "r.yaml:1: backbone.upsampler: linear_linear: has more numbers than any machine holds; take smaller ones in the"
+        " recipe"
+    ]
+
+
+def test_a_schedule_is_checked_also_where_the_latent_is_wrong(problems):
+    text = BASE.replace("height: 8", "height: 0").replace(UNIFORM, "{type: by_depth, levels: [{patch: 3, blocks: 1}]}")
+    assert problems(text) == [
+        "r.yaml:2: backbone.latent.height: should be at least 1, got 0",
+        "r.yaml:7: backbone.patch_schedule.levels: block counts must add up to depth: 1, but backbone.depth is 2",
+    ]
+
+
+# -- parts of plug-ins ----------------------------------------------------------------------------------------------
+
+
+@part("position", "turns")
+class Turns(PositionEmbedding):
+    gives_rotary = True
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self) -> Position:
+        return Position(rotary=Rotary(torch.ones(1), torch.zeros(1)))
+
+
+@part("time_embedder", "picky")
+class Picky(TimeEmbedder):
+    def __init__(self, dim: int, *, how: str = "value") -> None:
+        super().__init__()
+        if how == "value":
+            raise ValueError("two\nlines")
+        if how == "option":
+            raise OptionError([(("how",), "must be another"), ((), "and on the whole")])
+        if how == "broken":
+            raise KeyError("no such thing")
+
+    def forward(self, t): ...
+
+
+@pytest.fixture(scope="module")
+def with_plug_in():
+    registry = Registry()
+    module = type("Module", (), {"zoo_parts": staticmethod(zoo.hookimpl(lambda: [Turns, Picky]))})
+    registry.register(module, Plugin("strangers", "1.2"))
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("position: turns", ["position: position 'turns' gives rotary angles, and block 'dit' does not use them"]),
+        ("time_embedder: picky", [r"time_embedder: picky: two\nlines"]),
+        (
+            "time_embedder: {type: picky, how: option}",
+            ["time_embedder.how: must be another", "time_embedder: and on the whole"],
+        ),
+        (
+            "time_embedder: {type: picky, how: broken}",
+            ["time_embedder: picky, of plug-in strangers, failed: KeyError: 'no such thing'"],
+        ),
+    ],
+)
+def test_a_plug_ins_part_that_does_not_fit(problems, with_plug_in, line, expected):
+    got = problems(f"{BASE}  {line}\n", registry=with_plug_in)
+    assert got == [f"r.yaml:8: backbone.{each}" for each in expected]
+
+
+# -- laws -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_a_resolved_recipe_is_read_back_the_same(registry, data):
+    try:
+        recipe = load_recipe(data.draw(strategies.recipes(registry)), (), registry)
+    except RecipeError:  # drawn parts need not go together
+        reject()
+    Path("resolved.yaml").write_text(yaml.safe_dump(recipe.resolved()))
+    assert load_recipe("resolved.yaml", (), registry) == recipe
+    assert load_recipe(recipe.resolved(), (), registry) == recipe
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=150)
+def test_mutated_recipes_are_read_or_refused(registry, seed):
+    draw = random.Random(seed)
+    text = list((package_recipes() / "hybrid_b.yaml").read_text().replace("extends: mpdit_b.yaml", "extends: mpdit_b"))
+    for _ in range(draw.randint(1, 6)):
+        start = draw.randrange(len(text))
+        text[start : start + draw.randint(0, 3)] = draw.choice(
+            [*"{}[]:,-#&*!|>'\"% \n\t0.9x", ": ", "true", "null", "1e9"]
+        )
+    Path("mutated.yaml").write_text("".join(text))
+    assert all(line.startswith("mutated.yaml") and line.isprintable() for line in problems_of("mutated.yaml", registry))
+
+
+VALUES = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        1,
+        -1,
+        2,
+        3,
+        10**9,
+        10**30,
+        0.5,
+        -0.0,
+        float("inf"),
+        "",
+        "fno",
+        "linear",
+        [],
+        [2, 4],
+        {},
+        {"type": "fno"},
+    ]
+)
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_recipes_with_odd_values_are_read_or_refused(registry, data):
+    values = load_recipe(yaml.safe_load(BASE), (), registry).resolved()
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = values
+        while isinstance(at, dict) and at:
+            key = data.draw(st.sampled_from(sorted(at)))
+            if not isinstance(at[key], dict) or data.draw(st.integers(0, 3)) == 0:
+                at[key] = data.draw(VALUES)
+                break
+            at = at[key]
+    assert all(line.startswith("recipe: ") and line.isprintable() for line in problems_of(values, registry))
+
+
+# -- building -------------------------------------------------------------------------------------------------------
+
+
+def test_building_changes_no_recipe_and_shares_nothing(registry):
+    recipe = load_recipe(yaml.safe_load(BASE), (), registry)
+    before = recipe.resolved()
+    first, second = build(recipe, registry=registry), build(recipe, registry=registry)
+    assert recipe.resolved() == before
+    assert not {id(each) for each in first.parameters()} & {id(each) for each in second.parameters()}
+    assert len({each.data_ptr() for module in (first, second) for each in module.parameters()}) == 2 * len(
+        list(first.parameters())
+    )
+
+
+def test_builds_on_a_device_and_in_a_type(registry):
+    values = yaml.safe_load(BASE)
+    assert {each.device.type for each in build(values, registry=registry, device="meta").parameters()} == {"meta"}
+    assert {each.dtype for each in build(values, registry=registry, dtype=torch.bfloat16).parameters()} == {
+        torch.bfloat16
+    }
+
+
+def test_builds_a_recipe_by_name_with_overrides(registry):
+    backbone = build("dit_s", ["backbone.depth=1"], registry=registry, device="meta")
+    assert len(backbone.blocks) == 1
+
+
+def test_a_validated_recipe_takes_no_overrides(registry):
+    recipe = load_recipe("dit_s", (), registry)
+    with pytest.raises(ValueError, match="a validated recipe is frozen; give overrides to load_recipe"):
+        build(recipe, ["backbone.depth=1"], registry=registry)
+
+
+def test_what_does_not_matter_for_a_recipe_is_not_built(registry):
+    values = yaml.safe_load(
+        BASE.replace(UNIFORM, "{type: by_depth, levels: [{patch: 4, blocks: 1}, {patch: 2, blocks: 1}]}")
+    )
+    linear = build(values, registry=registry, device="meta")
+    assert set(linear.patch_embedders) == {"4x4", "2x2"}
+    assert set(linear.heads) == {"2x2"}
+    assert set(linear.upsamplers) == set(linear.skips) == {"4x4_to_2x2"}
+    none = build(values, ["backbone.skip=none"], registry=registry, device="meta")
+    assert set(none.patch_embedders) == {"4x4"}
+    assert not none.skips

@@ -1,0 +1,143 @@
+"""The way of the data: what goes in, what is refused, and that nothing leaks."""
+
+import pytest
+import torch
+from einops import rearrange
+
+import zoo
+from zoo.testing.cases import randomise
+
+SMALL = ["backbone.dim=32", "backbone.heads=2", "backbone.num_classes=5"]
+LATENT = "backbone.latent={channels: 3, height: 16, width: 32}"
+
+
+@pytest.fixture(scope="module")
+def hybrid():
+    """Two stages of two levels each, on a latent that is not square."""
+    backbone = zoo.build("hybrid_b", [*SMALL, LATENT], dtype=torch.float64)
+    randomise(backbone, 0, std=0.3)
+    return backbone
+
+
+def batch(backbone, t):
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(len(t), *backbone.latent, generator=generator, dtype=torch.float64)
+    return latents, torch.tensor(t, dtype=torch.float64), torch.arange(len(t)) % 5
+
+
+def test_mixed_stages_in_one_batch(hybrid):
+    latents, t, labels = batch(hybrid, [0.9, 0.1, 0.5, 0.7, 0.0, 1.0])
+    assert hybrid.stage_of(t).tolist() == [0, 1, 1, 0, 1, 0]
+    assert hybrid(latents, t, labels).shape == latents.shape
+
+
+def test_no_gradient_crosses_samples(hybrid):
+    latents, t, labels = batch(hybrid, [0.9, 0.8, 0.1, 0.2])
+    latents.requires_grad_()
+    hybrid(latents, t, labels)[1].sum().backward()
+    reached = latents.grad.flatten(1).any(dim=1)
+    assert reached.tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"latents": torch.zeros(2, 3, 32, 16)}, r"latents: must have shape \[B, 3, 16, 32\].*got \[2, 3, 32, 16\]"),
+        ({"latents": torch.zeros(2, 4, 16, 32)}, r"latents: must have shape"),
+        ({"latents": torch.zeros(3, 16, 32)}, r"latents: must have shape"),
+        ({"latents": torch.zeros(0, 3, 16, 32)}, r"with B >= 1"),
+        ({"latents": torch.zeros(2, 3, 16, 32, dtype=torch.long)}, r"latents: must be floating point"),
+        ({"t": torch.zeros(3)}, r"t: must have shape \[2\]"),
+        ({"t": torch.zeros(2, 1)}, r"t: must have shape \[2\]"),
+        ({"t": torch.zeros(2, dtype=torch.long)}, r"t: must be floating point"),
+        ({"t": torch.tensor([0.5, 1.5])}, r"t\[1\] is 1.5"),
+        ({"t": torch.tensor([-0.5, 0.5])}, r"t\[0\] is -0.5"),
+        ({"t": torch.tensor([0.5, float("nan")])}, r"t\[1\] is nan"),
+        ({"labels": torch.tensor([0, 6])}, r"labels: 6 is out of range; class indices go from 0 to 4, and 5 stands"),
+        ({"labels": torch.tensor([-1, 0])}, r"labels: -1 is out of range"),
+        ({"labels": torch.tensor([0, 1, 2])}, r"labels: must have shape \[2\]"),
+        ({"labels": torch.tensor([[0], [1]])}, r"labels: must have shape \[2\]"),
+        ({"labels": torch.tensor([0.0, 1.0])}, r"labels: must be integer"),
+        ({"labels": torch.tensor([True, False])}, r"labels: must be integer"),
+        ({"labels": None}, r"labels: needed"),
+    ],
+)
+def test_bad_inputs_are_refused(hybrid, change, message):
+    latents, t, labels = batch(hybrid, [0.9, 0.1])
+    with pytest.raises(ValueError, match=message):
+        hybrid.check_inputs(**{"latents": latents, "t": t, "labels": labels, **change})
+
+
+def test_forward_checks_its_inputs(hybrid):
+    latents, t, _ = batch(hybrid, [0.9, 0.1])
+    with pytest.raises(ValueError, match="labels: 6 is out of range"):
+        hybrid(latents, t, torch.tensor([0, 6]))
+
+
+def test_null_class_follows_num_classes(hybrid):
+    latents, t, _ = batch(hybrid, [0.9, 0.1])
+    labels = torch.tensor([0, 1])
+    assert hybrid.class_conditioner.null(labels).tolist() == [5, 5]
+    assert not torch.equal(hybrid(latents, t, labels), hybrid(latents, t, torch.tensor([5, 5])))
+
+
+def test_unconditional_needs_no_labels():
+    backbone = zoo.build("mpdit_b", [*SMALL, "backbone.class_conditioner=none", "backbone.num_classes=0"])
+    assert backbone(torch.zeros(2, 4, 32, 32), torch.rand(2)).shape == (2, 4, 32, 32)
+
+
+def test_a_threshold_belongs_to_the_cleaner_stage_unless_told():
+    stages = "[{noise_above: 0.3, patch: 4}, {noise_above: 0, patch: 2}]"
+    stages = f"backbone.patch_schedule={{type: by_timestep, stages: {stages}}}"
+    t = torch.tensor([0.3, 0.30001, 0.29999, 0.0, 1.0])
+    cleaner = zoo.build("dit_b", [*SMALL, stages])
+    assert cleaner.stage_of(t).tolist() == [1, 0, 1, 1, 0]
+    noisier = zoo.build("dit_b", [*SMALL, stages, "backbone.patch_schedule.ties=noisier"])
+    assert noisier.stage_of(t).tolist() == [0, 0, 1, 1, 0]
+    half = torch.tensor([0.3], dtype=torch.bfloat16)  # 0.3008 in float32, but 0.3 as bfloat16 can say it
+    assert cleaner.stage_of(half).tolist() == [1]
+
+
+@pytest.mark.parametrize("patch", [(2, 2), (2, 4), (4, 1)])
+def test_pixels_return_to_where_they_came_from(patch):
+    """A head that returns the patch itself: an identity through patch order, grid and unpatchify."""
+    ph, pw = patch
+    schedule = f"backbone.patch_schedule={{type: uniform, patch: [{ph}, {pw}]}}"
+    backbone = zoo.build("dit_b", [*SMALL, LATENT, "backbone.depth=1", schedule])
+    latents = torch.randn(2, 3, 16, 32)
+    pixels = rearrange(latents, "b c (h p) (w q) -> b (h w) (p q c)", p=ph, q=pw)
+    assert torch.equal(backbone._unpatchify(patch, pixels), latents)
+
+
+def test_skip_none_leaves_fine_patches_out(hybrid):
+    backbone = zoo.build("mpdit_b", [*SMALL, "backbone.skip=none"])
+    assert not backbone.skips
+    assert set(backbone.patch_embedders) == {"4x4"}
+
+
+def test_a_patch_belongs_to_a_patch_in_every_stage(hybrid):
+    assert set(hybrid.patch_embedders) == {"8x8", "4x4", "2x2"}  # 4x4 feeds a skip in one stage, starts the other
+    assert set(hybrid.heads) == {"4x4", "2x2"}
+    assert set(hybrid.upsamplers) == {"8x8_to_4x4", "4x4_to_2x2"}
+    assert len(hybrid.blocks) == 12
+
+
+def test_an_upsampler_that_returns_another_grid_is_named(hybrid, monkeypatch):
+    upsampler = type(hybrid.upsamplers["8x8_to_4x4"])
+    monkeypatch.setattr(upsampler, "forward", lambda self, tokens, m, grid: (tokens, grid))
+    with pytest.raises(ValueError, match="upsampler 8x8_to_4x4 returned grid"):
+        hybrid(*batch(hybrid, [0.9]))
+
+
+def test_carry_is_fresh_in_every_level_and_pass(hybrid, monkeypatch):
+    seen = []
+
+    def remember(self, tokens, modulation, layout):
+        seen.append((id(layout.carry), len(layout.carry), layout.level_index, layout.level_blocks, layout.m))
+        layout.carry[len(layout.carry)] = tokens
+        return tokens
+
+    monkeypatch.setattr(type(hybrid.blocks[0]), "forward", remember)
+    hybrid(*batch(hybrid, [0.9]))
+    assert [entry[1] for entry in seen] == [0, 1, 2, 3, 4, 5] * 2
+    assert [entry[2:] for entry in seen] == [(0, 6, 16)] * 6 + [(1, 6, 16)] * 6

@@ -1,0 +1,156 @@
+"""Every recipe that ships: its header, that it builds, and that all counts of it agree."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import jaxtyping
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.assembly import build, load_recipe
+from zoo.audit import Audit, audit_backbone, closed_form_macs
+from zoo.audit.trace import example_inputs
+from zoo.backbone import Backbone
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").rglob("*.y*ml"))
+PATHS = {path.stem: path for path in RECIPES}
+
+
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+paper_tables = load_tool("paper_tables")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_shape_checks() -> Iterator[None]:
+    """While a trace runs, a tensor's shape holds tensors, which the shape checks take for wrong types."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+REGISTRY = Registry()
+
+
+@cache
+def built(name: str) -> tuple[Recipe, Backbone]:
+    recipe = load_recipe(PATHS[name], (), REGISTRY)
+    return recipe, build(recipe, registry=REGISTRY, device="meta")
+
+
+@cache
+def audited(name: str) -> Audit:
+    recipe, backbone = built(name)
+    return audit_backbone(backbone, recipe, REGISTRY)
+
+
+def test_all_recipes_are_found() -> None:
+    assert len(RECIPES) == 46
+    assert [stem for stem, count in Counter(path.stem for path in RECIPES).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_header(path: Path) -> None:
+    first, second = path.read_text(encoding="utf-8").splitlines()[:2]
+    assert re.fullmatch(rf"# \S.*\S   zoo build --recipe {path.stem}\.yaml --flops", first)
+    assert re.fullmatch(r"# Source: \S.*\.", second)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_three_counters_agree(name: str) -> None:
+    """fvcore on the trace, PyTorch's own counter on the real forward pass, and the closed form."""
+    recipe, backbone = built(name)
+    report = audited(name)
+    assert report.recipe == name
+    assert all(parameter.is_meta for parameter in backbone.parameters())
+    counted = [stage.macs for stage in report.stages]
+    assert counted == closed_form_macs(recipe, REGISTRY)
+    assert counted == [forward_macs(backbone, stage) for stage in range(len(backbone.stages))]
+
+
+def forward_macs(backbone: Backbone, stage: int) -> int:
+    with FlopCounterMode(display=False) as counter:
+        backbone.forward_stage(stage, *example_inputs(backbone))
+    return counter.get_total_flops() // 2
+
+
+ROWS = paper_tables.load_rows()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.table}: {row.row}".replace(" ", "_"))
+def test_paper_row(row: paper_tables.Row) -> None:
+    figures = paper_tables.compare(row, audited)
+    assert {name: figure for name, figure in figures.items() if not figure.within} == {}
+    checked = {name for name, figure in figures.items() if figure.limit is not None}
+    wanted = {"percent"} if row.against else {"parameters", "macs"} | ({"convention"} if row.convention else set())
+    assert checked == wanted
+
+
+def test_every_row_of_every_table_is_there() -> None:
+    assert Counter(row.table for row in ROWS) == {
+        "MPDiT 2": 2, "MPDiT 3": 5, "MPDiT 4": 8, "MPDiT 5": 6, "MPDiT 6": 5, "MPDiT 7": 5, "MPDiT 9": 3,
+        "DiT 1": 4, "PPFlow": 4, "Hybrid": 2,
+    }  # fmt: skip
+    unchecked = {row.recipe for row in ROWS if not row.convention}
+    assert unchecked == {"mpdit_b_conv_transpose", "mpdit_xl_512", "mpdit_xl_512_three_level", "dit_xl_512"}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "limit"),
+    [
+        ("params_m", 104.8, 0.1), ("params_m", 482, 1.1), ("gmacs_true", 16.165, 0.016165), ("gmacs_paper", 16.6, 0.1),
+    ],
+)  # fmt: skip
+def test_limits(column: str, value: float, limit: float) -> None:
+    row = paper_tables.Row(table="t", row="r", recipe="mpdit_b", **{column: value})
+    (figure,) = paper_tables.compare(row, audited).values()
+    assert figure.limit == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong"),
+    [("params_m", 104.7), ("params_m", 103), ("gmacs_true", 16.14), ("gmacs_paper", 16.5), ("percent_true", 70.5)],
+)
+def test_check_catches_a_wrong_figure(
+    column: str, wrong: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    against = "dit_b" if column == "percent_true" else None
+    row = paper_tables.Row(table="t", row="wrong one", recipe="mpdit_b", against=against, **{column: wrong})
+    monkeypatch.setattr(paper_tables, "load_rows", lambda: [row])
+    monkeypatch.setattr(paper_tables, "auditor", lambda: audited)
+    assert paper_tables.main(["--check"]) == 1
+    assert "t: wrong one: " in capsys.readouterr().err
+    assert paper_tables.main([]) == 0
+
+
+def test_tables_are_markdown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(paper_tables, "auditor", lambda: audited)
+    assert paper_tables.main(["--check"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "", "the progress bar is for terminals alone"
+    costs, shares, notes = (block.splitlines() for block in printed.out.strip().split("\n\n"))
+    assert len(costs) + len(shares) == 4 + len(ROWS)
+    for table in (costs, shares):
+        assert len({line.count("|") for line in table}) == 1
+    assert [line.split(".")[0] for line in notes] == [str(1 + index) for index in range(len(notes))]
+    cited = {int(number) for number in re.findall(r"\[(\d)\] \|", printed.out)}
+    assert cited == set(range(1, 1 + len(notes)))

@@ -1,0 +1,122 @@
+"""The signature is the schema: what a constructor may look like, and what is read off it."""
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, PositiveInt, ValidationError
+
+from zoo.errors import PluginError
+from zoo.signature import read_signature
+
+SUPPLIED = ("dim", "heads")
+
+
+class Whole:
+    def __init__(
+        self,
+        heads: int,
+        dim: int,
+        *,
+        size: PositiveInt,
+        kind: Literal["a", "b"] = "a",
+        rate: Annotated[float, Field(lt=1)] = 0.5,
+    ) -> None: ...
+
+
+def test_positional_parameters_are_supplied_and_keyword_only_ones_are_options():
+    signature = read_signature(Whole, SUPPLIED)
+    assert signature.supplied == ("heads", "dim")
+    options = signature.options(size=3)
+    assert options.model_dump() == {"size": 3, "kind": "a", "rate": 0.5}
+    schema = signature.options.model_json_schema()
+    assert schema["required"] == ["size"]
+    assert schema["properties"]["rate"] == {"default": 0.5, "exclusiveMaximum": 1, "title": "Rate", "type": "number"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"size": 0},
+        {"size": "3"},
+        {"size": 3.0},
+        {"size": 3, "kind": "c"},
+        {"size": 3, "rate": 1.0},
+        {"size": 3, "x": 1},
+    ],
+)
+def test_options_are_strict(options):
+    with pytest.raises(ValidationError):
+        read_signature(Whole, SUPPLIED).options(**options)
+
+
+def test_options_are_frozen():
+    options = read_signature(Whole, SUPPLIED).options(size=3)
+    with pytest.raises(ValidationError, match="frozen"):
+        options.size = 4
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_options_are_finite(value):
+    with pytest.raises(ValidationError, match="finite"):
+        read_signature(Whole, SUPPLIED).options(size=3, rate=value)
+
+
+def test_a_class_without_a_constructor_has_no_options():
+    signature = read_signature(type("Plain", (), {}), SUPPLIED)
+    assert signature.supplied == ()
+    assert signature.options().model_dump() == {}
+
+
+class TakesAnything:
+    def __init__(self, dim: int, **options: int) -> None: ...
+
+
+class TakesMany:
+    def __init__(self, *sizes: int) -> None: ...
+
+
+class Untyped:
+    def __init__(self, dim: int, *, size=3) -> None: ...
+
+
+class NamesItsType:
+    def __init__(self, *, type: str) -> None: ...  # noqa: A002
+
+
+class AsksForWhatIsNotThere:
+    def __init__(self, depth: int) -> None: ...
+
+
+class HasAnUnknownType:
+    def __init__(self, *, size: "NoSuchType") -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (
+            TakesAnything,
+            r"TakesAnything: a part takes no \*args and no \*\*kwargs; write an __init__ that names its options",
+        ),
+        (TakesMany, r"TakesMany: a part takes no \*args and no \*\*kwargs"),
+        (Untyped, "Untyped: option 'size' has no type; annotate it"),
+        (NamesItsType, "NamesItsType: an option cannot be called 'type', which names the part in a recipe"),
+        (
+            AsksForWhatIsNotThere,
+            r"AsksForWhatIsNotThere: the backbone supplies no 'depth' to this kind \(only dim, heads\);",
+        ),
+        (HasAnUnknownType, "HasAnUnknownType: the types of its constructor cannot be resolved: name 'NoSuchType'"),
+    ],
+)
+def test_refuses_a_constructor_that_breaks_the_rules(cls, message):
+    with pytest.raises(PluginError, match=message):
+        read_signature(cls, SUPPLIED)
+
+
+def test_refuses_options_that_no_recipe_could_write():
+    class Callback:
+        def __init__(self, *, then: pytest.Item) -> None: ...
+
+    with pytest.raises(PluginError, match="Callback: its options make no schema"):
+        read_signature(Callback, SUPPLIED)

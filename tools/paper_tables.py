@@ -1,0 +1,180 @@
+"""Compare every row of the papers' cost tables with our recipes: paper, ours, difference, as Markdown.
+
+    python tools/paper_tables.py            # print the tables
+    python tools/paper_tables.py --check    # the same, and exit 1 if a row is out of tolerance
+
+The rows, with their sources, are in ``paper_tables.yaml`` beside this file. It takes about twenty seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import track
+
+from zoo import Registry, load_recipe
+from zoo.audit import Audit, audit
+
+HERE = Path(__file__).parent
+DATA = HERE / "paper_tables.yaml"
+RECIPES = HERE.parent / "recipes"
+
+MACS_LIMIT = 0.001  # of the true count
+CONVENTION_LIMIT_G = 0.1
+PERCENT_LIMIT = 0.1
+DECIMAL_PARAMS_LIMIT_M = 0.1
+WHOLE_PARAMS_LIMIT_M = 1.1
+
+AuditOf = Callable[[str], Audit]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a paper's table, with our recipe for it; figures that are not printed are None."""
+
+    table: str
+    row: str
+    recipe: str
+    params_m: float | None = None
+    params_limit_m: float | None = None
+    gmacs_true: float | None = None
+    gmacs_paper: float | None = None
+    convention: bool = True
+    against: str | None = None
+    percent_true: float | None = None
+    percent_paper: float | None = None
+    note: str = ""
+
+    @property
+    def parameters_limit(self) -> float:
+        """How far our parameters may be from the printed ones, in millions."""
+        if self.params_limit_m is not None:
+            return self.params_limit_m
+        return DECIMAL_PARAMS_LIMIT_M if isinstance(self.params_m, float) else WHOLE_PARAMS_LIMIT_M
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a row beside ours; ``limit`` is how far they may be apart, None where they are only shown."""
+
+    paper: float
+    ours: float
+    limit: float | None
+
+    @property
+    def difference(self) -> float:
+        """Ours - paper."""
+        return self.ours - self.paper
+
+    @property
+    def within(self) -> bool:
+        """Whether the difference is within the limit."""
+        return self.limit is None or abs(self.difference) <= self.limit
+
+
+def load_rows(path: Path = DATA) -> list[Row]:
+    """Every row of every table."""
+    tables = yaml.safe_load(path.read_text(encoding="utf-8"))["tables"]
+    return [Row(table=table["title"], **row) for table in tables for row in table["rows"]]
+
+
+def compare(row: Row, audit_of: AuditOf) -> dict[str, Figure]:
+    """The figures of a row beside ours: ``parameters`` in M, ``macs`` and ``convention`` in G, shares in percent."""
+    ours = audit_of(row.recipe)
+    figures = {}
+    if row.params_m is not None:
+        figures["parameters"] = Figure(row.params_m, ours.params.total / 1e6, row.parameters_limit)
+    if row.gmacs_true is not None:
+        figures["macs"] = Figure(row.gmacs_true, ours.macs / 1e9, MACS_LIMIT * row.gmacs_true)
+    if row.gmacs_paper is not None and ours.paper_convention.macs is not None:
+        limit = CONVENTION_LIMIT_G if row.convention else None
+        figures["convention"] = Figure(row.gmacs_paper, ours.paper_convention.macs / 1e9, limit)
+    if row.against is not None:
+        share = 100 * block_macs(ours) / block_macs(audit_of(row.against))
+        if row.percent_true is not None:
+            figures["percent"] = Figure(row.percent_true, share, PERCENT_LIMIT)
+        if row.percent_paper is not None:
+            figures["percent_paper"] = Figure(row.percent_paper, share, None)
+    return figures
+
+
+def block_macs(report: Audit) -> float:
+    """Multiply-adds of the blocks, averaged over uniform noise levels."""
+    return sum(stage.share * level.macs for stage in report.stages for level in stage.levels)
+
+
+def auditor() -> AuditOf:
+    """Audits of the recipes under ``recipes/`` by name, each counted once."""
+    registry = Registry()
+    paths = {path.stem: path for path in RECIPES.rglob("*.yaml")}
+    return cache(lambda name: audit(load_recipe(paths[name], (), registry), registry))
+
+
+def markdown(rows: list[Row], figures: list[dict[str, Figure]]) -> Iterator[str]:
+    """The lines of two Markdown tables, costs and shares, and their notes."""
+    notes = list(dict.fromkeys(row.note for row in rows if row.note))
+
+    def cells(row: Row, *groups: str) -> str:
+        mark = f" [{notes.index(row.note) + 1}]" if row.note else ""
+        return "| " + " | ".join([row.table, row.row + mark, f"`{row.recipe}`", *groups]) + " |"
+
+    columns = ("parameters (M): paper", "multiply-adds (G): true", "as MPDiT counts (G): paper")
+    yield "| table | row | recipe | " + " | ".join(f"{column} | ours | difference" for column in columns) + " |"
+    yield "| --- | --- | --- |" + " ---: |" * 9
+    for row, found in zip(rows, figures, strict=True):
+        if row.against is None:
+            params, macs, convention = (found.get(name) for name in ("parameters", "macs", "convention"))
+            printed = 1 if isinstance(row.params_m, float) else 0
+            yield cells(row, _cells(params, printed, 2), _cells(macs, 3, 3, percent=True), _cells(convention, 2, 2))
+    yield ""
+    yield "| table | row | recipe | share of the blocks' cost (%): true | ours | difference | paper |"
+    yield "| --- | --- | --- |" + " ---: |" * 4
+    for row, found in zip(rows, figures, strict=True):
+        if row.against is not None:
+            printed_share = f"{row.percent_paper:.1f}" if row.percent_paper is not None else "-"
+            yield cells(row, _cells(found["percent"], 1, 2), printed_share)
+    yield ""
+    yield from (f"{index}. {note[:1].upper()}{note[1:]}." for index, note in enumerate(notes, start=1))
+
+
+def _cells(figure: Figure | None, printed: int, digits: int, *, percent: bool = False) -> str:
+    if figure is None:
+        return "- | - | -"
+    difference = f"{figure.difference / figure.paper:+.3%}" if percent else f"{figure.difference:+.{digits}f}"
+    if figure.limit is None:
+        difference = f"({difference})"
+    elif not figure.within:
+        difference = f"**{difference}**"
+    return f"{figure.paper:.{printed}f} | {figure.ours:.{digits}f} | {difference}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tables; the exit code is 1 if ``--check`` finds a row out of tolerance."""
+    parser = argparse.ArgumentParser(description="The papers' cost tables beside ours, as Markdown.")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a row is out of tolerance")
+    check = parser.parse_args(arguments).check
+    rows, audit_of = load_rows(), auditor()
+    console = Console(stderr=True)
+    steps = track(rows, "counting", console=console, disable=not console.is_terminal, transient=True)
+    figures = [compare(row, audit_of) for row in steps]
+    print("\n".join(markdown(rows, figures)))
+    wrong = [
+        f"{row.table}: {row.row}: {name} {figure.ours:.4f}, not {figure.paper} within {figure.limit:.4g}"
+        for row, found in zip(rows, figures, strict=True)
+        for name, figure in found.items()
+        if not figure.within
+    ]
+    if wrong:
+        print("out of tolerance:", *wrong, sep="\n  ", file=sys.stderr)
+    return 1 if check and wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

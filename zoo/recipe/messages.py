@@ -1,0 +1,115 @@
+"""What is wrong with options, in the words of recipes: pydantic's errors, and what pydantic lets pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from zoo.errors import KeyPath
+from zoo.recipe.source import show
+from zoo.registry import did_you_mean
+
+Problem = tuple[KeyPath, str]
+
+_WORDS = {
+    "int_type": "should be a whole number",
+    "float_type": "should be a number",
+    "finite_number": "should be a finite number",
+    "bool_type": "should be true or false",
+    "string_type": "should be text",
+    "list_type": "should be a list",
+    "tuple_type": "should be a list",
+    "dict_type": "should be a mapping",
+    "model_type": "should be a mapping",
+    "literal_error": "should be {expected}",
+    "greater_than": "should be above {gt}",
+    "greater_than_equal": "should be at least {ge}",
+    "less_than": "should be below {lt}",
+    "less_than_equal": "should be at most {le}",
+    "too_short": "should have {min_length} or more items",
+    "too_long": "should have {max_length} items at most",
+    "string_too_short": "should have {min_length} or more characters",
+    "string_too_long": "should have {max_length} characters at most",
+}
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], raw: Any, others: Iterable[str]) -> Iterator[Problem]:
+    """Every problem that pydantic found, and the key path of each.
+
+    Args:
+        error: what ``model`` said of ``raw``.
+        model: the options.
+        raw: what the recipe gives for them.
+        others: keys that may stand beside the model's own.
+    """
+    for each in error.errors():
+        path = _without_branches(each["loc"], raw)
+        if each["type"] == "missing":
+            yield (*path, each["loc"][-1]), "missing; it is required"
+        elif each["type"] == "extra_forbidden":
+            known = [*_names_beside(path, model), *(others if len(path) == 1 else ())]
+            choices = did_you_mean(str(path[-1]), known) or f"; there are: {', '.join(known)}"
+            yield path, f"unknown option{choices}"
+        elif each["type"] == "value_error":
+            yield path, each["msg"].removeprefix("Value error, ")
+        else:
+            message = each["msg"].replace("Input should be", "should be")
+            words = _WORDS.get(each["type"], message[:1].lower() + message[1:]).format_map(each.get("ctx", {}))
+            yield path, f"{words}, got {show(each['input'])}"
+
+
+def problems_of_coerced(raw: Any, value: Any, path: KeyPath = ()) -> Iterator[Problem]:
+    """True and 2.0 in the place of 1 and 2, which pydantic takes for a ``Literal[1, 2]`` also where it is strict.
+
+    Args:
+        raw: what the recipe gives.
+        value: what pydantic made of it, as plain values.
+        path: where both stand.
+    """
+    if isinstance(raw, Mapping) and isinstance(value, Mapping):
+        for key, given in raw.items():
+            if key in value:
+                yield from problems_of_coerced(given, value[key], (*path, key))
+    elif isinstance(raw, list) and isinstance(value, list) and len(raw) == len(value):
+        for index, pair in enumerate(zip(raw, value, strict=True)):
+            yield from problems_of_coerced(*pair, (*path, index))
+    elif isinstance(raw, bool | float) and isinstance(value, int) and type(raw) is not type(value):
+        yield path, f"{_WORDS['int_type']}, got {show(raw)}"
+
+
+def _without_branches(location: tuple[str | int, ...], raw: Any) -> KeyPath:
+    """The part of a pydantic location that is in ``raw``: pydantic puts in the names of union members."""
+    path: list[str | int] = []
+    value = raw
+    for key in location:
+        if key in (value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()):
+            path.append(key)
+            value = value[key]
+    return tuple(path)
+
+
+def _names_beside(path: KeyPath, model: type[BaseModel]) -> list[str]:
+    """Names of the options that could stand at ``path``, read off the model's schema."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    here = [schema]
+    for key in path[:-1]:
+        below = "items" if isinstance(key, int) else "properties"
+        found = [each[below] for each in here if below in each]
+        here = [
+            branch
+            for each in found
+            for branch in _branches(each if isinstance(key, int) else each.get(key, {}), definitions)
+        ]
+    return list(dict.fromkeys(name for each in here for name in each.get("properties", {})))
+
+
+def _branches(schema: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """A schema's alternatives, with references followed."""
+    if "$ref" in schema:
+        return _branches(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    if "anyOf" in schema:
+        return [branch for each in schema["anyOf"] for branch in _branches(each, definitions)]
+    return [schema]

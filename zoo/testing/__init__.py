@@ -1,0 +1,26 @@
+"""The conformance kit: laws that parts and assemblies keep, to be run by those who write parts.
+
+Needs ``pip install diffusion-zoo[testing]``. In a plug-in's tests::
+
+    from zoo.testing import check_part
+
+    def test_my_block_keeps_the_laws():
+        check_part(MyBlock)
+"""
+
+from zoo.testing.assemblies import ASSEMBLY_LAWS
+from zoo.testing.check import check_assemblies, check_part, load_or_pass
+from zoo.testing.laws import LAWS, compiles_whole, laws_of
+from zoo.testing.strategies import options, recipes
+
+__all__ = [
+    "ASSEMBLY_LAWS",
+    "LAWS",
+    "check_assemblies",
+    "check_part",
+    "compiles_whole",
+    "laws_of",
+    "load_or_pass",
+    "options",
+    "recipes",
+]

@@ -1,0 +1,128 @@
+"""Laws that every assembly keeps, whatever it is composed of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from zoo.assembly import build
+from zoo.backbone import Backbone
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+from zoo.schedule import noise_ranges
+from zoo.testing.cases import randomise
+from zoo.testing.laws import assert_close, assert_gradients, storages
+
+AssemblyLaw = Callable[[Recipe, Registry], None]
+
+
+def build_random(recipe: Recipe, registry: Registry, seed: int = 0, dtype: torch.dtype = torch.float64) -> Backbone:
+    """The assembly with every parameter randomised."""
+    backbone = build(recipe, registry=registry, dtype=dtype)
+    randomise(backbone, seed, std=0.3)
+    return backbone
+
+
+def mixed_inputs(backbone: Backbone, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, noise levels and labels of a batch with two samples in every stage, and the stages interleaved."""
+    generator = torch.Generator().manual_seed(1)
+    middles = [(low + high) / 2 for low, high in noise_ranges(backbone.stages)]
+    t = torch.tensor([*middles, *reversed(middles)], dtype=dtype)
+    latents = torch.randn(len(t), *backbone.latent, generator=generator, dtype=torch.float64).to(dtype)
+    return latents, t, backbone.class_conditioner.example_labels(len(t))
+
+
+def sample_is_alone(recipe: Recipe, registry: Registry) -> None:
+    """A sample's output does not depend on who else is in the batch, or on the stages that they are in."""
+    backbone = build_random(recipe, registry)
+    latents, t, labels = mixed_inputs(backbone)
+    together = backbone(latents, t, labels)
+    for index in range(len(t)):
+        one = slice(index, index + 1)
+        alone = backbone(latents[one], t[one], labels[one])
+        assert_close(together[one], alone, f"sample {index} at t = {float(t[index])} depends on the rest of its batch")
+
+
+def follows_its_stages(recipe: Recipe, registry: Registry) -> None:
+    """Each sample goes through the stage that its noise level is in, thresholds included, in any order."""
+    backbone = build_random(recipe, registry)
+    thresholds = [stage.noise_above for stage in backbone.stages[:-1]]
+    tie = 1 if backbone.ties == "cleaner" else 0
+    expected = {threshold: index + tie for index, threshold in enumerate(thresholds)}
+    for index, (low, high) in enumerate(noise_ranges(backbone.stages)):
+        expected[(low + high) / 2] = index
+    expected |= {0.0: len(backbone.stages) - 1, 1.0: 0}
+    t = torch.tensor(list(expected), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(len(t), *backbone.latent, generator=generator, dtype=torch.float64)
+    labels = backbone.class_conditioner.example_labels(len(t))
+    velocity = backbone(latents, t, labels)
+    for index, stage in enumerate(expected.values()):
+        one = slice(index, index + 1)
+        direct = backbone.forward_stage(stage, latents[one], t[one], labels[one])
+        assert_close(velocity[one], direct, f"t = {float(t[index])} does not go through stage {stage}")
+    order = torch.randperm(len(t), generator=generator)
+    shuffled = backbone(latents[order], t[order], labels[order])
+    assert_close(shuffled, velocity[order], "the output is not in batch order")
+
+
+def takes_modulation(recipe: Recipe, registry: Registry) -> None:
+    """``forward_stage`` with what ``modulate`` returned computes what it computes without."""
+    backbone = build_random(recipe, registry)
+    latents, t, labels = mixed_inputs(backbone)
+    for stage in range(len(backbone.stages)):
+        given = backbone.forward_stage(stage, latents, t, labels, backbone.modulate(stage, t, labels))
+        assert torch.equal(given, backbone.forward_stage(stage, latents, t, labels)), "modulate gives something else"
+
+
+def keeps_dtype_and_shape(recipe: Recipe, registry: Registry) -> None:
+    """Velocity has shape and dtype of the latents, also in bfloat16."""
+    for dtype in (torch.float32, torch.bfloat16):
+        backbone = build_random(recipe, registry, dtype=dtype)
+        latents, t, labels = mixed_inputs(backbone, dtype)
+        velocity = backbone(latents, t, labels)
+        assert velocity.shape == latents.shape
+        assert velocity.dtype == dtype
+
+
+def gradient_reaches_all(recipe: Recipe, registry: Registry) -> None:
+    """A batch with samples of all stages gives every parameter a gradient, but those declared to have none."""
+    backbone = build_random(recipe, registry)
+    latents, t, labels = mixed_inputs(backbone)
+    velocity = backbone(latents, t, labels)
+    weigh = torch.Generator().manual_seed(2)
+    (velocity * torch.randn(velocity.shape, generator=weigh, dtype=velocity.dtype)).sum().backward()
+    assert_gradients(backbone)
+
+
+def state_round_trip(recipe: Recipe, registry: Registry) -> None:
+    """The state dict through safetensors into another build gives the same velocity, bit by bit."""
+    backbone = build_random(recipe, registry)
+    other = build_random(recipe, registry, seed=1)
+    inputs = mixed_inputs(backbone)
+    assert not torch.equal(backbone(*inputs), other(*inputs)), "the output does not depend on the weights"
+    other.load_state_dict(load(save(backbone.state_dict())))
+    assert torch.equal(backbone(*inputs), other(*inputs)), "the state dict does not carry all of the state"
+
+
+def builds_share_nothing(recipe: Recipe, registry: Registry) -> None:
+    """Two builds share no tensor, and building changes no recipe."""
+    before = recipe.resolved()
+    first, second = (build(recipe, registry=registry) for _ in range(2))
+    assert not storages(first) & storages(second), "two builds share a tensor"
+    assert recipe.resolved() == before, "building changes the recipe"
+
+
+ASSEMBLY_LAWS: tuple[AssemblyLaw, ...] = (
+    sample_is_alone,
+    follows_its_stages,
+    takes_modulation,
+    keeps_dtype_and_shape,
+    gradient_reaches_all,
+    state_round_trip,
+    builds_share_nothing,
+)
+"""Laws of every assembly."""

@@ -1,0 +1,211 @@
+"""A part to be tested: how to build it, what to feed it, and what shape must come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from zoo.parts.base import Affine, BlockModulation, ClassConditioner, Layout, PositionEmbedding, Rotary
+from zoo.registry import PartEntry
+from zoo.testing.strategies import options
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A part with the options and the supplied values that it is built from."""
+
+    entry: PartEntry
+    options: BaseModel
+    supplied: Mapping[str, Any]
+    m: int
+    seed: int
+
+    def build(self, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> nn.Module:
+        """The part with every parameter randomised, the same at every call."""
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            torch.manual_seed(self.seed)
+            part: nn.Module = self.entry.create(self.options, self.supplied)
+        part = part.to(dtype)
+        randomise(part, self.seed)
+        return part
+
+    def is_refused(self) -> bool:
+        """Whether the part itself refuses these options, since they do not go together."""
+        try:
+            self.build(device="meta")
+        except ValueError:
+            return True
+        return False
+
+    def inputs(self, batch: int, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[Any, ...]:
+        """Random inputs of ``forward``; batched tensors have the batch first."""
+        generator = torch.Generator().manual_seed(self.seed + 1)
+
+        def random(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device, dtype)
+
+        return _INPUTS[self.entry.kind](self, batch, random, device)
+
+    def outputs(self, part: nn.Module, batch: int, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Any:
+        """What ``forward`` returns for ``inputs``."""
+        inputs = self.inputs(batch, dtype=dtype, device=device)
+        if self.entry.kind == "stage_embedder":  # not batched: all of its stages
+            return [part(stage) for stage in range(self.supplied["stages"])]
+        return part(*inputs)
+
+    @property
+    def dim(self) -> int:
+        """The width D."""
+        return int(self.supplied["dim"])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tokens per side (gh, gw)."""
+        rows, columns = self.supplied["grid"]
+        return rows, columns
+
+
+def cases(entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]] | None = None) -> st.SearchStrategy[Case]:
+    """Cases of a part, with options from its derived schema, or from ``drawn`` where that has no strategy."""
+    return _cases(entry, options(entry) if drawn is None else drawn)
+
+
+@st.composite
+def _cases(draw: st.DrawFn, entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]]) -> Case:
+    sides = st.integers(1, 3)
+    heads = draw(st.integers(1, 2))
+    depth = draw(st.integers(1, 3))
+    fine = (draw(sides), draw(sides))
+    coarse = (fine[0] * draw(sides), fine[1] * draw(sides))
+    supplied = {
+        "dim": 8 * heads * draw(st.integers(1, 2)),
+        "heads": heads,
+        "depth": depth,
+        "index": draw(st.integers(0, depth - 1)),
+        "channels": draw(st.integers(1, 16)),
+        "num_classes": draw(st.integers(1, 5)),
+        "stages": draw(st.integers(1, 3)),
+        "grid": draw(st.sampled_from([(1, 2), (2, 1), (2, 3), (3, 2), (2, 2)])),
+        "patch": coarse,
+        "finest_patch": fine,
+        "coarse_patch": coarse,
+        "fine_patch": fine,
+    }
+    chosen = entry.signature.options.model_validate(draw(drawn))
+    return Case(entry, chosen, supplied, m=draw(st.integers(0, 3)), seed=draw(st.integers(0, 2**31)))
+
+
+def randomise(module: nn.Module, seed: int, std: float = 0.5) -> None:
+    """Draw every parameter anew: with zero gates and heads, most laws hold whatever the code does."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.device.type != "meta":
+                values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * std
+                parameter.copy_(values)
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """Every tensor in a part's output, in a fixed order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [tensor for each in value for tensor in tensors(each)]
+    if is_dataclass(value):
+        return [tensor for field in fields(value) for tensor in tensors(getattr(value, field.name))]
+    return []
+
+
+def sample_of(value: Any, index: int) -> Any:
+    """Batched inputs for one sample alone."""
+    if isinstance(value, Tensor):
+        return value[index : index + 1]
+    if isinstance(value, BlockModulation | Affine):
+        return type(value)(*(sample_of(each, index) for each in value))
+    return value
+
+
+def expected_shapes(case: Case, part: nn.Module, batch: int) -> list[Shape]:
+    """The shapes that a part of this kind promises for ``case.inputs(batch)``."""
+    dim, kind, n = case.dim, case.entry.kind, prod(case.grid)
+    pixels = prod(case.supplied["patch"]) * case.supplied["channels"]
+    vector: Shape = (batch, dim)
+    if kind == "position":
+        assert isinstance(part, PositionEmbedding)
+        head_dim = dim // case.supplied["heads"]
+        position = part()
+        table: list[Shape] = [] if position.add is None else [(n, dim)]
+        return table + [(n, head_dim)] * 2 * part.gives_rotary
+    if kind == "class_conditioner":
+        assert isinstance(part, ClassConditioner)
+        condition = part(*case.inputs(batch))
+        tokens: list[Shape] = [(batch, part.class_tokens, dim)] if part.class_tokens else []
+        return ([] if condition.vector is None else [vector]) + tokens
+    if kind == "stage_embedder":
+        return [(dim,) for stage in range(case.supplied["stages"]) if part(stage) is not None]
+    if kind == "upsampler":
+        ratio = prod(c // f for c, f in zip(case.supplied["coarse_patch"], case.supplied["fine_patch"], strict=True))
+        return [(batch, case.m + n * ratio, dim)]
+    shapes: dict[str, list[Shape]] = {
+        "patch_embedder": [(batch, n, dim)],
+        "time_embedder": [vector],
+        "modulation": [vector] * (6 * case.supplied["depth"] + 2),
+        "block": [(batch, case.m + n, dim)],
+        "head": [(batch, n, pixels)],
+    }
+    return shapes[kind]
+
+
+Random = Callable[..., Tensor]
+
+
+def _latents(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
+    (rows, columns), patch = case.grid, case.supplied["patch"]
+    return (random(batch, case.supplied["channels"], rows * patch[0], columns * patch[1]),)
+
+
+def _block(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
+    n = prod(case.grid)
+    vector = (batch, case.dim)
+    modulation = BlockModulation(
+        Affine(random(*vector), random(*vector)),
+        random(*vector),
+        Affine(random(*vector), random(*vector)),
+        random(*vector),
+    )
+    layout = Layout(m=case.m, grid=case.grid, patch=case.supplied["patch"], rotary=None, level_index=0, level_blocks=1)
+    if case.build(device="meta").uses_rotary:
+        angles = random(n, case.dim // case.supplied["heads"] // 2).repeat_interleave(2, dim=1)
+        layout = replace(layout, rotary=Rotary(angles.cos(), angles.sin()))
+    return random(batch, case.m + n, case.dim), modulation, layout
+
+
+_INPUTS: dict[str, Callable[[Case, int, Random, str], tuple[Any, ...]]] = {
+    "patch_embedder": _latents,
+    "position": lambda case, batch, random, device: (),
+    "time_embedder": lambda case, batch, random, device: (random(batch).sigmoid(),),
+    "class_conditioner": lambda case, batch, random, device: (
+        case.build(device="meta").example_labels(batch, device=device),  # type: ignore[operator]
+    ),
+    "modulation": lambda case, batch, random, device: (random(batch, case.dim),),
+    "block": _block,
+    "upsampler": lambda case, batch, random, device: (
+        random(batch, case.m + prod(case.grid), case.dim),
+        case.m,
+        case.grid,
+    ),
+    "stage_embedder": lambda case, batch, random, device: (0,),
+    "head": lambda case, batch, random, device: (
+        random(batch, prod(case.grid), case.dim),
+        Affine(random(batch, case.dim), random(batch, case.dim)),
+    ),
+}

@@ -1,0 +1,86 @@
+"""Run the laws over cases that hypothesis draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from zoo.assembly import load_recipe
+from zoo.errors import RecipeError
+from zoo.recipe import Recipe
+from zoo.registry import PartEntry, Plugin, Registry, part_entry
+from zoo.testing.assemblies import ASSEMBLY_LAWS, AssemblyLaw
+from zoo.testing.cases import Case, cases
+from zoo.testing.laws import Law, laws_of
+from zoo.testing.strategies import recipes
+
+
+def check_part(
+    part: type[Any] | PartEntry,
+    *,
+    laws: Sequence[Law] | None = None,
+    options: st.SearchStrategy[dict[str, Any]] | None = None,
+    examples: int = 25,
+) -> None:
+    """Check that a part keeps the laws of its kind, for options and sizes that hypothesis draws.
+
+    Args:
+        part: a class marked with ``@zoo.part``, of any kind with a forward pass (all but ``patch_schedule``).
+        laws: those to check; all of its kind if left out.
+        options: a strategy of the part's options; drawn from its derived schema if left out.
+        examples: cases to draw.
+
+    Raises:
+        AssertionError: a law is broken; hypothesis shows the smallest case that it found.
+        PluginError: the class breaks the rules of registration.
+    """
+    entry = part if isinstance(part, PartEntry) else part_entry(part, Plugin("under test", "0"))
+    if entry.kind == "patch_schedule":
+        raise TypeError("a patch schedule has no forward pass; check_assemblies covers it")
+    chosen = laws_of(entry.kind) if laws is None else laws
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=cases(entry, options))
+    def run(case: Case) -> None:
+        assume(not case.is_refused())
+        for law in chosen:
+            law(case)
+
+    run()
+
+
+def check_assemblies(
+    registry: Registry, *, laws: Sequence[AssemblyLaw] = ASSEMBLY_LAWS, examples: int = 25, **fixed: str
+) -> None:
+    """Check that random assemblies of the registry's parts keep the laws.
+
+    Args:
+        registry: the parts to choose from.
+        laws: those to check.
+        examples: assemblies to draw.
+        fixed: kinds whose part is not drawn, such as ``block="my_block"``.
+
+    Raises:
+        AssertionError: a law is broken; hypothesis shows the smallest assembly that it found.
+    """
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(values=recipes(registry, **fixed))
+    def run(values: dict[str, Any]) -> None:
+        recipe = load_or_pass(values, registry)
+        for law in laws:
+            law(recipe, registry)
+
+    run()
+
+
+def load_or_pass(values: dict[str, Any], registry: Registry) -> Recipe:
+    """The recipe of drawn values; a combination that zoo itself refuses is passed over."""
+    try:
+        return load_recipe(values, registry=registry)
+    except RecipeError:
+        assume(False)
+        raise

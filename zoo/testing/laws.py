@@ -1,0 +1,189 @@
+"""Laws that every part keeps, whatever its options. Each takes a case and raises AssertionError where it is broken."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from zoo.parts.base import ClassConditioner, ModulePart
+from zoo.testing.cases import Case, expected_shapes, sample_of, tensors
+
+Law = Callable[[Case], None]
+
+BATCH = 3
+TOLERANCE = 1e-9  # in float64: round-off of a different batch size, and nothing more
+
+
+def shape_contract(case: Case) -> None:
+    """The output has the shapes that the kind promises, at every batch size."""
+    part = case.build()
+    for batch in (1, BATCH):
+        shapes = [tuple(tensor.shape) for tensor in tensors(case.outputs(part, batch))]
+        expected = expected_shapes(case, part, batch)
+        assert shapes == expected, f"returns shapes {shapes}, and its kind promises {expected}"
+
+
+def keeps_dtype(case: Case) -> None:
+    """The output has the dtype of the parameters and inputs."""
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        for tensor in tensors(case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype)):
+            assert tensor.dtype == dtype, f"returns {tensor.dtype} for {dtype}"
+
+
+def keeps_device(case: Case) -> None:
+    """Built on a device, the part computes there: nothing is made on another."""
+    for tensor in tensors(case.outputs(case.build(device="meta"), BATCH, device="meta")):
+        assert tensor.device.type == "meta", f"returns a tensor on {tensor.device} for inputs on meta"
+
+
+def batch_invariance(case: Case) -> None:
+    """A sample's output does not depend on who else is in the batch."""
+    if case.entry.kind in ("position", "stage_embedder"):  # not batched
+        return
+    part = case.build()
+    together = tensors(part(*case.inputs(BATCH)))
+    for index in range(BATCH):
+        alone = tensors(part(*(sample_of(each, index) for each in case.inputs(BATCH))))
+        for whole, single in zip(together, alone, strict=True):
+            assert_close(whole[index : index + 1], single, "a sample's output depends on the rest of its batch")
+
+
+def is_deterministic(case: Case) -> None:
+    """Two passes over the same inputs agree, and inputs are left as they were."""
+    part = case.build()
+    inputs = case.inputs(BATCH)
+    before = [tensor.clone() for tensor in tensors(inputs)]
+    first, second = tensors(case.outputs(part, BATCH)), tensors(case.outputs(part, BATCH))
+    part(*inputs)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), "two passes differ"
+    assert all(torch.equal(a, b) for a, b in zip(before, tensors(inputs), strict=True)), "forward changes its inputs"
+
+
+def gradient_reaches_parameters(case: Case) -> None:
+    """Every parameter gets a gradient, but those that the part says cannot have one (``without_gradient``)."""
+    part = case.build()
+    weigh = torch.Generator().manual_seed(case.seed + 2)
+    outputs = tensors(case.outputs(part, BATCH))
+    loss = sum((tensor * torch.randn(tensor.shape, generator=weigh, dtype=tensor.dtype)).sum() for tensor in outputs)
+    if isinstance(loss, Tensor) and loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
+    assert_gradients(part)
+
+
+def state_round_trip(case: Case) -> None:
+    """The state dict through safetensors into another build gives the same outputs, bit by bit."""
+    part = case.build()
+    other = copy.copy(case)
+    object.__setattr__(other, "seed", case.seed + 1)
+    fresh = other.build()
+    fresh.load_state_dict(load(save(part.state_dict())))
+    outputs = zip(tensors(case.outputs(part, BATCH)), tensors(case.outputs(fresh, BATCH)), strict=True)
+    assert all(torch.equal(a, b) for a, b in outputs), "the state dict does not carry all of the part's state"
+
+
+def builds_share_nothing(case: Case) -> None:
+    """Two builds share no tensor, and building changes no option."""
+    before = case.options.model_dump()
+    first, second = case.build(), case.build()
+    assert not storages(first) & storages(second), "two builds share a tensor"
+    assert case.options.model_dump() == before, "building changes the recipe's options"
+
+
+def null_is_a_label(case: Case) -> None:
+    """``null`` keeps shape and dtype of the labels, and forward takes it."""
+    part = case.build()
+    assert isinstance(part, ClassConditioner)
+    labels = part.example_labels(BATCH)
+    null = part.null(labels)
+    assert null.shape == labels.shape, "null has another shape than the labels"
+    assert null.dtype == labels.dtype, "null has another dtype than the labels"
+    part.check_labels(null, BATCH)
+    own, nulls = part(labels), part(null)
+    for given, absent in ((own.vector, nulls.vector), (own.tokens, nulls.tokens)):
+        assert (given is None) == (absent is None), "null gives another kind of condition"
+        if given is not None:
+            assert not torch.equal(given, absent), "null cannot be told from a label"
+
+
+def rotary_comes_in_pairs(case: Case) -> None:
+    """Both components of a pair, 2i and 2i + 1, are turned by the same angle, which is where blocks look for it."""
+    rotary = case.outputs(case.build(), BATCH).rotary
+    for tensor in tensors(rotary):
+        assert torch.equal(tensor[:, 0::2], tensor[:, 1::2]), "components 2i and 2i + 1 are turned by different angles"
+    if rotary is not None:
+        unit = rotary.cos**2 + rotary.sin**2
+        assert_close(unit, torch.ones_like(unit), "cosines and sines are not of one angle", 1e-6)
+
+
+def compiles_whole(case: Case) -> None:
+    """``torch.compile(fullgraph=True)`` traces the part without a break, and computes the same.
+
+    Cannot run under jaxtyping's import hook, which torch.compile cannot trace through.
+    """
+    part = case.build()
+    inputs = case.inputs(BATCH)
+    torch.compiler.reset()
+    compiled = torch.compile(part, fullgraph=True, backend="aot_eager")
+    for whole, single in zip(tensors(part(*inputs)), tensors(compiled(*inputs)), strict=True):
+        assert_close(single, whole, "the compiled part computes something else")
+
+
+LAWS: tuple[Law, ...] = (
+    shape_contract,
+    keeps_dtype,
+    keeps_device,
+    batch_invariance,
+    is_deterministic,
+    gradient_reaches_parameters,
+    state_round_trip,
+    builds_share_nothing,
+)
+"""Laws of every kind that has a forward pass."""
+
+
+OWN_LAWS: dict[str, tuple[Law, ...]] = {
+    "class_conditioner": (null_is_a_label,),
+    "position": (rotary_comes_in_pairs,),
+}
+"""Laws of single kinds."""
+
+
+def laws_of(kind: str) -> tuple[Law, ...]:
+    """The laws that parts of this kind keep, ``compiles_whole`` aside, which needs a process without shape checks."""
+    return (*LAWS, *OWN_LAWS.get(kind, ()))
+
+
+def assert_close(got: Tensor, expected: Tensor, message: str, tolerance: float = TOLERANCE) -> None:
+    """Equal within ``tolerance`` of the largest value, or of 1."""
+    got, expected = got.detach(), expected.detach()
+    assert got.shape == expected.shape, f"{message}: shape {list(got.shape)} in place of {list(expected.shape)}"
+    scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+    worst = float((got - expected).abs().max()) if expected.numel() else 0.0
+    assert worst <= tolerance * scale, f"{message}: off by {worst:.3g} (values up to {scale:.3g})"
+
+
+def assert_gradients(module: nn.Module) -> None:
+    """Every parameter has a gradient that is not all zero, but those that parts declare to have none."""
+    excused = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, part in module.named_modules()
+        if isinstance(part, ModulePart)
+        for name in part.without_gradient()
+    }
+    names = dict(module.named_parameters())
+    assert excused <= set(names), f"without_gradient names what is no parameter: {sorted(excused - set(names))}"
+    silent = [
+        name
+        for name, parameter in names.items()
+        if name not in excused and (parameter.grad is None or not parameter.grad.any())
+    ]
+    assert not silent, f"no gradient reaches {', '.join(silent)}"
+
+
+def storages(module: nn.Module) -> set[int]:
+    """Addresses of the module's tensors."""
+    return {tensor.untyped_storage().data_ptr() for tensor in [*module.parameters(), *module.buffers()]}
