@@ -13,8 +13,9 @@ import zoo
 from zoo.assembly import build, load_recipe
 from zoo.errors import OptionError, RecipeError
 from zoo.parts.base import Position, PositionEmbedding, Rotary, TimeEmbedder
+from zoo.plugins import Plugin
 from zoo.recipe.find import package_recipes
-from zoo.registry import Plugin, Registry, part
+from zoo.registry import Registry, part
 from zoo.testing import strategies
 
 UNIFORM = "{type: uniform, patch: 2}"

@@ -9,7 +9,8 @@ import pytest
 import zoo
 from zoo.errors import PluginError
 from zoo.parts.base import Head, TimeEmbedder
-from zoo.registry import KINDS, Plugin, PluginFailure, Registry, did_you_mean, entry_points, part
+from zoo.plugins import Plugin, PluginFailure, visit_plugins
+from zoo.registry import KINDS, Registry, did_you_mean, part
 
 STRANGER = Plugin("strangers", "1.2")
 
@@ -71,7 +72,7 @@ def test_an_unknown_part_offers_the_nearest_name(registry):
 
 def test_an_unknown_part_names_the_plug_ins_that_failed():
     registry = Registry()
-    registry.failures.append(PluginFailure(STRANGER, "ImportError: no luck", ""))
+    registry.failures.append(PluginFailure(STRANGER, "parts", "ImportError: no luck", ""))
     with pytest.raises(
         PluginError, match=r"A plug-in that failed to load may hold it: strangers \(ImportError: no luck\)"
     ):
@@ -154,7 +155,8 @@ def test_did_you_mean(name, offer):
 
 
 def test_the_command_is_found_as_an_entry_point():
-    found = [(plugin.name, point.name) for plugin, point in entry_points("console_scripts")]
+    found = []
+    visit_plugins("console_scripts", lambda plugin, point: found.append((plugin.name, point.name)))
     assert ("diffusion-zoo", "zoo") in found
 
 

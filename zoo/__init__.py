@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zoo.hookspecs import hookimpl
-from zoo.registry import Registry, part, zoo_version
+from zoo.plugins import zoo_version
+from zoo.registry import Registry, part
 
 if TYPE_CHECKING:
     from zoo.assembly import build as build

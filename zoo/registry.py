@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from typing import Any, TypeVar, cast
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 
 from zoo import hookspecs
 from zoo.errors import PluginError
+from zoo.plugins import Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.signature import Signature, read_signature
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -53,23 +53,6 @@ def part(kind: str, name: str) -> Callable[[type[T]], type[T]]:
         return cls
 
     return mark
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """Where parts come from: a distribution and its version."""
-
-    name: str
-    version: str
-
-
-@dataclass(frozen=True)
-class PluginFailure:
-    """A plug-in that could not be loaded, and why."""
-
-    plugin: Plugin
-    reason: str
-    traceback: str
 
 
 @dataclass(frozen=True)
@@ -117,14 +100,14 @@ class Registry:
             PluginError: two plug-ins claim one name.
         """
         registry = cls()
-        for plugin, entry_point in entry_points(PARTS_GROUP):
-            try:
-                module = entry_point.load()
-                claims = registry._claims(module, plugin)
-            except (Exception, SystemExit) as error:
-                registry.failures.append(PluginFailure(plugin, _reason(error), traceback.format_exc()))
-            else:
-                registry._add(claims)
+        claims: list[list[PartEntry]] = []
+
+        def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
+            claims.append(registry._claims(entry_point.load(), plugin))
+
+        registry.failures = visit_plugins(PARTS_GROUP, visit)
+        for each in claims:
+            registry._add(each)
         return registry
 
     def register(self, module: object, plugin: Plugin) -> None:
@@ -168,6 +151,8 @@ class Registry:
             ]
             if not found:
                 raise PluginError(f"plug-in {plugin.name} gives no part: mark its zoo_parts() with @zoo.hookimpl")
+            if len(set(found)) < len(found):
+                raise PluginError(f"plug-in {plugin.name} returns a part twice from zoo_parts()")
             return [part_entry(cls, plugin) for cls in found]
         except BaseException as error:
             self._manager.unregister(name=name)
@@ -188,31 +173,10 @@ class Registry:
         self._parts = parts
 
 
-def entry_points(group: str) -> Iterator[tuple[Plugin, metadata.EntryPoint]]:
-    """Every entry point of ``group`` with the distribution it comes from, also where two share a name."""
-    seen: set[str] = set()
-    for distribution in metadata.distributions():
-        name = distribution.metadata["Name"] if distribution.metadata else None
-        if not name or name in seen:  # a distribution shadowed by one earlier on the path
-            continue
-        seen.add(name)
-        for entry_point in distribution.entry_points:
-            if entry_point.group == group:
-                yield Plugin(name, distribution.version), entry_point
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the nearest known name, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def zoo_version() -> str:
-    """The version of the installed distribution ``diffusion-zoo``."""
-    try:
-        return metadata.version("diffusion-zoo")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
@@ -235,8 +199,3 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
 
 def _origin(entry: PartEntry) -> str:
     return f"{entry.plugin.name} {entry.plugin.version} ({entry.cls.__module__}.{entry.cls.__qualname__})"
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo.assembly import build, load_recipe
 from zoo.audit import closed_form, closed_form_macs, count_stage
 from zoo.audit.trace import example_inputs
+from zoo.backbone import Backbone
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe
 from zoo.registry import KINDS, Registry
@@ -34,19 +35,23 @@ def loaded(values: dict[str, Any]) -> Recipe | None:
         return None
 
 
-def assert_counters_agree(recipe: Recipe) -> None:
-    backbone = build(recipe, registry=REGISTRY, device="meta")
-    for stage, expected in enumerate(closed_form_macs(recipe, REGISTRY)):
+def forward_macs(backbone: Backbone) -> list[int]:
+    """What PyTorch's own counter sees in every stage."""
+    macs = []
+    for stage in range(len(backbone.stages)):
         with FlopCounterMode(display=False) as counter:
             backbone.forward_stage(stage, *example_inputs(backbone))
-        assert counter.get_total_flops() // 2 == expected
-        assert count_stage(backbone, stage).macs == expected
+        macs.append(counter.get_total_flops() // 2)
+    return macs
 
 
 @settings(max_examples=40)
 @given(recipe=assemblies())
 def test_counters_agree(recipe: Recipe) -> None:
-    assert_counters_agree(recipe)
+    backbone = build(recipe, registry=REGISTRY, device="meta")
+    expected = closed_form_macs(recipe, REGISTRY)
+    assert forward_macs(backbone) == expected
+    assert [count_stage(backbone, stage).macs for stage in range(len(expected))] == expected
 
 
 def test_there_is_a_formula_for_every_built_in_part() -> None:
@@ -62,11 +67,7 @@ def find_any(strategy: st.SearchStrategy[Recipe], condition: Callable[[Recipe], 
 
 
 def disagrees(recipe: Recipe) -> bool:
-    try:
-        assert_counters_agree(recipe)
-    except AssertionError:
-        return True
-    return False
+    return forward_macs(build(recipe, registry=REGISTRY, device="meta")) != closed_form_macs(recipe, REGISTRY)
 
 
 ALL_FORMULAS = [(kind, name) for kind, of_kind in closed_form.FORMULAS.items() for name in of_kind]

@@ -127,7 +127,7 @@ def test_mean_is_exact(thresholds: list[int]) -> None:
     lows = [*sorted(thresholds, reverse=True), 0]
     patches = [8, 4, 2, [4, 2]]
     stages = [{"noise_above": low / 100, "patch": patch} for low, patch in zip(lows, patches, strict=False)]
-    recipe = recipe_of("by_timestep", patch_schedule={"type": "by_timestep", "stages": stages})
+    recipe = recipe_of("by_timestep", depth=1, patch_schedule={"type": "by_timestep", "stages": stages})
     report = audit(recipe, REGISTRY)
     weights = [Fraction(high - low, 100) for low, high in zip(lows, [100, *lows], strict=False)]
     costs = closed_form_macs(recipe, REGISTRY)

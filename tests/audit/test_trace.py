@@ -103,7 +103,7 @@ def _(x: Tensor, weight: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-def scripted(function: Step) -> Step:
+def scripted(function: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.jit.script(function)
@@ -142,6 +142,13 @@ def test_unknown_operator_is_an_error(case: str) -> None:
         counts(step)
     assert operator in str(caught.value)
     assert f"in blocks.{WHERE}" in str(caught.value)
+
+
+def test_scripted_module_is_an_error() -> None:
+    block = Does(lambda x, w: block.scripted(x))
+    block.scripted = scripted(nn.Linear(DIM, DIM).to("meta"))
+    with pytest.raises(AuditError, match=r"blocks\.2"):
+        count_stage(with_block(block), 0)
 
 
 def test_unknown_operators_are_told_together() -> None:

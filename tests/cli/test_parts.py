@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from zoo.cli import app
 from zoo.cli.parts import describe_options
-from zoo.registry import KINDS, PartEntry, Plugin, PluginFailure, Registry
+from zoo.plugins import Plugin, PluginFailure
+from zoo.registry import KINDS, PartEntry, Registry
 from zoo.signature import read_signature
 
 
@@ -66,7 +67,9 @@ def test_an_unknown_kind(kind, offer):
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_plug_in_that_failed_is_named_and_the_rest_is_listed(built_in_parts, debug):
-    built_in_parts.failures.append(PluginFailure(Plugin("strangers", "1.2"), "ImportError: no luck", "Traceback: here"))
+    built_in_parts.failures.append(
+        PluginFailure(Plugin("strangers", "1.2"), "parts", "ImportError: no luck", "Traceback: here")
+    )
     result = zoo(*["--debug"] * debug)
     assert result.exit_code == 0
     assert "sinusoidal" in result.stdout

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from zoo.cli import app
 from zoo.cli import recipes as recipes_command
+from zoo.plugins import Plugin, PluginFailure, zoo_version
 from zoo.recipe.find import package_recipes
-from zoo.registry import Plugin, PluginFailure, zoo_version
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +41,8 @@ def test_paths_are_files_one_a_line():
 
 
 def test_a_plug_in_that_failed_is_named(monkeypatch):
-    failure = PluginFailure(Plugin("strangers", "1.2"), "ModuleNotFoundError: no luck", "")
-    monkeypatch.setitem(recipes_command.__wrapped__.__globals__, "list_recipes", lambda: ([], [failure]))
+    failure = PluginFailure(Plugin("strangers", "1.2"), "recipes", "ModuleNotFoundError: no luck", "")
+    monkeypatch.setitem(recipes_command.__globals__, "list_recipes", lambda: ([], [failure]))
     result = zoo("recipes")
     assert result.exit_code == 0
     assert result.stderr == "warning: recipes of plug-in strangers: ModuleNotFoundError: no luck\n"

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import RecipeError
-from zoo.recipe import find
 from zoo.recipe.find import find_recipe, list_recipes, package_recipes
-from zoo.registry import Plugin
 
 
 @pytest.fixture(autouse=True)
@@ -25,28 +23,24 @@ def write(path: str, text: str = "# A title.   zoo build\n") -> Path:
     return file
 
 
-class EntryPoint:
-    """As much of an entry point as looking for recipes needs."""
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-
 @pytest.fixture
 def plug_in(tmp_path, monkeypatch):
     """Install packages of recipes, by distribution name."""
-    installed: list[tuple[Plugin, EntryPoint]] = []
-    monkeypatch.setattr(find, "entry_points", lambda group: iter(installed))
+
+    def distribution(name: str, package: str) -> None:
+        write(f"site/{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        write(f"site/{name}-1.0.dist-info/entry_points.txt", f"[zoo.recipes]\n{name} = {package}\n")
+        importlib.invalidate_caches()
+
     monkeypatch.syspath_prepend(tmp_path / "site")
 
     def install(name: str, *recipes: str) -> None:
         write(f"site/{name}_recipes/__init__.py", "")
         for recipe in recipes:
             write(f"site/{name}_recipes/{recipe}")
-        importlib.invalidate_caches()
-        installed.append((Plugin(name, "1.0"), EntryPoint(f"{name}_recipes")))
+        distribution(name, f"{name}_recipes")
 
-    install.broken = lambda name: installed.append((Plugin(name, "1.0"), EntryPoint("no.such.package")))
+    install.broken = lambda name: distribution(name, "no.such.package")
     return install
 
 

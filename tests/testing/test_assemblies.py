@@ -9,7 +9,8 @@ from zoo.parts.blocks import DiTBlock
 from zoo.parts.class_conditioners import EmbeddingConditioner
 from zoo.parts.heads import LinearHead
 from zoo.parts.time_embedders import SinusoidalTimeEmbedder
-from zoo.registry import Plugin, Registry, part
+from zoo.plugins import Plugin
+from zoo.registry import Registry, part
 from zoo.testing import ASSEMBLY_LAWS, assemblies, check_assemblies
 
 

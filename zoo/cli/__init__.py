@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from typing import Annotated
 
 import typer
 
 from zoo.cli.build import build
+from zoo.cli.common import Commands
 from zoo.cli.parts import parts
 from zoo.cli.recipes import recipes
 from zoo.cli.schema import schema
-from zoo.registry import entry_points, zoo_version
+from zoo.errors import PluginError
+from zoo.plugins import Plugin, visit_plugins, zoo_version
 
 CLI_GROUP = "zoo.cli"
 
 app = typer.Typer(
     name="zoo",
+    cls=Commands,
     help="Compose diffusion backbones from plug-in parts, and tell what each assembly costs.",
     epilog="Start with: zoo build --recipe mpdit_b.yaml --flops",
     no_args_is_help=True,
@@ -47,19 +51,24 @@ def _root(
 
 def add_plugin_commands() -> None:
     """Add the commands of installed plug-ins; one that fails is named on stderr, and the rest goes on without it."""
-    taken = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
-    for plugin, entry_point in entry_points(CLI_GROUP):
-        try:
-            if entry_point.name in taken:
-                raise ValueError(f"zoo has a command {entry_point.name!r} already")
-            loaded = entry_point.load()
-            if isinstance(loaded, typer.Typer):
-                app.add_typer(loaded, name=entry_point.name)
-            else:
-                app.command(entry_point.name)(loaded)
-            taken.add(entry_point.name)
-        except Exception as error:
-            print(f"warning: command {entry_point.name!r} of plug-in {plugin.name}: {error}", file=sys.stderr)
+    owners = {getattr(info.callback, "__name__", ""): "zoo" for info in app.registered_commands}
+
+    def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
+        name = entry_point.name
+        if name in owners:
+            raise PluginError(f"{owners[name]} has a command {name!r} already")
+        loaded = entry_point.load()
+        if isinstance(loaded, typer.Typer):
+            app.add_typer(loaded, name=name)
+        elif callable(loaded):
+            app.command(name)(loaded)
+        else:
+            raise PluginError(f"{entry_point.value} is not callable")
+        owners[name] = plugin.name
+
+    for failure in visit_plugins(CLI_GROUP, visit):
+        what = "commands" if failure.entry_point is None else f"command {failure.entry_point!r}"
+        print(f"warning: {what} of plug-in {failure.plugin.name}: {failure.reason}", file=sys.stderr)
 
 
 def main() -> None:

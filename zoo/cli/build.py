@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.cli.common import Debug, command, console, installed_registry
+from zoo.cli.common import Debug, console, installed_registry
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
     from zoo.registry import Registry
 
 
-@command
 def build(
     recipe: Annotated[
         str,

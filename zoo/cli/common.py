@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import traceback
-from collections.abc import Callable
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from zoo.errors import ZooError
 from zoo.registry import Registry
-
-P = ParamSpec("P")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -26,20 +23,22 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
 
 
-def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Turn a ``ZooError`` into its message on stderr and its exit code; the traceback comes only with ``--debug``."""
+class Commands(TyperGroup):
+    """Ends a ``ZooError`` of any command, also of a plug-in's, with its message on stderr and its exit code.
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    The traceback comes only with ``--debug``.
+    """
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command."""
+        arguments = list(ctx.args)
         try:
-            function(*args, **kwargs)
+            return super().invoke(ctx)
         except ZooError as error:
-            if kwargs.get("debug"):
+            if "--debug" in arguments:
                 traceback.print_exc()
             report(error)
             raise typer.Exit(error.exit_code) from None
-
-    return run
 
 
 def report(error: ZooError) -> None:

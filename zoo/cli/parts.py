@@ -10,12 +10,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from zoo.cli.common import command, console
+from zoo.cli.common import console
 from zoo.errors import PluginError
 from zoo.registry import KINDS, PartEntry, Registry, did_you_mean
 
 
-@command
 def parts(
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only parts of this kind.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,

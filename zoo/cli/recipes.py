@@ -9,11 +9,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from zoo.cli.common import Debug, command, console
+from zoo.cli.common import Debug, console
 from zoo.recipe import list_recipes
 
 
-@command
 def recipes(
     paths: Annotated[bool, typer.Option("--paths", help="Print the files, one a line.")] = False,
     debug: Debug = False,

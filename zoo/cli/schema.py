@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
-from zoo.cli.common import Debug, command, installed_registry
+from zoo.cli.common import Debug, installed_registry
 
 
-@command
 def schema(debug: Debug = False) -> None:
     """Print a JSON schema of recipes for the installed parts, for editors and check-jsonschema.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import zoo
 from zoo.errors import RecipeError
+from zoo.plugins import Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.recipe.source import shown_path
-from zoo.registry import Plugin, PluginFailure, did_you_mean, entry_points, zoo_version
+from zoo.registry import did_you_mean
 
 RECIPES_GROUP = "zoo.recipes"
 SUFFIXES = (".yaml", ".yml")
@@ -47,17 +49,15 @@ def recipe_folders() -> tuple[list[RecipeFolder], list[PluginFailure]]:
     if working.is_dir() and working.resolve() != own.resolve():
         folders.append(RecipeFolder(working, None))
     folders.append(RecipeFolder(own, Plugin("zoo", zoo_version())))
-    failures = []
-    for plugin, entry_point in entry_points(RECIPES_GROUP):
-        try:
-            spec = importlib.util.find_spec(entry_point.value)
-            locations = list(spec.submodule_search_locations or []) if spec else []
-            if not locations:
-                raise ModuleNotFoundError(f"{entry_point.value!r} is no package")
-        except (Exception, SystemExit) as error:
-            failures.append(PluginFailure(plugin, f"{type(error).__name__}: {error}", ""))
-        else:
-            folders.extend(RecipeFolder(Path(location), plugin) for location in locations)
+
+    def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
+        spec = importlib.util.find_spec(entry_point.value)
+        locations = list(spec.submodule_search_locations or []) if spec else []
+        if not locations:
+            raise ModuleNotFoundError(f"{entry_point.value!r} is no package")
+        folders.extend(RecipeFolder(Path(location), plugin) for location in locations)
+
+    failures = visit_plugins(RECIPES_GROUP, visit)
     return folders, failures
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from zoo.assembly import load_recipe
 from zoo.errors import RecipeError
+from zoo.plugins import Plugin
 from zoo.recipe import Recipe
-from zoo.registry import PartEntry, Plugin, Registry, part_entry
+from zoo.registry import PartEntry, Registry, part_entry
 from zoo.testing.assemblies import ASSEMBLY_LAWS, AssemblyLaw
 from zoo.testing.cases import Case, cases
 from zoo.testing.laws import Law, laws_of

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import zoo
 from zoo.audit import audit
 from zoo.audit.trace import example_inputs
-from zoo.registry import Plugin
+from zoo.plugins import Plugin
 from zoo_lightning import parts, recipes
 
 RECIPES = sorted(Path(recipes.__file__).parent.rglob("*.yaml"))
