@@ -6,12 +6,10 @@ import importlib.util
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import jaxtyping
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -38,14 +36,6 @@ def load_tool(name: str) -> ModuleType:
 
 
 paper_tables = load_tool("paper_tables")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_shape_checks() -> Iterator[None]:
-    """While a trace runs, a tensor's shape holds tensors, which the shape checks take for wrong types."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 REGISTRY = Registry()

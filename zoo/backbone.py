@@ -130,7 +130,7 @@ class Backbone(nn.Module):
         if modulation is None:
             modulation = self._modulate(stage, t, condition)
         prefix = condition.tokens
-        m = 0 if prefix is None else prefix.shape[1]
+        m = self.class_conditioner.class_tokens
         levels = self.stages[stage].levels
         tokens = self._embed(levels[0].patch, latents)
         if prefix is not None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import Phase, find, given, settings
-from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.assembly import build, load_recipe
@@ -17,22 +16,10 @@ from zoo.backbone import Backbone
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe
 from zoo.registry import KINDS, Registry
-from zoo.testing.strategies import recipes
+from zoo.testing import load_or_pass, recipes
 
 REGISTRY = Registry()
 WITHOUT_MACS = {"patch_schedule", "position", "class_conditioner", "stage_embedder"}
-
-
-def assemblies(**fixed: str) -> st.SearchStrategy[Recipe]:
-    """Recipes that can be built; ``fixed`` kinds have that part."""
-    return recipes(REGISTRY, **fixed).map(loaded).filter(lambda recipe: recipe is not None)
-
-
-def loaded(values: dict[str, Any]) -> Recipe | None:
-    try:
-        return load_recipe(values, registry=REGISTRY)
-    except RecipeError:  # parts that do not go together
-        return None
 
 
 def forward_macs(backbone: Backbone) -> list[int]:
@@ -46,8 +33,9 @@ def forward_macs(backbone: Backbone) -> list[int]:
 
 
 @settings(max_examples=40)
-@given(recipe=assemblies())
-def test_counters_agree(recipe: Recipe) -> None:
+@given(values=recipes(REGISTRY))
+def test_counters_agree(values: dict[str, Any]) -> None:
+    recipe = load_or_pass(values, REGISTRY)
     backbone = build(recipe, registry=REGISTRY, device="meta")
     expected = closed_form_macs(recipe, REGISTRY)
     assert forward_macs(backbone) == expected
@@ -61,9 +49,16 @@ def test_there_is_a_formula_for_every_built_in_part() -> None:
     assert closed_form.FORMULAS.keys() == KINDS.keys() - WITHOUT_MACS
 
 
-def find_any(strategy: st.SearchStrategy[Recipe], condition: Callable[[Recipe], bool]) -> Recipe:
-    """The first example that meets the condition, not the simplest."""
-    return find(strategy, condition, settings=settings(max_examples=50, phases=[Phase.generate]))
+def find_any(condition: Callable[[Recipe], bool], **fixed: str) -> dict[str, Any]:
+    """The first assembly that meets the condition, not the simplest; ``fixed`` kinds have that part."""
+
+    def meets(values: dict[str, Any]) -> bool:
+        try:
+            return condition(load_recipe(values, registry=REGISTRY))
+        except RecipeError:  # parts that do not go together
+            return False
+
+    return find(recipes(REGISTRY, **fixed), meets, settings=settings(max_examples=50, phases=[Phase.generate]))
 
 
 def disagrees(recipe: Recipe) -> bool:
@@ -82,10 +77,10 @@ def test_a_formula_that_is_off_by_one_is_caught(kind: str, name: str, monkeypatc
         return right(*arguments) + 1
 
     monkeypatch.setitem(closed_form.FORMULAS[kind], name, wrong)
-    assert find_any(assemblies(**{kind: name}), disagrees)
+    assert find_any(disagrees, **{kind: name})
 
 
 def test_a_plugins_part_has_no_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(closed_form.FORMULAS["block"], "dit")
     with pytest.raises(KeyError, match="dit"):
-        find_any(assemblies(), lambda recipe: bool(closed_form_macs(recipe, REGISTRY)))
+        find_any(lambda recipe: bool(closed_form_macs(recipe, REGISTRY)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -57,6 +58,7 @@ def build(
     from zoo.assembly import load_recipe
     from zoo.weights import refuse_existing, write_initialised
 
+    gc.disable()  # a fifth of the time of this short command, which leaves little garbage
     if out is not None:
         refuse_existing(out)
     registry = installed_registry()
