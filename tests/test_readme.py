@@ -1,0 +1,81 @@
+"""What the README shows is what happens: runs, recipes and code."""
+
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zoo import Registry, build, load_recipe
+from zoo.cli import app
+from zoo.plugins import Plugin
+from zoo.testing import check_part
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def block_with(language: str, text: str) -> str:
+    """The only fenced block in that language that has ``text``."""
+    (found,) = (block for block in blocks(language) if text in block)
+    return found
+
+
+@pytest.fixture
+def my_hybrid(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "my_hybrid.yaml"
+    path.write_text(block_with("yaml", "my_hybrid.yaml"))
+    return path
+
+
+@pytest.mark.parametrize("run", blocks("console"), ids=lambda run: run.splitlines()[0])
+def test_runs_print_what_is_shown(my_hybrid, run):
+    command, _, shown = run.partition("\n")
+    words = command.split()
+    assert words[:2] == ["$", "zoo"]
+    result = CliRunner().invoke(app, words[2:])
+    assert [line.rstrip() for line in result.output.rstrip().splitlines()] == shown.rstrip().splitlines()
+
+
+def test_the_hybrid_builds_and_costs_less(my_hybrid):
+    backbone = build(my_hybrid, device="meta")
+    assert [len(stage.levels) for stage in backbone.stages] == [2, 2]
+
+
+def test_every_command_is_one(my_hybrid):
+    for line in "".join(blocks("bash")).splitlines():
+        command = line.split("#")[0].split("|")[0].split(">")[0].split()
+        if command[:1] == ["zoo"]:
+            result = CliRunner().invoke(app, [*command[1:], "--help"])
+            assert result.exit_code == 0, line
+        if "--recipe" in command:
+            overrides = [after for word, after in pairwise(command) if word == "--set"]
+            load_recipe(command[command.index("--recipe") + 1], overrides)
+
+
+def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
+    (tmp_path / "my_parts.py").write_text(block_with("python", "class RepeatUpsampler"))
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_parts
+
+    try:
+        check_part(my_parts.RepeatUpsampler)
+        registry = Registry()
+        registry.register(my_parts, Plugin("my-parts", "1.0"))
+        backbone = build("mpdit_b", ["backbone.upsampler=repeat"], registry=registry, device="meta")
+        assert isinstance(backbone.upsamplers["4x4_to_2x2"], my_parts.RepeatUpsampler)
+    finally:
+        sys.modules.pop("my_parts")
+
+
+def test_the_python_example_runs(capsys):
+    names: dict[str, object] = {}
+    exec(block_with("python", "zoo.build("), names)
+    assert names["velocity"].shape == names["latents"].shape
