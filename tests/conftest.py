@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):  # what the output of commands would depend on
+    os.environ.pop(name, None)
 
 from jaxtyping import install_import_hook
 

@@ -59,6 +59,7 @@ def test_no_gradient_crosses_samples(hybrid):
         ({"labels": torch.tensor([[0], [1]])}, r"labels: must have shape \[2\]"),
         ({"labels": torch.tensor([0.0, 1.0])}, r"labels: must be integer"),
         ({"labels": torch.tensor([True, False])}, r"labels: must be integer"),
+        ({"labels": torch.tensor([0, 1], dtype=torch.uint8)}, r"labels: must be integer.*got torch.uint8"),
         ({"labels": None}, r"labels: needed"),
     ],
 )
@@ -127,6 +128,47 @@ def test_an_upsampler_that_returns_another_grid_is_named(hybrid, monkeypatch):
     monkeypatch.setattr(upsampler, "forward", lambda self, tokens, m, grid: (tokens, grid))
     with pytest.raises(ValueError, match="upsampler 8x8_to_4x4 returned grid"):
         hybrid(*batch(hybrid, [0.9]))
+
+
+def test_each_level_asks_its_position_once(hybrid, monkeypatch):
+    """So that a position may be computed, or learned, at no double cost."""
+    calls = []
+    kind = type(hybrid.positions["4x4"])
+    forward = kind.forward
+    monkeypatch.setattr(kind, "forward", lambda self: calls.append(1) or forward(self))
+    hybrid(*batch(hybrid, [0.9]))
+    assert len(calls) == 2
+
+
+def test_the_residual_stream_is_float32_under_autocast(monkeypatch):
+    backbone = zoo.build("mpdit_b", SMALL)
+    seen = []
+    kind = type(backbone.blocks[0])
+    monkeypatch.setattr(kind, "forward", lambda self, tokens, modulation, layout: seen.append(tokens.dtype) or tokens)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        backbone(torch.zeros(1, 4, 32, 32), torch.rand(1), torch.tensor([0]))
+    assert set(seen) == {torch.float32}
+
+
+@pytest.mark.parametrize("recipe", ["hybrid_b", "ppflow_b_3"])
+@pytest.mark.parametrize("modulation", ["adaln_zero", "adaln_single"])
+def test_weights_can_be_made_after_building_on_meta(recipe, modulation):
+    overrides = [*SMALL, f"backbone.modulation={modulation}", "backbone.upsampler=conv_transpose"]
+    backbone = zoo.build(recipe, overrides, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in [*backbone.parameters(), *backbone.buffers()]:
+            tensor.fill_(float("nan"))
+    backbone.init_weights()
+    backbone.requires_grad_(False)
+    direct = zoo.build(recipe, overrides).requires_grad_(False)
+    for (name, made), expected in zip(backbone.named_parameters(), direct.parameters(), strict=True):
+        assert made.isfinite().all(), name
+        if expected.numel() > 500 and expected.std() > 0:
+            assert made.std() == pytest.approx(expected.std().item(), rel=0.2), name
+        elif expected.std() == 0:
+            assert torch.equal(made, expected), name
+    for made, expected in zip(backbone.buffers(), direct.buffers(), strict=True):
+        assert torch.equal(made, expected)
 
 
 def test_carry_is_fresh_in_every_level_and_pass(hybrid, monkeypatch):

@@ -23,7 +23,7 @@ from zoo.schedule import (
 
 
 def stage(noise_above: float, *levels: tuple[object, int]) -> Stage:
-    return Stage(noise_above=noise_above, levels=[Level(patch=patch, blocks=blocks) for patch, blocks in levels])
+    return Stage(noise_above=noise_above, levels=tuple(Level(patch=patch, blocks=blocks) for patch, blocks in levels))
 
 
 MULTIPLE = "levels go from coarse to fine, each patch a whole multiple of the next: "

@@ -44,11 +44,13 @@ def run(command: list[str]) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; the exit code is 1 if ``--check`` finds a command over its limit."""
     parser = argparse.ArgumentParser(description="Time the command line beside `import torch`.")
     parser.add_argument("--runs", type=int, default=7, help="counted runs of each command (default: 7)")
-    runs = parser.parse_args().runs
+    parser.add_argument("--check", action="store_true", help="exit 1 if a command is over its limit")
+    arguments = parser.parse_args()
+    runs = arguments.runs
     console = Console(stderr=True)
     rounds = range(runs + 1)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
@@ -64,7 +66,9 @@ def main() -> None:
         ratio = f"{seconds[name] / seconds[BASELINE]:.2f}"
         spread = f"{min(times):.2f} to {max(times):.2f}"
         print(f"| `{name}` | {seconds[name]:.2f} | {spread} | {ratio} | {limit or '-'} | {peak:.0f} |")
+    over = [name for name, (_, limit) in COMMANDS.items() if limit and seconds[name] > limit * seconds[BASELINE]]
+    return 1 if arguments.check and over else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

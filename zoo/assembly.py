@@ -43,6 +43,7 @@ def load_recipe(
         PluginError: two plug-ins claim one name.
     """
     registry = registry or Registry.installed()
+    overrides = [overrides] if isinstance(overrides, str) else overrides
     draft = draft_recipe(read_tree(source, overrides), registry)
     draft.problems.extend(_probe(draft))
     return draft.recipe()
@@ -166,12 +167,16 @@ def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
         if schedule:
             latent = draft.values.get("latent")
             height, width = (latent.height, latent.width) if latent else (0, 0)  # which every patch divides
-            stages = schedule[0].stages()
-            found = list(schedule_problems(stages, draft.values["depth"], height, width))
-            problems.extend(
-                (("backbone", "patch_schedule", *schedule[0].key_path(stage, level)), message)
-                for stage, level, message in found
-            )
+            found: list[tuple[KeyPath, str]] = []
+            try:
+                stages = schedule[0].stages()
+                found = [
+                    (("backbone", "patch_schedule", *schedule[0].key_path(stage, level)), message)
+                    for stage, level, message in schedule_problems(stages, draft.values["depth"], height, width)
+                ]
+            except Exception as error:
+                problems.extend(_refusals("patch_schedule", draft.parts["patch_schedule"][0], error))
+            problems.extend(found)
             if found:
                 stages = _each_patch_alone(stages, height, width)
         built = {
@@ -196,7 +201,7 @@ def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
 def _each_patch_alone(stages: tuple[Stage, ...], height: int, width: int) -> tuple[Stage, ...]:
     """A stage for every patch that fits, to hear what other parts refuse where the patches do not go together."""
     fitting = [patch for patch in patches_of(stages) if patch[0] <= height and patch[1] <= width]
-    return tuple(Stage(noise_above=0.0, levels=[Level(patch=patch, blocks=1)]) for patch in fitting)
+    return tuple(Stage(noise_above=0.0, levels=(Level(patch=patch, blocks=1),)) for patch in fitting)
 
 
 _NEED_STAGES = ("patch_embedder", "position", "upsampler", "stage_embedder", "head")

@@ -79,13 +79,23 @@ class Backbone(nn.Module):
         self.skips = nn.ModuleDict({_pair_name(pair): module for pair, module in skips.items()})
         self.heads = nn.ModuleDict({patch_name(patch): module for patch, module in heads.items()})
 
+    def init_weights(self) -> None:
+        """Draw all weights anew and make all tables, such as after building on the meta device and ``to_empty``."""
+        for module in self.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
+
     def forward(
         self,
         latents: Float[Tensor, "B C H W"],
-        t: Float[Tensor, B],
+        t: Float[Tensor, " B"],
         labels: Shaped[Tensor, "B ..."] | None = None,
     ) -> Float[Tensor, "B C H W"]:
         """Velocity of latents at noise levels t in [0, 1]; samples of different stages may share a batch.
+
+        Under DDP, a batch without samples of a stage leaves that stage's own parameters without gradients: give every
+        rank samples of every stage, or set ``find_unused_parameters``.
 
         Args:
             latents: noisy latents [B, C, H, W].
@@ -113,7 +123,7 @@ class Backbone(nn.Module):
         self,
         stage: int,
         latents: Float[Tensor, "B C H W"],
-        t: Float[Tensor, B],
+        t: Float[Tensor, " B"],
         labels: Shaped[Tensor, "B ..."] | None = None,
         modulation: Modulations | None = None,
     ) -> Float[Tensor, "B C H W"]:
@@ -132,9 +142,9 @@ class Backbone(nn.Module):
         prefix = condition.tokens
         m = self.class_conditioner.class_tokens
         levels = self.stages[stage].levels
-        tokens = self._embed(levels[0].patch, latents)
+        tokens = self.patch_embedders[patch_name(levels[0].patch)](latents)
         if prefix is not None:
-            tokens = torch.cat([prefix.to(tokens.dtype), tokens], dim=1)
+            tokens = torch.cat([prefix, tokens], dim=1)
         first = 0
         for index, level in enumerate(levels):
             if index:
@@ -144,14 +154,16 @@ class Backbone(nn.Module):
         last = patch_name(levels[-1].patch)
         return self._unpatchify(levels[-1].patch, self.heads[last](tokens[:, m:], modulation.head))
 
-    def modulate(self, stage: int, t: Float[Tensor, B], labels: Shaped[Tensor, "B ..."] | None = None) -> Modulations:
+    def modulate(
+        self, stage: int, t: Float[Tensor, " B"], labels: Shaped[Tensor, "B ..."] | None = None
+    ) -> Modulations:
         """Modulations of all blocks and of the head, for samples of one stage at noise levels t [B].
 
         A sampler can compute those of all its steps in one pass and hand them to ``forward_stage``.
         """
         return self._modulate(stage, t, self.class_conditioner(labels))
 
-    def stage_of(self, t: Float[Tensor, B]) -> Shaped[Tensor, B]:
+    def stage_of(self, t: Float[Tensor, " B"]) -> Shaped[Tensor, " B"]:
         """The stage index [B] of each noise level; one on a threshold goes where ``ties`` says."""
         # In t's own precision: a threshold of 0.3 is hit by float32(0.3), although that is above the real 0.3.
         thresholds = torch.tensor([stage.noise_above for stage in self.stages[:-1]], dtype=t.dtype, device=t.device)
@@ -159,7 +171,9 @@ class Backbone(nn.Module):
         return not_above.sum(dim=1)
 
     def check_inputs(self, latents: Tensor, t: Tensor, labels: Tensor | None) -> None:
-        """Refuse what ``forward`` cannot take, saying what was expected. Waits for the device once or twice.
+        """Refuse what ``forward`` cannot take, saying what was expected.
+
+        Looking at noise levels and labels waits for the device; ``forward_stage`` does without, and is what to compile.
 
         Raises:
             ValueError: wrong shapes or types, an empty batch, noise levels outside [0, 1], labels out of range.
@@ -173,6 +187,8 @@ class Backbone(nn.Module):
             raise ValueError(f"t: must have shape [{len(latents)}] as the latents, got {list(t.shape)}")
         if not t.is_floating_point():
             raise ValueError(f"t: must be floating point noise levels in [0, 1], got {t.dtype}")
+        if torch.compiler.is_compiling() or t.is_meta:  # no values to look at
+            return
         outside = ~((t >= 0) & (t <= 1))
         if outside.any():
             first = int(outside.nonzero()[0])
@@ -190,34 +206,28 @@ class Backbone(nn.Module):
             vector = vector + own
         return self.modulation(vector)
 
-    def _embed(self, patch: Grid, latents: Tensor) -> Tensor:
-        tokens = self.patch_embedders[patch_name(patch)](latents)
-        table = self.positions[patch_name(patch)]().add
-        return tokens if table is None else tokens + table.to(tokens.dtype)
-
     def _refine(self, pair: Transition, tokens: Tensor, m: int, latents: Tensor) -> Tensor:
-        """Expand coarse tokens, and add the fine patches of the latents and the fine positions."""
+        """Expand coarse tokens, and add the fine patches of the latents."""
         coarse, fine = pair
         tokens, grid = self.upsamplers[_pair_name(pair)](tokens, m, self._grid(coarse))
         if grid != self._grid(fine):
             raise ValueError(f"upsampler {_pair_name(pair)} returned grid {grid} in place of {self._grid(fine)}")
-        image = tokens[:, m:]
-        if _pair_name(pair) in self.skips:
-            embedded = self.patch_embedders[patch_name(fine)](latents)
-            image = image + self.skips[_pair_name(pair)](embedded)
-        table = self.positions[patch_name(fine)]().add
-        if table is not None:
-            image = image + table.to(image.dtype)
-        return torch.cat([tokens[:, :m], image], dim=1)
+        if _pair_name(pair) not in self.skips:
+            return tokens
+        embedded = self.patch_embedders[patch_name(fine)](latents)
+        return _add_to_image(tokens, m, self.skips[_pair_name(pair)](embedded))
 
     def _run_level(
         self, index: int, level: Level, first: int, tokens: Tensor, m: int, modulation: Modulations
     ) -> Tensor:
+        position = self.positions[patch_name(level.patch)]()
+        if position.add is not None:
+            tokens = _add_to_image(tokens, m, position.add)
         layout = Layout(
             m=m,
             grid=self._grid(level.patch),
             patch=level.patch,
-            rotary=self.positions[patch_name(level.patch)]().rotary,
+            rotary=position.rotary,
             level_index=index,
             level_blocks=level.blocks,
         )
@@ -233,6 +243,11 @@ class Backbone(nn.Module):
 
     def _grid(self, patch: Grid) -> Grid:
         return grid_of(self.latent[1], self.latent[2], patch)
+
+
+def _add_to_image(tokens: Tensor, m: int, addend: Tensor) -> Tensor:
+    """``tokens`` with ``addend`` on those behind the first m."""
+    return torch.cat([tokens[:, :m], tokens[:, m:] + addend], dim=1) if m else tokens + addend
 
 
 def _pair_name(pair: Transition) -> str:

@@ -189,7 +189,7 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     if not inspect.isclass(cls) or MARK not in vars(cls):
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
-    if getattr(cls, "kind", None) != kind:
+    if not issubclass(cls, import_module("zoo.parts").BASES[kind]):
         raise PluginError(f"{where} is marked as a {kind}, but does not derive from that kind's base class")
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if missing:

@@ -7,8 +7,10 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, WithJsonSchema
+from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+from zoo.signature import Options
 
 Grid = tuple[int, int]
 
@@ -40,12 +42,6 @@ NoiseAbove = Annotated[float, Field(ge=0.0, lt=1.0)]
 """The noise level (0 = data, 1 = pure noise) above which a stage applies."""
 
 
-class Options(BaseModel):
-    """Strict, frozen options: an unknown key, a wrong type, inf or NaN is an error."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
 class Level(Options):
     """A run of consecutive blocks at one patch."""
 
@@ -57,7 +53,7 @@ class Stage(Options):
     """A range of noise levels, from ``noise_above`` up to the stage before, with its own levels."""
 
     noise_above: NoiseAbove
-    levels: Annotated[list[Level], Field(min_length=1, max_length=16)]
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=16)]
 
 
 class ScheduleProblem(NamedTuple):

@@ -6,12 +6,18 @@ import inspect
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from zoo.errors import PluginError
-from zoo.schedule import Options
+
+
+class Options(BaseModel):
+    """Strict, frozen options: an unknown key, a wrong type, inf or NaN is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True)
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,9 @@ def read_signature(cls: type[Any], supplied: Sequence[str]) -> Signature:
         supplied: what the backbone supplies to parts of this kind; the constructor may ask for any of these.
 
     Raises:
-        PluginError: ``*args`` or ``**kwargs``, an untyped option, an option called ``type``, or a positional
-            parameter that the backbone does not supply.
+        PluginError: ``*args`` or ``**kwargs``, an untyped option, one called ``type``, one that may be None without
+            that being its default, a default that is not valid, or a positional parameter that the backbone does not
+            supply.
     """
     where = f"{cls.__module__}.{cls.__qualname__}"
     if cls.__init__ is object.__init__:
@@ -58,6 +65,11 @@ def read_signature(cls: type[Any], supplied: Sequence[str]) -> Signature:
             if name == "type":
                 raise PluginError(f"{where}: an option cannot be called 'type', which names the part in a recipe")
             default = ... if parameter.default is parameter.empty else parameter.default
+            if NoneType in typing.get_args(hints[name]) and default is not None:
+                raise PluginError(
+                    f"{where}: option {name!r} may be None, which a recipe cannot say, since null means the default;"
+                    " make None the default"
+                )
             fields[name] = (hints[name], default)
         elif name not in supplied:
             raise PluginError(
@@ -69,6 +81,12 @@ def read_signature(cls: type[Any], supplied: Sequence[str]) -> Signature:
     try:
         options: type[BaseModel] = create_model(cls.__name__, __base__=Options, **fields)
         options.model_json_schema()
+        options.model_validate_json("{}")
+    except ValidationError as error:
+        wrong = [each for each in error.errors() if each["type"] != "missing"]
+        if wrong:
+            option, message = wrong[0]["loc"][0], wrong[0]["msg"]
+            raise PluginError(f"{where}: the default of option {option!r} is not valid: {message}") from error
     except Exception as error:
         raise PluginError(f"{where}: its options make no schema: {error}") from error
     return Signature(tuple(wanted), options)

@@ -68,7 +68,7 @@ def test_tells_what_an_assembly_is():
 def test_flops_tells_what_it_costs():
     result = zoo("build", "--recipe", "small", "--flops")
     assert result.exit_code == 0
-    for words in ("multiply-adds", "FLOPs", "mean over uniform noise levels", "share", "outside the blocks"):
+    for words in ("multiply-adds", "FLOPs", "mean over uniform noise levels", "share", "rest"):
         assert words in result.stdout
 
 
@@ -134,7 +134,7 @@ def test_out_writes_weights_with_the_resolved_recipe():
     assert result.exit_code == 0
     assert result.stderr.startswith("wrote w.safetensors (")
     with safe_open("w.safetensors", "pt") as file:
-        resolved = json.loads(file.metadata()["zoo.recipe"])
+        resolved = json.loads(file.metadata()["recipe"])
     Path("again.yaml").write_text(yaml.safe_dump(resolved))
     assert zoo("build", "--recipe", "again.yaml", "--json").stdout == result.stdout
 

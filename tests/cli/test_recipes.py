@@ -45,7 +45,9 @@ def test_a_plug_in_that_failed_is_named(monkeypatch):
     monkeypatch.setitem(recipes_command.__globals__, "list_recipes", lambda: ([], [failure]))
     result = zoo("recipes")
     assert result.exit_code == 0
-    assert result.stderr == "warning: recipes of plug-in strangers: ModuleNotFoundError: no luck\n"
+    assert result.stderr == (
+        "warning: plug-in strangers 1.2 failed to load, its recipes are missing: ModuleNotFoundError: no luck\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["build", "--help"], ["recipes"], ["--version"], []])

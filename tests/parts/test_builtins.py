@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from jaxtyping import TypeCheckError
 
 from zoo.parts.base import Layout
 from zoo.parts.blocks import DiTBlock
@@ -60,9 +61,9 @@ class TestSinCos:
         fine = SinCosPosition(16, (2, 2), (2, 2), (2, 2))().add
         assert torch.equal(coarse, fine)
 
-    def test_is_neither_stored_nor_trained(self):
+    def test_is_stored_and_not_trained(self):
         part = SinCosPosition(8, (2, 2), (2, 2), (2, 2))
-        assert not part.state_dict()
+        assert set(part.state_dict()) == {"table"}
         assert not list(part.parameters())
 
 
@@ -208,9 +209,24 @@ class TestHead:
 
 def test_a_stage_has_its_own_vector():
     part = LearnedStageEmbedder(8, 3)
-    assert torch.equal(part(2), part.table[2])
+    assert torch.equal(part(2), part.embedding.weight[2])
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused():
     with pytest.raises(ValueError, match="dim 10 does not divide by 3 heads"):
         DiTBlock(10, 3)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        (SinusoidalTimeEmbedder(8), torch.zeros(2, 1)),
+        (SinusoidalTimeEmbedder(8), torch.zeros(2, dtype=torch.long)),
+        (EmbeddingConditioner(8, 3), torch.zeros(2, 1, dtype=torch.long)),
+        (EmbeddingConditioner(8, 3), torch.zeros(2)),
+        (LinearPatchEmbedder(8, 3, (2, 2)), torch.zeros(3, 4, 4)),
+    ],
+)
+def test_shapes_and_types_are_checked_in_these_tests(part, wrong):
+    with pytest.raises(TypeCheckError):
+        part(wrong)

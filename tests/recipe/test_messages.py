@@ -7,7 +7,7 @@ import pytest
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from zoo.recipe.messages import problems_of, problems_of_coerced
-from zoo.schedule import Options
+from zoo.signature import Options
 
 
 def even(value: int) -> int:

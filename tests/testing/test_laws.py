@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.parts.base import ClassCondition, ClassConditioner, Position, PositionEmbedding, Rotary, TimeEmbedder
+from zoo.parts.base import ClassCondition, IndexConditioner, Position, PositionEmbedding, Rotary, TimeEmbedder
+from zoo.parts.upsamplers import LinearUpsampler
 from zoo.registry import Registry, part
 from zoo.testing import LAWS, check_part, laws
 from zoo.testing.laws import Law
@@ -102,10 +103,9 @@ class Shared(Sound):
 
 
 @part("class_conditioner", "null_is_class_0")
-class NullIsClass0(ClassConditioner):
+class NullIsClass0(IndexConditioner):
     def __init__(self, dim: int, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
+        super().__init__(num_classes)
         self.embedding = nn.Embedding(num_classes + 1, dim)
 
     def forward(self, labels):
@@ -137,10 +137,22 @@ class TwoAngles(HalfSplit):
         return Position(rotary=Rotary(torch.ones_like(self.cos), torch.ones_like(self.sin)))
 
 
+@part("upsampler", "coarse_grid")
+class CoarseGrid(LinearUpsampler):
+    def forward(self, tokens, m, grid):
+        return super().forward(tokens, m, grid)[0], grid
+
+
 @part("time_embedder", "excuses_what_is_not_there")
 class ExcusesNothing(Sound):
     def without_gradient(self):
         return frozenset({"proj.wieght"})
+
+
+@part("time_embedder", "excuses_what_learns")
+class ExcusesTooMuch(Sound):
+    def without_gradient(self):
+        return frozenset({"proj.weight", "proj.bias"})
 
 
 BROKEN: list[tuple[Law, type, str]] = [
@@ -152,11 +164,13 @@ BROKEN: list[tuple[Law, type, str]] = [
     (laws.is_deterministic, InPlace, "forward changes its inputs"),
     (laws.gradient_reaches_parameters, Detached, "no gradient reaches proj.bias"),
     (laws.gradient_reaches_parameters, ExcusesNothing, "names what is no parameter"),
+    (laws.gradient_reaches_parameters, ExcusesTooMuch, "excuses what has a gradient"),
     (laws.state_round_trip, HiddenState, "does not carry all of the part's state"),
     (laws.builds_share_nothing, Shared, "two builds share a tensor"),
     (laws.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
     (laws.rotary_comes_in_pairs, HalfSplit, "are turned by different angles"),
     (laws.rotary_comes_in_pairs, TwoAngles, "not of one angle"),
+    (laws.returns_its_grid, CoarseGrid, "returns the grid"),
 ]
 
 

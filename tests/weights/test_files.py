@@ -41,10 +41,10 @@ def test_the_metadata_holds_the_recipe_the_plug_ins_and_the_seed(recipe, registr
     write_initialised(recipe, registry, tmp_path / "w.safetensors", 3)
     with safe_open(tmp_path / "w.safetensors", "pt") as file:
         metadata = file.metadata()
-    assert json.loads(metadata["zoo.recipe"]) == recipe.resolved()
-    assert load_recipe(json.loads(metadata["zoo.recipe"]), (), registry) == recipe
-    assert json.loads(metadata["zoo.plugins"]).keys() == {"zoo"}
-    assert (metadata["zoo.seed"], metadata["format"]) == ("3", "pt")
+    assert json.loads(metadata["recipe"]) == recipe.resolved()
+    assert load_recipe(json.loads(metadata["recipe"]), (), registry) == recipe
+    assert json.loads(metadata["plugins"]).keys() == {"zoo"}
+    assert (metadata["seed"], metadata["format"]) == ("3", "pt")
 
 
 def test_the_same_seed_gives_the_same_bytes(recipe, registry, tmp_path):

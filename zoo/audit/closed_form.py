@@ -60,7 +60,8 @@ def _sinusoidal(options: Any, dim: int) -> int:
 
 def _fno(options: Any, dim: int) -> int:
     width, grid = options.width, options.grid
-    spectral = 4 * width * width * options.modes if width > 1 else 0  # a complex product is four real ones
+    # A complex product is four real ones; over a single channel nothing is summed, so none is a multiply-add.
+    spectral = 4 * width * width * options.modes if width > 1 else 0
     return grid * width + options.blocks * (spectral + grid * width * width) + width * dim
 
 

@@ -52,6 +52,14 @@ class LevelAudit:
 
 
 @dataclass(frozen=True)
+class StagePart:
+    """Exact multiply-adds of a kind of part in one stage."""
+
+    kind: str
+    macs: int
+
+
+@dataclass(frozen=True)
 class StageAudit:
     """A stage: its noise levels (low, high), its share of uniformly drawn ones, and its exact cost at batch 1."""
 
@@ -61,6 +69,7 @@ class StageAudit:
     norm_ops: int
     attention_macs: int
     levels: tuple[LevelAudit, ...]
+    parts: tuple[StagePart, ...]
 
 
 @dataclass(frozen=True)
@@ -165,7 +174,12 @@ def _stage(backbone: Backbone, index: int, count: StageCount) -> StageAudit:
         norm_ops=count.norm_ops,
         attention_macs=count.attention_macs,
         levels=tuple(levels),
+        parts=tuple(StagePart(kind, _macs_of(kind, count)) for kind in (*KINDS, "skip")),
     )
+
+
+def _macs_of(kind: str, count: StageCount) -> int:
+    return sum(count.modules.get(name, 0) for name in modules_of(kind))
 
 
 def _parts(
@@ -178,7 +192,7 @@ def _parts(
     for kind in (*KINDS, "skip"):
         names = modules_of(kind)
         params = sum(count_params(backbone.get_submodule(name)).total for name in names)
-        macs = _mean([sum(count.modules.get(name, 0) for name in names) for count in counts], weights)
+        macs = _mean([_macs_of(kind, count) for count in counts], weights)
         if kind == "skip":
             name, plugin = recipe.backbone.skip, "zoo"
         else:

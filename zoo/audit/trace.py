@@ -143,8 +143,8 @@ def _untraceable_message(backbone: Backbone, stage: int, error: Exception) -> st
     reason = (str(error).strip().splitlines() or [""])[0]
     return (
         f"{inside[-1] if inside else 'a part'} cannot be traced and counted on the meta device (stage {stage}):"
-        f" {type(error).__name__}: {reason}. A part with convolutions, or an einsum of more than two operands, declares"
-        " its own count: see ModulePart.declare"
+        f" {type(error).__name__}: {reason}. A part that does not trace (convolutions never do, nor an einsum of more"
+        " than two operands) declares its own count: see ModulePart.declare"
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from importlib import metadata
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from zoo.cli.build import build
-from zoo.cli.common import Commands
+from zoo.cli.common import Commands, warn
 from zoo.cli.parts import parts
 from zoo.cli.recipes import recipes
 from zoo.cli.schema import schema
@@ -56,23 +57,24 @@ def add_plugin_commands() -> None:
     def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
         name = entry_point.name
         if name in owners:
-            raise PluginError(f"{owners[name]} has a command {name!r} already")
+            raise PluginError(f"command {name!r}: {owners[name]} has one already")
         loaded = entry_point.load()
         if isinstance(loaded, typer.Typer):
             app.add_typer(loaded, name=name)
         elif callable(loaded):
             app.command(name)(loaded)
         else:
-            raise PluginError(f"{entry_point.value} is not callable")
+            raise PluginError(f"command {name!r}: {entry_point.value} is not callable")
         owners[name] = plugin.name
 
-    for failure in visit_plugins(CLI_GROUP, visit):
-        what = "commands" if failure.entry_point is None else f"command {failure.entry_point!r}"
-        print(f"warning: {what} of plug-in {failure.plugin.name}: {failure.reason}", file=sys.stderr)
+    warn(visit_plugins(CLI_GROUP, visit), "commands", debug="--debug" in sys.argv)
 
 
 def main() -> None:
     """Run ``zoo``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a sign shows a question mark
+            stream.reconfigure(errors="replace")
     add_plugin_commands()
     try:
         app()

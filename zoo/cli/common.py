@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -11,53 +15,74 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from zoo.errors import ZooError
+from zoo.plugins import PluginFailure
 from zoo.registry import Registry
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 WIDTH_WITHOUT_TERMINAL = 140
+LEAST_WIDTH = 80  # on a narrower terminal lines wrap, since figures must not be cut
+
+# What ends a command in its own way. The last is ClickException, of click or of typer's own copy of it.
+NOT_OURS: tuple[type[BaseException], ...] = (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter.__mro__[2])
 
 
 def console() -> Console:
     """A console as wide as the terminal, or wide enough for every table where the output is piped."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
+    terminal = max(shutil.get_terminal_size().columns, LEAST_WIDTH)
+    return Console(width=terminal if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
 
 
 class Commands(TyperGroup):
-    """Ends a ``ZooError`` of any command, also of a plug-in's, with its message on stderr and its exit code.
+    """Ends any error of a command, also of a plug-in's, with one clear message on stderr and the right exit code.
 
     The traceback comes only with ``--debug``.
     """
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""
-        arguments = list(ctx.args)
+        debug = "--debug" in ctx.args
         try:
             return super().invoke(ctx)
-        except ZooError as error:
-            if "--debug" in arguments:
-                traceback.print_exc()
-            report(error)
-            raise typer.Exit(error.exit_code) from None
+        except NOT_OURS:
+            raise
+        except Exception as error:
+            if debug:
+                traceback.print_exception(error)
+            print(f"error: {describe(error)}", file=sys.stderr)
+            raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None
 
 
-def report(error: ZooError) -> None:
-    """Print an error on stderr: one line, or a line for each problem."""
+def describe(error: Exception) -> str:
+    """An error's message: one line, or a line for each problem."""
+    if not isinstance(error, ZooError):
+        reason = " ".join(str(error).split())
+        return f"{type(error).__name__}: {reason} (a fault of zoo or of a plug-in; --debug shows where)"
     lines = str(error).splitlines() or [type(error).__name__]
-    if len(lines) > 1:
-        print(f"error: {len(lines)} problems", file=sys.stderr)
-        print("\n".join(f"  {line}" for line in lines), file=sys.stderr)
-    else:
-        print(f"error: {lines[0]}", file=sys.stderr)
+    return lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} problems", *(f"  {line}" for line in lines)])
+
+
+def warn(failures: Sequence[PluginFailure], what: str, *, debug: bool = False) -> None:
+    """Name plug-ins that failed on stderr, with ``what`` of theirs is missing, and with ``debug`` their tracebacks."""
+    for failure in failures:
+        plugin = f"plug-in {failure.plugin.name} {failure.plugin.version}"
+        print(f"warning: {plugin} failed to load, its {what} are missing: {failure.reason}", file=sys.stderr)
+        if debug:
+            print(failure.traceback, file=sys.stderr)
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Save a short command the fifth of its time that looking for cycles takes; it leaves few."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def installed_registry() -> Registry:
     """All installed parts; plug-ins that failed are named on stderr, since their parts are missing."""
     registry = Registry.installed()
-    for failure in registry.failures:
-        print(
-            f"warning: plug-in {failure.plugin.name} {failure.plugin.version} failed to load, its parts are missing:"
-            f" {failure.reason} (zoo parts --debug shows the traceback)",
-            file=sys.stderr,
-        )
+    warn(registry.failures, "parts")
     return registry

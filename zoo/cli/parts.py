@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from zoo.cli.common import console
+from zoo.cli.common import console, warn
 from zoo.errors import PluginError
 from zoo.registry import KINDS, PartEntry, Registry, did_you_mean
 
@@ -40,11 +40,7 @@ def parts(
             )
             before = entry.kind
         console().print(table)
-    for failure in registry.failures:
-        plugin = f"plug-in {failure.plugin.name} {failure.plugin.version}"
-        print(f"warning: {plugin} failed to load, its parts are missing: {failure.reason}", file=sys.stderr)
-        if debug:
-            print(failure.traceback, file=sys.stderr)
+    warn(registry.failures, "parts", debug=debug)
     if registry.failures and not debug:
         print("(zoo parts --debug shows the tracebacks)", file=sys.stderr)
 
@@ -69,6 +65,9 @@ def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
         return " | ".join(map(str, option["enum"]))
     if "anyOf" in option:
         return " or ".join(_type(each, definitions) for each in option["anyOf"])
+    if option.get("type") == "array" and option.get("minItems") == option.get("maxItems") == 2:
+        item = _type(option["items"], definitions)
+        return f"[{item}, {item}]"
     if option.get("type") == "array":
         return f"list of {_type(option.get('items', {}), definitions)}"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}

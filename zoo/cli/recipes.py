@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from zoo.cli.common import Debug, console
+from zoo.cli.common import Debug, console, warn
 from zoo.recipe import list_recipes
 
 
@@ -17,7 +16,7 @@ def recipes(
     paths: Annotated[bool, typer.Option("--paths", help="Print the files, one a line.")] = False,
     debug: Debug = False,
 ) -> None:
-    """List recipes: those of the working folder, of zoo itself and of plug-ins."""
+    """List recipes: those in ./recipes, of zoo itself and of plug-ins."""
     found, failures = list_recipes()
     if paths:
         print("\n".join(str(recipe.path) for recipe in found))
@@ -31,5 +30,4 @@ def recipes(
                 f"{plugin.name} {plugin.version}" if plugin else "./recipes",
             )
         console().print(table)
-    for failure in failures:
-        print(f"warning: recipes of plug-in {failure.plugin.name}: {failure.reason}", file=sys.stderr)
+    warn(failures, "recipes", debug=debug)

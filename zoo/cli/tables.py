@@ -25,7 +25,7 @@ def print_assembly(console: Console, recipe: Recipe, backbone: Backbone, registr
             noise = _noise(low, high) if place == 0 else ""
             way.add_row(noise, str(place), *_tokens(layout.patch, layout.grid, layout.class_tokens), str(level.blocks))
     console.print(way)
-    parts = _table("Parts", "kind", "part", "plug-in", ">parameters")
+    parts = _table("Parts", "kind", "part", "from", ">parameters")
     for kind in (*KINDS, "skip"):
         total = sum(count_params(backbone.get_submodule(name)).total for name in modules_of(kind))
         name = recipe.backbone.skip if kind == "skip" else getattr(recipe.backbone, kind).type
@@ -40,14 +40,12 @@ def print_audit(console: Console, recipe: Recipe, audit: Audit, against: Audit |
     """What the assembly is and what it costs, beside another if one is given."""
     _print_header(console, recipe)
     way = _table(
-        "The way of the tokens", "noise level", "level", "patch", "grid", "tokens", "blocks", ">MACs", ">share of cost"
+        "The way of the tokens", "noise level", "level", "patch", "grid", "tokens", "blocks", ">MACs", ">share"
     )
     for stage in audit.stages:
         _add_stage(way, stage, audit)
     console.print(way)
-    parts = _table(
-        "Parts, means over uniform noise levels", "kind", "part", "plug-in", ">parameters", ">MACs", ">share"
-    )
+    parts = _table("Parts, means over uniform noise levels", "kind", "part", "from", ">parameters", ">MACs", ">share")
     for part in audit.parts:
         share = f"{part.macs / audit.macs:.1%}" if part.macs else ""
         parts.add_row(
@@ -76,7 +74,7 @@ def _add_stage(table: Table, stage: StageAudit, audit: Audit) -> None:
         share = f"{stage.share * level.macs / mean:.1%}"
         table.add_row(noise, str(place), *_tokens_of(level), str(level.blocks), _giga(level.macs), share)
     rest = stage.macs - sum(level.macs for level in stage.levels)
-    table.add_row("", "", "", "", "outside the blocks", "", _giga(rest), f"{stage.share * rest / mean:.1%}")
+    table.add_row("", "", "", "", "rest", "", _giga(rest), f"{stage.share * rest / mean:.1%}")
     table.add_row(
         "", "", "", "", "[bold]stage[/]", "", f"[bold]{_giga(stage.macs)}[/]",
         f"[bold]{stage.share * stage.macs / mean:.1%}[/]", end_section=True,
@@ -93,9 +91,11 @@ def _print_header(console: Console, recipe: Recipe) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
     return table
 
 

@@ -16,6 +16,7 @@ from zoo.parts import (
     upsamplers,
 )
 from zoo.parts.base import (
+    BASES,
     Affine,
     Block,
     BlockModulation,
@@ -23,6 +24,7 @@ from zoo.parts.base import (
     ClassConditioner,
     Declared,
     Head,
+    IndexConditioner,
     Layout,
     Modulation,
     Modulations,
@@ -36,27 +38,39 @@ from zoo.parts.base import (
     TimeEmbedder,
     Upsampler,
 )
+from zoo.parts.layers import MLP, Linear, layer_norm, modulate
+from zoo.schedule import Grid, Level, Patch, Stage
 
 __all__ = [
+    "BASES",
+    "MLP",
     "Affine",
     "Block",
     "BlockModulation",
     "ClassCondition",
     "ClassConditioner",
     "Declared",
+    "Grid",
     "Head",
+    "IndexConditioner",
     "Layout",
+    "Level",
+    "Linear",
     "Modulation",
     "Modulations",
     "ModulePart",
+    "Patch",
     "PatchEmbedder",
     "PatchSchedule",
     "Position",
     "PositionEmbedding",
     "Rotary",
+    "Stage",
     "StageEmbedder",
     "TimeEmbedder",
     "Upsampler",
+    "layer_norm",
+    "modulate",
     "zoo_parts",
 ]
 

@@ -175,18 +175,17 @@ class TimeEmbedder(ModulePart, ABC):
     kind = "time_embedder"
 
     @abstractmethod
-    def forward(self, t: Float[Tensor, B]) -> Float[Tensor, "B D"]:
+    def forward(self, t: Float[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """The embedding of noise levels t in [0, 1], 0 = data, 1 = pure noise."""
 
 
 class ClassConditioner(ModulePart, ABC):
     """Labels to a condition. Constructor: ``(dim, num_classes, *, options)``.
 
-    The methods here treat labels as class indices ``[B]`` in ``[0, num_classes]``, the last of which is null.
+    What labels are is the part's own affair: class indices, embeddings, ...; ``[B, ...]`` in any case.
     """
 
     kind = "class_conditioner"
-    num_classes: int = 0
     class_tokens: int = 0
     """Tokens m that ``forward`` returns for each sample; 0 for none."""
 
@@ -194,30 +193,56 @@ class ClassConditioner(ModulePart, ABC):
     def forward(self, labels: Shaped[Tensor, "B ..."]) -> ClassCondition:
         """The condition; a learned null condition must be looked up here, or DDP misses it."""
 
+    @abstractmethod
     def null(self, labels: Tensor) -> Tensor:
         """A constant of the labels' shape and dtype that stands for no condition."""
-        return torch.full_like(labels, self.num_classes)
 
+    @abstractmethod
     def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
         """Valid labels ``[B, ...]`` for the audit and for tests."""
-        return torch.arange(batch, device=device) % max(self.num_classes, 1)
 
+    @abstractmethod
     def check_labels(self, labels: Tensor | None, batch: int) -> None:
         """Refuse labels that ``forward`` cannot take.
 
         Raises:
-            ValueError: not integers ``[batch]``, or outside ``[0, num_classes]``.
+            ValueError: says what was expected, and what was given.
+        """
+
+
+class IndexConditioner(ClassConditioner, ABC):
+    """A class conditioner whose labels are class indices ``[B]`` in ``[0, num_classes]``, the last of which is null."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError("needs backbone.num_classes of at least 1; for an unconditional backbone write `none`")
+        self.num_classes = num_classes
+
+    def null(self, labels: Tensor) -> Tensor:
+        """``num_classes`` for every sample."""
+        return torch.full_like(labels, self.num_classes)
+
+    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
+        """Classes 0, 1, 2, ... in turn."""
+        return torch.arange(batch, device=device) % self.num_classes
+
+    def check_labels(self, labels: Tensor | None, batch: int) -> None:
+        """Refuse labels that ``forward`` cannot take. Waits for the device.
+
+        Raises:
+            ValueError: not int32 or int64 ``[batch]``, or outside ``[0, num_classes]``.
         """
         if labels is None:
             raise ValueError(
                 f"labels: needed by this class conditioner; give class indices [{batch}] in"
                 f" 0..{self.num_classes - 1}, or {self.num_classes} for no condition"
             )
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise ValueError(f"labels: must be integer class indices, got {labels.dtype}")
+        if labels.dtype not in (torch.int32, torch.int64):
+            raise ValueError(f"labels: must be integer class indices (int64 or int32), got {labels.dtype}")
         if tuple(labels.shape) != (batch,):
             raise ValueError(f"labels: must have shape [{batch}] as the latents, got {list(labels.shape)}")
-        low, high = (int(bound) for bound in labels.aminmax())
+        low, high = torch.stack(labels.aminmax()).tolist()
         if low < 0 or high > self.num_classes:
             raise ValueError(
                 f"labels: {low if low < 0 else high} is out of range; class indices go from 0 to"
@@ -265,7 +290,7 @@ class StageEmbedder(ModulePart, ABC):
     kind = "stage_embedder"
 
     @abstractmethod
-    def forward(self, stage: int) -> Float[Tensor, D] | None:
+    def forward(self, stage: int) -> Float[Tensor, " D"] | None:
         """The vector of stage 0 (noisiest) and on, or None for nothing."""
 
 
@@ -277,3 +302,21 @@ class Head(ModulePart, ABC):
     @abstractmethod
     def forward(self, tokens: Float[Tensor, "B N D"], modulation: Affine) -> Float[Tensor, "B N P"]:
         """Pixels of every image token, P = ph * pw * C, ordered (row in patch, column in patch, channel)."""
+
+
+BASES: dict[str, type] = {
+    base.kind: base
+    for base in (
+        PatchSchedule,
+        PatchEmbedder,
+        PositionEmbedding,
+        TimeEmbedder,
+        ClassConditioner,
+        Modulation,
+        Block,
+        Upsampler,
+        StageEmbedder,
+        Head,
+    )
+}
+"""The base class of every kind."""

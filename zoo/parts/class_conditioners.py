@@ -7,14 +7,15 @@ from typing import Annotated
 import torch
 from jaxtyping import Int
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.parts.base import ClassCondition, ClassConditioner
+from zoo.parts.base import ClassCondition, ClassConditioner, IndexConditioner
+from zoo.parts.layers import Embedding
 from zoo.registry import part
 
 
 @part("class_conditioner", "embedding")
-class EmbeddingConditioner(ClassConditioner):
+class EmbeddingConditioner(IndexConditioner):
     """One vector a class, added to the time embedding: DiT.
 
     Options:
@@ -22,17 +23,16 @@ class EmbeddingConditioner(ClassConditioner):
     """
 
     def __init__(self, dim: int, num_classes: int, *, std: Annotated[float, Field(ge=0.0)] = 0.02) -> None:
-        super().__init__()
-        self.num_classes = _at_least_one(num_classes)
-        self.embedding = nn.Embedding(num_classes + 1, dim, _weight=_normal(num_classes + 1, dim, std))
+        super().__init__(num_classes)
+        self.embedding = Embedding(num_classes + 1, dim, std=std)
 
-    def forward(self, labels: Int[Tensor, B]) -> ClassCondition:
+    def forward(self, labels: Int[Tensor, " B"]) -> ClassCondition:
         """The classes' vectors ``[B, D]``; ``num_classes`` is the null class."""
         return ClassCondition(vector=self.embedding(labels))
 
 
 @part("class_conditioner", "class_tokens")
-class ClassTokenConditioner(ClassConditioner):
+class ClassTokenConditioner(IndexConditioner):
     """Several tokens a class, in front of the image tokens (MPDiT, section 3.3).
 
     Options:
@@ -48,14 +48,11 @@ class ClassTokenConditioner(ClassConditioner):
         tokens: Annotated[int, Field(ge=1, le=4096)] = 16,
         std: Annotated[float, Field(ge=0.0)] = 0.02,
     ) -> None:
-        super().__init__()
-        self.num_classes = _at_least_one(num_classes)
+        super().__init__(num_classes)
         self.class_tokens = tokens
-        self.embedding = nn.Embedding(
-            num_classes + 1, tokens * dim, _weight=_normal(num_classes + 1, tokens * dim, std)
-        )
+        self.embedding = Embedding(num_classes + 1, tokens * dim, std=std)
 
-    def forward(self, labels: Int[Tensor, B]) -> ClassCondition:
+    def forward(self, labels: Int[Tensor, " B"]) -> ClassCondition:
         """The classes' tokens ``[B, m, D]``; ``num_classes`` is the null class."""
         return ClassCondition(tokens=self.embedding(labels).unflatten(1, (self.class_tokens, -1)))
 
@@ -71,15 +68,13 @@ class NoConditioner(ClassConditioner):
         """Nothing."""
         return ClassCondition()
 
+    def null(self, labels: Tensor) -> Tensor:
+        """The labels: they say nothing anyway."""
+        return labels
+
+    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
+        """Zeros ``[B]``."""
+        return torch.zeros(batch, dtype=torch.long, device=device)
+
     def check_labels(self, labels: Tensor | None, batch: int) -> None:
         """Any labels will do."""
-
-
-def _at_least_one(num_classes: int) -> int:
-    if num_classes < 1:
-        raise ValueError("needs backbone.num_classes of at least 1; for an unconditional backbone write `none`")
-    return num_classes
-
-
-def _normal(rows: int, columns: int, std: float) -> Tensor:
-    return torch.empty(rows, columns).normal_(std=std)

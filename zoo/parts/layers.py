@@ -39,6 +39,18 @@ class Linear(nn.Linear):
             nn.init.zeros_(self.bias)
 
 
+class Embedding(nn.Embedding):
+    """``nn.Embedding`` that starts at normal(0, std)."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, std: float = 0.02) -> None:
+        self.std = std
+        super().__init__(num_embeddings, embedding_dim)
+
+    def reset_parameters(self) -> None:
+        """Draw the table anew."""
+        nn.init.normal_(self.weight, std=self.std)
+
+
 class MLP(nn.Module):
     """Linear, tanh-GELU, Linear; the hidden width is ``int(dim * ratio)``."""
 

@@ -52,8 +52,14 @@ class AdaLNSingle(Modulation):
     def __init__(self, dim: int, depth: int) -> None:
         super().__init__()
         self.shared = Linear(dim, 6 * dim, init="zero")
-        self.tables = nn.Parameter(torch.zeros(depth, 6 * dim))
-        self.head_table = nn.Parameter(torch.zeros(2, dim))
+        self.tables = nn.Parameter(torch.empty(depth, 6 * dim))
+        self.head_table = nn.Parameter(torch.empty(2, dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the tables to zero."""
+        nn.init.zeros_(self.tables)
+        nn.init.zeros_(self.head_table)
 
     def forward(self, condition: Float[Tensor, "B D"]) -> Modulations:
         """The shared modulation shifted by each block's table."""

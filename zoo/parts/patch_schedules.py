@@ -8,7 +8,8 @@ from pydantic import Field
 
 from zoo.parts.base import PatchSchedule
 from zoo.registry import part
-from zoo.schedule import Level, NoiseAbove, Options, Patch, Stage
+from zoo.schedule import Level, NoiseAbove, Patch, Stage
+from zoo.signature import Options
 
 
 class PatchStage(Options):
@@ -18,9 +19,9 @@ class PatchStage(Options):
     patch: Patch
 
 
-Levels = Annotated[list[Level], Field(min_length=1, max_length=16)]
-PatchStages = Annotated[list[PatchStage], Field(min_length=1, max_length=64)]
-LevelStages = Annotated[list[Stage], Field(min_length=1, max_length=64)]
+Levels = Annotated[tuple[Level, ...], Field(min_length=1, max_length=16)]
+PatchStages = Annotated[tuple[PatchStage, ...], Field(min_length=1, max_length=64)]
+LevelStages = Annotated[tuple[Stage, ...], Field(min_length=1, max_length=64)]
 Ties = Literal["cleaner", "noisier"]
 
 
@@ -29,7 +30,7 @@ class Uniform(PatchSchedule):
     """One patch for all blocks and noise levels: DiT."""
 
     def __init__(self, depth: int, *, patch: Patch) -> None:
-        self._stage = Stage(noise_above=0.0, levels=[Level(patch=patch, blocks=depth)])
+        self._stage = Stage(noise_above=0.0, levels=(Level(patch=patch, blocks=depth),))
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage with one level."""
@@ -63,7 +64,7 @@ class ByTimestep(PatchSchedule):
     def __init__(self, depth: int, *, stages: PatchStages, ties: Ties = "cleaner") -> None:
         self.ties = ties
         self._stages = tuple(
-            Stage(noise_above=stage.noise_above, levels=[Level(patch=stage.patch, blocks=depth)]) for stage in stages
+            Stage(noise_above=stage.noise_above, levels=(Level(patch=stage.patch, blocks=depth),)) for stage in stages
         )
 
     def stages(self) -> tuple[Stage, ...]:
@@ -81,7 +82,7 @@ class ByDepthAndTimestep(PatchSchedule):
 
     def __init__(self, depth: int, *, stages: LevelStages, ties: Ties = "cleaner") -> None:
         self.ties = ties
-        self._stages = tuple(stages)
+        self._stages = stages
 
     def stages(self) -> tuple[Stage, ...]:
         """Several stages with several levels each."""

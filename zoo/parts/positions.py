@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,20 +32,27 @@ class SinCosPosition(PositionEmbedding):
     ) -> None:
         super().__init__()
         if dim % 4:
-            raise ValueError(f"sincos needs a width that divides by 4, and dim is {dim}")
-        strides = (1.0, 1.0) if coordinates == "own" else (patch[0] / finest_patch[0], patch[1] / finest_patch[1])
-        rows, columns = (
-            torch.arange(side, dtype=torch.float64) * stride for side, stride in zip(grid, strides, strict=True)
-        )
-        table = torch.cat(
-            [
-                _encode(columns, dim // 2).unsqueeze(0).expand(grid[0], -1, -1),
-                _encode(rows, dim // 2).unsqueeze(1).expand(-1, grid[1], -1),
-            ],
-            dim=-1,
-        )
-        self.register_buffer("table", table.flatten(0, 1).to(torch.get_default_dtype()), persistent=False)
+            raise ValueError(f"dim {dim} does not divide by 4")
+        self.dim, self.grid = dim, grid
+        self.strides = (1.0, 1.0) if coordinates == "own" else (patch[0] / finest_patch[0], patch[1] / finest_patch[1])
+        self.register_buffer("table", torch.empty(grid[0] * grid[1], dim))
         self.table: Tensor
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Make the table, which has no random part."""
+        if self.table.is_meta:
+            return
+        # On the CPU, since not every device has float64.
+        rows, columns = (
+            _encode(torch.arange(side, dtype=torch.float64, device="cpu") * stride, self.dim // 2)
+            for side, stride in zip(self.grid, self.strides, strict=True)
+        )
+        halves = [
+            repeat(columns, "column half -> (row column) half", row=self.grid[0]),
+            repeat(rows, "row half -> (row column) half", column=self.grid[1]),
+        ]
+        self.table.copy_(torch.cat(halves, dim=1))
 
     def forward(self) -> Position:
         """The table ``[N, D]``, to be added."""
@@ -63,7 +71,7 @@ class NoPosition(PositionEmbedding):
         return Position()
 
 
-def _encode(coordinates: Float[Tensor, n], width: int) -> Float[Tensor, "n width"]:
-    omega = MAX_PERIOD ** -(torch.arange(width // 2, dtype=torch.float64) / (width // 2))
+def _encode(coordinates: Float[Tensor, " n"], width: int) -> Float[Tensor, "n width"]:
+    omega = MAX_PERIOD ** -(torch.arange(width // 2, dtype=torch.float64, device=coordinates.device) / (width // 2))
     angles = coordinates.unsqueeze(1) * omega
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.parts.base import StageEmbedder
+from zoo.parts.layers import Embedding
 from zoo.registry import part
 
 
@@ -17,7 +17,7 @@ class NoStageEmbedder(StageEmbedder):
     def __init__(self) -> None:
         super().__init__()
 
-    def forward(self, stage: int) -> Float[Tensor, D] | None:
+    def forward(self, stage: int) -> Float[Tensor, " D"] | None:
         """None."""
         return None
 
@@ -28,8 +28,8 @@ class LearnedStageEmbedder(StageEmbedder):
 
     def __init__(self, dim: int, stages: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.empty(stages, dim).normal_(std=0.02))
+        self.embedding = Embedding(stages, dim)
 
-    def forward(self, stage: int) -> Float[Tensor, D] | None:
+    def forward(self, stage: int) -> Float[Tensor, " D"] | None:
         """The vector ``[D]`` of a stage, 0 = noisiest."""
-        return self.table[stage]
+        return self.embedding.weight[stage]

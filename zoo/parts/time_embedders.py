@@ -39,7 +39,7 @@ class SinusoidalTimeEmbedder(TimeEmbedder):
         widths = [FREQUENCIES] + [dim] * layers
         self.layers = nn.ModuleList(Linear(a, b, init="normal") for a, b in pairwise(widths))
 
-    def forward(self, t: Float[Tensor, B]) -> Float[Tensor, "B D"]:
+    def forward(self, t: Float[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """Embed noise levels t in [0, 1]."""
         dtype = cast(Linear, self.layers[0]).weight.dtype
         wide = t.to(torch.promote_types(t.dtype, torch.float32))
@@ -85,7 +85,7 @@ class FNOTimeEmbedder(TimeEmbedder):
         self.blocks = nn.ModuleList(MixedFNO(width, modes) for _ in range(blocks))
         self.proj = Linear(width, dim)
 
-    def forward(self, t: Float[Tensor, B]) -> Float[Tensor, "B D"]:
+    def forward(self, t: Float[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """Embed noise levels t in [0, 1]."""
         dtype = self.proj.weight.dtype
         wide = torch.promote_types(torch.promote_types(t.dtype, dtype), torch.float32)
@@ -110,10 +110,15 @@ class MixedFNO(nn.Module):
     def __init__(self, width: int, modes: int) -> None:
         super().__init__()
         self.modes = modes
-        # The paper's code starts these at randn, without the usual 1 / width^2.
-        self.real = nn.Parameter(torch.randn(width, width, modes))
-        self.imag = nn.Parameter(torch.randn(width, width, modes))
+        self.real = nn.Parameter(torch.empty(width, width, modes))
+        self.imag = nn.Parameter(torch.empty(width, width, modes))
         self.pointwise = Linear(width, width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the spectral weights anew: normal(0, 1) as in algorithm 2, without the usual 1 / width^2."""
+        nn.init.normal_(self.real)
+        nn.init.normal_(self.imag)
 
     def forward(self, x: Float[Tensor, "B G W"]) -> Float[Tensor, "B G W"]:
         """Mix the lowest frequencies, drop the rest, and add the pointwise convolution."""
@@ -137,6 +142,5 @@ def _linear(x: Float[Tensor, "*batch I"], layer: nn.Linear) -> Float[Tensor, "*b
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    if device_type == "meta":  # autocast knows no such device
-        return nullcontext()
-    return torch.autocast(device_type, enabled=False)
+    available = torch.amp.is_autocast_available(device_type)
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()

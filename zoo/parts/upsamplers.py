@@ -125,7 +125,12 @@ class _TiledBiasLinear(nn.Module):
         super().__init__()
         self.copies = copies
         self.linear = Linear(dim, dim * copies, bias=False)
-        self.bias = nn.Parameter(torch.zeros(dim))
+        self.bias = nn.Parameter(torch.empty(dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the bias to zero."""
+        nn.init.zeros_(self.bias)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N DF"]:
         return self.linear(x) + self.bias.repeat_interleave(self.copies)

@@ -83,7 +83,8 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
     Args:
         name: a path, or a name with or without ``.yaml``, looked up in the working folder, its ``recipes/``, the
             installed package and plug-ins, in that order.
-        beside: the recipe that extends it, whose folder takes the place of the working folder.
+        beside: the recipe that extends it, whose folder takes the place of the working folder. One that extends its own
+            name means the next of that name.
 
     Raises:
         RecipeError: there is none, or two plug-ins ship one of that name.
@@ -93,24 +94,36 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
     path = Path(name)
     try:
         here = (beside.parent if beside else Path()) / path.expanduser()
-        for candidate in (here, *(here.parent / (here.name + suffix) for suffix in SUFFIXES)):
-            if candidate.is_file():
-                return candidate
-        if here.is_dir():
-            raise RecipeError([f"{shown_path(here)}: a folder, not a recipe"])
+        candidates = [here, *(here.parent / (here.name + suffix) for suffix in SUFFIXES)]
+        beside_it = [path for path in candidates if path.exists() and not path.is_dir()]
+        is_folder = here.is_dir()
     except (OSError, RuntimeError) as error:  # no right to look there, a name too long, or ~user without a home
         problem = error.strerror if isinstance(error, OSError) else error
         raise RecipeError([f"{name}: cannot be read: {problem}"]) from error
+    if beside_it and not _same_file(beside_it[0], beside):
+        return beside_it[0]
     folders, failures = recipe_folders()
+    if beside and any(folder.plugin and beside.resolve().is_relative_to(folder.path.resolve()) for folder in folders):
+        # What a package ships means the same in every working folder.
+        folders = [folder for folder in folders if folder.plugin]
     names: list[str] = []
     if path.name == name:
         stem = path.stem if path.suffix in SUFFIXES else path.name
         matches = [(folder, recipe) for folder in folders for recipe in _by_stem(folder, names) if recipe.stem == stem]
+        matches = [(folder, recipe) for folder, recipe in matches if not _same_file(recipe, beside)]
         if matches:
             return _only(name, matches)
+    if beside_it:
+        return beside_it[0]
+    if is_folder:
+        raise RecipeError([f"{shown_path(here)}: a folder, not a recipe"])
     hint = did_you_mean(path.stem, names) or "; `zoo recipes` lists those that have a name"
     failed = "".join(f". Plug-in {failure.plugin.name} failed: {failure.reason}" for failure in failures)
     raise RecipeError([f"{name}: there is no such recipe{hint}{failed}"])
+
+
+def _same_file(a: Path, b: Path | None) -> bool:
+    return b is not None and a.resolve() == b.resolve()
 
 
 def _by_stem(folder: RecipeFolder, names: list[str]) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,11 @@ from zoo.registry import KINDS, PartEntry, Registry
 
 LATER_SECTIONS = ("objective", "data", "train", "sample", "evaluate")
 """Sections that a recipe will have; none of them is read yet."""
+
+_SUPPLIED: tuple[KeyPath, ...] = tuple(
+    ("backbone", *key) for key in (("latent", "height"), ("latent", "width"), ("dim",), ("depth",), ("heads",))
+)
+"""What messages about other keys speak of, so that they can say where it was written."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -61,8 +67,16 @@ class Draft:
         return Recipe(name=self.name, backbone=BackboneRecipe(**{**self.values, **specs}))
 
     def _line(self, path: KeyPath, message: str) -> str:
-        where = f"{self.tree.origin_of(path)}: "
-        return where + (f"{dotted(path)}: {message}" if path else message)
+        origin = self.tree.origin_of(path)
+        fallback = origin == self.tree.origin_of(("backbone",))  # the part is not written, but a default
+        others = [
+            f"{dotted(key[1:])} from {other}"
+            for key in _SUPPLIED
+            if len(path) > 1 and path[1] in KINDS and re.search(rf"\b{key[-1]}\b", message)
+            if (other := self.tree.origin_of(key)) != origin and (fallback or other.source != origin.source)
+        ]
+        text = f"{dotted(path)}: {message}" if path else message
+        return f"{origin}: {text}" + (f" ({', '.join(others)})" if others else "")
 
 
 def read_tree(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Node:

@@ -45,6 +45,8 @@ def problems_of(error: ValidationError, model: type[BaseModel], raw: Any, others
         others: keys that may stand beside the model's own.
     """
     for each in error.errors():
+        if each["type"] == "too_short" and len(each["input"]) >= each["ctx"]["min_length"]:
+            continue  # the rest of a list whose other items have problems of their own
         path = _without_branches(each["loc"], raw)
         if each["type"] == "missing":
             yield (*path, each["loc"][-1]), "missing; it is required"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from zoo.registry import KINDS
-from zoo.schedule import Options
+from zoo.signature import Options
 
 
 class PartSpec(BaseModel):

@@ -1,6 +1,6 @@
 """The conformance kit: laws that parts and assemblies keep, to be run by those who write parts.
 
-Needs ``pip install diffusion-zoo[testing]``. In a plug-in's tests::
+Needs hypothesis: the extra ``testing`` of diffusion-zoo. In a plug-in's tests::
 
     from zoo.testing import check_part
 

@@ -34,7 +34,7 @@ class Case:
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(self.seed)
             part: nn.Module = self.entry.create(self.options, self.supplied)
-        part = part.to(dtype)
+        part = part.to(dtype).eval()
         randomise(part, self.seed)
         return part
 
@@ -74,13 +74,19 @@ class Case:
         return rows, columns
 
 
-def cases(entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]] | None = None) -> st.SearchStrategy[Case]:
-    """Cases of a part, with options from its derived schema, or from ``drawn`` where that has no strategy."""
-    return _cases(entry, options(entry) if drawn is None else drawn)
+def cases(
+    entry: PartEntry,
+    drawn: st.SearchStrategy[dict[str, Any]] | None = None,
+    supplied: Mapping[str, Any] | None = None,
+) -> st.SearchStrategy[Case]:
+    """Cases of a part: options from its schema or from ``drawn``, small sizes or those that are ``supplied``."""
+    return _cases(entry, options(entry) if drawn is None else drawn, supplied or {})
 
 
 @st.composite
-def _cases(draw: st.DrawFn, entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]]) -> Case:
+def _cases(
+    draw: st.DrawFn, entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]], fixed: Mapping[str, Any]
+) -> Case:
     sides = st.integers(1, 3)
     heads = draw(st.integers(1, 2))
     depth = draw(st.integers(1, 3))
@@ -99,6 +105,7 @@ def _cases(draw: st.DrawFn, entry: PartEntry, drawn: st.SearchStrategy[dict[str,
         "finest_patch": fine,
         "coarse_patch": coarse,
         "fine_patch": fine,
+        **fixed,
     }
     chosen = entry.signature.options.model_validate(draw(drawn))
     return Case(entry, chosen, supplied, m=draw(st.integers(0, 3)), seed=draw(st.integers(0, 2**31)))

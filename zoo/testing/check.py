@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
@@ -24,6 +24,7 @@ def check_part(
     *,
     laws: Sequence[Law] | None = None,
     options: st.SearchStrategy[dict[str, Any]] | None = None,
+    supplied: Mapping[str, Any] | None = None,
     examples: int = 25,
 ) -> None:
     """Check that a part keeps the laws of its kind, for options and sizes that hypothesis draws.
@@ -32,6 +33,7 @@ def check_part(
         part: a class marked with ``@zoo.part``, of any kind with a forward pass (all but ``patch_schedule``).
         laws: those to check; all of its kind if left out.
         options: a strategy of the part's options; drawn from its derived schema if left out.
+        supplied: values that the backbone supplies, for parts that need their own: ``{"dim": 128, "heads": 2}``.
         examples: cases to draw.
 
     Raises:
@@ -44,7 +46,7 @@ def check_part(
     chosen = laws_of(entry.kind) if laws is None else laws
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(case=cases(entry, options))
+    @given(case=cases(entry, options, supplied))
     def run(case: Case) -> None:
         assume(not case.is_refused())
         for law in chosen:

@@ -119,6 +119,14 @@ def rotary_comes_in_pairs(case: Case) -> None:
         assert_close(unit, torch.ones_like(unit), "cosines and sines are not of one angle", 1e-6)
 
 
+def returns_its_grid(case: Case) -> None:
+    """An upsampler says which grid its tokens are on."""
+    coarse, fine = case.supplied["coarse_patch"], case.supplied["fine_patch"]
+    expected = tuple(side * c // f for side, c, f in zip(case.grid, coarse, fine, strict=True))
+    _, grid = case.outputs(case.build(), BATCH)
+    assert tuple(grid) == expected, f"returns the grid {tuple(grid)} in place of {expected}"
+
+
 def compiles_whole(case: Case) -> None:
     """``torch.compile(fullgraph=True)`` traces the part without a break, and computes the same.
 
@@ -148,6 +156,7 @@ LAWS: tuple[Law, ...] = (
 OWN_LAWS: dict[str, tuple[Law, ...]] = {
     "class_conditioner": (null_is_a_label,),
     "position": (rotary_comes_in_pairs,),
+    "upsampler": (returns_its_grid,),
 }
 """Laws of single kinds."""
 
@@ -176,12 +185,14 @@ def assert_gradients(module: nn.Module) -> None:
     }
     names = dict(module.named_parameters())
     assert excused <= set(names), f"without_gradient names what is no parameter: {sorted(excused - set(names))}"
-    silent = [
-        name
-        for name, parameter in names.items()
-        if name not in excused and (parameter.grad is None or not parameter.grad.any())
-    ]
+    sizes = {
+        name: 0.0 if parameter.grad is None else float(parameter.grad.abs().max()) for name, parameter in names.items()
+    }
+    noise = 1e-13 * max(sizes.values(), default=0.0)  # what round-off leaves of a zero in float64
+    silent = [name for name, size in sizes.items() if size <= noise and name not in excused]
     assert not silent, f"no gradient reaches {', '.join(silent)}"
+    heard = [name for name in sorted(excused) if sizes[name] > 1e4 * noise]
+    assert not heard, f"without_gradient excuses what has a gradient: {', '.join(heard)}"
 
 
 def storages(module: nn.Module) -> set[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
@@ -34,10 +34,13 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if kind is bool:
         return st.booleans()
     low, high = _bounds(field.metadata)
+    step: Any = next((each.multiple_of for each in field.metadata if isinstance(each, MultipleOf)), 1)
     if kind is int:
-        first = -SPAN if low is None else int(low)
-        last = first + SPAN if high is None else min(first + SPAN, int(high))
-        return st.integers(first, last)
+        if low is None:  # around the default, since what lies far from it may be out of reason
+            low = (field.default if isinstance(field.default, int) else 0) - SPAN // 2
+        first = -(-int(low) // step)
+        last = first + SPAN if high is None else min(first + SPAN, int(high) // step)
+        return st.integers(first, last).map(lambda count: count * step)
     if kind is float:
         start = -1.0 if low is None else float(low)
         end = start + SPAN if high is None else min(start + SPAN, float(high))

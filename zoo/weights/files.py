@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -23,8 +24,11 @@ def refuse_existing(path: Path) -> None:
     """
     if path.exists():
         raise ZooError(f"{path}: exists already, and is left as it is; choose another name, or remove it first")
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise ZooError(f"{path}: its folder does not exist; make it first")
+    if not os.access(folder, os.W_OK):
+        raise ZooError(f"{path}: no right to write into its folder; choose another")
 
 
 def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int) -> None:
@@ -39,9 +43,13 @@ def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int)
     Raises:
         WeightsError: the file cannot be written.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        backbone = build(recipe, registry=registry, device="cpu")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            state = build(recipe, registry=registry, device="cpu").state_dict()
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "out of memory"
+        raise WeightsError(f"{path}: the weights cannot be made: {reason}; take a smaller assembly") from error
     plugins = {
         entry.plugin.name: entry.plugin.version
         for kind, spec in recipe.backbone.parts()
@@ -49,15 +57,27 @@ def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int)
     }
     metadata = {
         "format": "pt",
-        "zoo.recipe": json.dumps(recipe.resolved()),
-        "zoo.plugins": json.dumps(plugins),
-        "zoo.seed": str(seed),
+        "plugins": json.dumps(plugins),
+        "recipe": json.dumps(recipe.resolved()),
+        "seed": str(seed),
     }
+    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        save_file(backbone.state_dict(), path, metadata=metadata)
-        _sort_metadata(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be written: {error}") from error
+        save_file(state, unfinished, metadata=metadata)
+        _sort_metadata(unfinished)
+        unfinished.chmod(0o666 & ~_umask())  # safetensors writes for its owner alone
+        unfinished.replace(path)
+    except (SafetensorError, OSError, RuntimeError) as error:  # a RuntimeError where parts share a tensor
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{path}: cannot be written: {reason}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _sort_metadata(path: Path) -> None:
@@ -66,5 +86,7 @@ def _sort_metadata(path: Path) -> None:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+        assert len(text) == size, "the same header in another order has the same length"
         file.seek(8)
-        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size))
+        file.write(text)

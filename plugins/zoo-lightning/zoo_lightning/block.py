@@ -15,8 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import zoo
-from zoo.parts.base import Block, BlockModulation, Layout, Rotary
-from zoo.parts.layers import Linear, modulate
+from zoo.parts import Block, BlockModulation, Layout, Linear, Rotary, modulate
 from zoo_lightning.rope import turn
 
 NORM_EPS = 1e-6
@@ -108,7 +107,7 @@ def swiglu_width(dim: int, mlp_ratio: float, multiple_of: int) -> int:
     return multiple_of * max(1, round(2 * mlp_ratio * dim / 3 / multiple_of))
 
 
-def rms_norm(x: Float[Tensor, "*batch d"], weight: Float[Tensor, d] | None = None) -> Float[Tensor, "*batch d"]:
+def rms_norm(x: Float[Tensor, "*batch d"], weight: Float[Tensor, " d"] | None = None) -> Float[Tensor, "*batch d"]:
     """RMSNorm over the last axis, with a weight or without, eps 1e-6 (Zhang and Sennrich, 2019)."""
     # Under autocast the weight stays float32, and two dtypes would miss the fused kernel.
     weight = None if weight is None else weight.to(x.dtype)

@@ -14,8 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 import zoo
-from zoo.parts.base import Position, PositionEmbedding, Rotary
-from zoo.schedule import Grid
+from zoo.parts import Grid, Position, PositionEmbedding, Rotary
 
 
 @zoo.part("position", "rope")
@@ -53,24 +52,33 @@ class AxialRotary(PositionEmbedding):
                 f"dim / heads must divide by 4 (pairs for rows and pairs for columns), and it is {dim} / {heads} ="
                 f" {dim / heads:g}"
             )
-        strides = (1.0, 1.0) if coordinates == "own" else (patch[0] / finest_patch[0], patch[1] / finest_patch[1])
-        pairs = dim // heads // 4
-        omega = theta ** -(torch.arange(pairs, dtype=torch.float64) / pairs)
+        self.grid, self.pairs, self.theta = grid, dim // heads // 4, theta
+        self.strides = (1.0, 1.0) if coordinates == "own" else (patch[0] / finest_patch[0], patch[1] / finest_patch[1])
+        self.register_buffer("cos", torch.empty(grid[0] * grid[1], dim // heads))
+        self.register_buffer("sin", torch.empty(grid[0] * grid[1], dim // heads))
+        self.cos: Tensor
+        self.sin: Tensor
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Make the tables, which have no random part."""
+        if self.cos.is_meta:
+            return
+        # On the CPU, since not every device has float64.
+        omega = self.theta ** -(torch.arange(self.pairs, dtype=torch.float64, device="cpu") / self.pairs)
         rows, columns = (
-            torch.outer(torch.arange(side, dtype=torch.float64) * stride, omega)
-            for side, stride in zip(grid, strides, strict=True)
+            torch.outer(torch.arange(side, dtype=torch.float64, device="cpu") * stride, omega)
+            for side, stride in zip(self.grid, self.strides, strict=True)
         )
         angles = torch.cat(
             [
-                repeat(rows, "row pair -> (row column) (pair two)", column=grid[1], two=2),
-                repeat(columns, "column pair -> (row column) (pair two)", row=grid[0], two=2),
+                repeat(rows, "row pair -> (row column) (pair two)", column=self.grid[1], two=2),
+                repeat(columns, "column pair -> (row column) (pair two)", row=self.grid[0], two=2),
             ],
             dim=1,
         )
-        self.register_buffer("cos", angles.cos().to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer("sin", angles.sin().to(torch.get_default_dtype()), persistent=False)
-        self.cos: Tensor
-        self.sin: Tensor
+        self.cos.copy_(angles.cos())
+        self.sin.copy_(angles.sin())
 
     def forward(self) -> Position:
         """Cosines and sines ``[N, head_dim]``, row-major."""
