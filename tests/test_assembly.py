@@ -171,6 +171,17 @@ def test_what_cannot_be_told_before_something_else_is_mended_is_left_out(problem
     ]
 
 
+def test_one_override_may_be_given_as_text():
+    assert load_recipe("dit_s", "backbone.depth=2").backbone.depth == 2
+
+
+def test_a_line_that_is_about_other_keys_says_where_they_were_written(problems, monkeypatch):
+    (line,) = problems(BASE, "backbone.heads=5")
+    assert line.endswith(
+        "dit: dim 32 does not divide by 5 heads (dim from r.yaml:4, heads from --set backbone.heads=5)"
+    )
+
+
 def test_an_assembly_that_no_machine_could_hold(problems):
     text = BASE.replace("height: 8, width: 12", "height: 65536, width: 65536").replace("dim: 32", "dim: 65536")
     text = text.replace(UNIFORM, "{type: by_depth, levels: [{patch: 65536, blocks: 1}, {patch: 1, blocks: 1}]}")

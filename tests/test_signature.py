@@ -88,6 +88,14 @@ class AsksForWhatIsNotThere:
     def __init__(self, depth: int) -> None: ...
 
 
+class MayBeNone:
+    def __init__(self, *, window: int | None = 8) -> None: ...
+
+
+class BreaksItsOwnBounds:
+    def __init__(self, *, needed: int, size: PositiveInt = 0) -> None: ...
+
+
 class HasAnUnknownType:
     def __init__(self, *, size: "NoSuchType") -> None: ...
 
@@ -106,6 +114,8 @@ class HasAnUnknownType:
             AsksForWhatIsNotThere,
             r"AsksForWhatIsNotThere: the backbone supplies no 'depth' to this kind \(only dim, heads\);",
         ),
+        (MayBeNone, "MayBeNone: option 'window' may be None, .* make None the default"),
+        (BreaksItsOwnBounds, "BreaksItsOwnBounds: the default of option 'size' is not valid: Input should be greater"),
         (HasAnUnknownType, "HasAnUnknownType: the types of its constructor cannot be resolved: name 'NoSuchType'"),
     ],
 )

@@ -1,5 +1,6 @@
 """``zoo build``: tables, one JSON object, weights; and every error as clear lines with exit code 2."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -257,3 +258,26 @@ def test_the_command_itself():
     bad = subprocess.run([sys.executable, "-m", "zoo", "build", "-r", "nope"], capture_output=True, text=True)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr == "error: nope: there is no such recipe; `zoo recipes` lists those that have a name\n"
+
+
+def test_a_fault_of_zoo_is_one_line_too(monkeypatch):
+    def fail(*arguments):
+        raise KeyError("a fault")
+
+    monkeypatch.setattr("zoo.assembly.load_recipe", fail)
+    result = zoo("build", "--recipe", "dit_s")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "error: KeyError: 'a fault' (a fault of zoo or of a plug-in; --debug shows where)" in result.stderr
+    assert "Traceback" in zoo("build", "--recipe", "dit_s", "--debug").stderr
+
+
+def test_figures_are_not_cut_on_a_terminal_of_80_columns(monkeypatch):
+    monkeypatch.setattr("zoo.cli.common.WIDTH_WITHOUT_TERMINAL", 80)
+    shown = zoo("build", "--recipe", "hybrid_xl", "--flops").stdout
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines()[1:-1])) <= 80
+
+
+def test_garbage_is_collected_again_afterwards():
+    zoo("build", "--recipe", "nope")
+    assert gc.isenabled()

@@ -150,3 +150,30 @@ def test_a_recipe_without_the_right_to_read_it(tmp_path):
     (tmp_path / "locked").mkdir(mode=0)
     with pytest.raises(RecipeError, match=r"locked/r: cannot be read: Permission denied"):
         find_recipe("locked/r")
+
+
+def test_a_folder_does_not_hide_a_recipe_of_its_name():
+    Path("dit_b").mkdir()
+    assert find_recipe("dit_b") == package_recipes() / "dit_b.yaml"
+
+
+def test_a_recipe_that_extends_its_own_name_means_the_next_of_that_name():
+    here = write("dit_b.yaml")
+    assert find_recipe("dit_b", beside=here) == package_recipes() / "dit_b.yaml"
+    below = write("recipes/dit_b.yaml")
+    assert find_recipe("dit_b", beside=here) == below
+    assert find_recipe("dit_b", beside=below) == package_recipes() / "dit_b.yaml"
+    lone = write("lone.yaml")
+    assert find_recipe("lone", beside=lone) == lone  # a circle, which the reader of it refuses
+
+
+def test_what_a_package_ships_means_the_same_in_every_working_folder(plug_in):
+    plug_in("strangers", "own.yaml")
+    write("recipes/dit_b.yaml")
+    assert find_recipe("dit_b") == Path("recipes/dit_b.yaml")
+    assert find_recipe("dit_b", beside=find_recipe("own")) == package_recipes() / "dit_b.yaml"
+
+
+def test_a_pipe_is_a_recipe_too():
+    os.mkfifo("piped")
+    assert find_recipe("piped") == Path("piped")

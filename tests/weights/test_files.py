@@ -1,6 +1,7 @@
 """Weight files of zoo's own: deterministic, with the recipe, and never over another file."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from safetensors.torch import load_file
 
 from zoo.assembly import build, load_recipe
 from zoo.errors import WeightsError, ZooError
-from zoo.weights import refuse_existing, write_initialised
+from zoo.weights import files, refuse_existing, write_initialised
 
 VALUES = {
     "backbone": {
@@ -78,3 +79,32 @@ def test_refuses_a_file_or_folder_that_exists_and_a_folder_that_does_not(tmp_pat
     with pytest.raises(ZooError, match="its folder does not exist; make it first"):
         refuse_existing(tmp_path / "missing" / "w.safetensors")
     refuse_existing(tmp_path / "new.safetensors")
+
+
+def test_others_may_read_what_the_umask_lets_them(recipe, registry, tmp_path):
+    mask = os.umask(0o027)
+    try:
+        write_initialised(recipe, registry, tmp_path / "w.safetensors", 0)
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_failure_leaves_nothing_half_written(recipe, registry, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        tmp_path.joinpath(".w.safetensors.unfinished").touch()
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(files, "save_file", full)
+    with pytest.raises(WeightsError, match="No space left on device"):
+        write_initialised(recipe, registry, tmp_path / "w.safetensors", 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_do_not_fit_into_memory(recipe, registry, tmp_path, monkeypatch):
+    def build_too_much(*arguments, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(files, "build", build_too_much)
+    with pytest.raises(WeightsError, match="the weights cannot be made: .*; take a smaller assembly"):
+        write_initialised(recipe, registry, tmp_path / "w.safetensors", 0)
