@@ -1,11 +1,15 @@
 from collections import Counter
+from typing import Annotated
 
 from hypothesis import given, settings
+from pydantic import Field
 
 from zoo.assembly import load_recipe
 from zoo.errors import RecipeError
-from zoo.registry import Registry
-from zoo.testing import recipes
+from zoo.parts import TimeEmbedder
+from zoo.plugins import Plugin
+from zoo.registry import Registry, part, part_entry
+from zoo.testing import options, recipes
 
 
 def test_drawn_recipes_load_and_cover_every_part():
@@ -30,3 +34,26 @@ def test_drawn_recipes_load_and_cover_every_part():
     assert all("frequencies" in refusal for refusal in refused), "all else goes together wherever the sizes divide"
     assert set(seen) == {(entry.kind, entry.name) for entry in registry.entries()}
     assert oblong
+
+
+def test_numbers_are_drawn_around_the_default_and_in_their_steps():
+    @part("time_embedder", "numbers")
+    class Numbers(TimeEmbedder):
+        def __init__(
+            self, dim: int, *, free: int = 100, steps: Annotated[int, Field(ge=8, le=64, multiple_of=8)] = 8
+        ) -> None: ...
+
+        def forward(self, t): ...
+
+    entry = part_entry(Numbers, Plugin("under test", "0"))
+    seen = set()
+
+    @settings(max_examples=50)
+    @given(drawn=options(entry))
+    def draw(drawn):
+        chosen = entry.signature.options.model_validate(drawn)
+        seen.add(chosen.free)
+        assert abs(chosen.free - 100) < 10
+
+    draw()
+    assert len(seen) > 1

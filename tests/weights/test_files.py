@@ -106,5 +106,5 @@ def test_weights_that_do_not_fit_into_memory(recipe, registry, tmp_path, monkeyp
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(files, "build", build_too_much)
-    with pytest.raises(WeightsError, match="the weights cannot be made: .*; take a smaller assembly"):
+    with pytest.raises(WeightsError, match=r"the weights cannot be made: .*; take a smaller assembly"):
         write_initialised(recipe, registry, tmp_path / "w.safetensors", 0)
