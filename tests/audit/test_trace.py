@@ -262,7 +262,7 @@ def convolving(cls: type[Convolves], places: tuple[int, ...] = (WHERE,)) -> Back
 
 
 def test_convolution_does_not_trace_and_the_message_tells_of_declare() -> None:
-    with pytest.raises(AuditError, match=r"blocks\.2\.depthwise cannot be traced .* convolutions.* declare"):
+    with pytest.raises(AuditError, match=r"blocks\.2\.depthwise cannot be traced .*convolutions.* declare"):
         count_stage(convolving(Convolves), 0)
 
 

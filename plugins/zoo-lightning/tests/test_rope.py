@@ -76,7 +76,8 @@ def test_a_head_width_that_does_not_divide_by_four_is_refused(dim, heads):
         AxialRotary(dim, heads, (2, 2), (2, 2), (2, 2))
 
 
-def test_tables_move_with_the_module_and_stay_out_of_its_state():
+def test_tables_move_with_the_module_and_are_part_of_its_state():
     rope = AxialRotary(8, 2, (2, 2), (2, 2), (2, 2)).to(torch.float64)
     assert rope().rotary.cos.dtype == torch.float64
-    assert not rope.state_dict()
+    assert set(rope.state_dict()) == {"cos", "sin"}
+    assert not list(rope.parameters())
