@@ -80,7 +80,8 @@ def test_against_tells_the_cost_relative_to_another():
     assert "of large" in result.stdout
     own, rival = (json.loads(zoo("build", "-r", name, "--json").stdout)["macs"] for name in ("small", "large"))
     report = json.loads(zoo("build", "--recipe", "small", "--against", "large", "--json").stdout)
-    assert report["against"] == {"recipe": "large", "macs": rival, "ratio": own / rival}
+    params = json.loads(zoo("build", "-r", "large", "--json").stdout)["params"]["total"]
+    assert report["against"] == {"recipe": "large", "params": params, "macs": rival, "ratio": own / rival}
     assert f"{own / rival:.1%}" in result.stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import metadata
@@ -81,3 +82,5 @@ def main() -> None:
     except BrokenPipeError:  # `zoo parts | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    finally:
+        gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo.registry import Registry
 
 
+@without_garbage_collection()
 def build(
     recipe: Annotated[
         str,
@@ -59,11 +60,10 @@ def build(
 
     if out is not None:
         refuse_existing(out)
-    with without_garbage_collection():
-        registry = installed_registry()
-        loaded = load_recipe(recipe, overrides or (), registry)
-        other = load_recipe(against, (), registry) if against is not None else None
-        _print(loaded, other, registry, flops=flops, as_json=as_json)
+    registry = installed_registry()
+    loaded = load_recipe(recipe, overrides or (), registry)
+    other = load_recipe(against, (), registry) if against is not None else None
+    _print(loaded, other, registry, flops=flops, as_json=as_json)
     if out is not None:
         write_initialised(loaded, registry, out, seed)
         print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, seed {seed})", file=sys.stderr)
@@ -83,7 +83,8 @@ def _print(recipe: Recipe, other: Recipe | None, registry: Registry, *, flops: b
     if as_json:
         report = own.to_dict()
         if rival:
-            report["against"] = {"recipe": rival.recipe, "macs": rival.macs, "ratio": own.macs / rival.macs}
+            report["against"] = {"recipe": rival.recipe, "params": rival.params.total, "macs": rival.macs}
+            report["against"]["ratio"] = own.macs / rival.macs
         print(json.dumps(report))
         return
     from zoo.cli.tables import print_audit
