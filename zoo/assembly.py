@@ -12,7 +12,7 @@ from zoo.backbone import Backbone
 from zoo.errors import KeyPath, OptionError, RecipeError
 from zoo.parts.base import PatchSchedule
 from zoo.parts.layers import Linear
-from zoo.recipe import Draft, Recipe, draft_recipe, read_tree
+from zoo.recipe import Draft, Node, Recipe, draft_recipe, read_tree
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import (
     Level,
@@ -44,7 +44,16 @@ def load_recipe(
     """
     registry = registry or Registry.installed()
     overrides = [overrides] if isinstance(overrides, str) else overrides
-    draft = draft_recipe(read_tree(source, overrides), registry)
+    return check_tree(read_tree(source, overrides), registry)
+
+
+def check_tree(tree: Node, registry: Registry) -> Recipe:
+    """Check a recipe that has been read.
+
+    Raises:
+        RecipeError: it cannot be built; the message has a line for every problem.
+    """
+    draft = draft_recipe(tree, registry)
     draft.problems.extend(_probe(draft))
     return draft.recipe()
 

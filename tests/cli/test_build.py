@@ -4,6 +4,7 @@ import gc
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,9 @@ def test_out_writes_weights_with_the_resolved_recipe():
 
 def test_out_refuses_a_file_that_exists_before_any_work():
     Path("w.safetensors").write_text("precious")
-    (line,) = refused(zoo("build", "--recipe", "no_such_recipe", "--out", "w.safetensors"))
+    result = zoo("build", "--recipe", "small", "--flops", "--out", "w.safetensors")
+    (line,) = refused(result)
+    assert result.stdout == ""
     assert line.startswith("error: w.safetensors: exists already, and is left as it is; choose another name")
     assert Path("w.safetensors").read_text() == "precious"
 
@@ -265,7 +268,7 @@ def test_a_fault_of_zoo_is_one_line_too(monkeypatch):
     def fail(*arguments):
         raise KeyError("a fault")
 
-    monkeypatch.setattr("zoo.assembly.load_recipe", fail)
+    monkeypatch.setattr("zoo.assembly.check_tree", fail)
     result = zoo("build", "--recipe", "dit_s")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "error: KeyError: 'a fault' (a fault of zoo or of a plug-in; --debug shows where)" in result.stderr
@@ -282,3 +285,20 @@ def test_figures_are_not_cut_on_a_terminal_of_80_columns(monkeypatch):
 def test_garbage_is_collected_again_afterwards():
     zoo("build", "--recipe", "nope")
     assert gc.isenabled()
+
+
+BOMB = "a: &a [x, x]\n" + "".join(f"{name}: &{name} [*{old}, *{old}]\n" for old, name in pairwise("abcdefghijklmnop"))
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000_000, "[" * 100_000, BOMB], ids=["10_MB", "deep", "bomb"])
+def test_what_is_no_recipe_is_refused_before_torch_is_imported(text):
+    Path("no_recipe.yaml").write_text(text)
+    code = (
+        "import sys; from zoo.cli import main; sys.argv[1:] = ['build', '--recipe', 'no_recipe.yaml']\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    message, imported = result.stderr.splitlines()
+    assert (result.returncode, imported) == (2, "False")
+    assert message.startswith("error: no_recipe.yaml")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli.common import Debug, console, installed_registry, without_garbage_collection
+from zoo.recipe import Recipe, read_tree
 
 if TYPE_CHECKING:
-    from zoo.recipe import Recipe
     from zoo.registry import Registry
 
 
@@ -55,14 +55,18 @@ def build(
     Counting allocates nothing. Costs are multiply-adds (MACs) of one forward pass at batch 1, which most papers print
     as "FLOPs"; means are over uniformly drawn noise levels.
     """
-    from zoo.assembly import load_recipe
+    # Before torch is imported, so that a file that is no recipe is refused at once.
+    tree = read_tree(recipe, overrides or ())
+    rival = read_tree(against) if against is not None else None
+
+    from zoo.assembly import check_tree
     from zoo.weights import refuse_existing, write_initialised
 
     if out is not None:
         refuse_existing(out)
     registry = installed_registry()
-    loaded = load_recipe(recipe, overrides or (), registry)
-    other = load_recipe(against, (), registry) if against is not None else None
+    loaded = check_tree(tree, registry)
+    other = check_tree(rival, registry) if rival is not None else None
     _print(loaded, other, registry, flops=flops, as_json=as_json)
     if out is not None:
         write_initialised(loaded, registry, out, seed)

@@ -3,10 +3,12 @@
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.load import Draft, draft_recipe, read_tree
 from zoo.recipe.schema import BackboneRecipe, PartSpec, Recipe
+from zoo.recipe.source import Node
 
 __all__ = [
     "BackboneRecipe",
     "Draft",
+    "Node",
     "PartSpec",
     "Recipe",
     "RecipeSummary",
