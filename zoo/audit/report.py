@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -127,6 +127,7 @@ def audit_backbone(backbone: Backbone, recipe: Recipe, registry: Registry) -> Au
     counts = [count_stage(backbone, stage) for stage in range(len(backbone.stages))]
     weights = shares(backbone.stages)
     macs = _mean([count.macs for count in counts], weights)
+    by_kind = {kind: _mean([_macs_of(kind, count) for count in counts], weights) for kind in (*KINDS, "skip")}
     return Audit(
         recipe=recipe.name,
         params=count_params(backbone),
@@ -134,7 +135,7 @@ def audit_backbone(backbone: Backbone, recipe: Recipe, registry: Registry) -> Au
         flops=2 * macs,
         norm_ops=_mean([count.norm_ops for count in counts], weights),
         stages=tuple(_stage(backbone, stage, counts[stage]) for stage in range(len(counts))),
-        parts=tuple(_parts(backbone, recipe, registry, counts, weights)),
+        parts=parts_of(backbone, recipe, registry, by_kind),
         paper_convention=_paper_convention(backbone, recipe, counts),
     )
 
@@ -182,23 +183,20 @@ def _macs_of(kind: str, count: StageCount) -> int:
     return sum(count.modules.get(name, 0) for name in modules_of(kind))
 
 
-def _parts(
-    backbone: Backbone,
-    recipe: Recipe,
-    registry: Registry,
-    counts: Sequence[StageCount],
-    weights: Sequence[Fraction],
-) -> Iterable[PartAudit]:
+def parts_of(
+    backbone: Backbone, recipe: Recipe, registry: Registry, macs: Mapping[str, int] | None = None
+) -> tuple[PartAudit, ...]:
+    """Every part of a backbone with its parameters, and its multiply-adds by kind where they have been counted."""
+    parts = []
     for kind in (*KINDS, "skip"):
-        names = modules_of(kind)
-        params = sum(count_params(backbone.get_submodule(name)).total for name in names)
-        macs = _mean([_macs_of(kind, count) for count in counts], weights)
         if kind == "skip":
             name, plugin = recipe.backbone.skip, "zoo"
         else:
             name = getattr(recipe.backbone, kind).type
             plugin = registry.get(kind, name).plugin.name
-        yield PartAudit(kind, name, plugin, params, macs)
+        params = sum(count_params(backbone.get_submodule(module)).total for module in modules_of(kind))
+        parts.append(PartAudit(kind, name, plugin, params, macs[kind] if macs else 0))
+    return tuple(parts)
 
 
 def _mean(values: Sequence[int], weights: Sequence[Fraction]) -> int:

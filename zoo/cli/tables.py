@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from zoo.audit import Audit
-from zoo.audit.report import LevelAudit, StageAudit, count_params, level_layout, modules_of
+from zoo.audit.report import LevelAudit, StageAudit, count_params, level_layout, parts_of
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
-from zoo.registry import KINDS, Registry
+from zoo.registry import Registry
 from zoo.schedule import noise_ranges, patch_name
 
 
@@ -26,11 +26,8 @@ def print_assembly(console: Console, recipe: Recipe, backbone: Backbone, registr
             way.add_row(noise, str(place), *_tokens(layout.patch, layout.grid, layout.class_tokens), str(level.blocks))
     console.print(way)
     parts = _table("Parts", "kind", "part", "from", ">parameters")
-    for kind in (*KINDS, "skip"):
-        total = sum(count_params(backbone.get_submodule(name)).total for name in modules_of(kind))
-        name = recipe.backbone.skip if kind == "skip" else getattr(recipe.backbone, kind).type
-        plugin = "zoo" if kind == "skip" else registry.get(kind, name).plugin.name
-        parts.add_row(kind, name, plugin, _count(total))
+    for part in parts_of(backbone, recipe, registry):
+        parts.add_row(part.kind, part.type, part.plugin, _count(part.params))
     console.print(parts)
     params = count_params(backbone)
     console.print(f"parameters {_params(params.total, params.trainable, params.fixed)}; --flops counts multiply-adds")
