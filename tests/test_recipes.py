@@ -54,14 +54,15 @@ def audited(name: str) -> Audit:
 
 
 def test_all_recipes_are_found() -> None:
-    assert len(RECIPES) == 46
+    assert len(RECIPES) == 50
     assert [stem for stem, count in Counter(path.stem for path in RECIPES).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_header(path: Path) -> None:
     first, second = path.read_text(encoding="utf-8").splitlines()[:2]
-    assert re.fullmatch(rf"# \S.*\S   zoo build --recipe {path.stem}\.yaml --flops", first)
+    command = "train --recipe {}" if path.stem.startswith("digits_") else "build --recipe {} --flops"
+    assert re.fullmatch(rf"# \S.*\S   zoo {command.format(re.escape(path.name))}", first)
     assert re.fullmatch(r"# Source: \S.*\.", second)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from zoo.backbone import Backbone
 from zoo.errors import KeyPath, OptionError, RecipeError
+from zoo.kinds import KINDS
 from zoo.parts.base import PatchSchedule
 from zoo.parts.layers import Linear
 from zoo.recipe import Draft, Node, Recipe, draft_recipe, read_tree
@@ -89,6 +90,21 @@ def build(
     return backbone if dtype is None else backbone.to(dtype)
 
 
+def create_part(recipe: Recipe, kind: str, registry: Registry) -> Any:
+    """The recipe's part of a kind that stands beside the backbone: ``dataset``, ``solver`` and the like.
+
+    Raises:
+        RecipeError: the part refuses its options.
+    """
+    section = getattr(recipe, KINDS[kind].section)
+    spec = getattr(section, kind)
+    values = {"latent": recipe.backbone.latent, "num_classes": recipe.backbone.num_classes}
+    try:
+        return registry.get(kind, spec.type).create(spec.options, _supply(kind, values, ())[None])
+    except ValueError as error:
+        raise RecipeError([f"{recipe.name}: {section.section}.{kind}: {error}"]) from error
+
+
 def _assemble(recipe: Recipe, registry: Registry) -> Backbone:
     options = recipe.backbone
     values = {name: getattr(options, name) for name in type(options).model_fields}
@@ -131,6 +147,8 @@ def _supply(kind: str, values: Mapping[str, Any], stages: tuple[Stage, ...]) -> 
     """
     if kind == "patch_schedule":
         return {None: {"depth": values["depth"]}}
+    if KINDS[kind].section != "backbone":
+        return {None: {name: _of_latent(name, values) for name in KINDS[kind].supplied}}
     dim = values["dim"]
     if kind == "time_embedder":
         return {None: {"dim": dim}}
@@ -167,25 +185,32 @@ def _supply(kind: str, values: Mapping[str, Any], stages: tuple[Stage, ...]) -> 
     return {patch: {"dim": dim, "channels": channels, "patch": patch} for patch in patches}
 
 
+def _of_latent(name: str, values: Mapping[str, Any]) -> Any:
+    return values["num_classes"] if name == "num_classes" else getattr(values["latent"], name)
+
+
 def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
     """Construct every valid part once on the meta device, and tell what the constructors refuse."""
     problems: list[tuple[KeyPath, str]] = []
+    values = draft.values["backbone"]
     with torch.device("meta"):
         schedule = _try("patch_schedule", draft, (), problems)
         stages: tuple[Stage, ...] = ()
         if schedule:
-            latent = draft.values.get("latent")
+            latent = values.get("latent")
             height, width = (latent.height, latent.width) if latent else (0, 0)  # which every patch divides
             found: list[tuple[KeyPath, str]] = []
             try:
                 stages = schedule[0].stages()
                 found = [
                     (("backbone", "patch_schedule", *schedule[0].key_path(stage, level)), message)
-                    for stage, level, message in schedule_problems(stages, draft.values["depth"], height, width)
+                    for stage, level, message in schedule_problems(stages, values["depth"], height, width)
                 ]
             except Exception as error:
                 problems.extend(_refusals("patch_schedule", draft.parts["patch_schedule"][0], error))
             problems.extend(found)
+            if stages and not found:
+                problems.extend(_sampling_problems(draft, len(stages)))
             if found:
                 stages = _each_patch_alone(stages, height, width)
         built = {
@@ -213,6 +238,21 @@ def _each_patch_alone(stages: tuple[Stage, ...], height: int, width: int) -> tup
     return tuple(Stage(noise_above=0.0, levels=(Level(patch=patch, blocks=1),)) for patch in fitting)
 
 
+def _sampling_problems(draft: Draft, stages: int) -> Iterator[tuple[KeyPath, str]]:
+    """What ``sample`` asks for that this backbone cannot give."""
+    values, latent = draft.values["sample"], draft.values["backbone"].get("latent")
+    scales = values.get("guidance", 1.0)
+    if isinstance(scales, tuple) and len(scales) != stages:
+        count = f"{len(scales)} scale{'s' * (len(scales) != 1)}"
+        yield ("sample", "guidance"), f"{count} for {stages} stages; give one for every stage, noisiest first, or one"
+    channels = values.get("guided_channels")
+    if channels is not None and latent and channels > latent.channels:
+        yield ("sample", "guided_channels"), f"{channels}, but the latents have {latent.channels} channels"
+    low, high = values.get("guidance_interval", (0.0, 1.0))
+    if low > high:
+        yield ("sample", "guidance_interval"), f"goes from lowest to highest noise level, not from {low} to {high}"
+
+
 _NEED_STAGES = ("patch_embedder", "position", "upsampler", "stage_embedder", "head")
 
 
@@ -222,7 +262,7 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...], problems: list[tupl
         return None
     entry, spec = draft.parts[kind]
     try:
-        supplied = list(_supply(kind, draft.values, stages).values())
+        supplied = list(_supply(kind, draft.values["backbone"], stages).values())
     except KeyError:
         return None
     if kind == "block":  # they differ in their index alone
@@ -238,7 +278,7 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...], problems: list[tupl
 
 
 def _refusals(kind: str, entry: PartEntry, error: Exception) -> list[tuple[KeyPath, str]]:
-    path: KeyPath = ("backbone", kind)
+    path: KeyPath = (KINDS[kind].section, kind)
     if isinstance(error, OptionError):
         return [((*path, *below), text) for below, text in error.problems]
     if isinstance(error, ValueError):

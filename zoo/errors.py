@@ -35,6 +35,30 @@ class WeightsError(ZooError):
     exit_code = 3
 
 
+class DataError(ZooError):
+    """Data that cannot be read, or does not fit the backbone; the message names the file."""
+
+    exit_code = 3
+
+
+class RunError(ZooError):
+    """A run folder or a checkpoint that cannot be used."""
+
+    exit_code = 3
+
+
+class NumericError(ZooError):
+    """A loss or a gradient that is not finite."""
+
+    exit_code = 5
+
+
+class Preempted(ZooError):  # noqa: N818 - not a mistake of anyone's
+    """A run that was asked to stop, and has saved its state."""
+
+    exit_code = 75
+
+
 class OptionError(ValueError):
     """Raised by a part's constructor when its options do not go together.
 

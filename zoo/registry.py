@@ -7,31 +7,22 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 from pydantic import BaseModel
 
 from zoo import hookspecs
 from zoo.errors import PluginError
+from zoo.kinds import KINDS
 from zoo.plugins import Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.signature import Signature, read_signature
 
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "patch_schedule": ("depth",),
-    "patch_embedder": ("dim", "channels", "patch"),
-    "position": ("dim", "heads", "grid", "patch", "finest_patch"),
-    "time_embedder": ("dim",),
-    "class_conditioner": ("dim", "num_classes"),
-    "modulation": ("dim", "depth"),
-    "block": ("dim", "heads", "depth", "index"),
-    "upsampler": ("dim", "coarse_patch", "fine_patch"),
-    "stage_embedder": ("dim", "stages"),
-    "head": ("dim", "channels", "patch"),
-}
-"""Every kind of part, with what the backbone supplies to its constructor."""
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
 
 PARTS_GROUP = "zoo.parts"
+BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data")
 MARK = "__zoo_part__"
 
 T = TypeVar("T")
@@ -88,7 +79,8 @@ class Registry:
         self._parts: dict[tuple[str, str], PartEntry] = {}
         self._manager = pluggy.PluginManager("zoo")
         self._manager.add_hookspecs(hookspecs)
-        self.register(import_module("zoo.parts"), Plugin("zoo", zoo_version()))
+        for module in BUILT_IN:
+            self.register(import_module(module), Plugin("zoo", zoo_version()))
 
     @classmethod
     def installed(cls) -> Registry:
@@ -138,6 +130,11 @@ class Registry:
             failed = "; ".join(f"{failure.plugin.name} ({failure.reason})" for failure in self.failures)
             message += f". A plug-in that failed to load may hold it: {failed}; see `zoo parts --debug`"
         raise PluginError(message)
+
+    def versions(self, recipe: Recipe) -> dict[str, str]:
+        """The version of every plug-in that the recipe has a part of, by the plug-in's name."""
+        plugins = [self.get(kind, spec.type).plugin for kind, spec in recipe.parts()]
+        return {plugin.name: plugin.version for plugin in plugins}
 
     def _claims(self, module: object, plugin: Plugin) -> list[PartEntry]:
         name = self._manager.register(module, name=f"{plugin.name} #{len(self._manager.list_name_plugin())}")
@@ -189,12 +186,13 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     if not inspect.isclass(cls) or MARK not in vars(cls):
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
-    if not issubclass(cls, import_module("zoo.parts").BASES[kind]):
+    module, base = KINDS[kind].base.split(":")
+    if not issubclass(cls, getattr(import_module(module), base)):
         raise PluginError(f"{where} is marked as a {kind}, but does not derive from that kind's base class")
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if missing:
         raise PluginError(f"{where} leaves out what a {kind} must have: {missing}")
-    return PartEntry(kind, name, cls, plugin, read_signature(cls, KINDS[kind]))
+    return PartEntry(kind, name, cls, plugin, read_signature(cls, KINDS[kind].supplied))
 
 
 def _origin(entry: PartEntry) -> str:

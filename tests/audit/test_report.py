@@ -18,7 +18,8 @@ from zoo.audit.report import modules_of
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe
-from zoo.registry import KINDS, Registry
+from zoo.kinds import BACKBONE_KINDS
+from zoo.registry import Registry
 from zoo.testing.strategies import recipes
 
 REGISTRY = Registry()
@@ -94,7 +95,7 @@ def test_parts_add_up_in_every_stage(schedule: str) -> None:
     backbone = built(recipe_of(schedule))
     for stage in range(len(backbone.stages)):
         counted = count_stage(backbone, stage)
-        names = [name for kind in (*KINDS, "skip") for name in modules_of(kind)]
+        names = [name for kind in (*BACKBONE_KINDS, "skip") for name in modules_of(kind)]
         assert counted.macs == sum(counted.modules[name] for name in names)
 
 
@@ -102,7 +103,7 @@ def test_parts_add_up_in_every_stage(schedule: str) -> None:
 def test_parts_are_means(schedule: str) -> None:
     """Each is rounded by itself, so that together they may miss the mean by half a multiply-add each."""
     report = report_of(schedule)
-    assert [part.kind for part in report.parts] == [*KINDS, "skip"]
+    assert [part.kind for part in report.parts] == [*BACKBONE_KINDS, "skip"]
     assert abs(sum(part.macs for part in report.parts) - report.macs) <= (len(report.parts) - 1) / 2
     if len(report.stages) == 1:
         assert sum(part.macs for part in report.parts) == report.macs

@@ -22,7 +22,7 @@ from zoo.parts.upsamplers import (
     LinearLinearUpsampler,
     LinearUpsampler,
 )
-from zoo.testing.cases import randomise
+from zoo.testing.cases import randomise, tensors
 
 
 def random(part, seed=0):
@@ -163,6 +163,25 @@ class TestModulations:
         tokens = torch.randn(2, 6, 16)
         layout = Layout(m=0, grid=(2, 3), patch=(2, 2), rotary=None, level_index=0, level_blocks=1)
         assert torch.equal(block(tokens, modulation(torch.randn(2, 16)).blocks[0], layout), tokens)
+
+    @pytest.mark.parametrize("kind", [AdaLNZero, SharedAdaLN, AdaLNSingle])
+    def test_rows(self, kind):
+        part, condition = random(kind(8, 2)), torch.randn(3, 8, dtype=torch.float64)
+        index = torch.tensor([2, 0, 2, 1])
+        rows, expected = part(condition).rows(index), part(condition[index])
+        assert len(rows.blocks) == 2
+        for own, block in zip(rows.blocks, expected.blocks, strict=True):
+            for values, wanted in zip(tensors(own), tensors(block), strict=True):
+                assert torch.allclose(values, wanted, atol=1e-12)
+        assert torch.allclose(rows.head.shift, expected.head.shift)
+        assert torch.allclose(rows.head.scale, expected.head.scale)
+
+    def test_rows_keep_shared_what_is_shared(self):
+        modulations = random(SharedAdaLN(8, 3))(torch.randn(2, 8, dtype=torch.float64))
+        rows = modulations.rows(torch.tensor([1, 1, 0]))
+        assert rows.blocks[0].mlp.shift is rows.blocks[2].mlp.shift is rows.head.shift
+        assert modulations.nbytes() == 2 * 6 * 8 * 8  # samples, tensors, width, bytes
+        assert rows.nbytes() == 3 * 6 * 8 * 8
 
 
 class TestUpsamplers:

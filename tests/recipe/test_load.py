@@ -150,11 +150,26 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
     ("line", "expected"),
     [
         ("bacbone: {}", "bacbone: unknown option; did you mean 'backbone'?"),
-        ("xx: {}", "xx: unknown option; there are: name, extends, backbone"),
+        ("xx: {}", "xx: unknown option; there are: name, extends, backbone, objective, data, train, sample"),
         (
-            "train: {steps: 3}",
-            "train: not read yet: this version of zoo composes and audits backbones; remove the section",
+            "evaluate: {}",
+            "evaluate: not read yet: this version of zoo composes, trains and samples; remove the section",
         ),
+        ("train: {step: 3}", "train.step: unknown option; did you mean 'steps'?"),
+        ("train: {steps: 0}", "train.steps: should be at least 1, got 0"),
+        ("train: {betas: [0.9]}", "train.betas.1: missing; it is required"),
+        ("train: []", "train: should be a mapping, got []"),
+        ("data: {dataset: digit}", "data.dataset.type: there is no dataset 'digit'; did you mean 'digits'?"),
+        ("data: {normalize: scale}", "data.normalize.factor: missing; it is required"),
+        ("sample: {guidance: [1.0, 2.0]}", "sample.guidance: 2 scales for 1 stages; give one for every stage"),
+        ("sample: {guidance: -1}", "sample.guidance: should be at least 0"),
+        ("sample: {guided_channels: 5}", "sample.guided_channels: 5, but the latents have 4 channels"),
+        (
+            "sample: {guidance_interval: [0.8, 0.2]}",
+            "sample.guidance_interval: goes from lowest to highest noise level, not from 0.8 to 0.2",
+        ),
+        ("objective: {label_dropout: 2}", "objective.label_dropout: should be at most 1"),
+        ("objective: {noise_sampler: {type: logit_normal, std: 0}}", "objective.noise_sampler.std: should be "),
         ("name: 3", "name: should be text, got 3"),
         ("name: ''", 'name: should have 1 or more characters, got ""'),
         (f"name: {'x' * 300}", "name: should have 200 characters at most, got "),
@@ -309,10 +324,10 @@ def test_a_patch_is_positive(problems, value, expected):
 
 def test_all_problems_are_told_at_once(problems):
     text = BASE.replace("dim: 32", "dim: true").replace("width: 8", "width: 0").replace("patch: 2", "patch: x")
-    got = problems(text + "  time_embedder: {type: fno, modus: 3}\n  head: lin\nxx: 1\ntrain: {}\nname: 3\n")
+    got = problems(text + "  time_embedder: {type: fno, modus: 3}\n  head: lin\nxx: 1\ntrain: {step: 1}\nname: 3\n")
     assert [line.split(": ")[:2] for line in sorted(got)] == [
         ["r.yaml:10", "xx"],
-        ["r.yaml:11", "train"],
+        ["r.yaml:11", "train.step"],
         ["r.yaml:12", "name"],
         ["r.yaml:2", "backbone.latent.width"],
         ["r.yaml:4", "backbone.dim"],

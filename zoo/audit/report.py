@@ -13,8 +13,9 @@ from torch import nn
 from zoo.assembly import build
 from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
+from zoo.kinds import BACKBONE_KINDS
 from zoo.recipe import Recipe
-from zoo.registry import KINDS, Registry
+from zoo.registry import Registry
 from zoo.schedule import Grid, Level, grid_of, noise_ranges, shares
 
 MODULES_OF_KIND = {
@@ -127,7 +128,7 @@ def audit_backbone(backbone: Backbone, recipe: Recipe, registry: Registry) -> Au
     counts = [count_stage(backbone, stage) for stage in range(len(backbone.stages))]
     weights = shares(backbone.stages)
     macs = _mean([count.macs for count in counts], weights)
-    by_kind = {kind: _mean([_macs_of(kind, count) for count in counts], weights) for kind in (*KINDS, "skip")}
+    by_kind = {kind: _mean([_macs_of(kind, count) for count in counts], weights) for kind in (*BACKBONE_KINDS, "skip")}
     return Audit(
         recipe=recipe.name,
         params=count_params(backbone),
@@ -175,7 +176,7 @@ def _stage(backbone: Backbone, index: int, count: StageCount) -> StageAudit:
         norm_ops=count.norm_ops,
         attention_macs=count.attention_macs,
         levels=tuple(levels),
-        parts=tuple(StagePart(kind, _macs_of(kind, count)) for kind in (*KINDS, "skip")),
+        parts=tuple(StagePart(kind, _macs_of(kind, count)) for kind in (*BACKBONE_KINDS, "skip")),
     )
 
 
@@ -188,7 +189,7 @@ def parts_of(
 ) -> tuple[PartAudit, ...]:
     """Every part of a backbone with its parameters, and its multiply-adds by kind where they have been counted."""
     parts = []
-    for kind in (*KINDS, "skip"):
+    for kind in (*BACKBONE_KINDS, "skip"):
         if kind == "skip":
             name, plugin = recipe.backbone.skip, "zoo"
         else:

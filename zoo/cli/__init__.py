@@ -15,7 +15,9 @@ from zoo.cli.build import build
 from zoo.cli.common import Commands, warn
 from zoo.cli.parts import parts
 from zoo.cli.recipes import recipes
+from zoo.cli.sample import sample
 from zoo.cli.schema import schema
+from zoo.cli.train import train
 from zoo.errors import PluginError
 from zoo.plugins import Plugin, visit_plugins, zoo_version
 
@@ -33,7 +35,9 @@ app = typer.Typer(
 app.command()(build)
 app.command()(parts)
 app.command()(recipes)
+app.command()(sample)
 app.command()(schema)
+app.command()(train)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from zoo.cli.common import console, warn
 from zoo.errors import PluginError
-from zoo.registry import KINDS, PartEntry, Registry, did_you_mean
+from zoo.kinds import KINDS
+from zoo.registry import PartEntry, Registry, did_you_mean
 
 
 def parts(

@@ -16,7 +16,6 @@ from zoo.parts import (
     upsamplers,
 )
 from zoo.parts.base import (
-    BASES,
     Affine,
     Block,
     BlockModulation,
@@ -42,7 +41,6 @@ from zoo.parts.layers import MLP, Linear, layer_norm, modulate
 from zoo.schedule import Grid, Level, Patch, Stage
 
 __all__ = [
-    "BASES",
     "MLP",
     "Affine",
     "Block",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from zoo.schedule import Grid, Stage
@@ -69,6 +69,39 @@ class Modulations:
 
     blocks: Sequence[BlockModulation]
     head: Affine
+
+    def rows(self, index: Int[Tensor, " R"]) -> Modulations:
+        """Those of the samples at ``index``, in that order. Tensors that blocks share stay shared."""
+        taken = {key: tensor[index] for key, tensor in self._tensors().items()}
+
+        def affine(values: Affine) -> Affine:
+            return Affine(taken[id(values.shift)], taken[id(values.scale)])
+
+        return Modulations(
+            blocks=[
+                BlockModulation(
+                    affine(block.attention),
+                    taken[id(block.attention_gate)],
+                    affine(block.mlp),
+                    taken[id(block.mlp_gate)],
+                )
+                for block in self.blocks
+            ],
+            head=affine(self.head),
+        )
+
+    def nbytes(self) -> int:
+        """Memory of the tensors, shared ones counted once."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors().values())
+
+    def _tensors(self) -> dict[int, Tensor]:
+        """Every tensor once, by its identity."""
+        own = [
+            tensor
+            for block in self.blocks
+            for tensor in (*block.attention, block.attention_gate, *block.mlp, block.mlp_gate)
+        ]
+        return {id(tensor): tensor for tensor in (*own, *self.head)}
 
 
 @dataclass(frozen=True)
@@ -302,21 +335,3 @@ class Head(ModulePart, ABC):
     @abstractmethod
     def forward(self, tokens: Float[Tensor, "B N D"], modulation: Affine) -> Float[Tensor, "B N P"]:
         """Pixels of every image token, P = ph * pw * C, ordered (row in patch, column in patch, channel)."""
-
-
-BASES: dict[str, type] = {
-    base.kind: base
-    for base in (
-        PatchSchedule,
-        PatchEmbedder,
-        PositionEmbedding,
-        TimeEmbedder,
-        ClassConditioner,
-        Modulation,
-        Block,
-        Upsampler,
-        StageEmbedder,
-        Head,
-    )
-}
-"""The base class of every kind."""

@@ -1,6 +1,7 @@
 """Recipes: YAML in, validated and frozen values out. Importing this package does not import torch."""
 
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
+from zoo.recipe.fingerprint import differences, fingerprint
 from zoo.recipe.load import Draft, draft_recipe, read_tree
 from zoo.recipe.schema import BackboneRecipe, PartSpec, Recipe
 from zoo.recipe.source import Node
@@ -12,8 +13,10 @@ __all__ = [
     "PartSpec",
     "Recipe",
     "RecipeSummary",
+    "differences",
     "draft_recipe",
     "find_recipe",
+    "fingerprint",
     "list_recipes",
     "read_tree",
 ]

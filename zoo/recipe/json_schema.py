@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.recipe.schema import DEFAULT_PARTS, BackboneOptions, RecipeOptions
-from zoo.registry import KINDS, PartEntry, Registry
+from zoo.kinds import KINDS, kinds_of
+from zoo.recipe.schema import SECTIONS, RecipeOptions
+from zoo.registry import PartEntry, Registry
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -18,8 +19,8 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
     alone.
     """
     definitions: dict[str, Any] = {}
-    whole = _backbone(registry, definitions, partial=False)
-    partial = _backbone(registry, definitions, partial=True)
+    whole = {name: _section(name, registry, definitions, partial=False) for name in SECTIONS}
+    partial = {name: _section(name, registry, definitions, partial=True) for name in SECTIONS}
     name = RecipeOptions.model_json_schema()["properties"]["name"]
     return {
         "$schema": DRAFT,
@@ -28,38 +29,40 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
         "properties": {
             "name": _nullable(name),
             "extends": {"type": "string", "description": "another recipe, by path or name, that this one overrides"},
-            "backbone": {"type": "object"},
+            **{section: {"type": "object" if section == "backbone" else ["object", "null"]} for section in SECTIONS},
         },
         "additionalProperties": False,
         "if": {"required": ["extends"]},
-        "then": {"properties": {"backbone": partial}},
-        "else": {"properties": {"backbone": whole}, "required": ["backbone"]},
+        "then": {"properties": {section: _nullable(schema) for section, schema in partial.items()}},
+        "else": {
+            "properties": {section: _nullable(schema) for section, schema in whole.items()},
+            "required": ["backbone"],
+        },
         "$defs": definitions,
     }
 
 
-def _backbone(registry: Registry, definitions: dict[str, Any], *, partial: bool) -> dict[str, Any]:
-    own = BackboneOptions.model_json_schema()
-    latent = own.pop("$defs")["LatentRecipe"]
-    properties = {**own["properties"], "latent": _with_nulls(latent, partial=partial)}
-    for kind in KINDS:
+def _section(section: str, registry: Registry, definitions: dict[str, Any], *, partial: bool) -> dict[str, Any]:
+    own = SECTIONS[section][0].model_json_schema()
+    properties = dict(own["properties"])
+    if section == "backbone":
+        properties["latent"] = _with_nulls(own["$defs"]["LatentRecipe"], partial=partial)
+    required = list(own.get("required", []))
+    for kind in kinds_of(section):
         key = f"{kind}_override" if partial else kind
         definitions[key] = _part(registry.entries(kind), definitions, partial=partial)
-        properties[kind] = {"$ref": f"#/$defs/{key}", **_default(kind)}
-    required = [*own["required"], "patch_schedule"]
+        default = KINDS[kind].default
+        properties[kind] = {"$ref": f"#/$defs/{key}", **({"default": default} if default else {})}
+        required += [] if default else [kind]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return _with_nulls(schema, partial=partial)
-
-
-def _default(kind: str) -> dict[str, Any]:
-    return {"default": DEFAULT_PARTS[kind]} if kind in DEFAULT_PARTS else {}
 
 
 def _part(entries: tuple[PartEntry, ...], definitions: dict[str, Any], *, partial: bool) -> dict[str, Any]:
     """A bare name, or a mapping with the options of the part that ``type`` names."""
     by_name = {entry.name: _options(entry, definitions) for entry in entries}
     bare = [name for name, options in by_name.items() if not options.get("required")]
-    default = DEFAULT_PARTS.get(entries[0].kind) if entries else None
+    default = KINDS[entries[0].kind].default if entries else None
     branches: list[dict[str, Any]] = []
     for entry in entries:
         name, options = entry.name, _with_nulls(by_name[entry.name], partial=partial)

@@ -12,23 +12,22 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from zoo.errors import KeyPath, PluginError, RecipeError, dotted
+from zoo.kinds import KINDS, kinds_of
 from zoo.recipe.find import find_recipe
 from zoo.recipe.merge import merge, override, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
 from zoo.recipe.schema import (
-    DEFAULT_PARTS,
-    BackboneOptions,
-    BackboneRecipe,
+    SECTIONS,
     LatentRecipe,
     PartSpec,
     Recipe,
     RecipeOptions,
 )
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
-from zoo.registry import KINDS, PartEntry, Registry
+from zoo.registry import PartEntry, Registry
 
-LATER_SECTIONS = ("objective", "data", "train", "sample", "evaluate")
-"""Sections that a recipe will have; none of them is read yet."""
+LATER_SECTIONS = ("evaluate",)
+"""Sections that a recipe will have, and that are not read yet."""
 
 _SUPPLIED: tuple[KeyPath, ...] = tuple(
     ("backbone", *key) for key in (("latent", "height"), ("latent", "width"), ("dim",), ("depth",), ("heads",))
@@ -44,14 +43,14 @@ class Draft:
 
     Attributes:
         tree: the recipe with ``extends`` and ``--set`` applied.
-        values: the fields of the backbone that are valid, parts aside.
+        values: by section, the fields that are valid, parts aside.
         parts: the parts that exist and whose options are valid.
         problems: what is wrong, and at which key path.
     """
 
     tree: Node
     name: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
     parts: dict[str, tuple[PartEntry, PartSpec]] = field(default_factory=dict)
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
 
@@ -63,8 +62,11 @@ class Draft:
         """
         if self.problems:
             raise RecipeError([self._line(path, message) for path, message in self.problems])
-        specs = {kind: spec for kind, (_, spec) in self.parts.items()}
-        return Recipe(name=self.name, backbone=BackboneRecipe(**{**self.values, **specs}))
+        sections: dict[str, Any] = {}
+        for name, (_, section) in SECTIONS.items():
+            specs = {kind: self.parts[kind][1] for kind in kinds_of(name)}
+            sections[name] = section(**{**self.values[name], **specs})
+        return Recipe(name=self.name, **sections)
 
     def _line(self, path: KeyPath, message: str) -> str:
         origin = self.tree.origin_of(path)
@@ -112,20 +114,21 @@ def draft_recipe(tree: Node, registry: Registry) -> Draft:
     """Check everything about a recipe that can be told without building a part."""
     draft = Draft(tree)
     raw = without_nulls(tree).plain()
-    backbone = raw.pop("backbone", None)
     for section in [key for key in LATER_SECTIONS if key in raw]:
         del raw[section]
         draft.problems.append(
-            ((section,), "not read yet: this version of zoo composes and audits backbones; remove the section")
+            ((section,), "not read yet: this version of zoo composes, trains and samples; remove the section")
         )
-    own = _validate(RecipeOptions, raw, (), draft, others=["extends", "backbone"])
+    sections = {name: raw.pop(name, None) for name in SECTIONS}
+    own = _validate(RecipeOptions, raw, (), draft, others=["extends", *SECTIONS])
     draft.name = own.name if own else ""
-    if backbone is None:
-        draft.problems.append((("backbone",), "missing; it is required"))
-    elif not isinstance(backbone, dict):
-        draft.problems.append((("backbone",), f"should be a mapping, got {show(backbone)}"))
-    else:
-        _draft_backbone(backbone, registry, draft)
+    for name, given in sections.items():
+        if given is None and name == "backbone":
+            draft.problems.append(((name,), "missing; it is required"))
+        elif not isinstance(given, dict | None):
+            draft.problems.append(((name,), f"should be a mapping, got {show(given)}"))
+        else:
+            _draft_section(name, given or {}, registry, draft)
     return draft
 
 
@@ -168,28 +171,28 @@ def _without(tree: Node, key: str) -> Node:
     return Node({each: node for each, node in tree.value.items() if each != key}, tree.origin)
 
 
-def _draft_backbone(raw: dict[str, Any], registry: Registry, draft: Draft) -> None:
-    path = ("backbone",)
-    plain = {key: value for key, value in raw.items() if key not in KINDS}
+def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft: Draft) -> None:
+    options, kinds = SECTIONS[section][0], kinds_of(section)
+    plain = {key: value for key, value in raw.items() if key not in kinds}
     before = len(draft.problems)
-    _validate(BackboneOptions, plain, path, draft, others=KINDS)
+    valid = _validate(options, plain, (section,), draft, others=kinds)
     bad = {problem[0][1] for problem in draft.problems[before:] if len(problem[0]) > 1}
-    for name, info in BackboneOptions.model_fields.items():
+    for name, info in options.model_fields.items():
         if name not in bad and (name in plain or not info.is_required()):
-            value = plain.get(name, info.default)
-            draft.values[name] = LatentRecipe.model_validate(value) if name == "latent" else value
-    for kind in KINDS:
+            value = getattr(valid, name) if valid else plain.get(name, info.default)
+            draft.values[section][name] = LatentRecipe.model_validate(value) if name == "latent" else value
+    for kind in kinds:
         _draft_part(kind, raw.get(kind), registry, draft)
 
 
 def _draft_part(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
-    path: KeyPath = ("backbone", kind)
+    path: KeyPath = (KINDS[kind].section, kind)
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
         draft.problems.append((path, f"should be a part's name or a mapping with `type`, got {show(raw)}"))
         return
-    name = raw.get("type", DEFAULT_PARTS.get(kind))
+    name = raw.get("type", KINDS[kind].default)
     if name is None:
         names = ", ".join(entry.name for entry in registry.entries(kind))
         where = (*path, "type") if raw else path

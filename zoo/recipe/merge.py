@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.errors import RecipeError
-from zoo.recipe.schema import DEFAULT_PARTS
+from zoo.kinds import KINDS
 from zoo.recipe.source import Node, parse_yaml, show
-from zoo.registry import KINDS
 
 
 def merge(base: Node, over: Node) -> Node:
@@ -89,12 +88,12 @@ def expand_part(node: Node, path: tuple[str, ...]) -> Node:
 
 def is_part(path: tuple[str | int, ...]) -> bool:
     """Whether a recipe has a part at this key path."""
-    return len(path) == 2 and path[0] == "backbone" and path[1] in KINDS
+    return len(path) == 2 and path[1] in KINDS and path[0] == KINDS[str(path[1])].section
 
 
 def _changes_type(base: dict[str, Node], over: dict[str, Node], path: tuple[str, ...]) -> bool:
     if not is_part(path) or "type" not in over:
         return False
-    default = DEFAULT_PARTS.get(path[1])
+    default = KINDS[path[1]].default
     before = base["type"].value if "type" in base else None
     return (over["type"].value or default) != (before or default)

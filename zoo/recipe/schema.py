@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from zoo.registry import KINDS
+from zoo.kinds import kinds_of
 from zoo.signature import Options
 
 
@@ -52,28 +52,113 @@ class BackboneOptions(Options):
     prediction: Annotated[Literal["velocity", "epsilon"], Field(description="what the weights predict")] = "velocity"
 
 
+class ObjectiveOptions(Options):
+    """What training minimises, parts aside."""
+
+    label_dropout: Annotated[
+        float, Field(ge=0.0, le=1.0, description="share of samples whose label is dropped, for guidance")
+    ] = 0.1
+
+
+class DataOptions(Options):
+    """What training reads, parts aside."""
+
+    workers: Annotated[int, Field(ge=0, le=1024, description="processes of each rank that read ahead")] = 0
+
+
+class TrainOptions(Options):
+    """How training runs. A step is one update; batch sizes are of the whole job, whatever the number of ranks."""
+
+    steps: Annotated[int, Field(ge=1, description="updates")] = 400_000
+    batch: Annotated[int, Field(ge=1, description="samples of one update, over all ranks")] = 256
+    accumulate: Annotated[int, Field(ge=1, description="passes that a rank splits its part of the batch into")] = 1
+    stage_group: Annotated[
+        int | None,
+        Field(ge=1, description="samples after which the pattern of stages repeats; chosen for the schedule if null"),
+    ] = None
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="of weights, order and noise")] = 0
+    learning_rate: Annotated[float, Field(gt=0.0, description="AdamW's, after the warm-up")] = 1e-4
+    schedule: Annotated[
+        Literal["constant", "cosine"], Field(description="the learning rate after the warm-up; cosine goes to zero")
+    ] = "constant"
+    warmup: Annotated[int, Field(ge=0, description="updates over which the learning rate rises from zero")] = 0
+    betas: Annotated[
+        tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]],
+        Field(description="AdamW's"),
+    ] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0.0, description="AdamW's, on every parameter")] = 0.0
+    clip: Annotated[float | None, Field(gt=0.0, description="largest norm of the gradient; null for any")] = None
+    ema: Annotated[
+        float, Field(ge=0.0, lt=1.0, description="decay d of the averaged weights: min(d, (1 + step) / (10 + step))")
+    ] = 0.9999
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="of the blocks' matrix products; weights stay float32")
+    ] = "float32"
+    checkpoint_activations: Annotated[
+        bool, Field(description="compute blocks anew in the backward pass, to save memory")
+    ] = False
+    compile: Annotated[bool, Field(description="torch.compile every block")] = False
+    compile_backend: Annotated[str, Field(min_length=1, description="of torch.compile")] = "inductor"
+    parallel: Annotated[
+        Literal["ddp", "fsdp"], Field(description="whole weights on every rank, or each a share of them (FSDP2)")
+    ] = "ddp"
+    log_every: Annotated[int, Field(ge=1, description="steps between lines of metrics.jsonl")] = 10
+    checkpoint_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 5_000
+    keep_last: Annotated[int, Field(ge=1, description="checkpoints to keep")] = 2
+    sample_every: Annotated[
+        int | None, Field(ge=1, description="steps between sample grids; null for one at the end")
+    ] = None
+    tensorboard: Annotated[bool, Field(description="write TensorBoard's event files too")] = False
+
+
+class SampleOptions(Options):
+    """How samples are drawn, parts aside."""
+
+    steps: Annotated[int, Field(ge=1, le=1_000_000, description="updates of the solver")] = 50
+    guidance: Annotated[
+        Annotated[float, Field(ge=0.0)]
+        | Annotated[tuple[Annotated[float, Field(ge=0.0)], ...], Field(min_length=1, max_length=64)],
+        Field(description="classifier-free guidance; 1 is none. One scale, or one for every stage, noisiest first"),
+    ] = 1.0
+    guided_channels: Annotated[
+        int | None, Field(ge=1, description="guide the first so many latent channels; null for all")
+    ] = None
+    guidance_interval: Annotated[
+        tuple[Annotated[float, Field(ge=0.0, le=1.0)], Annotated[float, Field(ge=0.0, le=1.0)]],
+        Field(description="noise levels that are guided, from lowest to highest"),
+    ] = (0.0, 1.0)
+    batch: Annotated[int, Field(ge=1, description="images of one pass; always whole, whatever the count")] = 64
+
+
 class RecipeOptions(Options):
-    """A recipe, the backbone aside."""
+    """A recipe, its sections aside."""
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="defaults to the file's name")]
 
 
-DEFAULT_PARTS: dict[str, str] = {
-    "patch_embedder": "linear",
-    "position": "sincos",
-    "time_embedder": "sinusoidal",
-    "class_conditioner": "embedding",
-    "modulation": "adaln_zero",
-    "block": "dit",
-    "upsampler": "linear_linear",
-    "stage_embedder": "none",
-    "head": "linear",
-}
-"""The part of each kind that a recipe leaves out: DiT's, and MPDiT's upsampler. A patch schedule has no default."""
+class Section(BaseModel):
+    """What the sections of a recipe have in common: options, and a part of every kind that stands in them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    section: ClassVar[str]
+
+    def parts(self) -> Iterator[tuple[str, PartSpec]]:
+        """Every kind of the section with its part."""
+        for kind in kinds_of(self.section):
+            yield kind, getattr(self, kind)
+
+    def resolved(self) -> dict[str, Any]:
+        """The section as a recipe would write it in full."""
+        kinds = dict(self.parts())
+        own = self.model_dump(mode="json", exclude=set(kinds))
+        return {**own, **{kind: spec.resolved() for kind, spec in kinds.items()}}
 
 
-class BackboneRecipe(BackboneOptions):
+class BackboneRecipe(BackboneOptions, Section):
     """A backbone, with a part of every kind."""
+
+    section = "backbone"
 
     patch_schedule: PartSpec
     patch_embedder: PartSpec
@@ -86,22 +171,68 @@ class BackboneRecipe(BackboneOptions):
     stage_embedder: PartSpec
     head: PartSpec
 
-    def parts(self) -> Iterator[tuple[str, PartSpec]]:
-        """Every kind with its part."""
-        for kind in KINDS:
-            yield kind, getattr(self, kind)
 
-    def resolved(self) -> dict[str, Any]:
-        """The backbone as a recipe would write it in full."""
-        own = {name: getattr(self, name) for name in BackboneOptions.model_fields if name != "latent"}
-        return {"latent": self.latent.model_dump(), **own, **{kind: spec.resolved() for kind, spec in self.parts()}}
+class ObjectiveRecipe(ObjectiveOptions, Section):
+    """What training minimises."""
+
+    section = "objective"
+
+    noise_sampler: PartSpec
+    weighting: PartSpec
+
+
+class DataRecipe(DataOptions, Section):
+    """What training reads."""
+
+    section = "data"
+
+    dataset: PartSpec
+    normalize: PartSpec
+
+
+class TrainRecipe(TrainOptions, Section):
+    """How training runs."""
+
+    section = "train"
+
+
+class SampleRecipe(SampleOptions, Section):
+    """How samples are drawn."""
+
+    section = "sample"
+
+    solver: PartSpec
 
 
 class Recipe(RecipeOptions):
     """A validated recipe. Frozen: building never changes it."""
 
     backbone: BackboneRecipe
+    objective: ObjectiveRecipe
+    data: DataRecipe
+    train: TrainRecipe
+    sample: SampleRecipe
+
+    def sections(self) -> Iterator[Section]:
+        """Every section, in the order of a recipe."""
+        for name in SECTIONS:
+            yield getattr(self, name)
+
+    def parts(self) -> Iterator[tuple[str, PartSpec]]:
+        """Every kind with its part."""
+        for section in self.sections():
+            yield from section.parts()
 
     def resolved(self) -> dict[str, Any]:
         """The recipe in full, without ``extends`` and with every default written out, as plain values."""
-        return {"name": self.name, "backbone": self.backbone.resolved()}
+        return {"name": self.name, **{section.section: section.resolved() for section in self.sections()}}
+
+
+SECTIONS: dict[str, tuple[type[Options], type[Section]]] = {
+    "backbone": (BackboneOptions, BackboneRecipe),
+    "objective": (ObjectiveOptions, ObjectiveRecipe),
+    "data": (DataOptions, DataRecipe),
+    "train": (TrainOptions, TrainRecipe),
+    "sample": (SampleOptions, SampleRecipe),
+}
+"""Every section: its options without parts, and with them."""

@@ -13,8 +13,8 @@ from zoo.backbone import Backbone
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import noise_ranges
+from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import randomise
-from zoo.testing.laws import assert_close, assert_gradients, storages
 
 AssemblyLaw = Callable[[Recipe, Registry], None]
 

@@ -29,19 +29,22 @@ class Case:
     m: int
     seed: int
 
-    def build(self, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> nn.Module:
-        """The part with every parameter randomised, the same at every call."""
+    def create(self, device: str = "cpu") -> Any:
+        """The part as its constructor makes it, the same at every call."""
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(self.seed)
-            part: nn.Module = self.entry.create(self.options, self.supplied)
-        part = part.to(dtype).eval()
+            return self.entry.create(self.options, self.supplied)
+
+    def build(self, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> nn.Module:
+        """A part with weights, every parameter randomised, the same at every call."""
+        part: nn.Module = self.create(device).to(dtype).eval()
         randomise(part, self.seed)
         return part
 
     def is_refused(self) -> bool:
         """Whether the part itself refuses these options, since they do not go together."""
         try:
-            self.build(device="meta")
+            self.create(device="meta")
         except ValueError:
             return True
         return False

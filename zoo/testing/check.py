@@ -30,7 +30,7 @@ def check_part(
     """Check that a part keeps the laws of its kind, for options and sizes that hypothesis draws.
 
     Args:
-        part: a class marked with ``@zoo.part``, of any kind with a forward pass (all but ``patch_schedule``).
+        part: a class marked with ``@zoo.part``, of any kind but ``patch_schedule`` and ``dataset``.
         laws: those to check; all of its kind if left out.
         options: a strategy of the part's options; drawn from its derived schema if left out.
         supplied: values that the backbone supplies, for parts that need their own: ``{"dim": 128, "heads": 2}``.
@@ -39,11 +39,14 @@ def check_part(
     Raises:
         AssertionError: a law is broken; hypothesis shows the smallest case that it found.
         PluginError: the class breaks the rules of registration.
+        TypeError: a part of this kind cannot be checked by itself.
     """
     entry = part if isinstance(part, PartEntry) else part_entry(part, Plugin("under test", "0"))
     if entry.kind == "patch_schedule":
         raise TypeError("a patch schedule has no forward pass; check_assemblies covers it")
     chosen = laws_of(entry.kind) if laws is None else laws
+    if not chosen:
+        raise TypeError(f"there are no laws for a {entry.kind}: what it gives depends on files that the kit has not")
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=cases(entry, options, supplied))

@@ -7,15 +7,17 @@ from collections.abc import Callable
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.parts.base import ClassConditioner, ModulePart
+from zoo.kinds import BACKBONE_KINDS
+from zoo.parts.base import ClassConditioner
+from zoo.testing import data_laws, flow_laws
+from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import Case, expected_shapes, sample_of, tensors
 
 Law = Callable[[Case], None]
 
 BATCH = 3
-TOLERANCE = 1e-9  # in float64: round-off of a different batch size, and nothing more
 
 
 def shape_contract(case: Case) -> None:
@@ -150,51 +152,19 @@ LAWS: tuple[Law, ...] = (
     state_round_trip,
     builds_share_nothing,
 )
-"""Laws of every kind that has a forward pass."""
+"""Laws of every kind of the backbone, which have a forward pass."""
 
 
 OWN_LAWS: dict[str, tuple[Law, ...]] = {
     "class_conditioner": (null_is_a_label,),
     "position": (rotary_comes_in_pairs,),
     "upsampler": (returns_its_grid,),
+    **flow_laws.LAWS,
+    **data_laws.LAWS,
 }
 """Laws of single kinds."""
 
 
 def laws_of(kind: str) -> tuple[Law, ...]:
     """The laws that parts of this kind keep, ``compiles_whole`` aside, which needs a process without shape checks."""
-    return (*LAWS, *OWN_LAWS.get(kind, ()))
-
-
-def assert_close(got: Tensor, expected: Tensor, message: str, tolerance: float = TOLERANCE) -> None:
-    """Equal within ``tolerance`` of the largest value, or of 1."""
-    got, expected = got.detach(), expected.detach()
-    assert got.shape == expected.shape, f"{message}: shape {list(got.shape)} in place of {list(expected.shape)}"
-    scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
-    worst = float((got - expected).abs().max()) if expected.numel() else 0.0
-    assert worst <= tolerance * scale, f"{message}: off by {worst:.3g} (values up to {scale:.3g})"
-
-
-def assert_gradients(module: nn.Module) -> None:
-    """Every parameter has a gradient that is not all zero, but those that parts declare to have none."""
-    excused = {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, part in module.named_modules()
-        if isinstance(part, ModulePart)
-        for name in part.without_gradient()
-    }
-    names = dict(module.named_parameters())
-    assert excused <= set(names), f"without_gradient names what is no parameter: {sorted(excused - set(names))}"
-    sizes = {
-        name: 0.0 if parameter.grad is None else float(parameter.grad.abs().max()) for name, parameter in names.items()
-    }
-    noise = 1e-13 * max(sizes.values(), default=0.0)  # what round-off leaves of a zero in float64
-    silent = [name for name, size in sizes.items() if size <= noise and name not in excused]
-    assert not silent, f"no gradient reaches {', '.join(silent)}"
-    heard = [name for name in sorted(excused) if sizes[name] > 1e4 * noise]
-    assert not heard, f"without_gradient excuses what has a gradient: {', '.join(heard)}"
-
-
-def storages(module: nn.Module) -> set[int]:
-    """Addresses of the module's tensors."""
-    return {tensor.untyped_storage().data_ptr() for tensor in [*module.parameters(), *module.buffers()]}
+    return (*(LAWS if kind in BACKBONE_KINDS else ()), *OWN_LAWS.get(kind, ()))

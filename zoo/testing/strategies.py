@@ -8,7 +8,8 @@ from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from zoo.registry import KINDS, PartEntry, Registry
+from zoo.kinds import BACKBONE_KINDS
+from zoo.registry import PartEntry, Registry
 
 SPAN = 4
 """How far above its lower bound a number is drawn, so that parts stay small."""
@@ -80,7 +81,7 @@ def recipes(draw: st.DrawFn, /, registry: Registry, **fixed: str) -> dict[str, A
     depth = draw(st.integers(len(patches), 4))
     heads = draw(st.integers(1, 2))
     parts = {}
-    for kind in KINDS:
+    for kind in BACKBONE_KINDS:
         if kind == "patch_schedule":
             continue
         entries = [entry for entry in registry.entries(kind) if fixed.get(kind, entry.name) == entry.name]

@@ -50,14 +50,9 @@ def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int)
     except (MemoryError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         raise WeightsError(f"{path}: the weights cannot be made: {reason}; take a smaller assembly") from error
-    plugins = {
-        entry.plugin.name: entry.plugin.version
-        for kind, spec in recipe.backbone.parts()
-        for entry in [registry.get(kind, spec.type)]
-    }
     metadata = {
         "format": "pt",
-        "plugins": json.dumps(plugins),
+        "plugins": json.dumps(registry.versions(recipe)),
         "recipe": json.dumps(recipe.resolved()),
         "seed": str(seed),
     }

@@ -1,0 +1,98 @@
+"""Pictures, a tiny VAE, and the tool that encodes one with the other."""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+SIZE = (16, 24)  # of all pictures that are encoded; not square
+DrawPicture = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def draw() -> DrawPicture:
+    """Write a picture of noise that its name determines."""
+
+    def write(path: Path, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seed = int.from_bytes(path.name.encode("utf-8", "surrogateescape"), "little")
+        shape = size if mode == "L" else (*size, len(mode))
+        pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+        Image.fromarray(pixels, mode).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory, draw: DrawPicture) -> Path:
+    """Ten pictures of three classes."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for index in range(10):
+        draw(folder / "cab"[index % 3] / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved AutoencoderKL with random weights: 3 -> 4 channels, a latent pixel is 2 x 2."""
+    from diffusers import AutoencoderKL
+
+    folder = tmp_path_factory.mktemp("vae")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            block_out_channels=(4, 8),
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=2,
+            shift_factor=0.5,
+        ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tool() -> ModuleType:
+    """``tools/extract_latents.py``."""
+    spec = importlib.util.spec_from_file_location("extract_latents", ROOT / "tools" / "extract_latents.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def extracted(
+    tmp_path_factory: pytest.TempPathFactory, tool: ModuleType, pictures: Path, vae: Path
+) -> Callable[..., Path]:
+    """Latents of the pictures, in shards of four, float32 unless said otherwise; each made once and never changed."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def make(*options: str) -> Path:
+        if options not in made:
+            out = tmp_path_factory.mktemp("latents") / "out"
+            size = ["--size", *map(str, SIZE)]
+            given = [str(pictures), "--vae", str(vae), "--out", str(out), *size, "--shard", "4", "--batch", "3"]
+            assert tool.main([*given, "--dtype", "float32", *options]) == 0
+            made[options] = out
+        return made[options]
+
+    return make
+
+
+@pytest.fixture
+def latents(extracted: Callable[..., Path], tmp_path: Path) -> Path:
+    """A copy of the latents, to be damaged."""
+    return shutil.copytree(extracted(), tmp_path / "latents")

@@ -1,0 +1,76 @@
+"""From noise to latents."""
+
+import pytest
+import torch
+
+from zoo.errors import ZooError
+from zoo.flow import Guidance, sample
+from zoo.flow.dopri5 import Dopri5Solver
+from zoo.flow.euler_maruyama import EulerMaruyamaSolver
+from zoo.flow.sampling import jumps
+from zoo.flow.solvers import EulerSolver, HeunSolver
+
+SOLVERS = [EulerSolver(), HeunSolver(), Dopri5Solver(rtol=1e-3, atol=1e-3), EulerMaruyamaSolver()]
+
+
+def draw(k):
+    return torch.randn(4, 3, 4, 8, generator=torch.Generator().manual_seed(k))
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+@pytest.mark.parametrize("guidance", [None, Guidance((1.0, 2.0))], ids=str)
+def test_every_solver_samples(small, inputs, solver, guidance):
+    backbone = small()
+    noise, labels = inputs()
+    before = noise.clone()
+    latents = sample(backbone, solver, noise, labels, steps=4, draw=draw, guidance=guidance)
+    again = sample(backbone, solver, noise, labels, steps=4, draw=draw, guidance=guidance)
+    assert latents.shape == noise.shape
+    assert latents.isfinite().all()
+    assert not latents.requires_grad
+    assert torch.equal(latents, again)
+    assert torch.equal(noise, before)
+
+
+def test_it_is_euler_with_the_backbone(small, inputs):
+    backbone, (noise, labels) = small(), inputs()
+    z = noise
+    with torch.no_grad():
+        for t in (1.0, 0.75, 0.5, 0.25):
+            z = z - 0.25 * backbone(z, torch.full((4,), t), labels)
+    latents = sample(backbone, EulerSolver(), noise, labels, steps=4, draw=draw)
+    assert torch.allclose(latents, z, atol=1e-6)
+
+
+def test_the_adaptive_solver_agrees_across_stages_and_guidance(small, inputs):
+    backbone = small(dtype=torch.float64)
+    noise, labels = inputs(dtype=torch.float64)
+    guidance = Guidance((1.5, 2.0), interval=(0.3, 0.8))
+    assert jumps(backbone, guidance) == [0.8, 0.5, 0.3]
+    assert jumps(backbone, Guidance.of(1.0, 2, interval=(0.3, 0.8))) == [0.5]
+    fine = sample(backbone, HeunSolver(), noise, labels, steps=1000, draw=draw, guidance=guidance)
+    adaptive = sample(backbone, Dopri5Solver(), noise, labels, steps=1, draw=draw, guidance=guidance)
+    # Heun's fixed steps take the wrong side's velocity once at each jump, which costs them 1 / steps.
+    assert torch.allclose(adaptive, fine, atol=5e-3)
+
+
+def test_unconditional(small, inputs):
+    backbone = small("backbone.class_conditioner=none")
+    noise, _ = inputs()
+    assert sample(backbone, HeunSolver(), noise, None, steps=2, draw=draw).shape == noise.shape
+
+
+def test_epsilon_is_refused(small, inputs):
+    with pytest.raises(ZooError, match=r"predict epsilon: .* cannot be sampled as a velocity"):
+        sample(small("backbone.prediction=epsilon"), EulerSolver(), *inputs(), steps=2, draw=draw)
+
+
+def test_no_steps_are_refused(small, inputs):
+    with pytest.raises(ValueError, match="steps: must be at least 1, not 0"):
+        sample(small(), EulerSolver(), *inputs(), steps=0, draw=draw)
+
+
+def test_labels_are_checked(small, inputs):
+    noise, labels = inputs()
+    with pytest.raises(ValueError, match="labels: 6 is out of range"):
+        sample(small(), EulerSolver(), noise, labels + 3, steps=2, draw=draw)

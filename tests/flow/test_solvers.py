@@ -1,0 +1,43 @@
+"""Order of the solvers of fixed noise levels, on normally distributed data; the laws are in tests/testing."""
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.flow.solvers import EulerSolver, HeunSolver
+from zoo.testing.gaussian import GaussianFlow
+
+FLOW = GaussianFlow(mean=0.5, std=0.4)
+NOISE = torch.randn(64, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def no_noise(k):
+    raise AssertionError("an ODE solver draws no noise")
+
+
+@pytest.mark.parametrize(("solver", "order"), [(EulerSolver(), 1), (HeunSolver(), 2)])
+def test_order(solver, order):
+    steps = np.array([16, 32, 64, 128])
+    errors = [
+        float((solver.solve(FLOW.velocity, NOISE, count, no_noise) - FLOW.samples(NOISE)).abs().max())
+        for count in steps.tolist()
+    ]
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert slope == pytest.approx(-order, abs=0.15)
+
+
+def test_levels_of_euler():
+    assert EulerSolver().levels(4) == (1.0, 0.75, 0.5, 0.25)
+    assert EulerSolver().levels(1) == (1.0,)
+
+
+def test_levels_of_heun():
+    assert HeunSolver().levels(2) == (1.0, 0.5, 0.5, 0.0)
+    assert len(HeunSolver().levels(10)) == 20
+
+
+@pytest.mark.parametrize("solver", [EulerSolver(), HeunSolver()])
+@pytest.mark.parametrize("threshold", [0.3, 0.1, 0.7])
+def test_thresholds_are_hit_exactly(solver, threshold):
+    for steps in (10, 20, 50, 100, 250):
+        assert threshold in solver.levels(steps)

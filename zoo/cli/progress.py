@@ -1,0 +1,111 @@
+"""Progress bars of long work, on stderr; plain lines where that is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from zoo.errors import AuditError
+
+if TYPE_CHECKING:
+    from zoo.train.run_folder import RunFolder
+    from zoo.train.trainer import Step, Trainer
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Shows how training goes: loss, images/s, time left, multiply-adds/s."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._last = 0
+        self._told = 0.0
+        self._figures = ""
+        self._macs: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, trainer: Trainer, last: int) -> None:
+        """Training begins."""
+        recipe = trainer.job.recipe
+        self._last = last
+        self._macs = _macs_per_image(trainer)
+        parameters = sum(each.numel() for each in trainer.backbone.parameters())
+        ranks = f"{trainer.world.size} processes" if trainer.world.size > 1 else "one process"
+        begun = f"from step {trainer.step} " if trainer.step else ""
+        self.say(
+            f"{recipe.name}: {parameters / 1e6:.2f} M parameters on {trainer.world.device.type}, {ranks};"
+            f" {len(trainer.job.reader.source)} samples, batch {recipe.train.batch}, {begun}to step {last}"
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("train", total=last, completed=trainer.step, figures="")
+
+    def step(self, step: Step, images_per_second: float | None) -> None:
+        """An update has been done."""
+        if images_per_second is not None:
+            speed = f"{images_per_second:.1f} images/s"
+            if self._macs is not None:
+                speed += f"  {_with_unit(self._macs * images_per_second)}MAC/s"
+            self._figures = speed
+        self._bar.update(self._task, completed=step.step, figures=f"loss {step.loss:.4f}  {self._figures}")
+        if self._bar.disable and (time.monotonic() - self._told > SECONDS_BETWEEN_LINES or step.step == self._last):
+            self._told = time.monotonic()
+            self.say(f"step {step.step}/{self._last}  loss {step.loss:.4f}  {self._figures}")
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def finish(self, folder: RunFolder) -> None:
+        """Say where everything is."""
+        self._bar.stop()
+        grids = sorted(folder.samples.glob("*.png"))
+        print(
+            f"wrote {folder.path}: recipe.yaml, checkpoints, metrics.jsonl, {folder.loss_curve.name}", file=sys.stderr
+        )
+        if grids:
+            print(f"samples: {grids[-1]}", file=sys.stderr)
+
+
+def _macs_per_image(trainer: Trainer) -> int | None:
+    """Multiply-adds of the forward and backward pass of a mean sample: three times the forward pass."""
+    from zoo.audit import audit
+
+    try:
+        report = audit(trainer.job.recipe, trainer.job.registry)
+    except AuditError:
+        return None
+    counts, group = trainer.job.plan.counts, trainer.job.plan.group
+    return 3 * sum(count * stage.macs for count, stage in zip(counts, report.stages, strict=True)) // group
+
+
+def _with_unit(value: float) -> str:
+    for unit in ("", "k", "M", "G", "T"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} P"

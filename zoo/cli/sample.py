@@ -1,0 +1,113 @@
+"""``zoo sample``: draw images with a run's weights."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from zoo.cli.common import Debug, installed_registry
+from zoo.errors import ZooError
+from zoo.recipe import read_tree
+
+
+def sample(
+    run: Annotated[Path, typer.Option("--run", metavar="D", help="The folder of a run.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", file_okay=False, help="A new folder for the images.", show_default=False),
+    ],
+    weights: Annotated[Literal["ema", "raw"], typer.Option("--weights", help="Averaged weights, or the last.")] = "ema",
+    labels: Annotated[
+        str | None, typer.Option("--labels", metavar="3,5", help="Classes, in turn. [default: all in turn]")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, metavar="N", help="Images. [default: one for each label, or 64]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Updates of the solver.")] = None,
+    solver: Annotated[str | None, typer.Option("--solver", help="One of `zoo parts --kind solver`.")] = None,
+    guidance: Annotated[
+        str | None, typer.Option("--guidance", metavar="S", help="One scale, or one for every stage: 1.0,3.0.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of `sample` or `data`. Repeatable."),
+    ] = None,
+    npz: Annotated[
+        bool, typer.Option("--npz", help="Write samples.npz too, the array that ADM's evaluation suite reads.")
+    ] = False,
+    procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Such as cpu or cuda. [default: cuda if there is one, else cpu]")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Draw images with a run's weights: PNG files, a grid, and samples.json, which says how they were made.
+
+    What is left out is as the run's recipe has it. The images are the same for any number of processes.
+    """
+    recipe = run / "recipe.yaml"
+    if not recipe.exists():
+        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made")
+    wanted = _labels(labels)
+    tree = read_tree(recipe, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
+    _check_overrides(overrides or ())
+    if procs > 1 and "RANK" not in os.environ:
+        from zoo.train.launch import launch
+
+        raise typer.Exit(launch(sys.argv[1:], procs))
+
+    from zoo.assembly import check_tree
+    from zoo.train.distributed import join_world
+    from zoo.train.sampling import SampleRun, draw_samples
+
+    registry = installed_registry()
+    checked = check_tree(tree, registry)
+    request = SampleRun(
+        run=run,
+        out=out,
+        weights=weights,
+        labels=wanted,
+        count=count or len(wanted) or 64,
+        seed=seed,
+        npz=npz,
+    )
+    with join_world(device) as world:
+        try:
+            draw_samples(request, checked, registry, world)
+        except ZooError as error:
+            if world.is_main:
+                raise
+            raise typer.Exit(error.exit_code) from None  # the main process tells
+        if world.is_main:
+            print(f"wrote {request.count} images and grid.png to {out}", file=sys.stderr)
+
+
+def _labels(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    try:
+        return tuple(int(each) for each in text.split(","))
+    except ValueError:
+        raise ZooError(f"--labels {text}: write class numbers with commas between them, such as 3,5") from None
+
+
+def _as_overrides(steps: int | None, solver: str | None, guidance: str | None) -> list[str]:
+    found = []
+    if steps is not None:
+        found.append(f"sample.steps={steps}")
+    if solver is not None:
+        found.append(f"sample.solver={solver}")
+    if guidance is not None:
+        found.append(f"sample.guidance={guidance if ',' not in guidance else f'[{guidance}]'}")
+    return found
+
+
+def _check_overrides(overrides: list[str] | tuple[()]) -> None:
+    for each in overrides:
+        if each.split(".")[0] not in ("sample", "data"):
+            raise ZooError(f"--set {each}: only `sample` and `data` may be other than in training")

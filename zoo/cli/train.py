@@ -1,0 +1,95 @@
+"""``zoo train``: train a recipe, or go on with a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.cli.common import Debug, installed_registry
+from zoo.errors import ZooError
+from zoo.recipe import read_tree
+
+if TYPE_CHECKING:
+    from zoo.train.session import Session
+
+RUNS = Path("runs")
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            "-r",
+            metavar="R",
+            help="A path, or a name that `zoo recipes` lists; with --resume, the run's own if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.batch=64. Repeatable."),
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option("--run-dir", metavar="D", file_okay=False, help="The run's folder. [default: runs/NAME]"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest sound checkpoint of the run folder.")
+    ] = False,
+    procs: Annotated[
+        int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine; torchrun does as well.")
+    ] = 1,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Such as cpu or cuda. [default: cuda if there is one, else cpu]")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Train a recipe; the run folder holds checkpoints, metrics, samples and the resolved recipe.
+
+    Ctrl-C or SIGTERM finishes the step, saves, and ends with exit code 75; --resume goes on as if nothing had been.
+    Across machines: torchrun --nnodes 2 --nproc-per-node 8 ... -m zoo train --recipe R.
+    """
+    if recipe is None and not (resume and run_dir):
+        raise ZooError("zoo train: give --recipe R, or --resume with --run-dir D; `zoo recipes` lists recipes")
+    given = str(recipe) if recipe is not None else str(Path(str(run_dir)) / "recipe.yaml")
+    if recipe is None and not Path(given).exists():
+        raise ZooError(f"{run_dir}: holds no run to go on with (no recipe.yaml)")
+    tree = read_tree(given, overrides or ())  # before torch is imported
+    if procs > 1 and "RANK" not in os.environ:
+        _launch(procs)
+
+    from zoo.assembly import check_tree
+    from zoo.cli.progress import Progress
+    from zoo.train.distributed import join_world
+    from zoo.train.run_folder import RunFolder
+    from zoo.train.session import Session, Silent
+
+    registry = installed_registry()
+    checked = check_tree(tree, registry)
+    folder = RunFolder(run_dir or RUNS / checked.name)
+    with join_world(device, group=checked.train.parallel == "fsdp") as world, Progress() as progress:
+        session = Session(checked, folder, registry, world, progress if world.is_main else Silent())
+        _run(session, resume=resume)
+        if world.is_main:
+            progress.finish(folder)
+
+
+def _run(session: Session, *, resume: bool) -> None:
+    try:
+        session.run(resume=resume)
+    except ZooError as error:
+        if session.world.is_main:
+            raise
+        raise typer.Exit(error.exit_code) from None  # the main process tells
+
+
+def _launch(procs: int) -> None:
+    from zoo.train.launch import launch
+
+    arguments = list(sys.argv[1:])
+    raise typer.Exit(launch(arguments, procs))

@@ -1,0 +1,22 @@
+"""Datasets and normalisations, and the deterministic stream of samples that training reads."""
+
+from __future__ import annotations
+
+from zoo.data import digits, images, latents, normalize
+from zoo.data.base import Dataset, Normalize, Samples, Source, Split, Statistics
+from zoo.hookspecs import hookimpl
+
+__all__ = ["Dataset", "Normalize", "Samples", "Source", "Split", "Statistics", "zoo_parts"]
+
+
+@hookimpl
+def zoo_parts() -> list[type]:
+    """The built-in datasets and normalisations."""
+    return [
+        digits.Digits,
+        images.Images,
+        latents.Latents,
+        normalize.NoNormalize,
+        normalize.Scale,
+        normalize.PerChannel,
+    ]

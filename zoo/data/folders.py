@@ -1,0 +1,180 @@
+"""Image folders: which pictures there are, of which class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from zoo.data.base import Split
+from zoo.errors import DataError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+TRAIN = "train"
+HELD_OUT = ("held_out", "val")
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """Pictures of a folder, by class and then by name.
+
+    Attributes:
+        folder: what the paths are relative to.
+        classes: names; a label is a position here. Empty where the pictures have no classes, and all labels are 0.
+        labels: of each picture [n].
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    labels: Int[np.ndarray, " n"]
+    # One block of bytes and not a list: forked data workers would copy every page of a million strings.
+    names: bytes
+    ends: Int[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def path(self, index: int) -> Path:
+        """The picture's file."""
+        return self.folder / os.fsdecode(self._name(index))
+
+    def id(self, index: int) -> str:
+        """The picture's path below the folder, printable."""
+        return shown(os.fsdecode(self._name(index)))
+
+    def _name(self, index: int) -> bytes:
+        return self.names[self.ends[index - 1] if index else 0 : self.ends[index]]
+
+
+def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> ImageList:
+    """The pictures of a split: in a folder for each class, or these in folders ``train`` and ``held_out`` (or ``val``).
+
+    Labels follow the sorted names of the class folders (of ``train``'s, for both splits). Hidden files and folders, and
+    files that do not end as pictures do, are left out; links are followed.
+
+    Args:
+        folder: of the dataset.
+        split: which part of it.
+        flat: also take a folder of pictures without any class folder.
+
+    Raises:
+        DataError: it is no such folder, or has no such split; a class without pictures, or pictures without a class.
+    """
+    below = split_folder(folder, split)
+    classes = _classes(split_folder(folder, "train"))
+    if flat and not classes:
+        found = [(0, name) for name in _images(below)]
+        if not found:
+            raise DataError(f"{shown(below)}: holds no pictures ({', '.join(ENDINGS)})")
+    else:
+        found = list(_labelled(below, classes))
+    prefix = os.fsencode(below.name) + b"/" if below != folder else b""
+    names = [prefix + os.fsencode(name) for _, name in found]
+    return ImageList(
+        folder=folder,
+        classes=tuple(shown(name) for name in classes),
+        labels=np.array([label for label, _ in found], dtype=np.int64),
+        names=b"".join(names),
+        ends=np.cumsum([len(name) for name in names], dtype=np.int64),
+    )
+
+
+def split_folders(folder: Path) -> dict[Split, Path]:
+    """The folder of each split that there is: sub-folders, or the folder itself as ``train`` where it is not divided.
+
+    It is divided if it holds ``train`` and ``held_out`` (or ``val``), or ``train`` and no other folder.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    below = _sub_folders(folder)
+    held_out = next((name for name in HELD_OUT if name in below), None)
+    if TRAIN in below and held_out:
+        return {"train": folder / TRAIN, "held_out": folder / held_out}
+    return {"train": folder / TRAIN if below == {TRAIN} else folder}
+
+
+def split_folder(folder: Path, split: Split) -> Path:
+    """The folder of one split.
+
+    Raises:
+        DataError: there is no such folder, or no such split.
+    """
+    found = split_folders(folder)
+    if split not in found:
+        raise DataError(
+            f"{shown(folder)}: has no held-out part; divide it into sub-folders {TRAIN!r} and {HELD_OUT[0]!r}"
+        )
+    return found[split]
+
+
+def shown(path: Path | str) -> str:
+    """A path as it can be printed on one line, whatever its bytes are."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in os.fspath(path))
+
+
+def _classes(folder: Path) -> list[str]:
+    return sorted(_sub_folders(folder))
+
+
+def _labelled(folder: Path, classes: list[str]) -> Iterator[tuple[int, str]]:
+    """Label and path below ``folder`` of every picture in its class folders."""
+    loose = next((entry.name for entry in _visible(folder) if _is_picture(entry)), None)
+    own = _classes(folder)
+    if not own:
+        holds = "holds pictures, but no class folders" if loose else "holds no class folders"
+        raise DataError(f"{shown(folder)}: {holds}; put the pictures of each class into a folder of its own")
+    if loose:
+        raise DataError(f"{shown(folder / loose)}: lies beside the class folders; move it into one, or away")
+    unknown = sorted(set(own) - set(classes))
+    if unknown:
+        raise DataError(f"{shown(folder / unknown[0])}: no such class is in {TRAIN!r}, so it has no label")
+    for name in own:
+        found = [f"{name}/{image}" for image in _images(folder / name)]
+        if not found:
+            raise DataError(f"{shown(folder / name)}: is a class without pictures ({', '.join(ENDINGS)}); remove it")
+        label = classes.index(name)
+        yield from ((label, image) for image in found)
+
+
+def _images(folder: Path) -> list[str]:
+    """Sorted paths below ``folder`` of all pictures in it, at any depth."""
+    return sorted(_walk(folder, "", frozenset()))
+
+
+def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        raise DataError(f"{shown(folder)}: is a link to a folder that it lies in; remove it")
+    for entry in _visible(folder):
+        if entry.is_dir():
+            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", above | {here})
+        elif _is_picture(entry):
+            if not entry.is_file():
+                raise DataError(f"{shown(entry.path)}: is no file, or a link to nothing; remove it")
+            yield prefix + entry.name
+
+
+def _sub_folders(folder: Path) -> set[str]:
+    return {entry.name for entry in _visible(folder) if entry.is_dir()}
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(ENDINGS) and not entry.is_dir()
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except FileNotFoundError:
+        raise DataError(f"{shown(folder)}: there is no such folder") from None
+    except NotADirectoryError:
+        raise DataError(f"{shown(folder)}: is a file; give the folder that holds the data") from None
+    except OSError as error:
+        raise DataError(f"{shown(folder)}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,133 @@
+"""One shard of latents: written whole or not at all, checked when opened, and mapped into memory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from zoo.data.folders import shown
+from zoo.data.latent_index import Layout
+from zoo.errors import DataError
+
+SETTINGS = "zoo latents"
+_DTYPES = {"float16": "F16", "float32": "F32"}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The tensors of a shard; those that were opened are parts of the file, read when they are touched.
+
+    Attributes:
+        moments: means and then log-variances of the posteriors.
+        moments_flipped: those of the mirrored pictures, if stored.
+        labels: class indices.
+        ids: names in UTF-8, padded with zeros.
+    """
+
+    moments: Float[Tensor, "n C2 H W"]
+    moments_flipped: Float[Tensor, "n C2 H W"] | None
+    labels: Int[Tensor, " n"]
+    ids: UInt8[Tensor, "n L"]
+
+    def id(self, row: int) -> str:
+        """The name of a sample."""
+        return bytes(self.ids[row].tolist()).rstrip(b"\0").decode(errors="backslashreplace")
+
+
+def encode_ids(ids: list[str]) -> UInt8[Tensor, "n L"]:
+    """Names as bytes of equal length."""
+    encoded = [name.encode() for name in ids]
+    length = max(map(len, encoded))
+    return torch.frombuffer(bytearray(b"".join(name.ljust(length, b"\0") for name in encoded)), dtype=torch.uint8).view(
+        len(ids), length
+    )
+
+
+def open_shard(path: Path, count: int, layout: Layout) -> Shard:
+    """Map a shard, after checking that it is what the index says.
+
+    Raises:
+        DataError: it is missing, cannot be read, or is not what the index says.
+    """
+    planes = [count, 2 * layout.channels, layout.height, layout.width]
+    moments = {"moments"} | ({"moments_flipped"} if layout.flip == "stored" else set())
+    try:
+        with safe_open(path, "pt") as file:
+            for name in sorted(moments | {"labels", "ids"}):
+                if name not in file.keys():  # noqa: SIM118 - not a mapping
+                    raise DataError(f"{shown(path)}: holds no tensor {name!r}, which the index asks for")
+                tensor = file.get_slice(name)
+                shape, dtype = tensor.get_shape(), tensor.get_dtype()
+                if name in moments:
+                    expected = (planes, _DTYPES[layout.dtype])
+                else:
+                    expected = ([count], "I64") if name == "labels" else ([count, *shape[1:2]], "U8")
+                if (shape, dtype) != expected:
+                    raise DataError(
+                        f"{shown(path)}: {name} is {dtype} {shape}, and the index says {expected[1]} {expected[0]}"
+                    )
+            tensors = {name: file.get_tensor(name) for name in moments | {"labels", "ids"}}
+    except FileNotFoundError:
+        raise DataError(f"{shown(path)}: is missing, and the index lists it; extract it again with --resume") from None
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise DataError(f"{shown(path)}: cannot be read: {_reason(error)}; extract it again with --resume") from error
+    return Shard(tensors["moments"], tensors.get("moments_flipped"), tensors["labels"], tensors["ids"])
+
+
+def shard_settings(path: Path) -> Any:
+    """What a shard was written with; None where it cannot be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get(SETTINGS, "null"))
+    except (SafetensorError, OSError, RuntimeError, ValueError):
+        return None
+
+
+def write_shard(path: Path, shard: Shard, settings: Mapping[str, Any]) -> None:
+    """Write a shard; equal tensors and settings give equal bytes.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    tensors = {"moments": shard.moments, "labels": shard.labels, "ids": shard.ids}
+    if shard.moments_flipped is not None:
+        tensors["moments_flipped"] = shard.moments_flipped
+    write_whole(path, save(tensors, {SETTINGS: json.dumps(settings, sort_keys=True)}))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that under its name there is all of it or nothing, also after a crash.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be written: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,215 @@
+"""Training on latents that a VAE has encoded beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from torch import Tensor
+
+from zoo.data.autoencoder import Autoencoder
+from zoo.data.base import Dataset, Samples, Source, Split, Statistics
+from zoo.data.folders import shown, split_folder
+from zoo.data.latent_index import INDEX, LatentIndex, read_index
+from zoo.data.latent_shards import Shard, open_shard
+from zoo.data.pixels import to_pixels
+from zoo.errors import DataError
+from zoo.registry import part
+
+FLIP_PROBABILITY = 0.5
+
+
+@part("dataset", "latents")
+class Latents(Dataset):
+    """Latents from a folder that ``tools/extract_latents.py`` wrote; unscaled, as the VAE encodes.
+
+    The folder may be divided into ``train`` and ``held_out``, each with an index of its own. Held-out latents are never
+    flipped.
+
+    Options:
+        folder: where ``index.json`` is.
+        sample_posterior: draw from the VAE's posterior each time; else take its mean.
+        flip: take the encoding of the mirrored picture every other time, at random, where these are stored.
+        vae: path or hub id of the VAE that turns samples into pictures. Without one, they show three latent channels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        num_classes: int,
+        *,
+        folder: str,
+        sample_posterior: bool = True,
+        flip: bool = True,
+        vae: str | None = None,
+    ) -> None:
+        self.shape = (channels, height, width)
+        self.num_classes = num_classes
+        self.folder = Path(folder).expanduser()
+        self.sample_posterior = sample_posterior
+        self.flip = flip
+        self.vae = vae
+        self._autoencoder: Autoencoder | None = None
+
+    def open(self, split: Split = "train") -> LatentSource:
+        """The latents of a split; shapes and labels are checked, and nothing else is read."""
+        train = split_folder(self.folder, "train")
+        folder = split_folder(self.folder, split)
+        index = read_index(folder)
+        fitted_on = index if folder == train else read_index(train)
+        found = (index.channels, index.height, index.width)
+        if found != self.shape:
+            raise DataError(
+                f"{shown(folder / INDEX)}: its latents are {_times(found)} (channels x height x width),"
+                f" and backbone.latent is {_times(self.shape)}"
+            )
+        if index.classes != fitted_on.classes:
+            raise DataError(f"{shown(folder / INDEX)}: its classes are not those of {shown(train / INDEX)}")
+        if self.num_classes and not index.classes:
+            raise DataError(
+                f"{shown(folder / INDEX)}: its pictures had no classes, and backbone.num_classes is"
+                f" {self.num_classes}; set it to 0"
+            )
+        source = LatentSource(
+            folder, index, sample_posterior=self.sample_posterior, flip=self.flip and split == "train"
+        )
+        source.check_labels(self.num_classes)
+        source.statistics = Statistics(fitted_on.statistics.mean, fitted_on.statistics.std)
+        return source
+
+    def to_images(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
+        """Pictures decoded by ``vae``; without it the first three channels, each scaled by its own range.
+
+        Raises:
+            DataError: the VAE cannot be loaded, or is for other latents.
+        """
+        if self.vae is None:
+            return _preview(latents)
+        if self._autoencoder is None:
+            autoencoder = Autoencoder(self.vae, latents.device)
+            if autoencoder.channels != self.shape[0]:
+                raise DataError(
+                    f"VAE {self.vae!r}: its latents have {autoencoder.channels} channels,"
+                    f" and backbone.latent.channels is {self.shape[0]}"
+                )
+            self._autoencoder = autoencoder
+        return self._autoencoder.decode(latents)
+
+
+class LatentSource(Source):
+    """The latents of one split, in memory-mapped shards."""
+
+    def __init__(self, folder: Path, index: LatentIndex, *, sample_posterior: bool, flip: bool) -> None:
+        self.folder = folder
+        self.index = index
+        self._sample_posterior = sample_posterior
+        self._flip = flip and index.flip == "stored"
+        self._starts = np.cumsum([0, *(record.count for record in index.shards)])
+        self._labels = torch.cat([self._open(number).labels for number in range(len(index.shards))])
+        self._shards: dict[int, Shard] = {}
+        self._mapped: dict[int, Shaped[np.ndarray, "n C2 H W"]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shards": {}, "_mapped": {}}  # each process maps the files by itself
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def check_labels(self, num_classes: int) -> None:
+        """Refuse labels that there is no class for; unconditional backbones (0) take any.
+
+        Raises:
+            DataError: a label is outside [0, num_classes).
+        """
+        outside = (self._labels < 0) | (self._labels >= num_classes)
+        if num_classes and bool(outside.any()):
+            sample = int(outside.nonzero()[0])
+            raise DataError(
+                f"{self._file_of(sample)}: label {int(self._labels[sample])} of {self.id(sample)} is outside"
+                f" 0..{num_classes - 1}; mend it, or set backbone.num_classes"
+            )
+
+    def read(self, indices: Int[np.ndarray, " B"], random: Sequence[np.random.Generator]) -> Samples:
+        """The latents at ``indices``; each generator draws first the flip, then the posterior's noise."""
+        flipped = np.zeros(len(indices), dtype=bool)
+        if self._flip:
+            flipped[:] = [generator.random() < FLIP_PROBABILITY for generator in random]
+        moments = self._gather(indices, flipped)
+        latents = moments[:, : self.index.channels]
+        if self._sample_posterior:
+            noise = np.empty(latents.shape, dtype=np.float32)
+            for generator, values in zip(random, noise, strict=True):
+                generator.standard_normal(dtype=np.float32, out=values)
+            deviation = (moments[:, self.index.channels :] * 0.5).exp_()
+            latents = torch.addcmul(latents, deviation, torch.from_numpy(noise))
+        if not math.isfinite(latents.sum()):  # far faster than asking every number
+            self._refuse_non_finite(latents, indices)
+        return Samples(latents, self._labels[torch.from_numpy(indices)])
+
+    def id(self, index: int) -> str:
+        """The picture's path, as it was when it was encoded."""
+        number, row = self._place(index)
+        return self._shard(number).id(row)
+
+    def _gather(self, indices: Int[np.ndarray, " B"], flipped: Bool[np.ndarray, " B"]) -> Float[Tensor, "B P H W"]:
+        """What ``read`` needs of the moments: all planes, or the means alone."""
+        planes = (2 if self._sample_posterior else 1) * self.index.channels
+        gathered = np.empty((len(indices), planes, self.index.height, self.index.width), dtype=self.index.dtype)
+        numbers = np.searchsorted(self._starts, indices, side="right") - 1
+        rows, keys = indices - self._starts[numbers], 2 * numbers + flipped
+        order = np.argsort(keys, kind="stable")
+        bounds = [0, *(np.flatnonzero(np.diff(keys[order])) + 1).tolist(), len(order)]
+        for first, last in pairwise(bounds):  # of one shard, either all flipped or none
+            places = order[first:last]
+            gathered[places] = self._moments(int(keys[places[0]]))[rows[places], :planes]
+        return torch.from_numpy(gathered).float()
+
+    def _refuse_non_finite(self, latents: Tensor, indices: Int[np.ndarray, " B"]) -> None:
+        wrong = (~latents.isfinite()).flatten(1).any(dim=1)
+        if bool(wrong.any()):
+            sample = int(indices[int(wrong.nonzero()[0])])
+            raise DataError(f"{self._file_of(sample)}: the latent of {self.id(sample)} is not finite; extract it again")
+
+    def _place(self, sample: int) -> tuple[int, int]:
+        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
+        return number, sample - int(self._starts[number])
+
+    def _file_of(self, sample: int) -> str:
+        return shown(self.folder / self.index.shards[self._place(sample)[0]].file)
+
+    def _moments(self, key: int) -> Shaped[np.ndarray, "n C2 H W"]:
+        """A shard's moments (key 2 x number) or those of the mirrored pictures (+ 1)."""
+        if key not in self._mapped:
+            number, flipped = divmod(key, 2)
+            shard = self._shard(number)
+            moments = shard.moments_flipped if flipped else shard.moments
+            assert moments is not None, "flips are drawn only where they are stored"
+            self._mapped[key] = moments.numpy()
+        return self._mapped[key]
+
+    def _shard(self, number: int) -> Shard:
+        if number not in self._shards:
+            self._shards[number] = self._open(number)
+        return self._shards[number]
+
+    def _open(self, number: int) -> Shard:
+        record = self.index.shards[number]
+        return open_shard(self.folder / record.file, record.count, self.index.layout)
+
+
+def _preview(latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B H W channels"]:
+    shown_channels = latents[:, : 3 if latents.shape[1] >= 3 else 1].float()
+    low, high = (extreme(shown_channels, dim=(2, 3), keepdim=True) for extreme in (torch.amin, torch.amax))
+    return to_pixels((shown_channels - low) / (high - low).clamp_min(1e-12) * 2 - 1)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

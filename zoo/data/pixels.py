@@ -1,0 +1,18 @@
+"""Between 8-bit pixels, channels last, and latents in [-1, 1], channels first."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+def to_latents(pixels: UInt8[Tensor, "B H W C"]) -> Float[Tensor, "B C H W"]:
+    """Pixels 0..255 as float32 in [-1, 1]."""
+    return pixels.movedim(-1, 1).to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1
+
+
+def to_pixels(latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B H W C"]:
+    """Latents in [-1, 1] as the nearest pixels 0..255, on the CPU; what is outside is clamped."""
+    scaled = (latents.detach().cpu().to(torch.float32) + 1) * 127.5
+    return scaled.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).contiguous()

@@ -1,0 +1,207 @@
+"""The stream of samples that training reads: a function of seed and step alone.
+
+The samples of all steps stand in one endless row, epoch after epoch, each epoch in an order of its own. Step s takes
+the next ``batch`` of them, and each rank reads its own stretch of these, whatever the number of ranks and data workers.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from zoo.data.base import Normalize, Source
+from zoo.errors import DataError
+from zoo.random import Purpose, generator_at
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A part of a step's samples, and everything random about them.
+
+    Attributes:
+        latents: normalised [B, C, H, W].
+        labels: as the dataset gives them.
+        noise: standard normal [B, C, H, W].
+        u: uniform in [0, 1) [B]; says where the noise level is inside its stratum.
+        drop: whether the label is dropped [B].
+        places: positions in the step's global batch [B].
+        indices: positions in the dataset [B].
+    """
+
+    latents: Float[Tensor, "B C H W"]
+    labels: Shaped[Tensor, "B ..."]
+    noise: Float[Tensor, "B C H W"]
+    u: Float[Tensor, " B"]
+    drop: Bool[Tensor, " B"]
+    places: Int[Tensor, " B"]
+    indices: Int[Tensor, " B"]
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, from which it is copied to a GPU without waiting; PyTorch calls this."""
+        return Batch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+
+
+class Share(NamedTuple):
+    """Which part of each global batch a rank reads, and in how many pieces."""
+
+    rank: int = 0
+    ranks: int = 1
+    pieces: int = 1
+
+    def places(self, batch: int, piece: int) -> range:
+        """Positions of a piece in the global batch."""
+        size = batch // (self.ranks * self.pieces)
+        first = (self.rank * self.pieces + piece) * size
+        return range(first, first + size)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which training sees ``length`` samples."""
+
+    length: int
+    batch: int
+    seed: int
+
+    def indices(self, step: int, places: range) -> Int[np.ndarray, " B"]:
+        """Positions in the dataset of the samples at ``places`` of a step's global batch."""
+        row = step * self.batch + np.asarray(places, dtype=np.int64)
+        epochs, positions = np.divmod(row, self.length)
+        found = np.empty_like(row)
+        for epoch in np.unique(epochs).tolist():
+            own = epochs == epoch
+            found[own] = _permutation(self.length, self.seed, epoch)[positions[own]]
+        return found
+
+
+@lru_cache(maxsize=2)  # a batch can lie across two epochs
+def _permutation(length: int, seed: int, epoch: int) -> Int[np.ndarray, " length"]:
+    return generator_at(seed, Purpose.ORDER, epoch, 0).permutation(length)
+
+
+class Reader(Dataset["Batch | DataError"]):
+    """Reads pieces of steps. An error is returned, not raised: a data worker would wrap it in a traceback."""
+
+    def __init__(
+        self,
+        source: Source,
+        normalize: Normalize,
+        order: Order,
+        share: Share,
+        *,
+        num_classes: int = 0,
+        label_dropout: float = 0.0,
+    ) -> None:
+        self.source, self.normalize, self.order, self.share = source, normalize, order, share
+        self.num_classes, self.label_dropout = num_classes, label_dropout
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch | DataError:
+        """The samples of (step, piece)."""
+        try:
+            return self.read(*key)
+        except DataError as error:
+            return error
+
+    def read(self, step: int, piece: int) -> Batch:
+        """The samples of a piece of this rank's part of a step.
+
+        Raises:
+            DataError: a sample cannot be read, is not finite, or has a label that there is no class for.
+        """
+        places, seed = self.share.places(self.order.batch, piece), self.order.seed
+        indices = self.order.indices(step, places)
+        samples = self.source.read(indices, [generator_at(seed, Purpose.AUGMENT, step, place) for place in places])
+        self._check(samples.latents, samples.labels, indices)
+        latents = self.normalize.apply(samples.latents)
+        flow = [generator_at(seed, Purpose.FLOW, step, place) for place in places]
+        uniform = np.stack([generator.random(2) for generator in flow])
+        noise = np.stack([generator.standard_normal(latents.shape[1:], dtype=np.float32) for generator in flow])
+        return Batch(
+            latents=latents,
+            labels=samples.labels,
+            noise=torch.from_numpy(noise),
+            u=torch.from_numpy(uniform[:, 0].copy()),
+            drop=torch.from_numpy(uniform[:, 1] < self.label_dropout),
+            places=torch.tensor(places),
+            indices=torch.from_numpy(indices),
+        )
+
+    def _check(self, latents: Tensor, labels: Tensor, indices: Int[np.ndarray, " B"]) -> None:
+        finite = latents.isfinite().flatten(1).all(dim=1)
+        if not finite.all():
+            first = self.source.id(int(indices[int((~finite).nonzero()[0])]))
+            raise DataError(f"{first}: holds NaN or infinite values; leave the sample out, or extract it again")
+        if self.num_classes and not labels.is_floating_point():
+            outside = (labels < 0) | (labels >= self.num_classes)
+            if outside.any():
+                place = int(outside.nonzero()[0])
+                sample, label = self.source.id(int(indices[place])), int(labels[place])
+                classes = f"0..{self.num_classes - 1}"
+                raise DataError(f"{sample}: label {label} is outside {classes}; mend it, or set backbone.num_classes")
+
+
+def stream(
+    reader: Reader, first: int, last: int, *, workers: int = 0, pin_memory: bool = False
+) -> Iterator[list[Batch]]:
+    """The pieces of steps ``first`` to ``last - 1``, a list for every step.
+
+    Args:
+        reader: what reads them.
+        first: step to start with.
+        last: step to stop before.
+        workers: processes that read ahead; 0 reads in this one.
+        pin_memory: put batches in page-locked memory, for GPUs.
+
+    Raises:
+        DataError: a sample cannot be read, or a worker has died.
+    """
+    pieces = reader.share.pieces
+    loader = DataLoader(
+        reader,
+        sampler=_Keys(first, last, pieces),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        worker_init_fn=_ignore_signals if workers else None,
+    )
+    step: list[Batch] = []
+    try:
+        for piece in loader:
+            if isinstance(piece, DataError):
+                raise piece
+            step.append(piece)
+            if len(step) == pieces:
+                yield step
+                step = []
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(f"a data worker has ended: {error}; with too little memory, set data.workers lower") from error
+
+
+class _Keys:
+    """Every (step, piece), in order."""
+
+    def __init__(self, first: int, last: int, pieces: int) -> None:
+        self.first, self.last, self.pieces = first, last, pieces
+
+    def __len__(self) -> int:
+        return (self.last - self.first) * self.pieces
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((step, piece) for step in range(self.first, self.last) for piece in range(self.pieces))
+
+
+def _ignore_signals(worker: int) -> None:
+    # A scheduler signals the whole process group: the rank then finishes its step, for which it needs its workers.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)

@@ -1,0 +1,81 @@
+"""What noise samplers, loss weightings and solvers promise.
+
+Noise level t: 0 = data, 1 = pure noise; ``z_t = (1 - t) data + t noise``; velocity ``noise - data``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+Velocity = Callable[[Tensor, float], Tensor]
+"""``velocity(z [B,C,H,W], t) -> [B,C,H,W]``: the (guided) velocity of a batch at one noise level."""
+
+Draw = Callable[[int], Tensor]
+"""``draw(k) -> [B,C,H,W]``: standard normal noise of update k, the same for a sample whoever else is in its batch; with
+dtype and device of the noise that sampling starts from."""
+
+
+class NoiseSampler(ABC):
+    """The distribution that training draws noise levels from, by its quantiles, so that it can be stratified.
+
+    Constructor: ``(*, options)``.
+    """
+
+    kind: ClassVar[str] = "noise_sampler"
+
+    @abstractmethod
+    def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Noise levels in [0, 1] at probabilities u in [0, 1]: the inverse of ``cdf``. Keeps u's dtype and device."""
+
+    @abstractmethod
+    def cdf(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The probability of a noise level of at most t in [0, 1]; 0 at 0 and 1 at 1. Keeps t's dtype and device."""
+
+
+class Weighting(ABC):
+    """How much the squared velocity error at a noise level counts. Constructor: ``(*, options)``."""
+
+    kind: ClassVar[str] = "weighting"
+
+    @abstractmethod
+    def weight(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Finite, non-negative weights [B] at noise levels t in [0, 1]. Keeps t's dtype and device."""
+
+
+class Solver(ABC):
+    """How samples get from noise (t = 1) to data (t = 0). Constructor: ``(*, options)``."""
+
+    kind: ClassVar[str] = "solver"
+
+    @abstractmethod
+    def levels(self, steps: int) -> tuple[float, ...] | None:
+        """Noise levels of all velocity evaluations of ``steps`` updates, in order, repeats included.
+
+        None where they depend on the data (an adaptive solver).
+        """
+
+    @abstractmethod
+    def solve(
+        self,
+        velocity: Velocity,
+        noise: Float[Tensor, "B C H W"],
+        steps: int,
+        draw: Draw,
+        thresholds: Sequence[float] = (),
+    ) -> Float[Tensor, "B C H W"]:
+        """Follow the flow from noise at t = 1 to data at t = 0, in ``steps`` updates.
+
+        Args:
+            velocity: evaluated at the noise levels that ``levels`` tells, in that order.
+            noise: standard normal [B, C, H, W].
+            steps: updates; an adaptive solver chooses its own.
+            draw: noise of an update, for solvers that add some: each k in [0, steps) at most once.
+            thresholds: noise levels inside (0, 1) where the velocity is not smooth (stages or guidance change),
+                noisiest first; one on a threshold belongs to the side that the backbone says. Only adaptive solvers
+                need them.
+        """

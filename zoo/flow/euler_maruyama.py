@@ -1,0 +1,95 @@
+"""The solver of the stochastic differential equation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from zoo.flow.base import Draw, Solver, Velocity
+from zoo.registry import part
+
+Diffusion = Literal["constant", "sbdm", "sigma", "linear", "decreasing", "increasing_decreasing"]
+
+
+@part("solver", "euler_maruyama")
+class EulerMaruyamaSolver(Solver):
+    """The Euler-Maruyama method for the SDE of SiT (arXiv 2401.08740, section 2).
+
+    With ``z = (1 - t) data + t noise`` and ``v = E[noise - data | z]``, the mean of the noise given z is
+    ``z + (1 - t) v``, and so ``score(z) = -E[noise | z] / t = -(z + (1 - t) v) / t``. For any rate ``D(t) >= 0``, the
+    equation ``dz = (-v + D score) ds + sqrt(2 D) dW``, with ``s = 1 - t`` running from noise to data, has the same
+    distribution at every t as the flow ``dz = -v ds``: in its Fokker-Planck equation, both terms of D cancel. (The
+    paper writes ``w = 2 D``; ``norm`` is that of the published sampler.)
+
+    The score is singular at t = 0, where it is never evaluated: ``steps - 1`` even updates lead from t = 1 to
+    ``last_step_size``, and a last one without noise to t = 0.
+
+    Options:
+        diffusion: D(t), as the published sampler names its forms, turned to our clock:
+            constant: ``norm``; sbdm: ``norm * t / (1 - t)``, the reverse of the noising process, where 1 - t is taken
+            as at least the size of the step; sigma and linear, which are one here: ``norm * t``;
+            decreasing: ``(1 - norm * cos(pi t))^2 / 4``; increasing_decreasing: ``norm * sin(pi t)^2``.
+        norm: scale of D; 0 leaves the flow alone (but for ``decreasing``).
+        last_step: ``mean`` leaves out the noise of the last step alone, ``euler`` is a step of the flow, and
+            ``tweedie`` goes to ``E[data | z]``, which on straight lines is that same step, ``z - t v``.
+        last_step_size: noise level that the last step starts from.
+    """
+
+    def __init__(
+        self,
+        *,
+        diffusion: Diffusion = "sigma",
+        norm: Annotated[float, Field(ge=0.0)] = 1.0,
+        last_step: Literal["mean", "euler", "tweedie"] = "mean",
+        last_step_size: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.04,
+    ) -> None:
+        self.diffusion, self.norm, self.last_step, self.last_step_size = diffusion, norm, last_step, last_step_size
+
+    def levels(self, steps: int) -> tuple[float, ...]:
+        """Evenly from 1 to ``last_step_size``; 1 alone for one step."""
+        if steps == 1:
+            return (1.0,)
+        last = Fraction(str(self.last_step_size))  # exact, so that thresholds are hit where they can be
+        return tuple(float(last + (1 - last) * Fraction(steps - 1 - k, steps - 1)) for k in range(steps))
+
+    def solve(
+        self,
+        velocity: Velocity,
+        noise: Float[Tensor, "B C H W"],
+        steps: int,
+        draw: Draw,
+        thresholds: Sequence[float] = (),
+    ) -> Float[Tensor, "B C H W"]:
+        """``steps`` updates, the last of them without noise."""
+        z, levels = noise, self.levels(steps)
+        for k, (t, after) in enumerate(pairwise(levels)):
+            h = t - after
+            rate = self.rate(t, h)
+            z = z - h * _drift(z, velocity(z, t), t, rate) + math.sqrt(2 * rate * h) * draw(k)
+        t = levels[-1]
+        rate = self.rate(t, t) if self.last_step == "mean" else 0.0
+        return z - t * _drift(z, velocity(z, t), t, rate)
+
+    def rate(self, t: float, h: float) -> float:
+        """D at noise level t, for a step of size h."""
+        forms: dict[Diffusion, float] = {
+            "constant": self.norm,
+            "sbdm": self.norm * t / max(1 - t, h),
+            "sigma": self.norm * t,
+            "linear": self.norm * t,
+            "decreasing": (1 - self.norm * math.cos(math.pi * t)) ** 2 / 4,
+            "increasing_decreasing": self.norm * math.sin(math.pi * t) ** 2,
+        }
+        return forms[self.diffusion]
+
+
+def _drift(z: Tensor, v: Tensor, t: float, rate: float) -> Tensor:
+    """``v - D score``, with ``score = -(z + (1 - t) v) / t``."""
+    return v + rate / t * (z + (1 - t) * v)

@@ -1,0 +1,93 @@
+"""Modulations of many noise levels ahead of time, within a memory cap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+from zoo.backbone import Backbone
+from zoo.parts.base import Modulations
+
+
+class Distinct(NamedTuple):
+    """The labels that make a difference to the modulations, and which of them each sample has."""
+
+    labels: Shaped[Tensor, "R ..."] | None
+    of_sample: Int[Tensor, " B"]
+
+
+def distinct_labels(
+    backbone: Backbone, labels: Shaped[Tensor, "B ..."] | None, batch: int, device: torch.device
+) -> Distinct:
+    """Labels without repetition: one alone where modulations do not depend on them; embeddings count as all different.
+
+    Args:
+        backbone: whose class conditioner takes the labels.
+        labels: [B, ...], or None for an unconditional backbone.
+        batch: samples B.
+        device: of the samples.
+    """
+    if backbone.class_conditioner(labels).vector is None:
+        return Distinct(None if labels is None else labels[:1], torch.zeros(batch, dtype=torch.int64, device=device))
+    assert labels is not None
+    if labels.ndim == 1 and not labels.is_floating_point():
+        return Distinct(*torch.unique(labels, return_inverse=True))
+    return Distinct(labels, torch.arange(batch, device=device))
+
+
+class ModulationTable:
+    """Modulations of the same samples at several noise levels of one stage.
+
+    They are computed in one pass for all levels, or for as many consecutive ones as the cap has room for (at least
+    one), when the first of them is asked for.
+
+    Args:
+        backbone: whose modulations they are.
+        stage: index of the stage, 0 = noisiest.
+        levels: distinct noise levels in the order of use.
+        labels: the samples' labels.
+        dtype: of the noise levels.
+        limit: bytes that may be held at a time.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        stage: int,
+        levels: Sequence[float],
+        labels: Distinct,
+        dtype: torch.dtype,
+        limit: int,
+    ) -> None:
+        self.backbone, self.stage, self.labels = backbone, stage, labels
+        self.t = torch.tensor(levels, dtype=dtype, device=labels.of_sample.device)
+        self.place = {t: place for place, t in enumerate(levels)}
+        self.distinct = 1 if labels.labels is None else len(labels.labels)
+        self.limit, self.chunk, self.first = limit, 0, -1
+        self.held: Modulations | None = None
+
+    def at(self, t: float) -> Modulations:
+        """The modulations of all samples at one of the levels."""
+        if not self.chunk:
+            one = self.backbone.modulate(self.stage, self.t[:1], self._repeated(1, 1))
+            self.chunk = max(1, self.limit // (one.nbytes() * self.distinct))
+        place = self.place[t]
+        first = place - place % self.chunk
+        if first != self.first or self.held is None:
+            self.held = None  # let go of the last ones before the next are made
+            levels = self.t[first : first + self.chunk]
+            rows = self._repeated(len(levels), self.distinct)
+            self.held, self.first = (
+                self.backbone.modulate(self.stage, levels.repeat_interleave(self.distinct), rows),
+                first,
+            )
+        return self.held.rows((place - first) * self.distinct + self.labels.of_sample)
+
+    def _repeated(self, levels: int, distinct: int) -> Tensor | None:
+        """The first so many distinct labels, once for every level."""
+        labels = self.labels.labels
+        return None if labels is None else labels[:distinct].repeat(levels, *[1] * (labels.ndim - 1))

@@ -1,0 +1,51 @@
+"""Built-in noise samplers: which noise levels training looks at."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from zoo.flow.base import NoiseSampler
+from zoo.registry import part
+
+
+@part("noise_sampler", "uniform")
+class UniformNoise(NoiseSampler):
+    """Every noise level alike."""
+
+    def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """``t = u``."""
+        return u
+
+    def cdf(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """``u = t``."""
+        return t
+
+
+@part("noise_sampler", "logit_normal")
+class LogitNormalNoise(NoiseSampler):
+    """``t = sigmoid(mean + std * n)`` with n standard normal: Stable Diffusion 3 (arXiv 2403.03206, section 3.1).
+
+    Computed in float64, whatever the dtype of the inputs.
+
+    Options:
+        mean: of the log-odds of t; above 0 favours noise, below 0 data.
+        std: standard deviation of the log-odds; small ones stay around ``sigmoid(mean)``.
+    """
+
+    def __init__(self, *, mean: float = 0.0, std: Annotated[float, Field(gt=0.0)] = 1.0) -> None:
+        self.mean, self.std = mean, std
+
+    def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """``t = sigmoid(mean + std * Phi^-1(u))``, Phi the normal distribution."""
+        return torch.sigmoid(self.mean + self.std * torch.special.ndtri(u.double())).to(u.dtype)
+
+    def cdf(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """``u = Phi((log(t / (1 - t)) - mean) / std)``."""
+        # By erfc, which keeps its digits where the probability is tiny; torch.special.ndtr is 0 below -9 or so.
+        return (0.5 * torch.special.erfc((self.mean - torch.logit(t.double())) / (self.std * math.sqrt(2)))).to(t.dtype)

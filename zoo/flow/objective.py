@@ -1,0 +1,67 @@
+"""The objective of flow matching, as the algorithm box has it (SiT, arXiv 2401.08740, section 2).
+
+Draw data, noise and a noise level t; drop the label now and then; and pull the velocity at
+``z = (1 - t) data + t noise`` towards ``noise - data``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from zoo.flow.precision import clock_dtype
+
+
+def interpolate(
+    data: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."], t: Float[Tensor, " B"]
+) -> Float[Tensor, "B ..."]:
+    """``(1 - t) data + t noise``, in the dtype of the data."""
+    t = _like(t, data)
+    return ((1 - t) * data + t * noise).to(data.dtype)
+
+
+def target(data: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
+    """The velocity ``noise - data`` of the straight line from data to noise."""
+    return noise - data
+
+
+def velocity_errors(
+    backbone: Callable[..., Tensor],
+    data: Float[Tensor, "B C H W"],
+    noise: Float[Tensor, "B C H W"],
+    t: Float[Tensor, " B"],
+    labels: Shaped[Tensor, "B ..."] | None = None,
+) -> Float[Tensor, " B"]:
+    """Mean squared error of the predicted velocity, of every sample; in float32 or wider, also under autocast.
+
+    Args:
+        backbone: ``(latents, t, labels) -> velocity``, such as a ``Backbone`` or what DDP makes of it.
+        data: latents [B, C, H, W].
+        noise: standard normal [B, C, H, W].
+        t: noise levels [B].
+        labels: what the class conditioner takes, some of them dropped.
+    """
+    velocity = backbone(interpolate(data, noise, t), t, labels)
+    wide = clock_dtype(data.dtype)
+    error = velocity.to(wide) - target(data.to(wide), noise.to(wide))
+    return error.square().flatten(1).mean(dim=1)
+
+
+def drop_labels(
+    labels: Shaped[Tensor, "B ..."], null: Shaped[Tensor, "B ..."], drop: Bool[Tensor, " B"]
+) -> Shaped[Tensor, "B ..."]:
+    """``labels``, with ``null`` in place of those to ``drop``. The one place where labels are dropped.
+
+    Args:
+        labels: class indices [B], or embeddings [B, ...].
+        null: what stands for no condition, as ``class_conditioner.null(labels)`` gives it.
+        drop: which samples lose their label.
+    """
+    return null.where(_like(drop, labels), labels)
+
+
+def _like(values: Tensor, samples: Tensor) -> Tensor:
+    """Values [B] as [B, 1, ...], to go with samples [B, ...]."""
+    return values.view(-1, *[1] * (samples.ndim - 1))

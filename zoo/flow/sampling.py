@@ -1,0 +1,64 @@
+"""From noise to latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from zoo.backbone import Backbone
+from zoo.errors import ZooError
+from zoo.flow.base import Draw, Solver
+from zoo.flow.guidance import Guidance
+from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
+
+
+@torch.no_grad()
+def sample(
+    backbone: Backbone,
+    solver: Solver,
+    noise: Float[Tensor, "B C H W"],
+    labels: Shaped[Tensor, "B ..."] | None,
+    *,
+    steps: int,
+    draw: Draw,
+    guidance: Guidance | None = None,
+    modulation_bytes: int = MODULATION_BYTES,
+) -> Float[Tensor, "B C H W"]:
+    """Turn noise into latents, as the backbone sees them.
+
+    Args:
+        backbone: predicts velocities.
+        solver: how to get from noise to data.
+        noise: standard normal [B, C, H, W], on the backbone's device; its dtype is that of the solver's state.
+        labels: what the class conditioner takes; None if it is unconditional.
+        steps: updates of the solver.
+        draw: noise of update k, for solvers that add some.
+        guidance: scale for each stage; none if left out.
+        modulation_bytes: memory that modulations computed ahead may take.
+
+    Raises:
+        ZooError: the weights predict noise, as those trained the DDPM way do.
+        ValueError: noise, labels, steps or guidance that the backbone cannot take.
+    """
+    if backbone.prediction != "velocity":
+        raise ZooError(
+            f"these weights predict {backbone.prediction}: they were trained the DDPM way, on another path from data to"
+            " noise, and cannot be sampled as a velocity; zoo can count and convert them, and sample none of them"
+        )
+    if steps < 1:
+        raise ValueError(f"steps: must be at least 1, not {steps}")
+    backbone.check_inputs(noise, noise.new_ones(len(noise)), labels)
+    levels = solver.levels(steps)
+    velocity = GuidedVelocity(backbone, noise, labels, guidance, levels or (), modulation_bytes)
+    return solver.solve(velocity, noise, steps, draw, jumps(backbone, velocity.guidance))
+
+
+def jumps(backbone: Backbone, guidance: Guidance) -> Sequence[float]:
+    """Noise levels inside (0, 1), noisiest first, where the velocity is not smooth: stages and guidance change."""
+    levels = {stage.noise_above for stage in backbone.stages[:-1]}
+    if not guidance.is_none:
+        levels.update(guidance.interval)
+    return sorted(levels - {0.0, 1.0}, reverse=True)

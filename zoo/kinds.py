@@ -1,0 +1,55 @@
+"""The kinds of parts: one record each. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A role that parts fill.
+
+    Attributes:
+        section: the recipe's section that holds the part, under the kind's name.
+        supplied: what zoo supplies to the part's constructor; a part may ask for any of these.
+        base: where the base class is, as ``module:name``.
+        default: the part of a recipe that leaves the kind out; None where a recipe must choose.
+    """
+
+    section: str
+    supplied: tuple[str, ...]
+    base: str
+    default: str | None
+
+
+KINDS: Mapping[str, Kind] = {
+    "patch_schedule": Kind("backbone", ("depth",), "zoo.parts:PatchSchedule", None),
+    "patch_embedder": Kind("backbone", ("dim", "channels", "patch"), "zoo.parts:PatchEmbedder", "linear"),
+    "position": Kind(
+        "backbone", ("dim", "heads", "grid", "patch", "finest_patch"), "zoo.parts:PositionEmbedding", "sincos"
+    ),
+    "time_embedder": Kind("backbone", ("dim",), "zoo.parts:TimeEmbedder", "sinusoidal"),
+    "class_conditioner": Kind("backbone", ("dim", "num_classes"), "zoo.parts:ClassConditioner", "embedding"),
+    "modulation": Kind("backbone", ("dim", "depth"), "zoo.parts:Modulation", "adaln_zero"),
+    "block": Kind("backbone", ("dim", "heads", "depth", "index"), "zoo.parts:Block", "dit"),
+    "upsampler": Kind("backbone", ("dim", "coarse_patch", "fine_patch"), "zoo.parts:Upsampler", "linear_linear"),
+    "stage_embedder": Kind("backbone", ("dim", "stages"), "zoo.parts:StageEmbedder", "none"),
+    "head": Kind("backbone", ("dim", "channels", "patch"), "zoo.parts:Head", "linear"),
+    "noise_sampler": Kind("objective", (), "zoo.flow:NoiseSampler", "uniform"),
+    "weighting": Kind("objective", (), "zoo.flow:Weighting", "uniform"),
+    "dataset": Kind("data", ("channels", "height", "width", "num_classes"), "zoo.data:Dataset", "digits"),
+    "normalize": Kind("data", ("channels",), "zoo.data:Normalize", "none"),
+    "solver": Kind("sample", (), "zoo.flow:Solver", "euler"),
+}
+"""Every kind, by the name that recipes use. Defaults are DiT's, MPDiT's upsampler, and the plainest way to train."""
+
+SECTIONS = tuple(dict.fromkeys(kind.section for kind in KINDS.values()))
+
+
+def kinds_of(section: str) -> tuple[str, ...]:
+    """Names of the kinds whose parts stand in a section of the recipe."""
+    return tuple(name for name, kind in KINDS.items() if kind.section == section)
+
+
+BACKBONE_KINDS = kinds_of("backbone")

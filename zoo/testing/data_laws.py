@@ -1,0 +1,29 @@
+"""Laws of normalisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import Case
+
+
+def inverts(case: Case) -> None:
+    """``invert(apply(x))`` is x, and both keep shape and dtype."""
+    part = case.create()
+    generator = torch.Generator().manual_seed(case.seed)
+    for dtype, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-9)):
+        latents = torch.randn(2, case.supplied["channels"], 3, 2, generator=generator, dtype=torch.float64).to(dtype)
+        before = latents.clone()
+        applied = part.apply(latents)
+        restored = part.invert(applied)
+        assert applied.shape == restored.shape == latents.shape, "normalising changes the shape"
+        assert applied.dtype == restored.dtype == dtype, f"normalising changes {dtype}"
+        assert torch.equal(latents, before), "normalising changes its inputs"
+        assert_close(restored, latents, "invert does not undo apply", tolerance)
+
+
+LAWS: dict[str, tuple[Callable[[Case], None], ...]] = {"normalize": (inverts,)}
+"""Laws of each kind."""

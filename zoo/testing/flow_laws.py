@@ -1,0 +1,219 @@
+"""Laws of noise samplers, weightings and solvers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from zoo.flow.base import Velocity
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import Case
+from zoo.testing.gaussian import GaussianFlow
+
+SHAPE = (2, 3, 1)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+STEPS = (1, 2, 5)
+DATA = GaussianFlow()
+
+# -- noise samplers ---------------------------------------------------------------------------------------------------
+
+
+def cdf_inverts_quantile(case: Case) -> None:
+    """``cdf(quantile(u))`` is u."""
+    sampler = case.create()
+    u = torch.linspace(0.001, 0.999, 101, dtype=torch.float64)
+    assert_close(sampler.cdf(sampler.quantile(u)), u, "cdf is not the inverse of quantile", 1e-6)
+
+
+def quantile_rises(case: Case) -> None:
+    """Quantiles are noise levels in [0, 1], and rise with the probability."""
+    t = case.create().quantile(torch.linspace(0, 1, 101, dtype=torch.float64))
+    assert ((t >= 0) & (t <= 1)).all(), "quantile leaves [0, 1]"
+    assert (t.diff() >= 0).all(), "quantile falls somewhere"
+
+
+def cdf_has_both_ends(case: Case) -> None:
+    """No noise level is below 0, and all are at most 1: ``cdf`` is exactly 0 at 0, and 1 at 1."""
+    ends = case.create().cdf(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+    assert ends == [0.0, 1.0], f"cdf is {ends[0]} at 0 and {ends[1]} at 1"
+
+
+def sampler_keeps_dtype(case: Case) -> None:
+    """``quantile`` and ``cdf`` keep shape and dtype of what they are given, and leave it as it was."""
+    sampler = case.create()
+    for dtype in DTYPES:
+        u = _uniform(case, dtype)
+        before = u.clone()
+        for values in (sampler.quantile(u), sampler.cdf(u)):
+            assert values.shape == u.shape, f"returns shape {list(values.shape)} for {list(u.shape)}"
+            assert values.dtype == dtype, f"returns {values.dtype} for {dtype}"
+        assert torch.equal(u, before), "changes its inputs"
+
+
+# -- weightings -------------------------------------------------------------------------------------------------------
+
+
+def weighs_every_noise_level(case: Case) -> None:
+    """Weights are finite and not negative at every noise level, 0 and 1 included, in shape and dtype of t."""
+    weighting = case.create()
+    for dtype in DTYPES:
+        t = torch.linspace(0, 1, 101, dtype=dtype)
+        before = t.clone()
+        weight = weighting.weight(t)
+        assert weight.shape == t.shape, f"returns shape {list(weight.shape)} for {list(t.shape)}"
+        assert weight.dtype == dtype, f"returns {weight.dtype} for {dtype}"
+        assert weight.isfinite().all(), "a weight is not finite"
+        assert (weight >= 0).all(), "a weight is negative"
+        assert torch.equal(t, before), "changes its inputs"
+
+
+# -- solvers ----------------------------------------------------------------------------------------------------------
+
+
+def follows_its_levels(case: Case) -> None:
+    """The velocity is evaluated at the noise levels that ``levels`` tells, from 1 downwards, new ones for every update.
+
+    The noise of an update is drawn once at most.
+    """
+    for steps in STEPS:
+        run = Run(case)
+        run.solve(steps)
+        levels = run.solver.levels(steps)
+        if levels is not None:
+            assert run.levels == list(levels), f"evaluates at {run.levels}, and levels({steps}) tells {list(levels)}"
+            assert len({t for t in levels if t > 0}) >= steps, f"{steps} steps have too few noise levels: {levels}"
+        assert run.levels[0] == 1.0, f"starts at noise level {run.levels[0]}"
+        assert all(0 <= t <= 1 for t in run.levels), f"evaluates outside of [0, 1]: {run.levels}"
+        if levels is not None:
+            assert all(a >= b for a, b in pairwise(levels)), f"noise levels rise: {levels}"
+            assert set(run.draws) <= set(range(steps)), f"draws noise of updates {run.draws}, of {steps}"
+        assert len(set(run.draws)) == len(run.draws), f"uses noise twice: {run.draws}"
+
+
+def solver_keeps_dtype(case: Case) -> None:
+    """Latents have shape and dtype of the noise, which stays as it was."""
+    for dtype in DTYPES:
+        run = Run(case, dtype=dtype)
+        before = run.noise.clone()
+        latents = run.solve(2)
+        assert latents.shape == run.noise.shape, f"returns shape {list(latents.shape)} for {list(run.noise.shape)}"
+        assert latents.dtype == dtype, f"returns {latents.dtype} for {dtype}"
+        assert torch.equal(run.noise, before), "changes the noise that it is given"
+
+
+def solver_keeps_device(case: Case) -> None:
+    """Nothing is made on another device than the noise's. (Adaptive solvers look at values, and cannot be asked.)"""
+    run = Run(case, device="meta")
+    if run.solver.levels(2) is not None:
+        assert run.solve(2).device.type == "meta", "leaves the device of the noise"
+
+
+def solves_each_alone(case: Case) -> None:
+    """A sample does not depend on who else is in its batch, but for an adaptive solver."""
+    run = Run(case)
+    if run.solver.levels(3) is None:
+        return
+    together = run.solve(3)
+    for index in range(len(together)):
+        alone = run.solve(3, only=slice(index, index + 1))
+        assert_close(together[index : index + 1], alone, "a sample depends on the rest of its batch")
+
+
+def is_exact_on_straight_lines(case: Case) -> None:
+    """A constant velocity is followed exactly, unless noise is added on the way."""
+    run = Run(case, velocity=lambda z, t: torch.full_like(z, 0.75))
+    run.solve(max(STEPS))
+    if run.draws:
+        return
+    for steps in STEPS:
+        assert_close(run.solve(steps), run.noise - 0.75, "a constant velocity leads elsewhere", 1e-5)
+
+
+def reaches_the_data(case: Case) -> None:
+    """With many steps and the default options, noise becomes the data that the velocity belongs to.
+
+    Options may trade accuracy away, so that the defaults are asked, where all options have one.
+    """
+    run = Run(case, batch=4096, defaults=True)
+    latents = run.solve(100)
+    if run.draws:
+        mean, std = float(latents.mean()), float(latents.std())
+        message = f"data of mean {DATA.mean} and deviation {DATA.std} come out with {mean:.3f} and {std:.3f}"
+        assert max(abs(mean - DATA.mean), abs(std - DATA.std)) < 0.05, message
+    else:
+        assert_close(latents, DATA.samples(run.noise), "noise does not become the data that it should", 0.05)
+
+
+class Run:
+    """A solver with noise to start from, and a record of what it asks for.
+
+    Args:
+        case: the solver's.
+        batch: samples.
+        dtype: of the noise.
+        device: of the noise.
+        velocity: what to follow.
+        defaults: take the solver's default options, if all have one.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        *,
+        batch: int = 3,
+        dtype: torch.dtype = torch.float64,
+        device: str = "cpu",
+        velocity: Velocity = DATA.velocity,
+        defaults: bool = False,
+    ) -> None:
+        options = type(case.options)
+        required = any(field.is_required() for field in options.model_fields.values())
+        self.solver = case.entry.create(options() if defaults and not required else case.options, case.supplied)
+        self.velocity = velocity
+        self.generator = torch.Generator().manual_seed(case.seed)
+        self.shape, self.dtype, self.device = (batch, *SHAPE), dtype, device
+        self.noise = self._normal()
+        self.drawn: dict[int, Tensor] = {}
+        self.levels: list[float] = []
+        self.draws: list[int] = []
+
+    def solve(self, steps: int, only: slice = slice(None)) -> Tensor:
+        """Latents of some of the samples; the same noise at every call."""
+        self.levels, self.draws = [], []
+        return self.solver.solve(self._evaluate, self.noise[only], steps, lambda k: self._draw(k)[only])
+
+    def _evaluate(self, z: Tensor, t: float) -> Tensor:
+        self.levels.append(t)
+        return self.velocity(z, t)
+
+    def _draw(self, k: int) -> Tensor:
+        self.draws.append(k)
+        if k not in self.drawn:
+            self.drawn[k] = self._normal()
+        return self.drawn[k]
+
+    def _normal(self) -> Tensor:
+        return torch.randn(self.shape, generator=self.generator, dtype=torch.float64).to(self.device, self.dtype)
+
+
+def _uniform(case: Case, dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(case.seed)
+    return torch.rand(2, 3, generator=generator, dtype=torch.float64).to(dtype)
+
+
+LAWS: dict[str, tuple[Callable[[Case], None], ...]] = {
+    "noise_sampler": (cdf_inverts_quantile, quantile_rises, cdf_has_both_ends, sampler_keeps_dtype),
+    "weighting": (weighs_every_noise_level,),
+    "solver": (
+        follows_its_levels,
+        solver_keeps_dtype,
+        solver_keeps_device,
+        solves_each_alone,
+        is_exact_on_straight_lines,
+        reaches_the_data,
+    ),
+}
+"""Laws of each kind."""

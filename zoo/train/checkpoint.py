@@ -1,0 +1,175 @@
+"""Checkpoints: whole or not there, and known to be sound before they are used. No pickle anywhere.
+
+A checkpoint is a folder of safetensors files, ``state.json``, and ``manifest.json`` with the size and SHA-256 of each
+of these. It is written under another name, brought to the disk, and renamed; the manifest is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from zoo.errors import RunError
+
+PREFIX = "step_"
+UNFINISHED = ".unfinished"
+MANIFEST, STATE = "manifest.json", "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk whose files agree with its manifest."""
+
+    path: Path
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return int(self.path.name.removeprefix(PREFIX))
+
+    def state(self) -> dict[str, Any]:
+        """What is not a tensor."""
+        return dict(json.loads((self.path / STATE).read_text(encoding="utf-8")))
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of ``name.safetensors``, as the manifest has it."""
+        manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        return str(manifest["files"][f"{name}.safetensors"]["sha256"])
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors of ``name.safetensors``, on the CPU, memory-mapped."""
+        return load_file(self.path / f"{name}.safetensors")
+
+
+def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Checkpoint:
+    """Write a checkpoint; a crash at any moment leaves the older ones whole, and no half of this one.
+
+    Args:
+        folder: of all checkpoints.
+        step: updates done.
+        tensors: by file name, without the suffix, and by tensor name.
+        state: what is not a tensor, as plain values.
+
+    Raises:
+        RunError: the disk is full, or refuses.
+    """
+    final = folder / f"{PREFIX}{step:08d}"
+    unfinished = folder / f".{final.name}{UNFINISHED}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove(unfinished)
+        unfinished.mkdir()
+        for name, values in tensors.items():
+            save_file({key: value.contiguous() for key, value in values.items()}, unfinished / f"{name}.safetensors")
+        write_json(unfinished / STATE, state)
+        written = sorted(unfinished.iterdir())
+        manifest = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in written}
+        for file in written:
+            _to_disk(file)
+        write_json(unfinished / MANIFEST, {"format": "zoo checkpoint", "version": 1, "files": manifest})
+        _to_disk(unfinished / MANIFEST)
+        _to_disk(unfinished)
+        if final.exists():  # one that did not verify, or training would have gone on from it
+            _remove(final)
+        unfinished.rename(final)
+        _to_disk(folder)
+    except (OSError, SafetensorError) as error:
+        _remove(unfinished)
+        raise RunError(f"{final}: the checkpoint cannot be written: {error}; older ones are whole") from error
+    return Checkpoint(final)
+
+
+def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that verifies, and what is wrong with every newer one."""
+    problems: list[str] = []
+    for path in reversed(_folders(folder)):
+        problem = problem_of(path)
+        if problem is None:
+            return Checkpoint(path), problems
+        problems.append(f"{path}: {problem}")
+    return None, problems
+
+
+def problem_of(path: Path) -> str | None:
+    """Why a checkpoint cannot be used, or None if all of its files agree with the manifest."""
+    try:
+        files = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
+        wanted = {name: (int(each["size"]), str(each["sha256"])) for name, each in files.items()}
+    except FileNotFoundError:
+        return "has no manifest.json: it was not finished"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"manifest.json cannot be read: {type(error).__name__}: {error}"
+    for name, (size, digest) in wanted.items():
+        file = path / name
+        try:
+            if file.stat().st_size != size:
+                return f"{name} has {file.stat().st_size} bytes in place of {size}"
+            if _sha256(file) != digest:
+                return f"{name} is not what was written: its SHA-256 differs"
+        except OSError as error:
+            return f"{name} cannot be read: {error}"
+    return None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest checkpoints, and what crashes have left."""
+    for path in _folders(folder)[:-keep]:
+        # Renamed first: a crash while files go away must not leave what looks like a checkpoint.
+        going = path.with_name(f".{path.name}{UNFINISHED}")
+        path.rename(going)
+    for path in folder.glob(f".{PREFIX}*{UNFINISHED}"):
+        _remove(path)
+
+
+def set_aside_after(folder: Path, step: int) -> None:
+    """Rename checkpoints of later steps, which are not sound: training is about to come to these steps again."""
+    for path in _folders(folder):
+        if int(path.name.removeprefix(PREFIX)) > step:
+            aside = path.with_name(f"{path.name}.unsound")
+            _remove(aside)
+            path.rename(aside)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Plain values as readable JSON."""
+    path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _folders(folder: Path) -> list[Path]:
+    def found() -> Iterator[tuple[int, Path]]:
+        for path in folder.glob(f"{PREFIX}*"):
+            number = path.name.removeprefix(PREFIX)
+            if number.isdecimal() and path.is_dir():
+                yield int(number), path
+
+    return [path for _, path in sorted(found())]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""Drawing samples from a backbone: image i is a function of the seed and of i, whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.assembly import create_part
+from zoo.backbone import Backbone
+from zoo.data import Dataset, Normalize
+from zoo.errors import ZooError
+from zoo.flow import Guidance, Solver, sample
+from zoo.parts import IndexConditioner
+from zoo.random import Purpose, generator_at
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How images are drawn.
+
+    Attributes:
+        recipe: its ``sample`` section says with which solver, steps and guidance.
+        solver: the recipe's.
+        guidance: the recipe's, a scale for every stage.
+        dataset: turns latents into pictures.
+        normalize: what was done to the latents in training.
+        seed: of the noise.
+    """
+
+    recipe: Recipe
+    solver: Solver
+    guidance: Guidance
+    dataset: Dataset
+    normalize: Normalize
+    seed: int
+
+    @property
+    def batch(self) -> int:
+        """Images of one pass. Products of matrices depend on it in their last bits, so every pass is whole."""
+        return self.recipe.sample.batch
+
+    def images(self, backbone: Backbone, labels: Tensor, batch: int) -> list[np.ndarray]:
+        """The pictures of one batch.
+
+        Args:
+            backbone: with the weights to draw from, on any device.
+            labels: of all images that are wanted [n]; null where the backbone is unconditional.
+            batch: which of the batches, from 0.
+
+        Returns:
+            8-bit pictures [H, W, 1 or 3] of images ``batch * self.batch`` and on, ``self.batch`` or fewer at the end.
+        """
+        first = batch * self.batch
+        numbers = range(first, min(first + self.batch, len(labels)))
+        places = range(first, first + self.batch)
+        own = labels[torch.tensor([min(place, len(labels) - 1) for place in places])]
+        parameter = next(backbone.parameters())
+        device, dtype = parameter.device, parameter.dtype
+
+        def normal(purpose: Purpose, step: int) -> Tensor:
+            drawn = [
+                generator_at(self.seed, purpose, step, place).standard_normal(backbone.latent, dtype=np.float32)
+                for place in places
+            ]
+            return torch.from_numpy(np.stack(drawn)).to(device, dtype)
+
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
+            latents = sample(
+                backbone,
+                self.solver,
+                normal(Purpose.SAMPLE, 0),
+                own.to(device),
+                steps=self.recipe.sample.steps,
+                guidance=self.guidance,
+                draw=lambda update: normal(Purpose.SOLVER, update),
+            )
+        pictures = self.dataset.to_images(self.normalize.invert(latents[: len(numbers)].float()))
+        return [picture.cpu().numpy() for picture in pictures]
+
+
+def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int) -> Drawing:
+    """The parts that a recipe draws samples with.
+
+    Args:
+        recipe: a validated recipe.
+        registry: the parts to choose from.
+        stages: number of stages of its backbone.
+        seed: of the noise.
+    """
+    options = recipe.sample
+    scales = options.guidance if isinstance(options.guidance, tuple) else (options.guidance,) * stages
+    return Drawing(
+        recipe=recipe,
+        solver=create_part(recipe, "solver", registry),
+        guidance=Guidance(scales, options.guided_channels, options.guidance_interval),
+        dataset=create_part(recipe, "dataset", registry),
+        normalize=create_part(recipe, "normalize", registry),
+        seed=seed,
+    )
+
+
+def labels_for(backbone: Backbone, count: int, wanted: Sequence[int] = ()) -> Tensor:
+    """Labels of ``count`` images: the wanted classes in turn, or all classes in turn.
+
+    Raises:
+        ZooError: a class that the backbone does not have.
+    """
+    conditioner = backbone.class_conditioner
+    if not wanted:
+        return conditioner.example_labels(count)
+    if not isinstance(conditioner, IndexConditioner):
+        raise ZooError(
+            "--labels: this backbone is unconditional, or takes labels that are no class indices; leave it out"
+        )
+    outside = [label for label in wanted if not 0 <= label < conditioner.num_classes]
+    if outside:
+        raise ZooError(f"--labels: {outside[0]} is no class; they go from 0 to {conditioner.num_classes - 1}")
+    return torch.tensor([wanted[index % len(wanted)] for index in range(count)])

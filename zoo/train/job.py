@@ -1,0 +1,107 @@
+"""What a recipe's training is made of, checked against the number of processes before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.assembly import create_part, load_recipe
+from zoo.backbone import Backbone
+from zoo.data import Dataset, Normalize
+from zoo.data.stream import Order, Reader, Share
+from zoo.errors import DataError, ZooError
+from zoo.flow import StagePlan, Weighting, plan_stages
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe, with the parts that train it.
+
+    Attributes:
+        recipe: with what the dataset's recorded statistics fill in.
+        plan: which stage each sample of a batch is in.
+        weighting: of the loss.
+        reader: reads this rank's samples.
+        dataset: makes pictures.
+        normalize: what was done to the latents.
+        registry: the parts that all of these are from.
+    """
+
+    recipe: Recipe
+    plan: StagePlan
+    weighting: Weighting
+    reader: Reader
+    dataset: Dataset
+    normalize: Normalize
+    registry: Registry
+
+
+def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, ranks: int) -> Job:
+    """Open the data of a recipe, and plan its batches.
+
+    Args:
+        recipe: a validated recipe.
+        backbone: what it builds, on any device.
+        registry: the parts to choose from.
+        rank: this process.
+        ranks: number of processes.
+
+    Raises:
+        ZooError: the batch cannot be split, or the weights cannot be trained.
+        DataError: the data cannot be read, or is less than a batch.
+    """
+    if backbone.prediction != "velocity":
+        raise ZooError(
+            f"{recipe.name}: backbone.prediction: zoo trains velocities, not {backbone.prediction}; set it to velocity"
+        )
+    options = recipe.train
+    try:
+        plan = plan_stages(
+            backbone.stages, backbone.ties, create_part(recipe, "noise_sampler", registry), options.stage_group
+        )
+    except ValueError as error:
+        raise ZooError(f"{recipe.name}: train.stage_group: {error}") from error
+    _check_batch(recipe, plan.group, ranks)
+    dataset: Dataset = create_part(recipe, "dataset", registry)
+    source = dataset.open("train")
+    if len(source) < options.batch:
+        raise DataError(
+            f"dataset {recipe.data.dataset.type} has {len(source)} samples, fewer than train.batch {options.batch};"
+            " set train.batch lower"
+        )
+    normalize: Normalize = create_part(recipe, "normalize", registry)
+    fitted = normalize.fitted(source.statistics)
+    if fitted:
+        recipe = _with_normalize(recipe, fitted, registry)
+        normalize = create_part(recipe, "normalize", registry)
+    reader = Reader(
+        source,
+        normalize,
+        Order(len(source), options.batch, options.seed),
+        Share(rank, ranks, options.accumulate),
+        num_classes=recipe.backbone.num_classes,
+        label_dropout=recipe.objective.label_dropout,
+    )
+    return Job(recipe, plan, create_part(recipe, "weighting", registry), reader, dataset, normalize, registry)
+
+
+def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:
+    options = recipe.train
+    unit = ranks * options.accumulate * group
+    if options.batch % unit:
+        below, above = options.batch // unit * unit, (options.batch // unit + 1) * unit
+        nearest = f"{below} or {above}" if below else str(above)
+        raise ZooError(
+            f"{recipe.name}: train.batch {options.batch} is no multiple of {unit} = {ranks} processes x"
+            f" train.accumulate {options.accumulate} x {group} samples that the pattern of stages takes; take {nearest}"
+        )
+
+
+def _with_normalize(recipe: Recipe, options: Mapping[str, Any], registry: Registry) -> Recipe:
+    """The recipe with recorded statistics written out, so that samples can be drawn where the data is not."""
+    resolved = recipe.resolved()
+    resolved["data"]["normalize"] = {"type": recipe.data.normalize.type, **options}
+    return load_recipe(resolved, registry=registry)

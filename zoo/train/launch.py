@@ -1,0 +1,51 @@
+"""Several processes on one machine, through PyTorch's elastic launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from zoo.errors import Preempted
+
+GRACE = 24 * 3600  # seconds that processes which have been asked to stop may take to finish their step and save
+
+
+def launch(arguments: Sequence[str], procs: int) -> int:
+    """Run ``python -m zoo ARGUMENTS`` in several processes, and wait for them.
+
+    Args:
+        arguments: of the command.
+        procs: number of processes.
+
+    Returns:
+        The exit code of the process that ended first with one that is not 0, or 0. PyTorch's own ``torchrun`` makes
+        every such code a 1.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes tell what is wrong
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // procs)))
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(GRACE)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=procs,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "zoo", *arguments)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+    except SignalException as error:
+        return Preempted.exit_code if error.sigval in (signal.SIGTERM, signal.SIGINT) else 128 + error.sigval
+    return 0

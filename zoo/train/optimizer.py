@@ -1,0 +1,61 @@
+"""AdamW, its learning rate, and the averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from zoo.recipe.schema import TrainOptions
+
+
+def adamw(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.optim.AdamW:
+    """AdamW in its fused form, which updates all parameters in one pass."""
+    return torch.optim.AdamW(
+        list(parameters),
+        lr=options.learning_rate,
+        betas=options.betas,
+        weight_decay=options.weight_decay,
+        fused=True,
+    )
+
+
+def learning_rate(step: int, options: TrainOptions) -> float:
+    """The learning rate of update ``step``, counted from 0.
+
+    It rises in equal parts over ``warmup`` updates, and then stays, or falls to zero along half a cosine.
+    """
+    if step < options.warmup:
+        return options.learning_rate * (step + 1) / options.warmup
+    if options.schedule == "constant":
+        return options.learning_rate
+    done = (step - options.warmup) / max(1, options.steps - options.warmup)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def ema_decay(step: int, decay: float) -> float:
+    """The decay after update ``step``, counted from 0: low at first, or short runs would average the initialisation."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+class EMA:
+    """Exponential moving average of a module's trainable parameters, kept in float32 or wider.
+
+    Args:
+        parameters: by name; the average starts as a copy of them.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        self.averages = {
+            name: parameter.detach().to(torch.promote_types(parameter.dtype, torch.float32), copy=True)
+            for name, parameter in parameters.items()
+        }
+
+    @torch.no_grad()
+    def update(self, parameters: Mapping[str, Tensor], decay: float) -> None:
+        """``average = decay * average + (1 - decay) * parameter``, for all of them in a few kernels."""
+        current = [parameters[name].detach() for name in self.averages]
+        get_ema_multi_avg_fn(decay)(list(self.averages.values()), current, torch.tensor(0))  # type: ignore[no-untyped-call]

@@ -1,0 +1,131 @@
+"""Everything that training changes, to and from checkpoints: weights, averages, AdamW's moments and random states."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from zoo.errors import RunError
+from zoo.train.checkpoint import Checkpoint
+from zoo.train.distributed import World
+from zoo.train.optimizer import EMA
+
+MODEL, AVERAGE, OPTIMIZER = "model", "ema", "optimizer"
+
+
+class TrainState:
+    """The tensors that training changes.
+
+    Args:
+        backbone: not wrapped; its parameters may be sharded.
+        optimizer: of its trainable parameters.
+    """
+
+    def __init__(self, backbone: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.backbone, self.optimizer = backbone, optimizer
+        self.parameters = {name: each for name, each in backbone.named_parameters() if each.requires_grad}
+        self.ema = EMA(self.parameters)
+
+    def tensors(self, world: World) -> dict[str, dict[str, Tensor]]:
+        """Whole tensors on the CPU, by file and name, on the main process; every process must take part."""
+        files = {MODEL: self._model(), AVERAGE: self._average(), OPTIMIZER: self._optimizer()}
+        return {file: _collected(values, world) for file, values in files.items()}
+
+    def average(self, world: World) -> dict[str, Tensor]:
+        """The backbone's state with averaged weights: whole tensors on the main process."""
+        return _collected(self._average(), world)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take everything from a checkpoint.
+
+        Raises:
+            RunError: it holds other tensors than this backbone has.
+        """
+        with torch.no_grad():
+            for file, own in ((MODEL, dict(self._model())), (AVERAGE, dict(self._average()))):
+                given = checkpoint.tensors(file)
+                _check(checkpoint, file, own, given)
+                for name, tensor in own.items():
+                    tensor.copy_(_like(tensor, given[name]))
+            moments = checkpoint.tensors(OPTIMIZER)
+            for name, parameter in self.parameters.items():
+                prefix = f"{name}/"
+                own = {key.removeprefix(prefix): each for key, each in moments.items() if key.startswith(prefix)}
+                self.optimizer.state[parameter] = {
+                    key: _like(parameter, each)
+                    if each.shape == parameter.shape
+                    else each.to(parameter.device, copy=True)
+                    for key, each in own.items()
+                }
+
+    def _model(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.backbone.state_dict().items()
+
+    def _average(self) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in self.backbone.state_dict().items():
+            yield name, self.ema.averages.get(name, tensor)
+
+    def _optimizer(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state[parameter].items():
+                yield f"{name}/{key}", value
+
+
+def random_states(world: World) -> list[dict[str, str]]:
+    """PyTorch's random states of every process, by rank."""
+    states: list[dict[str, str]] = [{} for _ in range(world.size)]
+    own = {"cpu": torch.get_rng_state()}
+    if world.device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(world.device)
+    for name, state in own.items():
+        for rank, each in enumerate(world.gather(state)):
+            states[rank][name] = base64.b64encode(each.numpy().tobytes()).decode("ascii")
+    return states
+
+
+def set_random_state(states: list[dict[str, str]], world: World) -> None:
+    """Take this process's random states; a rank that had none keeps its own."""
+    if world.rank >= len(states):
+        return
+    for name, text in states[world.rank].items():
+        state = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+        if name == "cpu":
+            torch.set_rng_state(state)
+        elif world.device.type == "cuda":
+            torch.cuda.set_rng_state(state, world.device)
+
+
+def _collected(values: Iterator[tuple[str, Tensor]], world: World) -> dict[str, Tensor]:
+    whole = {}
+    for name, tensor in values:
+        full = tensor.detach()
+        if isinstance(full, DTensor):
+            full = full.full_tensor()  # every process takes part
+        if world.is_main:
+            whole[name] = full.cpu()
+    return whole
+
+
+def _like(tensor: Tensor, full: Tensor) -> Tensor:
+    """``full`` on the device of ``tensor``, and sharded as it is."""
+    full = full.to(tensor.device, copy=True)
+    if isinstance(tensor, DTensor):
+        return distribute_tensor(full, tensor.device_mesh, tensor.placements)
+    return full
+
+
+def _check(checkpoint: Checkpoint, file: str, own: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
+    problems = [f"{name} is missing" for name in own if name not in given]
+    problems += [f"{name} is unknown" for name in given if name not in own]
+    problems += [
+        f"{name} has shape {list(given[name].shape)} in place of {list(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    if problems:
+        raise RunError(f"{checkpoint.path}: {file}.safetensors does not fit this recipe: {'; '.join(problems[:5])}")

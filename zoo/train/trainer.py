@@ -1,0 +1,248 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from inspect import signature
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from zoo.backbone import Backbone
+from zoo.data.stream import Batch, stream
+from zoo.errors import DataError, NumericError, ZooError
+from zoo.flow import drop_labels, velocity_errors
+from zoo.train.distributed import World
+from zoo.train.job import Job
+from zoo.train.optimizer import adamw, ema_decay, learning_rate
+from zoo.train.state import TrainState
+
+# Buffers are tables, the same everywhere. The option's name depends on the version of PyTorch.
+_WITHOUT_BUFFERS: dict[str, Any] = (
+    {"forward_sync_buffers": False}
+    if "forward_sync_buffers" in signature(DistributedDataParallel.__init__).parameters
+    else {"broadcast_buffers": False}
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came out of an update.
+
+    Attributes:
+        step: updates done.
+        loss: weighted mean of the squared velocity error over the global batch.
+        stage_errors: plain means of it, stage by stage.
+        grad_norm: before clipping.
+        learning_rate: of this update.
+        ema_decay: after this update.
+        stop: whether any process has been asked to stop.
+    """
+
+    step: int
+    loss: float
+    stage_errors: tuple[float, ...]
+    grad_norm: float
+    learning_rate: float
+    ema_decay: float
+    stop: bool
+
+    def metrics(self) -> dict[str, Any]:
+        """What a line of the metrics says, but for the time that it took."""
+        values = asdict(self)
+        del values["stop"]
+        return {**values, "stage_errors": list(self.stage_errors)}
+
+
+class Trainer:
+    """Trains a backbone, one update after another, on one process or on all that a job has.
+
+    Args:
+        job: what to train it with.
+        backbone: with the same weights on every process, on the device of ``world``.
+        world: this process among those of the job.
+    """
+
+    def __init__(self, job: Job, backbone: Backbone, world: World) -> None:
+        self.job, self.backbone, self.world = job, backbone, world
+        self.options = job.recipe.train
+        self.dtype = next(backbone.parameters()).dtype
+        self.step = 0
+        self.model = _wrapped(backbone, self.options, world)
+        self.optimizer = adamw((each for each in backbone.parameters() if each.requires_grad), self.options)
+        self.state = TrainState(backbone, self.optimizer)
+
+    def run(self, last: int) -> Iterator[Step]:
+        """Train to step ``last``, and tell every update; ends early where a process has been asked to stop.
+
+        Raises:
+            NumericError: a loss or a gradient is not finite, on any process; nothing has been updated by it.
+            DataError: samples cannot be read, on any process; the updates before it are whole.
+        """
+        batches = stream(
+            self.job.reader,
+            self.step,
+            last,
+            workers=self.job.recipe.data.workers,
+            pin_memory=self.world.device.type == "cuda",
+        )
+        pieces, error = _next(batches)
+        self.world.agree(error)
+        with asked_to_stop(patient=self.world.size > 1) as stop:
+            while self.step < last:
+                errors, weights = self._accumulate(pieces)
+                norm = self._clip()
+                pieces, error = _next(batches)  # while a GPU is still at work
+                told = torch.tensor([not norm.isfinite(), stop(), error is not None], dtype=torch.float64)
+                told = self.world.sum(torch.cat([errors, weights, told]))
+                errors, weights, (infinite, stopped, failed) = torch.split(told, [len(errors), len(weights), 3])
+                self._check(errors, bool(infinite))
+                yield self._update(errors, weights, norm, stop=bool(stopped))
+                if stopped:
+                    return
+                if failed:
+                    self.world.agree(error)
+
+    def _accumulate(self, pieces: list[Batch]) -> tuple[Tensor, Tensor]:
+        """Gradients of this process's part of the batch; its errors and their weights at their places in the whole."""
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        errors, weights = torch.zeros(2, self.options.batch, dtype=torch.float64)
+        for index, piece in enumerate(pieces):
+            with self._gradients_stay_here(index + 1 < len(pieces)):
+                error, weight = self._loss(piece)
+                # Gradients are averaged over processes, each of which has its part of the batch.
+                loss = (weight * error).sum() * (self.world.size / self.options.batch)
+                loss.backward()  # type: ignore[no-untyped-call]
+            errors[piece.places], weights[piece.places] = error.detach().double().cpu(), weight.double().cpu()
+        return errors, weights
+
+    def _update(self, errors: Tensor, weights: Tensor, norm: Tensor, *, stop: bool) -> Step:
+        rate = learning_rate(self.step, self.options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        decay = ema_decay(self.step, self.options.ema)
+        self.state.ema.update(self.state.parameters, decay)
+        self.step += 1
+        return Step(
+            step=self.step,
+            loss=float((weights * errors).mean()),
+            stage_errors=self._by_stage(errors),
+            grad_norm=float(norm),
+            learning_rate=rate,
+            ema_decay=decay,
+            stop=stop,
+        )
+
+    def _loss(self, piece: Batch) -> tuple[Tensor, Tensor]:
+        """Squared velocity error [B] of a piece's samples, and the weight [B] of each."""
+        device, dtype = self.world.device, self.dtype
+        t, share = self.job.plan.noise_levels(piece.places, self.options.batch, piece.u, dtype)
+        weight = (share * self.job.weighting.weight(t)).to(device)
+        data, noise = (each.to(device, dtype, non_blocking=True) for each in (piece.latents, piece.noise))
+        labels, drop, t = (each.to(device, non_blocking=True) for each in (piece.labels, piece.drop, t))
+        labels = drop_labels(labels, self.backbone.class_conditioner.null(labels), drop)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            return velocity_errors(self.model, data, noise, t, labels), weight
+
+    def _clip(self) -> Tensor:
+        """The gradient's norm, after which it is clipped."""
+        parameters = list(self.state.parameters.values())
+        silent = [name for name, each in self.state.parameters.items() if each.grad is None]
+        if silent:  # DDP would leave the processes' weights to drift apart
+            names = ", ".join(silent[:5])
+            raise ZooError(
+                f"the forward pass does not use {names}; a part must use all of its parameters, or freeze them"
+            )
+        norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+        norm = getattr(norm, "full_tensor", lambda: norm)()
+        if self.options.clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
+        return norm.detach()
+
+    def _check(self, errors: Tensor, gradient: bool) -> None:
+        """Refuse to go on from what is not finite; ``errors`` are those of the whole batch on every process."""
+        bad = (~errors.isfinite()).nonzero().flatten().tolist()
+        if not (bad or gradient):
+            return
+        indices = self.job.reader.order.indices(self.step, range(self.options.batch))
+        ids = [self.job.reader.source.id(int(indices[place])) for place in bad or range(len(indices))]
+        shown = ", ".join(ids[:20]) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
+        what = "the loss" if bad else "the gradient"
+        raise NumericError(f"step {self.step + 1}: {what} is not finite; samples: {shown}")
+
+    def _by_stage(self, errors: Tensor) -> tuple[float, ...]:
+        stages = self.job.plan.stage_of(torch.arange(len(errors)))
+        return tuple(float(errors[stages == stage].mean()) for stage in range(len(self.backbone.stages)))
+
+    def _gradients_stay_here(self, wanted: bool) -> AbstractContextManager[Any]:
+        """Gradients are summed over processes once a step, with its last piece."""
+        if isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync() if wanted else nullcontext()
+        if self.options.parallel == "fsdp":
+            self.model.set_requires_gradient_sync(not wanted)  # type: ignore[operator]
+        return nullcontext()
+
+
+def _wrapped(backbone: Backbone, options: Any, world: World) -> nn.Module:
+    """The backbone as the options want it to compute: checkpointed, compiled, spread over processes."""
+    for block in backbone.blocks:
+        if options.checkpoint_activations:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        if options.compile:
+            block.compile(backend=options.compile_backend)
+    if options.parallel == "fsdp":
+        for block in backbone.blocks:
+            fully_shard(block)
+        fully_shard(backbone)
+        return backbone
+    if world.size > 1:
+        device_ids = [world.device.index] if world.device.type == "cuda" else None
+        return DistributedDataParallel(
+            backbone, device_ids=device_ids, gradient_as_bucket_view=True, **_WITHOUT_BUFFERS
+        )
+    return backbone
+
+
+def _next(batches: Iterator[list[Batch]]) -> tuple[list[Batch], DataError | None]:
+    """The next step's samples, none after the last, or what failed."""
+    try:
+        return next(batches, []), None
+    except DataError as error:
+        return [], error
+
+
+@contextmanager
+def asked_to_stop(*, patient: bool) -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM or SIGINT (Ctrl-C) has come; it no longer ends the process, but a second Ctrl-C does.
+
+    Args:
+        patient: not even a second one does, since a launcher passes on what the terminal has sent already.
+    """
+    asked = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if asked.is_set() and number == signal.SIGINT and not patient:
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = {each: signal.signal(each, handle) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked.is_set
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
