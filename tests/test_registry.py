@@ -8,9 +8,9 @@ import pytest
 
 import zoo
 from zoo.errors import PluginError
+from zoo.kinds import KINDS
 from zoo.parts.base import Head, TimeEmbedder
 from zoo.plugins import Plugin, PluginFailure, visit_plugins
-from zoo.kinds import KINDS
 from zoo.registry import Registry, did_you_mean, part
 
 STRANGER = Plugin("strangers", "1.2")

@@ -152,6 +152,8 @@ def _is_complete(path: Path, listing: ImageList, rows: range, layout: Layout, se
     found = shard_settings(path)
     if found is None:
         return False
+    if not found:
+        raise DataError(f"{shown(path)}: was not written by this tool; remove it, or choose another folder")
     if found != settings:
         differing = ", ".join(f"{key} {found.get(key)}" for key in settings if found.get(key) != settings[key])
         raise DataError(f"{shown(path)}: was extracted with {differing}; resume with that, or choose another folder")
@@ -294,10 +296,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def _device(text: str) -> torch.device:

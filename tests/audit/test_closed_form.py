@@ -14,8 +14,8 @@ from zoo.audit import closed_form, closed_form_macs, count_stage
 from zoo.audit.trace import example_inputs
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError
-from zoo.recipe import Recipe
 from zoo.kinds import BACKBONE_KINDS
+from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.testing import load_or_pass, recipes
 

@@ -17,8 +17,8 @@ from zoo.audit import Audit, audit, audit_backbone, closed_form_macs, count_para
 from zoo.audit.report import modules_of
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError
-from zoo.recipe import Recipe
 from zoo.kinds import BACKBONE_KINDS
+from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.testing.strategies import recipes
 

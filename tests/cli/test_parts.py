@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from zoo.cli import app
 from zoo.cli.parts import describe_options
-from zoo.plugins import Plugin, PluginFailure
 from zoo.kinds import KINDS
+from zoo.plugins import Plugin, PluginFailure
 from zoo.registry import PartEntry, Registry
 from zoo.signature import read_signature
 

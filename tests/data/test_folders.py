@@ -39,7 +39,9 @@ def test_labels_follow_the_sorted_class_folders_at_any_depth(tmp_path):
 
 
 def test_hidden_and_other_files_are_left_out(tmp_path):
-    touch(tmp_path, "a/1.png", "a/._1.png", "a/.hidden/2.png", ".git/3.png", "a/notes.txt", "a/png", "README", "a/4.gif")
+    touch(
+        tmp_path, "a/1.png", "a/._1.png", "a/.hidden/2.png", ".git/3.png", "a/notes.txt", "a/png", "README", "a/4.gif"
+    )
     assert ids(list_images(tmp_path)) == ["a/1.png"]
 
 
@@ -147,7 +149,9 @@ def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert message(tmp_path) == f"{tmp_path}: cannot be read: Permission denied"
+    assert message(tmp_path) == f"{tmp_path}: cannot be read: [Errno 13] Permission denied"
+    monkeypatch.undo()
+    assert message(tmp_path / "\0") == f"{tmp_path}/\\x00: cannot be read: embedded null byte"
 
 
 def test_messages_stay_on_one_line(tmp_path):

@@ -92,6 +92,7 @@ def test_constructing_reads_nothing(tmp_path):
 def test_the_home_folder(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.parent))
     assert len(dataset(f"~/{folder.name}").open()) == 4
+    assert "there is no such folder" in refusal(dataset("~nobody of this name"))
 
 
 @pytest.mark.parametrize("num_classes", [0, 2, 1000])

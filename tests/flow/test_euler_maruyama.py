@@ -72,7 +72,7 @@ def test_without_diffusion_it_is_euler():
     solver = EulerMaruyamaSolver(diffusion="constant", norm=0.0, last_step_size=0.1)
     noise = torch.randn(8, 1, 1, 1, dtype=torch.float64)
     latents = solver.solve(FLOW.velocity, noise, 10, lambda k: torch.randn_like(noise))
-    assert torch.allclose(latents, EulerSolver().solve(FLOW.velocity, noise, 10, None))
+    assert torch.allclose(latents, EulerSolver().solve(FLOW.velocity, noise, 10, torch.zeros))
 
 
 def test_steps_count_the_last_one():
@@ -90,7 +90,7 @@ def test_steps_count_the_last_one():
 def test_one_step_is_the_last():
     assert EulerMaruyamaSolver().levels(1) == (1.0,)
     noise = torch.randn(8, 1, 1, 1, dtype=torch.float64)
-    latents = EulerMaruyamaSolver(last_step="tweedie").solve(FLOW.velocity, noise, 1, None)
+    latents = EulerMaruyamaSolver(last_step="tweedie").solve(FLOW.velocity, noise, 1, torch.zeros)
     assert torch.allclose(latents, torch.full_like(noise, FLOW.mean))  # pure noise says nothing of the data
 
 

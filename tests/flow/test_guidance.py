@@ -10,7 +10,7 @@ STAGES = [Stage(noise_above=low, levels=(Level(patch=2, blocks=1),)) for low in 
 
 
 def test_one_scale_is_for_all_stages():
-    assert Guidance.of(4, 3).scales == (4.0, 4.0, 4.0)
+    assert Guidance.of(4.0, 3).scales == (4.0, 4.0, 4.0)
     assert Guidance.of([1.0, 2.0], 2).scales == (1.0, 2.0)
 
 

@@ -32,7 +32,7 @@ class Spy:
 
 
 def run(backbone, inputs, solver=None, steps=6, **given):
-    return sample(backbone, solver or EulerSolver(), *inputs, steps=steps, draw=None, **given)
+    return sample(backbone, solver or EulerSolver(), *inputs, steps=steps, draw=torch.zeros, **given)
 
 
 def test_guidance_by_hand(small, inputs):

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 import textwrap
+from typing import Annotated
 
 import pytest
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from zoo.data.base import Dataset, Normalize
@@ -332,6 +334,21 @@ class DoublePrecisionLatents(Normalize):
         return latents / 2
 
 
+@part("normalize", "takes_statistics")
+class TakesStatistics(Normalize):
+    def __init__(self, *, std: Annotated[float, Field(gt=0.0)] | None = None) -> None:
+        self.std = std
+
+    def fitted(self, statistics):
+        return {"std": statistics.std[0]}
+
+    def apply(self, latents):
+        return latents / self.std
+
+    def invert(self, latents):
+        return latents
+
+
 BROKEN: list[tuple[Law, type, str]] = [
     (laws.shape_contract, Wide, "returns shapes"),
     (laws.keeps_dtype, SinglePrecision, "returns torch.float32"),
@@ -369,6 +386,7 @@ BROKEN: list[tuple[Law, type, str]] = [
     (flow_laws.reaches_the_data, HalfOfHeun, "does not become the data"),
     (flow_laws.reaches_the_data, NoiseWithoutDrift, "come out with"),
     (data_laws.inverts, ForgetsTheShift, "does not undo"),
+    (data_laws.inverts, TakesStatistics, "does not undo"),
     (data_laws.inverts, DoublePrecisionLatents, "changes torch.float32"),
 ]
 

@@ -41,7 +41,13 @@ def test_numbers_are_drawn_around_the_default_and_in_their_steps():
     @part("time_embedder", "numbers")
     class Numbers(TimeEmbedder):
         def __init__(
-            self, dim: int, *, free: int = 100, steps: Annotated[int, Field(ge=8, le=64, multiple_of=8)] = 8
+            self,
+            dim: int,
+            *,
+            free: int = 100,
+            steps: Annotated[int, Field(ge=8, le=64, multiple_of=8)] = 8,
+            wide: Annotated[float, Field(ge=-1e6, le=1e6)] = 100.0,
+            either: int | None = None,
         ) -> None: ...
 
         def forward(self, t): ...
@@ -55,6 +61,8 @@ def test_numbers_are_drawn_around_the_default_and_in_their_steps():
         chosen = entry.signature.options.model_validate(drawn)
         seen.add(chosen.free)
         assert abs(chosen.free - 100) < 10
+        assert abs(chosen.wide - 100) < 10
+        assert chosen.either is None
 
     draw()
     assert len(seen) > 1

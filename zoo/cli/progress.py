@@ -74,7 +74,7 @@ class Progress:
         self._bar.update(self._task, completed=step.step, figures=f"loss {step.loss:.4f}  {self._figures}")
         if self._bar.disable and (time.monotonic() - self._told > SECONDS_BETWEEN_LINES or step.step == self._last):
             self._told = time.monotonic()
-            self.say(f"step {step.step}/{self._last}  loss {step.loss:.4f}  {self._figures}")
+            self.say(f"step {step.step}/{self._last}  loss {step.loss:.4f}  {self._figures}".rstrip())
 
     def say(self, text: str) -> None:
         """A line above the bar."""
@@ -105,7 +105,7 @@ def _macs_per_image(trainer: Trainer) -> int | None:
 
 def _with_unit(value: float) -> str:
     for unit in ("", "k", "M", "G", "T"):
-        if value < 1000:
+        if value < 999.5:  # which would show as 1e+03
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} P"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -109,5 +110,5 @@ def _as_overrides(steps: int | None, solver: str | None, guidance: str | None) -
 
 def _check_overrides(overrides: list[str] | tuple[()]) -> None:
     for each in overrides:
-        if each.split(".")[0] not in ("sample", "data"):
+        if re.split(r"[.=]", each)[0].strip() not in ("sample", "data"):
             raise ZooError(f"--set {each}: only `sample` and `data` may be other than in training")

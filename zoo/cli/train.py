@@ -71,12 +71,18 @@ def train(
 
     registry = installed_registry()
     checked = check_tree(tree, registry)
-    folder = RunFolder(run_dir or RUNS / checked.name)
+    folder = RunFolder(run_dir or _own_folder(checked.name))
     with join_world(device, group=checked.train.parallel == "fsdp") as world, Progress() as progress:
         session = Session(checked, folder, registry, world, progress if world.is_main else Silent())
         _run(session, resume=resume)
         if world.is_main:
             progress.finish(folder)
+
+
+def _own_folder(name: str) -> Path:
+    if Path(name).name != name or name == ".." or not name.isprintable():
+        raise ZooError(f"name: {name!a} cannot be a folder's; give --run-dir D")
+    return RUNS / name
 
 
 def _run(session: Session, *, resume: bool) -> None:

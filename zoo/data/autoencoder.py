@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor
 from zoo.data.pixels import to_latents, to_pixels
 from zoo.errors import DataError
 
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 LOGVAR_RANGE = (-30.0, 20.0)  # that diffusers' DiagonalGaussianDistribution clamps to
 
 
@@ -70,8 +73,8 @@ def _load(source: str) -> Any:
             f"VAE {source!r} needs the package diffusers ({error}); install it with: pip install 'diffusion-zoo[vae]'"
         ) from error
     loader: Any = AutoencoderKL
-    path = Path(source).expanduser()
-    if not path.exists() and (path.is_absolute() or source.count("/") != 1 or source.startswith((".", "~"))):
+    path = Path(os.path.expanduser(source))
+    if not path.exists() and not HUB_ID.fullmatch(source):
         raise DataError(f"VAE {source!r}: there is no such folder, and it is no hub id such as 'owner/name'")
     if (path / "vae" / "config.json").is_file():  # a whole pipeline
         path = path / "vae"

@@ -6,12 +6,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int
+from pydantic import Field
 
 from zoo.data.base import Split
 from zoo.errors import DataError
+
+Text = Annotated[str, Field(min_length=1)]
+"""A path as a recipe gives it."""
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 TRAIN = "train"
@@ -176,5 +181,5 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(f"{shown(folder)}: there is no such folder") from None
     except NotADirectoryError:
         raise DataError(f"{shown(folder)}: is a file; give the folder that holds the data") from None
-    except OSError as error:
-        raise DataError(f"{shown(folder)}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a ValueError where a zero byte is in the path
+        raise DataError(f"{shown(folder)}: cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from zoo.data.base import Dataset, Samples, Source, Split
-from zoo.data.folders import ImageList, list_images, shown
+from zoo.data.folders import ImageList, Text, list_images, shown
 from zoo.data.pictures import read_picture
 from zoo.data.pixels import to_latents, to_pixels
 from zoo.errors import DataError
@@ -33,12 +34,12 @@ class Images(Dataset):
     """
 
     def __init__(
-        self, channels: int, height: int, width: int, num_classes: int, *, folder: str, flip: bool = True
+        self, channels: int, height: int, width: int, num_classes: int, *, folder: Text, flip: bool = True
     ) -> None:
         self.channels = channels
         self.size = (height, width)
         self.num_classes = num_classes
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.expanduser(folder))  # unlike pathlib's, it takes any text
         self.flip = flip
 
     def open(self, split: Split = "train") -> ImageSource:

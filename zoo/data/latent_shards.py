@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -68,13 +67,14 @@ def open_shard(path: Path, count: int, layout: Layout) -> Shard:
                     raise DataError(f"{shown(path)}: holds no tensor {name!r}, which the index asks for")
                 tensor = file.get_slice(name)
                 shape, dtype = tensor.get_shape(), tensor.get_dtype()
-                if name in moments:
-                    expected = (planes, _DTYPES[layout.dtype])
-                else:
-                    expected = ([count], "I64") if name == "labels" else ([count, *shape[1:2]], "U8")
-                if (shape, dtype) != expected:
+                expected = (_DTYPES[layout.dtype], planes)
+                if name == "labels":
+                    expected = ("I64", [count])
+                elif name == "ids":
+                    expected = ("U8", [count, shape[1] if len(shape) == 2 else 1])
+                if (dtype, shape) != expected:
                     raise DataError(
-                        f"{shown(path)}: {name} is {dtype} {shape}, and the index says {expected[1]} {expected[0]}"
+                        f"{shown(path)}: {name} is {dtype} {shape}, and the index says {expected[0]} {expected[1]}"
                     )
             tensors = {name: file.get_tensor(name) for name in moments | {"labels", "ids"}}
     except FileNotFoundError:
@@ -84,16 +84,17 @@ def open_shard(path: Path, count: int, layout: Layout) -> Shard:
     return Shard(tensors["moments"], tensors.get("moments_flipped"), tensors["labels"], tensors["ids"])
 
 
-def shard_settings(path: Path) -> Any:
-    """What a shard was written with; None where it cannot be read."""
+def shard_settings(path: Path) -> dict[str, str] | None:
+    """What a shard was written with; {} if that is not said, None where nothing whole is there."""
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get(SETTINGS, "null"))
-    except (SafetensorError, OSError, RuntimeError, ValueError):
+            settings: dict[str, str] = json.loads((file.metadata() or {}).get(SETTINGS, "{}"))
+            return settings
+    except (SafetensorError, OSError, RuntimeError):
         return None
 
 
-def write_shard(path: Path, shard: Shard, settings: Mapping[str, Any]) -> None:
+def write_shard(path: Path, shard: Shard, settings: Mapping[str, str]) -> None:
     """Write a shard; equal tensors and settings give equal bytes.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.base import Dataset, Samples, Source, Split, Statistics
-from zoo.data.folders import shown, split_folder
+from zoo.data.folders import Text, shown, split_folder
 from zoo.data.latent_index import INDEX, LatentIndex, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pixels import to_pixels
@@ -46,14 +47,14 @@ class Latents(Dataset):
         width: int,
         num_classes: int,
         *,
-        folder: str,
+        folder: Text,
         sample_posterior: bool = True,
         flip: bool = True,
-        vae: str | None = None,
+        vae: Text | None = None,
     ) -> None:
         self.shape = (channels, height, width)
         self.num_classes = num_classes
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.expanduser(folder))  # unlike pathlib's, it takes any text
         self.sample_posterior = sample_posterior
         self.flip = flip
         self.vae = vae

@@ -7,10 +7,11 @@ the next ``batch`` of them, and each rank reads its own stretch of these, whatev
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -109,7 +110,7 @@ class Reader(Dataset["Batch | DataError"]):
         try:
             return self.read(*key)
         except DataError as error:
-            return error
+            return DataError(str(error))  # a plug-in's own kind need not survive the way from a worker
 
     def read(self, step: int, piece: int) -> Batch:
         """The samples of a piece of this rank's part of a step.
@@ -172,10 +173,11 @@ def stream(
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=_ignore_signals if workers else None,
+        generator=torch.Generator(),  # or it would draw from the one whose state training saves and restores
     )
     step: list[Batch] = []
     try:
-        for piece in loader:
+        for piece in _started(loader):
             if isinstance(piece, DataError):
                 raise piece
             step.append(piece)
@@ -183,9 +185,23 @@ def stream(
                 yield step
                 step = []
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not str(error).startswith("DataLoader worker (pid"):
             raise
-        raise DataError(f"a data worker has ended: {error}; with too little memory, set data.workers lower") from error
+        reason = str(error).splitlines()[0]
+        raise DataError(f"a data worker has ended: {reason}; with too little memory, set data.workers lower") from error
+
+
+def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Its iterator, without PyTorch's handler of SIGCHLD.
+
+    That one raises an error when a worker dies, wherever the main thread is just then. Without it, the one who waits
+    for the worker's samples finds out, seconds later.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return iterator
 
 
 class _Keys:

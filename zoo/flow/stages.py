@@ -84,7 +84,7 @@ class StagePlan:
             raise ValueError(f"a batch of {batch} does not divide into groups of {self.group} samples (stage_group)")
         stage = self.stage_of(index)
 
-        def own(values: Sequence[float], dtype: torch.dtype = torch.float64) -> Tensor:
+        def own(values: Sequence[int] | Sequence[float], dtype: torch.dtype = torch.float64) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=index.device)[stage]
 
         counts, first = own(self.counts, torch.int64), own([0, *accumulate(self.counts)][:-1], torch.int64)

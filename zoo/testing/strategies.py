@@ -18,13 +18,19 @@ SPAN = 4
 def options(entry: PartEntry) -> st.SearchStrategy[dict[str, Any]]:
     """Valid options of a part, as a recipe would write them, drawn from its derived schema.
 
+    Those that may be None are left out, which is how a recipe says None.
+
     Raises:
         TypeError: an option of a type that has no strategy here.
     """
     fields = entry.signature.options.model_fields
     return st.fixed_dictionaries(
         {name: _values(name, field) for name, field in fields.items() if field.is_required()},
-        optional={name: _values(name, field) for name, field in fields.items() if not field.is_required()},
+        optional={
+            name: _values(name, field)
+            for name, field in fields.items()
+            if not field.is_required() and field.default is not None
+        },
     )
 
 
@@ -44,6 +50,8 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
         return st.integers(first, last).map(lambda count: count * step)
     if kind is float:
         start = -1.0 if low is None else float(low)
+        if isinstance(field.default, float):  # what lies far from the default may be out of reason
+            start = max(start, field.default - SPAN / 2)
         end = start + SPAN if high is None else min(start + SPAN, float(high))
         # Sixteenths: exact in every precision, and none next to an open bound.
         return st.integers(1, 15).map(lambda step: start + (end - start) * step / 16)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from zoo.errors import RunError
 PREFIX = "step_"
 UNFINISHED = ".unfinished"
 MANIFEST, STATE = "manifest.json", "state.json"
+FORMAT = {"format": "zoo checkpoint", "version": 1}
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,42 @@ class Checkpoint:
         return int(self.path.name.removeprefix(PREFIX))
 
     def state(self) -> dict[str, Any]:
-        """What is not a tensor."""
-        return dict(json.loads((self.path / STATE).read_text(encoding="utf-8")))
+        """What is not a tensor.
+
+        Raises:
+            RunError: it cannot be read, any more.
+        """
+        with self._reading(STATE):
+            return dict(json.loads((self.path / STATE).read_text(encoding="utf-8")))
 
     def digest(self, name: str) -> str:
-        """The SHA-256 of ``name.safetensors``, as the manifest has it."""
-        manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        return str(manifest["files"][f"{name}.safetensors"]["sha256"])
+        """The SHA-256 of ``name.safetensors``, as the manifest has it.
+
+        Raises:
+            RunError: the manifest does not name it.
+        """
+        with self._reading(MANIFEST):
+            files = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["files"]
+        if f"{name}.safetensors" not in files:
+            raise RunError(f"{self.path}: holds no {name}.safetensors; is this a checkpoint of `zoo train`?")
+        return str(files[f"{name}.safetensors"]["sha256"])
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of ``name.safetensors``, on the CPU, memory-mapped."""
-        return load_file(self.path / f"{name}.safetensors")
+        """The tensors of ``name.safetensors``, on the CPU, memory-mapped.
+
+        Raises:
+            RunError: the manifest does not name it, or it cannot be read, any more.
+        """
+        self.digest(name)
+        with self._reading(f"{name}.safetensors"):
+            return load_file(self.path / f"{name}.safetensors")
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SafetensorError) as error:  # a run that goes on removes its older checkpoints
+            raise RunError(f"{self.path / name}: cannot be read: {error}; is the run still training?") from error
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Checkpoint:
@@ -61,7 +89,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
         state: what is not a tensor, as plain values.
 
     Raises:
-        RunError: the disk is full, or refuses.
+        RunError: the disk is full, or refuses; or tensors share memory.
     """
     final = folder / f"{PREFIX}{step:08d}"
     unfinished = folder / f".{final.name}{UNFINISHED}"
@@ -76,16 +104,18 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
         manifest = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in written}
         for file in written:
             _to_disk(file)
-        write_json(unfinished / MANIFEST, {"format": "zoo checkpoint", "version": 1, "files": manifest})
+        write_json(unfinished / MANIFEST, {**FORMAT, "step": step, "files": manifest})
         _to_disk(unfinished / MANIFEST)
         _to_disk(unfinished)
         if final.exists():  # one that did not verify, or training would have gone on from it
             _remove(final)
         unfinished.rename(final)
         _to_disk(folder)
-    except (OSError, SafetensorError) as error:
-        _remove(unfinished)
-        raise RunError(f"{final}: the checkpoint cannot be written: {error}; older ones are whole") from error
+    except (OSError, SafetensorError, RuntimeError) as error:  # a RuntimeError where parts share a tensor
+        with suppress(OSError):
+            _remove(unfinished)
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(f"{final}: the checkpoint cannot be written: {reason}; older ones are whole") from error
     return Checkpoint(final)
 
 
@@ -103,12 +133,22 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def problem_of(path: Path) -> str | None:
     """Why a checkpoint cannot be used, or None if all of its files agree with the manifest."""
     try:
-        files = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
-        wanted = {name: (int(each["size"]), str(each["sha256"])) for name, each in files.items()}
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        wanted = {name: (each["size"], each["sha256"]) for name, each in manifest["files"].items()}
+        made = {key: manifest[key] for key in FORMAT}
+        step = manifest["step"]
     except FileNotFoundError:
         return "has no manifest.json: it was not finished"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"manifest.json cannot be read: {type(error).__name__}: {error}"
+    if made != FORMAT:
+        return f"manifest.json says {made} in place of {FORMAT}: it is none of this version of zoo"
+    if step != Checkpoint(path).step:
+        return f"it is of step {step}, as manifest.json says: the folder has been renamed"
+    if STATE not in wanted:
+        return f"manifest.json does not name {STATE}"
+    if foreign := [name for name in wanted if not re.fullmatch(r"\w[\w.-]*", name)]:
+        return f"manifest.json names {foreign[0]!r}, which is no file of the checkpoint"
     for name, (size, digest) in wanted.items():
         file = path / name
         try:
@@ -122,27 +162,49 @@ def problem_of(path: Path) -> str | None:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the ``keep`` newest checkpoints, and what crashes have left."""
-    for path in _folders(folder)[:-keep]:
-        # Renamed first: a crash while files go away must not leave what looks like a checkpoint.
-        going = path.with_name(f".{path.name}{UNFINISHED}")
-        path.rename(going)
-    for path in folder.glob(f".{PREFIX}*{UNFINISHED}"):
-        _remove(path)
+    """Remove all but the ``keep`` newest checkpoints, and what crashes have left; the newest has just been saved.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    assert keep > 0, "one must be left"
+    with _changing(folder):
+        for path in _folders(folder)[:-keep]:
+            # Renamed first: a crash while files go away must not leave what looks like a checkpoint.
+            going = path.with_name(f".{path.name}{UNFINISHED}")
+            _remove(going)
+            path.rename(going)
+        for path in folder.glob(f".{PREFIX}*{UNFINISHED}"):
+            _remove(path)
 
 
 def set_aside_after(folder: Path, step: int) -> None:
-    """Rename checkpoints of later steps, which are not sound: training is about to come to these steps again."""
-    for path in _folders(folder):
-        if int(path.name.removeprefix(PREFIX)) > step:
-            aside = path.with_name(f"{path.name}.unsound")
-            _remove(aside)
-            path.rename(aside)
+    """Rename checkpoints of later steps, which are not sound: training is about to come to these steps again.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    with _changing(folder):
+        for path in _folders(folder):
+            if Checkpoint(path).step > step:
+                aside = path.with_name(f"{path.name}.unsound")
+                _remove(aside)
+                path.rename(aside)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Plain values as readable JSON."""
     path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder}: an older checkpoint cannot be moved or removed: {error}; may zoo write there?"
+        ) from error
 
 
 def _folders(folder: Path) -> list[Path]:

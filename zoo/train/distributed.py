@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from zoo.errors import ZooError
+from zoo.errors import RunError, ZooError
 
 T = TypeVar("T")
 
@@ -70,17 +70,24 @@ class World:
         raise kind(message) if error is None else error
 
     def first(self, work: Callable[[], T]) -> T | None:
-        """Let the main process do ``work`` while the others wait; its ZooError is raised on all of them.
+        """Let the main process do ``work`` while the others wait; what fails there is raised on all of them.
 
         Returns:
             What ``work`` returned on the main process, None on the others.
+
+        Raises:
+            ZooError: as ``work`` raised it.
+            RunError: a file could not be written or read.
         """
-        result, error = None, None
+        result: T | None = None
+        error: ZooError | None = None
         if self.is_main:
             try:
                 result = work()
             except ZooError as caught:
                 error = caught
+            except OSError as caught:
+                error = RunError(f"{caught.filename or 'a file of the run'}: {caught.strerror or caught}")
         self.agree(error)
         return result
 
@@ -136,7 +143,7 @@ def _device(name: str | None, local: int) -> torch.device:
             device = torch.device("cuda", local if device.index is None else device.index)
             torch.cuda.set_device(device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise ZooError(f"--device {name}: cannot be used: {reason}") from error
     return device

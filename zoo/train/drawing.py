@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.assembly import create_part
 from zoo.backbone import Backbone
 from zoo.data import Dataset, Normalize
-from zoo.errors import ZooError
+from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver, sample
 from zoo.parts import IndexConditioner
 from zoo.random import Purpose, generator_at
@@ -45,19 +45,23 @@ class Drawing:
         """Images of one pass. Products of matrices depend on it in their last bits, so every pass is whole."""
         return self.recipe.sample.batch
 
-    def images(self, backbone: Backbone, labels: Tensor, batch: int) -> list[np.ndarray]:
+    def images(self, backbone: Backbone, labels: Tensor, batch: int, count: int | None = None) -> list[np.ndarray]:
         """The pictures of one batch.
 
         Args:
             backbone: with the weights to draw from, on any device.
-            labels: of all images that are wanted [n]; null where the backbone is unconditional.
+            labels: of all images of all batches; the last one's stands for those that are missing.
             batch: which of the batches, from 0.
+            count: images that are wanted of all batches; as many as labels if left out.
 
         Returns:
             8-bit pictures [H, W, 1 or 3] of images ``batch * self.batch`` and on, ``self.batch`` or fewer at the end.
+
+        Raises:
+            NumericError: an image is not finite.
         """
         first = batch * self.batch
-        numbers = range(first, min(first + self.batch, len(labels)))
+        numbers = range(first, min(first + self.batch, len(labels) if count is None else count))
         places = range(first, first + self.batch)
         own = labels[torch.tensor([min(place, len(labels) - 1) for place in places])]
         parameter = next(backbone.parameters())
@@ -80,7 +84,11 @@ class Drawing:
                 guidance=self.guidance,
                 draw=lambda update: normal(Purpose.SOLVER, update),
             )
-        pictures = self.dataset.to_images(self.normalize.invert(latents[: len(numbers)].float()))
+        latents = self.normalize.invert(latents[: len(numbers)].float())
+        bad = (~latents.isfinite().flatten(1).all(dim=1)).nonzero().flatten().tolist()
+        if bad:
+            raise NumericError(f"image {first + bad[0]} is not finite; take a lower guidance, or another solver")
+        pictures = self.dataset.to_images(latents)
         return [picture.cpu().numpy() for picture in pictures]
 
 

@@ -57,5 +57,5 @@ class EMA:
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], decay: float) -> None:
         """``average = decay * average + (1 - decay) * parameter``, for all of them in a few kernels."""
-        current = [parameters[name].detach() for name in self.averages]
+        current = [parameters[name].detach().to(average.dtype) for name, average in self.averages.items()]
         get_ema_multi_avg_fn(decay)(list(self.averages.values()), current, torch.tensor(0))  # type: ignore[no-untyped-call]

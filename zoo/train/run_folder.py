@@ -14,8 +14,9 @@ import fcntl
 import json
 import os
 import platform
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,6 +27,7 @@ from zoo.errors import RunError, ZooError
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.registry import Registry
+from zoo.train.checkpoint import UNFINISHED
 
 
 class RunFolder:
@@ -69,25 +71,31 @@ class RunFolder:
         """Keep other processes from training in the folder as long as this one lives.
 
         Raises:
-            RunError: one is training in it.
+            RunError: one is training in it, or there is no right to write into it.
         """
-        self._lock = (self.path / ".lock").open("w")
         try:
+            self._lock = (self.path / ".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise RunError(
                 f"{self.path}: another process is training in this folder; wait for it, or stop it"
             ) from error
+        except OSError as error:
+            raise RunError(f"{self.path}: the run folder cannot be locked: {error.strerror}") from error
 
     def unlock(self) -> None:
         """Let others train in the folder."""
         if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # data workers may still hold the file
             self._lock.close()
+            self._lock = None
 
     def write(self, recipe: Recipe, registry: Registry, resolved: Mapping[str, Any]) -> None:
         """Record what is trained, and with which versions."""
-        text = yaml.safe_dump(dict(resolved), sort_keys=False, default_flow_style=None, width=120)
-        started = json.loads(self.versions.read_text(encoding="utf-8")) if self.versions.exists() else []
+        text = yaml.dump(dict(resolved), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120)
+        path = shlex.quote(str(self.path))
+        header = _printable(f"{recipe.name}, in full.   zoo train --resume --run-dir {path}")
+        started = self._started()
         started.append(
             {
                 "zoo": zoo_version(),
@@ -98,26 +106,56 @@ class RunFolder:
                 "command": sys.argv,
             }
         )
+        _replace(self.recipe, f"# {header}\n{text}")  # first: with it, there is a run in the folder
         _replace(self.versions, json.dumps(started, indent=1) + "\n")
-        _replace(self.recipe, f"# {recipe.name}, in full.   zoo train --resume --run-dir {self.path.name}\n{text}")
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of later steps, which will come again, and a line that was cut off."""
         if not self.metrics.exists():
             return
-        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
+        kept = [line for line, values in self._whole_lines() if values["step"] <= step]
         _replace(self.metrics, "".join(f"{line}\n" for line in kept))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Every line of the metrics."""
-        return [json.loads(line) for line in self._whole_lines()] if self.metrics.exists() else []
+        """Every line of the metrics that is whole."""
+        return [values for _, values in self._whole_lines()] if self.metrics.exists() else []
 
-    def _whole_lines(self) -> list[str]:
-        lines = self.metrics.read_text(encoding="utf-8").split("\n")
-        return [line for line in lines[:-1] if line.endswith("}")]
+    def _whole_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").split("\n"):
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(values, dict) and isinstance(values.get("step"), int):
+                yield line, values
+
+    def _started(self) -> list[Any]:
+        if not self.versions.exists():
+            return []
+        try:
+            return list(json.loads(self.versions.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{self.versions}: is not what zoo wrote: {error}; remove it") from error
 
     def _others(self) -> list[Path]:
-        return [path for path in self.path.iterdir() if path.name != ".lock"]
+        own = (".lock", f".{self.recipe.name}{UNFINISHED}", f".{self.versions.name}{UNFINISHED}")
+        return [path for path in self.path.iterdir() if path.name not in own]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts text in quotes that PyYAML would leave without, and that YAML 1.2 reads as a number: 1e3."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    like_number = text[:1].isdigit() or text[:1] in ("+", "-", ".")
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if like_number else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def load_run(path: Path) -> RunFolder:
@@ -133,7 +171,7 @@ def load_run(path: Path) -> RunFolder:
 
 
 def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
     with unfinished.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -63,28 +63,34 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         ZooError: the folder is not empty, or a label is no class.
         RunError: there is no sound checkpoint, or a file cannot be written.
     """
-    found = _checkpoint(request.run)
+    found, problems = _checkpoint(request.run)
+    terminal = Console(stderr=True, highlight=False)
+    if world.is_main:
+        for problem in problems:
+            terminal.print(f"warning: {problem}; {found.path.name} is taken", markup=False, soft_wrap=True)
     backbone = load_backbone(found, request.weights, recipe, registry, world.device)
     drawing = prepare_drawing(recipe, registry, len(backbone.stages), request.seed)
-    labels = labels_for(backbone, request.count, request.labels)
+    whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
+    labels = labels_for(backbone, whole * drawing.batch, request.labels)
     world.first(lambda: _make_folder(request.out))
-    batches = range(world.rank, -(-request.count // drawing.batch), world.size)
+    batches = range(world.rank, whole, world.size)
     error = None
     try:
         for batch in track(
             batches,
             "drawing",
-            console=Console(stderr=True),
-            disable=not (world.is_main and Console(stderr=True).is_terminal),
+            console=terminal,
+            disable=not (world.is_main and terminal.is_terminal),
         ):
-            for index, image in enumerate(drawing.images(backbone, labels, batch), start=batch * drawing.batch):
+            images = drawing.images(backbone, labels, batch, request.count)
+            for index, image in enumerate(images, start=batch * drawing.batch):
                 write_png(image, _path(request.out, index))
     except ZooError as caught:
         error = caught
     except OSError as caught:
-        error = RunError(f"{request.out}: cannot be written: {caught.strerror}")
+        error = RunError(f"{request.out}: cannot be written: {caught.strerror or caught}")
     world.agree(error)
-    world.first(lambda: _finish(request, recipe, registry, found, labels))
+    world.first(lambda: _finish(request, recipe, registry, found, labels[: request.count]))
 
 
 def load_backbone(
@@ -103,15 +109,17 @@ def load_backbone(
     return backbone.eval()
 
 
-def _checkpoint(run: Path) -> checkpoints.Checkpoint:
+def _checkpoint(run: Path) -> tuple[checkpoints.Checkpoint, list[str]]:
     found, problems = checkpoints.latest(load_run(run).checkpoints)
     if found is None:
         reason = "; ".join(problems) or "none has been written yet"
         raise RunError(f"{run}: there is no sound checkpoint: {reason}")
-    return found
+    return found, problems
 
 
 def _make_folder(out: Path) -> None:
+    if out.is_file():
+        raise ZooError(f"{out}: is a file; choose a folder")
     if out.exists() and any(out.iterdir()):
         raise ZooError(f"{out}: is not empty; choose another folder, or remove it first")
     try:

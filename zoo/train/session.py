@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from zoo.errors import DataError, NumericError, Preempted, RunError, ZooError
 from zoo.recipe import Recipe, differences, fingerprint
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
+from zoo.train.board import Board
 from zoo.train.distributed import World
 from zoo.train.drawing import labels_for, prepare_drawing
 from zoo.train.job import open_job
@@ -54,6 +56,20 @@ class Silent:
         """Nothing."""
 
 
+class Clock:
+    """Tells how fast steps go by."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._since = step, time.perf_counter()
+
+    def steps_per_second(self, step: int) -> float:
+        """The mean since the last call."""
+        now, done = time.perf_counter(), step - self._step
+        seconds = now - self._since
+        self._step, self._since = step, now
+        return done / seconds
+
+
 @dataclass
 class Session:
     """A run in its folder.
@@ -71,6 +87,8 @@ class Session:
     registry: Registry
     world: World
     watcher: Watcher
+    _saved: int = field(default=0, init=False)  # the step of the newest checkpoint
+    _board: Board | None = field(default=None, init=False)
 
     def run(self, *, resume: bool = False, stop_at: int | None = None) -> Trainer:
         """Train to the end of the recipe.
@@ -99,6 +117,11 @@ class Session:
             trainer = Trainer(job, backbone, self.world)
             self._restore(trainer)
             last = min(self.recipe.train.steps, stop_at or self.recipe.train.steps)
+            if trainer.step >= self.recipe.train.steps:
+                self._tell(f"{self.folder.path}: has trained its {trainer.step} steps; set train.steps higher to go on")
+                return trainer
+            if self.recipe.train.tensorboard:
+                self.world.first(partial(self._open_board, trainer.step))
             self._train(trainer, last)
             if trainer.step < last or last < self.recipe.train.steps:
                 raise Preempted(
@@ -107,6 +130,8 @@ class Session:
                 )
             return trainer
         finally:
+            if self._board is not None:
+                self._board.close()
             self.folder.unlock()
 
     def _backbone(self) -> Backbone:
@@ -133,11 +158,13 @@ class Session:
             folder.lock()
         folder.write(self.recipe, self.registry, self.recipe.resolved())
 
+    def _open_board(self, step: int) -> None:
+        self._board = Board(self.folder.path / "tensorboard", step)
+
     def _restore(self, trainer: Trainer) -> None:
         found, problems = checkpoints.latest(self.folder.checkpoints)
-        if self.world.is_main:
-            for problem in problems:
-                self.watcher.say(f"warning: {problem}; it is left out")
+        for problem in problems:
+            self._tell(f"warning: {problem}; it is left out")
         error = None
         try:
             if found is not None:
@@ -151,7 +178,12 @@ class Session:
         except ZooError as caught:
             error = caught
         self.world.agree(error)
+        self._saved = trainer.step
         self.world.first(lambda: self._forget_after(trainer.step))
+
+    def _tell(self, text: str) -> None:
+        if self.world.is_main:
+            self.watcher.say(text)
 
     def _check_state(self, found: checkpoints.Checkpoint, state: dict[str, Any], trainer: Trainer) -> None:
         if state["fingerprint"] != fingerprint(self.recipe.resolved()):
@@ -171,31 +203,25 @@ class Session:
         options = self.recipe.train
         if self.world.is_main:
             self.watcher.start(trainer, last)
-        saved = trainer.step
-        began, since = time.perf_counter(), trainer.step
+        clock = Clock(trainer.step)
         try:
             for step in trainer.run(last):
                 speed = None
                 if step.step % options.log_every == 0 or step.step == options.steps:
-                    now = time.perf_counter()
-                    speed, began, since = (step.step - since) * options.batch / (now - began), now, step.step
-                    if self.world.is_main:
-                        self._log(step, speed)
+                    speed = clock.steps_per_second(step.step) * options.batch
+                    self.world.first(partial(self._log, step, speed))
                 if self.world.is_main:
                     self.watcher.step(step, speed)
                 if step.step % options.checkpoint_every == 0 and step.step < last:
                     self._save(trainer)
-                    saved = step.step
                 if options.sample_every and step.step % options.sample_every == 0 and step.step < last:
                     self._draw(trainer)
         except DataError:
-            if saved < trainer.step:
-                self._save(trainer)
+            self._save(trainer)
             raise
         except NumericError as error:
             raise NumericError(f"{error}; {self._last_checkpoint()}") from error
-        if saved < trainer.step:
-            self._save(trainer)
+        self._save(trainer)
         if trainer.step == options.steps:
             self._draw(trainer)
 
@@ -205,10 +231,16 @@ class Session:
         return f"the last checkpoint is {found.path}; {advice}" if found else f"there is no checkpoint yet; {advice}"
 
     def _log(self, step: Step, speed: float) -> None:
+        line = {**step.metrics(), "images_per_second": round(speed, 2)}
         with self.folder.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**step.metrics(), "images_per_second": round(speed, 2)}) + "\n")
+            file.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            self._board.write(line)
 
     def _save(self, trainer: Trainer) -> None:
+        """Write a checkpoint, unless the last one is of this step."""
+        if trainer.step == self._saved:
+            return
         tensors = trainer.state.tensors(self.world)
         random = random_states(self.world)
         state = {
@@ -225,6 +257,7 @@ class Session:
             checkpoints.prune(self.folder.checkpoints, self.recipe.train.keep_last)
 
         self.world.first(write)
+        self._saved = trainer.step
 
     def _draw(self, trainer: Trainer) -> None:
         """A grid of samples of the averaged weights, and the loss curve."""

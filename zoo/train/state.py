@@ -16,6 +16,8 @@ from zoo.train.distributed import World
 from zoo.train.optimizer import EMA
 
 MODEL, AVERAGE, OPTIMIZER = "model", "ema", "optimizer"
+MOMENTS, COUNT = ("exp_avg", "exp_avg_sq"), "step"
+"""What AdamW keeps of each parameter."""
 
 
 class TrainState:
@@ -53,14 +55,12 @@ class TrainState:
                 for name, tensor in own.items():
                     tensor.copy_(_like(tensor, given[name]))
             moments = checkpoint.tensors(OPTIMIZER)
+            _check(checkpoint, OPTIMIZER, self._moments_like(), moments)
             for name, parameter in self.parameters.items():
-                prefix = f"{name}/"
-                own = {key.removeprefix(prefix): each for key, each in moments.items() if key.startswith(prefix)}
+                own = {key: moments[f"{name}/{key}"] for key in MOMENTS}
                 self.optimizer.state[parameter] = {
-                    key: _like(parameter, each)
-                    if each.shape == parameter.shape
-                    else each.to(parameter.device, copy=True)
-                    for key, each in own.items()
+                    **{key: _like(parameter, each) for key, each in own.items()},
+                    COUNT: moments[f"{name}/{COUNT}"].to(parameter.device, copy=True),
                 }
 
     def _model(self) -> Iterator[tuple[str, Tensor]]:
@@ -69,6 +69,11 @@ class TrainState:
     def _average(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.backbone.state_dict().items():
             yield name, self.ema.averages.get(name, tensor)
+
+    def _moments_like(self) -> dict[str, Tensor]:
+        """Tensors of the shapes that AdamW keeps once it has done an update."""
+        like = {f"{name}/{key}": each for name, each in self.parameters.items() for key in MOMENTS}
+        return like | {f"{name}/{COUNT}": torch.empty(()) for name in self.parameters}
 
     def _optimizer(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self.parameters.items():

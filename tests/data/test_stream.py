@@ -1,0 +1,299 @@
+"""The stream of samples: a function of seed and step, whatever the number of ranks, pieces and data workers."""
+
+import os
+import signal
+from collections import Counter
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from zoo.data.base import Samples, Source
+from zoo.data.normalize import NoNormalize, Scale
+from zoo.data.stream import Batch, Order, Reader, Share, stream
+from zoo.errors import DataError
+
+SHAPE = (2, 3, 5)
+LENGTH = 22  # no multiple of the batch: batches lie across epochs
+
+
+class Tiny(Source):
+    """Latents that say which sample they are, plus what their own generator draws."""
+
+    def __init__(self, length=LENGTH, *, bad=None, label=None, fault=None):
+        self.length, self.bad, self.label, self.fault = length, bad or {}, label or {}, fault
+
+    def __len__(self):
+        return self.length
+
+    def read(self, indices, random):
+        if self.fault is not None and 7 in indices:
+            self.fault()
+        drawn = np.stack([generator.random(SHAPE, dtype=np.float32) for generator in random])
+        latents = torch.from_numpy(drawn) + torch.as_tensor(indices, dtype=torch.float32)[:, None, None, None]
+        labels = torch.as_tensor(indices) % 4
+        for row, index in enumerate(indices.tolist()):
+            if index in self.bad:
+                latents[row, 1, 2, 3] = self.bad[index]
+            labels[row] = self.label.get(index, labels[row])
+        return Samples(latents, labels)
+
+    def id(self, index):
+        return f"tiny {index}"
+
+
+def reader(source=None, *, seed=3, batch=12, share=Share(), **options):  # noqa: B008 - frozen
+    source = source or Tiny()
+    return Reader(source, Scale(factor=2.0), Order(len(source), batch, seed), share, num_classes=4, **options)
+
+
+def joined(pieces):
+    return Batch(*(torch.cat([getattr(piece, field.name) for piece in pieces]) for field in fields(Batch)))
+
+
+def assert_same(one, other):
+    for field in fields(Batch):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        assert a.dtype == b.dtype, field.name
+        assert torch.equal(a, b), f"{field.name} differs"
+
+
+def read_steps(first, last, **options):
+    workers = options.pop("workers", 0)
+    return [joined(pieces) for pieces in stream(reader(**options), first, last, workers=workers)]
+
+
+def test_every_epoch_is_a_permutation_and_batches_lie_across_epochs():
+    order = Order(LENGTH, 12, 5)
+    row = np.concatenate([order.indices(step, range(12)) for step in range(LENGTH)])  # 12 epochs
+    epochs = row.reshape(12, LENGTH)
+    assert (np.sort(epochs, axis=1) == np.arange(LENGTH)).all()
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 12
+    assert row.dtype == np.int64
+
+
+def test_the_order_of_one_step_needs_no_other_step():
+    order = Order(LENGTH, 12, 5)
+    row = np.concatenate([order.indices(step, range(12)) for step in range(30)])
+    for step in (29, 0, 17, 2, 17):  # in any order, and with caches of other epochs
+        for places in (range(12), range(5, 7), range(11, 12)):
+            start = step * 12
+            assert order.indices(step, places).tolist() == row[start + places.start : start + places.stop].tolist()
+    assert order.indices(3, range(12)).tolist() != Order(LENGTH, 12, 6).indices(3, range(12)).tolist()
+
+
+def test_a_batch_may_span_several_epochs():
+    found = Order(3, 12, 0).indices(1, range(12)).reshape(4, 3)
+    assert (np.sort(found, axis=1) == np.arange(3)).all()
+
+
+@pytest.mark.parametrize(("ranks", "pieces"), [(1, 2), (1, 12), (2, 1), (2, 3), (3, 2), (4, 3), (12, 1)])
+def test_ranks_and_pieces_together_are_the_batch_of_one_process(ranks, pieces):
+    for step, whole in enumerate(read_steps(0, 4, label_dropout=0.5)):
+        parts = [
+            reader(share=Share(rank, ranks, pieces), label_dropout=0.5)[step, piece]
+            for rank in range(ranks)
+            for piece in range(pieces)
+        ]
+        assert whole.places.tolist() == list(range(12))
+        assert {len(part.places) for part in parts} == {12 // ranks // pieces}
+        assert_same(joined(parts), whole)
+
+
+def test_the_comparison_sees_a_share_that_draws_by_rank():
+    """What the law above must catch: noise from a generator of the rank, not of the sample's place."""
+    own = reader(share=Share(1, 2, 1))[0, 0]
+    wrong = Batch(**{**vars(own), "noise": reader(share=Share(0, 2, 1))[0, 0].noise})
+    with pytest.raises(AssertionError, match="noise differs"):
+        assert_same(joined([reader(share=Share(0, 2, 1))[0, 0], wrong]), read_steps(0, 1)[0])
+
+
+def test_workers_change_nothing():
+    steps = read_steps(1, 6, share=Share(1, 2, 3))
+    for workers in (1, 2):
+        read = read_steps(1, 6, share=Share(1, 2, 3), workers=workers)
+        assert len(read) == len(steps) == 5
+        for one, other in zip(read, steps, strict=True):
+            assert_same(one, other)
+
+
+def test_starting_at_a_step_is_skipping_to_it():
+    steps = read_steps(0, 6)
+    for first in (1, 5):
+        for one, other in zip(read_steps(first, 6), steps[first:], strict=True):
+            assert_same(one, other)
+    assert read_steps(6, 6) == []
+    assert read_steps(6, 6, workers=1) == []
+
+
+def test_reading_leaves_the_global_random_states_alone():
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    read_steps(0, 2)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1] == states[1]).all()
+
+
+def test_what_is_in_a_batch_belongs_together():
+    source = Tiny()
+    for batch in read_steps(0, 4, source=source):
+        assert torch.equal((batch.latents / 2).floor()[:, 0, 0, 0].long(), batch.indices)
+        assert torch.equal(batch.labels, batch.indices % 4)
+    first, again = (read_steps(0, 4, source=source)[step] for step in (0, 2))
+    seen = {int(i): latents for i, latents in zip(first.indices, first.latents, strict=True)}
+    anew = [(seen[int(i)], row) for i, row in zip(again.indices, again.latents, strict=True) if int(i) in seen]
+    assert anew
+    assert not any(torch.equal(before, now) for before, now in anew)  # drawn anew every time
+
+
+def test_noise_and_u_are_what_they_should_be():
+    whole = joined(read_steps(0, 40, batch=64))
+    count = len(whole.u)
+    assert whole.noise.shape == (count, *SHAPE)
+    assert (whole.noise.dtype, whole.u.dtype, whole.drop.dtype) == (torch.float32, torch.float64, torch.bool)
+    flat = whole.noise.double().flatten()
+    error = len(flat) ** -0.5
+    assert abs(flat.mean()) < 4 * error
+    assert abs(flat.square().mean() - 1) < 4 * error * 2**0.5
+    assert abs(flat.pow(4).mean() - 3) < 4 * error * 96**0.5
+    assert whole.u.min() >= 0
+    assert whole.u.max() < 1
+    shares = torch.histc(whole.u, 8, 0, 1) / count
+    assert (shares - 1 / 8).abs().max() < 4 * (7 / 64 / count) ** 0.5
+    correlation = torch.corrcoef(
+        torch.stack([whole.u, whole.noise[:, 0, 0, 0].double(), whole.noise[:, 1, 2, 4].double()])
+    )
+    assert (correlation - torch.eye(3)).abs().max() < 4 * count**-0.5
+    assert len(set(whole.u.tolist())) == count  # no place is drawn like another
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_labels_are_dropped_as_often_as_asked(share):
+    drop = joined(read_steps(0, 40, batch=64, label_dropout=share)).drop
+    assert abs(drop.double().mean() - share) <= 4 * (share * (1 - share) / len(drop)) ** 0.5
+
+
+def test_dropping_more_labels_drops_the_same_ones_too_and_moves_nothing_else():
+    some, more = (joined(read_steps(0, 20, label_dropout=share)) for share in (0.2, 0.6))
+    assert (more.drop | ~some.drop).all()
+    assert_same(Batch(**{**vars(some), "drop": more.drop}), more)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_not_finite_is_named(value, workers):
+    with pytest.raises(DataError) as caught:
+        read_steps(0, 3, source=Tiny(bad={9: value}), workers=workers)
+    assert str(caught.value) == "tiny 9: holds NaN or infinite values; leave the sample out, or extract it again"
+
+
+@pytest.mark.parametrize(("label", "workers"), [(4, 0), (-1, 0), (1000, 1)])
+def test_a_label_that_is_no_class_is_named(label, workers):
+    with pytest.raises(DataError) as caught:
+        read_steps(0, 3, source=Tiny(label={9: label}), workers=workers)
+    told = f"tiny 9: label {label} is outside 0..3; mend it, or set backbone.num_classes"
+    assert str(caught.value) == told
+
+
+def test_without_classes_any_label_will_do():
+    source = Tiny(label={9: 1000})
+    whole = Reader(source, NoNormalize(), Order(LENGTH, LENGTH, 0), Share())[0, 0]
+    assert Counter(whole.labels.tolist())[1000] == 1
+
+
+class OwnDataError(DataError):
+    """A kind of a plug-in's own, that cannot be sent from a worker: it takes two arguments."""
+
+    def __init__(self, file, reason):
+        super().__init__(f"{file}: {reason}")
+
+
+def own_fault():
+    raise OwnDataError("x.bin", "is broken")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_of_the_data_arrives_as_one_line(workers):
+    with pytest.raises(DataError) as caught:
+        read_steps(0, 3, source=Tiny(fault=own_fault), workers=workers)
+    assert str(caught.value) == "x.bin: is broken"
+
+
+def test_steps_before_the_broken_sample_are_read():
+    order = Order(LENGTH, 6, 3)
+    bad = int(order.indices(2, range(1))[0])
+    steps = stream(reader(Tiny(bad={bad: float("nan")}), batch=6), 0, 5, workers=1)
+    assert [len(next(steps)), len(next(steps))] == [1, 1]
+    with pytest.raises(DataError, match=f"tiny {bad}: "):
+        next(steps)
+
+
+def end():
+    os._exit(9)
+
+
+@pytest.fixture
+def short_wait(monkeypatch):
+    """Look after silent workers ten times a second, not every five seconds."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
+
+
+def test_a_worker_that_dies_is_an_error_of_the_data(short_wait):
+    with pytest.raises(DataError) as caught:
+        read_steps(0, 3, source=Tiny(fault=end), workers=1)
+    message = str(caught.value)
+    assert message.startswith("a data worker has ended: DataLoader worker (pid")
+    assert message.endswith("; with too little memory, set data.workers lower")
+    assert "\n" not in message
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_noticed_only_where_its_samples_are_wanted(short_wait):
+    """PyTorch's own handler of SIGCHLD would raise in the midst of an update, whose state would then be lost."""
+    order = Order(LENGTH, 6, 3)
+    step = next(step for step in range(1, 9) if 7 in order.indices(step, range(6)))
+    died = []
+    before = signal.signal(signal.SIGCHLD, lambda *_: died.append(True))
+    try:
+        steps = stream(reader(Tiny(fault=kill), batch=6), 0, 9, workers=1)
+        assert next(steps)
+        while not died:  # it reads ahead; nothing is raised here
+            signal.pause()
+        with pytest.raises(DataError, match="a data worker has ended"):
+            for _ in range(step):
+                next(steps)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def ask_to_end():
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_workers_read_on_when_the_whole_group_is_asked_to_end():
+    steps = read_steps(0, 5, source=Tiny(fault=ask_to_end), workers=1)
+    assert len(steps) == 5
+    assert any(7 in batch.indices for batch in steps)
+
+
+def programming_error():
+    raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_fault_of_a_plug_in_is_not_taken_for_broken_data(workers):
+    with pytest.raises(RuntimeError, match="boom") as caught:
+        read_steps(0, 3, source=Tiny(fault=programming_error), workers=workers)
+    assert not isinstance(caught.value, DataError)
+
+
+def test_a_worker_that_reads_the_next_steps_is_left_behind_without_a_word(capfd):
+    steps = stream(reader(), 0, 1000, workers=2)
+    next(steps)
+    steps.close()
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,53 @@
+"""The table of kinds: complete, and what it names exists."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from zoo.kinds import BACKBONE_KINDS, KINDS, SECTIONS, kinds_of
+from zoo.recipe.schema import SECTIONS as SCHEMA
+from zoo.recipe.schema import Recipe
+
+
+def test_every_kind_stands_in_one_section_of_the_schema():
+    assert [name for section in SECTIONS for name in kinds_of(section)] == list(KINDS)
+    assert set(SECTIONS) <= set(SCHEMA)
+    assert kinds_of("backbone") == BACKBONE_KINDS
+    assert kinds_of("train") == ()
+    for name, kind in KINDS.items():
+        assert name in SCHEMA[kind.section][1].model_fields
+        assert kind.section in Recipe.model_fields
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_base_class_is_of_its_kind_and_abstract(name):
+    module, cls = KINDS[name].base.split(":")
+    base = getattr(import_module(module), cls)
+    assert base.kind == name
+    assert base.__abstractmethods__
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_default_is_a_built_in_part_that_needs_no_option(name, registry):
+    default = KINDS[name].default
+    if default is None:
+        assert name == "patch_schedule"
+        return
+    entry = registry.get(name, default)
+    assert entry.plugin.name == "zoo"
+    entry.signature.options()  # every option has a default
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_parts_ask_for_nothing_that_is_not_supplied(name, registry):
+    entries = registry.entries(name)
+    assert entries
+    for entry in entries:
+        assert set(entry.signature.supplied) <= set(KINDS[name].supplied)
+
+
+def test_torch_is_not_imported():
+    code = "import sys, zoo.kinds; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,386 @@
+"""A run that stops and goes on is, bit by bit, the run that never stopped; whatever makes it stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib.figure  # noqa: F401 - imported once here, and not in every forked process
+import pytest
+import sklearn.datasets  # noqa: F401
+import torch
+from torch import nn
+
+import zoo
+from tests.train.ranks import alone, run_ranks
+from zoo.assembly import load_recipe
+from zoo.data import digits
+from zoo.data.stream import Order
+from zoo.errors import DataError, NumericError, Preempted, RunError, ZooError
+from zoo.parts.blocks import DiTBlock
+from zoo.plugins import Plugin
+from zoo.registry import Registry, part
+from zoo.train import checkpoint as checkpoints
+from zoo.train.distributed import World
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
+from zoo.train.trainer import Step, Trainer
+
+STEPS = 6
+
+
+@part("block", "dropping")
+class DroppingBlock(DiTBlock):
+    """A block with dropout, so that PyTorch's random state matters."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, tokens: Any, modulation: Any, layout: Any) -> Any:
+        return self.dropout(super().forward(tokens, modulation, layout))
+
+
+REGISTRY = Registry()
+REGISTRY.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [DroppingBlock])), Plugin("tests", "1"))
+
+
+class Hook(Silent):
+    """Does something after some step, and remembers what is said."""
+
+    def __init__(self, step: int = 0, work: Any = None) -> None:
+        self.at, self.work = step, work
+        self.said: list[str] = []
+        self.steps: list[int] = []
+
+    def step(self, step: Step, images_per_second: float | None) -> None:
+        self.steps.append(step.step)
+        if step.step == self.at:
+            self.work()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def recipe(**train: Any) -> dict[str, Any]:
+    stages = [
+        {"noise_above": 0.5, "levels": [{"patch": 8, "blocks": 1}, {"patch": 4, "blocks": 1}]},
+        {"noise_above": 0.0, "levels": [{"patch": 4, "blocks": 1}, {"patch": 2, "blocks": 1}]},
+    ]
+    return {
+        "name": "small",
+        "backbone": {
+            "latent": {"channels": 1, "height": 8, "width": 8},
+            "num_classes": 10,
+            "dim": 16,
+            "depth": 2,
+            "heads": 2,
+            "patch_schedule": {"type": "by_depth_and_timestep", "stages": stages},
+            "time_embedder": "fno",
+            "stage_embedder": "learned",
+            "block": "dropping",
+        },
+        "train": {
+            "steps": STEPS, "batch": 8, "learning_rate": 1e-2, "schedule": "cosine", "warmup": 2, "clip": 1.0,
+            "weight_decay": 0.1, "log_every": 1, "checkpoint_every": 2, **train,
+        },
+        "sample": {"steps": 2},
+    }  # fmt: skip
+
+
+def run(world: World, path: Path, values: dict[str, Any], hook: Hook | None = None, **options: Any) -> Trainer:
+    checked = load_recipe(values, registry=REGISTRY)
+    return Session(checked, RunFolder(path), REGISTRY, world, hook or Silent()).run(**options)
+
+
+def run_and_stop(world: World, path: Path, values: dict[str, Any], stop_at: int) -> None:
+    """Start, or go on."""
+    with pytest.raises(Preempted, match=f"saved after step {stop_at} of {STEPS}; go on with: zoo train --resume"):
+        run(world, path, values, stop_at=stop_at, resume=RunFolder(path).is_used)
+
+
+def run_to_the_end(world: World, path: Path, values: dict[str, Any], resume: bool) -> int:
+    return run(world, path, values, resume=resume).step
+
+
+def state_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Hashes of weights, averages, optimizer, random states and the rest after the last step; and the metrics."""
+    newest, problems = checkpoints.latest(path / "checkpoints")
+    assert newest is not None
+    assert not problems
+    assert newest.step == STEPS
+    manifest = json.loads((newest.path / "manifest.json").read_text())
+    assert set(manifest["files"]) == {"model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"}
+    metrics = RunFolder(path).read_metrics()
+    for line in metrics:
+        del line["images_per_second"]
+    return manifest["files"], metrics
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2, "parallel": "fsdp"}], ids=["plain", "fsdp"])
+@pytest.mark.parametrize("stop_at", [2, 3])
+def test_resumed_run_equals_the_run_that_never_stopped(
+    tmp_path: Path, ranks: int, options: dict[str, Any], stop_at: int
+) -> None:
+    values = recipe(**options)
+    group = options.get("parallel") == "fsdp"
+    for folder, stops in (("whole", []), ("parts", [stop_at, stop_at + 2])):
+        for stop in stops:
+            assert run_ranks(run_and_stop, ranks, tmp_path / folder, values, stop, group=group) == [None] * ranks
+        ended = run_ranks(run_to_the_end, ranks, tmp_path / folder, values, bool(stops), group=group)
+        assert ended == [STEPS] * ranks
+    (whole, metrics), (parts, metrics_of_parts) = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+    assert parts == whole
+    assert metrics_of_parts == metrics
+    assert [line["step"] for line in metrics] == list(range(1, STEPS + 1))
+    assert len({line["loss"] for line in metrics}) == STEPS
+
+
+@pytest.mark.parametrize("lost", ["model", "ema", "optimizer", "random", "step"])
+def test_the_comparison_catches_what_is_not_restored(
+    tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece of the state by itself: leave it out on resuming, and the runs differ."""
+    run_ranks(run_to_the_end, 1, tmp_path / "whole", recipe(), False)
+    run_ranks(run_and_stop, 1, tmp_path / "parts", recipe(), 3)
+
+    def resume(world: World) -> int:
+        plain = checkpoints.Checkpoint.tensors
+        if lost in ("model", "ema"):
+
+            def tensors(self: checkpoints.Checkpoint, name: str) -> dict[str, torch.Tensor]:
+                found = plain(self, name)
+                return {key: each * (1 if name != lost else 0.5) for key, each in found.items()}
+
+            monkeypatch.setattr(checkpoints.Checkpoint, "tensors", tensors)
+        elif lost == "optimizer":
+            monkeypatch.setattr(
+                checkpoints.Checkpoint, "tensors", lambda self, name: {} if name == lost else plain(self, name)
+            )
+        elif lost == "random":
+            monkeypatch.setattr("zoo.train.session.set_random_state", lambda states, world: None)
+        else:
+            monkeypatch.setattr("zoo.data.stream._Keys.__init__", keys_from_the_beginning)
+        return run(world, tmp_path / "parts", recipe(), resume=True).step
+
+    assert run_ranks(resume, 1) == [STEPS]
+    whole, parts = state_of(tmp_path / "whole")[0], state_of(tmp_path / "parts")[0]
+    assert parts != whole
+
+
+def keys_from_the_beginning(self: Any, first: int, last: int, pieces: int) -> None:
+    self.first, self.last, self.pieces = 0, last - first, pieces
+
+
+def test_data_workers_change_nothing(tmp_path: Path) -> None:
+    for workers in (0, 2):
+        values = {**recipe(), "data": {"workers": workers}}
+        run_ranks(run_to_the_end, 1, tmp_path / str(workers), values, False)
+    assert state_of(tmp_path / "0") == state_of(tmp_path / "2")
+
+
+def test_going_on_with_more_processes_trains_the_same_up_to_rounding(tmp_path: Path) -> None:
+    """Without dropout, which is drawn by each process: samples, noise and order depend on none of them."""
+    values = recipe()
+    values["backbone"]["block"] = "dit"
+    run_ranks(run_to_the_end, 1, tmp_path / "one", values, False)
+    run_ranks(run_and_stop, 1, tmp_path / "both", values, 3)
+    assert run_ranks(run_to_the_end, 2, tmp_path / "both", values, True) == [STEPS] * 2
+    (_, one), (_, both) = state_of(tmp_path / "one"), state_of(tmp_path / "both")
+    assert [line["loss"] for line in both] == pytest.approx([line["loss"] for line in one], rel=1e-4)
+
+
+def stop_by(number: int, rank: int) -> Any:
+    """Training in which one process gets a signal after step 3."""
+
+    def work(world: World, path: Path) -> str:
+        plain = Trainer._update
+
+        def update(self: Trainer, *arguments: Any, **options: Any) -> Step:
+            step = plain(self, *arguments, **options)
+            if step.step == 3 and world.rank == rank:
+                os.kill(os.getpid(), number)
+            return step
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "_update", update)
+            try:
+                run(world, path, recipe())
+            except Preempted as error:
+                return f"{error.exit_code}: {error}"
+        return "never stopped"
+
+    return work
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("ranks", "rank"), [(1, 0), (2, 0), (2, 1)])
+def test_a_signal_to_one_process_stops_all_after_the_step_and_saves(
+    tmp_path: Path, number: int, ranks: int, rank: int
+) -> None:
+    run_ranks(run_to_the_end, ranks, tmp_path / "whole", recipe(), False)
+    for told in run_ranks(stop_by(number, rank), ranks, tmp_path / "parts"):
+        assert told.startswith("75: ")
+        assert "saved after step 4 of 6" in told
+    assert run_ranks(run_to_the_end, ranks, tmp_path / "parts", recipe(), True) == [STEPS] * ranks
+    assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+
+
+def die(world: World, path: Path) -> None:
+    run(world, path, recipe(), Hook(5, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(tmp_path: Path) -> None:
+    run_ranks(run_to_the_end, 1, tmp_path / "whole", recipe(), False)
+    with pytest.raises(EOFError):
+        run_ranks(die, 1, tmp_path / "parts")
+    newest, _ = checkpoints.latest(tmp_path / "parts" / "checkpoints")
+    assert newest is not None
+    assert newest.step == 4
+    assert [line["step"] for line in RunFolder(tmp_path / "parts").read_metrics()] == [1, 2, 3, 4, 5]
+    run_ranks(run_to_the_end, 1, tmp_path / "parts", recipe(), True)
+    assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+
+
+def test_killed_before_the_first_checkpoint_it_starts_again(tmp_path: Path) -> None:
+    def die_early(world: World) -> None:
+        run(world, tmp_path / "parts", recipe(), Hook(1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+
+    run_ranks(run_to_the_end, 1, tmp_path / "whole", recipe(), False)
+    with pytest.raises(EOFError):
+        run_ranks(die_early, 1)
+    run_ranks(run_to_the_end, 1, tmp_path / "parts", recipe(), True)
+    assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+
+
+def test_an_unsound_checkpoint_is_passed_over_and_said(tmp_path: Path) -> None:
+    run_ranks(run_to_the_end, 1, tmp_path / "whole", recipe(), False)
+    run_ranks(run_and_stop, 1, tmp_path / "parts", recipe(), 4)
+    newest = tmp_path / "parts" / "checkpoints" / "step_00000004" / "model.safetensors"
+    flipped = bytearray(newest.read_bytes())
+    flipped[-1] ^= 1
+    newest.write_bytes(flipped)
+
+    def resume(world: World) -> list[str]:
+        hook = Hook()
+        run(world, tmp_path / "parts", recipe(), hook, resume=True)
+        return [str(hook.steps), *hook.said]
+
+    steps, warning = run_ranks(resume, 1)[0]
+    assert steps == "[3, 4, 5, 6]"
+    assert "step_00000004: model.safetensors is not what was written" in warning
+    assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+
+
+def test_no_sound_checkpoint_is_an_error_and_starts_nothing_anew(tmp_path: Path) -> None:
+    run_ranks(run_and_stop, 1, tmp_path, recipe(checkpoint_every=50), 3)
+    (tmp_path / "checkpoints" / "step_00000003" / "manifest.json").unlink()
+    with pytest.raises(RunError, match=r"no checkpoint is sound: .*step_00000003: has no manifest.json"):
+        alone(resume_with, tmp_path, recipe(checkpoint_every=50))
+
+
+class Spoiled(digits.DigitsSource):
+    """Digits of which one is not finite, or torn."""
+
+    def __init__(self, source: digits.DigitsSource, bad: int, torn: bool) -> None:
+        vars(self).update(vars(source))
+        self.bad, self.torn = bad, torn
+
+    def read(self, indices: Any, random: Any) -> Any:
+        if self.torn and self.bad in indices:
+            raise DataError(f"{self.id(self.bad)}: is torn")
+        return super().read(indices, random)
+
+
+def run_with_torn_digit(world: World, path: Path, step: int) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        plain = digits.Digits.open
+        patch.setattr(digits.Digits, "open", lambda self, split="train": Spoiled(plain(self, split), bad, True))
+        bad = int(Order(1198, 8, 0).indices(step, range(5, 6))[0])
+        try:
+            run(world, path, recipe(checkpoint_every=50))
+        except DataError as error:
+            return str(error)
+    return "nothing"
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_torn_data_is_told_on_all_processes_and_nothing_is_lost(tmp_path: Path, ranks: int) -> None:
+    told = run_ranks(run_with_torn_digit, ranks, tmp_path / "later", 3)
+    assert len(set(told)) == 1
+    assert told[0].endswith(": is torn")
+    newest, _ = checkpoints.latest(tmp_path / "later" / "checkpoints")
+    assert newest is not None
+    assert newest.step == 3
+    assert all(each.endswith("is torn") for each in run_ranks(run_with_torn_digit, ranks, tmp_path / "at once", 0))
+
+
+def test_what_is_not_finite_ends_the_run_and_names_the_checkpoint(tmp_path: Path) -> None:
+    values = recipe(learning_rate=1e30, clip=None, warmup=0, schedule="constant")
+    with pytest.raises(NumericError) as caught:
+        alone(run, tmp_path, values)
+    assert caught.value.exit_code == 5
+    assert " is not finite; samples: digit " in str(caught.value)
+    assert "there is no checkpoint yet" in str(caught.value) or "the last checkpoint is " in str(caught.value)
+
+
+def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
+    alone(run, tmp_path / "run", recipe(sample_every=3, keep_last=1, tensorboard=True))
+    names = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file())
+    events = [name for name in names if name.startswith("tensorboard/")]
+    assert len(events) == 1
+    assert [name for name in names if name not in (*events, ".lock")] == [
+        "checkpoints/step_00000006/ema.safetensors",
+        "checkpoints/step_00000006/manifest.json",
+        "checkpoints/step_00000006/model.safetensors",
+        "checkpoints/step_00000006/optimizer.safetensors",
+        "checkpoints/step_00000006/state.json",
+        "loss.png",
+        "metrics.jsonl",
+        "recipe.yaml",
+        "run.json",
+        "samples/step_00000003.png",
+        "samples/step_00000006.png",
+    ]
+    versions = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [each["plugins"] for each in versions] == [{"zoo": zoo.__version__, "tests": "1"}]
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    alone(run, tmp_path, recipe())
+    before = state_of(tmp_path)
+    hook = Hook()
+    Session(load_recipe(recipe(), registry=REGISTRY), RunFolder(tmp_path), REGISTRY, WORLD, hook).run(resume=True)
+    assert hook.steps == []
+    assert "has trained its 6 steps" in hook.said[0]
+    assert state_of(tmp_path) == before
+
+
+WORLD = World(0, 1, torch.device("cpu"))
+
+
+def test_a_used_folder_is_refused_without_resume(tmp_path: Path) -> None:
+    run_ranks(run_and_stop, 1, tmp_path, recipe(), 2)
+    with pytest.raises(ZooError, match="holds a run already; go on with it by --resume"):
+        alone(run, tmp_path, recipe())
+
+
+def test_another_recipe_is_refused_with_the_differences(tmp_path: Path) -> None:
+    run_ranks(run_and_stop, 1, tmp_path, recipe(), 2)
+    with pytest.raises(ZooError, match=r"which had train.learning_rate: 0.01 and 0.5; leave --recipe out"):
+        alone(resume_with, tmp_path, recipe(learning_rate=0.5))
+
+
+def resume_with(world: World, path: Path, values: dict[str, Any]) -> None:
+    run(world, path, values, resume=True)
+
+
+def test_bfloat16_learns_as_well(tmp_path: Path) -> None:
+    alone(run, tmp_path, recipe(precision="bfloat16"))
+    losses = [line["loss"] for line in RunFolder(tmp_path).read_metrics()]
+    assert losses[-1] < losses[0]
