@@ -216,3 +216,26 @@ def test_any_assembly_adds_up(values: dict[str, Any]) -> None:
     assert abs(sum(part.macs for part in report.parts) - report.macs) <= (len(report.parts) - 1) / 2
     for stage in report.stages:
         assert sum(level.macs for level in stage.levels) <= stage.macs
+
+
+@pytest.mark.parametrize(
+    ("sample", "passes"),
+    [
+        ({"solver": "euler", "steps": 10}, (7, 2, 1)),
+        ({"solver": "euler", "steps": 10, "guidance": [1.0, 2.0, 3.0]}, (7, 4, 2)),
+        ({"solver": "heun", "steps": 1}, (1, 0, 1)),
+        ({"solver": "dopri5"}, None),
+    ],
+)
+def test_an_image_costs_its_passes(sample: dict[str, Any], passes: tuple[int, ...] | None) -> None:
+    plain = recipe_of("by_timestep").resolved()
+    recipe = load_recipe({**plain, "sample": sample}, registry=REGISTRY)
+    report = audit_backbone(built(recipe), recipe, REGISTRY)
+    if passes is None:
+        assert report.image.macs is None
+    else:
+        assert report.image.macs == sum(
+            count * stage.macs for count, stage in zip(report.image.passes or (), report.stages, strict=True)
+        )
+    assert report.image.passes == passes
+    assert json.loads(json.dumps(report.to_dict()))["image"]["steps"] == recipe.sample.steps

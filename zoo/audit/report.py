@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from zoo.assembly import build
+from zoo.assembly import build, create_part
 from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
+from zoo.flow import Guidance, Solver, evaluations
 from zoo.kinds import BACKBONE_KINDS
 from zoo.recipe import Recipe
 from zoo.registry import Registry
@@ -92,6 +93,25 @@ class PaperConvention:
 
 
 @dataclass(frozen=True)
+class ImageAudit:
+    """What one image costs by the recipe's ``sample`` section.
+
+    Attributes:
+        solver: its name.
+        steps: updates.
+        guidance: a scale for every stage, noisiest first.
+        passes: through the backbone in every stage, with label and without; None where an adaptive solver decides.
+        macs: of all passes; None likewise. Modulations count for every pass, although a batch shares them.
+    """
+
+    solver: str
+    steps: int
+    guidance: tuple[float, ...]
+    passes: tuple[int, ...] | None
+    macs: int | None
+
+
+@dataclass(frozen=True)
 class Audit:
     """What an assembly costs at batch 1; means are over uniform noise levels, rounded to whole numbers."""
 
@@ -103,6 +123,7 @@ class Audit:
     stages: tuple[StageAudit, ...]
     parts: tuple[PartAudit, ...]
     paper_convention: PaperConvention
+    image: ImageAudit
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``zoo build --json`` prints them."""
@@ -138,6 +159,7 @@ def audit_backbone(backbone: Backbone, recipe: Recipe, registry: Registry) -> Au
         stages=tuple(_stage(backbone, stage, counts[stage]) for stage in range(len(counts))),
         parts=parts_of(backbone, recipe, registry, by_kind),
         paper_convention=_paper_convention(backbone, recipe, counts),
+        image=_image(backbone, recipe, registry, counts),
     )
 
 
@@ -202,6 +224,18 @@ def parts_of(
 
 def _mean(values: Sequence[int], weights: Sequence[Fraction]) -> int:
     return round(sum((value * weight for value, weight in zip(values, weights, strict=True)), Fraction(0)))
+
+
+def _image(backbone: Backbone, recipe: Recipe, registry: Registry, counts: Sequence[StageCount]) -> ImageAudit:
+    options = recipe.sample
+    guidance = Guidance.of(options.guidance, len(backbone.stages), options.guided_channels, options.guidance_interval)
+    solver: Solver = create_part(recipe, "solver", registry)
+    levels = solver.levels(options.steps)
+    if levels is None:
+        return ImageAudit(options.solver.type, options.steps, guidance.scales, None, None)
+    passes = tuple(sum(each) for each in evaluations(levels, backbone.stages, backbone.ties, guidance))
+    macs = sum(count.macs * each for count, each in zip(counts, passes, strict=True))
+    return ImageAudit(options.solver.type, options.steps, guidance.scales, passes, macs)
 
 
 def _paper_convention(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> PaperConvention:

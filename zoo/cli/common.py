@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from zoo.errors import ZooError
+from zoo.errors import Preempted, ZooError
 from zoo.plugins import PluginFailure
 from zoo.registry import Registry
 
@@ -49,7 +49,7 @@ class Commands(TyperGroup):
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
-            print(f"error: {describe(error)}", file=sys.stderr)
+            print(f"{'stopped' if isinstance(error, Preempted) else 'error'}: {describe(error)}", file=sys.stderr)
             raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from zoo.audit import Audit
-from zoo.audit.report import LevelAudit, StageAudit, count_params, level_layout, parts_of
+from zoo.audit.report import ImageAudit, LevelAudit, StageAudit, count_params, level_layout, parts_of
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
 from zoo.registry import Registry
@@ -55,6 +55,7 @@ def print_audit(console: Console, recipe: Recipe, audit: Audit, against: Audit |
     console.print(f"FLOPs             {_giga(audit.flops)} = 2 x multiply-adds; norms apart: {_giga(audit.norm_ops)}")
     if audit.paper_convention.macs is not None:
         console.print(f"paper convention  {_giga(audit.paper_convention.macs)} (MPDiT's counting of attention)")
+    console.print(f"one image         {_image(audit.image)}")
     if against is not None:
         ratio, saved = audit.macs / against.macs, 1 - audit.macs / against.macs
         less = f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'}"
@@ -107,6 +108,15 @@ def _tokens(patch: tuple[int, int], grid: tuple[int, int], m: int) -> tuple[str,
 
 def _noise(low: float, high: float) -> str:
     return f"{low:g} to {high:g}"
+
+
+def _image(image: ImageAudit) -> str:
+    """Cost of an image, such as ``4.0 T: euler, 250 updates, guidance 1.4, 500 passes``."""
+    scales = " and ".join(f"{scale:g}" for scale in dict.fromkeys(image.guidance))
+    how = f"{image.solver}, guidance {scales}"
+    if image.macs is None or image.passes is None:
+        return f"as many passes as it takes: {how}"
+    return f"[bold]{image.macs / 1e12:.3f} T[/] = {sum(image.passes)} passes: {image.steps} updates by {how}"
 
 
 def _params(total: int, trainable: int, fixed: int) -> str:

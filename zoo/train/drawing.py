@@ -102,11 +102,10 @@ def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int) 
         seed: of the noise.
     """
     options = recipe.sample
-    scales = options.guidance if isinstance(options.guidance, tuple) else (options.guidance,) * stages
     return Drawing(
         recipe=recipe,
         solver=create_part(recipe, "solver", registry),
-        guidance=Guidance(scales, options.guided_channels, options.guidance_interval),
+        guidance=Guidance.of(options.guidance, stages, options.guided_channels, options.guidance_interval),
         dataset=create_part(recipe, "dataset", registry),
         normalize=create_part(recipe, "normalize", registry),
         seed=seed,

@@ -29,7 +29,7 @@ def launch(arguments: Sequence[str], procs: int) -> int:
         The exit code of the process that ended first with one that is not 0, or 0. PyTorch's own ``torchrun`` makes
         every such code a 1.
     """
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes tell what is wrong
+    logging.disable(logging.CRITICAL)  # the processes tell what is wrong
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // procs)))
     os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(GRACE)
     config = LaunchConfig(
