@@ -7,6 +7,11 @@ INSTALLED := $(VENV)/.installed
 
 demo: $(INSTALLED)
 	$(BIN)/zoo build --recipe mpdit_b.yaml --flops --against dit_b.yaml
+	$(BIN)/zoo build --recipe digits_hybrid.yaml --flops --against digits_dit.yaml
+	rm -rf runs/demo
+	$(BIN)/zoo train --recipe digits_hybrid.yaml --run-dir runs/demo
+	$(BIN)/zoo sample --run runs/demo --count 100 --out runs/demo/images
+	@echo "what the hybrid draws, a column for each digit: runs/demo/images/grid.png"
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto -m "not slow"

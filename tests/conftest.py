@@ -10,7 +10,7 @@ for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):  # what the output of 
 from jaxtyping import install_import_hook
 
 # Before the modules are imported. torch.compile cannot trace through the checks, so its tests run in a process without.
-install_import_hook(["zoo.parts", "zoo.backbone"], "beartype.beartype")
+install_import_hook(["zoo.parts", "zoo.backbone", "zoo.flow", "zoo.data"], "beartype.beartype")
 
 import pytest
 import torch

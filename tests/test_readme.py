@@ -79,3 +79,10 @@ def test_the_python_example_runs(capsys):
     names: dict[str, object] = {}
     exec(block_with("python", "zoo.build("), names)
     assert names["velocity"].shape == names["latents"].shape
+
+
+def test_the_recipe_of_all_sections_is_one(tmp_path):
+    (tmp_path / "my_run.yaml").write_text(block_with("yaml", "my_run.yaml"))
+    recipe = load_recipe(tmp_path / "my_run.yaml")
+    assert recipe.train.compile
+    assert recipe.sample.guidance == (1.0, 3.0)

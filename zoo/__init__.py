@@ -1,4 +1,4 @@
-"""zoo: compose diffusion backbones from plug-in parts, and tell what each assembly costs.
+"""zoo: compose diffusion backbones from plug-in parts, tell what they cost, train them and draw samples.
 
 ``import zoo`` does not import torch; the names below that need it load on first use.
 """

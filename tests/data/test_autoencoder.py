@@ -94,7 +94,7 @@ def test_no_such_folder(source):
     assert message(source) == f"VAE {source!r}: there is no such folder, and it is no hub id such as 'owner/name'"
 
 
-def test_what_cannot_be_loaded(copy, tmp_path):
+def test_what_cannot_be_loaded(vae, copy, tmp_path):
     expected = "cannot be loaded as diffusers' AutoencoderKL from safetensors: "
     (tmp_path / "empty").mkdir()
     assert message(tmp_path / "empty").startswith(f"VAE {str(tmp_path / 'empty')!r}: {expected}")
@@ -102,7 +102,7 @@ def test_what_cannot_be_loaded(copy, tmp_path):
     (copy / WEIGHTS).write_bytes(content[:-100])
     assert message(copy).startswith(f"VAE {str(copy)!r}: {expected}")
     (copy / WEIGHTS).unlink()
-    (copy / "diffusion_pytorch_model.bin").write_bytes(b"a pickle is never loaded")
+    torch.save(load_file(vae / WEIGHTS), copy / "diffusion_pytorch_model.bin")  # whole, but a pickle
     assert message(copy).startswith(f"VAE {str(copy)!r}: {expected}")
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 from collections import Counter
 from dataclasses import fields
-from multiprocessing import active_children
+from multiprocessing import active_children, get_context
 
 import numpy as np
 import pytest
@@ -250,18 +250,22 @@ def test_a_worker_that_dies_is_an_error_of_the_data(short_wait):
     assert "\n" not in message
 
 
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def first_step_before_the_worker_died():
     """Steps of which the first has been read; the worker has died of the one that it read ahead."""
     seed = next(seed for seed in range(99) if 7 in Order(LENGTH, 6, seed).indices(1, range(6)))
+    assert 7 not in Order(LENGTH, 6, seed).indices(0, range(6))
     others = set(active_children())
-    steps = stream(reader(Tiny(fault=kill), batch=6, seed=seed), 0, 9, workers=1)
+    first_is_read = get_context("fork").Event()
+
+    def fault():
+        first_is_read.wait()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    steps = stream(reader(Tiny(fault=fault), batch=6, seed=seed), 0, 9, workers=1)
     next(steps)
+    first_is_read.set()
     for worker in set(active_children()) - others:
-        worker.join()
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
     return steps
 
 

@@ -64,6 +64,7 @@ def sample(
 
     from zoo.assembly import check_tree
     from zoo.train.distributed import join_world
+    from zoo.train.failures import told_plainly
     from zoo.train.sampling import SampleRun, draw_samples
 
     registry = installed_registry()
@@ -79,7 +80,8 @@ def sample(
     )
     with join_world(device) as world:
         try:
-            draw_samples(request, checked, registry, world)
+            with told_plainly():
+                draw_samples(request, checked, registry, world)
         except ZooError as error:
             if world.is_main:
                 raise

@@ -86,8 +86,11 @@ def _own_folder(name: str) -> Path:
 
 
 def _run(session: Session, *, resume: bool) -> None:
+    from zoo.train.failures import told_plainly
+
     try:
-        session.run(resume=resume)
+        with told_plainly():
+            session.run(resume=resume)
     except ZooError as error:
         if session.world.is_main:
             raise

@@ -58,12 +58,11 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
             f"{recipe.name}: backbone.prediction: zoo trains velocities, not {backbone.prediction}; set it to velocity"
         )
     options = recipe.train
+    sampler = create_part(recipe, "noise_sampler", registry)
     try:
-        plan = plan_stages(
-            backbone.stages, backbone.ties, create_part(recipe, "noise_sampler", registry), options.stage_group
-        )
+        plan = plan_stages(backbone.stages, backbone.ties, sampler, options.stage_group)
     except ValueError as error:
-        raise ZooError(f"{recipe.name}: train.stage_group: {error}") from error
+        raise ZooError(f"{recipe.name}: {error}") from error
     _check_batch(recipe, plan.group, ranks)
     dataset: Dataset = create_part(recipe, "dataset", registry)
     source = dataset.open("train")

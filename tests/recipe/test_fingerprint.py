@@ -1,0 +1,98 @@
+"""What makes two recipes the same training: all but what the table of free values names."""
+
+import copy
+import json
+
+import pytest
+
+from zoo.assembly import load_recipe
+from zoo.recipe import differences, fingerprint
+from zoo.recipe.fingerprint import FREE
+from zoo.recipe.schema import SECTIONS, TrainOptions
+
+BASE = "digits_hybrid"
+OTHER = {
+    "steps": 7, "log_every": 3, "checkpoint_every": 9, "keep_last": 5, "sample_every": 4, "tensorboard": True,
+    "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
+    "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "schedule": "constant", "warmup": 3,
+    "betas": [0.5, 0.5], "weight_decay": 0.5, "clip": 2.0, "ema": 0.5, "precision": "bfloat16",
+}  # fmt: skip
+"""Another value of every option of ``train``."""
+
+
+def resolved(*overrides, registry):
+    return load_recipe(BASE, overrides, registry).resolved()
+
+
+def test_every_option_of_training_is_decided_on():
+    assert set(OTHER) == set(TrainOptions.model_fields)
+    assert FREE["train"] <= set(TrainOptions.model_fields)
+    assert set(FREE) <= {"name", *SECTIONS}
+
+
+@pytest.mark.parametrize("option", OTHER)
+def test_an_option_of_training_counts_unless_it_is_free(option, registry):
+    before = resolved(registry=registry)
+    after = resolved(f"train.{option}={json.dumps(OTHER[option])}", registry=registry)
+    assert before["train"][option] != after["train"][option]
+    free = option in FREE["train"]
+    assert (fingerprint(before) == fingerprint(after)) == free
+    told = [] if free else [f"train.{option}: {json.dumps(before['train'][option])} and {json.dumps(OTHER[option])}"]
+    if option == "betas":
+        told = ["train.betas.0: 0.9 and 0.5", "train.betas.1: 0.999 and 0.5"]
+    assert differences(before, after) == told
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("backbone.dim=48", ["backbone.dim: 96 and 48"]),
+        ("backbone.patch_schedule.stages.0.noise_above=0.25",
+         ["backbone.patch_schedule.stages.0.noise_above: 0.5 and 0.25"]),
+        ("backbone.class_conditioner.tokens=2", ["backbone.class_conditioner.tokens: 4 and 2"]),
+        ("objective.label_dropout=0.5", ["objective.label_dropout: 0.1 and 0.5"]),
+        ("objective.noise_sampler=logit_normal",
+         ["objective.noise_sampler.type: \"uniform\" and \"logit_normal\"",
+          "objective.noise_sampler.mean: nothing and 0.0", "objective.noise_sampler.std: nothing and 1.0"]),
+        ("data.normalize={type: scale, factor: 2.0}",
+         ["data.normalize.type: \"none\" and \"scale\"", "data.normalize.factor: nothing and 2.0",
+          "data.normalize.shift: nothing and 0.0"]),
+        ("data.workers=3", []),
+        ("name=another", []),
+        ("sample={steps: 3, solver: heun}", []),
+    ],
+)  # fmt: skip
+def test_other_sections_count_but_for_how_samples_are_read_and_drawn(override, told, registry):
+    before, after = resolved(registry=registry), resolved(override, registry=registry)
+    assert before != after
+    assert differences(before, after) == told
+    assert (fingerprint(before) == fingerprint(after)) == (not told)
+
+
+def test_lists_of_other_lengths_are_told_whole(registry):
+    before = resolved(registry=registry)
+    after = copy.deepcopy(before)
+    after["backbone"]["patch_schedule"]["stages"].pop()
+    (line,) = differences(before, after)
+    assert line.startswith("backbone.patch_schedule.stages: [")
+    assert len(line) < 200
+
+
+def test_the_order_of_keys_does_not_matter(registry):
+    before = resolved(registry=registry)
+    after = {key: dict(reversed(value.items())) if isinstance(value, dict) else value
+             for key, value in reversed(before.items())}  # fmt: skip
+    assert fingerprint(before) == fingerprint(after)
+    assert differences(before, after) == []
+
+
+def test_writing_a_recipe_out_does_not_change_it(registry):
+    before = resolved(registry=registry)
+    again = load_recipe(json.loads(json.dumps(before)), (), registry).resolved()
+    assert fingerprint(before) == fingerprint(again)
+
+
+def test_a_fingerprint_is_the_same_for_ever():
+    """Recorded: checkpoints hold it, and could not be gone on with if it changed."""
+    values = {"name": "x", "train": {"steps": 3, "batch": 8}, "data": {"workers": 1, "dataset": {"type": "d"}}}
+    assert fingerprint(values) == "ddd79a58f2a5e74f12a820bc9c1aa402affe34a9930b7f5580797b4bc7814044"

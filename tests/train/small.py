@@ -1,0 +1,49 @@
+"""A hybrid on digits that trains in a second, and runs of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.assembly import load_recipe
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+from zoo.train.distributed import World
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
+
+ALONE = World(0, 1, torch.device("cpu"))
+STAGES = [
+    {"noise_above": 0.5, "levels": [{"patch": 8, "blocks": 1}, {"patch": 4, "blocks": 1}]},
+    {"noise_above": 0.0, "levels": [{"patch": 4, "blocks": 2}]},
+]
+VALUES = {
+    "name": "small",
+    "backbone": {
+        "latent": {"channels": 1, "height": 8, "width": 8},
+        "num_classes": 10,
+        "dim": 16,
+        "depth": 2,
+        "heads": 2,
+        "patch_schedule": {"type": "by_depth_and_timestep", "stages": STAGES},
+        "class_conditioner": {"type": "class_tokens", "tokens": 2, "std": 1.0},
+        "stage_embedder": "learned",
+    },
+    "train": {"steps": 3, "batch": 8, "learning_rate": 0.01, "log_every": 1, "checkpoint_every": 2, "clip": 1.0},
+    "sample": {"steps": 2, "batch": 6},
+}
+
+
+def small(*overrides: str, registry: Registry | None = None) -> Recipe:
+    """The recipe, with ``key.path=value`` overrides."""
+    return load_recipe(VALUES, overrides, registry or Registry())
+
+
+def train(path: Path, *overrides: str, **options: Any) -> RunFolder:
+    """A run of the recipe in a folder."""
+    registry = Registry()
+    folder = RunFolder(path)
+    Session(small(*overrides, registry=registry), folder, registry, ALONE, Silent()).run(**options)
+    return folder

@@ -1,0 +1,156 @@
+"""From recipe to job: what cannot be trained is refused before anything is built, with numbers that would do."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from tests.train.small import small
+from zoo.assembly import build, load_recipe
+from zoo.data.base import Dataset, Samples, Source, Statistics
+from zoo.errors import DataError, ZooError
+from zoo.plugins import Plugin
+from zoo.registry import Registry, part
+from zoo.train.job import open_job
+
+
+class CountedSource(Source):
+    statistics = Statistics((1.0,), (2.0,))
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def read(self, indices, random):
+        latents = torch.as_tensor(indices, dtype=torch.float32)[:, None, None, None].expand(-1, 1, 8, 8)
+        return Samples(latents.clone(), torch.zeros(len(indices), dtype=torch.int64))
+
+    def id(self, index):
+        return str(index)
+
+
+@part("dataset", "counted")
+class Counted(Dataset):
+    """As many samples as asked for, with recorded statistics."""
+
+    def __init__(self, *, count: int = 100) -> None:
+        self.count = count
+
+    def open(self, split="train"):
+        return CountedSource(self.count)
+
+    def to_images(self, latents):
+        return latents.to(torch.uint8).movedim(1, -1)
+
+
+@pytest.fixture(scope="module")
+def registry():
+    own = Registry()
+    own.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [Counted])), Plugin("tests", "1"))
+    return own
+
+
+def open_small(registry, *overrides, rank=0, ranks=1):
+    recipe = small(*overrides, registry=registry)
+    return open_job(recipe, build(recipe, registry=registry, device="meta"), registry, rank, ranks)
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "group", "ranks"),
+    [(1, 1, "null", 1), (7, 1, "null", 1), (30, 3, "null", 3), (8, 1, 16, 1), (100, 4, 5, 2), (33, 1, 2, 16)],
+)
+def test_a_batch_that_cannot_be_split_is_refused_with_numbers_that_can(batch, accumulate, group, ranks, registry):
+    options = [f"train.accumulate={accumulate}", f"train.stage_group={group}"]
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, *options, f"train.batch={batch}", ranks=ranks)
+    assert caught.value.exit_code == 2
+    message = str(caught.value)
+    assert message.startswith(f"small: train.batch {batch} is no multiple of ")
+    unit = int(re.search(r"multiple of (\d+) = ", message).group(1))
+    factors = re.search(r"= (\d+) processes x train.accumulate (\d+) x (\d+) samples", message).groups()
+    assert np.prod([int(each) for each in factors]) == unit
+    proposed = [int(each) for each in re.findall(r"\d+", message.rsplit("take ", 1)[1])]
+    assert proposed
+    assert all(number > 0 for number in proposed)
+    assert min(abs(number - batch) for number in proposed) <= unit / 2 or len(proposed) == 1
+    data = "data.dataset={type: counted, count: 1000}"
+    for number in proposed:
+        job = open_small(registry, *options, f"train.batch={number}", data, ranks=ranks, rank=ranks - 1)
+        places = [job.reader[0, piece].places.tolist() for piece in range(accumulate)]
+        assert places[-1][-1] == number - 1
+
+
+def test_every_piece_of_every_rank_has_samples_of_every_stage(registry):
+    """Or a stage's weights would get no gradient there."""
+    for ranks in (1, 2, 4):
+        for rank in range(ranks):
+            job = open_small(registry, "train.batch=48", "train.accumulate=3", rank=rank, ranks=ranks)
+            for piece in range(3):
+                assert set(job.plan.stage_of(job.reader[0, piece].places).tolist()) == {0, 1}
+
+
+def test_fewer_samples_than_a_batch(registry):
+    with pytest.raises(DataError) as caught:
+        open_small(registry, "data.dataset={type: counted, count: 7}")
+    assert str(caught.value) == "dataset counted has 7 samples, fewer than train.batch 8; set train.batch lower"
+    assert open_small(registry, "data.dataset={type: counted, count: 8}").reader.order.length == 8
+
+
+def test_weights_that_predict_noise_are_not_trained(registry):
+    with pytest.raises(ZooError, match="small: backbone.prediction: zoo trains velocities, not epsilon; set it to vel"):
+        open_small(registry, "backbone.prediction=epsilon")
+
+
+def test_a_group_without_room_for_all_stages(registry):
+    with pytest.raises(ZooError, match="small: a group of 1 samples has no room for 2 stages; make stage_group larger"):
+        open_small(registry, "train.stage_group=1")
+
+
+def test_a_stage_that_is_never_drawn(registry):
+    stages = "backbone.patch_schedule.stages.0.noise_above=0.9999999"
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, stages, "objective.noise_sampler={type: logit_normal, std: 0.05}")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("small: the noise sampler never draws a noise level of stage 0, between 0.99")
+
+
+def test_data_that_does_not_fit_the_backbone(registry):
+    with pytest.raises(DataError, match="dataset digits has 10 classes, and backbone.num_classes is 3"):
+        open_small(registry, "backbone.num_classes=3")
+
+
+def test_recorded_statistics_are_filled_into_the_recipe(registry):
+    job = open_small(registry, "data={dataset: counted, normalize: per_channel}")
+    assert job.recipe.resolved()["data"]["normalize"] == {"type": "per_channel", "mean": [1.0], "std": [2.0]}
+    again = load_recipe(job.recipe.resolved(), (), registry)
+    assert again.resolved() == job.recipe.resolved()  # where the data need not be
+    batch = job.reader[0, 0]
+    assert torch.equal(batch.latents[:, 0, 0, 0], (batch.indices.float() - 1) / 2)
+    assert torch.equal(job.normalize.invert(batch.latents)[:, 0, 0, 0], batch.indices.float())
+
+
+def test_given_statistics_stay_as_they_are(registry):
+    job = open_small(registry, "data={dataset: counted, normalize: {type: per_channel, mean: [5.0], std: [4.0]}}")
+    assert job.recipe.resolved()["data"]["normalize"] == {"type": "per_channel", "mean": [5.0], "std": [4.0]}
+
+
+def test_statistics_that_are_not_recorded_are_asked_for(registry):
+    with pytest.raises(DataError, match="this dataset records no statistics; give mean and std in the recipe"):
+        open_small(registry, "data.normalize=per_channel")
+
+
+def test_the_reader_is_what_the_recipe_says(registry):
+    job = open_small(registry, "objective.label_dropout=0.25", "train.seed=5", "train.accumulate=2", ranks=2, rank=1)
+    reader = job.reader
+    assert (reader.label_dropout, reader.num_classes, reader.order.seed, reader.order.batch) == (0.25, 10, 5, 8)
+    assert tuple(reader.share) == (1, 2, 2)
+
+
+def test_an_unconditional_backbone_trains_without_classes(registry):
+    job = open_small(registry, "backbone.num_classes=0", "backbone.class_conditioner=none")
+    assert job.reader[0, 0].labels.max() > 0  # there are some, and nobody minds

@@ -1,0 +1,125 @@
+"""The learning rate at its corners, and averages that are what the formula says, in float32."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from zoo.recipe.schema import TrainOptions
+from zoo.train.optimizer import EMA, adamw, ema_decay, learning_rate
+
+
+def rates(steps, **options):
+    given = TrainOptions(steps=steps, learning_rate=0.5, **options)
+    return [learning_rate(step, given) for step in range(steps)]
+
+
+def test_the_rate_rises_in_equal_parts_and_stays():
+    assert rates(8, warmup=4) == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5, 0.5, 0.5]
+    assert rates(3) == [0.5, 0.5, 0.5]
+
+
+def test_the_rate_falls_along_half_a_cosine_to_zero():
+    assert rates(6, warmup=2, schedule="cosine") == pytest.approx(
+        [0.25, 0.5, 0.5, 0.25 * (1 + math.sqrt(0.5)), 0.25, 0.25 * (1 - math.sqrt(0.5))]
+    )
+    options = TrainOptions(steps=6, learning_rate=0.5, warmup=2, schedule="cosine")
+    assert learning_rate(6, options) == 0.0  # where the next update would be
+    assert learning_rate(99, options) == 0.0  # and never rises again
+
+
+def test_the_rate_of_a_run_that_is_all_warm_up():
+    assert rates(3, warmup=3, schedule="cosine") == pytest.approx([0.5 / 3, 1 / 3, 0.5])
+    assert rates(2, warmup=4, schedule="cosine") == [0.125, 0.25]
+
+
+def test_the_rate_is_never_negative_nor_above_the_highest():
+    for warmup in (0, 1, 5, 50):
+        for schedule in ("constant", "cosine"):
+            found = rates(40, warmup=warmup, schedule=schedule)
+            assert all(0 < rate <= 0.5 for rate in found)
+
+
+def test_adamw_takes_its_options():
+    parameter = nn.Parameter(torch.ones(2))
+    options = TrainOptions(learning_rate=0.25, betas=(0.5, 0.75), weight_decay=0.125)
+    (group,) = adamw(iter([parameter]), options).param_groups
+    assert group["params"] == [parameter]
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.25, (0.5, 0.75), 0.125)
+
+
+def test_an_update_is_that_of_the_paper():
+    """Decoupled weight decay, arXiv 1711.05101, algorithm 2."""
+    options = TrainOptions(learning_rate=0.1, betas=(0.5, 0.75), weight_decay=0.125)
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = adamw([parameter], options)
+    x, m, v = torch.tensor([1.0, -2.0], dtype=torch.float64), 0, 0
+    for step in range(1, 4):
+        gradient = torch.tensor([0.5 * step, -1.0])
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        m = 0.5 * m + 0.5 * gradient.double()
+        v = 0.75 * v + 0.25 * gradient.double() ** 2
+        x = x - 0.1 * 0.125 * x - 0.1 * (m / (1 - 0.5**step)) / ((v / (1 - 0.75**step)).sqrt() + 1e-8)
+        torch.testing.assert_close(parameter.detach().double(), x, rtol=1e-6, atol=1e-7)
+
+
+def test_the_decay_starts_low_and_ends_where_asked():
+    assert [ema_decay(step, 0.9999) for step in (0, 1, 8)] == [1 / 10, 2 / 11, 9 / 18]
+    assert ema_decay(400, 0.9999) == 401 / 410  # not yet 0.9999, of which 400 steps would keep 96 % of the start
+    assert ema_decay(10**6, 0.9999) == 0.9999
+    assert ema_decay(3, 0.0) == 0.0
+    decays = [ema_decay(step, 0.99) for step in range(2000)]
+    assert decays == sorted(decays)
+    assert max(decays) == 0.99
+
+
+def parameters(dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in (("a", (3, 4)), ("b", ()))}
+
+
+def test_the_average_starts_as_a_copy():
+    values = parameters()
+    ema = EMA(values)
+    before = {name: value.clone() for name, value in values.items()}
+    for value in values.values():
+        value.add_(1)
+    assert all(torch.equal(ema.averages[name], before[name]) for name in values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("decay", [0.0, 0.1, 0.5, 0.9999])
+def test_the_average_is_the_formula_in_a_plain_loop(dtype, decay):
+    values = parameters(dtype)
+    ema = EMA(values)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    expected = {name: value.double().clone() for name, value in values.items()}
+    for _ in range(20):
+        for name, value in values.items():
+            value.mul_(0.9).add_(0.125)
+            expected[name] = decay * expected[name] + (1 - decay) * value.double()
+        ema.update(values, decay)
+    for name in values:
+        assert ema.averages[name].dtype == wide
+        torch.testing.assert_close(ema.averages[name].double(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_small_changes_of_bfloat16_weights_are_not_lost():
+    """An average in bfloat16, whose steps near 1 are 1/128, would stay where it is for ever."""
+    values = {"a": torch.ones(1, dtype=torch.bfloat16)}
+    ema = EMA(values)
+    values["a"].fill_(1.25)
+    ema.update(values, 0.999)
+    assert 1 < ema.averages["a"].item() < 1.001
+    stuck = torch.ones(1, dtype=torch.bfloat16).lerp_(values["a"], 0.001)
+    assert stuck.item() == 1
+
+
+def test_the_average_takes_no_gradient_and_changes_no_parameter():
+    values = {"a": nn.Parameter(torch.ones(3))}
+    ema = EMA(values)
+    ema.update(values, 0.5)
+    assert not ema.averages["a"].requires_grad
+    assert torch.equal(values["a"], torch.ones(3))

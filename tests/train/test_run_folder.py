@@ -1,0 +1,291 @@
+"""The run folder: one run at a time, nothing overwritten, and a recipe that trains the same again."""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.train.small import VALUES, small
+from zoo.assembly import load_recipe
+from zoo.errors import RunError, ZooError
+from zoo.train.run_folder import RunFolder, load_run
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").rglob("*.y*ml"))
+
+
+def written(path, registry, recipe=None):
+    recipe = recipe or small(registry=registry)
+    folder = RunFolder(path)
+    folder.create()
+    folder.lock()
+    folder.write(recipe, registry, recipe.resolved())
+    folder.unlock()
+    return folder
+
+
+def test_a_new_folder_is_made_with_all_above_it(tmp_path, registry):
+    folder = written(tmp_path / "a" / "b", registry)
+    assert folder.is_used
+    assert load_run(tmp_path / "a" / "b").path == folder.path
+    assert {each.name for each in folder.path.iterdir()} == {".lock", "recipe.yaml", "run.json"}
+
+
+def test_a_folder_with_a_run_is_not_used_again(tmp_path, registry):
+    written(tmp_path, registry)
+    before = (tmp_path / "recipe.yaml").read_bytes()
+    with pytest.raises(ZooError) as caught:
+        RunFolder(tmp_path).create()
+    assert str(caught.value) == f"{tmp_path}: holds a run already; go on with it by --resume, or choose another --run-dir"
+    assert caught.value.exit_code == 2
+    assert (tmp_path / "recipe.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "checkpoints", ".hidden"])
+def test_a_folder_with_anything_else_is_not_used(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ZooError, match="is not empty, and holds no run; choose another --run-dir"):
+        RunFolder(tmp_path).create()
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ZooError):
+        RunFolder(tmp_path / "file").create()
+    with pytest.raises(RunError, match="the run folder cannot be made: Not a directory"):
+        RunFolder(tmp_path / "file" / "below").create()
+
+
+def test_what_a_crash_before_the_first_line_left_is_no_hindrance(tmp_path):
+    for name in (".lock", ".recipe.yaml.unfinished", ".run.json.unfinished"):
+        (tmp_path / name).touch()
+    RunFolder(tmp_path).create()
+
+
+class Crash(BaseException):
+    """The end of the process."""
+
+
+@pytest.mark.parametrize("call", [0, 1])
+@pytest.mark.parametrize("point", ["fsync", "replace"])
+def test_a_crash_while_the_first_files_are_written(point, call, tmp_path, registry, monkeypatch):
+    """There is a run that can be gone on with, or none, and the folder can be used; never something in between."""
+    owner, real = (os, os.fsync) if point == "fsync" else (Path, Path.replace)
+    calls = []
+
+    def crash(*arguments):
+        calls.append(arguments)
+        if len(calls) == call + 1:
+            raise Crash
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, point, crash)
+        with pytest.raises(Crash):
+            written(tmp_path, registry)
+    folder = RunFolder(tmp_path)
+    assert folder.is_used == (call == 1)
+    if not folder.is_used:
+        folder.create()
+    folder.lock()
+    folder.write(small(registry=registry), registry, small(registry=registry).resolved())
+    folder.unlock()
+    assert load_recipe(folder.recipe, (), registry) == small(registry=registry)
+    assert len(json.loads(folder.versions.read_text())) == 1
+
+
+def test_a_second_run_in_the_folder_is_refused_until_the_first_ends(tmp_path, registry):
+    first, second = written(tmp_path, registry), RunFolder(tmp_path)
+    first.lock()
+    with pytest.raises(RunError) as caught:
+        second.lock()
+    assert str(caught.value) == f"{tmp_path}: another process is training in this folder; wait for it, or stop it"
+    assert caught.value.exit_code == 3
+    first.unlock()
+    second.lock()
+    second.unlock()
+    second.unlock()  # nothing to do
+
+
+def test_the_lock_ends_with_the_process(tmp_path, registry):
+    folder = written(tmp_path, registry)
+    process = multiprocessing.get_context("fork").Process(target=lambda: (folder.lock(), os._exit(0)))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    folder.lock()
+    folder.unlock()
+
+
+def test_data_workers_that_live_on_do_not_keep_the_lock(tmp_path, registry):
+    """A fork has the locked file open as well; closing it here alone would not let go."""
+    folder = written(tmp_path, registry)
+    folder.lock()
+    context = multiprocessing.get_context("fork")
+    done = context.Event()
+    worker = context.Process(target=done.wait)
+    worker.start()
+    folder.unlock()
+    try:
+        RunFolder(tmp_path).lock()
+    finally:
+        done.set()
+        worker.join()
+
+
+def test_a_lock_that_cannot_be_made_is_an_error_of_the_run(tmp_path, monkeypatch):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(RunError, match="the run folder cannot be locked: Is a directory"):
+        RunFolder(tmp_path).lock()
+    (tmp_path / ".lock").rmdir()
+
+    def unsupported(*arguments):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with pytest.raises(RunError, match="the run folder cannot be locked: Operation not supported"):
+        RunFolder(tmp_path).lock()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(RunError, match="the run folder cannot be made: Permission denied"):
+            RunFolder(tmp_path / "run").create()
+        with pytest.raises(RunError, match="the run folder cannot be locked: Permission denied"):
+            RunFolder(tmp_path).lock()
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_versions_are_recorded_for_every_start(tmp_path, registry, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["zoo", "train", "--resume"])
+    folder = written(tmp_path, registry)
+    folder.write(small(registry=registry), registry, small(registry=registry).resolved())
+    runs = json.loads(folder.versions.read_text())
+    assert len(runs) == 2
+    for run in runs:
+        assert run.keys() == {"zoo", "plugins", "torch", "python", "machine", "command"}
+        assert run["plugins"].keys() == {"zoo"}
+        assert run["command"] == ["zoo", "train", "--resume"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "null"])
+def test_versions_that_are_broken_are_told(text, tmp_path, registry):
+    folder = written(tmp_path, registry)
+    folder.versions.write_text(text)
+    before = folder.recipe.read_bytes()
+    with pytest.raises(RunError, match=r"run\.json: is not what zoo wrote: .*; remove it"):
+        folder.write(small(registry=registry), registry, {})
+    assert folder.recipe.read_bytes() == before
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recorded_recipe_is_the_recipe(path, tmp_path, registry):
+    recipe = load_recipe(path, (), registry)
+    folder = written(tmp_path, registry, recipe)
+    assert load_recipe(folder.recipe, (), registry).resolved() == recipe.resolved()
+    assert max(map(len, folder.recipe.read_text().splitlines())) <= 130
+
+
+def test_all_recipes_are_found():
+    assert len(RECIPES) >= 50
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["1e3", "0o17", "1e-4", "no", "~", "null", "1:30", ".5", "-.5e3", "+1", "a: b", "# x", " a ", "größe", "a\nb: c",
+     "a\r\nb", "\x07", "\u2028", "'", '"', "{a}", "x" * 200, "two words " * 15],
+)  # fmt: skip
+def test_names_that_yaml_could_take_for_something_else(name, tmp_path, registry):
+    recipe = load_recipe({**VALUES, "name": name}, (), registry)
+    folder = written(tmp_path, registry, recipe)
+    assert load_recipe(folder.recipe, (), registry).resolved() == recipe.resolved()
+    assert folder.recipe.read_text(encoding="utf-8").splitlines()[0].startswith("# ")
+
+
+def test_plain_yaml_would_read_some_of_these_wrongly():
+    """The law above has something to catch."""
+    from zoo.recipe.source import parse_yaml
+
+    assert parse_yaml(yaml.safe_dump({"name": "1e3"}), "here").plain() == {"name": 1000.0}
+
+
+def test_the_first_line_is_the_command_that_goes_on(tmp_path, registry):
+    folder = written(tmp_path / "with blank", registry)
+    line = folder.recipe.read_text().splitlines()[0]
+    assert line == f"# small, in full.   zoo train --resume --run-dir '{tmp_path / 'with blank'}'"
+
+
+def metrics(folder, *lines):
+    folder.metrics.write_text("".join(lines))
+    return folder
+
+
+def line(step, **values):
+    return json.dumps({"step": step, "loss": 1.0, **values}) + "\n"
+
+
+def test_metrics_of_later_steps_are_dropped(tmp_path):
+    folder = metrics(RunFolder(tmp_path), line(1), line(2, note="ä"), line(3), line(4))
+    folder.forget_after(2)
+    assert folder.metrics.read_text() == line(1) + line(2, note="ä")
+    assert [each["step"] for each in folder.read_metrics()] == [1, 2]
+    folder.forget_after(0)
+    assert folder.read_metrics() == []
+
+
+@pytest.mark.parametrize("length", range(1, len(line(3))))
+def test_a_line_that_was_cut_off_is_dropped(length, tmp_path):
+    folder = metrics(RunFolder(tmp_path), line(1), line(2), line(3)[:length])
+    whole = length == len(line(3)) - 1  # but for the newline
+    assert [each["step"] for each in folder.read_metrics()] == [1, 2, 3][: 2 + whole]
+    folder.forget_after(9)
+    assert folder.metrics.read_text() == line(1) + line(2) + line(3) * whole
+
+
+@pytest.mark.parametrize(
+    "garbage", ["\n", "}\n", "{}\n", "[1]\n", "3\n", '{"step": "3"}\n', '{"loss": 2}\n', "\x00" * 50, "\x00\n", "nul\n"]
+)
+def test_garbage_between_lines_is_dropped(garbage, tmp_path):
+    folder = metrics(RunFolder(tmp_path), line(1), garbage, "\n", line(2))
+    assert [each["step"] for each in folder.read_metrics()] == [1, 2]
+    folder.forget_after(2)
+    assert folder.metrics.read_text() == line(1) + line(2)
+
+
+def test_bytes_that_are_no_text_are_dropped(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.metrics.write_bytes(line(1).encode() + b"\xff\xfe\n" + line(2).encode())
+    assert [each["step"] for each in folder.read_metrics()] == [1, 2]
+
+
+def test_without_metrics_there_is_nothing_to_drop(tmp_path):
+    RunFolder(tmp_path).forget_after(3)
+    assert RunFolder(tmp_path).read_metrics() == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_crash_while_metrics_are_dropped_loses_none(tmp_path, monkeypatch):
+    folder = metrics(RunFolder(tmp_path), line(1), line(2))
+
+    def crash(descriptor):
+        raise Crash
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(Crash):
+        folder.forget_after(1)
+    assert folder.metrics.read_text() == line(1) + line(2)
+
+
+@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, Path.touch])
+def test_what_holds_no_run_is_told(make, tmp_path):
+    make(tmp_path / "x")
+    with pytest.raises(ZooError, match=r"x: holds no run \(no recipe.yaml\); give the folder that `zoo train` made"):
+        load_run(tmp_path / "x")

@@ -1,0 +1,35 @@
+"""Failures of PyTorch that are no fault of zoo's, in words that help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from zoo.errors import RunError
+
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn a lack of memory, and the loss of another process, into a ``RunError``.
+
+    Raises:
+        RunError: says what to do.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in text for each in _MEMORY):
+            raise RunError(
+                "out of memory: set train.accumulate higher, train.batch or sample.batch lower, or"
+                " train.checkpoint_activations to true"
+            ) from error
+        if isinstance(error, dist.DistBackendError) or any(each in text for each in _LOST):
+            raise RunError("another process of the job has ended, or cannot be reached; its message says why") from error
+        raise
