@@ -6,9 +6,11 @@ the next ``batch`` of them, and each rank reads its own stretch of these, whatev
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -152,7 +154,7 @@ class Reader(Dataset["Batch | DataError"]):
 
 def stream(
     reader: Reader, first: int, last: int, *, workers: int = 0, pin_memory: bool = False
-) -> Iterator[list[Batch]]:
+) -> Generator[list[Batch], None, None]:
     """The pieces of steps ``first`` to ``last - 1``, a list for every step.
 
     Args:
@@ -172,7 +174,7 @@ def stream(
         batch_size=None,
         num_workers=workers,
         pin_memory=pin_memory,
-        worker_init_fn=_ignore_signals if workers else None,
+        worker_init_fn=_heed_the_rank_alone if workers else None,
         generator=torch.Generator(),  # or it would draw from the one whose state training saves and restores
     )
     step: list[Batch] = []
@@ -217,7 +219,19 @@ class _Keys:
         return ((step, piece) for step in range(self.first, self.last) for piece in range(self.pieces))
 
 
-def _ignore_signals(worker: int) -> None:
-    # A scheduler signals the whole process group: the rank then finishes its step, for which it needs its workers.
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
+def _heed_the_rank_alone(worker: int) -> None:
+    """Let a data worker outlive the signals of schedulers and terminals, which mean the rank.
+
+    A rank that has been asked to stop finishes its step, for which it needs its workers. Only the rank itself, which
+    waits for its workers when it ends, may end them by SIGTERM.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where a SIGTERM to all processes ends workers too
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_wait_for_the_rank, args=(os.getppid(),), daemon=True).start()
+
+
+def _wait_for_the_rank(rank: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != rank:
+        pass
+    os._exit(0)

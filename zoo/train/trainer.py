@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from inspect import signature
@@ -98,7 +98,7 @@ class Trainer:
         )
         pieces, error = _next(batches)
         self.world.agree(error)
-        with asked_to_stop(patient=self.world.size > 1) as stop:
+        with closing(batches), asked_to_stop(patient=self.world.size > 1) as stop:
             while self.step < last:
                 errors, weights = self._accumulate(pieces)
                 norm = self._clip()
