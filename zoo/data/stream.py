@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from rich.console import Console
 from rich.progress import track
+from safetensors import SafetensorError
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
@@ -104,6 +105,10 @@ def load_backbone(
     backbone = build(recipe, registry=registry, device="meta").to_empty(device=device)
     try:
         backbone.load_state_dict(found.tensors(AVERAGE if weights == "ema" else MODEL))
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{found.path}: cannot be read: {error}; a run that goes on replaces old ones: try again"
+        ) from error
     except RuntimeError as error:
         raise RunError(f"{found.path}: does not fit the run's recipe: {str(error).splitlines()[-1].strip()}") from error
     return backbone.eval()

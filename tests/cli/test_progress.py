@@ -1,0 +1,135 @@
+"""What is told of a run: a line at its start, one now and then, and where everything is."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+import torch
+from rich.console import Console
+
+from tests.train.small import ALONE, small
+from zoo.assembly import build
+from zoo.audit import audit
+from zoo.cli import progress as module
+from zoo.cli.progress import Progress, _macs_per_image, _with_unit
+from zoo.errors import AuditError
+from zoo.train.job import open_job
+from zoo.train.run_folder import RunFolder
+from zoo.train.trainer import Step, Trainer
+
+
+@pytest.fixture
+def trainer(registry):
+    recipe = small(registry=registry)
+    backbone = build(recipe, registry=registry)
+    return Trainer(open_job(recipe, backbone, registry, 0, 1), backbone, ALONE)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+def step(number, loss=0.5):
+    return Step(number, loss, (loss,), 1.0, 0.1, 0.9, stop=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0 "), (1, "1 "), (999, "999 "), (999.4, "999 "), (999.5, "1 k"), (999.9, "1 k"), (1000, "1 k"),
+        (12_345, "12.3 k"), (999_400, "999 k"), (999_600, "1 M"), (949e6, "949 M"), (1.5e9, "1.5 G"), (2e12, "2 T"),
+        (3e15, "3 P"), (0.5, "0.5 "),
+    ],
+)  # fmt: skip
+def test_numbers_with_units(value, shown):
+    assert _with_unit(value) == shown
+
+
+def test_without_a_terminal_lines_come_seldom_and_at_the_end(trainer, clock, capsys):
+    with Progress() as progress:
+        progress.start(trainer, 5)
+        for number in range(1, 6):
+            clock.seconds += 4
+            progress.step(step(number, loss=number), 100.0 if number == 3 else None)
+    lines = capsys.readouterr().err.splitlines()
+    parameters = sum(each.numel() for each in trainer.backbone.parameters())
+    start = f"small: {parameters / 1e6:.2f} M parameters on cpu, one process; 1198 samples, batch 8, to step 5"
+    speed = f"100.0 images/s  {_with_unit(_macs_per_image(trainer) * 100)}MAC/s"
+    assert lines == [
+        start,
+        "step 1/5  loss 1.0000",  # the first one at once, then one after more than ten seconds
+        f"step 4/5  loss 4.0000  {speed}",
+        f"step 5/5  loss 5.0000  {speed}",
+    ]
+
+
+def test_a_run_that_goes_on_says_from_where(trainer, capsys):
+    trainer.step = 3
+    with Progress() as progress:
+        progress.start(trainer, 5)
+    assert capsys.readouterr().err.endswith("batch 8, from step 3 to step 5\n")
+
+
+def test_lines_are_neither_wrapped_nor_read_as_markup(capsys):
+    text = "warning: [red]" + "x" * 300 + "[/red] 3"
+    Progress().say(text)
+    assert capsys.readouterr().err == text + "\n"
+
+
+def test_multiply_adds_are_three_times_the_forward_pass_of_a_mean_sample(trainer, registry):
+    report = audit(trainer.job.recipe, registry)
+    counts = trainer.job.plan.counts
+    mean = sum(count * stage.macs for count, stage in zip(counts, report.stages, strict=True)) / sum(counts)
+    assert _macs_per_image(trainer) == int(3 * mean)
+    assert len({stage.macs for stage in report.stages}) == 2
+
+
+def test_what_cannot_be_counted_is_left_out(trainer, clock, capsys, monkeypatch):
+    def refuse(*arguments):
+        raise AuditError("no")
+
+    monkeypatch.setattr("zoo.audit.audit", refuse)
+    with Progress() as progress:
+        progress.start(trainer, 1)
+        progress.step(step(1), 10.0)
+    assert capsys.readouterr().err.splitlines()[-1] == "step 1/1  loss 0.5000  10.0 images/s"
+
+
+def test_on_a_terminal_there_is_a_bar(trainer, monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        module, "Console", lambda **options: Console(file=shown, force_terminal=True, width=160, highlight=False)
+    )
+    with Progress() as progress:
+        progress.start(trainer, 5)
+        progress.step(step(5), 10.0)
+    assert "5/5" in shown.getvalue()
+    assert "loss 0.5000  10.0 images/s" in shown.getvalue()
+    assert "step 5/5" not in shown.getvalue()
+
+
+def test_leaving_without_a_start_is_no_error():
+    with pytest.raises(KeyError), Progress():
+        raise KeyError
+
+
+def test_the_end_says_where_everything_is(tmp_path, capsys):
+    folder = RunFolder(tmp_path)
+    Progress().finish(folder)
+    written = f"wrote {tmp_path}: recipe.yaml, checkpoints, metrics.jsonl, loss.png"
+    assert capsys.readouterr().err.splitlines() == [written]
+    folder.samples.mkdir()
+    for number in (2, 10):
+        (folder.samples / f"step_{number:08d}.png").touch()
+    Progress().finish(folder)
+    assert capsys.readouterr().err.splitlines() == [written, f"samples: {folder.samples / 'step_00000010.png'}"]
+
+
+def test_several_processes_are_counted(trainer, capsys, monkeypatch):
+    monkeypatch.setattr(trainer, "world", SimpleNamespace(size=4, device=torch.device("cpu")))
+    with Progress() as progress:
+        progress.start(trainer, 5)
+    assert "on cpu, 4 processes; " in capsys.readouterr().err

@@ -1,0 +1,234 @@
+"""``zoo sample``: options to images; and every refusal as one line with the right exit code."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from zoo.cli import app
+from zoo.train.pictures import read_png
+
+SMALL = [
+    "backbone.dim=16", "backbone.heads=2", "backbone.time_embedder.width=8", "backbone.class_conditioner.tokens=1",
+    "train.steps=2", "train.batch=8", "sample={steps: 1, batch: 4}",
+]  # fmt: skip
+
+
+def zoo(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def trained(folder, *overrides):
+    words = [word for each in (*SMALL, *overrides) for word in ("--set", each)]
+    result = zoo("train", "--recipe", "digits_hybrid", *words, "--run-dir", folder)
+    assert result.exit_code == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    trained(folder / "run")
+    trained(folder / "unconditional", "backbone.num_classes=0", "backbone.class_conditioner=none", "train.steps=1")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch, runs):
+    monkeypatch.chdir(tmp_path)
+    for name in ("run", "unconditional"):
+        Path(name).symlink_to(runs / name)
+
+
+def sample(*arguments: object, run: str = "run") -> Result:
+    return zoo("sample", "--run", run, "--out", "out", *arguments)
+
+
+def record():
+    return json.loads(Path("out/samples.json").read_text())
+
+
+def refused(result: Result, exit_code: int = 2) -> str:
+    assert result.exit_code == exit_code, result.stderr
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert not Path("out").exists()
+    return line.removeprefix("error: ")
+
+
+def test_draws_what_the_run_s_recipe_says():
+    result = sample()
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "wrote 64 images and grid.png to out\n"
+    assert len(list(Path("out").glob("0*.png"))) == 64
+    assert record()["labels"] == [index % 10 for index in range(64)]
+    assert record()["weights"] == "ema"
+    assert (record()["sample"]["steps"], record()["sample"]["solver"]) == (1, {"type": "euler"})
+
+
+def test_every_option_arrives():
+    options = ["--weights", "raw", "--labels", "3,5", "--count", "5", "--steps", "2", "--solver", "heun"]
+    result = sample(*options, "--guidance", "1.0,3.0", "--seed", "7", "--npz", "--set", "sample.batch=3", "--device", "cpu")
+    assert result.exit_code == 0
+    told = record()
+    assert (told["weights"], told["labels"], told["count"], told["seed"]) == ("raw", [3, 5, 3, 5, 3], 5, 7)
+    assert told["sample"]["steps"] == 2
+    assert told["sample"]["solver"]["type"] == "heun"
+    assert told["sample"]["guidance"] == [1.0, 3.0]
+    assert told["sample"]["batch"] == 3
+    assert Path("out/samples.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "count"), [(["--labels", "3"], 1), (["--labels", "3,5,3"], 3), (["--labels", "3,5", "--count", "1"], 1)]
+)
+def test_one_image_a_label_unless_told_otherwise(options, count):
+    assert sample(*options).exit_code == 0
+    assert record()["count"] == count
+    assert len(list(Path("out").glob("0*.png"))) == count
+
+
+@pytest.mark.parametrize(("given", "scales"), [("2", 2.0), ("1.5", 1.5), ("1,3", [1.0, 3.0]), ("1.0, 3e0", [1.0, 3.0])])
+def test_guidance_is_one_scale_or_one_for_every_stage(given, scales):
+    assert sample("--guidance", given, "--count", 1).exit_code == 0
+    assert record()["sample"]["guidance"] == scales
+
+
+@pytest.mark.parametrize("given", ["1,2,3", "-1", "-1,2", "much", "nan", ".nan", "inf", ".inf", "1,,2", "[1,2]", "true"])
+def test_guidance_that_is_none(given):
+    assert "sample.guidance" in refused(sample("--guidance", given, "--count", 1))
+
+
+@pytest.mark.parametrize("overrides", [["sample.steps=3"], ["sample={steps: 3, batch: 2}"], ["data.workers=2", "sample.steps=3"]])
+def test_sample_and_data_may_be_other_than_in_training(overrides):
+    assert sample("--count", 1, *[word for each in overrides for word in ("--set", each)]).exit_code == 0
+    assert record()["sample"]["steps"] == 3
+
+
+@pytest.mark.parametrize("override", ["train.seed=3", "backbone.dim=32", "backbone={dim: 3}", "name=x", "samples.steps=3"])
+def test_nothing_else_may(override):
+    message = f"--set {override}: only `sample` and `data` may be other than in training"
+    assert refused(sample("--set", override)) == message
+
+
+@pytest.mark.parametrize("override", ["sample", "sample.steps", "=3", "sample.=3"])
+def test_an_override_of_no_such_form(override):
+    assert "write it as key.path=value" in refused(sample("--set", override))
+
+
+def test_an_option_that_there_is_not():
+    assert "sample.stepz: unknown option; did you mean 'steps'?" in refused(sample("--set", "sample.stepz=3"))
+    assert "there is no solver 'eulr'; did you mean 'euler'?" in refused(sample("--solver", "eulr"))
+
+
+@pytest.mark.parametrize("labels", ["three", "3,,5", "", "3,", "3 5", "1.5"])
+def test_labels_that_are_no_numbers(labels):
+    message = f"--labels {labels}: write class numbers with commas between them, such as 3,5"
+    assert refused(sample("--labels", labels)) == message
+
+
+@pytest.mark.parametrize("label", [-1, 10, 1000])
+def test_a_label_that_is_no_class(label):
+    assert refused(sample("--labels", f"3,{label}")) == f"--labels: {label} is no class; they go from 0 to 9"
+
+
+def test_an_unconditional_backbone():
+    message = refused(sample("--labels", "3", run="unconditional"))
+    assert message.startswith("--labels: this backbone is unconditional")
+    assert sample("--count", 3, run="unconditional").exit_code == 0
+
+
+def test_guidance_of_an_unconditional_backbone():
+    line = refused_but_for_folder(sample("--count", 3, "--guidance", 2, run="unconditional"))
+    assert "the backbone is unconditional" in line
+
+
+def refused_but_for_folder(result):
+    assert result.exit_code == 2, result.stderr
+    shutil.rmtree("out", ignore_errors=True)
+    return refused(result)
+
+
+@pytest.mark.parametrize("run", ["missing", "out.txt", "."])
+def test_no_run(run):
+    Path("out.txt").touch()
+    assert refused(sample(run=run)) == f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made"
+
+
+def test_no_checkpoint_yet():
+    Path("fresh").mkdir()
+    shutil.copy("run/recipe.yaml", "fresh")
+    assert refused(sample(run="fresh"), 3) == "fresh: there is no sound checkpoint: none has been written yet"
+
+
+def test_an_unsound_checkpoint():
+    shutil.copytree("run", "broken")
+    (file,) = Path("broken/checkpoints").glob("*/ema.safetensors")
+    file.write_bytes(file.read_bytes()[:-1])
+    line = refused(sample(run="broken"), 3)
+    assert line.startswith(f"broken: there is no sound checkpoint: {file.parent}: ema.safetensors has ")
+
+
+def test_a_folder_that_is_not_empty():
+    Path("out").mkdir()
+    Path("out/mine").touch()
+    result = sample()
+    assert result.exit_code == 2
+    assert result.stderr == "error: out: is not empty; choose another folder, or remove it first\n"
+    assert [path.name for path in Path("out").iterdir()] == ["mine"]
+
+
+def test_a_file_is_no_folder():
+    Path("out").touch()
+    result = sample()
+    assert result.exit_code == 2
+    assert "is a file" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("option", [["--count", "0"], ["--steps", "0"], ["--seed", "-1"], ["--weights", "best"], ["--procs", "0"]])
+def test_options_out_of_range(option):
+    result = sample(*option)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option[0]}'" in " ".join(result.stderr.split())
+    assert not Path("out").exists()
+
+
+def test_a_device_that_is_not_there():
+    assert refused(sample("--device", "tpu9")).startswith("--device tpu9: cannot be used: ")
+
+
+def test_a_plain_mistake_is_told_before_torch_is_imported(runs, tmp_path):
+    for arguments in (["--labels", "x"], ["--set", "train.seed=3"]):
+        words = ["sample", "--run", str(runs / "run"), "--out", "out", *arguments]
+        code = f"import sys; from zoo.cli import app\ntry: app({words})\nfinally: sys.exit('torch' in sys.modules)"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.startswith("error: --")
+
+
+def test_another_process_draws_the_same(runs, tmp_path):
+    assert sample("--count", 5).exit_code == 0
+    words = ["sample", "--run", str(runs / "run"), "--out", "again", "--count", "3"]
+    result = subprocess.run(
+        [sys.executable, "-m", "zoo", *words], capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "wrote 3 images and grid.png to again\n")
+    for index in range(3):
+        name = f"{index:06d}.png"
+        assert (read_png(Path("again") / name) == read_png(Path("out") / name)).all()
+
+
+def test_help_names_every_option():
+    result = CliRunner().invoke(app, ["sample", "--help"], terminal_width=200)
+    assert result.exit_code == 0
+    options = "run out weights labels count steps solver guidance seed set npz procs device debug"
+    for option in options.split():
+        assert f"--{option}" in result.stdout

@@ -1,0 +1,342 @@
+"""``zoo train``: runs that start, stop, go on and end; and every refusal as one line with the right exit code."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from zoo.cli import app
+from zoo.train import checkpoint as checkpoints
+
+SMALL = [
+    "backbone.dim=16", "backbone.heads=2", "backbone.time_embedder.width=8", "backbone.class_conditioner.tokens=1",
+    "train.steps=3", "train.batch=8", "train.log_every=1", "sample={steps: 1, batch: 4}",
+]  # fmt: skip
+
+
+def zoo(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def sets(*overrides: str) -> list[str]:
+    return [word for each in overrides for word in ("--set", each)]
+
+
+def train(*arguments: object) -> Result:
+    return zoo("train", "--recipe", "digits_hybrid", *sets(*SMALL), "--run-dir", "run", *arguments)
+
+
+def resume(*arguments: object) -> Result:
+    return zoo("train", "--resume", "--run-dir", "run", *arguments)
+
+
+def refused(result: Result, exit_code: int) -> str:
+    """The one line of an error on stderr, below what was told before; stdout is empty."""
+    assert result.exit_code == exit_code, result.stderr
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.stderr
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def three_steps(tmp_path_factory):
+    """A finished run, and what was told of it; made once."""
+    folder = tmp_path_factory.mktemp("runs")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        result = train()
+    finally:
+        os.chdir(before)
+    return folder / "run", result
+
+
+@pytest.fixture
+def finished(three_steps):
+    """A copy of the finished run, as ``run`` in the working folder."""
+    return shutil.copytree(three_steps[0], "run")
+
+
+def content(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def steps_of(folder="run"):
+    return [json.loads(line)["step"] for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_from_start_to_end(three_steps):
+    folder, result = three_steps
+    assert (result.exit_code, result.stdout) == (0, "")
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("digits_hybrid: 0.0")
+    assert lines[0].endswith("M parameters on cpu, one process; 1198 samples, batch 8, to step 3")
+    assert lines[-3].startswith("step 3/3  loss ")
+    assert " images/s  " in lines[-3]
+    assert lines[-2] == "wrote run: recipe.yaml, checkpoints, metrics.jsonl, loss.png"
+    assert lines[-1] == "samples: run/samples/step_00000003.png"
+    assert all(line == line.rstrip() for line in lines)
+    assert {path.name for path in folder.iterdir() if path.name != ".lock"} == {
+        "recipe.yaml", "run.json", "metrics.jsonl", "checkpoints", "samples", "loss.png",
+    }  # fmt: skip
+    assert steps_of(folder) == [1, 2, 3]
+    assert checkpoints.latest(folder / "checkpoints")[0].step == 3
+
+
+def test_the_folder_is_named_after_the_recipe():
+    result = zoo("train", "--recipe", "digits_hybrid", *sets(*SMALL, "train.steps=1", "name=mine"))
+    assert result.exit_code == 0
+    assert Path("runs/mine/recipe.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ['"../outside"', '"a/b"', '".."', '"."', '"/tmp/x"', r'"a\0b"', r'"a\nb"'])
+def test_a_name_that_is_no_folder_s(name):
+    result = zoo("train", "--recipe", "digits_hybrid", *sets(*SMALL, f"name={name}"))
+    line = refused(result, 2)
+    assert line.startswith("name: ")
+    assert line.endswith(" cannot be a folder's; give --run-dir D")
+    assert not list(Path().iterdir())
+
+
+def test_a_folder_with_a_run_is_refused_and_left_as_it_is(finished):
+    before = content("run")
+    assert refused(train(), 2) == "run: holds a run already; go on with it by --resume, or choose another --run-dir"
+    assert content("run") == before
+
+
+def test_a_folder_with_something_else_is_refused():
+    Path("run").mkdir()
+    Path("run/notes.txt").write_text("mine")
+    assert refused(train(), 2) == "run: is not empty, and holds no run; choose another --run-dir"
+    assert content("run") == {"notes.txt": b"mine"}
+
+
+def test_a_file_is_no_run_folder():
+    Path("run").touch()
+    result = train()
+    assert result.exit_code == 2
+    assert "Directory 'run' is a file" in " ".join(result.stderr.split())
+    Path("run").unlink()
+    Path("file").touch()
+    result = zoo("train", "--recipe", "digits_hybrid", *sets(*SMALL), "--run-dir", "file/run")
+    assert refused(result, 3) == "file/run: the run folder cannot be made: Not a directory"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(tmp_path):
+    Path("run").mkdir(mode=0o500)
+    assert "Permission denied" in refused(train(), 3)
+
+
+def test_a_run_that_is_being_trained_is_refused(finished):
+    from zoo.train.run_folder import RunFolder
+
+    folder = RunFolder(Path("run"))
+    folder.lock()
+    before = content("run")
+    message = "run: another process is training in this folder; wait for it, or stop it"
+    assert refused(resume(*sets("train.steps=4")), 3) == message
+    assert content("run") == before
+    folder.unlock()
+    assert resume(*sets("train.steps=4")).exit_code == 0
+
+
+def test_no_recipe():
+    message = "zoo train: give --recipe R, or --resume with --run-dir D; `zoo recipes` lists recipes"
+    for arguments in ([], ["--resume"], ["--run-dir", "run"]):
+        assert refused(zoo("train", *arguments), 2) == message
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_no_run_to_go_on_with(made):
+    if made:
+        Path("run").mkdir()
+    assert refused(resume(), 2) == "run: holds no run to go on with (no recipe.yaml)"
+
+
+def test_resume_with_a_recipe_starts_where_there_is_no_run():
+    """One command for a scheduler that may start it several times."""
+    assert train("--resume").exit_code == 0
+    result = train("--resume", *sets("train.steps=4"))
+    assert (result.exit_code, steps_of()) == (0, [1, 2, 3, 4])
+
+
+def test_a_finished_run_says_so(finished):
+    before = {name: data for name, data in content("run").items() if name.split("/")[0] != "run.json"}
+    result = resume()
+    assert result.exit_code == 0
+    assert "run: has trained its 3 steps; set train.steps higher to go on" in result.stderr.splitlines()
+    assert before.items() <= content("run").items()
+
+
+def test_a_run_goes_on_to_more_steps(finished):
+    result = resume(*sets("train.steps=5", "train.keep_last=9"))
+    assert result.exit_code == 0
+    assert "from step 3 to step 5" in result.stderr
+    assert steps_of() == [1, 2, 3, 4, 5]
+    assert checkpoints.latest(Path("run/checkpoints"))[0].step == 5
+    assert len(json.loads(Path("run/run.json").read_text())) == 2
+    assert "has trained its 5 steps" in resume().stderr  # the folder's recipe has the new number
+
+
+def test_a_run_that_went_on_is_the_run_that_never_stopped(finished):
+    assert resume(*sets("train.steps=5")).exit_code == 0
+    result = zoo(
+        "train", "--recipe", "digits_hybrid", *sets(*SMALL, "train.schedule=cosine"), "--run-dir", "whole",
+        *sets("train.steps=5"),
+    )  # fmt: skip
+    assert result.exit_code == 0
+    orders = [[json.loads(line)["step"] for line in (Path(each) / "metrics.jsonl").open()] for each in ("run", "whole")]
+    assert orders[0] == orders[1]
+
+
+def test_another_recipe_is_refused_with_what_differs(finished):
+    before = content("run")
+    line = refused(train("--resume", *sets("train.learning_rate=0.5", "backbone.dim=32")), 2)
+    assert line == (
+        "run: was trained by another recipe, which had backbone.dim: 16 and 32; train.learning_rate: 0.002 and 0.5;"
+        " leave --recipe out to go on, or choose another --run-dir"
+    )
+    assert content("run") == before
+
+
+def test_overrides_of_a_run_s_own_recipe_are_checked_too(finished):
+    assert "train.seed: 0 and 7" in refused(resume(*sets("train.seed=7")), 2)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(finished):
+    """recipe.yaml was edited: what it says is no longer what was trained."""
+    text = Path("run/recipe.yaml").read_text()
+    assert "weight_decay: 0.0" in text
+    Path("run/recipe.yaml").write_text(text.replace("weight_decay: 0.0", "weight_decay: 0.5"))
+    line = refused(resume(*sets("train.steps=5")), 3)
+    assert line == "run/checkpoints/step_00000003: was made by another recipe than this run's recipe.yaml"
+
+
+def test_a_broken_recipe_of_a_run_is_told_with_its_line(finished):
+    text = Path("run/recipe.yaml").read_text()
+    Path("run/recipe.yaml").write_text(text.replace("  dim: 16", "  dim: many"))
+    assert "run/recipe.yaml:4: backbone.dim: should be" in refused(resume(), 2)
+
+
+def test_an_unsound_checkpoint_is_passed_over_with_its_reason(finished):
+    assert resume(*sets("train.steps=5")).exit_code == 0
+    (Path("run/checkpoints/step_00000005") / "model.safetensors").write_bytes(b"short")
+    result = resume()
+    assert result.exit_code == 0
+    assert (
+        "warning: run/checkpoints/step_00000005: model.safetensors has 5 bytes in place of" in result.stderr
+    )
+    assert "from step 3 to step 5" in result.stderr
+    assert steps_of() == [1, 2, 3, 4, 5]
+    found, problems = checkpoints.latest(Path("run/checkpoints"))
+    assert (found.step, problems) == (5, [])
+    assert Path("run/checkpoints/step_00000005.unsound").is_dir()
+
+
+def test_no_sound_checkpoint_is_not_a_new_start(finished):
+    (Path("run/checkpoints/step_00000003") / "model.safetensors").write_bytes(b"short")
+    before = {name: data for name, data in content("run").items() if name not in ("run.json", "recipe.yaml")}
+    line = refused(resume(), 3)
+    assert line.startswith("run/checkpoints: no checkpoint is sound: run/checkpoints/step_00000003: model.safetensors")
+    assert before.items() <= content("run").items()
+
+
+def test_a_dataset_that_is_not_there():
+    line = refused(train(*sets("data.dataset={type: latents, folder: nowhere}")), 3)
+    assert "nowhere" in line
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("device", ["tpu9", "cuda:77", ""])
+def test_a_device_that_is_not_there(device):
+    if device.startswith("cuda") and torch.cuda.device_count() > 77:
+        pytest.skip("there is one")
+    line = refused(train("--device", device), 2)
+    assert line.startswith(f"--device {device}: cannot be used: ")
+    assert not Path("run").exists()
+
+
+def test_a_batch_that_cannot_be_split_makes_no_folder():
+    assert "train.batch 7 is no multiple of 2" in refused(train(*sets("train.batch=7")), 2)
+    assert not Path("run").exists()
+
+
+def test_a_recipe_is_refused_before_torch_is_imported(tmp_path):
+    code = "import sys; from zoo.cli import app\ntry: app(['train', '-r', 'nonsense'])\nfinally: sys.exit('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 0
+    assert result.stderr.startswith("error: nonsense: ")
+
+
+def test_the_loss_is_not_finite(finished):
+    """Nothing of the step that failed is kept, and nothing of those before is lost."""
+    line = refused(
+        zoo("train", "--recipe", "digits_hybrid", *sets(*SMALL, "train.steps=9"), "--run-dir", "other",
+            *sets("train.learning_rate=1e30", "train.clip=null", "train.warmup=0", "train.checkpoint_every=1")), 5,
+    )  # fmt: skip
+    assert line.startswith("step ")
+    assert " is not finite; samples: digit " in line
+    newest = checkpoints.latest(Path("other/checkpoints"))[0]
+    assert f"the last checkpoint is {newest.path}; take a lower learning rate, or clip gradients" in line
+    assert newest.step == int(line.split()[1].rstrip(":")) - 1
+
+
+def test_samples_may_come_before_the_first_line_of_metrics():
+    result = train(*sets("train.log_every=100", "train.sample_every=1"))
+    assert result.exit_code == 0
+    assert len(list(Path("run/samples").glob("*.png"))) == 3
+
+
+def test_asked_to_stop_it_saves_and_ends_with_75(tmp_path):
+    """In a process of its own, as soon as it says that a step is done."""
+    arguments = ["train", "-r", "digits_hybrid", *sets(*SMALL, "train.steps=100000"), "--run-dir", "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", *arguments], stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step "):
+            process.send_signal(signal.SIGTERM)
+            break
+    rest = process.stderr.read()
+    assert process.wait() == 75
+    newest = checkpoints.latest(Path("run/checkpoints"))[0]
+    assert rest.splitlines()[-1] == (
+        f"error: run: asked to stop, and saved after step {newest.step} of 100000;"
+        " go on with: zoo train --resume --run-dir run"
+    )
+    result = resume(*sets(f"train.steps={newest.step + 1}"))
+    assert result.exit_code == 0
+    assert f"from step {newest.step} to step {newest.step + 1}" in result.stderr
+    assert steps_of() == list(range(1, newest.step + 2))
+
+
+def test_tensorboard_is_written_where_it_is_wanted():
+    pytest.importorskip("tensorboard")
+    assert train(*sets("train.tensorboard=true")).exit_code == 0
+    assert list(Path("run").rglob("events.out.tfevents.*"))
+
+
+def test_help_names_every_option():
+    result = CliRunner().invoke(app, ["train", "--help"], terminal_width=200)
+    assert result.exit_code == 0
+    for option in ("--recipe", "--set", "--run-dir", "--resume", "--procs", "--device", "--debug"):
+        assert option in result.stdout
+    assert "exit code 75" in " ".join(result.stdout.split())
