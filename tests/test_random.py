@@ -10,9 +10,21 @@ from zoo.random import Purpose, generator_at
 
 # Recorded once. A change of any of them changes every run that was ever made: it must be meant.
 GOLDEN = {
-    (0, Purpose.ORDER, 0, 0): ([0.011546754286331562, 0.24154919656271812], [0.059911035001277924, 0.015559634193778038], [5, 0, 6, 1, 7, 2, 4, 3]),
-    (3, Purpose.FLOW, 7, 5): ([0.1030525153297912, 0.7023497972628339], [0.11679022014141083, 0.12409240752458572], [5, 6, 2, 0, 4, 7, 3, 1]),
-    (2**63 - 1, Purpose.SAMPLE, 0, 2**40): ([0.5118393331530341, 0.8916134116670308], [-0.642061710357666, -0.29038599133491516], [5, 6, 7, 1, 3, 0, 4, 2]),
+    (0, Purpose.ORDER, 0, 0): (
+        [0.011546754286331562, 0.24154919656271812],
+        [0.059911035001277924, 0.015559634193778038],
+        [5, 0, 6, 1, 7, 2, 4, 3],
+    ),
+    (3, Purpose.FLOW, 7, 5): (
+        [0.1030525153297912, 0.7023497972628339],
+        [0.11679022014141083, 0.12409240752458572],
+        [5, 6, 2, 0, 4, 7, 3, 1],
+    ),
+    (2**63 - 1, Purpose.SAMPLE, 0, 2**40): (
+        [0.5118393331530341, 0.8916134116670308],
+        [-0.642061710357666, -0.29038599133491516],
+        [5, 6, 7, 1, 3, 0, 4, 2],
+    ),
 }
 
 
@@ -25,7 +37,13 @@ def test_numbers_are_those_of_all_time(place):
 
 
 def test_purposes_keep_their_numbers():
-    assert {each.name: each.value for each in Purpose} == {"ORDER": 0, "FLOW": 1, "AUGMENT": 2, "SAMPLE": 3, "SOLVER": 4}
+    assert {each.name: each.value for each in Purpose} == {
+        "ORDER": 0,
+        "FLOW": 1,
+        "AUGMENT": 2,
+        "SAMPLE": 3,
+        "SOLVER": 4,
+    }
 
 
 def test_no_two_places_draw_alike():

@@ -151,6 +151,18 @@ def test_the_reader_is_what_the_recipe_says(registry):
     assert tuple(reader.share) == (1, 2, 2)
 
 
+UNCONDITIONAL = ("backbone.num_classes=0", "backbone.class_conditioner=none")
+
+
 def test_an_unconditional_backbone_trains_without_classes(registry):
-    job = open_small(registry, "backbone.num_classes=0", "backbone.class_conditioner=none")
+    job = open_small(registry, *UNCONDITIONAL)
     assert job.reader[0, 0].labels.max() > 0  # there are some, and nobody minds
+
+
+def test_guidance_without_classes_is_refused_before_training(registry):
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, *UNCONDITIONAL, "sample.guidance=[1.0, 2.0]")
+    assert str(caught.value) == (
+        "small: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
+    )
+    open_small(registry, *UNCONDITIONAL, "sample.guidance=[1.0, 1.0]")

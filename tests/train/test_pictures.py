@@ -24,7 +24,9 @@ def test_a_grid_has_every_picture_at_its_place_and_white_in_between():
     assert (sheet[left] == 255).all()
 
 
-@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (4, 2, 2), (5, 2, 3), (9, 3, 3), (10, 3, 4)])
+@pytest.mark.parametrize(
+    ("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (4, 2, 2), (5, 2, 3), (9, 3, 3), (10, 3, 4)]
+)
 def test_a_grid_is_nearly_square(count, rows, columns):
     assert grid(pictures(count, (4, 4, 3))).shape == (rows * (4 + GAP) + GAP, columns * (4 + GAP) + GAP, 3)
 

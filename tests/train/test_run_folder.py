@@ -41,7 +41,9 @@ def test_a_folder_with_a_run_is_not_used_again(tmp_path, registry):
     before = (tmp_path / "recipe.yaml").read_bytes()
     with pytest.raises(ZooError) as caught:
         RunFolder(tmp_path).create()
-    assert str(caught.value) == f"{tmp_path}: holds a run already; go on with it by --resume, or choose another --run-dir"
+    assert (
+        str(caught.value) == f"{tmp_path}: holds a run already; go on with it by --resume, or choose another --run-dir"
+    )
     assert caught.value.exit_code == 2
     assert (tmp_path / "recipe.yaml").read_bytes() == before
 

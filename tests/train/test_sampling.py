@@ -27,7 +27,9 @@ def run(trained, tmp_path):
 
 
 def request(run, out, **options):
-    return SampleRun(**{"run": run, "out": out, "weights": "ema", "labels": (), "count": 8, "seed": 0, "npz": False, **options})
+    return SampleRun(
+        **{"run": run, "out": out, "weights": "ema", "labels": (), "count": 8, "seed": 0, "npz": False, **options}
+    )
 
 
 def draw(run, out, registry, *overrides, **options):
@@ -68,7 +70,9 @@ def test_an_empty_folder_will_do(run, tmp_path, registry):
 
 
 def test_the_record_says_how_they_were_made(run, tmp_path, registry):
-    draw(run, tmp_path / "out", registry, "sample.steps=3", "sample.guidance=[2.0, 1.0]", count=3, labels=(4, 2), seed=9)
+    draw(
+        run, tmp_path / "out", registry, "sample.steps=3", "sample.guidance=[2.0, 1.0]", count=3, labels=(4, 2), seed=9
+    )
     record = record_of(tmp_path / "out")
     file = run / "checkpoints" / "step_00000003" / "ema.safetensors"
     assert record.pop("torch")
@@ -104,7 +108,13 @@ def test_averaged_and_last_weights_differ(run, tmp_path, registry):
 
 
 def test_seed_steps_solver_and_guidance_change_the_images(run, tmp_path, registry):
-    overrides = ["sample.steps=2", "sample.steps=5", "sample.solver=heun", "sample.guidance=[4, 1]", "sample.guidance=4"]
+    overrides = [
+        "sample.steps=2",
+        "sample.steps=5",
+        "sample.solver=heun",
+        "sample.guidance=[4, 1]",
+        "sample.guidance=4",
+    ]
     images = [draw(run, tmp_path / str(index), registry, each) for index, each in enumerate(overrides)]
     images.append(draw(run, tmp_path / "seed", registry, seed=1))
     assert len({np.stack(each).tobytes() for each in images}) == len(images)

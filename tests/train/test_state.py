@@ -138,8 +138,6 @@ def reshape(tensors):
     return f"{name} has shape {[3, *shape]} in place of {shape}"
 
 
-
-
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("change", [drop, add, reshape])
 def test_other_tensors_are_refused(file, change, registry, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -106,8 +107,22 @@ def _as_overrides(steps: int | None, solver: str | None, guidance: str | None) -
     if solver is not None:
         found.append(f"sample.solver={solver}")
     if guidance is not None:
-        found.append(f"sample.guidance={guidance if ',' not in guidance else f'[{guidance}]'}")
+        scales = _scales(guidance)
+        found.append(f"sample.guidance={scales if len(scales) > 1 else scales[0]}")
     return found
+
+
+def _scales(text: str) -> list[float]:
+    try:
+        scales = [float(each) for each in text.split(",")]
+    except ValueError:
+        scales = [-1.0]
+    if not all(0.0 <= scale < math.inf for scale in scales):
+        raise ZooError(
+            f"--guidance {text}: write a scale of at least 0, or one for every stage with commas between them, such as"
+            " 1.0,3.0"
+        )
+    return scales
 
 
 def _check_overrides(overrides: list[str] | tuple[()]) -> None:

@@ -112,6 +112,23 @@ def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int) 
     )
 
 
+def check_guidance(recipe: Recipe, backbone: Backbone) -> None:
+    """Refuse guidance where there is nothing to guide.
+
+    Raises:
+        ZooError: the recipe's ``sample`` section asks for guidance, and the backbone is unconditional.
+    """
+    given = recipe.sample.guidance
+    if all(scale == 1.0 for scale in (given if isinstance(given, tuple) else (given,))):
+        return
+    device = next(backbone.parameters()).device
+    condition = backbone.class_conditioner(backbone.class_conditioner.example_labels(1, device))
+    if condition.vector is None and condition.tokens is None:
+        raise ZooError(
+            f"{recipe.name}: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
+        )
+
+
 def labels_for(backbone: Backbone, count: int, wanted: Sequence[int] = ()) -> Tensor:
     """Labels of ``count`` images: the wanted classes in turn, or all classes in turn.
 

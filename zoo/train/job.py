@@ -14,6 +14,7 @@ from zoo.errors import DataError, ZooError
 from zoo.flow import StagePlan, Weighting, plan_stages
 from zoo.recipe import Recipe
 from zoo.registry import Registry
+from zoo.train.drawing import check_guidance
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         ranks: number of processes.
 
     Raises:
-        ZooError: the batch cannot be split, or the weights cannot be trained.
+        ZooError: the batch cannot be split, the weights cannot be trained, or samples cannot be drawn as asked.
         DataError: the data cannot be read, or is less than a batch.
     """
     if backbone.prediction != "velocity":
@@ -64,6 +65,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     except ValueError as error:
         raise ZooError(f"{recipe.name}: {error}") from error
     _check_batch(recipe, plan.group, ranks)
+    check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     dataset: Dataset = create_part(recipe, "dataset", registry)
     source = dataset.open("train")
     if len(source) < options.batch:

@@ -19,7 +19,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
-from zoo.train.drawing import labels_for, prepare_drawing
+from zoo.train.drawing import check_guidance, labels_for, prepare_drawing
 from zoo.train.pictures import grid, read_png, write_npz, write_png
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
@@ -72,6 +72,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     backbone = load_backbone(found, request.weights, recipe, registry, world.device)
     drawing = prepare_drawing(recipe, registry, len(backbone.stages), request.seed)
     whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
+    check_guidance(recipe, backbone)
     labels = labels_for(backbone, whole * drawing.batch, request.labels)
     world.first(lambda: _make_folder(request.out))
     batches = range(world.rank, whole, world.size)
