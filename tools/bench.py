@@ -472,8 +472,8 @@ def conditions(rounds: int) -> str:
     clock = "1 thread, CPU seconds" if threads == 1 else f"{threads} threads, elapsed seconds"
     return (
         f"PyTorch {torch.__version__} on {platform.machine()}, {clock}; medians of {rounds} interleaved rounds"
-        f" (latents and ema: {rounds * SHORT}), and quartiles of the rounds' ratios. Memory is counted, not timed; there,"
-        " tokens say what is allowed, in place of multiply-adds."
+        f" (latents and ema: {rounds * SHORT}), and quartiles of the rounds' ratios. Memory is counted, not timed:"
+        " tokens say there what is allowed, not multiply-adds."
     )
 
 

@@ -47,6 +47,10 @@ class RunError(ZooError):
     exit_code = 3
 
 
+class ProcessError(RunError):
+    """A failure of one process of a job alone, which the others know nothing of."""
+
+
 class NumericError(ZooError):
     """A loss or a gradient that is not finite."""
 

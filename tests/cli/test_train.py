@@ -276,7 +276,8 @@ def test_a_batch_that_cannot_be_split_makes_no_folder():
 
 
 def test_a_recipe_is_refused_before_torch_is_imported(tmp_path):
-    code = "import sys; from zoo.cli import app\ntry: app(['train', '-r', 'nonsense'])\nfinally: sys.exit('torch' in sys.modules)"
+    command = "app(['train', '-r', 'nonsense'])"
+    code = f"import sys; from zoo.cli import app\ntry: {command}\nfinally: sys.exit('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 0
     assert result.stderr.startswith("error: nonsense: ")

@@ -142,11 +142,12 @@ def test_what_is_in_a_batch_belongs_together():
     for batch in read_steps(0, 4, source=source):
         assert torch.equal((batch.latents / 2).floor()[:, 0, 0, 0].long(), batch.indices)
         assert torch.equal(batch.labels, batch.indices % 4)
-    first, again = (read_steps(0, 4, source=source)[step] for step in (0, 2))
-    seen = {int(i): latents for i, latents in zip(first.indices, first.latents, strict=True)}
-    anew = [(seen[int(i)], row) for i, row in zip(again.indices, again.latents, strict=True) if int(i) in seen]
-    assert anew
-    assert not any(torch.equal(before, now) for before, now in anew)  # drawn anew every time
+
+
+def test_what_a_sample_draws_of_its_own_is_drawn_anew_every_time():
+    batches = read_steps(0, 40)
+    drawn = torch.cat([(batch.latents / 2).frac()[:, 0, 0, 0] for batch in batches])
+    assert len(set(drawn.tolist())) > 0.99 * len(drawn)  # also at the same place of other steps
 
 
 def test_noise_and_u_are_what_they_should_be():
@@ -168,6 +169,13 @@ def test_noise_and_u_are_what_they_should_be():
     )
     assert (correlation - torch.eye(3)).abs().max() < 4 * count**-0.5
     assert len(set(whole.u.tolist())) == count  # no place is drawn like another
+
+
+def test_which_labels_are_dropped_has_nothing_to_do_with_the_noise():
+    whole = joined(read_steps(0, 40, batch=64, label_dropout=0.5))
+    for values, variance in ((whole.u - 0.5, 1 / 12), (whole.noise[:, 0, 0, 0].double(), 1.0)):
+        dropped = values[whole.drop]
+        assert abs(dropped.mean()) < 4 * (variance / len(dropped)) ** 0.5
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])

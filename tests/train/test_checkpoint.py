@@ -206,7 +206,7 @@ def test_a_place_that_cannot_be_written_is_an_error_of_the_run(tmp_path):
 def test_tensors_that_share_memory_are_an_error_of_the_run(tmp_path):
     write(tmp_path, 1)
     shared = torch.ones(3)
-    with pytest.raises(RunError, match="the checkpoint cannot be written: .*share memory") as caught:
+    with pytest.raises(RunError, match=r"the checkpoint cannot be written: .*share memory") as caught:
         save(tmp_path, 2, {"model": {"a": shared, "b": shared}}, {})
     assert "\n" not in str(caught.value)
     assert_newest(tmp_path, 1)

@@ -13,11 +13,11 @@ from zoo.train.drawing import labels_for, prepare_drawing
 UNCONDITIONAL = ("backbone.num_classes=0", "backbone.class_conditioner=none")
 
 
-def drawn(registry, count, *overrides, seed=0, labels=None, extra=0):
+def drawn(registry, count, *overrides, seed=0, labels=None, extra=0, std=0.2):
     """The first ``count`` images; ``extra`` says how many labels there are beyond."""
     recipe = small(*overrides, registry=registry)
     backbone = build(recipe, registry=registry)
-    randomise(backbone, 0, std=0.2)
+    randomise(backbone, 0, std=std)
     drawing = prepare_drawing(recipe, registry, len(backbone.stages), seed)
     given = labels_for(backbone, count + extra) if labels is None else labels
     batches = range(-(-count // drawing.batch))
@@ -49,8 +49,10 @@ def test_the_count_changes_no_image(solver, guidance, registry):
 def test_the_count_changes_no_image_of_a_solver_that_looks_at_the_whole_batch(registry):
     """Which is so only if the rest of the batch has the labels that it would have."""
     options = ("sample.solver={type: dopri5, rtol: 0.01, atol: 0.01}",)
-    many = drawn(registry, 6, *options)
-    assert_equal(drawn(registry, 2, *options, extra=4), many[:2])
+    many = drawn(registry, 6, *options, std=0.3)
+    assert_equal(drawn(registry, 2, *options, std=0.3, extra=4), many[:2])
+    with pytest.raises(AssertionError, match=r"image . differs"):
+        assert_equal(drawn(registry, 2, *options, std=0.3), many[:2])
 
 
 def test_each_image_is_that_of_its_own_label(registry):

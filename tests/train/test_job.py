@@ -102,7 +102,9 @@ def test_fewer_samples_than_a_batch(registry):
 
 
 def test_weights_that_predict_noise_are_not_trained(registry):
-    with pytest.raises(ZooError, match="small: backbone.prediction: zoo trains velocities, not epsilon; set it to vel"):
+    with pytest.raises(
+        ZooError, match=r"small: backbone.prediction: zoo trains velocities, not epsilon; set it to vel"
+    ):
         open_small(registry, "backbone.prediction=epsilon")
 
 
@@ -120,7 +122,7 @@ def test_a_stage_that_is_never_drawn(registry):
 
 
 def test_data_that_does_not_fit_the_backbone(registry):
-    with pytest.raises(DataError, match="dataset digits has 10 classes, and backbone.num_classes is 3"):
+    with pytest.raises(DataError, match=r"dataset digits has 10 classes, and backbone.num_classes is 3"):
         open_small(registry, "backbone.num_classes=3")
 
 

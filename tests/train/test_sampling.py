@@ -11,6 +11,7 @@ from PIL import Image
 from tests.train.small import ALONE, small, train
 from zoo.errors import RunError, ZooError
 from zoo.train import sampling
+from zoo.train.drawing import Drawing
 from zoo.train.pictures import GAP, read_png
 from zoo.train.sampling import SampleRun, draw_samples
 
@@ -58,10 +59,18 @@ def test_the_count_and_the_order_of_labels_change_no_image(run, tmp_path, regist
     assert (own[0] != many[0]).any()
 
 
-def test_the_count_changes_no_image_of_an_adaptive_solver(run, tmp_path, registry):
-    solver = "sample.solver={type: dopri5, rtol: 0.1, atol: 0.1}"
-    many, few = (draw(run, tmp_path / str(count), registry, solver, count=count) for count in (6, 2))
-    assert all((a == b).all() for a, b in zip(few, many, strict=False))
+def test_a_batch_has_the_labels_of_a_whole_one_whatever_the_count(run, tmp_path, registry, monkeypatch):
+    """An adaptive solver's steps depend on all of the batch."""
+    given, images = [], Drawing.images
+
+    def listen(self, backbone, labels, batch, count=None):
+        given.append(labels.tolist())
+        return images(self, backbone, labels, batch, count)
+
+    monkeypatch.setattr(Drawing, "images", listen)
+    draw(run, tmp_path / "out", registry, count=7, labels=(4, 2, 5))
+    assert given == [[4, 2, 5] * 4] * 2
+    assert record_of(tmp_path / "out")["labels"] == [4, 2, 5, 4, 2, 5, 4]
 
 
 def test_an_empty_folder_will_do(run, tmp_path, registry):
@@ -199,7 +208,9 @@ def test_an_unsound_checkpoint_is_passed_over_not_without_a_word(run, tmp_path, 
 def test_no_sound_checkpoint(run, tmp_path, registry):
     for step in (2, 3):
         damage(run, step)
-    with pytest.raises(RunError, match="run: there is no sound checkpoint: .*step_00000003.* differs; .*step_00000002"):
+    with pytest.raises(
+        RunError, match=r"run: there is no sound checkpoint: .*step_00000003.* differs; .*step_00000002"
+    ):
         draw(run, tmp_path / "out", registry)
     assert not (tmp_path / "out").exists()
 

@@ -86,5 +86,11 @@ def main() -> None:
     except BrokenPipeError:  # `zoo parts | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except SystemExit as end:
+        if "WORLD_SIZE" in os.environ:  # taking a process group apart with the interpreter can wait for ever
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
+        raise
     finally:
         gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second

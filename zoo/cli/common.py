@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import sys
 import traceback
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from zoo.errors import Preempted, ZooError
+from zoo.errors import Preempted, ProcessError, ZooError
 from zoo.plugins import PluginFailure
 from zoo.registry import Registry
 
@@ -49,7 +50,9 @@ class Commands(TyperGroup):
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
-            print(f"{'stopped' if isinstance(error, Preempted) else 'error'}: {describe(error)}", file=sys.stderr)
+            if not isinstance(error, ZooError) or isinstance(error, ProcessError) or os.environ.get("RANK", "0") == "0":
+                # Of an error that all processes of a job agree on, the first one tells.
+                print(f"{'stopped' if isinstance(error, Preempted) else 'error'}: {describe(error)}", file=sys.stderr)
             raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None
 
 

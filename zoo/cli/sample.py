@@ -80,13 +80,8 @@ def sample(
         npz=npz,
     )
     with join_world(device) as world:
-        try:
-            with told_plainly():
-                draw_samples(request, checked, registry, world)
-        except ZooError as error:
-            if world.is_main:
-                raise
-            raise typer.Exit(error.exit_code) from None  # the main process tells
+        with told_plainly():
+            draw_samples(request, checked, registry, world)
         if world.is_main:
             print(f"wrote {request.count} images and grid.png to {out}", file=sys.stderr)
 

@@ -14,7 +14,7 @@ from zoo.errors import ZooError
 from zoo.recipe import read_tree
 
 if TYPE_CHECKING:
-    from zoo.train.session import Session
+    pass
 
 RUNS = Path("runs")
 
@@ -66,6 +66,7 @@ def train(
     from zoo.assembly import check_tree
     from zoo.cli.progress import Progress
     from zoo.train.distributed import join_world
+    from zoo.train.failures import told_plainly
     from zoo.train.run_folder import RunFolder
     from zoo.train.session import Session, Silent
 
@@ -73,8 +74,8 @@ def train(
     checked = check_tree(tree, registry)
     folder = RunFolder(run_dir or _own_folder(checked.name))
     with join_world(device, group=checked.train.parallel == "fsdp") as world, Progress() as progress:
-        session = Session(checked, folder, registry, world, progress if world.is_main else Silent())
-        _run(session, resume=resume)
+        with told_plainly():
+            Session(checked, folder, registry, world, progress if world.is_main else Silent()).run(resume=resume)
         if world.is_main:
             progress.finish(folder)
 
@@ -83,18 +84,6 @@ def _own_folder(name: str) -> Path:
     if Path(name).name != name or name == ".." or not name.isprintable():
         raise ZooError(f"name: {name!a} cannot be a folder's; give --run-dir D")
     return RUNS / name
-
-
-def _run(session: Session, *, resume: bool) -> None:
-    from zoo.train.failures import told_plainly
-
-    try:
-        with told_plainly():
-            session.run(resume=resume)
-    except ZooError as error:
-        if session.world.is_main:
-            raise
-        raise typer.Exit(error.exit_code) from None  # the main process tells
 
 
 def _launch(procs: int) -> None:

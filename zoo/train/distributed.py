@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from zoo.errors import RunError, ZooError
+from zoo.errors import Preempted, RunError, ZooError
 
 T = TypeVar("T")
 
@@ -113,11 +113,23 @@ def join_world(device: str | None = None, *, group: bool = False) -> Iterator[Wo
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield World(rank, size, place)
-    finally:
-        dist.destroy_process_group()
+    except Preempted:
+        _leave()
+        raise
+    _leave()
 
 
 _ENVIRONMENT = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
+
+def _leave() -> None:
+    """End the process group, where no process has failed.
+
+    A barrier comes first: gloo's threads may still hold tensors of the last exchange, for which they need the
+    interpreter's lock, and would wait for it for ever while this thread holds it and waits for them.
+    """
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def _store() -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 
-from zoo.errors import RunError
+from zoo.errors import ProcessError, RunError
 
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -16,18 +17,19 @@ _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Turn a lack of memory, and the loss of another process, into a ``RunError``.
+    """Turn a lack of memory, and the loss of another process, into errors of ours.
 
     Raises:
-        RunError: says what to do.
+        ProcessError: there is not enough memory.
+        RunError: another process has ended.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         text = str(error)
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in text for each in _MEMORY):
-            raise RunError(
-                "out of memory: set train.accumulate higher, train.batch or sample.batch lower, or"
+            raise ProcessError(
+                f"process {os.environ.get('RANK', '0')}: out of memory: set train.accumulate higher, train.batch or sample.batch lower, or"
                 " train.checkpoint_activations to true"
             ) from error
         if isinstance(error, dist.DistBackendError) or any(each in text for each in _LOST):
