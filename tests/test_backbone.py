@@ -7,7 +7,7 @@ from einops import rearrange
 import zoo
 from zoo.testing.cases import randomise
 
-SMALL = ["backbone.dim=32", "backbone.heads=2", "backbone.num_classes=5"]
+SMALL = ["backbone.dim=32", "backbone.heads=2", "backbone.num_classes=5", "data.normalize=none"]
 LATENT = "backbone.latent={channels: 3, height: 16, width: 32}"
 
 

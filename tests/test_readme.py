@@ -86,3 +86,4 @@ def test_the_recipe_of_all_sections_is_one(tmp_path):
     recipe = load_recipe(tmp_path / "my_run.yaml")
     assert recipe.train.compile
     assert recipe.sample.guidance == (1.0, 3.0)
+    assert recipe.data.normalize.resolved() == {"type": "per_channel", "mean": None, "std": None}

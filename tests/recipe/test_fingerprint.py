@@ -19,7 +19,7 @@ OTHER = {
 }  # fmt: skip
 """Another value of every option of ``train``."""
 MAY_CHANGE = {
-    "steps", "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
+    "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
     "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel",
 }  # fmt: skip
 """Those that a run may go on with: how it computes and for how long, not what."""
@@ -82,6 +82,23 @@ def test_lists_of_other_lengths_are_told_whole(registry):
     assert len(line) < 200
 
 
+@pytest.mark.parametrize(("schedule", "told"), [("constant", []), ("cosine", ["train.steps: 1000 and 2000"])])
+def test_a_run_may_be_longer_where_the_learning_rate_does_not_know(schedule, told, registry):
+    before = resolved(f"train.schedule={schedule}", registry=registry)
+    after = resolved(f"train.schedule={schedule}", "train.steps=2000", registry=registry)
+    assert differences(before, after) == told
+    assert (fingerprint(before) == fingerprint(after)) == (not told)
+
+
+def test_files_may_move(registry):
+    before, after = (
+        resolved(f"data.dataset={{type: latents, folder: {folder}, vae: {folder}}}", registry=registry)
+        for folder in ("here", "there")
+    )
+    assert differences(before, after) == []
+    assert fingerprint(before) == fingerprint(after)
+
+
 def test_the_order_of_keys_does_not_matter(registry):
     before = resolved(registry=registry)
     after = {key: dict(reversed(value.items())) if isinstance(value, dict) else value
@@ -99,4 +116,4 @@ def test_writing_a_recipe_out_does_not_change_it(registry):
 def test_a_fingerprint_is_the_same_for_ever():
     """Recorded: checkpoints hold it, and could not be gone on with if it changed."""
     values = {"name": "x", "train": {"steps": 3, "batch": 8}, "data": {"workers": 1, "dataset": {"type": "d"}}}
-    assert fingerprint(values) == "ddd79a58f2a5e74f12a820bc9c1aa402affe34a9930b7f5580797b4bc7814044"
+    assert fingerprint(values) == "879f8bbf308a4ebf001cb6cc304dfe7607541a327357c335ccb200d422d01809"

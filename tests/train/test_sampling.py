@@ -230,7 +230,7 @@ def test_a_disk_that_fills_up(run, tmp_path, registry, monkeypatch):
         written.append(path)
 
     monkeypatch.setattr(sampling, "write_png", full)
-    with pytest.raises(RunError, match="out: cannot be written: No space left on device"):
+    with pytest.raises(RunError, match="out: cannot be written or read: No space left on device"):
         draw(run, tmp_path / "out", registry)
 
 

@@ -177,7 +177,11 @@ def test_data_workers_change_nothing(tmp_path: Path) -> None:
     for workers in (0, 2):
         values = {**recipe(), "data": {"workers": workers}}
         run_ranks(run_to_the_end, 1, tmp_path / str(workers), values, False)
-    assert state_of(tmp_path / "0") == state_of(tmp_path / "2")
+    (without, metrics), (with_two, metrics_of_two) = state_of(tmp_path / "0"), state_of(tmp_path / "2")
+    for each in (without, with_two):
+        del each["state.json"]  # which holds the recipe
+    assert with_two == without
+    assert metrics_of_two == metrics
 
 
 def test_going_on_with_more_processes_trains_the_same_up_to_rounding(tmp_path: Path) -> None:
@@ -225,6 +229,25 @@ def test_a_signal_to_one_process_stops_all_after_the_step_and_saves(
         assert "saved after step 4 of 6" in told
     assert run_ranks(run_to_the_end, ranks, tmp_path / "parts", recipe(), True) == [STEPS] * ranks
     assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+
+
+def test_a_second_signal_while_it_is_saved_loses_nothing(tmp_path: Path) -> None:
+    def work(world: World) -> str:
+        plain = checkpoints.save
+
+        def save(*arguments: Any) -> checkpoints.Checkpoint:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return plain(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoints, "save", save)
+            return stop_by(signal.SIGTERM, 0)(world, tmp_path)
+
+    for told in run_ranks(work, 2):
+        assert told.startswith("75: ")
+    newest, problems = checkpoints.latest(tmp_path / "checkpoints")
+    assert newest is not None
+    assert (newest.step, problems) == (3, [])  # the save after step 2 has brought the first signal
 
 
 def die(world: World, path: Path) -> None:
@@ -368,7 +391,7 @@ def test_a_used_folder_is_refused_without_resume(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_with_the_differences(tmp_path: Path) -> None:
     run_ranks(run_and_stop, 1, tmp_path, recipe(), 2)
-    with pytest.raises(ZooError, match=r"which had train.learning_rate: 0.01 and 0.5; leave --recipe out"):
+    with pytest.raises(ZooError, match=r"another recipe: train.learning_rate: 0.01 and 0.5; leave --recipe out"):
         alone(resume_with, tmp_path, recipe(learning_rate=0.5))
 
 

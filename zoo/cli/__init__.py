@@ -88,9 +88,13 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as end:
         if "WORLD_SIZE" in os.environ:  # taking a process group apart with the interpreter can wait for ever
+            from zoo.train.launch import leave_exit_code
+
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+            leave_exit_code(code)
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
-            os._exit(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
+            os._exit(code)
         raise
     finally:
         gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second

@@ -58,7 +58,7 @@ def sample(
     wanted = _labels(labels)
     tree = read_tree(recipe, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
     _check_overrides(overrides or ())
-    if procs > 1 and "RANK" not in os.environ:
+    if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         from zoo.train.launch import launch
 
         raise typer.Exit(launch(sys.argv[1:], procs))

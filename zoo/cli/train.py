@@ -60,7 +60,7 @@ def train(
     if recipe is None and not Path(given).exists():
         raise ZooError(f"{run_dir}: holds no run to go on with (no recipe.yaml)")
     tree = read_tree(given, overrides or ())  # before torch is imported
-    if procs > 1 and "RANK" not in os.environ:
+    if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         _launch(procs)
 
     from zoo.assembly import check_tree

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from zoo.data.base import Normalize, Source
 from zoo.errors import DataError
-from zoo.random import Purpose, generator_at
+from zoo.randomness import Purpose, generator_at
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def stream(
         batch_size=None,
         num_workers=workers,
         pin_memory=pin_memory,
-        worker_init_fn=_heed_the_rank_alone if workers else None,
+        worker_init_fn=partial(_heed_the_rank_alone, os.getpid()) if workers else None,
         generator=torch.Generator(),  # or it would draw from the one whose state training saves and restores
     )
     step: list[Batch] = []
@@ -218,7 +218,7 @@ class _Keys:
         return ((step, piece) for step in range(self.first, self.last) for piece in range(self.pieces))
 
 
-def _heed_the_rank_alone(worker: int) -> None:
+def _heed_the_rank_alone(rank: int, worker: int) -> None:
     """Let a data worker outlive the signals of schedulers and terminals, which mean the rank.
 
     A rank that has been asked to stop finishes its step, for which it needs its workers. Only the rank itself, which
@@ -227,7 +227,7 @@ def _heed_the_rank_alone(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS, where a SIGTERM to all processes ends workers too
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_wait_for_the_rank, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_wait_for_the_rank, args=(rank,), daemon=True).start()
 
 
 def _wait_for_the_rank(rank: int) -> None:

@@ -115,7 +115,8 @@ class Layout:
         rotary: angles of the image tokens, where the position part gives any.
         level_index: place of the block's level in its stage, 0 = coarsest.
         level_blocks: number of blocks in that level.
-        carry: a fresh mapping per level and forward pass, for long skips inside a level.
+        carry: a fresh mapping per level and forward pass, for long skips inside a level. A block writes a key once and
+            removes none: with activation checkpointing it runs a second time.
     """
 
     m: int

@@ -10,30 +10,38 @@ from typing import Any
 from zoo.errors import dotted
 from zoo.recipe.source import show
 
-FREE = {
+FREE: dict[str, set[str] | None] = {
     "name": None,
     "sample": None,
     "data": {"workers"},
     "train": {
-        "steps", "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
+        "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
         "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel",
     },
 }  # fmt: skip
-"""What may change when a run goes on (None: the whole section): how it computes, and for how long, but not what."""
+"""What may change when a run goes on (None: the whole section): how it computes and what it shows, but not what.
+
+So may ``train.steps`` where the learning rate does not depend on it, and where the files of a dataset are.
+"""
+
+PLACES = {"folder", "vae"}
 
 
 def fingerprint(resolved: Mapping[str, Any]) -> str:
     """A SHA-256 over all that decides what training computes, rounding aside."""
-    text = json.dumps(_without_free(resolved), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_without_free(resolved, _is_constant(resolved)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """A line for every difference that changes what training computes."""
-    return [
-        f"{dotted(path)}: {_show(before)} and {_show(after)}"
-        for path, before, after in _differences(_without_free(one), _without_free(other), ())
-    ]
+    any_length = _is_constant(one) or _is_constant(other)
+    found = _differences(_without_free(one, any_length), _without_free(other, any_length), ())
+    return [f"{dotted(path)}: {_show(before)} and {_show(after)}" for path, before, after in found]
+
+
+def _is_constant(resolved: Mapping[str, Any]) -> bool:
+    return bool(resolved.get("train", {}).get("schedule") == "constant")
 
 
 _MISSING = object()
@@ -43,12 +51,16 @@ def _show(value: Any) -> str:
     return "nothing" if value is _MISSING else show(value)
 
 
-def _without_free(resolved: Mapping[str, Any]) -> dict[str, Any]:
+def _without_free(resolved: Mapping[str, Any], any_length: bool) -> dict[str, Any]:
     kept = {}
     for section, values in resolved.items():
         free = FREE.get(section, set())
         if free is not None:
             kept[section] = {key: value for key, value in values.items() if key not in free}
+    if any_length:
+        kept["train"].pop("steps", None)
+    if "dataset" in kept.get("data", {}):
+        kept["data"]["dataset"] = {key: value for key, value in kept["data"]["dataset"].items() if key not in PLACES}
     return kept
 
 

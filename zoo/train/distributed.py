@@ -6,16 +6,19 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from zoo.errors import Preempted, RunError, ZooError
+from zoo.errors import DataError, NumericError, Preempted, RecipeError, RunError, WeightsError, ZooError
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class World:
         rank: its number, 0 = the one that writes.
         size: number of processes.
         device: where it computes.
+        control: the group in which processes agree, on the CPU; None for a process alone.
     """
 
     rank: int
     size: int
     device: torch.device
+    control: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -40,7 +45,7 @@ class World:
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a CPU tensor over all processes; waits for all of them."""
         if self.size > 1:
-            dist.all_reduce(values)
+            dist.all_reduce(values, group=self.control)
         return values
 
     def gather(self, value: Tensor) -> list[Tensor]:
@@ -48,7 +53,7 @@ class World:
         if self.size == 1:
             return [value]
         values = [torch.empty_like(value) for _ in range(self.size)]
-        dist.all_gather(values, value)
+        dist.all_gather(values, value, group=self.control)
         return values
 
     def agree(self, error: ZooError | None) -> None:
@@ -57,23 +62,38 @@ class World:
         Raises:
             ZooError: of the same kind and message everywhere.
         """
-        if self.size == 1:
-            if error is not None:
-                raise error
-            return
-        failed = torch.tensor([0 if each is None else 1 for each in [error]])
-        if not self.sum(failed).item():
-            return
-        told: list[Any] = [None] * self.size
-        dist.all_gather_object(told, None if error is None else (type(error), str(error)))
-        kind, message = next(each for each in told if each)
-        raise kind(message) if error is None else error
+        if self.size > 1 and self.sum(torch.tensor([error is not None], dtype=torch.int64)).item():
+            told: list[Any] = [None] * self.size
+            dist.all_gather_object(told, None if error is None else _in_words(error), group=self.control)
+            error = _from_words(next(each for each in told if each))
+        if error is not None:
+            raise error
 
-    def first(self, work: Callable[[], T]) -> T | None:
+    @contextmanager
+    def together(self, where: object = "a file of the run") -> Iterator[None]:
+        """Do something on every process; what fails on one of them is raised on all.
+
+        Args:
+            where: the file or folder to name, if one cannot be written and the system does not say which.
+
+        Raises:
+            ZooError: of the same kind and message everywhere.
+            RunError: a file could not be written or read, on any process.
+        """
+        error: ZooError | None = None
+        try:
+            yield
+        except ZooError as caught:
+            error = caught
+        except OSError as caught:
+            error = _of_file(caught, where)
+        self.agree(error)
+
+    def first(self, work: Callable[[], T]) -> T:
         """Let the main process do ``work`` while the others wait; what fails there is raised on all of them.
 
         Returns:
-            What ``work`` returned on the main process, None on the others.
+            What ``work`` returned, on all processes; it must be a plain value.
 
         Raises:
             ZooError: as ``work`` raised it.
@@ -87,9 +107,32 @@ class World:
             except ZooError as caught:
                 error = caught
             except OSError as caught:
-                error = RunError(f"{caught.filename or 'a file of the run'}: {caught.strerror or caught}")
-        self.agree(error)
-        return result
+                error = _of_file(caught, "a file of the run")
+        if self.size > 1:
+            told: list[Any] = [result, error and _in_words(error)]
+            dist.broadcast_object_list(told, src=0, group=self.control, device=torch.device("cpu"))
+            result, error = told[0], told[1] and _from_words(told[1])
+        if error is not None:
+            raise error
+        return cast(T, result)
+
+
+def _of_file(error: OSError, where: object) -> RunError:
+    return RunError(f"{error.filename or where}: cannot be written or read: {error.strerror or error}")
+
+
+def _in_words(error: ZooError) -> tuple[str, int, str]:
+    return type(error).__name__, error.exit_code, str(error)
+
+
+def _from_words(words: tuple[str, int, str]) -> ZooError:
+    """An error of the same exit code and message; a kind of a plug-in's own becomes the nearest of zoo's."""
+    name, exit_code, text = words
+    if name == RecipeError.__name__:
+        return RecipeError(text.splitlines())
+    kinds = {each.__name__: each for each in (ZooError, DataError, RunError, WeightsError, NumericError, Preempted)}
+    by_code = {each.exit_code: each for each in reversed(kinds.values())}
+    return kinds.get(name, by_code.get(exit_code, ZooError))(text)
 
 
 @contextmanager
@@ -111,8 +154,10 @@ def join_world(device: str | None = None, *, group: bool = False) -> Iterator[Wo
     backend = f"cpu:gloo,{place.type}:{'nccl' if place.type == 'cuda' else 'gloo'}" if place.type != "cpu" else "gloo"
     store = _store() if size > 1 else dist.HashStore()  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    # Others wait in it while the main process writes or draws, which may take longer than gradients ever should.
+    control = dist.new_group(backend="gloo", timeout=PATIENCE)
     try:
-        yield World(rank, size, place)
+        yield World(rank, size, place, control)
     except Preempted:
         _leave()
         raise
@@ -151,11 +196,15 @@ def _device(name: str | None, local: int) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("zoo computes on cpu, cuda or mps")
+        if device.index is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise RuntimeError("every process takes a device of its own; leave the number out")
         if device.type == "cuda":
             device = torch.device("cuda", local if device.index is None else device.index)
             torch.cuda.set_device(device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:
+    except (RuntimeError, AssertionError, AttributeError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise ZooError(f"--device {name}: cannot be used: {reason}") from error
     return device

@@ -15,7 +15,7 @@ from zoo.data import Dataset, Normalize
 from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver, sample
 from zoo.parts import IndexConditioner
-from zoo.random import Purpose, generator_at
+from zoo.randomness import Purpose, generator_at
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 
@@ -31,6 +31,7 @@ class Drawing:
         dataset: turns latents into pictures.
         normalize: what was done to the latents in training.
         seed: of the noise.
+        batch: images of one pass. Products of matrices depend on it in their last bits, so every pass is whole.
     """
 
     recipe: Recipe
@@ -39,11 +40,7 @@ class Drawing:
     dataset: Dataset
     normalize: Normalize
     seed: int
-
-    @property
-    def batch(self) -> int:
-        """Images of one pass. Products of matrices depend on it in their last bits, so every pass is whole."""
-        return self.recipe.sample.batch
+    batch: int
 
     def images(self, backbone: Backbone, labels: Tensor, batch: int, count: int | None = None) -> list[np.ndarray]:
         """The pictures of one batch.
@@ -92,7 +89,7 @@ class Drawing:
         return [picture.cpu().numpy() for picture in pictures]
 
 
-def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int) -> Drawing:
+def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int, batch: int | None = None) -> Drawing:
     """The parts that a recipe draws samples with.
 
     Args:
@@ -100,6 +97,7 @@ def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int) 
         registry: the parts to choose from.
         stages: number of stages of its backbone.
         seed: of the noise.
+        batch: images of one pass; the recipe's ``sample.batch`` if left out.
     """
     options = recipe.sample
     return Drawing(
@@ -109,6 +107,7 @@ def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int) 
         dataset=create_part(recipe, "dataset", registry),
         normalize=create_part(recipe, "normalize", registry),
         seed=seed,
+        batch=batch or options.batch,
     )
 
 

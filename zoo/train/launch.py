@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from zoo.errors import Preempted
+EXIT_CODES = "ZOO_EXIT_CODES"
+"""The environment variable that names the folder for exit codes."""
 
 GRACE = 24 * 3600  # seconds that processes which have been asked to stop may take to finish their step and save
 
@@ -26,8 +28,8 @@ def launch(arguments: Sequence[str], procs: int) -> int:
         procs: number of processes.
 
     Returns:
-        The exit code of the process that ended first with one that is not 0, or 0. PyTorch's own ``torchrun`` makes
-        every such code a 1.
+        The exit code of the process that ended first with one that is not 0, or 0; after a signal the largest, or
+        that of the signal if not all processes ended by themselves. PyTorch's ``torchrun`` makes a 1 of all but 0.
     """
     logging.disable(logging.CRITICAL)  # the processes tell what is wrong
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // procs)))
@@ -41,11 +43,20 @@ def launch(arguments: Sequence[str], procs: int) -> int:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
-    try:
-        elastic_launch(config, sys.executable)("-m", "zoo", *arguments)
-    except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
-    except SignalException as error:
-        return Preempted.exit_code if error.sigval in (signal.SIGTERM, signal.SIGINT) else 128 + error.sigval
-    return 0
+    with TemporaryDirectory() as folder:
+        os.environ[EXIT_CODES] = folder
+        try:
+            elastic_launch(config, sys.executable)("-m", "zoo", *arguments)
+        except ChildFailedError as error:
+            _, failure = error.get_first_failure()
+            return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+        except SignalException as error:  # which does not say how the processes ended
+            codes = [int(path.read_text()) for path in Path(folder).iterdir()]
+            return max(codes) if len(codes) == procs else 128 + error.sigval
+        return 0
+
+
+def leave_exit_code(code: int) -> None:
+    """Tell the launcher how this process ends."""
+    if EXIT_CODES in os.environ:
+        Path(os.environ[EXIT_CODES], os.environ["RANK"]).write_text(str(code))

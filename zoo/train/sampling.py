@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 from rich.console import Console
 from rich.progress import track
-from safetensors import SafetensorError
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
@@ -64,34 +63,26 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         ZooError: the folder is not empty, or a label is no class.
         RunError: there is no sound checkpoint, or a file cannot be written.
     """
-    found, problems = _checkpoint(request.run)
+    # One process chooses: while a run goes on, others may see another newest one.
+    found, problems = world.first(lambda: _checkpoint(request.run))
     terminal = Console(stderr=True, highlight=False)
     if world.is_main:
         for problem in problems:
             terminal.print(f"warning: {problem}; {found.path.name} is taken", markup=False, soft_wrap=True)
-    backbone = load_backbone(found, request.weights, recipe, registry, world.device)
-    drawing = prepare_drawing(recipe, registry, len(backbone.stages), request.seed)
-    whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
-    check_guidance(recipe, backbone)
-    labels = labels_for(backbone, whole * drawing.batch, request.labels)
+    with world.together():
+        backbone = load_backbone(found, request.weights, recipe, registry, world.device)
+        drawing = prepare_drawing(recipe, registry, len(backbone.stages), request.seed)
+        whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
+        check_guidance(recipe, backbone)
+        labels = labels_for(backbone, whole * drawing.batch, request.labels)
     world.first(lambda: _make_folder(request.out))
     batches = range(world.rank, whole, world.size)
-    error = None
-    try:
-        for batch in track(
-            batches,
-            "drawing",
-            console=terminal,
-            disable=not (world.is_main and terminal.is_terminal),
-        ):
+    hidden = not (world.is_main and terminal.is_terminal)
+    with world.together(request.out):
+        for batch in track(batches, "drawing", console=terminal, disable=hidden):
             images = drawing.images(backbone, labels, batch, request.count)
             for index, image in enumerate(images, start=batch * drawing.batch):
                 write_png(image, _path(request.out, index))
-    except ZooError as caught:
-        error = caught
-    except OSError as caught:
-        error = RunError(f"{request.out}: cannot be written: {caught.strerror or caught}")
-    world.agree(error)
     world.first(lambda: _finish(request, recipe, registry, found, labels[: request.count]))
 
 
@@ -106,10 +97,6 @@ def load_backbone(
     backbone = build(recipe, registry=registry, device="meta").to_empty(device=device)
     try:
         backbone.load_state_dict(found.tensors(AVERAGE if weights == "ema" else MODEL))
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{found.path}: cannot be read: {error}; a run that goes on replaces old ones: try again"
-        ) from error
     except RuntimeError as error:
         raise RunError(f"{found.path}: does not fit the run's recipe: {str(error).splitlines()[-1].strip()}") from error
     return backbone.eval()

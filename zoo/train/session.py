@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zoo.assembly import build, load_recipe
 from zoo.backbone import Backbone
@@ -24,9 +26,9 @@ from zoo.train.job import open_job
 from zoo.train.pictures import grid, write_loss_curve, write_png
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import random_states, set_random_state
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Step, Trainer, asked_to_stop
 
-GRID = 64
+GRID = 16
 """Samples of the grids that a run draws."""
 
 
@@ -89,6 +91,7 @@ class Session:
     watcher: Watcher
     _saved: int = field(default=0, init=False)  # the step of the newest checkpoint
     _board: Board | None = field(default=None, init=False)
+    _goes_on: bool = field(default=False, init=False)
 
     def run(self, *, resume: bool = False, stop_at: int | None = None) -> Trainer:
         """Train to the end of the recipe.
@@ -104,16 +107,11 @@ class Session:
             Preempted: asked to stop, and saved.
         """
         backbone = self._backbone()
-        job, error = None, None
-        try:
+        with self.world.together():
             job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
-        except ZooError as caught:
-            error = caught
-        self.world.agree(error)
-        assert job is not None
         self.recipe = job.recipe
-        self.world.first(lambda: self._open_folder(resume=resume))
         try:
+            self.world.first(lambda: self._open_folder(resume=resume))
             trainer = Trainer(job, backbone, self.world)
             self._restore(trainer)
             last = min(self.recipe.train.steps, stop_at or self.recipe.train.steps)
@@ -122,7 +120,8 @@ class Session:
                 return trainer
             if self.recipe.train.tensorboard:
                 self.world.first(partial(self._open_board, trainer.step))
-            self._train(trainer, last)
+            with asked_to_stop(patient=self.world.size > 1) as stop:  # while it is saved, too
+                self._train(trainer, last, stop)
             if trainer.step < last or last < self.recipe.train.steps:
                 raise Preempted(
                     f"{self.folder.path}: asked to stop, and saved after step {trainer.step} of"
@@ -144,68 +143,79 @@ class Session:
 
     def _open_folder(self, *, resume: bool) -> None:
         folder = self.folder
-        if folder.is_used and resume:
+        self._goes_on = folder.is_used and resume
+        if self._goes_on:
             folder.lock()
             before = load_recipe(folder.recipe, registry=self.registry)
-            other = differences(before.resolved(), self.recipe.resolved())
-            if other:
-                raise ZooError(
-                    f"{folder.path}: was trained by another recipe, which had {'; '.join(other)}; leave --recipe out to"
-                    " go on, or choose another --run-dir"
-                )
+            self._refuse_another(before, f"{folder.path}", "leave --recipe out to go on")
         else:
             folder.create()
             folder.lock()
-        folder.write(self.recipe, self.registry, self.recipe.resolved())
+            folder.write(self.recipe, self.registry, self.recipe.resolved())
 
     def _open_board(self, step: int) -> None:
         self._board = Board(self.folder.path / "tensorboard", step)
 
     def _restore(self, trainer: Trainer) -> None:
-        found, problems = checkpoints.latest(self.folder.checkpoints)
+        # One process chooses: on a shared file system, others may see another newest one.
+        found, problems = self.world.first(lambda: checkpoints.latest(self.folder.checkpoints))
         for problem in problems:
-            self._tell(f"warning: {problem}; it is left out")
-        error = None
-        try:
+            self._tell(f"warning: {problem}; it is left out, under a name that ends in .unsound")
+        with self.world.together():
             if found is not None:
-                state = found.state()
-                self._check_state(found, state, trainer)
-                trainer.state.load(found)
-                trainer.step = found.step
-                set_random_state(state["random"], self.world)
+                self._take(found, trainer)
             elif problems:
                 raise RunError(f"{self.folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}")
-        except ZooError as caught:
-            error = caught
-        self.world.agree(error)
         self._saved = trainer.step
-        self.world.first(lambda: self._forget_after(trainer.step))
+        self.world.first(lambda: self._begin_after(trainer.step))
+
+    def _take(self, found: checkpoints.Checkpoint, trainer: Trainer) -> None:
+        try:
+            state = found.state()
+            self._check_state(found, state, trainer)
+            trainer.state.load(found)
+            set_random_state(state["random"], self.world)
+            trainer.step = found.step
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise RunError(f"{found.path}: state.json cannot be used: {type(error).__name__}: {error}") from error
 
     def _tell(self, text: str) -> None:
         if self.world.is_main:
             self.watcher.say(text)
 
     def _check_state(self, found: checkpoints.Checkpoint, state: dict[str, Any], trainer: Trainer) -> None:
-        if state["fingerprint"] != fingerprint(self.recipe.resolved()):
-            raise RunError(f"{found.path}: was made by another recipe than this run's recipe.yaml")
+        before = load_recipe(state["recipe"], registry=self.registry)
+        self._refuse_another(before, f"{found.path}", "put the run's recipe.yaml back as it was")
         length = trainer.job.reader.order.length
         if state["samples"] != length:
-            before = state["samples"]
-            raise DataError(
-                f"{found.path}: the dataset had {before} samples, and has {length} now; it must be the same"
+            was = state["samples"]
+            raise DataError(f"{found.path}: the dataset had {was} samples, and has {length} now; it must be the same")
+        if state["ranks"] != self.world.size:
+            self._tell(
+                f"note: going on with {self.world.size} processes in place of {state['ranks']}: the same training up to"
+                " rounding, and to what parts draw by PyTorch's own generator"
             )
 
-    def _forget_after(self, step: int) -> None:
+    def _refuse_another(self, before: Recipe, where: str, mend: str) -> None:
+        other = differences(before.resolved(), self.recipe.resolved())
+        if other:
+            raise ZooError(
+                f"{where}: was trained by another recipe: {'; '.join(other)}; {mend}, or choose another --run-dir"
+            )
+
+    def _begin_after(self, step: int) -> None:
+        if self._goes_on:
+            self.folder.write(self.recipe, self.registry, self.recipe.resolved())
         self.folder.forget_after(step)
         checkpoints.set_aside_after(self.folder.checkpoints, step)
 
-    def _train(self, trainer: Trainer, last: int) -> None:
+    def _train(self, trainer: Trainer, last: int, stop: Callable[[], bool]) -> None:
         options = self.recipe.train
         if self.world.is_main:
             self.watcher.start(trainer, last)
         clock = Clock(trainer.step)
         try:
-            for step in trainer.run(last):
+            for step in trainer.run(last, stop):
                 speed = None
                 if step.step % options.log_every == 0 or step.step == options.steps:
                     speed = clock.steps_per_second(step.step) * options.batch
@@ -250,6 +260,7 @@ class Session:
             "random": random,
             "ranks": self.world.size,
             "fingerprint": fingerprint(self.recipe.resolved()),
+            "recipe": self.recipe.resolved(),
         }
 
         def write() -> None:
@@ -260,19 +271,24 @@ class Session:
         self._saved = trainer.step
 
     def _draw(self, trainer: Trainer) -> None:
-        """A grid of samples of the averaged weights, and the loss curve."""
+        """A grid of samples of the averaged weights, and the loss curve; what fails in it does not end the run."""
         average = trainer.state.average(self.world)
 
         def draw() -> None:
-            backbone = build(self.recipe, registry=self.registry, device="meta").to_empty(device=self.world.device)
-            backbone.load_state_dict(average)
-            drawing = prepare_drawing(self.recipe, self.registry, len(backbone.stages), self.recipe.train.seed)
-            count = min(GRID, drawing.batch)
-            labels = labels_for(backbone, count)
-            images = drawing.images(backbone.eval(), labels, 0)
-            self.folder.samples.mkdir(exist_ok=True)
-            write_png(grid(images), self.folder.samples / f"step_{trainer.step:08d}.png")
-            lines = self.folder.read_metrics()
-            write_loss_curve([line["step"] for line in lines], [line["loss"] for line in lines], self.folder.loss_curve)
+            try:
+                self._write_pictures(average, trainer.step)
+            except (ZooError, RuntimeError, OSError) as error:
+                self._tell(f"warning: no pictures of step {trainer.step}: {error}")
 
         self.world.first(draw)
+
+    def _write_pictures(self, average: Mapping[str, Tensor], step: int) -> None:
+        lines = self.folder.read_metrics()
+        write_loss_curve([line["step"] for line in lines], [line["loss"] for line in lines], self.folder.loss_curve)
+        backbone = build(self.recipe, registry=self.registry, device="meta").to_empty(device=self.world.device)
+        backbone.load_state_dict(average)
+        seed, stages = self.recipe.train.seed, len(backbone.stages)
+        drawing = prepare_drawing(self.recipe, self.registry, stages, seed, batch=GRID)
+        images = drawing.images(backbone.eval(), labels_for(backbone, GRID), 0)
+        self.folder.samples.mkdir(exist_ok=True)
+        write_png(grid(images), self.folder.samples / f"step_{step:08d}.png")

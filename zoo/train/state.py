@@ -48,18 +48,18 @@ class TrainState:
         Raises:
             RunError: it holds other tensors than this backbone has.
         """
+        own = {MODEL: dict(self._model()), AVERAGE: dict(self._average()), OPTIMIZER: self._moments_like()}
+        given = {file: checkpoint.tensors(file) for file in own}
+        for file in own:
+            _check(checkpoint, file, own[file], given[file])
         with torch.no_grad():
-            for file, own in ((MODEL, dict(self._model())), (AVERAGE, dict(self._average()))):
-                given = checkpoint.tensors(file)
-                _check(checkpoint, file, own, given)
-                for name, tensor in own.items():
-                    tensor.copy_(_like(tensor, given[name]))
-            moments = checkpoint.tensors(OPTIMIZER)
-            _check(checkpoint, OPTIMIZER, self._moments_like(), moments)
+            for file in (MODEL, AVERAGE):
+                for name, tensor in own[file].items():
+                    tensor.copy_(_like(tensor, given[file][name]))
+            moments = given[OPTIMIZER]
             for name, parameter in self.parameters.items():
-                own = {key: moments[f"{name}/{key}"] for key in MOMENTS}
                 self.optimizer.state[parameter] = {
-                    **{key: _like(parameter, each) for key, each in own.items()},
+                    **{key: _like(parameter, moments[f"{name}/{key}"]) for key in MOMENTS},
                     COUNT: moments[f"{name}/{COUNT}"].to(parameter.device, copy=True),
                 }
 
@@ -120,7 +120,7 @@ def _like(tensor: Tensor, full: Tensor) -> Tensor:
     """``full`` on the device of ``tensor``, and sharded as it is."""
     full = full.to(tensor.device, copy=True)
     if isinstance(tensor, DTensor):
-        return distribute_tensor(full, tensor.device_mesh, tensor.placements)
+        return distribute_tensor(full, tensor.device_mesh, tensor.placements, src_data_rank=None)  # each has it whole
     return full
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
@@ -22,6 +24,7 @@ from zoo.backbone import Backbone
 from zoo.data.stream import Batch, stream
 from zoo.errors import DataError, NumericError, ZooError
 from zoo.flow import drop_labels, velocity_errors
+from zoo.recipe.schema import TrainOptions
 from zoo.train.distributed import World
 from zoo.train.job import Job
 from zoo.train.optimizer import adamw, ema_decay, learning_rate
@@ -82,8 +85,8 @@ class Trainer:
         self.optimizer = adamw((each for each in backbone.parameters() if each.requires_grad), self.options)
         self.state = TrainState(backbone, self.optimizer)
 
-    def run(self, last: int) -> Iterator[Step]:
-        """Train to step ``last``, and tell every update; ends early where a process has been asked to stop.
+    def run(self, last: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
+        """Train to step ``last``, and tell every update; ends early where ``stop`` says so on any process.
 
         Raises:
             NumericError: a loss or a gradient is not finite, on any process; nothing has been updated by it.
@@ -98,11 +101,12 @@ class Trainer:
         )
         pieces, error = _next(batches)
         self.world.agree(error)
-        with closing(batches), asked_to_stop(patient=self.world.size > 1) as stop:
+        with closing(batches):
             while self.step < last:
-                errors, weights = self._accumulate(pieces)
+                losses = self._accumulate(pieces)
                 norm = self._clip()
                 pieces, error = _next(batches)  # while a GPU is still at work
+                errors, weights = self._at_their_places(losses)
                 told = torch.tensor([not norm.isfinite(), stop(), error is not None], dtype=torch.float64)
                 told = self.world.sum(torch.cat([errors, weights, told]))
                 errors, weights, (infinite, stopped, failed) = torch.split(told, [len(errors), len(weights), 3])
@@ -113,18 +117,25 @@ class Trainer:
                 if failed:
                     self.world.agree(error)
 
-    def _accumulate(self, pieces: list[Batch]) -> tuple[Tensor, Tensor]:
-        """Gradients of this process's part of the batch; its errors and their weights at their places in the whole."""
+    def _accumulate(self, pieces: list[Batch]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Gradients of this process's part of the batch; places, errors and weights of its pieces."""
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        errors, weights = torch.zeros(2, self.options.batch, dtype=torch.float64)
+        losses = []
         for index, piece in enumerate(pieces):
             with self._gradients_stay_here(index + 1 < len(pieces)):
                 error, weight = self._loss(piece)
                 # Gradients are averaged over processes, each of which has its part of the batch.
                 loss = (weight * error).sum() * (self.world.size / self.options.batch)
                 loss.backward()  # type: ignore[no-untyped-call]
-            errors[piece.places], weights[piece.places] = error.detach().double().cpu(), weight.double().cpu()
+            losses.append((piece.places, error.detach(), weight))
+        return losses
+
+    def _at_their_places(self, losses: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Errors and weights of the whole batch [batch], zero where they are another process's."""
+        errors, weights = torch.zeros(2, self.options.batch, dtype=torch.float64)
+        for places, error, weight in losses:
+            errors[places], weights[places] = error.cpu().double(), weight.cpu().double()
         return errors, weights
 
     def _update(self, errors: Tensor, weights: Tensor, norm: Tensor, *, stop: bool) -> Step:
@@ -166,7 +177,8 @@ class Trainer:
                 f"the forward pass does not use {names}; a part must use all of its parameters, or freeze them"
             )
         norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
-        norm = getattr(norm, "full_tensor", lambda: norm)()
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         if self.options.clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
         return norm.detach()
@@ -195,17 +207,20 @@ class Trainer:
         return nullcontext()
 
 
-def _wrapped(backbone: Backbone, options: Any, world: World) -> nn.Module:
-    """The backbone as the options want it to compute: checkpointed, compiled, spread over processes."""
+def _wrapped(backbone: Backbone, options: TrainOptions, world: World) -> nn.Module:
+    """The backbone as the options want it to compute: compiled, checkpointed, spread over processes."""
     for block in backbone.blocks:
-        if options.checkpoint_activations:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        forward = block.forward
         if options.compile:
-            block.compile(backend=options.compile_backend)
+            forward = torch.compile(forward, backend=options.compile_backend)
+        if options.checkpoint_activations:
+            forward = partial(checkpoint, forward, use_reentrant=False)
+        block.forward = forward
     if options.parallel == "fsdp":
+        mesh = init_device_mesh(world.device.type, (world.size,))
         for block in backbone.blocks:
-            fully_shard(block)
-        fully_shard(backbone)
+            fully_shard(block, mesh=mesh)
+        fully_shard(backbone, mesh=mesh)
         return backbone
     if world.size > 1:
         device_ids = [world.device.index] if world.device.type == "cuda" else None

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from zoo.random import Purpose, generator_at
+from zoo.randomness import Purpose, generator_at
 
 # Recorded once. A change of any of them changes every run that was ever made: it must be meant.
 GOLDEN = {
@@ -85,5 +85,5 @@ def test_drawing_at_one_place_moves_no_other():
 
 
 def test_torch_is_not_imported():
-    code = "import sys, zoo.random; sys.exit('torch' in sys.modules)"
+    code = "import sys, zoo.randomness; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
