@@ -19,14 +19,19 @@ STAGES = [
     {"noise_above": 0.5, "levels": [{"patch": 8, "blocks": 1}, {"patch": 4, "blocks": 1}]},
     {"noise_above": 0.0, "levels": [{"patch": 4, "blocks": 2}]},
 ]
+SIZE: dict[str, Any] = {
+    "latent": {"channels": 1, "height": 8, "width": 8},
+    "num_classes": 10,
+    "dim": 16,
+    "depth": 2,
+    "heads": 2,
+}
+"""How large a backbone is that digits pass through in milliseconds."""
+
 VALUES = {
     "name": "small",
     "backbone": {
-        "latent": {"channels": 1, "height": 8, "width": 8},
-        "num_classes": 10,
-        "dim": 16,
-        "depth": 2,
-        "heads": 2,
+        **SIZE,
         "patch_schedule": {"type": "by_depth_and_timestep", "stages": STAGES},
         "class_conditioner": {"type": "class_tokens", "tokens": 2, "std": 1.0},
         "stage_embedder": "learned",

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from tests.train.ranks import alone, run_ranks
+from tests.train.small import SIZE
 from zoo.assembly import build, load_recipe
 from zoo.data.stream import Reader
 from zoo.errors import DataError, NumericError, RunError, ZooError
@@ -87,11 +88,7 @@ def recipe(
     return {
         "name": "small",
         "backbone": {
-            "latent": {"channels": 1, "height": 8, "width": 8},
-            "num_classes": 10,
-            "dim": 16,
-            "depth": 2,
-            "heads": 2,
+            **SIZE,
             "patch_schedule": {"type": "by_depth_and_timestep", **SCHEDULES["by_depth_and_timestep"]},
             **(backbone or {}),
         },

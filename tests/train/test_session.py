@@ -17,6 +17,7 @@ from torch import nn
 
 import zoo
 from tests.train.ranks import alone, run_ranks
+from tests.train.small import SIZE
 from zoo.assembly import load_recipe
 from zoo.data import digits
 from zoo.data.stream import Order
@@ -74,11 +75,7 @@ def recipe(**train: Any) -> dict[str, Any]:
     return {
         "name": "small",
         "backbone": {
-            "latent": {"channels": 1, "height": 8, "width": 8},
-            "num_classes": 10,
-            "dim": 16,
-            "depth": 2,
-            "heads": 2,
+            **SIZE,
             "patch_schedule": {"type": "by_depth_and_timestep", "stages": stages},
             "time_embedder": "fno",
             "stage_embedder": "learned",
