@@ -182,6 +182,24 @@ def test_a_line_that_is_about_other_keys_says_where_they_were_written(problems, 
     )
 
 
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (
+            "{guidance: [1.0, 2.0]}",
+            "guidance: 2 scales for 1 stages; give one for every stage, noisiest first, or one",
+        ),
+        ("{guided_channels: 5}", "guided_channels: 5, but the latents have 4 channels"),
+        (
+            "{guidance_interval: [0.8, 0.2]}",
+            "guidance_interval: goes from lowest to highest noise level, not from 0.8 to 0.2",
+        ),
+    ],
+)
+def test_sampling_that_does_not_fit_the_backbone(problems, sample, expected):
+    assert problems(f"{BASE}sample: {sample}\n") == [f"r.yaml:8: sample.{expected}"]
+
+
 def test_an_assembly_that_no_machine_could_hold(problems):
     text = BASE.replace("height: 8, width: 12", "height: 65536, width: 65536").replace("dim: 32", "dim: 65536")
     text = text.replace(UNIFORM, "{type: by_depth, levels: [{patch: 65536, blocks: 1}, {patch: 1, blocks: 1}]}")

@@ -133,6 +133,7 @@ def test_check_catches_a_wrong_figure(
     assert paper_tables.main([]) == 0
 
 
+@pytest.mark.slow
 def test_tables_are_markdown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(paper_tables, "auditor", lambda: audited)
     assert paper_tables.main(["--check"]) == 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from zoo.errors import KeyPath
 from zoo.recipe.source import show
@@ -44,7 +45,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], raw: Any, others
         raw: what the recipe gives for them.
         others: keys that may stand beside the model's own.
     """
-    for each in error.errors():
+    for each in _without_other_forms(error.errors(), raw):
         if each["type"] == "too_short" and len(each["input"]) >= each["ctx"]["min_length"]:
             continue  # the rest of a list whose other items have problems of their own
         path = _without_branches(each["loc"], raw)
@@ -79,6 +80,17 @@ def problems_of_coerced(raw: Any, value: Any, path: KeyPath = ()) -> Iterator[Pr
             yield from problems_of_coerced(*pair, (*path, index))
     elif isinstance(raw, bool | float) and isinstance(value, int) and type(raw) is not type(value):
         yield path, f"{_WORDS['int_type']}, got {show(raw)}"
+
+
+def _without_other_forms(errors: Sequence[ErrorDetails], raw: Any) -> Iterator[ErrorDetails]:
+    """Errors of a value that may have several forms, such as a number or a list: those of the form that it has."""
+    by_path: dict[KeyPath, list[ErrorDetails]] = {}
+    for each in errors:
+        below = each["loc"][-1:] if each["type"] in ("missing", "extra_forbidden") else ()
+        by_path.setdefault((*_without_branches(each["loc"], raw), *below), []).append(each)
+    for alike in by_path.values():
+        of_its_form = [each for each in alike if not each["type"].endswith("_type")]
+        yield from of_its_form or alike
 
 
 def _without_branches(location: tuple[str | int, ...], raw: Any) -> KeyPath:
