@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -151,7 +152,8 @@ def test_a_run_that_is_being_trained_is_refused(finished):
     folder = RunFolder(Path("run"))
     folder.lock()
     before = content("run")
-    message = "run: another process is training in this folder; wait for it, or stop it"
+    owner = f"process {os.getpid()} on {platform.node()}"
+    message = f"run: {owner} is training in this folder; wait for it, or stop it"
     assert refused(resume(*sets("train.steps=4")), 3) == message
     assert content("run") == before
     folder.unlock()
@@ -208,8 +210,8 @@ def test_another_recipe_is_refused_with_what_differs(finished):
     before = content("run")
     line = refused(train("--resume", *sets("train.learning_rate=0.5", "backbone.dim=32")), 2)
     assert line == (
-        "run: was trained by another recipe: backbone.dim: 16 and 32; train.learning_rate: 0.01 and 0.5;"
-        " leave --recipe out to go on, or choose another --run-dir"
+        "run: was trained by another recipe (its values first): backbone.dim: 16 and 32; train.learning_rate: 0.01 and"
+        " 0.5; leave out --recipe and --set to go on, or choose another --run-dir"
     )
     assert content("run") == before
 
@@ -225,8 +227,8 @@ def test_a_checkpoint_of_another_recipe_is_refused(finished):
     Path("run/recipe.yaml").write_text(text.replace("weight_decay: 0.0", "weight_decay: 0.5"))
     line = refused(resume(*sets("train.steps=5")), 2)
     assert line == (
-        "run/checkpoints/step_00000003: was trained by another recipe: train.weight_decay: 0.0 and 0.5; put the run's"
-        " recipe.yaml back as it was, or choose another --run-dir"
+        "run/checkpoints/step_00000003: was trained by another recipe (its values first): train.weight_decay: 0.0 and"
+        " 0.5; put the run's recipe.yaml back as it was, or choose another --run-dir"
     )
 
 
@@ -293,7 +295,10 @@ def test_the_loss_is_not_finite(finished):
     assert line.startswith("step ")
     assert " is not finite; samples: digit " in line
     newest = checkpoints.latest(Path("other/checkpoints"))[0]
-    assert f"the last checkpoint is {newest.path}; take a lower learning rate, or clip gradients" in line
+    assert (
+        f"the last checkpoint is {newest.path}; begin another run, with a lower learning rate or clipped gradients"
+        in line
+    )
     assert newest.step == int(line.split()[1].rstrip(":")) - 1
 
 

@@ -72,7 +72,7 @@ def test_a_batch_that_cannot_be_split_is_refused_with_numbers_that_can(batch, ac
     message = str(caught.value)
     assert message.startswith(f"small: train.batch {batch} is no multiple of ")
     unit = int(re.search(r"multiple of (\d+) = ", message).group(1))
-    factors = re.search(r"= (\d+) processes x train.accumulate (\d+) x (\d+) samples", message).groups()
+    factors = re.search(r"= (\d+) \(processes\) x (\d+) \(train.accumulate\) x (\d+) \(samples", message).groups()
     assert np.prod([int(each) for each in factors]) == unit
     proposed = [int(each) for each in re.findall(r"\d+", message.rsplit("take ", 1)[1])]
     assert proposed

@@ -4,6 +4,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -106,7 +107,8 @@ def test_a_second_run_in_the_folder_is_refused_until_the_first_ends(tmp_path, re
     first.lock()
     with pytest.raises(RunError) as caught:
         second.lock()
-    assert str(caught.value) == f"{tmp_path}: another process is training in this folder; wait for it, or stop it"
+    owner = f"process {os.getpid()} on {platform.node()}"
+    assert str(caught.value) == f"{tmp_path}: {owner} is training in this folder; wait for it, or stop it"
     assert caught.value.exit_code == 3
     first.unlock()
     second.lock()

@@ -388,7 +388,7 @@ def test_a_used_folder_is_refused_without_resume(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_with_the_differences(tmp_path: Path) -> None:
     run_ranks(run_and_stop, 1, tmp_path, recipe(), 2)
-    with pytest.raises(ZooError, match=r"another recipe: train.learning_rate: 0.01 and 0.5; leave --recipe out"):
+    with pytest.raises(ZooError, match=r"0.01 and 0.5; leave out --recipe and --set to go on"):
         alone(resume_with, tmp_path, recipe(learning_rate=0.5))
 
 

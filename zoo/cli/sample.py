@@ -24,10 +24,10 @@ def sample(
     ],
     weights: Annotated[Literal["ema", "raw"], typer.Option("--weights", help="Averaged weights, or the last.")] = "ema",
     labels: Annotated[
-        str | None, typer.Option("--labels", metavar="3,5", help="Classes, in turn. [default: all in turn]")
+        str | None, typer.Option("--labels", metavar="3,5", help="Classes, in turn. (default: all in turn)")
     ] = None,
     count: Annotated[
-        int | None, typer.Option("--count", min=1, metavar="N", help="Images. [default: one for each label, or 64]")
+        int | None, typer.Option("--count", min=1, metavar="N", help="Images. (default: one for each label, or 64)")
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Updates of the solver.")] = None,
     solver: Annotated[str | None, typer.Option("--solver", help="One of `zoo parts --kind solver`.")] = None,
@@ -44,7 +44,7 @@ def sample(
     ] = False,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
     device: Annotated[
-        str | None, typer.Option("--device", help="Such as cpu or cuda. [default: cuda if there is one, else cpu]")
+        str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
     ] = None,
     debug: Debug = False,
 ) -> None:

@@ -116,7 +116,8 @@ def _image(image: ImageAudit) -> str:
     how = f"{image.solver}, guidance {scales}"
     if image.macs is None or image.passes is None:
         return f"as many passes as it takes: {how}"
-    return f"[bold]{image.macs / 1e12:.3f} T[/] = {sum(image.passes)} passes: {image.steps} updates by {how}"
+    cost = f"{image.macs / 1e12:.3f} T" if image.macs >= 10**11 else _giga(image.macs)
+    return f"[bold]{cost}[/] = {sum(image.passes)} passes: {image.steps} updates by {how}"
 
 
 def _params(total: int, trainable: int, fixed: int) -> str:

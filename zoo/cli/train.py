@@ -36,7 +36,7 @@ def train(
     ] = None,
     run_dir: Annotated[
         Path | None,
-        typer.Option("--run-dir", metavar="D", file_okay=False, help="The run's folder. [default: runs/NAME]"),
+        typer.Option("--run-dir", metavar="D", file_okay=False, help="The run's folder. (default: runs/NAME)"),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest sound checkpoint of the run folder.")
@@ -45,7 +45,7 @@ def train(
         int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine; torchrun does as well.")
     ] = 1,
     device: Annotated[
-        str | None, typer.Option("--device", help="Such as cpu or cuda. [default: cuda if there is one, else cpu]")
+        str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
     ] = None,
     debug: Debug = False,
 ) -> None:

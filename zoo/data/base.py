@@ -66,6 +66,9 @@ class Dataset(ABC):
 
     kind: ClassVar[str] = "dataset"
 
+    preview: str | None = None
+    """What is missing for real pictures, and how to mend it, where ``to_images`` can only hint at them."""
+
     @abstractmethod
     def open(self, split: Split = "train") -> Source:
         """The samples of a split.

@@ -58,6 +58,11 @@ class Latents(Dataset):
         self.sample_posterior = sample_posterior
         self.flip = flip
         self.vae = vae
+        if vae is None:
+            self.preview = (
+                "without a VAE, pictures show three latent channels; give one, such as"
+                " --set data.dataset.vae=stabilityai/sd-vae-ft-ema"
+            )
         self._autoencoder: Autoencoder | None = None
 
     def open(self, split: Split = "train") -> LatentSource:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from zoo.errors import DataError, NumericError, Preempted, RecipeError, RunError
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=1)
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,8 @@ def join_world(device: str | None = None, *, group: bool = False) -> Iterator[Wo
         ZooError: there is no such device.
     """
     rank, size, local = (int(os.environ.get(name, default)) for name, default in _ENVIRONMENT)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _stop_with_the_launcher()
     place = _device(device, local)
     if size == 1 and not group:
         yield World(rank, size, place)
@@ -165,6 +171,12 @@ def join_world(device: str | None = None, *, group: bool = False) -> Iterator[Wo
 
 
 _ENVIRONMENT = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
+
+def _stop_with_the_launcher() -> None:
+    """Get a SIGTERM when the launcher is killed, or the process would train on without anyone to stop it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _leave() -> None:
@@ -198,6 +210,8 @@ def _device(name: str | None, local: int) -> torch.device:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda", "mps"):
             raise RuntimeError("zoo computes on cpu, cuda or mps")
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("there is no GPU that this PyTorch can use")
         if device.index is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise RuntimeError("every process takes a device of its own; leave the number out")
         if device.type == "cuda":

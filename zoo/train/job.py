@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from zoo.assembly import create_part, load_recipe
 from zoo.backbone import Backbone
 from zoo.data import Dataset, Normalize
@@ -59,6 +61,12 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
             f"{recipe.name}: backbone.prediction: zoo trains velocities, not {backbone.prediction}; set it to velocity"
         )
     options = recipe.train
+    backends = torch.compiler.list_backends(exclude_tags=())
+    if options.compile and options.compile_backend not in backends:
+        raise ZooError(
+            f"{recipe.name}: train.compile_backend: there is no {options.compile_backend!r};"
+            f" there are: {', '.join(backends)}"
+        )
     sampler = create_part(recipe, "noise_sampler", registry)
     try:
         plan = plan_stages(backbone.stages, backbone.ties, sampler, options.stage_group)
@@ -96,8 +104,9 @@ def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:
         below, above = options.batch // unit * unit, (options.batch // unit + 1) * unit
         nearest = f"{below} or {above}" if below else str(above)
         raise ZooError(
-            f"{recipe.name}: train.batch {options.batch} is no multiple of {unit} = {ranks} processes x"
-            f" train.accumulate {options.accumulate} x {group} samples that the pattern of stages takes; take {nearest}"
+            f"{recipe.name}: train.batch {options.batch} is no multiple of {unit} = {ranks} (processes) x"
+            f" {options.accumulate} (train.accumulate) x {group} (samples after which the pattern of stages repeats:"
+            f" train.stage_group); take {nearest}"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Sequence
@@ -48,8 +49,15 @@ def launch(arguments: Sequence[str], procs: int) -> int:
         try:
             elastic_launch(config, sys.executable)("-m", "zoo", *arguments)
         except ChildFailedError as error:
-            _, failure = error.get_first_failure()
-            return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+            rank, failure = error.get_first_failure()
+            if failure.exitcode > 0:  # it has told why itself
+                return failure.exitcode
+            name = signal.Signals(-failure.exitcode).name
+            print(
+                f"error: process {rank} was killed by {name}; --resume goes on from the last checkpoint",
+                file=sys.stderr,
+            )
+            return 128 - failure.exitcode
         except SignalException as error:  # which does not say how the processes ended
             codes = [int(path.read_text()) for path in Path(folder).iterdir()]
             return max(codes) if len(codes) == procs else 128 + error.sigval

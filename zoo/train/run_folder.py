@@ -74,12 +74,13 @@ class RunFolder:
             RunError: one is training in it, or there is no right to write into it.
         """
         try:
-            self._lock = (self.path / ".lock").open("w")
+            self._lock = (self.path / ".lock").open("a+")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.truncate(0)
+            print(f"process {os.getpid()} on {platform.node()}", file=self._lock, flush=True)
         except BlockingIOError as error:
-            raise RunError(
-                f"{self.path}: another process is training in this folder; wait for it, or stop it"
-            ) from error
+            owner = (self.path / ".lock").read_text(encoding="utf-8").strip() or "another process"
+            raise RunError(f"{self.path}: {owner} is training in this folder; wait for it, or stop it") from error
         except OSError as error:
             raise RunError(f"{self.path}: the run folder cannot be locked: {error.strerror}") from error
 

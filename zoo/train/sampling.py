@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
-from zoo.train.drawing import check_guidance, labels_for, prepare_drawing
+from zoo.train.drawing import Drawing, check_guidance, labels_for, prepare_drawing
 from zoo.train.pictures import grid, read_png, write_npz, write_png
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
@@ -75,6 +76,11 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
         labels = labels_for(backbone, whole * drawing.batch, request.labels)
+        if request.npz and drawing.dataset.preview is not None:
+            raise ZooError(f"--npz: {drawing.dataset.preview}")
+    if world.is_main:
+        for warning in _warnings(drawing):
+            terminal.print(f"warning: {warning}", markup=False, soft_wrap=True)
     world.first(lambda: _make_folder(request.out))
     batches = range(world.rank, whole, world.size)
     hidden = not (world.is_main and terminal.is_terminal)
@@ -84,6 +90,13 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
             for index, image in enumerate(images, start=batch * drawing.batch):
                 write_png(image, _path(request.out, index))
     world.first(lambda: _finish(request, recipe, registry, found, labels[: request.count]))
+
+
+def _warnings(drawing: Drawing) -> Iterator[str]:
+    if drawing.dataset.preview is not None:
+        yield drawing.dataset.preview
+    if not drawing.guidance.is_none and drawing.recipe.objective.label_dropout == 0.0:
+        yield "guidance compares with no label, which training has never seen: objective.label_dropout was 0"
 
 
 def load_backbone(

@@ -116,8 +116,13 @@ class Session:
             self._restore(trainer)
             last = min(self.recipe.train.steps, stop_at or self.recipe.train.steps)
             if trainer.step >= self.recipe.train.steps:
-                self._tell(f"{self.folder.path}: has trained its {trainer.step} steps; set train.steps higher to go on")
+                wanted = self.recipe.train.steps
+                self._tell(
+                    f"{self.folder.path}: has trained its {trainer.step} steps; set train.steps higher to go on"
+                    + (f" ({wanted} are asked for)" if wanted < trainer.step else "")
+                )
                 return trainer
+            self.world.first(lambda: self._begin_after(trainer.step))
             if self.recipe.train.tensorboard:
                 self.world.first(partial(self._open_board, trainer.step))
             with asked_to_stop(patient=self.world.size > 1) as stop:  # while it is saved, too
@@ -147,8 +152,10 @@ class Session:
         if self._goes_on:
             folder.lock()
             before = load_recipe(folder.recipe, registry=self.registry)
-            self._refuse_another(before, f"{folder.path}", "leave --recipe out to go on")
+            self._refuse_another(before, f"{folder.path}", "leave out --recipe and --set to go on")
         else:
+            if resume:
+                self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
             folder.create()
             folder.lock()
             folder.write(self.recipe, self.registry, self.recipe.resolved())
@@ -160,14 +167,15 @@ class Session:
         # One process chooses: on a shared file system, others may see another newest one.
         found, problems = self.world.first(lambda: checkpoints.latest(self.folder.checkpoints))
         for problem in problems:
-            self._tell(f"warning: {problem}; it is left out, under a name that ends in .unsound")
+            self._tell(f"warning: {problem}; it is left out")
         with self.world.together():
             if found is not None:
                 self._take(found, trainer)
             elif problems:
-                raise RunError(f"{self.folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}")
+                raise RunError(
+                    f"{self.folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}; begin another run"
+                )
         self._saved = trainer.step
-        self.world.first(lambda: self._begin_after(trainer.step))
 
     def _take(self, found: checkpoints.Checkpoint, trainer: Trainer) -> None:
         try:
@@ -200,7 +208,8 @@ class Session:
         other = differences(before.resolved(), self.recipe.resolved())
         if other:
             raise ZooError(
-                f"{where}: was trained by another recipe: {'; '.join(other)}; {mend}, or choose another --run-dir"
+                f"{where}: was trained by another recipe (its values first): {'; '.join(other)}; {mend}, or choose"
+                " another --run-dir"
             )
 
     def _begin_after(self, step: int) -> None:
@@ -237,7 +246,7 @@ class Session:
 
     def _last_checkpoint(self) -> str:
         found, _ = checkpoints.latest(self.folder.checkpoints)
-        advice = "take a lower learning rate, or clip gradients"
+        advice = "begin another run, with a lower learning rate or clipped gradients"
         return f"the last checkpoint is {found.path}; {advice}" if found else f"there is no checkpoint yet; {advice}"
 
     def _log(self, step: Step, speed: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -191,7 +192,8 @@ class Trainer:
         indices = self.job.reader.order.indices(self.step, range(self.options.batch))
         ids = [self.job.reader.source.id(int(indices[place])) for place in bad or range(len(indices))]
         shown = ", ".join(ids[:20]) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
-        what = "the loss" if bad else "the gradient"
+        what = "the loss of all samples" if len(bad) == len(ids) == len(indices) else "the loss"
+        what = what if bad else "the gradient"
         raise NumericError(f"step {self.step + 1}: {what} is not finite; samples: {shown}")
 
     def _by_stage(self, errors: Tensor) -> tuple[float, ...]:
@@ -251,6 +253,8 @@ def asked_to_stop(*, patient: bool) -> Iterator[Callable[[], bool]]:
         if asked.is_set() and number == signal.SIGINT and not patient:
             raise KeyboardInterrupt
         asked.set()
+        if os.environ.get("RANK", "0") == "0":
+            os.write(2, b"stopping after this step\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
