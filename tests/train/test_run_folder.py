@@ -67,7 +67,9 @@ def test_a_file_is_no_folder(tmp_path):
 def test_what_a_crash_before_the_first_line_left_is_no_hindrance(tmp_path):
     for name in (".lock", ".recipe.yaml.unfinished", ".run.json.unfinished"):
         (tmp_path / name).touch()
-    RunFolder(tmp_path).create()
+    folder = RunFolder(tmp_path)
+    folder.create()
+    assert not folder.is_used
 
 
 class Crash(BaseException):
@@ -134,9 +136,12 @@ def test_data_workers_that_live_on_do_not_keep_the_lock(tmp_path, registry):
     done = context.Event()
     worker = context.Process(target=done.wait)
     worker.start()
+    with pytest.raises(RunError, match="is training in this folder"):
+        RunFolder(tmp_path).lock()
     folder.unlock()
     try:
         RunFolder(tmp_path).lock()
+        assert worker.is_alive(), "or it could not have kept the lock"
     finally:
         done.set()
         worker.join()

@@ -76,6 +76,7 @@ def test_a_batch_has_the_labels_of_a_whole_one_whatever_the_count(run, tmp_path,
 def test_an_empty_folder_will_do(run, tmp_path, registry):
     (tmp_path / "out").mkdir()
     draw(run, tmp_path / "out", registry)
+    assert (tmp_path / "out" / "samples.json").exists()
 
 
 def test_the_record_says_how_they_were_made(run, tmp_path, registry):
