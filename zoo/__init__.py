@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from zoo.assembly import build as build
     from zoo.assembly import load_recipe as load_recipe
     from zoo.backbone import Backbone as Backbone
+    from zoo.sampling import sample as sample
+    from zoo.weights.files import load as load
 
 __version__ = zoo_version()
-__all__ = ["Backbone", "Registry", "build", "hookimpl", "load_recipe", "part"]
+__all__ = ["Backbone", "Registry", "build", "hookimpl", "load", "load_recipe", "part", "sample"]
 
-_LAZY = {"build": "zoo.assembly", "load_recipe": "zoo.assembly", "Backbone": "zoo.backbone"}
+_LAZY = {
+    "Backbone": "zoo.backbone",
+    "build": "zoo.assembly",
+    "load": "zoo.weights.files",
+    "load_recipe": "zoo.assembly",
+    "sample": "zoo.sampling",
+}
 
 
 def __getattr__(name: str) -> Any:

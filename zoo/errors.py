@@ -30,9 +30,18 @@ class AuditError(ZooError):
 
 
 class WeightsError(ZooError):
-    """A weight file that cannot be written or read."""
+    """A weight file that cannot be written or read, or does not fit.
+
+    Args:
+        message: what, where and how to mend it.
+        problems: each of what is wrong, in a line of its own below the message.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        self.problems = tuple(map(_printable, problems))
+        super().__init__("\n  ".join([_printable(message) + ":" * bool(self.problems), *self.problems]))
 
 
 class DataError(ZooError):

@@ -13,6 +13,9 @@ import typer
 
 from zoo.cli.build import build
 from zoo.cli.common import Commands, warn
+from zoo.cli.export import export
+from zoo.cli.import_checkpoint import import_checkpoint
+from zoo.cli.inflate import inflate
 from zoo.cli.parts import parts
 from zoo.cli.recipes import recipes
 from zoo.cli.sample import sample
@@ -33,6 +36,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(build)
+app.command()(export)
+app.command("import")(import_checkpoint)
+app.command()(inflate)
 app.command()(parts)
 app.command()(recipes)
 app.command()(sample)
@@ -57,7 +63,7 @@ def _root(
 
 def add_plugin_commands() -> None:
     """Add the commands of installed plug-ins; one that fails is named on stderr, and the rest goes on without it."""
-    owners = {getattr(info.callback, "__name__", ""): "zoo" for info in app.registered_commands}
+    owners = {info.name or getattr(info.callback, "__name__", ""): "zoo" for info in app.registered_commands}
 
     def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
         name = entry_point.name

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from zoo.errors import Preempted, ProcessError, ZooError
+from zoo.errors import Preempted, ProcessError, WeightsError, ZooError
 from zoo.plugins import PluginFailure
 from zoo.registry import Registry
 
@@ -61,6 +61,8 @@ def describe(error: Exception) -> str:
     if not isinstance(error, ZooError):
         reason = " ".join(str(error).split())
         return f"{type(error).__name__}: {reason} (a fault of zoo or of a plug-in; --debug shows where)"
+    if isinstance(error, WeightsError):
+        return str(error)
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} problems", *(f"  {line}" for line in lines)])
 

@@ -31,11 +31,19 @@ class SinusoidalTimeEmbedder(TimeEmbedder):
     Options:
         layers: Linears in the MLP (MPDiT, table 5).
         clock: ``noise`` embeds t itself, ``data`` embeds 1 - t, for weights trained with 0 = noise.
+        scale: what the clock is multiplied by: 1000 makes a DDPM timestep k of DiT's out of t = k / 1000.
     """
 
-    def __init__(self, dim: int, *, layers: Literal[1, 2, 3] = 2, clock: Literal["noise", "data"] = "noise") -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        layers: Literal[1, 2, 3] = 2,
+        clock: Literal["noise", "data"] = "noise",
+        scale: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0,
+    ) -> None:
         super().__init__()
-        self.clock = clock
+        self.clock, self.scale = clock, scale
         widths = [FREQUENCIES] + [dim] * layers
         self.layers = nn.ModuleList(Linear(a, b, init="normal") for a, b in pairwise(widths))
 
@@ -43,7 +51,7 @@ class SinusoidalTimeEmbedder(TimeEmbedder):
         """Embed noise levels t in [0, 1]."""
         dtype = cast(Linear, self.layers[0]).weight.dtype
         wide = t.to(torch.promote_types(t.dtype, torch.float32))
-        clock = 1 - wide if self.clock == "data" else wide
+        clock = (1 - wide if self.clock == "data" else wide) * self.scale
         half = FREQUENCIES // 2
         steps = torch.arange(half, device=t.device, dtype=wide.dtype)
         angles = clock.unsqueeze(1) * torch.exp(steps * (-math.log(MAX_PERIOD) / half))

@@ -1,5 +1,6 @@
 """Recipes: YAML in, validated and frozen values out. Importing this package does not import torch."""
 
+from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import differences, fingerprint
 from zoo.recipe.load import Draft, draft_recipe, read_tree
@@ -19,4 +20,5 @@ __all__ = [
     "fingerprint",
     "list_recipes",
     "read_tree",
+    "to_yaml",
 ]

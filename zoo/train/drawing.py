@@ -15,9 +15,10 @@ from zoo.data import Dataset, Normalize
 from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver, sample
 from zoo.parts import IndexConditioner
-from zoo.randomness import Purpose, generator_at
+from zoo.randomness import Purpose
 from zoo.recipe import Recipe
 from zoo.registry import Registry
+from zoo.sampling import standard_normal
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,7 @@ class Drawing:
         device, dtype = parameter.device, parameter.dtype
 
         def normal(purpose: Purpose, step: int) -> Tensor:
-            drawn = [
-                generator_at(self.seed, purpose, step, place).standard_normal(backbone.latent, dtype=np.float32)
-                for place in places
-            ]
-            return torch.from_numpy(np.stack(drawn)).to(device, dtype)
+            return standard_normal(backbone.latent, self.seed, purpose, step, places).to(device, dtype)
 
         with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
             latents = sample(

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-import yaml
 
 from zoo.errors import RunError, ZooError
 from zoo.plugins import zoo_version
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, to_yaml
 from zoo.registry import Registry
 from zoo.train.checkpoint import UNFINISHED
 
@@ -93,7 +92,7 @@ class RunFolder:
 
     def write(self, recipe: Recipe, registry: Registry, resolved: Mapping[str, Any]) -> None:
         """Record what is trained, and with which versions."""
-        text = yaml.dump(dict(resolved), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120)
+        text = to_yaml(resolved)
         path = shlex.quote(str(self.path))
         header = _printable(f"{recipe.name}, in full.   zoo train --resume --run-dir {path}")
         started = self._started()
@@ -141,18 +140,6 @@ class RunFolder:
     def _others(self) -> list[Path]:
         own = (".lock", f".{self.recipe.name}{UNFINISHED}", f".{self.versions.name}{UNFINISHED}")
         return [path for path in self.path.iterdir() if path.name not in own]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Puts text in quotes that PyYAML would leave without, and that YAML 1.2 reads as a number: 1e3."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    like_number = text[:1].isdigit() or text[:1] in ("+", "-", ".")
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if like_number else None)
-
-
-_Dumper.add_representer(str, _represent_text)
 
 
 def _printable(text: str) -> str:

@@ -1,5 +1,39 @@
-"""Weight files: safetensors, with the recipe they belong to."""
+"""Weights: zoo's own files, published checkpoints in and out, and surgery from one backbone to another."""
 
-from zoo.weights.files import refuse_existing, write_initialised
+from zoo.weights.conversion import Converted, from_published, to_published, write_published
+from zoo.weights.files import (
+    Weights,
+    filled,
+    initialised,
+    load,
+    read_weights,
+    refuse_existing,
+    refuse_other_backbone,
+    write_initialised,
+    write_weights,
+    write_whole,
+)
+from zoo.weights.foreign import read_checkpoint
+from zoo.weights.inflation import inflate, initialise_rest
+from zoo.weights.published import FORMATS
 
-__all__ = ["refuse_existing", "write_initialised"]
+__all__ = [
+    "FORMATS",
+    "Converted",
+    "Weights",
+    "filled",
+    "from_published",
+    "inflate",
+    "initialise_rest",
+    "initialised",
+    "load",
+    "read_checkpoint",
+    "read_weights",
+    "refuse_existing",
+    "refuse_other_backbone",
+    "to_published",
+    "write_initialised",
+    "write_published",
+    "write_weights",
+    "write_whole",
+]

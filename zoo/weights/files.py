@@ -1,19 +1,55 @@
-"""Writing zoo's own weight files."""
+"""zoo's own weight files: safetensors, with the recipe that they belong to in the metadata.
+
+recipe        the resolved recipe, as JSON
+fingerprint   SHA-256 of its backbone section
+plugins       the plug-ins whose parts it has, with their versions, as JSON
+sha256        of all that follows the header, since safetensors does not notice a flipped bit
+source, seed  where the weights are from
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from zoo.assembly import build
-from zoo.errors import WeightsError, ZooError
-from zoo.recipe import Recipe
+from zoo.assembly import build, load_recipe
+from zoo.backbone import Backbone
+from zoo.errors import RecipeError, WeightsError, ZooError
+from zoo.recipe import Recipe, differences, fingerprint
 from zoo.registry import Registry
+
+SUFFIX = ".safetensors"
+HASH = "sha256"
+
+SAME_TABLE = 1e-3
+"""How far rounding may put a stored position table from the one that its part makes."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that are not in a module yet.
+
+    Attributes:
+        recipe: of the backbone that they are of.
+        tensors: by the backbone's names, on the CPU; of a file, memory-mapped.
+        source: where they are from, as plain values.
+    """
+
+    recipe: Recipe
+    tensors: Mapping[str, Tensor]
+    source: Mapping[str, Any]
 
 
 def refuse_existing(path: Path) -> None:
@@ -43,24 +79,66 @@ def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int)
     Raises:
         WeightsError: the file cannot be written.
     """
+    write_weights(path, initialised(recipe, registry, path, seed).state_dict(), recipe, registry, seed=str(seed))
+
+
+def initialised(recipe: Recipe, registry: Registry, path: Path, seed: int) -> Backbone:
+    """A freshly initialised backbone on the CPU, for a file; the caller's random state is left as it was.
+
+    Raises:
+        WeightsError: it does not fit into memory.
+    """
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            state = build(recipe, registry=registry, device="cpu").state_dict()
+            return build(recipe, registry=registry, device="cpu")
     except (MemoryError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         raise WeightsError(f"{path}: the weights cannot be made: {reason}; take a smaller assembly") from error
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], recipe: Recipe, registry: Registry, **notes: str) -> None:
+    """Write a weight file: the whole, or nothing. Equal weights and notes give equal files.
+
+    Args:
+        path: the safetensors file to write.
+        tensors: the backbone's state.
+        recipe: that builds the backbone.
+        registry: the parts to choose from.
+        notes: more metadata.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    resolved = recipe.resolved()
     metadata = {
+        "fingerprint": backbone_fingerprint(recipe),
         "format": "pt",
         "plugins": json.dumps(registry.versions(recipe)),
-        "recipe": json.dumps(recipe.resolved()),
-        "seed": str(seed),
+        "recipe": json.dumps(resolved),
+        HASH: "0" * 64,
+        **notes,
     }
+
+    def write(unfinished: Path) -> None:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, unfinished, metadata=metadata)
+        _finish_header(unfinished)
+
+    write_whole(path, write)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Have a file written under another name, bring it to the disk, and rename it.
+
+    Raises:
+        WeightsError: it cannot be written; nothing is left of it.
+    """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        save_file(state, unfinished, metadata=metadata)
-        _sort_metadata(unfinished)
+        write(unfinished)
         unfinished.chmod(0o666 & ~_umask())  # safetensors writes for its owner alone
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
         unfinished.replace(path)
     except (SafetensorError, OSError, RuntimeError) as error:  # a RuntimeError where parts share a tensor
         reason = str(error).strip().splitlines()[0]
@@ -69,18 +147,201 @@ def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int)
         unfinished.unlink(missing_ok=True)
 
 
+def load(
+    path: str | Path,
+    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    registry: Registry | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Backbone:
+    """The backbone of a weight file, with its weights, in evaluation mode. No recipe is needed: the file holds it.
+
+    Args:
+        path: a safetensors file that zoo wrote.
+        recipe: what it should be; another backbone than the file's is refused.
+        overrides: ``key.path=value``, as for ``--set``; of ``recipe``.
+        registry: the parts to choose from; all installed ones if left out.
+        device: where to; PyTorch's default if left out.
+        dtype: of the parameters; the file's if left out.
+
+    Raises:
+        WeightsError: the file cannot be read, is damaged, or is of another backbone than ``recipe``.
+        RecipeError: ``recipe`` cannot be read or built.
+    """
+    registry = registry or Registry.installed()
+    weights = read_weights(Path(path), registry)
+    if recipe is not None:
+        wanted = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides, registry)
+        refuse_other_backbone(path, weights.recipe, wanted)
+    return filled(weights, registry, torch.device(device or torch.get_default_device()), dtype, where=str(path))
+
+
+def read_weights(path: Path, registry: Registry) -> Weights:
+    """What a weight file holds; its tensors stay on the disk until they are used.
+
+    Raises:
+        WeightsError: it is none of zoo's, is damaged, or its recipe cannot be built here.
+    """
+    metadata = _metadata(path)
+    if "recipe" not in metadata:
+        raise WeightsError(
+            f"{path}: holds no recipe, so it is none of zoo's weight files; `zoo import` reads published checkpoints"
+        )
+    _verify(path, metadata)
+    try:
+        recipe = load_recipe(json.loads(metadata["recipe"]), registry=registry)
+    except (RecipeError, ValueError) as error:
+        raise WeightsError(f"{path}: its recipe cannot be built here: {_reason(metadata, registry, error)}") from error
+    with _reading(path):
+        tensors = load_file(path)
+    source: dict[str, Any] = {key: metadata[key] for key in ("source", "seed") if key in metadata}
+    return Weights(recipe, tensors, {"file": path.name, **source})
+
+
+def filled(
+    weights: Weights, registry: Registry, device: torch.device, dtype: torch.dtype | None = None, *, where: str
+) -> Backbone:
+    """A backbone with these weights, in evaluation mode.
+
+    Args:
+        weights: of a file or a run.
+        registry: the parts to choose from.
+        device: where to.
+        dtype: of the parameters; that of the weights if left out.
+        where: what the weights are from, for messages.
+
+    Raises:
+        WeightsError: they do not fit their recipe.
+    """
+    backbone = build(weights.recipe, registry=registry, device="meta")
+    problems = list(mismatches(weights.tensors, backbone.state_dict()))
+    if problems:
+        raise WeightsError(f"{where}: does not fit its own recipe, {weights.recipe.name}", problems)
+    names = [name for name, _ in backbone.named_parameters()]
+    dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
+    backbone = backbone.to(dtype).to_empty(device=device)
+    with torch.random.fork_rng(devices=[]):
+        for module in backbone.modules():
+            if module._non_persistent_buffers_set:  # tables that no file holds
+                module.reset_parameters()  # type: ignore[operator]
+    backbone.load_state_dict(weights.tensors)
+    return backbone.eval()
+
+
+def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    """A line for every key that is missing, unexpected or misshapen."""
+    for key, tensor in wanted.items():
+        if key not in given:
+            yield f"{key} is missing"
+        elif given[key].shape != tensor.shape:
+            yield f"{key} has shape {list(given[key].shape)} in place of {list(tensor.shape)}"
+    for key in given:
+        if key not in wanted:
+            yield f"{key} is unexpected"
+
+
+def position_tables(backbone: Backbone) -> dict[str, Tensor]:
+    """The tables that the position parts of a backbone on the meta device make, by name; on the CPU."""
+    positions = backbone.positions.to_empty(device="cpu")
+    for module in positions.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
+    return {f"positions.{name}": table for name, table in positions.state_dict().items()}
+
+
+def backbone_fingerprint(recipe: Recipe) -> str:
+    """A SHA-256 of the backbone section: weights fit, and mean the same, where it is the same."""
+    return fingerprint(_backbone_of(recipe))
+
+
+def refuse_other_backbone(where: str | Path, found: Recipe, wanted: Recipe) -> None:
+    """Refuse weights of another backbone than a recipe's.
+
+    Raises:
+        WeightsError: the fingerprints differ; the message says in what.
+    """
+    one, other = backbone_fingerprint(found), backbone_fingerprint(wanted)
+    if one != other:
+        raise WeightsError(
+            f"{where}: holds the weights of another backbone (fingerprint {one[:12]}) than {wanted.name}'s"
+            f" ({other[:12]}); the file's values, and the recipe's",
+            differences(_backbone_of(found), _backbone_of(wanted)),
+        )
+
+
+def _backbone_of(recipe: Recipe) -> dict[str, Any]:
+    return {"backbone": recipe.backbone.resolved()}
+
+
+def _reason(metadata: Mapping[str, str], registry: Registry, error: Exception) -> str:
+    """Why a file's recipe cannot be built: first of all, plug-ins that are not installed."""
+    installed = {entry.plugin.name for entry in registry.entries()}
+    missing = [f"{name} {version}" for name, version in _plugins(metadata).items() if name not in installed]
+    reason = "; ".join(str(error).splitlines())
+    return f"it needs plug-in {', '.join(missing)}; install it ({reason})" if missing else reason
+
+
+def _plugins(metadata: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return dict(json.loads(metadata.get("plugins", "{}")))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with _reading(path), safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+def _verify(path: Path, metadata: Mapping[str, str]) -> None:
+    with _reading(path), path.open("rb") as file:
+        if HASH in metadata and _hash_of_tensors(file) != metadata[HASH]:
+            raise WeightsError(
+                f"{path}: its tensors are not what zoo wrote: their SHA-256 differs; copy the file again"
+                f" (if you changed them on purpose, take {HASH!r} out of its metadata)"
+            )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    if path.is_dir():
+        raise WeightsError(f"{path}: is a folder; give a weight file")
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: there is no such file") from error
+    except (OSError, SafetensorError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{path}: is no safetensors file, damaged or cut off: {reason}") from error
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def _sort_metadata(path: Path) -> None:
-    """Put the metadata of a file in order, so that equal weights give equal files: safetensors shuffles it."""
+def _hash_of_tensors(file: Any) -> str:
+    """The SHA-256 of all that follows the header of a safetensors file that has been opened."""
+    file.seek(0)
+    file.seek(8 + int.from_bytes(file.read(8), "little"))
+    digest = hashlib.sha256()
+    for chunk in iter(partial(file.read, 2**20), b""):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _finish_header(path: Path) -> None:
+    """Put the hash in, and the metadata in order, so that equal weights give equal files: safetensors shuffles it."""
     with path.open("r+b") as file:
+        digest = _hash_of_tensors(file)
+        file.seek(0)
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        header["__metadata__"] = dict(sorted({**header["__metadata__"], HASH: digest}.items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
         assert len(text) == size, "the same header in another order has the same length"
         file.seek(8)

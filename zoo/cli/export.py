@@ -1,0 +1,60 @@
+"""``zoo export``: weights in the layout of published code, of diffusers, or as a file of zoo's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from zoo.cli.common import Debug, installed_registry
+from zoo.errors import ZooError
+
+PICKLES = (".pt", ".pth", ".bin")
+
+
+def export(
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS", help="A weight file of zoo's, or a run's folder.", show_default=False)
+    ],
+    to: Annotated[
+        Literal["dit", "sit", "ppflow", "mpdit", "mpditv2", "diffusers", "zoo"],
+        typer.Option("--to", help="Whose layout.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FILE", help="A .pt or .safetensors file; of diffusers a new folder.", show_default=False
+        ),
+    ],
+    raw: Annotated[bool, typer.Option("--raw", help="Of a run, take the last weights, not the averaged ones.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write weights so that published code, or diffusers, can use them.
+
+    sit, dit, ppflow, mpdit and mpditv2 are a plain state dict; importing it gives the same bits back. diffusers is a
+    folder for DiTTransformer2DModel, of an isotropic backbone with adaptive norms, which is then fed noise levels from
+    0 to 1. zoo is a weight file for `zoo.load`, such as of a run.
+    """
+    wanted = {"zoo": (".safetensors",), "diffusers": None}.get(to, (*PICKLES, ".safetensors"))
+    if wanted is not None and out.suffix not in wanted:
+        raise ZooError(f"--out {out}: let the name end in {' or '.join(wanted)}")
+
+    from zoo.train.weights import open_weights
+    from zoo.weights import refuse_existing, to_published, write_published, write_weights, write_whole
+
+    refuse_existing(out)
+    registry = installed_registry()
+    given = open_weights(weights, registry, raw=raw)
+    if to == "zoo":
+        write_weights(out, given.tensors, given.recipe, registry, source=json.dumps(given.source))
+    elif to == "diffusers":
+        from zoo.weights.diffusers_folder import write_diffusers
+
+        write_diffusers(out, given, registry)
+    else:
+        tensors = to_published(given, to, registry)
+        write_whole(out, lambda path: write_published(path, tensors, pickle=out.suffix in PICKLES))
+    print(f"wrote {out}", file=sys.stderr)

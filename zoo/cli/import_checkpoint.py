@@ -1,0 +1,80 @@
+"""``zoo import``: a published checkpoint as a weight file of zoo's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from zoo.cli.common import Debug, installed_registry
+from zoo.errors import ZooError
+from zoo.recipe import read_tree, to_yaml
+
+
+def import_checkpoint(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CKPT", help="What torch.save wrote, or safetensors.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", dir_okay=False, help="The .safetensors to write.", show_default=False),
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", "-r", metavar="R", help="Of the backbone. (default: inferred, and written beside the weights)"
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as backbone.heads=16. Repeatable."),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        Literal["dit", "sit", "ppflow", "mpdit", "mpditv2"] | None,
+        typer.Option("--format", help="Whose checkpoint it is. (default: recognised from its keys)"),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Of a training checkpoint, take the last weights, not the averaged ones.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Turn a published DiT, SiT, PPFlow, MPDiT or MPDiTv2 checkpoint into a weight file of zoo's.
+
+    Every key must have its place in the recipe's backbone: what is missing, unexpected or misshapen is told, all at
+    once, and nothing is written. Pickles run no code. `zoo.load(FILE)` needs no recipe.
+    """
+    beside = out.with_suffix(".yaml")
+    if out.suffix != ".safetensors":
+        raise ZooError(f"--out {out}: zoo writes safetensors; let the name end in .safetensors")
+    tree = None if recipe is None else read_tree(recipe, overrides or ())
+
+    from zoo.assembly import check_tree
+    from zoo.weights import from_published, read_checkpoint, refuse_existing, write_weights, write_whole
+
+    for path in (out,) if recipe is not None else (out, beside):
+        refuse_existing(path)
+    registry = installed_registry()
+    checked = None if tree is None else check_tree(tree, registry)
+    converted = from_published(
+        read_checkpoint(checkpoint, raw=raw),
+        checked,
+        registry,
+        format=format,
+        name=out.stem,
+        overrides=overrides or (),
+    )
+    for note in converted.notes:
+        print(f"note: {note}", file=sys.stderr)
+    weights = converted.weights
+    write_weights(out, weights.tensors, weights.recipe, registry, source=json.dumps(weights.source))
+    count = f"{len(weights.tensors)} tensors, {out.stat().st_size / 1e6:.1f} MB"
+    print(f"wrote {out} ({converted.format}'s {weights.source['weights']} weights, {count})", file=sys.stderr)
+    if recipe is None:
+        header = f"# {checkpoint.name}, as its shapes tell.   zoo build --recipe {beside.name} --flops\n"
+        text = header + to_yaml(weights.recipe.resolved())
+        write_whole(beside, lambda path: path.write_text(text, encoding="utf-8"))
+        print(f"wrote {beside}, the recipe", file=sys.stderr)

@@ -1,0 +1,74 @@
+"""``zoo inflate``: a backbone with several patches starts from the weights of one with a single patch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from zoo.cli.common import Debug, installed_registry
+from zoo.errors import WeightsError, ZooError
+from zoo.recipe import read_tree
+
+
+def inflate(
+    donor: Annotated[
+        Path, typer.Argument(metavar="DONOR", help="A weight file of zoo's, or a run's folder.", show_default=False)
+    ],
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", "-r", metavar="R", help="Of the backbone to start.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", dir_okay=False, help="The .safetensors to write.", show_default=False),
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value. Repeatable.")
+    ] = None,
+    allow_new: Annotated[
+        bool,
+        typer.Option("--allow-new", help="Initialise what the donor cannot fill, and leave what the target lacks."),
+    ] = False,
+    average: Annotated[
+        Literal["pixels", "patches"],
+        typer.Option(
+            "--average", help="What a coarse patch averages: pixels that lie together, or whole fine patches."
+        ),
+    ] = "pixels",
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of what is newly initialised.")] = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="Of a run, take the last weights, not the averaged ones.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Start a backbone with patches by noise level, by depth or by both from an isotropic one's weights.
+
+    Blocks are copied, coarse patch embedders average, heads repeat, stage embeddings start at zero: the finest stage
+    computes what the donor did. With `upsampler: linear`, finer tokens start as repeats of the coarse ones.
+    """
+    if out.suffix != ".safetensors":
+        raise ZooError(f"--out {out}: zoo writes safetensors; let the name end in .safetensors")
+    tree = read_tree(recipe, overrides or ())
+
+    from zoo import weights as files
+    from zoo.assembly import check_tree
+    from zoo.train.weights import open_weights
+
+    files.refuse_existing(out)
+    registry = installed_registry()
+    target = check_tree(tree, registry)
+    given = open_weights(donor, registry, raw=raw)
+    surgery = files.inflate(given, target, registry, average=average)
+    lines = list(surgery.lines())
+    if lines and not allow_new:
+        raise WeightsError(f"{donor}: does not fill all of {target.name}; --allow-new starts it all the same", lines)
+    tensors = surgery.tensors
+    if surgery.new:
+        tensors = files.initialise_rest(surgery, files.initialised(target, registry, out, seed))
+    source = {**given.source, "recipe": given.recipe.name, "average": average, "new": surgery.new}
+    files.write_weights(out, tensors, target, registry, source=json.dumps(source), seed=str(seed))
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)

@@ -1,0 +1,214 @@
+"""Published checkpoints to zoo's weight files, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zoo.assembly import build, load_recipe
+from zoo.backbone import Backbone
+from zoo.errors import WeightsError
+from zoo.recipe import Recipe, read_tree
+from zoo.recipe.source import show
+from zoo.registry import Registry
+from zoo.weights.files import SAME_TABLE, Weights, mismatches, position_tables
+from zoo.weights.foreign import ForeignCheckpoint
+from zoo.weights.published import FORMATS, Entry, PublishedFormat, Tensors, recognised
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A published checkpoint as zoo's.
+
+    Attributes:
+        weights: with their recipe.
+        format: of the checkpoint.
+        notes: what the user should know.
+    """
+
+    weights: Weights
+    format: str
+    notes: tuple[str, ...]
+
+
+def from_published(
+    checkpoint: ForeignCheckpoint,
+    recipe: Recipe | None,
+    registry: Registry,
+    *,
+    format: str | None = None,  # noqa: A002 - as the option is called
+    name: str = "imported",
+    overrides: Iterable[str] = (),
+) -> Converted:
+    """Turn a published checkpoint into weights of ours; every key must have its place.
+
+    Args:
+        checkpoint: what was read.
+        recipe: of the backbone; inferred from the shapes if None.
+        registry: the parts to choose from.
+        format: one of ``FORMATS``; recognised from the keys if None.
+        name: of a recipe that is inferred.
+        overrides: ``key.path=value``, for a recipe that is inferred.
+
+    Raises:
+        WeightsError: the format is none that zoo knows, the recipe cannot be inferred or is of another backbone; the
+            message has a line for every key that is missing, unexpected or misshapen.
+        NumericError: a tensor holds NaN or infinite values.
+        RecipeError: the overrides cannot be applied.
+    """
+    notes = []
+    if format is None:
+        chosen, note = _recognise(checkpoint, recipe)
+        notes += note
+    else:
+        chosen = FORMATS[format]
+    if recipe is None:
+        recipe = infer_recipe(checkpoint, chosen, registry, name, overrides)
+    recipe, changes = _settled(recipe, chosen, registry)
+    notes += [f"backbone.{key} is {value}, as {chosen.name} has it" for key, value in changes.items()]
+    backbone = build(recipe, registry=registry, device="meta")
+    entries = _entries(
+        recipe, backbone, chosen, f"{checkpoint.path}: {recipe.name} cannot hold weights of {chosen.name}"
+    )
+    own = backbone.state_dict()
+    wanted = {entry.published: entry.turn.to_published(own[entry.own]) for entry in entries}
+    problems = list(mismatches(checkpoint.tensors, wanted))
+    if problems:
+        hints = _hints(checkpoint, chosen, recipe)
+        raise WeightsError(f"{checkpoint.path}: does not fit {recipe.name}, read as {chosen.name}", [*hints, *problems])
+    checkpoint.refuse_non_finite()
+    tensors = {entry.own: entry.turn.to_own(checkpoint.tensors[entry.published]) for entry in entries}
+    notes += _other_tables(backbone, tensors, entries)
+    source = {"file": checkpoint.path.name, "format": chosen.name, "weights": checkpoint.weights or "only"}
+    return Converted(Weights(recipe, tensors, source), chosen.name, tuple(notes))
+
+
+def to_published(weights: Weights, format: str, registry: Registry) -> dict[str, Tensor]:  # noqa: A002
+    """Weights of ours under published names, in the published layout.
+
+    Raises:
+        WeightsError: the published code cannot have this backbone; the message has a line for every reason.
+    """
+    backbone = build(weights.recipe, registry=registry, device="meta")
+    entries = _entries(weights.recipe, backbone, FORMATS[format], f"{weights.recipe.name}: {format} cannot hold it")
+    return {entry.published: entry.turn.to_published(weights.tensors[entry.own]).contiguous() for entry in entries}
+
+
+def write_published(path: Path, tensors: Mapping[str, Tensor], *, pickle: bool) -> None:
+    """Write a plain state dict, as torch.save does or as safetensors."""
+    if pickle:
+        torch.save(dict(tensors), path)
+    else:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+
+
+def infer_recipe(
+    checkpoint: ForeignCheckpoint,
+    chosen: PublishedFormat,
+    registry: Registry,
+    name: str,
+    overrides: Iterable[str] = (),
+) -> Recipe:
+    """The recipe that a checkpoint's shapes tell; settings beside the backbone are those of the published models.
+
+    Raises:
+        WeightsError: the shapes do not tell it.
+        RecipeError: the overrides cannot be applied.
+    """
+    backbone = chosen.infer(Tensors(checkpoint.tensors, str(checkpoint.path)))
+    overrides = list(overrides)
+    if "heads" not in backbone and not any(each.startswith("backbone.heads=") for each in overrides):
+        raise WeightsError(
+            f"{checkpoint.path}: the number of heads cannot be told from shapes, and {backbone['dim']} is no published"
+            " width; add --set backbone.heads=N"
+        )
+    settings: dict[str, Any] = {}
+    if backbone["latent"]["channels"] == 4:  # of Stable Diffusion's autoencoder, as all published models
+        family = read_tree(chosen.family(backbone)).plain()
+        settings = {key: value for key, value in family.items() if key not in ("name", "backbone")}
+    return load_recipe({"name": name, "backbone": backbone, **settings}, overrides, registry)
+
+
+def _recognise(checkpoint: ForeignCheckpoint, recipe: Recipe | None) -> tuple[PublishedFormat, list[str]]:
+    names = recognised(checkpoint.tensors.keys())
+    if not names:
+        raise WeightsError(f"{checkpoint.path}: {_of_no_format(checkpoint)}")
+    if len(names) == 1:
+        return FORMATS[names[0]], []
+    if recipe is not None and recipe.backbone.prediction == "epsilon":
+        return FORMATS["dit"], []
+    if recipe is not None and recipe.backbone.time_embedder.resolved().get("clock") == "data":
+        return FORMATS["sit"], []
+    stem = checkpoint.path.stem.lower()
+    name = "dit" if "dit" in stem and "sit" not in stem else "sit"
+    other = "sit" if name == "dit" else "dit"
+    return FORMATS[name], [f"the keys of DiT and SiT are the same; read as {name}, --format {other} for the other"]
+
+
+def _of_no_format(checkpoint: ForeignCheckpoint) -> str:
+    try:
+        with safe_open(checkpoint.path, "pt") as file:
+            if "recipe" in (file.metadata() or {}):
+                return "is a weight file of zoo's own, which needs no import"
+    except (SafetensorError, OSError):
+        pass
+    first = ", ".join(list(checkpoint.tensors)[:3])
+    return (
+        f"its keys are of none of {', '.join(sorted(FORMATS))}; they begin with {first}. If it is one of these,"
+        " --format NAME tells what is missing"
+    )
+
+
+def _settled(recipe: Recipe, chosen: PublishedFormat, registry: Registry) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe with what the published code fixes, and what was changed for that."""
+    changes = chosen.settled(recipe)
+    if changes:
+        overrides = [f"backbone.{key}={json.dumps(value)}" for key, value in changes.items()]
+        recipe = load_recipe(recipe.resolved(), overrides, registry)
+    return recipe, changes
+
+
+def _entries(recipe: Recipe, backbone: Backbone, chosen: PublishedFormat, refusal: str) -> list[Entry]:
+    misfits = list(chosen.misfits(recipe, backbone.stages, backbone.ties))
+    if misfits:
+        raise WeightsError(refusal, misfits)
+    return list(chosen.entries(recipe, backbone.stages))
+
+
+def _hints(checkpoint: ForeignCheckpoint, chosen: PublishedFormat, recipe: Recipe) -> Iterator[str]:
+    """What a checkpoint seems to be of, if that is not what it is read as."""
+    names = recognised(checkpoint.tensors.keys())
+    if names and chosen.name not in names:
+        yield f"its keys are {' or '.join(names)}'s"
+        return
+    try:
+        inferred = chosen.infer(Tensors(checkpoint.tensors, str(checkpoint.path)))
+    except WeightsError:
+        return
+    given = recipe.backbone.resolved()
+    for key in ("latent", "num_classes", "dim", "depth"):
+        if inferred[key] != given[key]:
+            yield f"backbone.{key} is {show(given[key])} in the recipe, and {show(inferred[key])} by the shapes"
+
+
+def _other_tables(backbone: Backbone, tensors: Mapping[str, Tensor], entries: Iterable[Entry]) -> list[str]:
+    """Notes on position tables that the checkpoint has otherwise than the recipe's part makes them."""
+    own = position_tables(backbone)
+    notes = []
+    for entry in entries:
+        if entry.own in own:
+            difference = float((own[entry.own] - tensors[entry.own].float()).abs().max())
+            if difference > SAME_TABLE:
+                notes.append(
+                    f"{entry.published} is up to {difference:.2g} away from the table of the recipe's position part;"
+                    " the checkpoint's is taken"
+                )
+    return notes

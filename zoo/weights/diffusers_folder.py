@@ -1,0 +1,202 @@
+"""Weights as a folder that diffusers' ``DiTTransformer2DModel`` loads. Written without diffusers."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zoo.assembly import build
+from zoo.backbone import Backbone
+from zoo.errors import WeightsError
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+from zoo.schedule import patch_name
+from zoo.weights.files import SAME_TABLE, Weights, position_tables
+
+PARTS = {
+    "patch_embedder": "linear",
+    "position": "sincos",
+    "time_embedder": "sinusoidal",
+    "class_conditioner": "embedding",
+    "modulation": "adaln_zero",
+    "block": "dit",
+    "stage_embedder": "none",
+    "head": "linear",
+}
+
+HALF = 128
+"""Frequencies of the sinusoids."""
+
+MAX_PERIOD = 10_000.0
+NODES = 8
+EXACT = 1e-6
+"""How far a feature of the time may be off: float32 rounds the angles by a tenth of this."""
+
+
+def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
+    """Write ``config.json`` and ``diffusion_pytorch_model.safetensors``: the whole folder, or nothing.
+
+    The model is fed zoo's noise level times the time embedder's ``scale``, as a float in place of a timestep, and
+    predicts what the backbone does; with ``learn_sigma``, in the first half of its channels.
+
+    Args:
+        folder: to make.
+        weights: of an isotropic backbone with adaptive norms.
+        registry: the parts to choose from.
+
+    Raises:
+        WeightsError: that architecture cannot express the backbone, with a line for every reason; or the folder cannot
+            be written.
+    """
+    recipe = weights.recipe
+    backbone = build(recipe, registry=registry, device="meta")
+    problems = list(_misfits(recipe, backbone)) or list(_other_tables(recipe, backbone, weights.tensors))
+    if problems:
+        raise WeightsError(f"{recipe.name}: DiTTransformer2DModel cannot express it", problems)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        (unfinished / "config.json").write_text(json.dumps(_config(recipe), indent=2) + "\n", encoding="utf-8")
+        tensors = dict(_tensors(recipe, weights.tensors))
+        save_file(tensors, unfinished / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+        unfinished.rename(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise WeightsError(f"{folder}: cannot be written: {str(error).splitlines()[0]}") from error
+
+
+def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
+    options = recipe.backbone
+    for kind, name in PARTS.items():
+        found = getattr(options, kind).type
+        if found != name:
+            yield f"backbone.{kind}: it has {name}, the recipe {found}"
+    if len(backbone.stages) > 1 or len(backbone.stages[0].levels) > 1:
+        yield "backbone.patch_schedule: it has one patch for all blocks and noise levels"
+    elif (patch := backbone.stages[0].levels[0].patch)[0] != patch[1]:
+        yield f"backbone.patch_schedule: its patches are square, the recipe's {patch_name(patch)}"
+    if options.latent.height != options.latent.width:
+        yield f"backbone.latent: its latents are square, the recipe's {options.latent.height} x {options.latent.width}"
+    if options.block.type == "dit" and options.block.resolved()["mlp_ratio"] != 4.0:
+        yield f"backbone.block.mlp_ratio: it has 4, the recipe {options.block.resolved()['mlp_ratio']}"
+    if options.time_embedder.type == "sinusoidal":
+        time = options.time_embedder.resolved()
+        if time["layers"] != 2:
+            yield f"backbone.time_embedder.layers: it has 2, the recipe {time['layers']}"
+        if (off := _error_of_features(time["scale"])) > EXACT:
+            yield (
+                f"backbone.time_embedder.scale: its sinusoids have the frequencies 10000^(-i / 127), ours and DiT's"
+                f" 10000^(-i / 128); weights can make up for that where the clock runs from 0 to 1, but from 0 to"
+                f" {time['scale']:g} features are off by {off:.1g}"
+            )
+
+
+def _other_tables(recipe: Recipe, backbone: Backbone, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """It computes its position table, and no file can give it another one."""
+    for name, table in position_tables(backbone).items():
+        if not torch.allclose(tensors[name].float(), table, rtol=0.0, atol=SAME_TABLE):
+            yield f"backbone.position: {name} is not the sin-cos table that it computes"
+
+
+def _config(recipe: Recipe) -> dict[str, Any]:
+    options = recipe.backbone
+    outputs = 2 if options.head.resolved()["learn_sigma"] else 1
+    patch = options.patch_schedule.resolved()["patch"]
+    return {
+        "_class_name": "DiTTransformer2DModel",
+        "activation_fn": "gelu-approximate",
+        "attention_bias": True,
+        "attention_head_dim": options.dim // options.heads,
+        "dropout": 0.0,
+        "in_channels": options.latent.channels,
+        "norm_elementwise_affine": False,
+        "norm_eps": 1e-6,
+        "norm_type": "ada_norm_zero",
+        "num_attention_heads": options.heads,
+        "num_embeds_ada_norm": options.num_classes,
+        "num_layers": options.depth,
+        "out_channels": outputs * options.latent.channels,
+        "patch_size": patch[0],
+        "sample_size": options.latent.width,
+    }
+
+
+def _tensors(recipe: Recipe, own: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    options = recipe.backbone
+    time = options.time_embedder.resolved()
+    patch = options.patch_schedule.resolved()["patch"]
+    embedder, head = (f"{room}.{patch_name(patch)}.proj" for room in ("patch_embedders", "heads"))
+    weight = own[f"{embedder}.weight"]
+    yield "pos_embed.proj.weight", weight.reshape(len(weight), -1, *patch).clone()
+    yield "pos_embed.proj.bias", own[f"{embedder}.bias"]
+    first = own["time_embedder.layers.0.weight"]
+    features = _features(time["clock"], time["scale"])
+    shared = {
+        "timestep_embedder.linear_1.weight": (first.double() @ features).to(first.dtype),
+        "timestep_embedder.linear_1.bias": own["time_embedder.layers.0.bias"],
+        "timestep_embedder.linear_2.weight": own["time_embedder.layers.1.weight"],
+        "timestep_embedder.linear_2.bias": own["time_embedder.layers.1.bias"],
+        "class_embedder.embedding_table.weight": own["class_conditioner.embedding.weight"],
+    }
+    for index in range(options.depth):
+        block, ours = f"transformer_blocks.{index}", f"blocks.{index}"
+        for name, tensor in shared.items():  # each block has its own copy
+            yield f"{block}.norm1.emb.{name}", tensor.clone()
+        for each in ("weight", "bias"):
+            yield f"{block}.norm1.linear.{each}", own[f"modulation.blocks.{index}.{each}"]
+            for name, part in zip("qkv", own[f"{ours}.attention.qkv.{each}"].chunk(3), strict=True):
+                yield f"{block}.attn1.to_{name}.{each}", part.clone()
+            yield f"{block}.attn1.to_out.0.{each}", own[f"{ours}.attention.proj.{each}"]
+            yield f"{block}.ff.net.0.proj.{each}", own[f"{ours}.mlp.fc1.{each}"]
+            yield f"{block}.ff.net.2.{each}", own[f"{ours}.mlp.fc2.{each}"]
+    for each in ("weight", "bias"):
+        yield f"proj_out_1.{each}", own[f"modulation.head.{each}"]
+        yield f"proj_out_2.{each}", own[f"{head}.{each}"]
+
+
+def _features(clock: str, scale: float) -> Tensor:
+    """The matrix [256, 256] that makes our sinusoids of the clock out of diffusers' of the noise level, times scale.
+
+    Sinusoids of 1 - t are sums of those of t. Our frequencies lie between diffusers' on a logarithmic scale, where
+    polynomials interpolate sinusoids of small angles to rounding.
+    """
+    between = _interpolation()
+    cosine, sine = torch.eye(2 * HALF, dtype=torch.float64).chunk(2)
+    if clock == "data":
+        angles = scale * _frequencies(HALF).unsqueeze(1)
+        cosine, sine = angles.cos() * cosine + angles.sin() * sine, angles.sin() * cosine - angles.cos() * sine
+    return torch.cat([cosine, sine]) @ torch.kron(torch.eye(2, dtype=torch.float64), between)
+
+
+def _interpolation() -> Tensor:
+    """Lagrange's polynomials through the ``NODES`` nearest frequencies of diffusers', at each of ours [128, 128]."""
+    matrix = torch.zeros(HALF, HALF, dtype=torch.float64)
+    for index in range(HALF):
+        place = index * (HALF - 1) / HALF
+        start = min(max(math.floor(place) - NODES // 2 + 1, 0), HALF - NODES)
+        nodes = range(start, start + NODES)
+        for node in nodes:
+            matrix[index, node] = math.prod((place - other) / (node - other) for other in nodes if other != node)
+    return matrix
+
+
+def _error_of_features(scale: float) -> float:
+    """The largest error of a feature over all noise levels, in float64."""
+    times = scale * torch.linspace(0, 1, 257, dtype=torch.float64).unsqueeze(1)
+    ours, theirs = times * _frequencies(HALF), times * _frequencies(HALF - 1)
+    between = _interpolation().T
+    return max(float((f(ours) - f(theirs) @ between).abs().max()) for f in (torch.cos, torch.sin))
+
+
+def _frequencies(steps: int) -> Tensor:
+    return MAX_PERIOD ** -(torch.arange(HALF, dtype=torch.float64) / steps)

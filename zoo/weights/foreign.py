@@ -1,0 +1,207 @@
+"""Checkpoints that others wrote: pickles and safetensors, whose tensors stay on the disk until they are used.
+
+A pickle can do anything when it is loaded, so it is read with PyTorch's ``weights_only``, which runs none of its code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from zoo.errors import NumericError, WeightsError
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What DDP and torch.compile put before every key."""
+
+AVERAGED, LAST = "ema", "model"
+"""The weights of a training checkpoint."""
+
+HARMLESS = (argparse.Namespace,)
+"""Classes of training checkpoints that only hold values: their settings."""
+
+SHOWN = 20
+CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class ForeignCheckpoint:
+    """The weights of a checkpoint.
+
+    Attributes:
+        path: of the file.
+        tensors: by key, without the prefixes of DDP and torch.compile.
+        weights: ``ema`` or ``model`` of a training checkpoint; empty where the file holds nothing else.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    weights: str
+
+    def refuse_non_finite(self) -> None:
+        """Look at every number.
+
+        Raises:
+            NumericError: some are NaN or infinite; the message names every tensor that holds such.
+        """
+        bad = [key for key, tensor in self.tensors.items() if not bool(torch.isfinite(tensor).all())]
+        if bad:
+            raise NumericError(
+                f"{self.path}: {len(bad)} of {len(self.tensors)} tensors hold values that are not finite:"
+                f" {', '.join(bad)}; take another checkpoint of that training"
+            )
+
+
+def read_checkpoint(path: Path, *, raw: bool = False) -> ForeignCheckpoint:
+    """Open a checkpoint.
+
+    Args:
+        path: a pickle of ``torch.save``, or a safetensors file.
+        raw: of a training checkpoint, take the last weights in place of the averaged ones.
+
+    Raises:
+        WeightsError: there is no such file, it is damaged, needs code to be loaded, or holds no weights.
+    """
+    content = _read(path)
+    weights, state = _chosen(path, content, raw)
+    _check_tensors(path, state)
+    return ForeignCheckpoint(path, _without_prefixes(path, state), weights)
+
+
+def _read(path: Path) -> Any:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+    if path.is_dir():
+        raise WeightsError(f"{path}: is a folder; give a checkpoint file")
+    if not size:
+        raise WeightsError(f"{path}: is empty; copy or download it again")
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path}: is a pointer of Git LFS in place of the file; run `git lfs pull`")
+    if start.lstrip()[:1] == b"<":
+        raise WeightsError(f"{path}: is a web page, no checkpoint; download the file itself")
+    if start[8:9] == b"{":
+        return _read_safetensors(path)
+    if start.startswith(b"PK") or start[:1] == b"\x80":
+        return _read_pickle(path, zipped=start.startswith(b"PK"))
+    raise WeightsError(f"{path}: is neither a pickle of torch.save nor a safetensors file; is it damaged?")
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise damaged(path, error) from error
+
+
+def _read_pickle(path: Path, *, zipped: bool) -> Any:
+    if zipped:
+        _check_sums(path)
+    try:
+        with torch.serialization.safe_globals(list(HARMLESS)):
+            # A file of before PyTorch 1.6 is no archive, and cannot be mapped into memory.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        needed = _needed_code(path)
+        if not needed:
+            raise damaged(path, error) from error
+        raise WeightsError(
+            f"{path}: needs the code of {', '.join(needed)} to be loaded, and a pickle's code can do anything, so"
+            " zoo runs none of it; load it where you trust it, and save what its `ema` or `model` holds with torch.save"
+        ) from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise damaged(path, error) from error
+
+
+def _needed_code(path: Path) -> list[str]:
+    harmless = {f"{each.__module__}.{each.__qualname__}" for each in HARMLESS}
+    try:
+        return sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))) - harmless)
+    except Exception:  # a file of before PyTorch 1.6, or a damaged one
+        return []
+
+
+def _check_sums(path: Path) -> None:
+    """Compare an archive with its checksums, which PyTorch does not do for a file that is mapped into memory."""
+    try:
+        with zipfile.ZipFile(path) as archive, progress() as shown:
+            records = [record for record in archive.infolist() if record.CRC]  # 0 where they were not computed
+            task = shown.add_task("reading", total=sum(record.file_size for record in records))
+            for record in records:
+                with archive.open(record) as file:
+                    while chunk := file.read(CHUNK):
+                        shown.advance(task, len(chunk))
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def progress() -> Progress:
+    """A bar on stderr, where that is a terminal."""
+    console = Console(stderr=True)
+    return Progress(console=console, disable=not console.is_terminal, transient=True)
+
+
+def damaged(path: Path, error: Exception) -> WeightsError:
+    """What is said of a file that its library cannot read."""
+    reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+    return WeightsError(f"{path}: is damaged or cut off: {reason}; copy or download it again")
+
+
+def _chosen(path: Path, content: Any, raw: bool) -> tuple[str, Mapping[Any, Any]]:
+    """The weights of a training checkpoint, and which; or the content, if it is weights and nothing else."""
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, no weights by name")
+    wrapped = [key for key in (AVERAGED, LAST) if isinstance(content.get(key), Mapping)]
+    if not wrapped:
+        return "", content
+    wanted = LAST if raw else AVERAGED
+    if wanted not in wrapped:
+        if raw:
+            raise WeightsError(f"{path}: holds no {LAST!r}, only {AVERAGED!r}; leave --raw out to take that")
+        wanted = LAST
+    return wanted, content[wanted]
+
+
+def _check_tensors(path: Path, state: Mapping[Any, Any]) -> None:
+    if not state:
+        raise WeightsError(f"{path}: holds no weights")
+    foreign = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
+    if foreign:
+        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
+        raise WeightsError(
+            f"{path}: holds more than tensors: {', '.join(foreign[:SHOWN])}{more}; zoo looks for weights by name, or"
+            f" for {AVERAGED!r} or {LAST!r} with such"
+        )
+    wrong = [f"{key} ({value.dtype})" for key, value in state.items() if not value.is_floating_point()]
+    if wrong:
+        raise WeightsError(f"{path}: weights are floating point numbers, and these are not: {', '.join(wrong)}")
+
+
+def _without_prefixes(path: Path, state: Mapping[Any, Tensor]) -> dict[str, Tensor]:
+    names = [(str(key), _without_prefix(str(key))) for key in state]
+    twice = [name for name, count in Counter(name for _, name in names).items() if count > 1]
+    if twice:
+        raise WeightsError(f"{path}: holds these keys twice, with and without a prefix: {', '.join(twice)}")
+    return {name: state[key] for (_, name), key in zip(names, state, strict=True)}
+
+
+def _without_prefix(key: str) -> str:
+    while found := next((prefix for prefix in PREFIXES if key.startswith(prefix)), None):
+        key = key.removeprefix(found)
+    return key

@@ -1,0 +1,277 @@
+"""Surgery: a backbone with several patches starts from the weights of one with a single patch.
+
+By noise level as PPFlow does (section 3): blocks are copied, coarse patch embedders average, coarse heads repeat, and
+stage embeddings start at zero. By depth (MPDiT's levels), upsampled tokens start as exact repeats of the coarse ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, Literal
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+from zoo.assembly import build
+from zoo.backbone import Backbone
+from zoo.errors import WeightsError
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+from zoo.schedule import Grid, patch_name, patches_of, transitions_of
+from zoo.weights.files import SAME_TABLE, Weights, position_tables
+
+Average = Literal["pixels", "patches"]
+"""What a coarse patch of r x s fine ones averages.
+
+``pixels``: the r x s that lie together, so that it sees an average-pooled latent (the released PPFlow).
+``patches``: the pixels at the same place of each fine patch (another reading of its section 3).
+"""
+
+COPIED = ("time_embedder", "class_conditioner", "modulation", "block")
+"""Kinds whose part is copied where donor and target have the same."""
+
+ONLY_INITIAL = {("class_conditioner", "std")}
+"""Options that say how weights start, and nothing about what they mean."""
+
+
+@dataclass
+class Surgery:
+    """What becomes of a donor's weights.
+
+    Attributes:
+        tensors: of the target, by name; without those of ``new``.
+        new: by the target's part, names that the donor cannot fill.
+        left: by the donor's part, names that the target has no place for.
+        notes: other reasons why the target starts otherwise than the donor ended.
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    new: dict[str, list[str]] = field(default_factory=dict)
+    left: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the donor fills all of the target, and finds a place for all of its own."""
+        return not (self.new or self.left or self.notes)
+
+    def lines(self) -> Iterator[str]:
+        """What is not the donor's, a line for each part."""
+        yield from self.notes
+        for part, names in self.new.items():
+            yield f"{part}: newly initialised: {', '.join(_shortened(names))}"
+        for part, names in self.left.items():
+            yield f"{part}: the target has no place for the donor's {', '.join(_shortened(names))}"
+
+
+def inflate(donor: Weights, target: Recipe, registry: Registry, *, average: Average = "pixels") -> Surgery:
+    """Fill a target's weights from an isotropic donor's.
+
+    Args:
+        donor: weights of a backbone with one patch for all blocks and noise levels.
+        target: the recipe of the backbone to start.
+        registry: the parts to choose from.
+        average: what coarse patches average.
+
+    Raises:
+        WeightsError: the donor has several patches, or another width, number of heads or latent channels.
+    """
+    with torch.no_grad():
+        return _Inflation(donor, target, registry, average).run()
+
+
+def initialise_rest(surgery: Surgery, fresh: Backbone) -> dict[str, Tensor]:
+    """All tensors of the target: those that the donor cannot fill are taken from a freshly initialised one."""
+    own = fresh.state_dict()
+    dtype = _dtype_of(surgery.tensors)
+    rest = {name: own[name].to(dtype) for names in surgery.new.values() for name in names}
+    return {name: surgery.tensors[name] if name in surgery.tensors else rest[name] for name in own}
+
+
+class _Inflation:
+    def __init__(self, donor: Weights, target: Recipe, registry: Registry, average: Average) -> None:
+        self.donor, self.target, self.average = donor, target, average
+        self.before = build(donor.recipe, registry=registry, device="meta")
+        self.after = build(target, registry=registry, device="meta")
+        self._check()
+        self.wanted = self.after.state_dict()
+        self.dtype = _dtype_of(donor.tensors)
+        self.surgery = Surgery()
+        self.used: set[str] = set()
+
+    def run(self) -> Surgery:
+        for kind in COPIED:
+            if _same_part(kind, self.donor.recipe, self.target):
+                self._copy("blocks." if kind == "block" else f"{kind}.")
+        self._positions()
+        self._stage_embedder()
+        for patch in [*map(_patch_of, self.after.patch_embedders), *map(_patch_of, self.after.heads)]:
+            self._patch(patch)
+        if self.target.backbone.upsampler.type == "linear":
+            self._upsamplers()
+        for name in self._names("skips."):
+            self._put(name, torch.zeros(self.wanted[name].shape, dtype=self.dtype))
+        self._rest()
+        return self.surgery
+
+    def _check(self) -> None:
+        one, other = self.donor.recipe, self.target
+        if len(self.before.stages) > 1 or len(self.before.stages[0].levels) > 1:
+            raise WeightsError(f"{one.name}: has several stages or levels; surgery starts from a backbone with one")
+        problems = [
+            f"backbone.{key}: {own} in the donor, {theirs} in the target; they must be the same"
+            for key, own, theirs in (
+                ("dim", one.backbone.dim, other.backbone.dim),
+                ("heads", one.backbone.heads, other.backbone.heads),
+                ("latent.channels", one.backbone.latent.channels, other.backbone.latent.channels),
+            )
+            if own != theirs
+        ]
+        if problems:
+            raise WeightsError(f"{one.name}: cannot be the donor of {other.name}", problems)
+
+    def _names(self, prefix: str) -> list[str]:
+        return [name for name in self.wanted if name.startswith(prefix)]
+
+    def _put(self, name: str, tensor: Tensor, *used: str) -> None:
+        self.surgery.tensors[name] = tensor
+        self.used.update(used)
+
+    def _copy(self, prefix: str) -> None:
+        for name in self._names(prefix):
+            given = self.donor.tensors.get(name)
+            if given is not None and given.shape == self.wanted[name].shape:
+                self._put(name, given, name)
+
+    def _positions(self) -> None:
+        """The donor's tables where the target has the same, so that not even rounding differs."""
+        learned = {name for name, _ in self.after.named_parameters()}
+        for name, table in position_tables(self.after).items():
+            given = self.donor.tensors.get(name)
+            fits = given is not None and given.shape == table.shape
+            if given is not None and fits and (name in learned or _close(given, table)):
+                self._put(name, given, name)
+            elif name not in learned:
+                self._put(name, table.to(self.dtype))
+
+    def _stage_embedder(self) -> None:
+        name = "stage_embedder.embedding.weight"
+        if self.target.backbone.stage_embedder.type != "learned":
+            return
+        given = self.donor.tensors.get(name)
+        stages, dim = self.wanted[name].shape
+        if given is None:
+            self._put(name, torch.zeros(stages, dim, dtype=self.dtype))
+        else:
+            self._put(name, given[:1].repeat(stages, 1), name)
+
+    def _patch(self, patch: Grid) -> None:
+        """The patch embedder and the head of a patch that is a multiple of the donor's."""
+        fine = patches_of(self.before.stages)[0]
+        if patch[0] % fine[0] or patch[1] % fine[1]:
+            return
+        r, s = patch[0] // fine[0], patch[1] // fine[1]
+        own, theirs = patch_name(patch), patch_name(fine)
+        axes = {"a": fine[0], "b": fine[1], "r": r, "s": s}
+        coarse = "a r b s" if self.average == "pixels" else "r a s b"
+        if _both(self.donor.recipe, self.target, "patch_embedder", "linear"):
+            name, given = f"patch_embedders.{own}.proj", f"patch_embedders.{theirs}.proj"
+            if f"{name}.weight" in self.wanted:
+                weight = self.donor.tensors[f"{given}.weight"]
+                spread = repeat(weight, f"d (c a b) -> d (c {coarse})", **axes) / (r * s)
+                self._put(f"{name}.weight", spread, f"{given}.weight")
+                self._put(f"{name}.bias", self.donor.tensors[f"{given}.bias"].clone(), f"{given}.bias")
+        if _both(self.donor.recipe, self.target, "head", "linear"):
+            name, given = f"heads.{own}.proj", f"heads.{theirs}.proj"
+            for each, rest in (("weight", " d"), ("bias", "")):
+                if f"{name}.{each}" in self.wanted:
+                    rows = self._outputs(self.donor.tensors[f"{given}.{each}"], fine[0] * fine[1])
+                    repeated = repeat(rows, f"(a b c){rest} -> ({coarse} c){rest}", **axes)
+                    self._put(f"{name}.{each}", repeated, f"{given}.{each}")
+
+    def _outputs(self, rows: Tensor, pixels: int) -> Tensor:
+        """A head's rows with as many outputs a pixel as the target has; what ``learn_sigma`` adds is never used."""
+        channels = self.donor.recipe.backbone.latent.channels
+        outputs = channels * (2 if self.target.backbone.head.resolved()["learn_sigma"] else 1)
+        by_pixel = rearrange(rows, "(p c) ... -> p c ...", p=pixels)
+        missing = outputs - by_pixel.shape[1]
+        if missing > 0:
+            zeros = torch.zeros(pixels, missing, *rows.shape[1:], dtype=rows.dtype)
+            by_pixel = torch.cat([by_pixel, zeros], dim=1)
+        return by_pixel[:, :outputs].flatten(0, 1)
+
+    def _upsamplers(self) -> None:
+        """Each finer token starts as its coarse one."""
+        dim = self.target.backbone.dim
+        identity = torch.eye(dim, dtype=self.dtype)
+        for coarse, fine in transitions_of(self.after.stages):
+            name = f"upsamplers.{patch_name(coarse)}_to_{patch_name(fine)}.proj"
+            copies = (coarse[0] // fine[0]) * (coarse[1] // fine[1])
+            self._put(f"{name}.weight", identity.repeat_interleave(copies, dim=0))
+            self._put(f"{name}.bias", torch.zeros(dim * copies, dtype=self.dtype))
+
+    def _rest(self) -> None:
+        """List what has been filled from nowhere, and what has gone nowhere."""
+        one, other = self.donor.recipe, self.target
+        if one.backbone.prediction != other.backbone.prediction:
+            self.surgery.notes.append(
+                f"prediction: the donor's weights predict {one.backbone.prediction}, the target"
+                f" {other.backbone.prediction}"
+            )
+        for name in self.wanted:
+            if name not in self.surgery.tensors:
+                self.surgery.new.setdefault(_part_of(name, other), []).append(name)
+        for name in self.donor.tensors:
+            if name not in self.used and not name.startswith("positions."):
+                self.surgery.left.setdefault(_part_of(name, one), []).append(name)
+
+
+def _shortened(names: Iterable[str]) -> Iterator[str]:
+    """Names, where those that differ only in the number of a block or layer are one: ``blocks.{0..5}.mlp.fc1.bias``."""
+    numbers: dict[tuple[str, ...], list[int]] = {}
+    for name in names:
+        before, number, after = re.fullmatch(r"(.*?\.)(\d+)(\..*)|.*", name).groups()  # type: ignore[union-attr]
+        numbers.setdefault((before, after) if number else (name,), []).append(int(number or 0))
+    for (before, *after), found in numbers.items():
+        if not after:
+            yield before
+        elif len(found) == max(found) - min(found) + 1 > 1:
+            yield f"{before}{{{min(found)}..{max(found)}}}{after[0]}"
+        else:
+            yield from (f"{before}{number}{after[0]}" for number in found)
+
+
+def _dtype_of(tensors: Any) -> torch.dtype:
+    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors.values()))
+
+
+def _close(given: Tensor, table: Tensor) -> bool:
+    return torch.allclose(given.float(), table.float(), rtol=0.0, atol=SAME_TABLE)
+
+
+def _both(one: Recipe, other: Recipe, kind: str, name: str) -> bool:
+    return getattr(one.backbone, kind).type == name == getattr(other.backbone, kind).type
+
+
+def _same_part(kind: str, one: Recipe, other: Recipe) -> bool:
+    def meaning(recipe: Recipe) -> dict[str, Any]:
+        options = getattr(recipe.backbone, kind).resolved()
+        return {key: value for key, value in options.items() if (kind, key) not in ONLY_INITIAL}
+
+    return meaning(one) == meaning(other)
+
+
+def _patch_of(name: str) -> Grid:
+    height, width = name.split("x")
+    return int(height), int(width)
+
+
+def _part_of(name: str, recipe: Recipe) -> str:
+    """The part that a tensor belongs to, as messages call it."""
+    kind = name.split(".")[0].removesuffix("s")
+    part = getattr(recipe.backbone, kind)
+    return f"{kind} {part if isinstance(part, str) else part.type}"

@@ -1,0 +1,198 @@
+"""What a published checkpoint format is: which keys it has, which recipes it can hold, and how tensors correspond."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from zoo.errors import WeightsError
+from zoo.parts.positions import SinCosPosition
+from zoo.recipe import Recipe
+from zoo.schedule import Grid, Stage, patch_name
+from zoo.weights.published.layout import TABLE, Entry, linear
+
+HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
+"""Attention heads of the published widths (S, B, L, XL), which the shapes do not tell."""
+
+SIZES = {384: "s", 768: "b", 1024: "l", 1152: "xl"}
+
+BLOCK = {"attn.qkv": "attention.qkv", "attn.proj": "attention.proj", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
+"""Layers of a block, as published and in zoo."""
+
+
+class PublishedFormat(ABC):
+    """A checkpoint layout of published code.
+
+    Attributes:
+        name: as ``--format`` and ``--to`` take it.
+        parts: the parts of a recipe that the published code has, by kind.
+        time: options of a sinusoidal time embedder that the published code fixes.
+        prediction: what its weights predict.
+    """
+
+    name: ClassVar[str]
+    parts: ClassVar[Mapping[str, tuple[str, ...]]]
+    time: ClassVar[Mapping[str, Any]]
+    prediction: ClassVar[str] = "velocity"
+
+    @abstractmethod
+    def recognises(self, keys: Collection[str]) -> bool:
+        """Whether these are the keys of such a checkpoint."""
+
+    @abstractmethod
+    def family(self, backbone: Mapping[str, Any]) -> str:
+        """The shipped recipe whose settings beside the backbone an inferred recipe takes."""
+
+    @abstractmethod
+    def infer(self, tensors: Tensors) -> dict[str, Any]:
+        """The ``backbone`` section that the shapes tell; ``heads`` only for published widths.
+
+        Raises:
+            WeightsError: the shapes do not go together.
+        """
+
+    @abstractmethod
+    def schedule_problem(self, stages: Sequence[Stage], ties: str) -> str | None:
+        """Why the published code cannot have this patch schedule."""
+
+    @abstractmethod
+    def entries(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Entry]:
+        """Every tensor of the checkpoint, for a recipe without ``misfits``."""
+
+    def settled(self, recipe: Recipe) -> dict[str, Any]:
+        """What the published code fixes and the recipe has otherwise, by key below ``backbone``."""
+        changes: dict[str, Any] = {}
+        if recipe.backbone.prediction != self.prediction:
+            changes["prediction"] = self.prediction
+        if recipe.backbone.time_embedder.type == "sinusoidal":
+            options = recipe.backbone.time_embedder.resolved()
+            changes |= {f"time_embedder.{key}": want for key, want in self.time.items() if options[key] != want}
+        return changes
+
+    def misfits(self, recipe: Recipe, stages: Sequence[Stage], ties: str) -> Iterator[str]:
+        """Why the published code cannot have this backbone, a line for every reason."""
+        for kind, names in self.parts.items():
+            found = getattr(recipe.backbone, kind).type
+            if found not in names:
+                yield f"backbone.{kind}: {self.name} has {' or '.join(names)}, the recipe {found}"
+        problem = self.schedule_problem(stages, ties)
+        if problem is not None:
+            yield f"backbone.patch_schedule: {problem}"
+        for key, want in self.settled(recipe).items():
+            yield f"backbone.{key}: {self.name} has {want}"
+
+
+class Tensors(Mapping[str, Tensor]):
+    """The tensors of a checkpoint, of which a missing one is an error that says so.
+
+    Args:
+        tensors: by published name.
+        where: the file, for messages.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], where: str) -> None:
+        self._tensors, self._where = tensors, where
+
+    def __getitem__(self, key: str) -> Tensor:
+        if key not in self._tensors:
+            raise self.problem(f"{key} is missing")
+        return self._tensors[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._tensors
+
+    def problem(self, text: str) -> WeightsError:
+        """An error that says that no recipe can be inferred."""
+        return WeightsError(f"{self._where}: no recipe can be told from its shapes: {text}; give --recipe R")
+
+    def of(self, key: str, axes: int) -> tuple[int, ...]:
+        """The shape of a tensor with so many axes, none of them empty."""
+        shape = tuple(self[key].shape)
+        if len(shape) != axes or 0 in shape:
+            raise self.problem(f"{key} has shape {list(shape)}, which should have {axes} axes")
+        return shape
+
+    def count(self, prefix: str) -> int:
+        """How many there are of ``prefix.0``, ``prefix.1`` and so on."""
+        places = {key.split(".")[prefix.count(".") + 1] for key in self if key.startswith(f"{prefix}.")}
+        numbers = sorted(int(place) for place in places if place.isdecimal())
+        if numbers != list(range(len(numbers))):
+            gap = next(index for index, number in enumerate(numbers) if index != number)
+            raise self.problem(f"{prefix}.{gap} is missing")
+        return len(numbers)
+
+
+def block_entries(published: str, first: int, count: int) -> Iterator[Entry]:
+    """Blocks ``published.0`` and on, which are ours from ``first`` on."""
+    for index in range(count):
+        for theirs, own in BLOCK.items():
+            yield from linear(f"{published}.{index}.{theirs}", f"blocks.{first + index}.{own}")
+
+
+def sinusoidal_entries(layers: int) -> Iterator[Entry]:
+    """The MLP of a sinusoidal time embedder, which has an activation between its Linears."""
+    for index in range(layers):
+        yield from linear(f"t_embedder.mlp.{2 * index}", f"time_embedder.layers.{index}")
+
+
+def table_entry(published: str, patch: Grid) -> Entry:
+    """The position table of a patch."""
+    return Entry(published, f"positions.{patch_name(patch)}.table", TABLE)
+
+
+def body_of(tensors: Tensors, block: str, depth: int) -> dict[str, Any]:
+    """What the blocks tell: width, depth, heads of a published width, and the MLP's ratio."""
+    hidden, dim = tensors.of(f"{block}.mlp.fc1.weight", 2)
+    values: dict[str, Any] = {"dim": dim, "depth": depth}
+    if dim in HEADS:
+        values["heads"] = HEADS[dim]
+    if hidden != 4 * dim:
+        ratio = hidden / dim
+        exact = int(dim * ratio) == hidden  # as the MLP rounds
+        values["block"] = {"type": "dit", "mlp_ratio": ratio if exact else math.nextafter(ratio, math.inf)}
+    return values
+
+
+def head_of(tensors: Tensors, key: str, pixels: int) -> dict[str, Any]:
+    """Whether the head has twice as many outputs as a patch has pixels."""
+    outputs = tensors.of(key, 2)[0]
+    if outputs not in (pixels, 2 * pixels):
+        raise tensors.problem(f"{key} has {outputs} rows, and a patch has {pixels} pixels")
+    return {"type": "linear", "learn_sigma": outputs == 2 * pixels}
+
+
+def sinusoidal_layers(tensors: Tensors) -> int:
+    """Linears of the time embedder's MLP."""
+    return sum(f"t_embedder.mlp.{index}.weight" in tensors for index in (0, 2, 4))
+
+
+def grid_of_table(tensors: Tensors, key: str) -> Grid:
+    """Rows and columns of a position table ``[1, N, D]``: those whose sin-cos table it is, or else a square's.
+
+    Raises:
+        WeightsError: it is no grid's table, and no square's.
+    """
+    _, count, dim = tensors.of(key, 3)
+    table = tensors[key][0].float()
+    sides = sorted((side for side in range(1, count + 1) if count % side == 0), key=lambda side: abs(side**2 - count))
+    if dim % 4 == 0:
+        for rows in sides:
+            grid = (rows, count // rows)
+            with torch.device("cpu"):
+                own = SinCosPosition(dim, grid, (1, 1), (1, 1)).table
+            if torch.allclose(own, table, atol=1e-2):
+                return grid
+    if sides[0] ** 2 != count:
+        raise tensors.problem(f"{key} has {count} positions, of no sin-cos grid and of no square")
+    return sides[0], sides[0]
