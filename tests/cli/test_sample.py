@@ -163,10 +163,24 @@ def test_guidance_of_an_unconditional_backbone():
     assert line == "small: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
 
 
-@pytest.mark.parametrize("run", ["missing", "out.txt", "."])
+@pytest.mark.parametrize("run", ["missing", "."])
 def test_no_run(run):
+    mend = "give the folder that `zoo train` made, or a weight file"
+    assert refused(sample(run=run)) == f"{run}: holds no run (no recipe.yaml); {mend}"
+
+
+def test_a_file_that_is_no_weight_file():
     Path("out.txt").touch()
-    assert refused(sample(run=run)) == f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made"
+    assert refused(sample(run="out.txt"), 3).startswith("out.txt: is no safetensors file, damaged or cut off: ")
+
+
+def test_images_of_a_weight_file_are_those_of_its_run():
+    assert zoo("export", "run", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
+    for run, out in (("w.safetensors", "a"), ("run", "b")):
+        assert zoo("sample", "--run", run, "--count", 3, "--out", out).exit_code == 0
+    assert (Path("a") / "000002.png").read_bytes() == (Path("b") / "000002.png").read_bytes()
+    of_file, of_run = (json.loads((Path(name) / "samples.json").read_text()) for name in "ab")
+    assert of_file["source"] == {key: of_run[key] for key in ("run", "checkpoint", "weights", "weights_sha256")}
 
 
 def test_no_checkpoint_yet():

@@ -50,7 +50,8 @@ def test_what_a_recipe_leaves_out_is_filled_in(load):
     recipe = load({"r.yaml": BASE})
     assert recipe.name == "r"
     assert recipe.backbone.skip == "linear"
-    assert recipe.resolved()["backbone"]["time_embedder"] == {"type": "sinusoidal", "layers": 2, "clock": "noise"}
+    time_embedder = {"type": "sinusoidal", "layers": 2, "clock": "noise", "scale": 1.0}
+    assert recipe.resolved()["backbone"]["time_embedder"] == time_embedder
     assert recipe.resolved()["backbone"]["patch_schedule"] == {"type": "uniform", "patch": [2, 2]}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -49,7 +48,7 @@ def export(
     registry = installed_registry()
     given = open_weights(weights, registry, raw=raw)
     if to == "zoo":
-        write_weights(out, given.tensors, given.recipe, registry, source=json.dumps(given.source))
+        write_weights(out, given.tensors, given.recipe, registry, source=given.source)
     elif to == "diffusers":
         from zoo.weights.diffusers_folder import write_diffusers
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -70,7 +69,7 @@ def import_checkpoint(
     for note in converted.notes:
         print(f"note: {note}", file=sys.stderr)
     weights = converted.weights
-    write_weights(out, weights.tensors, weights.recipe, registry, source=json.dumps(weights.source))
+    write_weights(out, weights.tensors, weights.recipe, registry, source=weights.source)
     count = f"{len(weights.tensors)} tensors, {out.stat().st_size / 1e6:.1f} MB"
     print(f"wrote {out} ({converted.format}'s {weights.source['weights']} weights, {count})", file=sys.stderr)
     if recipe is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -46,7 +45,8 @@ def inflate(
     """Start a backbone with patches by noise level, by depth or by both from an isotropic one's weights.
 
     Blocks are copied, coarse patch embedders average, heads repeat, stage embeddings start at zero: the finest stage
-    computes what the donor did. With `upsampler: linear`, finer tokens start as repeats of the coarse ones.
+    computes what the donor did. With `upsampler: linear`, finer tokens start as repeats of the coarse ones, to which
+    the skip adds what the donor's patch embedder sees.
     """
     if out.suffix != ".safetensors":
         raise ZooError(f"--out {out}: zoo writes safetensors; let the name end in .safetensors")
@@ -68,7 +68,7 @@ def inflate(
     if surgery.new:
         tensors = files.initialise_rest(surgery, files.initialised(target, registry, out, seed))
     source = {**given.source, "recipe": given.recipe.name, "average": average, "new": surgery.new}
-    files.write_weights(out, tensors, target, registry, source=json.dumps(source), seed=str(seed))
+    files.write_weights(out, tensors, target, registry, source=source, seed=seed if surgery.new else None)
     for line in lines:
         print(f"note: {line}", file=sys.stderr)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)

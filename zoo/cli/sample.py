@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,12 +17,17 @@ from zoo.recipe import read_tree
 
 
 def sample(
-    run: Annotated[Path, typer.Option("--run", metavar="D", help="The folder of a run.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Option("--run", metavar="D", help="The folder of a run, or a weight file of zoo's.", show_default=False),
+    ],
     out: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", file_okay=False, help="A new folder for the images.", show_default=False),
     ],
-    weights: Annotated[Literal["ema", "raw"], typer.Option("--weights", help="Averaged weights, or the last.")] = "ema",
+    weights: Annotated[
+        Literal["ema", "raw"], typer.Option("--weights", help="Of a run: averaged, or the last.")
+    ] = "ema",
     labels: Annotated[
         str | None, typer.Option("--labels", metavar="3,5", help="Classes, in turn. (default: all in turn)")
     ] = None,
@@ -48,15 +53,12 @@ def sample(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Draw images with a run's weights: PNG files, a grid, and samples.json, which says how they were made.
+    """Draw images with the weights of a run or a file: PNG files, a grid, and samples.json, which says how it was done.
 
-    What is left out is as the run's recipe has it. The images are the same for any number of processes.
+    What is left out is as the recipe of the run or file has it. The images are the same for any number of processes.
     """
-    recipe = run / "recipe.yaml"
-    if not recipe.exists():
-        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made")
     wanted = _labels(labels)
-    tree = read_tree(recipe, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
+    tree = read_tree(_recipe_of(run), [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
     _check_overrides(overrides or ())
     if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         from zoo.train.launch import launch
@@ -84,6 +86,17 @@ def sample(
             draw_samples(request, checked, registry, world)
         if world.is_main:
             print(f"wrote {request.count} images and grid.png to {out}", file=sys.stderr)
+
+
+def _recipe_of(run: Path) -> Path | dict[str, Any]:
+    if run.is_file():
+        from zoo.weights import recipe_in
+
+        return recipe_in(run)
+    recipe = run / "recipe.yaml"
+    if not recipe.exists():
+        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
+    return recipe
 
 
 def _labels(text: str | None) -> tuple[int, ...]:

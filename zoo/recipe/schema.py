@@ -77,6 +77,10 @@ class TrainOptions(Options):
         Field(ge=1, description="samples after which the pattern of stages repeats; chosen for the schedule if null"),
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**63, description="of weights, order and noise")] = 0
+    init: Annotated[
+        str | None,
+        Field(min_length=1, description="weight file, or folder of a run, to start from; null for fresh weights"),
+    ] = None
     learning_rate: Annotated[float, Field(gt=0.0, description="AdamW's, after the warm-up")] = 1e-4
     schedule: Annotated[
         Literal["constant", "cosine"], Field(description="the learning rate after the warm-up; cosine goes to zero")

@@ -130,6 +130,11 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, problems
 
 
+def any_in(folder: Path) -> bool:
+    """Whether there is a checkpoint, sound or not."""
+    return bool(_folders(folder))
+
+
 def problem_of(path: Path) -> str | None:
     """Why a checkpoint cannot be used, or None if all of its files agree with the manifest."""
     try:

@@ -154,7 +154,9 @@ def load_run(path: Path) -> RunFolder:
     """
     folder = RunFolder(path)
     if not folder.is_used:
-        raise ZooError(f"{path}: holds no run (no recipe.yaml); give the folder that `zoo train` made")
+        raise ZooError(
+            f"{path}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file"
+        )
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What ``zoo sample`` does: a run's weights, images in a folder, and a record of how they were made."""
+"""What ``zoo sample`` does: weights of a run or a file, images in a folder, and a record of how they were made."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from zoo.assembly import build
-from zoo.backbone import Backbone
 from zoo.errors import RunError, ZooError
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
@@ -21,8 +19,8 @@ from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.drawing import Drawing, check_guidance, labels_for, prepare_drawing
 from zoo.train.pictures import grid, read_png, write_npz, write_png
-from zoo.train.run_folder import load_run
-from zoo.train.state import AVERAGE, MODEL
+from zoo.train.weights import find_weights
+from zoo.weights import Weights, filled, refuse_other_backbone
 
 GRID = 100
 """Images of the grid at most."""
@@ -33,9 +31,9 @@ class SampleRun:
     """What is asked for.
 
     Attributes:
-        run: the folder of a run.
+        run: the folder of a run, or a weight file.
         out: a folder that does not exist, or is empty.
-        weights: averaged, or the last.
+        weights: of a run, averaged or the last.
         labels: classes that are drawn in turn; all if empty.
         count: images.
         seed: of the noise.
@@ -63,15 +61,18 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     Raises:
         ZooError: the folder is not empty, or a label is no class.
         RunError: there is no sound checkpoint, or a file cannot be written.
+        WeightsError: the weight file cannot be used.
     """
     # One process chooses: while a run goes on, others may see another newest one.
-    found, problems = world.first(lambda: _checkpoint(request.run))
+    found = world.first(lambda: find_weights(request.run, raw=request.weights == "raw"))
     terminal = Console(stderr=True, highlight=False)
     if world.is_main:
-        for problem in problems:
-            terminal.print(f"warning: {problem}; {found.path.name} is taken", markup=False, soft_wrap=True)
+        for problem in found.problems:
+            terminal.print(f"warning: {problem}; {Path(found.where).name} is taken", markup=False, soft_wrap=True)
     with world.together():
-        backbone = load_backbone(found, request.weights, recipe, registry, world.device)
+        weights = found.read(registry)
+        refuse_other_backbone(found.where, weights.recipe, recipe)
+        backbone = filled(weights, registry, world.device, where=found.where)
         drawing = prepare_drawing(recipe, registry, len(backbone.stages), request.seed)
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
@@ -89,7 +90,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
             images = drawing.images(backbone, labels, batch, request.count)
             for index, image in enumerate(images, start=batch * drawing.batch):
                 write_png(image, _path(request.out, index))
-    world.first(lambda: _finish(request, recipe, registry, found, labels[: request.count]))
+    world.first(lambda: _finish(request, recipe, registry, weights, labels[: request.count]))
 
 
 def _warnings(drawing: Drawing) -> Iterator[str]:
@@ -97,30 +98,6 @@ def _warnings(drawing: Drawing) -> Iterator[str]:
         yield drawing.dataset.preview
     if not drawing.guidance.is_none and drawing.recipe.objective.label_dropout == 0.0:
         yield "guidance compares with no label, which training has never seen: objective.label_dropout was 0"
-
-
-def load_backbone(
-    found: checkpoints.Checkpoint,
-    weights: Literal["ema", "raw"],
-    recipe: Recipe,
-    registry: Registry,
-    device: torch.device,
-) -> Backbone:
-    """The backbone of a checkpoint, in evaluation mode."""
-    backbone = build(recipe, registry=registry, device="meta").to_empty(device=device)
-    try:
-        backbone.load_state_dict(found.tensors(AVERAGE if weights == "ema" else MODEL))
-    except RuntimeError as error:
-        raise RunError(f"{found.path}: does not fit the run's recipe: {str(error).splitlines()[-1].strip()}") from error
-    return backbone.eval()
-
-
-def _checkpoint(run: Path) -> tuple[checkpoints.Checkpoint, list[str]]:
-    found, problems = checkpoints.latest(load_run(run).checkpoints)
-    if found is None:
-        reason = "; ".join(problems) or "none has been written yet"
-        raise RunError(f"{run}: there is no sound checkpoint: {reason}")
-    return found, problems
 
 
 def _make_folder(out: Path) -> None:
@@ -134,18 +111,13 @@ def _make_folder(out: Path) -> None:
         raise RunError(f"{out}: cannot be made: {error.strerror}") from error
 
 
-def _finish(
-    request: SampleRun, recipe: Recipe, registry: Registry, found: checkpoints.Checkpoint, labels: torch.Tensor
-) -> None:
+def _finish(request: SampleRun, recipe: Recipe, registry: Registry, weights: Weights, labels: torch.Tensor) -> None:
     paths = [_path(request.out, index) for index in range(request.count)]
     write_png(grid([read_png(path) for path in paths[:GRID]]), request.out / "grid.png")
     if request.npz:
         write_npz((read_png(path) for path in paths), len(paths), request.out / "samples.npz")
     record = {
-        "run": str(request.run),
-        "checkpoint": found.path.name,
-        "weights": request.weights,
-        "weights_sha256": found.digest(AVERAGE if request.weights == "ema" else MODEL),
+        **weights.source,
         "sample": recipe.sample.resolved(),
         "seed": request.seed,
         "count": request.count,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +28,8 @@ from zoo.train.pictures import grid, write_loss_curve, write_png
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import random_states, set_random_state
 from zoo.train.trainer import Step, Trainer, asked_to_stop
+from zoo.train.weights import open_weights
+from zoo.weights import refuse_misfits, refuse_other_backbone
 
 GRID = 16
 """Samples of the grids that a run draws."""
@@ -107,6 +110,9 @@ class Session:
             Preempted: asked to stop, and saved.
         """
         backbone = self._backbone()
+        if self.recipe.train.init is not None and not (resume and checkpoints.any_in(self.folder.checkpoints)):
+            with self.world.together():
+                self._start_from(Path(self.recipe.train.init), backbone)
         with self.world.together():
             job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
         self.recipe = job.recipe
@@ -145,6 +151,13 @@ class Session:
         own = np.random.SeedSequence([self.recipe.train.seed, self.world.rank]).generate_state(1, np.uint64)
         torch.manual_seed(int(own[0]))
         return backbone
+
+    def _start_from(self, path: Path, backbone: Backbone) -> None:
+        weights = open_weights(path, self.registry)
+        refuse_other_backbone(path, weights.recipe, self.recipe)
+        refuse_misfits(weights, backbone.state_dict(), path)
+        backbone.load_state_dict(weights.tensors)
+        self._tell(f"starting from {path}")
 
     def _open_folder(self, *, resume: bool) -> None:
         folder = self.folder

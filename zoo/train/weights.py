@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zoo.assembly import load_recipe
 from zoo.errors import RunError
@@ -13,24 +15,67 @@ from zoo.train.state import AVERAGE, MODEL
 from zoo.weights import Weights, read_weights
 
 
-def open_weights(path: Path, registry: Registry, *, raw: bool = False) -> Weights:
-    """The weights of a file that zoo wrote, or of the newest sound checkpoint of a run.
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where weights are.
+
+    Attributes:
+        path: a weight file, or the folder of a run.
+        checkpoint: of a run, the newest sound one.
+        name: of a run, which weights: averaged or last.
+        problems: of a run, what is wrong with newer checkpoints.
+    """
+
+    path: Path
+    checkpoint: checkpoints.Checkpoint | None
+    name: str
+    problems: tuple[str, ...]
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return str(self.checkpoint.path if self.checkpoint else self.path)
+
+    def read(self, registry: Registry) -> Weights:
+        """The weights, with their recipe.
+
+        Raises:
+            WeightsError: the file cannot be used.
+            RunError: the checkpoint cannot be read, any more.
+            RecipeError: the run's recipe cannot be built here.
+        """
+        if self.checkpoint is None:
+            return read_weights(self.path, registry)
+        source: dict[str, Any] = {
+            "run": str(self.path),
+            "checkpoint": self.checkpoint.path.name,
+            "weights": "ema" if self.name == AVERAGE else "raw",
+            "weights_sha256": self.checkpoint.digest(self.name),
+        }
+        recipe = load_recipe(load_run(self.path).recipe, registry=registry)
+        return Weights(recipe, self.checkpoint.tensors(self.name), source)
+
+
+def find_weights(path: Path, *, raw: bool = False) -> WeightsSource:
+    """Find the weights of a file that zoo wrote, or of the newest sound checkpoint of a run.
 
     Args:
         path: a weight file, or the folder of a run.
-        registry: the parts to choose from.
         raw: of a run, take the last weights in place of the averaged ones.
 
     Raises:
-        WeightsError: the file cannot be used.
+        ZooError: the folder holds no run.
         RunError: the run has no sound checkpoint.
     """
-    if not path.is_dir():
-        return read_weights(path, registry)
-    run = load_run(path)
-    found, problems = checkpoints.latest(run.checkpoints)
+    name = MODEL if raw else AVERAGE
+    if path.is_file():
+        return WeightsSource(path, None, name, ())
+    found, problems = checkpoints.latest(load_run(path).checkpoints)
     if found is None:
         raise RunError(f"{path}: there is no sound checkpoint: {'; '.join(problems) or 'none has been written yet'}")
-    name = MODEL if raw else AVERAGE
-    source = {"run": str(path), "checkpoint": found.path.name, "weights": name, "sha256": found.digest(name)}
-    return Weights(load_recipe(run.recipe, registry=registry), found.tensors(name), source)
+    return WeightsSource(path, found, name, tuple(problems))
+
+
+def open_weights(path: Path, registry: Registry, *, raw: bool = False) -> Weights:
+    """The weights of a file or of a run, as ``find_weights`` finds them."""
+    return find_weights(path, raw=raw).read(registry)

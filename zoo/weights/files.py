@@ -4,7 +4,7 @@ recipe        the resolved recipe, as JSON
 fingerprint   SHA-256 of its backbone section
 plugins       the plug-ins whose parts it has, with their versions, as JSON
 sha256        of all that follows the header, since safetensors does not notice a flipped bit
-source, seed  where the weights are from
+source, seed  what the weights are from, as JSON
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from zoo.registry import Registry
 
 SUFFIX = ".safetensors"
 HASH = "sha256"
+NOTES = ("source", "seed")
 
 SAME_TABLE = 1e-3
 """How far rounding may put a stored position table from the one that its part makes."""
@@ -79,7 +80,7 @@ def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int)
     Raises:
         WeightsError: the file cannot be written.
     """
-    write_weights(path, initialised(recipe, registry, path, seed).state_dict(), recipe, registry, seed=str(seed))
+    write_weights(path, initialised(recipe, registry, path, seed).state_dict(), recipe, registry, seed=seed)
 
 
 def initialised(recipe: Recipe, registry: Registry, path: Path, seed: int) -> Backbone:
@@ -97,15 +98,24 @@ def initialised(recipe: Recipe, registry: Registry, path: Path, seed: int) -> Ba
         raise WeightsError(f"{path}: the weights cannot be made: {reason}; take a smaller assembly") from error
 
 
-def write_weights(path: Path, tensors: Mapping[str, Tensor], recipe: Recipe, registry: Registry, **notes: str) -> None:
-    """Write a weight file: the whole, or nothing. Equal weights and notes give equal files.
+def write_weights(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    recipe: Recipe,
+    registry: Registry,
+    *,
+    source: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+) -> None:
+    """Write a weight file: the whole, or nothing. Equal arguments give equal files.
 
     Args:
         path: the safetensors file to write.
         tensors: the backbone's state.
         recipe: that builds the backbone.
         registry: the parts to choose from.
-        notes: more metadata.
+        source: what the weights are from, as plain values.
+        seed: of what was freshly initialised.
 
     Raises:
         WeightsError: the file cannot be written.
@@ -117,8 +127,11 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], recipe: Recipe, reg
         "plugins": json.dumps(registry.versions(recipe)),
         "recipe": json.dumps(resolved),
         HASH: "0" * 64,
-        **notes,
     }
+    if source is not None:
+        metadata["source"] = json.dumps(source)
+    if seed is not None:
+        metadata["seed"] = str(seed)
 
     def write(unfinished: Path) -> None:
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, unfinished, metadata=metadata)
@@ -184,20 +197,33 @@ def read_weights(path: Path, registry: Registry) -> Weights:
     Raises:
         WeightsError: it is none of zoo's, is damaged, or its recipe cannot be built here.
     """
+    values = recipe_in(path)
+    metadata = _metadata(path)
+    _verify(path, metadata)
+    try:
+        recipe = load_recipe(values, registry=registry)
+    except RecipeError as error:
+        raise WeightsError(
+            f"{path}: its recipe cannot be built here: {_reason(_value(path, metadata, 'plugins'), registry, error)}"
+        ) from error
+    with _reading(path):
+        tensors = load_file(path)
+    source: dict[str, Any] = {"file": path.name, "weights_sha256": metadata.get(HASH)}
+    return Weights(recipe, tensors, source | {key: _value(path, metadata, key) for key in NOTES if key in metadata})
+
+
+def recipe_in(path: Path) -> dict[str, Any]:
+    """The recipe of a weight file, in full, as plain values; not checked.
+
+    Raises:
+        WeightsError: there is none in it.
+    """
     metadata = _metadata(path)
     if "recipe" not in metadata:
         raise WeightsError(
             f"{path}: holds no recipe, so it is none of zoo's weight files; `zoo import` reads published checkpoints"
         )
-    _verify(path, metadata)
-    try:
-        recipe = load_recipe(json.loads(metadata["recipe"]), registry=registry)
-    except (RecipeError, ValueError) as error:
-        raise WeightsError(f"{path}: its recipe cannot be built here: {_reason(metadata, registry, error)}") from error
-    with _reading(path):
-        tensors = load_file(path)
-    source: dict[str, Any] = {key: metadata[key] for key in ("source", "seed") if key in metadata}
-    return Weights(recipe, tensors, {"file": path.name, **source})
+    return dict(_value(path, metadata, "recipe"))
 
 
 def filled(
@@ -216,9 +242,7 @@ def filled(
         WeightsError: they do not fit their recipe.
     """
     backbone = build(weights.recipe, registry=registry, device="meta")
-    problems = list(mismatches(weights.tensors, backbone.state_dict()))
-    if problems:
-        raise WeightsError(f"{where}: does not fit its own recipe, {weights.recipe.name}", problems)
+    refuse_misfits(weights, backbone.state_dict(), where)
     names = [name for name, _ in backbone.named_parameters()]
     dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
     backbone = backbone.to(dtype).to_empty(device=device)
@@ -228,6 +252,17 @@ def filled(
                 module.reset_parameters()  # type: ignore[operator]
     backbone.load_state_dict(weights.tensors)
     return backbone.eval()
+
+
+def refuse_misfits(weights: Weights, wanted: Mapping[str, Tensor], where: str | Path) -> None:
+    """Refuse weights that do not fit the backbone of their recipe.
+
+    Raises:
+        WeightsError: with a line for every key that is missing, unexpected or misshapen.
+    """
+    problems = list(mismatches(weights.tensors, wanted))
+    if problems:
+        raise WeightsError(f"{where}: does not fit its own recipe, {weights.recipe.name}", problems)
 
 
 def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
@@ -276,19 +311,19 @@ def _backbone_of(recipe: Recipe) -> dict[str, Any]:
     return {"backbone": recipe.backbone.resolved()}
 
 
-def _reason(metadata: Mapping[str, str], registry: Registry, error: Exception) -> str:
+def _reason(plugins: Mapping[str, str], registry: Registry, error: Exception) -> str:
     """Why a file's recipe cannot be built: first of all, plug-ins that are not installed."""
     installed = {entry.plugin.name for entry in registry.entries()}
-    missing = [f"{name} {version}" for name, version in _plugins(metadata).items() if name not in installed]
+    missing = [f"{name} {version}" for name, version in plugins.items() if name not in installed]
     reason = "; ".join(str(error).splitlines())
     return f"it needs plug-in {', '.join(missing)}; install it ({reason})" if missing else reason
 
 
-def _plugins(metadata: Mapping[str, str]) -> dict[str, str]:
+def _value(path: Path, metadata: Mapping[str, str], key: str) -> Any:
     try:
-        return dict(json.loads(metadata.get("plugins", "{}")))
-    except (ValueError, TypeError):
-        return {}
+        return json.loads(metadata[key])
+    except ValueError as error:
+        raise WeightsError(f"{path}: {key!r} in its metadata is not what zoo wrote: {error}") from error
 
 
 def _metadata(path: Path) -> dict[str, str]:

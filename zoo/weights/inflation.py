@@ -1,7 +1,8 @@
 """Surgery: a backbone with several patches starts from the weights of one with a single patch.
 
 By noise level as PPFlow does (section 3): blocks are copied, coarse patch embedders average, coarse heads repeat, and
-stage embeddings start at zero. By depth (MPDiT's levels), upsampled tokens start as exact repeats of the coarse ones.
+stage embeddings start at zero. By depth (MPDiT's levels), upsampled tokens start as exact repeats of the coarse ones,
+and the fine patches join them as the donor embeds them.
 """
 
 from __future__ import annotations
@@ -113,8 +114,7 @@ class _Inflation:
             self._patch(patch)
         if self.target.backbone.upsampler.type == "linear":
             self._upsamplers()
-        for name in self._names("skips."):
-            self._put(name, torch.zeros(self.wanted[name].shape, dtype=self.dtype))
+        self._skips()
         self._rest()
         return self.surgery
 
@@ -203,6 +203,13 @@ class _Inflation:
             zeros = torch.zeros(pixels, missing, *rows.shape[1:], dtype=rows.dtype)
             by_pixel = torch.cat([by_pixel, zeros], dim=1)
         return by_pixel[:, :outputs].flatten(0, 1)
+
+    def _skips(self) -> None:
+        """Fine patches join as the donor embeds them: on digits, that trains faster than skips that start at zero."""
+        identity = torch.eye(self.target.backbone.dim, dtype=self.dtype)
+        for name in self._names("skips."):
+            bias = torch.zeros(len(identity), dtype=self.dtype)
+            self._put(name, identity.clone() if name.endswith("weight") else bias)
 
     def _upsamplers(self) -> None:
         """Each finer token starts as its coarse one."""

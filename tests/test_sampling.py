@@ -1,0 +1,101 @@
+"""Sampling in one call: latents of the labels asked for, from the backbone alone."""
+
+import pytest
+import torch
+
+import zoo
+from tests.train.small import ALONE, SIZE, STAGES, small, train
+from zoo.errors import PluginError, ZooError
+from zoo.flow import Guidance
+from zoo.flow import sample as solve
+from zoo.flow.solvers import HeunSolver
+from zoo.randomness import Purpose
+from zoo.registry import Registry
+from zoo.sampling import standard_normal
+from zoo.train.drawing import prepare_drawing
+from zoo.train.sampling import SampleRun, draw_samples
+from zoo.train.weights import open_weights
+from zoo.weights import filled
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "small", "train.learning_rate=0.1").path
+
+
+@pytest.fixture
+def backbone(run, registry):
+    return filled(open_weights(run, registry), registry, torch.device("cpu"), where="run")
+
+
+def test_there_is_a_latent_for_every_label(backbone):
+    latents = zoo.sample(backbone, labels=[3, 10, 3], steps=2)
+    assert latents.shape == (3, 1, 8, 8)
+    assert not latents.requires_grad
+    assert not torch.equal(latents[0], latents[2])
+    assert torch.equal(latents, zoo.sample(backbone, labels=torch.tensor([3, 10, 3]), steps=2))
+
+
+def test_labels_and_seed_matter(backbone):
+    one = zoo.sample(backbone, labels=[3, 3], steps=2)
+    assert not torch.equal(one, zoo.sample(backbone, labels=[3, 4], steps=2))
+    assert not torch.equal(one, zoo.sample(backbone, labels=[3, 3], steps=2, seed=1))
+
+
+def test_a_latent_does_not_depend_on_those_beside_it(backbone):
+    many = zoo.sample(backbone, labels=[1, 2, 3, 4], steps=3)
+    torch.testing.assert_close(zoo.sample(backbone, labels=[1, 2], steps=3), many[:2])
+
+
+def test_without_labels_there_are_all_classes_in_turn(backbone):
+    assert torch.equal(zoo.sample(backbone, count=3, steps=2), zoo.sample(backbone, labels=[0, 1, 2], steps=2))
+    assert len(zoo.sample(backbone, steps=1)) == 1
+
+
+def test_solver_and_guidance_are_those_asked_for(backbone, registry):
+    noise = standard_normal((1, 8, 8), 0, Purpose.SAMPLE, 0, range(2))
+    guidance = Guidance((1.5, 3.0), None, (0.1, 0.9))
+    wanted = solve(backbone, HeunSolver(), noise, torch.tensor([1, 2]), steps=3, draw=torch.zeros, guidance=guidance)
+    options = {"labels": [1, 2], "steps": 3, "guidance": [1.5, 3.0], "guidance_interval": (0.1, 0.9)}
+    assert torch.equal(zoo.sample(backbone, solver="heun", **options), wanted)
+    assert torch.equal(zoo.sample(backbone, solver=HeunSolver(), **options), wanted)
+    assert not torch.equal(zoo.sample(backbone, **options), wanted)
+
+
+def test_images_are_those_of_zoo_sample(run, backbone, tmp_path, registry):
+    recipe = small(registry=registry)
+    draw_samples(SampleRun(run, tmp_path / "out", "ema", (), 6, 0, False), recipe, registry, ALONE)
+    drawing = prepare_drawing(recipe, registry, len(STAGES), 0)
+    latents = zoo.sample(backbone, count=6, steps=recipe.sample.steps)
+    drawn = drawing.images(backbone, torch.arange(6), 0, 6)
+    ours = drawing.dataset.to_images(drawing.normalize.invert(latents))
+    assert all((picture.numpy() == image).all() for picture, image in zip(ours, drawn, strict=True))
+
+
+def test_an_unconditional_backbone_takes_no_labels(registry):
+    backbone = zoo.build(small("backbone.class_conditioner=none", "backbone.num_classes=0", registry=registry))
+    assert zoo.sample(backbone, count=2, steps=1).shape == (2, 1, 8, 8)
+
+
+def test_the_dtype_is_the_backbones(backbone):
+    assert zoo.sample(backbone.double(), labels=[1], steps=1).dtype == torch.float64
+
+
+def test_what_cannot_be_drawn(backbone):
+    with pytest.raises(PluginError, match="there is no solver 'oiler'"):
+        zoo.sample(backbone, solver="oiler")
+    with pytest.raises(ValueError, match="labels"):
+        zoo.sample(backbone, labels=[11])
+    with pytest.raises(ValueError, match="count: comes with the labels; give one of both"):
+        zoo.sample(backbone, labels=[1], count=2)
+    with pytest.raises(ValueError, match="steps: must be at least 1"):
+        zoo.sample(backbone, labels=[1], steps=0)
+    with pytest.raises(ValueError, match="3 scales for 2 stages"):
+        zoo.sample(backbone, labels=[1], guidance=[1.0, 2.0, 3.0])
+
+
+def test_weights_that_predict_noise_are_not_sampled_as_velocities():
+    values = {**SIZE, "patch_schedule": {"type": "uniform", "patch": 2}, "prediction": "epsilon"}
+    backbone = zoo.build({"backbone": values}, registry=Registry())
+    with pytest.raises(ZooError, match="these weights predict epsilon"):
+        zoo.sample(backbone, labels=[1])

@@ -1,0 +1,95 @@
+"""Weights of files and runs, and runs that start from them."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.train.small import ALONE, small, train
+from zoo.errors import Preempted, RunError, WeightsError, ZooError
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
+from zoo.train.weights import find_weights, open_weights
+from zoo.weights import write_weights
+
+STILL = "train.learning_rate=1e-30"
+"""So that weights are after training what they were before."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "donor", "train.seed=5").path
+
+
+@pytest.fixture
+def file(run, registry, tmp_path):
+    weights = open_weights(run, registry)
+    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe, registry)
+    return tmp_path / "w.safetensors"
+
+
+def started(path, init, *overrides, **options):
+    return train(path, f"train.init={init}", STILL, "train.steps=2", *overrides, **options)
+
+
+def tensors(folder, name="model"):
+    (checkpoint,) = [each for each in folder.checkpoints.iterdir() if each.name == "step_00000002"]
+    return load_file(checkpoint / f"{name}.safetensors")
+
+
+@pytest.mark.parametrize("source", ["run", "file"])
+@pytest.mark.parametrize("name", ["model", "ema"])
+def test_a_run_starts_from_weights(request, source, name, run, tmp_path, registry):
+    folder = started(tmp_path / "run", request.getfixturevalue(source))
+    wanted = open_weights(run, registry).tensors
+    trained = tensors(folder, name)
+    assert trained.keys() == wanted.keys()
+    for key, tensor in trained.items():
+        torch.testing.assert_close(tensor, wanted[key], rtol=0, atol=1e-6)
+    fresh = tensors(train(tmp_path / "fresh", STILL, "train.steps=2"))
+    assert not torch.allclose(fresh["blocks.0.mlp.fc1.weight"], wanted["blocks.0.mlp.fc1.weight"], atol=1e-2)
+
+
+def test_a_run_that_goes_on_does_not_start_again(file, tmp_path):
+    whole = started(tmp_path / "whole", file, "train.checkpoint_every=1", "train.learning_rate=0.01")
+    with pytest.raises(Preempted):
+        started(tmp_path / "run", file, "train.checkpoint_every=1", "train.learning_rate=0.01", stop_at=1)
+    file.unlink()
+    goes_on = started(tmp_path / "run", file, "train.checkpoint_every=1", "train.learning_rate=0.01", resume=True)
+    for key, tensor in tensors(whole).items():
+        assert torch.equal(tensor, tensors(goes_on)[key]), key
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_starts_from_them(file, run, tmp_path, registry):
+    recipe = small(f"train.init={file}", STILL, "train.steps=2", registry=registry)
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    folder.write(recipe, registry, recipe.resolved())
+    Session(recipe, folder, registry, ALONE, Silent()).run(resume=True)
+    wanted = open_weights(run, registry).tensors["blocks.0.mlp.fc1.weight"]
+    torch.testing.assert_close(tensors(folder)["blocks.0.mlp.fc1.weight"], wanted, rtol=0, atol=1e-6)
+
+
+def test_weights_of_another_backbone_are_refused_before_there_is_a_run(file, tmp_path):
+    with pytest.raises(WeightsError, match="holds the weights of another backbone") as caught:
+        started(tmp_path / "run", file, "backbone.class_conditioner.tokens=3")
+    assert caught.value.problems == ("backbone.class_conditioner.tokens: 2 and 3",)
+    assert not (tmp_path / "run").exists()
+
+
+def test_averaged_and_last_weights_of_a_run(run, registry):
+    averaged, last = (open_weights(run, registry, raw=raw) for raw in (False, True))
+    assert (averaged.source["weights"], last.source["weights"]) == ("ema", "raw")
+    assert averaged.source["weights_sha256"] != last.source["weights_sha256"]
+    assert averaged.recipe == last.recipe
+    assert averaged.source["checkpoint"] == find_weights(run).where.split("/")[-1]
+
+
+def test_no_run_and_no_checkpoint(run, tmp_path, registry):
+    with pytest.raises(ZooError, match=r"x: holds no run \(no recipe.yaml\); give the folder .* or a weight file"):
+        open_weights(tmp_path / "x", registry)
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(RunError, match="run: there is no sound checkpoint: none has been written yet"):
+        open_weights(tmp_path / "run", registry)
