@@ -12,6 +12,7 @@ from zoo import Registry, build, load_recipe
 from zoo.cli import app
 from zoo.plugins import Plugin
 from zoo.testing import check_part
+from zoo.weights import write_initialised
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -77,8 +78,17 @@ def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
 
 def test_the_python_example_runs(capsys):
     names: dict[str, object] = {}
-    exec(block_with("python", "zoo.build("), names)
+    exec(block_with("python", 'zoo.build("hybrid_b"'), names)
     assert names["velocity"].shape == names["latents"].shape
+
+
+def test_the_python_example_of_weights_runs(tmp_path, monkeypatch, registry):
+    monkeypatch.chdir(tmp_path)
+    size = ["backbone.dim=24", "backbone.depth=1", "backbone.heads=2"]
+    write_initialised(load_recipe("sit_xl", size, registry), registry, Path("sit_xl.safetensors"), 0)
+    names: dict[str, object] = {}
+    exec(block_with("python", "zoo.load("), names)
+    assert names["latents"].shape == (2, 4, 32, 32)
 
 
 def test_the_recipe_of_all_sections_is_one(tmp_path):
