@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.assembly import load_recipe as load_recipe
     from zoo.backbone import Backbone as Backbone
     from zoo.sampling import sample as sample
-    from zoo.weights.files import load as load
+    from zoo.train.weights import load as load
 
 __version__ = zoo_version()
 __all__ = ["Backbone", "Registry", "build", "hookimpl", "load", "load_recipe", "part", "sample"]
@@ -25,7 +25,7 @@ __all__ = ["Backbone", "Registry", "build", "hookimpl", "load", "load_recipe", "
 _LAZY = {
     "Backbone": "zoo.backbone",
     "build": "zoo.assembly",
-    "load": "zoo.weights.files",
+    "load": "zoo.train.weights",
     "load_recipe": "zoo.assembly",
     "sample": "zoo.sampling",
 }

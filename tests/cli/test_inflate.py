@@ -113,7 +113,7 @@ def test_other_mistakes():
     assert "error: --out out.pt: zoo writes safetensors; let the name end in .safetensors" in refused(
         inflate(out="out.pt"), 2
     )
-    assert "x.safetensors: holds no run (no recipe.yaml); give the folder" in refused(inflate(donor="x.safetensors"), 2)
+    assert "x.safetensors: there is no such weight file or run" in refused(inflate(donor="x.safetensors"), 3)
     Path("junk.safetensors").write_bytes(b"junk")
     assert "junk.safetensors: is no safetensors file" in refused(inflate(donor="junk.safetensors"), 3)
     assert "missing.yaml: there is no such recipe" in refused(inflate(target="missing"), 2)

@@ -87,8 +87,10 @@ def test_averaged_and_last_weights_of_a_run(run, registry):
 
 
 def test_no_run_and_no_checkpoint(run, tmp_path, registry):
-    with pytest.raises(ZooError, match=r"x: holds no run \(no recipe.yaml\); give the folder .* or a weight file"):
+    with pytest.raises(WeightsError, match="x: there is no such weight file or run"):
         open_weights(tmp_path / "x", registry)
+    with pytest.raises(ZooError, match=r": holds no run \(no recipe.yaml\); give the folder .* or a weight file"):
+        open_weights(tmp_path, registry)
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     with pytest.raises(RunError, match="run: there is no sound checkpoint: none has been written yet"):

@@ -42,7 +42,7 @@ def export(
         raise ZooError(f"--out {out}: let the name end in {' or '.join(wanted)}")
 
     from zoo.train.weights import open_weights
-    from zoo.weights import refuse_existing, to_published, write_published, write_weights, write_whole
+    from zoo.weights import refuse_existing, to_published, with_clock_of, write_published, write_weights, write_whole
 
     refuse_existing(out)
     registry = installed_registry()
@@ -54,6 +54,12 @@ def export(
 
         write_diffusers(out, given, registry)
     else:
-        tensors = to_published(given, to, registry)
+        turned = with_clock_of(given, to, registry)
+        if turned is not given:
+            clock = turned.recipe.backbone.time_embedder.resolved()["clock"]
+            print(
+                f"note: time_embedder turned to clock: {clock}, as {to} has it; equal up to rounding", file=sys.stderr
+            )
+        tensors = to_published(turned, to, registry)
         write_whole(out, lambda path: write_published(path, tensors, pickle=out.suffix in PICKLES))
     print(f"wrote {out}", file=sys.stderr)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zoo.assembly import load_recipe
-from zoo.errors import RunError
+from zoo.backbone import Backbone
+from zoo.errors import RunError, WeightsError
+from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
-from zoo.weights import Weights, read_weights
+from zoo.weights import Weights, filled, read_weights, refuse_other_backbone
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,13 @@ def find_weights(path: Path, *, raw: bool = False) -> WeightsSource:
         raw: of a run, take the last weights in place of the averaged ones.
 
     Raises:
+        WeightsError: there is no such file or folder.
         ZooError: the folder holds no run.
         RunError: the run has no sound checkpoint.
     """
     name = MODEL if raw else AVERAGE
+    if not path.exists():
+        raise WeightsError(f"{path}: there is no such weight file or run")
     if path.is_file():
         return WeightsSource(path, None, name, ())
     found, problems = checkpoints.latest(load_run(path).checkpoints)
@@ -79,3 +87,37 @@ def find_weights(path: Path, *, raw: bool = False) -> WeightsSource:
 def open_weights(path: Path, registry: Registry, *, raw: bool = False) -> Weights:
     """The weights of a file or of a run, as ``find_weights`` finds them."""
     return find_weights(path, raw=raw).read(registry)
+
+
+def load(
+    path: str | Path,
+    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    raw: bool = False,
+    registry: Registry | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Backbone:
+    """The backbone of a weight file or of a run, with its weights, in evaluation mode. It needs no recipe.
+
+    Args:
+        path: a safetensors file that zoo wrote, or the folder of a run.
+        recipe: what it should be; another backbone than the file's is refused.
+        overrides: ``key.path=value``, as for ``--set``; of ``recipe``.
+        raw: of a run, take the last weights in place of the averaged ones.
+        registry: the parts to choose from; all installed ones if left out.
+        device: where to; PyTorch's default if left out.
+        dtype: of the parameters; the file's if left out.
+
+    Raises:
+        WeightsError: the file cannot be read, is damaged, or is of another backbone than ``recipe``.
+        RunError: the run has no sound checkpoint.
+        RecipeError: ``recipe`` cannot be read or built.
+    """
+    registry = registry or Registry.installed()
+    weights = open_weights(Path(path), registry, raw=raw)
+    if recipe is not None:
+        wanted = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides, registry)
+        refuse_other_backbone(path, weights.recipe, wanted)
+    return filled(weights, registry, torch.device(device or torch.get_default_device()), dtype, where=str(path))

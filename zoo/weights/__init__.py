@@ -1,11 +1,10 @@
 """Weights: zoo's own files, published checkpoints in and out, and surgery from one backbone to another."""
 
-from zoo.weights.conversion import Converted, from_published, to_published, write_published
+from zoo.weights.conversion import Converted, from_published, to_published, with_clock_of, write_published
 from zoo.weights.files import (
     Weights,
     filled,
     initialised,
-    load,
     read_weights,
     recipe_in,
     refuse_existing,
@@ -28,7 +27,6 @@ __all__ = [
     "inflate",
     "initialise_rest",
     "initialised",
-    "load",
     "read_checkpoint",
     "read_weights",
     "recipe_in",
@@ -36,6 +34,7 @@ __all__ = [
     "refuse_misfits",
     "refuse_other_backbone",
     "to_published",
+    "with_clock_of",
     "write_initialised",
     "write_published",
     "write_weights",

@@ -19,6 +19,7 @@ from zoo.errors import WeightsError
 from zoo.recipe import Recipe, read_tree
 from zoo.recipe.source import show
 from zoo.registry import Registry
+from zoo.weights.clock import with_clock
 from zoo.weights.files import SAME_TABLE, Weights, mismatches, position_tables
 from zoo.weights.foreign import ForeignCheckpoint
 from zoo.weights.published import FORMATS, Entry, PublishedFormat, Tensors, recognised
@@ -91,8 +92,13 @@ def from_published(
     return Converted(Weights(recipe, tensors, source), chosen.name, tuple(notes))
 
 
+def with_clock_of(weights: Weights, format: str, registry: Registry) -> Weights:  # noqa: A002
+    """The same weights, up to rounding, with the clock that a format's time embedder is fed."""
+    return with_clock(weights, FORMATS[format].time["clock"], registry)
+
+
 def to_published(weights: Weights, format: str, registry: Registry) -> dict[str, Tensor]:  # noqa: A002
-    """Weights of ours under published names, in the published layout.
+    """Weights of ours under published names, in the published layout; ``with_clock_of`` turns their clock first.
 
     Raises:
         WeightsError: the published code cannot have this backbone; the message has a line for every reason.
@@ -147,8 +153,9 @@ def _recognise(checkpoint: ForeignCheckpoint, recipe: Recipe | None) -> tuple[Pu
         return FORMATS["dit"], []
     if recipe is not None and recipe.backbone.time_embedder.resolved().get("clock") == "data":
         return FORMATS["sit"], []
-    stem = checkpoint.path.stem.lower()
-    name = "dit" if "dit" in stem and "sit" not in stem else "sit"
+    titles = [checkpoint.path.stem.lower(), recipe.name.lower() if recipe else ""]
+    telling = [title for title in titles if ("dit" in title) != ("sit" in title)]
+    name = "dit" if telling and "dit" in telling[0] else "sit"
     other = "sit" if name == "dit" else "dit"
     return FORMATS[name], [f"the keys of DiT and SiT are the same; read as {name}, --format {other} for the other"]
 

@@ -17,9 +17,11 @@ from torch import Tensor
 from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.errors import WeightsError
+from zoo.parts.time_embedders import FREQUENCIES, MAX_PERIOD
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import patch_name
+from zoo.weights.clock import with_clock
 from zoo.weights.files import SAME_TABLE, Weights, position_tables
 
 PARTS = {
@@ -33,10 +35,7 @@ PARTS = {
     "head": "linear",
 }
 
-HALF = 128
-"""Frequencies of the sinusoids."""
-
-MAX_PERIOD = 10_000.0
+HALF = FREQUENCIES // 2
 NODES = 8
 EXACT = 1e-6
 """How far a feature of the time may be off: float32 rounds the angles by a tenth of this."""
@@ -57,6 +56,7 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
         WeightsError: that architecture cannot express the backbone, with a line for every reason; or the folder cannot
             be written.
     """
+    weights = with_clock(weights, "noise", registry)
     recipe = weights.recipe
     backbone = build(recipe, registry=registry, device="meta")
     problems = list(_misfits(recipe, backbone)) or list(_other_tables(recipe, backbone, weights.tensors))
@@ -133,16 +133,15 @@ def _config(recipe: Recipe) -> dict[str, Any]:
 
 def _tensors(recipe: Recipe, own: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     options = recipe.backbone
-    time = options.time_embedder.resolved()
     patch = options.patch_schedule.resolved()["patch"]
     embedder, head = (f"{room}.{patch_name(patch)}.proj" for room in ("patch_embedders", "heads"))
     weight = own[f"{embedder}.weight"]
     yield "pos_embed.proj.weight", weight.reshape(len(weight), -1, *patch).clone()
     yield "pos_embed.proj.bias", own[f"{embedder}.bias"]
     first = own["time_embedder.layers.0.weight"]
-    features = _features(time["clock"], time["scale"])
+    between = torch.kron(torch.eye(2, dtype=torch.float64), _interpolation())
     shared = {
-        "timestep_embedder.linear_1.weight": (first.double() @ features).to(first.dtype),
+        "timestep_embedder.linear_1.weight": (first.double() @ between).to(first.dtype),
         "timestep_embedder.linear_1.bias": own["time_embedder.layers.0.bias"],
         "timestep_embedder.linear_2.weight": own["time_embedder.layers.1.weight"],
         "timestep_embedder.linear_2.bias": own["time_embedder.layers.1.bias"],
@@ -164,22 +163,12 @@ def _tensors(recipe: Recipe, own: Mapping[str, Tensor]) -> Iterator[tuple[str, T
         yield f"proj_out_2.{each}", own[f"{head}.{each}"]
 
 
-def _features(clock: str, scale: float) -> Tensor:
-    """The matrix [256, 256] that makes our sinusoids of the clock out of diffusers' of the noise level, times scale.
-
-    Sinusoids of 1 - t are sums of those of t. Our frequencies lie between diffusers' on a logarithmic scale, where
-    polynomials interpolate sinusoids of small angles to rounding.
-    """
-    between = _interpolation()
-    cosine, sine = torch.eye(2 * HALF, dtype=torch.float64).chunk(2)
-    if clock == "data":
-        angles = scale * _frequencies(HALF).unsqueeze(1)
-        cosine, sine = angles.cos() * cosine + angles.sin() * sine, angles.sin() * cosine - angles.cos() * sine
-    return torch.cat([cosine, sine]) @ torch.kron(torch.eye(2, dtype=torch.float64), between)
-
-
 def _interpolation() -> Tensor:
-    """Lagrange's polynomials through the ``NODES`` nearest frequencies of diffusers', at each of ours [128, 128]."""
+    """Lagrange's polynomials through the ``NODES`` nearest frequencies of diffusers', at each of ours [128, 128].
+
+    Ours lie between diffusers' on a logarithmic scale, where polynomials interpolate sinusoids of small angles to
+    rounding.
+    """
     matrix = torch.zeros(HALF, HALF, dtype=torch.float64)
     for index in range(HALF):
         place = index * (HALF - 1) / HALF

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -158,37 +158,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise WeightsError(f"{path}: cannot be written: {reason}") from error
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def load(
-    path: str | Path,
-    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
-    overrides: Iterable[str] = (),
-    *,
-    registry: Registry | None = None,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
-) -> Backbone:
-    """The backbone of a weight file, with its weights, in evaluation mode. No recipe is needed: the file holds it.
-
-    Args:
-        path: a safetensors file that zoo wrote.
-        recipe: what it should be; another backbone than the file's is refused.
-        overrides: ``key.path=value``, as for ``--set``; of ``recipe``.
-        registry: the parts to choose from; all installed ones if left out.
-        device: where to; PyTorch's default if left out.
-        dtype: of the parameters; the file's if left out.
-
-    Raises:
-        WeightsError: the file cannot be read, is damaged, or is of another backbone than ``recipe``.
-        RecipeError: ``recipe`` cannot be read or built.
-    """
-    registry = registry or Registry.installed()
-    weights = read_weights(Path(path), registry)
-    if recipe is not None:
-        wanted = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides, registry)
-        refuse_other_backbone(path, weights.recipe, wanted)
-    return filled(weights, registry, torch.device(device or torch.get_default_device()), dtype, where=str(path))
 
 
 def read_weights(path: Path, registry: Registry) -> Weights:

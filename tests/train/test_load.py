@@ -9,12 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import zoo
+from tests.train.small import train
 from tests.weights.small import BY_DEPTH, SIZE, inputs, random_weights, small
-from zoo.errors import WeightsError
+from zoo.errors import WeightsError, ZooError
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
-from zoo.weights import files, load, read_weights, write_weights
+from zoo.train.weights import load, open_weights
+from zoo.weights import files, read_weights, write_weights
 
 
 @pytest.fixture
@@ -155,11 +157,19 @@ def test_a_file_that_is_cut_off(path, registry, size):
         load(path, registry=registry)
 
 
-def test_no_file_and_a_folder(tmp_path, registry):
-    with pytest.raises(WeightsError, match="x: there is no such file"):
+def test_no_file_and_no_run(tmp_path, registry):
+    with pytest.raises(WeightsError, match="x: there is no such weight file or run"):
         load(tmp_path / "x", registry=registry)
-    with pytest.raises(WeightsError, match="is a folder; give a weight file"):
+    with pytest.raises(ZooError, match=r"holds no run .* give the folder that `zoo train` made, or a weight file"):
         load(tmp_path, registry=registry)
+
+
+def test_a_run_is_loaded_as_a_file_is(tmp_path, registry):
+    run = train(tmp_path / "run").path
+    averaged, last = load(run, registry=registry), load(run, registry=registry, raw=True)
+    wanted = open_weights(run, registry).tensors
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in averaged.state_dict().items())
+    assert not torch.equal(averaged.blocks[0].mlp.fc1.weight, last.blocks[0].mlp.fc1.weight)
 
 
 def test_a_file_without_recipe(path, registry):
