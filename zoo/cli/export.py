@@ -57,9 +57,7 @@ def export(
         turned = with_clock_of(given, to, registry)
         if turned is not given:
             clock = turned.recipe.backbone.time_embedder.resolved()["clock"]
-            print(
-                f"note: time_embedder turned to clock: {clock}, as {to} has it; equal up to rounding", file=sys.stderr
-            )
+            print(f"note: time_embedder is turned to {to}'s clock, {clock}: equal up to rounding", file=sys.stderr)
         tensors = to_published(turned, to, registry)
         write_whole(out, lambda path: write_published(path, tensors, pickle=out.suffix in PICKLES))
     print(f"wrote {out}", file=sys.stderr)
