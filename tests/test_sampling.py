@@ -25,7 +25,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def backbone(run, registry):
-    return filled(open_weights(run, registry), registry, torch.device("cpu"), where="run")
+    return filled(open_weights(run, registry), registry, torch.device("cpu"))
 
 
 def test_there_is_a_latent_for_every_label(backbone):

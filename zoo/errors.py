@@ -17,7 +17,7 @@ class RecipeError(ZooError):
     """A recipe that cannot be read, or cannot be built. The message has a line for every problem."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(dict.fromkeys(_printable(problem) for problem in problems))
+        self.problems = tuple(dict.fromkeys(printable(problem) for problem in problems))
         super().__init__("\n".join(self.problems))
 
 
@@ -40,8 +40,8 @@ class WeightsError(ZooError):
     exit_code = 3
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
-        self.problems = tuple(map(_printable, problems))
-        super().__init__("\n  ".join([_printable(message) + ":" * bool(self.problems), *self.problems]))
+        self.problems = tuple(map(printable, problems))
+        super().__init__("\n  ".join([printable(message) + ":" * bool(self.problems), *self.problems]))
 
 
 class DataError(ZooError):
@@ -87,7 +87,7 @@ class OptionError(ValueError):
         super().__init__("; ".join(f"{dotted(path)}: {text}" if path else text for path, text in self.problems))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """``text`` on one line, with what a terminal would act on or cannot show as an escape."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 

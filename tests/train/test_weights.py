@@ -86,6 +86,11 @@ def test_averaged_and_last_weights_of_a_run(run, registry):
     assert averaged.source["checkpoint"] == find_weights(run).where.split("/")[-1]
 
 
+def test_a_file_has_no_last_weights(file, registry):
+    with pytest.raises(ZooError, match="a weight file holds one set of weights; averaged and last ones are a run's"):
+        open_weights(file, registry, raw=True)
+
+
 def test_no_run_and_no_checkpoint(run, tmp_path, registry):
     with pytest.raises(WeightsError, match="x: there is no such weight file or run"):
         open_weights(tmp_path / "x", registry)

@@ -22,11 +22,11 @@ def started(donor, target, registry, **options):
     """The target's backbone with all of its weights from the donor."""
     surgery = inflate(donor, target, registry, **options)
     assert surgery.is_whole, list(surgery.lines())
-    return filled(Weights(target, surgery.tensors, {}), registry, CPU, where="target")
+    return filled(Weights(target, surgery.tensors, {}), registry, CPU)
 
 
 def backbone_of(weights, registry):
-    return filled(weights, registry, CPU, where="donor")
+    return filled(weights, registry, CPU)
 
 
 def by_timestep(registry, *overrides, **parts):

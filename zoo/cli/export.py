@@ -55,9 +55,9 @@ def export(
         write_diffusers(out, given, registry)
     else:
         turned = with_clock_of(given, to, registry)
+        tensors = to_published(turned, to, registry)
+        write_whole(out, lambda path: write_published(path, tensors, pickle=out.suffix in PICKLES))
         if turned is not given:
             clock = turned.recipe.backbone.time_embedder.resolved()["clock"]
             print(f"note: time_embedder is turned to {to}'s clock, {clock}: equal up to rounding", file=sys.stderr)
-        tensors = to_published(turned, to, registry)
-        write_whole(out, lambda path: write_published(path, tensors, pickle=out.suffix in PICKLES))
     print(f"wrote {out}", file=sys.stderr)

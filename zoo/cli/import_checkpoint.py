@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from zoo.cli.common import Debug, installed_registry
-from zoo.errors import ZooError
+from zoo.errors import WeightsError, ZooError, printable
 from zoo.recipe import read_tree, to_yaml
 
 
@@ -66,14 +66,19 @@ def import_checkpoint(
         name=out.stem,
         overrides=overrides or (),
     )
-    for note in converted.notes:
-        print(f"note: {note}", file=sys.stderr)
     weights = converted.weights
     write_weights(out, weights.tensors, weights.recipe, registry, source=weights.source)
+    if recipe is None:
+        header = f"# {printable(checkpoint.name)}, as its shapes tell.   zoo build --recipe {beside.name} --flops\n"
+        text = header + to_yaml(weights.recipe.resolved())
+        try:
+            write_whole(beside, lambda path: path.write_text(text, encoding="utf-8"))
+        except WeightsError:
+            out.unlink()
+            raise
+    for note in converted.notes:
+        print(f"note: {note}", file=sys.stderr)
     count = f"{len(weights.tensors)} tensors, {out.stat().st_size / 1e6:.1f} MB"
     print(f"wrote {out} ({converted.format}'s {weights.source['weights']} weights, {count})", file=sys.stderr)
     if recipe is None:
-        header = f"# {checkpoint.name}, as its shapes tell.   zoo build --recipe {beside.name} --flops\n"
-        text = header + to_yaml(weights.recipe.resolved())
-        write_whole(beside, lambda path: path.write_text(text, encoding="utf-8"))
         print(f"wrote {beside}, the recipe", file=sys.stderr)

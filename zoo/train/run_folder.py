@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import torch
 
-from zoo.errors import RunError, ZooError
+from zoo.errors import RunError, ZooError, printable
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe, to_yaml
 from zoo.registry import Registry
@@ -94,7 +94,7 @@ class RunFolder:
         """Record what is trained, and with which versions."""
         text = to_yaml(resolved)
         path = shlex.quote(str(self.path))
-        header = _printable(f"{recipe.name}, in full.   zoo train --resume --run-dir {path}")
+        header = printable(f"{recipe.name}, in full.   zoo train --resume --run-dir {path}")
         started = self._started()
         started.append(
             {
@@ -140,10 +140,6 @@ class RunFolder:
     def _others(self) -> list[Path]:
         own = (".lock", f".{self.recipe.name}{UNFINISHED}", f".{self.versions.name}{UNFINISHED}")
         return [path for path in self.path.iterdir() if path.name not in own]
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def load_run(path: Path) -> RunFolder:

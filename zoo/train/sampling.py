@@ -72,7 +72,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     with world.together():
         weights = found.read(registry)
         refuse_other_backbone(found.where, weights.recipe, recipe)
-        backbone = filled(weights, registry, world.device, where=found.where)
+        backbone = filled(weights, registry, world.device)
         drawing = prepare_drawing(recipe, registry, len(backbone.stages), request.seed)
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)

@@ -29,7 +29,7 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.state import random_states, set_random_state
 from zoo.train.trainer import Step, Trainer, asked_to_stop
 from zoo.train.weights import open_weights
-from zoo.weights import refuse_misfits, refuse_other_backbone
+from zoo.weights import refuse_other_backbone
 
 GRID = 16
 """Samples of the grids that a run draws."""
@@ -155,7 +155,6 @@ class Session:
     def _start_from(self, path: Path, backbone: Backbone) -> None:
         weights = open_weights(path, self.registry)
         refuse_other_backbone(path, weights.recipe, self.recipe)
-        refuse_misfits(weights, backbone.state_dict(), path)
         backbone.load_state_dict(weights.tensors)
         self._tell(f"starting from {path}")
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from zoo.assembly import load_recipe
+from zoo.assembly import build, load_recipe
 from zoo.backbone import Backbone
-from zoo.errors import RunError, WeightsError
+from zoo.errors import RunError, WeightsError, ZooError
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
-from zoo.weights import Weights, filled, read_weights, refuse_other_backbone
+from zoo.weights import Weights, filled, read_weights, refuse_misfits, refuse_other_backbone
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,12 @@ class WeightsSource:
             RunError: the checkpoint cannot be read, any more.
             RecipeError: the run's recipe cannot be built here.
         """
-        if self.checkpoint is None:
-            return read_weights(self.path, registry)
+        weights = read_weights(self.path, registry) if self.checkpoint is None else self._of_run(registry)
+        refuse_misfits(weights, build(weights.recipe, registry=registry, device="meta").state_dict(), self.where)
+        return weights
+
+    def _of_run(self, registry: Registry) -> Weights:
+        assert self.checkpoint is not None
         source: dict[str, Any] = {
             "run": str(self.path),
             "checkpoint": self.checkpoint.path.name,
@@ -70,13 +74,15 @@ def find_weights(path: Path, *, raw: bool = False) -> WeightsSource:
 
     Raises:
         WeightsError: there is no such file or folder.
-        ZooError: the folder holds no run.
+        ZooError: the folder holds no run; or ``raw`` of a file, which holds one set of weights.
         RunError: the run has no sound checkpoint.
     """
     name = MODEL if raw else AVERAGE
     if not path.exists():
         raise WeightsError(f"{path}: there is no such weight file or run")
     if path.is_file():
+        if raw:
+            raise ZooError(f"{path}: a weight file holds one set of weights; averaged and last ones are a run's")
         return WeightsSource(path, None, name, ())
     found, problems = checkpoints.latest(load_run(path).checkpoints)
     if found is None:
@@ -120,4 +126,4 @@ def load(
     if recipe is not None:
         wanted = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides, registry)
         refuse_other_backbone(path, weights.recipe, wanted)
-    return filled(weights, registry, torch.device(device or torch.get_default_device()), dtype, where=str(path))
+    return filled(weights, registry, torch.device(device or torch.get_default_device()), dtype)

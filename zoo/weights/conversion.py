@@ -15,12 +15,12 @@ from torch import Tensor
 
 from zoo.assembly import build, load_recipe
 from zoo.backbone import Backbone
-from zoo.errors import WeightsError
+from zoo.errors import RecipeError, WeightsError
 from zoo.recipe import Recipe, read_tree
 from zoo.recipe.source import show
 from zoo.registry import Registry
 from zoo.weights.clock import with_clock
-from zoo.weights.files import SAME_TABLE, Weights, mismatches, position_tables
+from zoo.weights.files import Weights, is_same_table, mismatches, position_tables
 from zoo.weights.foreign import ForeignCheckpoint
 from zoo.weights.published import FORMATS, Entry, PublishedFormat, Tensors, recognised
 
@@ -94,7 +94,7 @@ def from_published(
 
 def with_clock_of(weights: Weights, format: str, registry: Registry) -> Weights:  # noqa: A002
     """The same weights, up to rounding, with the clock that a format's time embedder is fed."""
-    return with_clock(weights, FORMATS[format].time["clock"], registry)
+    return with_clock(weights, FORMATS[format].time["sinusoidal"]["clock"], registry)
 
 
 def to_published(weights: Weights, format: str, registry: Registry) -> dict[str, Tensor]:  # noqa: A002
@@ -140,7 +140,12 @@ def infer_recipe(
     if backbone["latent"]["channels"] == 4:  # of Stable Diffusion's autoencoder, as all published models
         family = read_tree(chosen.family(backbone)).plain()
         settings = {key: value for key, value in family.items() if key not in ("name", "backbone")}
-    return load_recipe({"name": name, "backbone": backbone, **settings}, overrides, registry)
+    try:
+        return load_recipe({"name": name, "backbone": backbone, **settings}, overrides, registry)
+    except RecipeError as error:
+        if overrides:
+            raise
+        raise WeightsError(f"{checkpoint.path}: its shapes do not go together", error.problems) from error
 
 
 def _recognise(checkpoint: ForeignCheckpoint, recipe: Recipe | None) -> tuple[PublishedFormat, list[str]]:
@@ -184,7 +189,7 @@ def _settled(recipe: Recipe, chosen: PublishedFormat, registry: Registry) -> tup
 
 
 def _entries(recipe: Recipe, backbone: Backbone, chosen: PublishedFormat, refusal: str) -> list[Entry]:
-    misfits = list(chosen.misfits(recipe, backbone.stages, backbone.ties))
+    misfits = list(chosen.misfits(recipe, backbone.stages))
     if misfits:
         raise WeightsError(refusal, misfits)
     return list(chosen.entries(recipe, backbone.stages))
@@ -211,11 +216,10 @@ def _other_tables(backbone: Backbone, tensors: Mapping[str, Tensor], entries: It
     own = position_tables(backbone)
     notes = []
     for entry in entries:
-        if entry.own in own:
+        if entry.own in own and not is_same_table(tensors[entry.own], own[entry.own]):
             difference = float((own[entry.own] - tensors[entry.own].float()).abs().max())
-            if difference > SAME_TABLE:
-                notes.append(
-                    f"{entry.published} is up to {difference:.2g} away from the table of the recipe's position part;"
-                    " the checkpoint's is taken"
-                )
+            notes.append(
+                f"{entry.published} is up to {difference:.2g} away from the table of the recipe's position part;"
+                " the checkpoint's is taken"
+            )
     return notes

@@ -22,7 +22,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import patch_name
 from zoo.weights.clock import with_clock
-from zoo.weights.files import SAME_TABLE, Weights, position_tables
+from zoo.weights.files import Weights, is_same_table, position_tables
 
 PARTS = {
     "patch_embedder": "linear",
@@ -104,7 +104,7 @@ def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
 def _other_tables(recipe: Recipe, backbone: Backbone, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     """It computes its position table, and no file can give it another one."""
     for name, table in position_tables(backbone).items():
-        if not torch.allclose(tensors[name].float(), table, rtol=0.0, atol=SAME_TABLE):
+        if not is_same_table(tensors[name], table):
             yield f"backbone.position: {name} is not the sin-cos table that it computes"
 
 

@@ -35,7 +35,7 @@ HASH = "sha256"
 NOTES = ("source", "seed")
 
 SAME_TABLE = 1e-3
-"""How far rounding may put a stored position table from the one that its part makes."""
+"""How far a stored position table may be from the one that its part makes, computed otherwise."""
 
 
 @dataclass(frozen=True)
@@ -195,23 +195,16 @@ def recipe_in(path: Path) -> dict[str, Any]:
     return dict(_value(path, metadata, "recipe"))
 
 
-def filled(
-    weights: Weights, registry: Registry, device: torch.device, dtype: torch.dtype | None = None, *, where: str
-) -> Backbone:
+def filled(weights: Weights, registry: Registry, device: torch.device, dtype: torch.dtype | None = None) -> Backbone:
     """A backbone with these weights, in evaluation mode.
 
     Args:
-        weights: of a file or a run.
+        weights: of a file or a run, that fit their recipe.
         registry: the parts to choose from.
         device: where to.
         dtype: of the parameters; that of the weights if left out.
-        where: what the weights are from, for messages.
-
-    Raises:
-        WeightsError: they do not fit their recipe.
     """
     backbone = build(weights.recipe, registry=registry, device="meta")
-    refuse_misfits(weights, backbone.state_dict(), where)
     names = [name for name, _ in backbone.named_parameters()]
     dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
     backbone = backbone.to(dtype).to_empty(device=device)
@@ -254,6 +247,12 @@ def position_tables(backbone: Backbone) -> dict[str, Tensor]:
         if reset is not None:
             reset()
     return {f"positions.{name}": table for name, table in positions.state_dict().items()}
+
+
+def is_same_table(given: Tensor, table: Tensor) -> bool:
+    """Whether a stored position table is the one that its part makes, but for rounding to the stored dtype."""
+    tolerance = max(SAME_TABLE, torch.finfo(given.dtype).eps)
+    return torch.allclose(given.float(), table.float(), rtol=0.0, atol=tolerance)
 
 
 def backbone_fingerprint(recipe: Recipe) -> str:

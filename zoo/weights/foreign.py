@@ -6,11 +6,14 @@ A pickle can do anything when it is loaded, so it is read with PyTorch's ``weigh
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
+import re
+import warnings
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ AVERAGED, LAST = "ema", "model"
 HARMLESS = (argparse.Namespace,)
 """Classes of training checkpoints that only hold values: their settings."""
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 SHOWN = 20
 CHUNK = 2**20
 
@@ -82,24 +86,23 @@ def read_checkpoint(path: Path, *, raw: bool = False) -> ForeignCheckpoint:
 
 
 def _read(path: Path) -> Any:
+    if os.path.isdir(path):  # not Path.is_dir, which raises where a name is too long
+        raise WeightsError(f"{path}: is a folder; give a checkpoint file")
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
-    if path.is_dir():
-        raise WeightsError(f"{path}: is a folder; give a checkpoint file")
-    if not size:
+    if not start:
         raise WeightsError(f"{path}: is empty; copy or download it again")
-    if start.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{path}: is a pointer of Git LFS in place of the file; run `git lfs pull`")
-    if start.lstrip()[:1] == b"<":
-        raise WeightsError(f"{path}: is a web page, no checkpoint; download the file itself")
     if start[8:9] == b"{":
         return _read_safetensors(path)
     if start.startswith(b"PK") or start[:1] == b"\x80":
         return _read_pickle(path, zipped=start.startswith(b"PK"))
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path}: is a pointer of Git LFS in place of the file; run `git lfs pull`")
+    if start.lstrip()[:1] == b"<":
+        raise WeightsError(f"{path}: is a web page, no checkpoint; download the file itself")
     raise WeightsError(f"{path}: is neither a pickle of torch.save nor a safetensors file; is it damaged?")
 
 
@@ -112,42 +115,56 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_pickle(path: Path, *, zipped: bool) -> Any:
     if zipped:
-        _check_sums(path)
+        _check_archive(path)
     try:
-        with torch.serialization.safe_globals(list(HARMLESS)):
+        with torch.serialization.safe_globals(list(HARMLESS)), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of protocols, which the error below tells
             # A file of before PyTorch 1.6 is no archive, and cannot be mapped into memory.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        needed = _needed_code(path)
-        if not needed:
-            raise damaged(path, error) from error
-        raise WeightsError(
-            f"{path}: needs the code of {', '.join(needed)} to be loaded, and a pickle's code can do anything, so"
-            " zoo runs none of it; load it where you trust it, and save what its `ema` or `model` holds with torch.save"
-        ) from error
+        needed = _needed_code(path, error)
+        if needed:
+            raise WeightsError(
+                f"{path}: needs the code of {', '.join(needed)} to be loaded, and a pickle's code can do anything, so"
+                " zoo runs none of it; load it where you trust it, and save what its `ema` or `model` holds with"
+                " torch.save"
+            ) from error
+        if "Unsupported operand" in str(error):
+            raise WeightsError(
+                f"{path}: is a pickle of a form that PyTorch reads only by running its code, such as of"
+                " pickle_protocol 4, or it is damaged; load it where you trust it, and save it again with torch.save"
+            ) from error
+        raise damaged(path, error) from error
     except Exception as error:  # a damaged pickle can raise anything
         raise damaged(path, error) from error
 
 
-def _needed_code(path: Path) -> list[str]:
-    harmless = {f"{each.__module__}.{each.__qualname__}" for each in HARMLESS}
-    try:
-        return sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))) - harmless)
-    except Exception:  # a file of before PyTorch 1.6, or a damaged one
-        return []
+def _needed_code(path: Path, error: Exception) -> list[str]:
+    """What a pickle would import: all of it for an archive, and the first for a file of before PyTorch 1.6."""
+    found = set(re.findall(r"GLOBAL (\S+) was not an allowed global", str(error)))
+    with suppress(Exception):  # no archive, or a damaged one
+        found |= set(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
+    return sorted(found - {f"{each.__module__}.{each.__qualname__}" for each in HARMLESS})
 
 
-def _check_sums(path: Path) -> None:
-    """Compare an archive with its checksums, which PyTorch does not do for a file that is mapped into memory."""
+def _check_archive(path: Path) -> None:
+    """Look for a checkpoint in an archive, and compare the archive with its checksums.
+
+    PyTorch does not do so for a file that is mapped into memory.
+    """
     try:
         with zipfile.ZipFile(path) as archive, progress() as shown:
+            if not any(name.endswith("/data.pkl") for name in archive.namelist()):
+                raise WeightsError(f"{path}: is a zip archive with no checkpoint of torch.save in it; unpack it first")
             records = [record for record in archive.infolist() if record.CRC]  # 0 where they were not computed
             task = shown.add_task("reading", total=sum(record.file_size for record in records))
             for record in records:
                 with archive.open(record) as file:
                     while chunk := file.read(CHUNK):
                         shown.advance(task, len(chunk))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged archive can raise anything
         raise damaged(path, error) from error
 
 
@@ -159,7 +176,8 @@ def progress() -> Progress:
 
 def damaged(path: Path, error: Exception) -> WeightsError:
     """What is said of a file that its library cannot read."""
-    reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+    text = str(error).strip().split("\n")[0].split(". ")[0]
+    reason = text if " " in text else repr(error)[:200]
     return WeightsError(f"{path}: is damaged or cut off: {reason}; copy or download it again")
 
 
@@ -169,6 +187,8 @@ def _chosen(path: Path, content: Any, raw: bool) -> tuple[str, Mapping[Any, Any]
         raise WeightsError(f"{path}: holds a {type(content).__name__}, no weights by name")
     wrapped = [key for key in (AVERAGED, LAST) if isinstance(content.get(key), Mapping)]
     if not wrapped:
+        if raw:
+            raise WeightsError(f"{path}: holds one set of weights, not averaged and last ones; leave --raw out")
         return "", content
     wanted = LAST if raw else AVERAGED
     if wanted not in wrapped:
@@ -188,9 +208,17 @@ def _check_tensors(path: Path, state: Mapping[Any, Any]) -> None:
             f"{path}: holds more than tensors: {', '.join(foreign[:SHOWN])}{more}; zoo looks for weights by name, or"
             f" for {AVERAGED!r} or {LAST!r} with such"
         )
-    wrong = [f"{key} ({value.dtype})" for key, value in state.items() if not value.is_floating_point()]
+    wrong = [f"{key} ({_kind_of(value)})" for key, value in state.items() if not _is_plain(value)]
     if wrong:
-        raise WeightsError(f"{path}: weights are floating point numbers, and these are not: {', '.join(wrong)}")
+        raise WeightsError(f"{path}: weights are plain floating point numbers, and these are not: {', '.join(wrong)}")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.dtype in DTYPES and tensor.layout == torch.strided and not tensor.is_meta
+
+
+def _kind_of(tensor: Tensor) -> str:
+    return str(tensor.dtype if tensor.dtype not in DTYPES else tensor.device if tensor.is_meta else tensor.layout)
 
 
 def _without_prefixes(path: Path, state: Mapping[Any, Tensor]) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from zoo.errors import WeightsError
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import Grid, patch_name, patches_of, transitions_of
-from zoo.weights.files import SAME_TABLE, Weights, position_tables
+from zoo.weights.files import Weights, is_same_table, position_tables
 
 Average = Literal["pixels", "patches"]
 """What a coarse patch of r x s fine ones averages.
@@ -153,7 +153,7 @@ class _Inflation:
         for name, table in position_tables(self.after).items():
             given = self.donor.tensors.get(name)
             fits = given is not None and given.shape == table.shape
-            if given is not None and fits and (name in learned or _close(given, table)):
+            if given is not None and fits and (name in learned or is_same_table(given, table)):
                 self._put(name, given, name)
             elif name not in learned:
                 self._put(name, table.to(self.dtype))
@@ -254,10 +254,6 @@ def _shortened(names: Iterable[str]) -> Iterator[str]:
 
 def _dtype_of(tensors: Any) -> torch.dtype:
     return reduce(torch.promote_types, (tensor.dtype for tensor in tensors.values()))
-
-
-def _close(given: Tensor, table: Tensor) -> bool:
-    return torch.allclose(given.float(), table.float(), rtol=0.0, atol=SAME_TABLE)
 
 
 def _both(one: Recipe, other: Recipe, kind: str, name: str) -> bool:

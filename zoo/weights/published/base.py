@@ -31,13 +31,15 @@ class PublishedFormat(ABC):
     Attributes:
         name: as ``--format`` and ``--to`` take it.
         parts: the parts of a recipe that the published code has, by kind.
-        time: options of a sinusoidal time embedder that the published code fixes.
+        time: by type of time embedder, the options that the published code fixes.
+        layers: by type of time embedder, those that decide which tensors there are.
         prediction: what its weights predict.
     """
 
     name: ClassVar[str]
     parts: ClassVar[Mapping[str, tuple[str, ...]]]
-    time: ClassVar[Mapping[str, Any]]
+    time: ClassVar[Mapping[str, Mapping[str, Any]]]
+    layers: ClassVar[Mapping[str, Mapping[str, Any]]]
     prediction: ClassVar[str] = "velocity"
 
     @abstractmethod
@@ -57,7 +59,7 @@ class PublishedFormat(ABC):
         """
 
     @abstractmethod
-    def schedule_problem(self, stages: Sequence[Stage], ties: str) -> str | None:
+    def schedule_problem(self, stages: Sequence[Stage]) -> str | None:
         """Why the published code cannot have this patch schedule."""
 
     @abstractmethod
@@ -69,22 +71,27 @@ class PublishedFormat(ABC):
         changes: dict[str, Any] = {}
         if recipe.backbone.prediction != self.prediction:
             changes["prediction"] = self.prediction
-        if recipe.backbone.time_embedder.type == "sinusoidal":
-            options = recipe.backbone.time_embedder.resolved()
-            changes |= {f"time_embedder.{key}": want for key, want in self.time.items() if options[key] != want}
+        changes |= _other_options(recipe, self.time)
         return changes
 
-    def misfits(self, recipe: Recipe, stages: Sequence[Stage], ties: str) -> Iterator[str]:
+    def misfits(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[str]:
         """Why the published code cannot have this backbone, a line for every reason."""
         for kind, names in self.parts.items():
             found = getattr(recipe.backbone, kind).type
             if found not in names:
                 yield f"backbone.{kind}: {self.name} has {' or '.join(names)}, the recipe {found}"
-        problem = self.schedule_problem(stages, ties)
+        problem = self.schedule_problem(stages)
         if problem is not None:
             yield f"backbone.patch_schedule: {problem}"
-        for key, want in self.settled(recipe).items():
+        for key, want in (self.settled(recipe) | _other_options(recipe, self.layers)).items():
             yield f"backbone.{key}: {self.name} has {want}"
+
+
+def _other_options(recipe: Recipe, fixed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Options of the time embedder that are fixed otherwise, by key below ``backbone``."""
+    options = recipe.backbone.time_embedder.resolved()
+    wanted = fixed.get(options["type"], {})
+    return {f"time_embedder.{key}": want for key, want in wanted.items() if options[key] != want}
 
 
 class Tensors(Mapping[str, Tensor]):
@@ -174,6 +181,7 @@ def head_of(tensors: Tensors, key: str, pixels: int) -> dict[str, Any]:
 
 def sinusoidal_layers(tensors: Tensors) -> int:
     """Linears of the time embedder's MLP."""
+    tensors.of("t_embedder.mlp.0.weight", 2)
     return sum(f"t_embedder.mlp.{index}.weight" in tensors for index in (0, 2, 4))
 
 

@@ -26,7 +26,8 @@ class SiT(PublishedFormat):
     """SiT (arXiv 2401.08740): 0 = noise and 1 = data, the output is data - noise, the embedding is fed its own time."""
 
     name = "sit"
-    time: ClassVar[Mapping[str, Any]] = {"clock": "data", "scale": 1.0}
+    time: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"clock": "data", "scale": 1.0}}
+    layers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"layers": 2}}
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "patch_embedder": ("linear",),
         "position": ("sincos",),
@@ -47,7 +48,7 @@ class SiT(PublishedFormat):
         """The recipe of the same width."""
         return f"{self.name}_{SIZES.get(backbone['dim'], 'b')}"
 
-    def schedule_problem(self, stages: Sequence[Stage], ties: str) -> str | None:
+    def schedule_problem(self, stages: Sequence[Stage]) -> str | None:
         """More than one patch."""
         if len(stages) > 1 or len(stages[0].levels) > 1:
             return f"{self.name} has one patch for all blocks and noise levels"
@@ -97,7 +98,7 @@ class SiT(PublishedFormat):
             "num_classes": classes - 1,
             **body_of(tensors, "blocks.0", tensors.count("blocks")),
             "patch_schedule": schedule,
-            "time_embedder": {"type": "sinusoidal", "layers": sinusoidal_layers(tensors), **self.time},
+            "time_embedder": {"type": "sinusoidal", "layers": sinusoidal_layers(tensors), **self.time["sinusoidal"]},
             "head": head_of(tensors, "final_layer.linear.weight", channels * ph * pw),
             "prediction": self.prediction,
         }
@@ -107,6 +108,6 @@ class DiT(SiT):
     """DiT (arXiv 2212.09748): predicts the noise of a variance-preserving path at DDPM timesteps 0 to 999."""
 
     name = "dit"
-    time: ClassVar[Mapping[str, Any]] = {"clock": "noise", "scale": 1000.0}
+    time: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"clock": "noise", "scale": 1000.0}}
     prediction = "epsilon"
     head_sign = 1

@@ -37,7 +37,11 @@ class MPDiT(PublishedFormat):
     """Two levels by depth. Its noise levels and velocity are zoo's own."""
 
     name = "mpdit"
-    time: ClassVar[Mapping[str, Any]] = {"clock": "noise", "scale": 1.0}
+    time: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "sinusoidal": {"clock": "noise", "scale": 1.0},
+        "fno": {"grid": 32},
+    }
+    layers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fno": {"blocks": 3}}
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "patch_embedder": ("linear",),
         "position": ("sincos",),
@@ -64,7 +68,7 @@ class MPDiT(PublishedFormat):
         size = SIZES.get(backbone["dim"], "b")
         return f"mpdit_{'b' if size == 's' else size}"
 
-    def schedule_problem(self, stages: Sequence[Stage], ties: str) -> str | None:
+    def schedule_problem(self, stages: Sequence[Stage]) -> str | None:
         """Another number of levels, or stages by noise level."""
         if len(stages) > 1:
             return f"{self.name} has the same patches at every noise level"
@@ -72,9 +76,9 @@ class MPDiT(PublishedFormat):
             return f"{self.name} has {len(self.levels)} levels, the recipe {len(stages[0].levels)}"
         return None
 
-    def misfits(self, recipe: Recipe, stages: Sequence[Stage], ties: str) -> Iterator[str]:
+    def misfits(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[str]:
         """Also a level without skip."""
-        yield from super().misfits(recipe, stages, ties)
+        yield from super().misfits(recipe, stages)
         if recipe.backbone.skip != "linear":
             yield f"backbone.skip: {self.name} has linear, the recipe {recipe.backbone.skip}"
 
@@ -132,7 +136,7 @@ class MPDiT(PublishedFormat):
 
     def _time_embedder(self, tensors: Tensors) -> dict[str, Any]:
         if "t_embedder.fc0.weight" not in tensors:
-            return {"type": "sinusoidal", "layers": sinusoidal_layers(tensors), **self.time}
+            return {"type": "sinusoidal", "layers": sinusoidal_layers(tensors), **self.time["sinusoidal"]}
         width, _, modes = tensors.of("t_embedder.conv0.weights_real", 3)
         blocks = sum(f"t_embedder.conv{index}.weights_real" in tensors for index in range(len(tensors)))
         return {"type": "fno", "blocks": blocks, "modes": modes, "width": width}

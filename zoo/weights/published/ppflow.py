@@ -34,7 +34,7 @@ class PPFlow(SiT):
         stages = len(backbone["patch_schedule"]["stages"])
         return f"ppflow_{SIZES.get(backbone['dim'], 'b')}_{stages}"
 
-    def schedule_problem(self, stages: Sequence[Stage], ties: str) -> str | None:
+    def schedule_problem(self, stages: Sequence[Stage]) -> str | None:
         """Other stages than the published code has."""
         patches = [stage.levels[0].patch for stage in stages]
         if len(stages) not in FOLDS or any(len(stage.levels) > 1 for stage in stages):
@@ -45,8 +45,6 @@ class PPFlow(SiT):
         thresholds = tuple(stage.noise_above for stage in stages)
         if thresholds != THRESHOLDS[len(stages)]:
             return f"ppflow's stages begin above {list(THRESHOLDS[len(stages)])}, the recipe's above {list(thresholds)}"
-        if ties != "noisier":
-            return "ppflow has ties: noisier"
         return None
 
     def settled(self, recipe: Recipe) -> dict[str, Any]:

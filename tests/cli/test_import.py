@@ -1,0 +1,388 @@
+"""``zoo import``: weights and the recipe that shapes tell; every failure as one clear message, and nothing written."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner, Result
+
+import zoo as package
+from zoo.assembly import build, load_recipe
+from zoo.cli import app
+from zoo.recipe import read_tree
+from zoo.weights import Weights, files, read_weights, to_published, write_initialised
+
+BACKBONE = {
+    "latent": {"channels": 4, "height": 8, "width": 16},
+    "num_classes": 5,
+    "dim": 8,
+    "depth": 2,
+    "heads": 2,
+    "patch_schedule": {"type": "uniform", "patch": 2},
+    "time_embedder": {"type": "sinusoidal", "clock": "data"},
+    "head": {"type": "linear", "learn_sigma": True},
+}
+EITHER = "note: the keys of DiT and SiT are the same; read as sit, --format dit for the other"
+
+
+def published(registry, backbone=BACKBONE, layout="sit"):
+    recipe = load_recipe({"name": "small", "backbone": backbone}, registry=registry)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        own = build(recipe, registry=registry, device="cpu").state_dict()
+    return to_published(Weights(recipe, own, {}), layout, registry)
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch, registry):
+    monkeypatch.chdir(tmp_path)
+    torch.save(published(registry), "model.pt")
+    Path("small.yaml").write_text(json.dumps({"backbone": BACKBONE}))
+
+
+def zoo(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def imported(*arguments, checkpoint="model.pt", out="w.safetensors"):
+    return zoo("import", checkpoint, "--out", out, *arguments)
+
+
+HEADS = ("--set", "backbone.heads=2")
+
+
+def listing():
+    return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+def refused(exit_code, *arguments, **how) -> list[str]:
+    """The lines of an error on stderr; stdout is empty, and no file came, went or changed."""
+    before = listing()
+    result = imported(*arguments, **how)
+    assert (result.exit_code, result.stdout) == (exit_code, ""), result.stderr
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.stderr
+    assert listing() == before
+    return result.stderr.splitlines()
+
+
+def test_weights_and_the_recipe_that_shapes_tell(registry):
+    result = imported(*HEADS)
+    assert (result.exit_code, result.stdout) == (0, "")
+    size = Path("w.safetensors").stat().st_size / 1e6
+    assert result.stderr.splitlines() == [
+        EITHER,
+        f"wrote w.safetensors (sit's only weights, 32 tensors, {size:.1f} MB)",
+        "wrote w.yaml, the recipe",
+    ]
+    assert set(listing()) == {"model.pt", "small.yaml", "w.safetensors", "w.yaml"}
+    assert (
+        Path("w.yaml").read_text().startswith("# model.pt, as its shapes tell.   zoo build --recipe w.yaml --flops\n")
+    )
+    recipe = read_weights(Path("w.safetensors"), registry).recipe
+    assert load_recipe("w.yaml", registry=registry) == recipe
+    assert recipe.name == "w"
+    assert recipe.backbone.resolved() == load_recipe("small.yaml", registry=registry).backbone.resolved()
+    assert recipe.data.normalize.resolved()["factor"] == 0.18215
+
+
+def test_build_takes_the_inferred_recipe_and_load_the_weights(registry):
+    imported(*HEADS)
+    report = json.loads(zoo("build", "--recipe", "w.yaml", "--json").stdout)
+    with safe_open("w.safetensors", "pt") as file:
+        assert report["params"]["total"] == sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
+    for backbone in (package.load("w.safetensors"), package.load("w.safetensors", "w.yaml")):
+        given = backbone.state_dict()["patch_embedders.2x2.proj.weight"]
+        assert torch.equal(given, published(registry)["x_embedder.proj.weight"].flatten(1))
+
+
+@pytest.mark.parametrize("name", ["1e3", "null", "on", "a b", "größe", "#1", "a: b", "it's", "-x", "0x1F", "12:30"])
+def test_any_name_of_the_weights_is_the_recipes(name):
+    assert imported(*HEADS, out=f"./{name}.safetensors").exit_code == 0
+    assert read_tree(f"./{name}.yaml").plain()["name"] == name
+    assert zoo("build", "--recipe", f"./{name}.yaml").exit_code == 0
+
+
+def test_any_name_of_the_checkpoint_leaves_a_recipe():
+    Path("model.pt").rename("a\nb: c.pt")
+    assert imported(*HEADS, checkpoint="a\nb: c.pt").exit_code == 0
+    assert zoo("build", "--recipe", "w.yaml").exit_code == 0
+
+
+def test_with_a_recipe_no_recipe_is_written():
+    result = imported("--recipe", "small.yaml")
+    assert result.exit_code == 0
+    assert [line.split(" (")[0] for line in result.stderr.splitlines()] == ["wrote w.safetensors"]
+    assert set(listing()) == {"model.pt", "small.yaml", "w.safetensors"}
+    Path("other.yaml").write_text("mine")
+    assert imported("--recipe", "small", out="other.safetensors").exit_code == 0
+    assert Path("other.yaml").read_text() == "mine"
+
+
+def test_a_recipe_is_overridden(registry):
+    assert imported("--recipe", "small.yaml", "--set", "backbone.heads=4", "--set", "name=mine").exit_code == 0
+    recipe = read_weights(Path("w.safetensors"), registry).recipe
+    assert (recipe.backbone.heads, recipe.name) == (4, "mine")
+
+
+def test_the_same_checkpoint_gives_the_same_bytes():
+    for out in ("a.safetensors", "b.safetensors"):
+        assert imported("--recipe", "small.yaml", out=out).exit_code == 0
+    assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()
+
+
+def test_averaged_weights_or_the_last(registry):
+    averaged = published(registry)
+    last = {key: tensor * 2 for key, tensor in averaged.items()}
+    torch.save({"model": last, "ema": averaged, "opt": {}, "args": argparse.Namespace(lr=1e-4)}, "training.pt")
+    for arguments, name, factor in (((), "ema", 1), (("--raw",), "model", 2)):
+        out = f"{name}.safetensors"
+        result = imported("--recipe", "small.yaml", *arguments, checkpoint="training.pt", out=out)
+        assert f"wrote {out} (sit's {name} weights, 32 tensors, " in result.stderr
+        got = load_file(out)["class_conditioner.embedding.weight"]
+        assert torch.equal(got, averaged["y_embedder.embedding_table.weight"] * factor)
+        with safe_open(out, "pt") as file:
+            source = json.loads(file.metadata()["source"])
+        assert {"file": "training.pt", "format": "sit", "weights": name}.items() <= source.items()
+
+
+def test_notes_come_before_what_was_written():
+    result = imported(*HEADS, "--format", "dit", "--set", "backbone.time_embedder.scale=1.0")
+    assert result.stderr.splitlines()[0] == "note: backbone.time_embedder.scale is 1000.0, as dit has it"
+    assert read_tree("w.yaml").plain()["backbone"]["prediction"] == "epsilon"
+
+
+# -- failures ---------------------------------------------------------------------------------------------------------
+
+
+def break_model(change):
+    torch.save(change(torch.load("model.pt", weights_only=True)), "model.pt")
+
+
+def of_nan(tensors):
+    return tensors | {key: torch.full_like(tensors[key], float("nan")) for key in list(tensors)[-2:]}
+
+
+class NeedsCode:
+    def __reduce__(self):
+        return open, ("made", "w")
+
+
+def test_a_checkpoint_that_is_not_finite():
+    break_model(of_nan)
+    for arguments in (HEADS, ("--recipe", "small.yaml")):
+        lines = refused(5, *arguments)
+        assert lines[-1].startswith("error: model.pt: 2 of 32 tensors hold values that are not finite: final_layer.")
+        assert sum(line.startswith("error") for line in lines) == 1
+
+
+BAD = {
+    "page": (lambda: Path("model.pt").write_text("<html>"), "is a web page, no checkpoint; download the file itself"),
+    "empty": (lambda: Path("model.pt").write_bytes(b""), "is empty; copy or download it again"),
+    "cut off": (
+        lambda: Path("model.pt").write_bytes(Path("model.pt").read_bytes()[:-100]),
+        "is damaged or cut off: File is not a zip file; copy or download it again",
+    ),
+    "missing": (lambda: Path("model.pt").unlink(), "cannot be read: No such file or directory"),
+    "code": (lambda: break_model(lambda it: {"ema": it, "args": NeedsCode()}), "needs the code of io.open to be"),
+    "integers": (lambda: break_model(lambda it: {"a": torch.ones(2).int()}), "weights are plain floating point"),
+    "other keys": (lambda: break_model(lambda it: {"a": torch.ones(2)}), "its keys are of none of dit, mpdit,"),
+    "no block": (
+        lambda: break_model(lambda it: {key: it[key] for key in it if "mlp" not in key}),
+        "no recipe can be told from its shapes: blocks.0.mlp.fc1.weight is missing; give --recipe R",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "expected"), BAD.values(), ids=list(BAD))
+def test_one_clear_line_for_a_bad_checkpoint(spoil, expected):
+    spoil()
+    (line,) = refused(3, *HEADS)
+    assert line.startswith(f"error: model.pt: {expected}")
+
+
+def test_heads_that_shapes_do_not_tell():
+    (line,) = refused(3)
+    assert line.startswith(
+        "error: model.pt: the number of heads cannot be told from shapes, and 8 is no published width"
+    )
+    assert line.endswith("; add --set backbone.heads=N")
+
+
+def test_a_weight_file_of_zoos_own(registry):
+    write_initialised(load_recipe("small.yaml", registry=registry), registry, Path("own.safetensors"), 0)
+    (line,) = refused(3, checkpoint="own.safetensors")
+    assert line == "error: own.safetensors: is a weight file of zoo's own, which needs no import"
+
+
+def test_all_keys_that_do_not_fit_have_a_line_each():
+    break_model(
+        lambda it: (
+            {key: it[key] for key in it if key != "pos_embed.x" and "fc2.bias" not in key} | {"new": it["pos_embed"]}
+        )
+    )
+    lines = refused(3, "--recipe", "small.yaml")
+    assert lines[0] == "error: model.pt: does not fit small, read as sit:"
+    assert sorted(lines[1:]) == [
+        "  blocks.0.mlp.fc2.bias is missing",
+        "  blocks.1.mlp.fc2.bias is missing",
+        "  new is unexpected",
+    ]
+
+
+def test_a_recipe_of_another_kind_has_a_line_for_every_reason():
+    lines = refused(3, "--recipe", "small.yaml", "--set", "backbone.modulation=shared_adaln", "--set",
+                    "backbone.position=none")  # fmt: skip
+    assert lines == [
+        "error: model.pt: small cannot hold weights of sit:",
+        "  backbone.position: sit has sincos, the recipe none",
+        "  backbone.modulation: sit has adaln_zero, the recipe shared_adaln",
+    ]
+
+
+@pytest.mark.parametrize("there", ["w.safetensors", "w.yaml"])
+def test_a_file_that_exists_is_left_as_it_is(there):
+    Path(there).write_text("precious")
+    (line,) = refused(2, *HEADS)
+    assert line == f"error: {there}: exists already, and is left as it is; choose another name, or remove it first"
+
+
+@pytest.mark.parametrize("out", ["w", "w.pt", "w.yaml", "w.safetensors.pt"])
+def test_weights_are_safetensors(out):
+    (line,) = refused(2, *HEADS, out=out)
+    assert line == f"error: --out {out}: zoo writes safetensors; let the name end in .safetensors"
+
+
+def test_a_folder_that_is_not_there():
+    (line,) = refused(2, *HEADS, out="no/such/w.safetensors")
+    assert line == "error: no/such/w.safetensors: its folder does not exist; make it first"
+
+
+@pytest.mark.parametrize("arguments", [("--recipe", "nope"), (*HEADS, "--recipe", "small", "--set", "backbone.x=3"),
+                                       (*HEADS, "--set", "backbone.x=3"), ("--set", "backbone.heads=3"),
+                                       (*HEADS, "--set", "nonsense")])  # fmt: skip
+def test_bad_recipes_and_overrides(arguments):
+    lines = refused(2, *arguments)
+    assert sum(line.startswith("error: ") for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("model.pt",), ("--out", "w.safetensors"), ("model.pt", "--out", "w.safetensors", "--format", "vit"),
+     ("model.pt", "more.pt", "--out", "w.safetensors")],
+)  # fmt: skip
+def test_usage_errors(arguments):
+    before = listing()
+    result = zoo("import", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Traceback" not in result.stderr
+    assert listing() == before
+
+
+def test_a_disk_that_is_full(monkeypatch):
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(files, "save_file", full)
+    lines = refused(3, *HEADS)
+    assert lines[-1] == "error: w.safetensors: cannot be written: No space left on device"
+
+
+def test_a_disk_that_is_full_after_the_weights(monkeypatch):
+    sound = Path.write_text
+
+    def full(path, text, **how):
+        if "recipe" in text or "backbone" in text:
+            sound(path, text[:100], **how)
+            raise OSError("No space left on device")
+        return sound(path, text, **how)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    lines = refused(3, *HEADS)
+    assert lines[-1] == "error: w.yaml: cannot be written: No space left on device"
+
+
+def test_debug_shows_the_traceback():
+    result = imported("--debug")
+    assert result.exit_code == 3
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: model.pt: ")
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help(option):
+    result = zoo("import", option)
+    assert result.exit_code == 0
+    for word in (
+        "CKPT",
+        "--out",
+        "--recipe",
+        "--set",
+        "--format",
+        "--raw",
+        "dit|sit|ppflow|mpdit",
+        "Pickles run no code",
+    ):
+        assert word in result.stdout
+
+
+# -- in a process of its own ------------------------------------------------------------------------------------------
+
+MEASURED = """
+import resource, sys
+from zoo.cli import main
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+COPYING = """
+from zoo.weights.published.layout import Turn
+to_own = Turn.to_own
+Turn.to_own = lambda *given: to_own(*given).clone()
+"""
+
+
+def peak_of_an_import(checkpoint, out, code=MEASURED):
+    """Its memory in bytes."""
+    arguments = [sys.executable, "-c", code, "import", checkpoint, "--out", out, *HEADS]
+    # By way of a shell, since a process starts with the peak of the one that it was forked from.
+    result = subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *arguments], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return int(result.stdout)
+
+
+def large(registry):
+    """A checkpoint of some 400 MB."""
+    backbone = BACKBONE | {"dim": 768, "depth": 9, "latent": {"channels": 4, "height": 8, "width": 8}}
+    recipe = load_recipe({"name": "large", "backbone": backbone}, registry=registry)
+    own = build(recipe, registry=registry, device="meta").state_dict()
+    shapes = to_published(Weights(recipe, own, {}), "sit", registry)
+    return {key: torch.full(tensor.shape, 0.01) for key, tensor in shapes.items()}
+
+
+@pytest.fixture
+def emptied(tmp_path):
+    """Since pytest keeps the folders of its last runs."""
+    yield
+    for path in tmp_path.iterdir():
+        path.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("emptied")
+def test_an_import_takes_little_more_memory_than_its_checkpoint(registry):
+    base = peak_of_an_import("model.pt", "tiny.safetensors")
+    for write, name in ((torch.save, "large.pt"), (save_file, "large.st")):
+        write(large(registry), name)
+        size = Path(name).stat().st_size
+        assert 3.5e8 < size < 4.5e8
+        assert peak_of_an_import(name, f"{name}.safetensors") - base < 1.15 * size
+    assert peak_of_an_import(name, "copied.safetensors", COPYING + MEASURED) - base > 1.5 * size

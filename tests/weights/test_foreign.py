@@ -1,0 +1,648 @@
+"""Checkpoints of others: no code of theirs runs, damage is noticed, and what does not fit is told all at once."""
+
+import argparse
+import pickle
+import zipfile
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from zoo.assembly import build, load_recipe
+from zoo.errors import NumericError, RecipeError, WeightsError, ZooError
+from zoo.flow import sample
+from zoo.flow.solvers import EulerSolver
+from zoo.weights import (
+    Weights,
+    filled,
+    foreign,
+    from_published,
+    read_checkpoint,
+    to_published,
+    write_initialised,
+    write_published,
+)
+from zoo.weights.foreign import ForeignCheckpoint
+
+ONE = {"a": torch.arange(1.0, 5.0), "b.c": -torch.ones(2, 3)}
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Writes what torch.save writes."""
+
+    def do(content, name="x.pt", **how):
+        torch.save(content, tmp_path / name, **how)
+        return tmp_path / name
+
+    return do
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes bytes."""
+
+    def do(content, name="x.pt"):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    return do
+
+
+def message(path, **how):
+    with pytest.raises(WeightsError) as caught:
+        read_checkpoint(path, **how)
+    assert (caught.value.exit_code, caught.value.problems) == (3, ())
+    start = f"{path}: "
+    assert str(caught.value).startswith(start)
+    return str(caught.value).removeprefix(start)
+
+
+def same(tensors, expected=ONE):
+    return tensors.keys() == expected.keys() and all(torch.equal(tensors[key], expected[key]) for key in expected)
+
+
+# -- files that cannot be read ----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    assert message(tmp_path / "none.pt") == "cannot be read: No such file or directory"
+    assert message(tmp_path / ("n" * 300)) == "cannot be read: File name too long"
+
+
+def test_a_folder(tmp_path):
+    assert message(tmp_path) == "is a folder; give a checkpoint file"
+
+
+NO_CHECKPOINTS = {
+    "empty": (b"", "is empty; copy or download it again"),
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "is a pointer of Git LFS in place of the file; run `git lfs pull`",
+    ),
+    "page": (b"<!DOCTYPE html>\n<html></html>", "is a web page, no checkpoint; download the file itself"),
+    "page behind blanks": (b"\r\n  <html>", "is a web page, no checkpoint; download the file itself"),
+    "noise": (bytes(range(1, 250)), "is neither a pickle of torch.save nor a safetensors file; is it damaged?"),
+    "one byte": (b"x", "is neither a pickle of torch.save nor a safetensors file; is it damaged?"),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), NO_CHECKPOINTS.values(), ids=list(NO_CHECKPOINTS))
+def test_what_is_no_checkpoint(content, expected, written):
+    assert message(written(content)) == expected
+
+
+def as_zip(content=ONE):
+    buffer = BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def as_legacy(content=ONE):
+    buffer = BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def as_safetensors(folder, content=ONE):
+    save_file(content, folder / "sound")
+    return (folder / "sound").read_bytes()
+
+
+DAMAGED = r"is damaged or cut off: .+; copy or download it again"
+
+
+def refused_as_damaged(path):
+    with pytest.raises(WeightsError, match=rf": {DAMAGED}$") as caught:
+        read_checkpoint(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("left", [5, 60, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, -22, -1], ids=str)
+@pytest.mark.parametrize("content", [as_zip(), as_legacy()], ids=["zip", "legacy"])
+def test_a_pickle_that_is_cut_off(content, left, written):
+    refused_as_damaged(written(content[: int(left * len(content)) if isinstance(left, float) else left]))
+
+
+@pytest.mark.parametrize("left", [9, 10, 30, 0.7, -8, -1], ids=str)
+def test_safetensors_that_are_cut_off(left, tmp_path, written):
+    content = as_safetensors(tmp_path)
+    refused_as_damaged(written(content[: int(left * len(content)) if isinstance(left, float) else left]))
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken"),
+    [(b'"dtype"', b'"dtipe"'), (b'"F32"', b'"F31"'), (b"[2,3]", b"[2,4]"), (b"[2,3]", b"[2}3]"), (b"b.c", b"b\xffc"),
+     (b'"data_offsets":[0', b'"data_offsets":[1')],
+)  # fmt: skip
+def test_safetensors_with_a_broken_header(sound, broken, tmp_path, written):
+    content = as_safetensors(tmp_path)
+    assert sound in content
+    refused_as_damaged(written(content.replace(sound, broken, 1)))
+
+
+def with_flipped_bit(content, place, bit=0):
+    return content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :]
+
+
+def test_a_flipped_bit_inside_a_tensor_is_noticed(written):
+    content = as_zip()
+    place = content.index(ONE["a"].numpy().tobytes())
+    for offset in range(16):
+        path = written(with_flipped_bit(content, place + offset, offset % 8))
+        # What makes the sum of the archive necessary: PyTorch does not look at it where it maps a file into memory.
+        assert not same(torch.load(path, weights_only=True, mmap=True))
+        assert message(path).startswith("is damaged or cut off: Bad CRC-32 for file ")
+
+
+def outcome(path):
+    """Whether a damaged file is refused, or read as if it were sound."""
+    try:
+        return same(read_checkpoint(path).tensors)
+    except WeightsError as error:
+        return str(error)
+
+
+def outcomes_of_flipped_bits(written):
+    content = as_zip()
+    records = content.index(b"PK\x01\x02")
+    paths = (written(with_flipped_bit(content, place, place % 8)) for place in range(0, records, 5))
+    return [outcome(path) for path in paths]
+
+
+def test_a_flipped_bit_is_noticed_or_changes_nothing(written):
+    found = outcomes_of_flipped_bits(written)
+    assert False not in found
+    assert sum(isinstance(each, str) for each in found) > 50
+
+
+def test_without_the_sums_bits_change_unseen(written, monkeypatch):
+    monkeypatch.setattr(foreign, "_check_archive", lambda path: None)
+    assert False in outcomes_of_flipped_bits(written)
+
+
+def test_a_flipped_bit_that_makes_an_archive_look_encrypted(written):
+    content = as_zip()
+    refused_as_damaged(written(with_flipped_bit(content, content.index(b"PK\x01\x02") + 8)))
+
+
+def header_of(size, folder):
+    """Safetensors whose header has so many bytes."""
+    save_file(ONE, folder / "x", metadata={"pad": ""})
+    empty = int.from_bytes((folder / "x").read_bytes()[:8], "little")
+    save_file(ONE, folder / "x", metadata={"pad": "x" * (size - empty)})
+    assert int.from_bytes((folder / "x").read_bytes()[:8], "little") == size
+    return folder / "x"
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        15384,
+        15392,
+        0x4B50,
+        15400,
+    ],
+)
+def test_safetensors_with_headers_of_any_size(size, tmp_path):
+    assert same(read_checkpoint(header_of(size, tmp_path)).tensors)
+
+
+# -- pickles that need code -------------------------------------------------------------------------------------------
+
+
+class Trap:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+WITH_CODE = (
+    "needs the code of {} to be loaded, and a pickle's code can do anything, so zoo runs none of it; load it where you"
+    " trust it, and save what its `ema` or `model` holds with torch.save"
+)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_pickles_code_does_not_run(zipped, save, tmp_path):
+    content = {"ema": ONE, "args": Trap(tmp_path / "made")}
+    path = save(content, _use_new_zipfile_serialization=zipped)
+    message(path)
+    assert not (tmp_path / "made").exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "made").exists(), "the trap works"
+
+
+def test_the_code_that_a_pickle_needs_is_named(save):
+    content = {"ema": ONE, "args": Trap("unused"), "root": Path("results"), "settings": argparse.Namespace(lr=1e-4)}
+    assert message(save(content)) == WITH_CODE.format("io.open, pathlib.PosixPath")
+    assert message(save(torch.nn.Linear(2, 2))) == WITH_CODE.format("torch.nn.modules.linear.Linear")
+
+
+def test_code_is_told_of_a_file_of_before_pytorch_1_6(save):
+    path = save({"ema": ONE, "root": Path("results")}, _use_new_zipfile_serialization=False)
+    assert "needs the code of" in message(path)
+
+
+def test_a_pickle_of_a_later_protocol(save):
+    expected = "is a pickle of a form that PyTorch reads only by running its code, such as of pickle_protocol 4, or it"
+    assert message(save(ONE, pickle_protocol=4)).startswith(expected)
+
+
+def test_a_pickle_that_torch_did_not_write(written):
+    refused_as_damaged(written(pickle.dumps({"a": 1}, protocol=2)))
+
+
+def test_settings_in_a_namespace_are_taken(save):
+    settings = argparse.Namespace(model="XL", lr=1e-4, sizes=[1, 2], nothing=None, nested=argparse.Namespace(a=1))
+    checkpoint = read_checkpoint(save({"ema": ONE, "args": settings}))
+    assert checkpoint.weights == "ema"
+    assert same(checkpoint.tensors)
+
+
+# -- what a checkpoint holds ------------------------------------------------------------------------------------------
+
+
+def test_sound_files_of_every_kind(save, tmp_path, written):
+    paths = [save(ONE), save(ONE, "y", _use_new_zipfile_serialization=False), written(as_safetensors(tmp_path), "z")]
+    for path in paths:
+        checkpoint = read_checkpoint(path)
+        assert same(checkpoint.tensors)
+        assert (checkpoint.path, checkpoint.weights) == (path, "")
+
+
+def test_archives_without_sums_are_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(ONE, tmp_path / "x.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive:
+        assert archive.testzip() is not None, "the sums are not those of the records"
+    assert same(read_checkpoint(tmp_path / "x.pt").tensors)
+
+
+OTHER = {key: tensor + 7 for key, tensor in ONE.items()}
+
+
+def test_averaged_weights_come_first(save):
+    path = save({"model": OTHER, "ema": ONE, "opt": {"state": {}}, "epoch": 3, "train_steps": 5})
+    averaged, last = read_checkpoint(path), read_checkpoint(path, raw=True)
+    assert same(averaged.tensors, ONE)
+    assert same(last.tensors, OTHER)
+    assert (averaged.weights, last.weights) == ("ema", "model")
+
+
+def test_the_last_weights_are_taken_where_there_are_no_averaged_ones(save):
+    for content in ({"model": OTHER}, {"model": OTHER, "ema": None}):
+        checkpoint = read_checkpoint(save(content))
+        assert same(checkpoint.tensors, OTHER)
+        assert checkpoint.weights == "model"
+
+
+def test_raw_without_last_weights(save):
+    assert message(save({"ema": ONE}), raw=True) == "holds no 'model', only 'ema'; leave --raw out to take that"
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_ddp_and_compile_are_left_out(prefix, save):
+    assert same(read_checkpoint(save({"ema": {f"{prefix}{key}": tensor for key, tensor in ONE.items()}})).tensors)
+
+
+def test_such_words_inside_a_key_are_kept(save):
+    tensors = {"a.module.b": torch.ones(1), "modules.a": torch.ones(2)}
+    assert same(read_checkpoint(save(tensors)).tensors, tensors)
+
+
+NO_WEIGHTS = {
+    "tensor": (torch.ones(2), "holds a Tensor, no weights by name"),
+    "list": ([torch.ones(2)], "holds a list, no weights by name"),
+    "nothing": (None, "holds a NoneType, no weights by name"),
+    "empty": ({}, "holds no weights"),
+    "empty average": ({"ema": {}, "model": ONE}, "holds no weights"),
+    "other words": (
+        {"state_dict": ONE, "epoch": 3},
+        "holds more than tensors: state_dict (dict), epoch (int); zoo looks for weights by name, or for 'ema' or"
+        " 'model' with such",
+    ),
+    "many values": (
+        {"model": {f"k{index}": index for index in range(23)}},
+        f"holds more than tensors: {', '.join(f'k{index} (int)' for index in range(20))} and 3 more; zoo looks for"
+        " weights by name, or for 'ema' or 'model' with such",
+    ),
+    "integers": (
+        {"a": torch.ones(1), "b": torch.ones(1, dtype=torch.int64), "c": torch.ones(1, dtype=torch.bool)},
+        "weights are plain floating point numbers, and these are not: b (torch.int64), c (torch.bool)",
+    ),
+    "twice": (
+        {"a": torch.ones(1), "module.a": torch.ones(1), "b": torch.ones(1), "module.c": torch.ones(1),
+         "_orig_mod.c": torch.ones(1)},
+        "holds these keys twice, with and without a prefix: a, c",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "expected"), NO_WEIGHTS.values(), ids=list(NO_WEIGHTS))
+def test_a_file_without_weights(content, expected, save):
+    assert message(save(content)) == expected
+
+
+# -- weights of a backbone --------------------------------------------------------------------------------------------
+
+SIT = {
+    "latent": {"channels": 3, "height": 4, "width": 8},
+    "num_classes": 5,
+    "dim": 8,
+    "depth": 2,
+    "heads": 2,
+    "patch_schedule": {"type": "uniform", "patch": 2},
+    "time_embedder": {"type": "sinusoidal", "clock": "data"},
+    "head": {"type": "linear", "learn_sigma": True},
+}
+PLAIN = SIT | {"time_embedder": "sinusoidal"}
+DIT = SIT | {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}, "prediction": "epsilon"}
+MPDIT = {
+    **SIT,
+    "patch_schedule": {"type": "by_depth", "levels": [{"patch": 4, "blocks": 1}, {"patch": 2, "blocks": 1}]},
+    "time_embedder": "fno",
+    "class_conditioner": {"type": "class_tokens", "tokens": 2},
+    "modulation": "shared_adaln",
+    "upsampler": "linear_linear",
+}
+
+
+@pytest.fixture
+def recipe(registry):
+    def do(backbone):
+        return load_recipe({"name": "mine", "backbone": backbone}, registry=registry)
+
+    return do
+
+
+@pytest.fixture
+def published(registry, recipe):
+    """Weights in a published layout, random ones."""
+
+    def do(layout="sit", backbone=SIT):
+        own = build(recipe(backbone), registry=registry, device="cpu").state_dict()
+        return to_published(Weights(recipe(backbone), own, {}), layout, registry)
+
+    return do
+
+
+@pytest.fixture
+def convert(registry, recipe):
+    """An import of tensors as if from a file of that name, into a backbone or, if None, one that shapes tell."""
+
+    def do(tensors, backbone=None, name="x.pt", overrides=("backbone.heads=2",), **how):
+        checkpoint = ForeignCheckpoint(Path(name), tensors, "")
+        given = None if backbone is None else recipe(backbone)
+        return from_published(checkpoint, given, registry, overrides=() if given else overrides, **how)
+
+    return do
+
+
+def with_value(tensors, value, *keys):
+    changed = {key: tensors[key].clone() for key in keys}
+    for tensor in changed.values():
+        tensor.view(-1)[-1] = value
+    return tensors | changed
+
+
+@pytest.mark.parametrize("backbone", [SIT, None], ids=["recipe", "inferred"])
+def test_all_tensors_with_nan_or_infinite_values_are_named(backbone, published, convert):
+    tensors = published()
+    bad = with_value(
+        with_value(tensors, float("nan"), "x_embedder.proj.bias"), float("-inf"), "blocks.1.mlp.fc2.weight"
+    )
+    with pytest.raises(NumericError) as caught:
+        convert(bad, backbone)
+    assert str(caught.value) == (
+        f"x.pt: 2 of {len(tensors)} tensors hold values that are not finite: x_embedder.proj.bias,"
+        " blocks.1.mlp.fc2.weight; take another checkpoint of that training"
+    )
+    assert caught.value.exit_code == 5
+    convert(tensors, backbone)
+
+
+def test_weights_that_were_not_chosen_may_be_nan(save, published, registry):
+    tensors = published()
+    path = save({"model": with_value(tensors, float("nan"), "pos_embed"), "ema": tensors})
+    read_checkpoint(path).refuse_non_finite()
+    with pytest.raises(NumericError, match="pos_embed"):
+        read_checkpoint(path, raw=True).refuse_non_finite()
+
+
+STRANGE = {
+    "sparse": torch.eye(24).to_sparse(),
+    "eight bits": torch.ones(24, 8).to(torch.float8_e4m3fn),
+    "without values": torch.ones(24, 8, device="meta"),
+}
+
+
+@pytest.mark.parametrize("tensor", STRANGE.values(), ids=list(STRANGE))
+def test_tensors_that_cannot_be_looked_at_are_refused(tensor, save):
+    with pytest.raises(ZooError):
+        read_checkpoint(save({"a": tensor})).refuse_non_finite()
+
+
+def test_there_is_no_choice_in_a_plain_state_dict(save):
+    expected = "holds one set of weights, not averaged and last ones; leave --raw out"
+    assert message(save(ONE), raw=True) == expected
+
+
+def test_an_archive_of_something_else(written):
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("model.pt", as_zip())
+    path = written(content.getvalue())
+    assert message(path) == "is a zip archive with no checkpoint of torch.save in it; unpack it first"
+
+
+def test_keys_of_no_format(convert):
+    with pytest.raises(WeightsError) as caught:
+        convert({f"layer{index}": torch.ones(1) for index in range(5)})
+    assert str(caught.value) == (
+        "x.pt: its keys are of none of dit, mpdit, mpditv2, ppflow, sit; they begin with layer0, layer1, layer2. If it"
+        " is one of these, --format NAME tells what is missing"
+    )
+
+
+def test_a_weight_file_of_zoos_own_needs_no_import(registry, recipe, tmp_path):
+    write_initialised(recipe(SIT), registry, tmp_path / "own.safetensors", 0)
+    with pytest.raises(WeightsError, match=r"own\.safetensors: is a weight file of zoo's own, which needs no import$"):
+        from_published(read_checkpoint(tmp_path / "own.safetensors"), None, registry)
+
+
+def test_every_key_that_does_not_fit_is_told_at_once(published, convert):
+    tensors = {key: tensor for key, tensor in published().items() if key != "blocks.1.attn.proj.bias"}
+    tensors |= {"final_layer.linear.bias": torch.ones(7), "extra.weight": torch.ones(1), "more": torch.ones(1)}
+    with pytest.raises(WeightsError, match=r"^x\.pt: does not fit mine, read as sit:\n") as caught:
+        convert(tensors, SIT)
+    assert sorted(caught.value.problems) == [
+        "blocks.1.attn.proj.bias is missing",
+        "extra.weight is unexpected",
+        "final_layer.linear.bias has shape [7] in place of [24]",
+        "more is unexpected",
+    ]
+    assert caught.value.exit_code == 3
+
+
+def hints(caught):
+    return [each for each in caught.value.problems if not each.endswith(("is missing", "is unexpected"))
+            and "in place of" not in each]  # fmt: skip
+
+
+def test_what_the_shapes_say_of_another_backbone_comes_first(published, convert):
+    other = SIT | {"dim": 16, "depth": 3, "num_classes": 7, "latent": {"channels": 4, "height": 8, "width": 8}}
+    with pytest.raises(WeightsError) as caught:
+        convert(published(), other)
+    assert hints(caught) == list(caught.value.problems[:4]) == [
+        'backbone.latent is {"channels": 4, "height": 8, "width": 8} in the recipe, and {"channels": 3, "height": 4,'
+        ' "width": 8} by the shapes',
+        "backbone.num_classes is 7 in the recipe, and 5 by the shapes",
+        "backbone.dim is 16 in the recipe, and 8 by the shapes",
+        "backbone.depth is 3 in the recipe, and 2 by the shapes",
+    ]  # fmt: skip
+
+
+def test_keys_of_another_format_are_told_first(published, convert):
+    for layout, backbone, given, line in (
+        ("sit", SIT, MPDIT, "its keys are sit or dit's"),
+        ("mpdit", MPDIT, SIT, "its keys are mpdit's"),
+    ):
+        with pytest.raises(WeightsError) as caught:
+            convert(published(layout, backbone), given, format="mpdit" if given is MPDIT else "sit")
+        assert hints(caught) == [line] == list(caught.value.problems[:1])
+
+
+def test_without_a_hint_where_shapes_tell_nothing(published, convert):
+    tensors = {key: tensor for key, tensor in published().items() if "y_embedder" not in key}
+    with pytest.raises(WeightsError) as caught:
+        convert(tensors, SIT)
+    assert caught.value.problems == ("y_embedder.embedding_table.weight is missing",)
+
+
+# -- DiT or SiT -------------------------------------------------------------------------------------------------------
+
+EITHER = "the keys of DiT and SiT are the same; read as {}, --format {} for the other"
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("x.pt", "sit"), ("DiT-XL-2-256x256.pt", "dit"), ("SiT-XL-2.pt", "sit"), ("dit_to_sit.pt", "sit")],
+)
+@pytest.mark.parametrize("backbone", [None, PLAIN], ids=["inferred", "recipe"])
+def test_a_files_name_tells_dit_and_sit_apart_and_that_is_noted(name, layout, backbone, published, convert):
+    converted = convert(published(), backbone, name=name)
+    assert converted.format == converted.weights.source["format"] == layout
+    assert converted.notes[0] == EITHER.format(layout, "dit" if layout == "sit" else "sit")
+
+
+@pytest.mark.parametrize(("backbone", "layout"), [(DIT, "dit"), (SIT, "sit")], ids=["dit", "sit"])
+@pytest.mark.parametrize("name", ["DiT.pt", "SiT.pt"])
+def test_a_recipe_tells_them_apart_without_a_note(backbone, layout, name, published, convert):
+    converted = convert(published(), backbone, name=name)
+    assert (converted.format, converted.notes) == (layout, ())
+
+
+@pytest.mark.parametrize("name", ["DiT.pt", "SiT.pt"])
+@pytest.mark.parametrize("layout", ["dit", "sit"])
+def test_the_format_that_was_given_is_taken(layout, name, published, convert):
+    converted = convert(published(), name=name, format=layout)
+    assert (converted.format, converted.notes) == (layout, ())
+    backbone = converted.weights.recipe.backbone
+    wanted = DIT if layout == "dit" else SIT
+    assert backbone.prediction == wanted.get("prediction", "velocity")
+    expected = {"type": "sinusoidal", "layers": 2, "clock": "noise", "scale": 1.0} | wanted["time_embedder"]
+    assert backbone.time_embedder.resolved() == expected
+
+
+def test_the_head_has_the_sign_of_its_format(published, convert):
+    weight = published()["final_layer.linear.weight"] + 1.0
+    for layout, sign in (("dit", 1), ("sit", -1)):
+        converted = convert(published() | {"final_layer.linear.weight": weight}, format=layout)
+        assert torch.equal(converted.weights.tensors["heads.2x2.proj.weight"], sign * weight)
+
+
+def test_what_dit_fixes_is_settled_and_noted(published, convert, registry):
+    converted = convert(published(), PLAIN, format="dit")
+    assert converted.notes == (
+        "backbone.prediction is epsilon, as dit has it",
+        "backbone.time_embedder.scale is 1000.0, as dit has it",
+    )
+    assert converted.weights.recipe.backbone.resolved() == convert(published(), DIT).weights.recipe.backbone.resolved()
+
+
+def test_noise_that_is_predicted_is_not_sampled_as_a_velocity(published, convert, registry):
+    for layout in ("dit", "sit"):
+        weights = convert(published(), format=layout).weights
+        backbone = filled(weights, registry, torch.device("cpu"))
+        given = (backbone, EulerSolver(), torch.zeros(1, 3, 4, 8), torch.tensor([1]))
+        if layout == "sit":
+            assert sample(*given, steps=1, draw=torch.zeros).shape == (1, 3, 4, 8)
+            continue
+        with pytest.raises(ZooError, match=r"^these weights predict epsilon: .* cannot be sampled as a velocity; "):
+            sample(*given, steps=1, draw=torch.zeros)
+
+
+# -- what else is told ------------------------------------------------------------------------------------------------
+
+
+def test_another_position_table_is_taken_and_noted(published, convert):
+    tensors = published()
+    table = tensors["pos_embed"] + 0.25
+    converted = convert(tensors | {"pos_embed": table}, SIT)
+    assert torch.equal(converted.weights.tensors["positions.2x2.table"], table[0])
+    assert converted.notes == (
+        "pos_embed is up to 0.25 away from the table of the recipe's position part; the checkpoint's is taken",
+    )
+    assert convert(with_value(tensors, float(tensors["pos_embed"].view(-1)[-1]) + 5e-4, "pos_embed"), SIT).notes == ()
+
+
+def test_heads_of_an_unknown_width_must_be_given(published, convert, tmp_path):
+    with pytest.raises(WeightsError) as caught:
+        convert(published(), overrides=())
+    assert str(caught.value) == (
+        "x.pt: the number of heads cannot be told from shapes, and 8 is no published width; add --set backbone.heads=N"
+    )
+    assert convert(published(), overrides=["backbone.heads=4"]).weights.recipe.backbone.heads == 4
+    with pytest.raises(RecipeError, match="dim 8 does not divide by 3 heads"):
+        convert(published(), overrides=["backbone.heads=3"])
+
+
+def test_an_inferred_recipe_takes_the_settings_of_its_family(published, convert):
+    four = {"latent": SIT["latent"] | {"channels": 4}}
+    for channels, factor in ((4, 0.18215), (3, None)):
+        backbone = SIT | four if channels == 4 else SIT
+        recipe = convert(published("sit", backbone), overrides=["backbone.heads=2", "train.batch=7"]).weights.recipe
+        normalize = recipe.data.normalize.resolved()
+        assert normalize.get("factor") == factor
+        assert recipe.sample.guided_channels == (3 if channels == 4 else None)
+        assert (recipe.name, recipe.train.batch) == ("imported", 7)
+
+
+@pytest.mark.parametrize(("content", "weights"), [("plain", "only"), ("ema", "ema"), ("model", "model")])
+def test_where_the_weights_are_from_is_kept(content, weights, published, save, registry, recipe):
+    tensors = published()
+    path = save(tensors if content == "plain" else {content: tensors})
+    converted = from_published(read_checkpoint(path), recipe(SIT), registry)
+    assert converted.weights.source == {"file": "x.pt", "format": "sit", "weights": weights}
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_what_is_written_is_a_plain_state_dict(pickled, published, tmp_path):
+    tensors = published()
+    write_published(tmp_path / "x", tensors, pickle=pickled)
+    read = read_checkpoint(tmp_path / "x")
+    assert same(read.tensors, tensors)
+    assert replace(read, tensors={}).weights == ""
+    if pickled:
+        assert same(torch.load(tmp_path / "x", weights_only=True), tensors)
