@@ -184,7 +184,7 @@ def test_a_run_without_checkpoints(run, tmp_path, registry):
 
 
 def test_no_run_at_all(tmp_path, registry):
-    with pytest.raises(ZooError, match=r"nothing: holds no run \(no recipe.yaml\)"):
+    with pytest.raises(ZooError, match="nothing: there is no such weight file or run"):
         draw(tmp_path / "nothing", tmp_path / "out", registry)
 
 

@@ -1,0 +1,299 @@
+"""Published checkpoints as weights of ours: recognised, settled and complete; or all that does not fit, at once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.weights.layouts import same_bits
+from zoo.assembly import build, load_recipe
+from zoo.errors import NumericError, RecipeError, WeightsError, ZooError
+from zoo.flow import sample
+from zoo.flow.solvers import EulerSolver
+from zoo.weights import (
+    Weights,
+    filled,
+    from_published,
+    read_checkpoint,
+    to_published,
+    write_initialised,
+    write_published,
+)
+from zoo.weights.foreign import ForeignCheckpoint
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Writes what torch.save writes."""
+
+    def do(content, name="x.pt", **how):
+        torch.save(content, tmp_path / name, **how)
+        return tmp_path / name
+
+    return do
+
+
+SIT = {
+    "latent": {"channels": 3, "height": 4, "width": 8},
+    "num_classes": 5,
+    "dim": 8,
+    "depth": 2,
+    "heads": 2,
+    "patch_schedule": {"type": "uniform", "patch": 2},
+    "time_embedder": {"type": "sinusoidal", "clock": "data"},
+    "head": {"type": "linear", "learn_sigma": True},
+}
+PLAIN = SIT | {"time_embedder": "sinusoidal"}
+DIT = SIT | {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}, "prediction": "epsilon"}
+MPDIT = {
+    **SIT,
+    "patch_schedule": {"type": "by_depth", "levels": [{"patch": 4, "blocks": 1}, {"patch": 2, "blocks": 1}]},
+    "time_embedder": "fno",
+    "class_conditioner": {"type": "class_tokens", "tokens": 2},
+    "modulation": "shared_adaln",
+    "upsampler": "linear_linear",
+}
+
+
+@pytest.fixture
+def recipe(registry):
+    def do(backbone):
+        return load_recipe({"name": "mine", "backbone": backbone}, registry=registry)
+
+    return do
+
+
+@pytest.fixture
+def published(registry, recipe):
+    """Weights in a published layout, random ones."""
+
+    def do(layout="sit", backbone=SIT):
+        own = build(recipe(backbone), registry=registry, device="cpu").state_dict()
+        return to_published(Weights(recipe(backbone), own, {}), layout, registry)
+
+    return do
+
+
+@pytest.fixture
+def convert(registry, recipe):
+    """An import of tensors as if from a file of that name, into a backbone or, if None, one that shapes tell."""
+
+    def do(tensors, backbone=None, name="x.pt", overrides=("backbone.heads=2",), **how):
+        checkpoint = ForeignCheckpoint(Path(name), tensors, "")
+        given = None if backbone is None else recipe(backbone)
+        return from_published(checkpoint, given, registry, overrides=() if given else overrides, **how)
+
+    return do
+
+
+def with_value(tensors, value, *keys):
+    changed = {key: tensors[key].clone() for key in keys}
+    for tensor in changed.values():
+        tensor.view(-1)[-1] = value
+    return tensors | changed
+
+
+@pytest.mark.parametrize("backbone", [SIT, None], ids=["recipe", "inferred"])
+def test_all_tensors_with_nan_or_infinite_values_are_named(backbone, published, convert):
+    tensors = published()
+    bad = with_value(
+        with_value(tensors, float("nan"), "x_embedder.proj.bias"), float("-inf"), "blocks.1.mlp.fc2.weight"
+    )
+    with pytest.raises(NumericError) as caught:
+        convert(bad, backbone)
+    assert str(caught.value) == (
+        f"x.pt: 2 of {len(tensors)} tensors hold values that are not finite: x_embedder.proj.bias,"
+        " blocks.1.mlp.fc2.weight; take another checkpoint of that training"
+    )
+    assert caught.value.exit_code == 5
+    convert(tensors, backbone)
+
+
+def test_weights_that_were_not_chosen_may_be_nan(save, published, registry):
+    tensors = published()
+    path = save({"model": with_value(tensors, float("nan"), "pos_embed"), "ema": tensors})
+    read_checkpoint(path).refuse_non_finite()
+    with pytest.raises(NumericError, match="pos_embed"):
+        read_checkpoint(path, raw=True).refuse_non_finite()
+
+
+def test_keys_of_no_format(convert):
+    with pytest.raises(WeightsError) as caught:
+        convert({f"layer{index}": torch.ones(1) for index in range(5)})
+    assert str(caught.value) == (
+        "x.pt: its keys are of none of dit, mpdit, mpditv2, ppflow, sit; they begin with layer0, layer1, layer2. If it"
+        " is one of these, --format NAME tells what is missing"
+    )
+
+
+def test_a_weight_file_of_zoos_own_needs_no_import(registry, recipe, tmp_path):
+    write_initialised(recipe(SIT), registry, tmp_path / "own.safetensors", 0)
+    with pytest.raises(WeightsError, match=r"own\.safetensors: is a weight file of zoo's own, which needs no import$"):
+        from_published(read_checkpoint(tmp_path / "own.safetensors"), None, registry)
+
+
+def test_every_key_that_does_not_fit_is_told_at_once(published, convert):
+    tensors = {key: tensor for key, tensor in published().items() if key != "blocks.1.attn.proj.bias"}
+    tensors |= {"final_layer.linear.bias": torch.ones(7), "extra.weight": torch.ones(1), "more": torch.ones(1)}
+    with pytest.raises(WeightsError, match=r"^x\.pt: does not fit mine, read as sit:\n") as caught:
+        convert(tensors, SIT)
+    assert sorted(caught.value.problems) == [
+        "blocks.1.attn.proj.bias is missing",
+        "extra.weight is unexpected",
+        "final_layer.linear.bias has shape [7] in place of [24]",
+        "more is unexpected",
+    ]
+    assert caught.value.exit_code == 3
+
+
+def hints(caught):
+    return [each for each in caught.value.problems if not each.endswith(("is missing", "is unexpected"))
+            and "in place of" not in each]  # fmt: skip
+
+
+def test_what_the_shapes_say_of_another_backbone_comes_first(published, convert):
+    other = SIT | {"dim": 16, "depth": 3, "num_classes": 7, "latent": {"channels": 4, "height": 8, "width": 8}}
+    with pytest.raises(WeightsError) as caught:
+        convert(published(), other)
+    assert hints(caught) == list(caught.value.problems[:4]) == [
+        'backbone.latent is {"channels": 4, "height": 8, "width": 8} in the recipe, and {"channels": 3, "height": 4,'
+        ' "width": 8} by the shapes',
+        "backbone.num_classes is 7 in the recipe, and 5 by the shapes",
+        "backbone.dim is 16 in the recipe, and 8 by the shapes",
+        "backbone.depth is 3 in the recipe, and 2 by the shapes",
+    ]  # fmt: skip
+
+
+def test_keys_of_another_format_are_told_first(published, convert):
+    for layout, backbone, given, line in (
+        ("sit", SIT, MPDIT, "its keys are sit or dit's"),
+        ("mpdit", MPDIT, SIT, "its keys are mpdit's"),
+    ):
+        with pytest.raises(WeightsError) as caught:
+            convert(published(layout, backbone), given, format="mpdit" if given is MPDIT else "sit")
+        assert hints(caught) == [line] == list(caught.value.problems[:1])
+
+
+def test_without_a_hint_where_shapes_tell_nothing(published, convert):
+    tensors = {key: tensor for key, tensor in published().items() if "y_embedder" not in key}
+    with pytest.raises(WeightsError) as caught:
+        convert(tensors, SIT)
+    assert caught.value.problems == ("y_embedder.embedding_table.weight is missing",)
+
+
+# -- DiT or SiT -------------------------------------------------------------------------------------------------------
+
+EITHER = "the keys of DiT and SiT are the same; read as {}, --format {} for the other"
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("x.pt", "sit"), ("DiT-XL-2-256x256.pt", "dit"), ("SiT-XL-2.pt", "sit"), ("dit_to_sit.pt", "sit")],
+)
+@pytest.mark.parametrize("backbone", [None, PLAIN], ids=["inferred", "recipe"])
+def test_a_files_name_tells_dit_and_sit_apart_and_that_is_noted(name, layout, backbone, published, convert):
+    converted = convert(published(), backbone, name=name)
+    assert converted.format == converted.weights.source["format"] == layout
+    assert converted.notes[0] == EITHER.format(layout, "dit" if layout == "sit" else "sit")
+
+
+@pytest.mark.parametrize(("backbone", "layout"), [(DIT, "dit"), (SIT, "sit")], ids=["dit", "sit"])
+@pytest.mark.parametrize("name", ["DiT.pt", "SiT.pt"])
+def test_a_recipe_tells_them_apart_without_a_note(backbone, layout, name, published, convert):
+    converted = convert(published(), backbone, name=name)
+    assert (converted.format, converted.notes) == (layout, ())
+
+
+@pytest.mark.parametrize("name", ["DiT.pt", "SiT.pt"])
+@pytest.mark.parametrize("layout", ["dit", "sit"])
+def test_the_format_that_was_given_is_taken(layout, name, published, convert):
+    converted = convert(published(), name=name, format=layout)
+    assert (converted.format, converted.notes) == (layout, ())
+    backbone = converted.weights.recipe.backbone
+    wanted = DIT if layout == "dit" else SIT
+    assert backbone.prediction == wanted.get("prediction", "velocity")
+    expected = {"type": "sinusoidal", "layers": 2, "clock": "noise", "scale": 1.0} | wanted["time_embedder"]
+    assert backbone.time_embedder.resolved() == expected
+
+
+def test_the_head_has_the_sign_of_its_format(published, convert):
+    weight = published()["final_layer.linear.weight"] + 1.0
+    for layout, sign in (("dit", 1), ("sit", -1)):
+        converted = convert(published() | {"final_layer.linear.weight": weight}, format=layout)
+        assert torch.equal(converted.weights.tensors["heads.2x2.proj.weight"], sign * weight)
+
+
+def test_what_dit_fixes_is_settled_and_noted(published, convert, registry):
+    converted = convert(published(), PLAIN, format="dit")
+    assert converted.notes == (
+        "backbone.prediction is epsilon, as dit has it",
+        "backbone.time_embedder.scale is 1000.0, as dit has it",
+    )
+    assert converted.weights.recipe.backbone.resolved() == convert(published(), DIT).weights.recipe.backbone.resolved()
+
+
+def test_noise_that_is_predicted_is_not_sampled_as_a_velocity(published, convert, registry):
+    for layout in ("dit", "sit"):
+        weights = convert(published(), format=layout).weights
+        backbone = filled(weights, registry, torch.device("cpu"))
+        given = (backbone, EulerSolver(), torch.zeros(1, 3, 4, 8), torch.tensor([1]))
+        if layout == "sit":
+            assert sample(*given, steps=1, draw=torch.zeros).shape == (1, 3, 4, 8)
+            continue
+        with pytest.raises(ZooError, match=r"^these weights predict epsilon: .* cannot be sampled as a velocity; "):
+            sample(*given, steps=1, draw=torch.zeros)
+
+
+# -- what else is told ------------------------------------------------------------------------------------------------
+
+
+def test_another_position_table_is_taken_and_noted(published, convert):
+    tensors = published()
+    table = tensors["pos_embed"] + 0.25
+    converted = convert(tensors | {"pos_embed": table}, SIT)
+    assert torch.equal(converted.weights.tensors["positions.2x2.table"], table[0])
+    assert converted.notes == (
+        "pos_embed is up to 0.25 away from the table of the recipe's position part; the checkpoint's is taken",
+    )
+    assert convert(with_value(tensors, float(tensors["pos_embed"].view(-1)[-1]) + 5e-4, "pos_embed"), SIT).notes == ()
+
+
+def test_heads_of_an_unknown_width_must_be_given(published, convert, tmp_path):
+    with pytest.raises(WeightsError) as caught:
+        convert(published(), overrides=())
+    assert str(caught.value) == (
+        "x.pt: the number of heads cannot be told from shapes, and 8 is no published width; add --set backbone.heads=N"
+    )
+    assert convert(published(), overrides=["backbone.heads=4"]).weights.recipe.backbone.heads == 4
+    with pytest.raises(RecipeError, match="dim 8 does not divide by 3 heads"):
+        convert(published(), overrides=["backbone.heads=3"])
+
+
+def test_an_inferred_recipe_takes_the_settings_of_its_family(published, convert):
+    four = {"latent": SIT["latent"] | {"channels": 4}}
+    for channels, factor in ((4, 0.18215), (3, None)):
+        backbone = SIT | four if channels == 4 else SIT
+        recipe = convert(published("sit", backbone), overrides=["backbone.heads=2", "train.batch=7"]).weights.recipe
+        normalize = recipe.data.normalize.resolved()
+        assert normalize.get("factor") == factor
+        assert recipe.sample.guided_channels == (3 if channels == 4 else None)
+        assert (recipe.name, recipe.train.batch) == ("imported", 7)
+
+
+@pytest.mark.parametrize(("content", "weights"), [("plain", "only"), ("ema", "ema"), ("model", "model")])
+def test_where_the_weights_are_from_is_kept(content, weights, published, save, registry, recipe):
+    tensors = published()
+    path = save(tensors if content == "plain" else {content: tensors})
+    converted = from_published(read_checkpoint(path), recipe(SIT), registry)
+    assert converted.weights.source == {"file": "x.pt", "format": "sit", "weights": weights}
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_what_is_written_is_a_plain_state_dict(pickled, published, tmp_path):
+    tensors = published()
+    write_published(tmp_path / "x", tensors, pickle=pickled)
+    read = read_checkpoint(tmp_path / "x")
+    assert same_bits(read.tensors, tensors)
+    assert read.weights == ""
+    if pickled:
+        assert same_bits(torch.load(tmp_path / "x", weights_only=True), tensors)
