@@ -81,13 +81,24 @@ def test_the_dtype_is_the_backbones(backbone):
     assert zoo.sample(backbone.double(), labels=[1], steps=1).dtype == torch.float64
 
 
+def test_narrow_weights_do_not_add_up_their_rounding(backbone):
+    wide = zoo.sample(backbone, count=4, steps=200)
+    narrow = zoo.sample(backbone.bfloat16(), count=4, steps=200)
+    assert narrow.dtype == torch.float32
+    assert (wide - narrow).abs().mean() < 0.02 * wide.abs().mean()
+
+
 def test_what_cannot_be_drawn(backbone):
     with pytest.raises(PluginError, match="there is no solver 'oiler'"):
         zoo.sample(backbone, solver="oiler")
     with pytest.raises(ValueError, match="labels"):
         zoo.sample(backbone, labels=[11])
-    with pytest.raises(ValueError, match="count: comes with the labels; give one of both"):
-        zoo.sample(backbone, labels=[1], count=2)
+    for options in ({"labels": [1], "count": 2}, {"count": 0}):
+        with pytest.raises(ValueError, match=r"count: \d: give 1 or more, and only where labels are left out"):
+            zoo.sample(backbone, **options)
+    for labels in ([], 3):
+        with pytest.raises(ValueError, match=r"labels: give one for each latent, such as \[3, 5\]"):
+            zoo.sample(backbone, labels=labels)
     with pytest.raises(ValueError, match="steps: must be at least 1"):
         zoo.sample(backbone, labels=[1], steps=0)
     with pytest.raises(ValueError, match="3 scales for 2 stages"):

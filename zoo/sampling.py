@@ -28,6 +28,7 @@ def sample(
     guided_channels: int | None = None,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
+    registry: Registry | None = None,
 ) -> Float[Tensor, "B C H W"]:
     """Draw latents, on the backbone's device, as the backbone sees them.
 
@@ -46,23 +47,27 @@ def sample(
         guided_channels: guide the first so many channels (the published DiT, SiT and PPFlow: 3); None for all.
         guidance_interval: noise levels that are guided, from lowest to highest.
         seed: of the noise.
+        registry: the parts to choose a solver from; all installed ones if left out.
 
     Returns:
-        Latents [B, C, H, W].
+        Latents [B, C, H, W], in float32 or wider.
 
     Raises:
         PluginError: there is no such solver.
         ZooError: the weights predict noise, as those trained the DDPM way do.
         ValueError: labels, steps or guidance that the backbone cannot take.
     """
-    chosen = _solver(solver) if isinstance(solver, str) else solver
+    chosen = _solver(solver, registry or Registry.installed()) if isinstance(solver, str) else solver
     parameter = next(backbone.parameters())
-    device, dtype = parameter.device, parameter.dtype
+    device = parameter.device
+    dtype = torch.promote_types(parameter.dtype, torch.float32)  # of the solver's state: narrower ones add up errors
+    if count is not None and (labels is not None or count < 1):
+        raise ValueError(f"count: {count}: give 1 or more, and only where labels are left out")
     if labels is None:
         labels = backbone.class_conditioner.example_labels(1 if count is None else count, device)
-    elif count is not None:
-        raise ValueError("count: comes with the labels; give one of both")
     labels = torch.as_tensor(labels, device=device)
+    if not labels.ndim or not len(labels):
+        raise ValueError("labels: give one for each latent, such as [3, 5]")
 
     def normal(purpose: Purpose, step: int) -> Tensor:
         return standard_normal(backbone.latent, seed, purpose, step, range(len(labels))).to(device, dtype)
@@ -78,8 +83,8 @@ def sample(
     )
 
 
-def _solver(name: str) -> Solver:
-    entry = Registry.installed().get("solver", name)
+def _solver(name: str, registry: Registry) -> Solver:
+    entry = registry.get("solver", name)
     return cast(Solver, entry.create(entry.signature.options(), {}))
 
 

@@ -28,7 +28,9 @@ BACKBONE = {
     "time_embedder": {"type": "sinusoidal", "clock": "data"},
     "head": {"type": "linear", "learn_sigma": True},
 }
-EITHER = "note: the keys of DiT and SiT are the same; read as sit, --format dit for the other"
+EITHER = (
+    "note: the keys of DiT and SiT are the same; read as sit, since nothing tells: if they are DiT's, give --format dit"
+)
 
 
 def published(registry, backbone=BACKBONE, layout="sit"):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from tests.train.small import train
 from tests.weights.small import BY_DEPTH, SIZE, inputs, random_weights, small
-from zoo.errors import WeightsError, ZooError
+from zoo.errors import NumericError, WeightsError, ZooError
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
@@ -176,6 +176,51 @@ def test_a_file_without_recipe(path, registry):
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="holds no recipe, so it is none of zoo's weight files; `zoo import` reads"):
         load(path, registry=registry)
+
+
+def test_a_recipe_that_was_changed_is_noticed(path, weights, registry):
+    values = weights.recipe.resolved()
+    values["backbone"]["time_embedder"]["clock"] = "data"
+    rewritten(path, recipe=json.dumps(values))
+    with pytest.raises(WeightsError, match="the recipe in its metadata is not what zoo wrote: the backbone's fingerpr"):
+        load(path, registry=registry)
+
+
+def test_a_recipe_of_another_kind_is_noticed(path, registry):
+    rewritten(path, recipe="[1]")
+    with pytest.raises(WeightsError, match="'recipe' in its metadata is not what zoo wrote: no mapping"):
+        load(path, registry=registry)
+
+
+def test_whole_numbers_are_no_weights(path, registry):
+    tensors = load_file(path)
+    rewritten(path, tensors | {"blocks.0.mlp.fc1.bias": tensors["blocks.0.mlp.fc1.bias"].int()}, sha256=None)
+    with pytest.raises(WeightsError) as caught:
+        load(path, registry=registry)
+    assert caught.value.problems == ("blocks.0.mlp.fc1.bias is of torch.int32 in place of torch.float32",)
+
+
+def test_values_that_are_not_finite_are_told(path, registry):
+    tensors = load_file(path)
+    tensors["blocks.0.mlp.fc1.bias"][0] = torch.nan
+    rewritten(path, tensors, sha256=None)
+    with pytest.raises(NumericError, match=r"1 of \d+ tensors hold values that are not finite: blocks.0.mlp.fc1.bias;"):
+        load(path, registry=registry)
+
+
+def test_overrides_without_a_recipe_say_nothing(path, registry):
+    with pytest.raises(ValueError, match="overrides: of a recipe, and none is given"):
+        load(path, overrides=["backbone.depth=3"], registry=registry)
+
+
+def test_a_checkpoint_that_is_passed_over_is_told(tmp_path, registry):
+    run = train(tmp_path / "run").path
+    newest = run / "checkpoints" / "step_00000003"
+    (newest / "ema.safetensors").write_bytes(b"")
+    with pytest.warns(
+        UserWarning, match="step_00000003: ema.safetensors has 0 bytes in place of .* step_00000002 is taken"
+    ):
+        load(run, registry=registry)
 
 
 @pytest.mark.parametrize("key", ["recipe", "source"])

@@ -1,13 +1,16 @@
 """Weights of files and runs, and runs that start from them."""
 
+import json
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.train.ranks import run_ranks
 from tests.train.small import ALONE, small, train
 from zoo.errors import Preempted, RunError, WeightsError, ZooError
+from zoo.registry import Registry
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.weights import find_weights, open_weights
@@ -51,6 +54,28 @@ def test_a_run_starts_from_weights(request, source, name, run, tmp_path, registr
     assert not torch.allclose(fresh["blocks.0.mlp.fc1.weight"], wanted["blocks.0.mlp.fc1.weight"], atol=1e-2)
 
 
+def test_the_run_says_what_it_started_from(file, tmp_path):
+    (begun,) = json.loads(started(tmp_path / "run", file).versions.read_text())
+    assert begun["init"]["file"] == "w.safetensors"
+    assert begun["init"]["weights_sha256"]
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_all_processes_start_from_the_weights_that_one_of_them_chose(run, tmp_path, parallel, registry):
+    overrides = (f"train.init={run}", STILL, "train.steps=1", f"train.parallel={parallel}")
+
+    def work(world):
+        folder = RunFolder(tmp_path / "two")
+        Session(small(*overrides, registry=Registry()), folder, Registry(), world, Silent()).run()
+        return None
+
+    run_ranks(work, 2)
+    wanted = open_weights(run, registry).tensors
+    trained = open_weights(tmp_path / "two", registry, raw=True).tensors
+    for key, tensor in wanted.items():
+        torch.testing.assert_close(trained[key], tensor, rtol=0, atol=1e-6)
+
+
 def test_a_run_that_goes_on_does_not_start_again(file, tmp_path):
     whole = started(tmp_path / "whole", file, "train.checkpoint_every=1", "train.learning_rate=0.01")
     with pytest.raises(Preempted):
@@ -87,7 +112,7 @@ def test_averaged_and_last_weights_of_a_run(run, registry):
 
 
 def test_a_file_has_no_last_weights(file, registry):
-    with pytest.raises(ZooError, match="a weight file holds one set of weights; averaged and last ones are a run's"):
+    with pytest.raises(ZooError, match="a weight file holds one set of weights; only of a run can --raw"):
         open_weights(file, registry, raw=True)
 
 

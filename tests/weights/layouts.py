@@ -56,13 +56,13 @@ def backbones(draw, name, count):
         return backbone | of_stages(name, patches)
     levels = [{"patch": list(patch), "blocks": many} for patch, many in zip(patches, blocks, strict=True)]
     fno = st.fixed_dictionaries({"type": st.just("fno"), "modes": st.integers(1, 17), "width": st.integers(1, 5)})
-    sinusoidal = st.fixed_dictionaries({"type": st.just("sinusoidal"), "layers": st.integers(1, 3)})
+    sinusoidal = st.just({"type": "sinusoidal"})
     return backbone | {
         "patch_schedule": {"type": "by_depth", "levels": levels},
         "time_embedder": draw(fno | sinusoidal),
         "class_conditioner": {"type": "class_tokens", "tokens": draw(st.integers(1, 4))},
         "modulation": "shared_adaln",
-        "upsampler": draw(st.sampled_from(["linear", "linear_linear"])),
+        "upsampler": "linear_linear",
     }
 
 

@@ -1,5 +1,6 @@
 """Published checkpoints as weights of ours: recognised, settled and complete; or all that does not fit, at once."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -109,12 +110,12 @@ def test_all_tensors_with_nan_or_infinite_values_are_named(backbone, published, 
     convert(tensors, backbone)
 
 
-def test_weights_that_were_not_chosen_may_be_nan(save, published, registry):
+def test_weights_that_were_not_chosen_may_be_nan(save, published, recipe, registry):
     tensors = published()
     path = save({"model": with_value(tensors, float("nan"), "pos_embed"), "ema": tensors})
-    read_checkpoint(path).refuse_non_finite()
+    assert from_published(read_checkpoint(path), recipe(SIT), registry)
     with pytest.raises(NumericError, match="pos_embed"):
-        read_checkpoint(path, raw=True).refuse_non_finite()
+        from_published(read_checkpoint(path, raw=True), recipe(SIT), registry)
 
 
 def test_keys_of_no_format(convert):
@@ -183,18 +184,41 @@ def test_without_a_hint_where_shapes_tell_nothing(published, convert):
 
 # -- DiT or SiT -------------------------------------------------------------------------------------------------------
 
-EITHER = "the keys of DiT and SiT are the same; read as {}, --format {} for the other"
+EITHER = "the keys of DiT and SiT are the same; read as"
 
 
-@pytest.mark.parametrize(
-    ("name", "layout"),
-    [("x.pt", "sit"), ("DiT-XL-2-256x256.pt", "dit"), ("SiT-XL-2.pt", "sit"), ("dit_to_sit.pt", "sit")],
-)
+@pytest.mark.parametrize(("name", "layout"), [("DiT-XL-2-256x256.pt", "dit"), ("SiT-XL-2.pt", "sit")])
 @pytest.mark.parametrize("backbone", [None, PLAIN], ids=["inferred", "recipe"])
 def test_a_files_name_tells_dit_and_sit_apart_and_that_is_noted(name, layout, backbone, published, convert):
     converted = convert(published(), backbone, name=name)
     assert converted.format == converted.weights.source["format"] == layout
-    assert converted.notes[0] == EITHER.format(layout, "dit" if layout == "sit" else "sit")
+    assert converted.notes[0] == f"{EITHER} {layout}, by the name {Path(name).stem}"
+
+
+@pytest.mark.parametrize("name", ["x.pt", "dit_to_sit.pt"])
+def test_where_nothing_tells_it_is_sit_and_that_is_noted(name, published, convert):
+    converted = convert(published(), PLAIN, name=name)
+    assert converted.format == "sit"
+    assert converted.notes[0] == f"{EITHER} sit, since nothing tells: if they are DiT's, give --format dit"
+
+
+def test_the_settings_of_a_training_checkpoint_tell_before_the_files_name(published, save, registry):
+    settings = argparse.Namespace(model="DiT-XL/2", lr=1e-4)
+    for content in (settings, vars(settings)):
+        checkpoint = read_checkpoint(save({"ema": published(), "args": content}, "SiT.pt"))
+        converted = from_published(checkpoint, None, registry, overrides=["backbone.heads=2"])
+        assert (converted.format, converted.notes[0]) == ("dit", f"{EITHER} dit, by the name DiT-XL/2")
+
+
+def test_a_head_whose_second_half_was_never_trained_is_sits(published, convert):
+    tensors = published()
+    channels = SIT["latent"]["channels"]
+    rows = torch.arange(len(tensors["final_layer.linear.weight"])) % (2 * channels)
+    tensors["final_layer.linear.weight"][rows < channels] = 1.0
+    converted = convert(tensors, name="DiT.pt")
+    assert (converted.format, converted.notes) == ("sit", ())
+    tensors["final_layer.linear.weight"][:] = 0.0
+    assert convert(tensors, name="DiT.pt").format == "dit"
 
 
 @pytest.mark.parametrize(("backbone", "layout"), [(DIT, "dit"), (SIT, "sit")], ids=["dit", "sit"])
@@ -267,6 +291,23 @@ def test_heads_of_an_unknown_width_must_be_given(published, convert, tmp_path):
     assert convert(published(), overrides=["backbone.heads=4"]).weights.recipe.backbone.heads == 4
     with pytest.raises(RecipeError, match="dim 8 does not divide by 3 heads"):
         convert(published(), overrides=["backbone.heads=3"])
+
+
+def test_heads_of_a_published_width_are_noted(registry, recipe, published):
+    backbone = {**SIT, "dim": 384, "heads": 6, "depth": 1}
+    checkpoint = ForeignCheckpoint(Path("SiT.pt"), published(backbone=backbone), "")
+    converted = from_published(checkpoint, None, registry, format="sit")
+    assert converted.notes == (
+        "backbone.heads is 6, as published for width 384: shapes do not tell; --set backbone.heads=N for another",
+    )
+    assert not from_published(checkpoint, None, registry, format="sit", overrides=["backbone.heads=4"]).notes
+
+
+def test_recipes_of_the_working_folder_do_not_stand_in_for_a_family(published, convert, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("sit_b.yaml").write_text("nonsense: 1")
+    backbone = {**SIT, "latent": {"channels": 4, "height": 4, "width": 8}}
+    assert convert(published(backbone=backbone), format="sit").weights.recipe.sample.guided_channels == 3
 
 
 def test_an_inferred_recipe_takes_the_settings_of_its_family(published, convert):

@@ -68,6 +68,9 @@ def test_the_folder_says_what_it_is(registry, tmp_path):
     assert config["_class_name"] == "DiTTransformer2DModel"
     assert (config["num_attention_heads"], config["attention_head_dim"], config["num_layers"]) == (2, 8, 4)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "plain").touch()
+    modes = {(tmp_path / name).stat().st_mode for name in ("plain", "out/diffusion_pytorch_model.safetensors")}
+    assert len(modes) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from zoo.errors import WeightsError, ZooError
+from zoo.errors import WeightsError
 from zoo.weights import (
     foreign,
     read_checkpoint,
@@ -352,8 +352,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("tensor", STRANGE.values(), ids=list(STRANGE))
 def test_tensors_that_cannot_be_looked_at_are_refused(tensor, save):
-    with pytest.raises(ZooError):
-        read_checkpoint(save({"a": tensor})).refuse_non_finite()
+    assert message(save({"a": tensor})).startswith("weights are plain floating point numbers, and these are not: a (")
 
 
 def test_there_is_no_choice_in_a_plain_state_dict(save):

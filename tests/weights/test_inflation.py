@@ -64,6 +64,35 @@ def test_a_table_that_an_import_brought_along_stays_the_donors(registry, donor):
     assert torch.equal(tensors["positions.2x2.table"], table)
 
 
+def test_a_table_of_another_kind_is_taken_where_the_target_has_its_grid(registry, donor):
+    table = donor.tensors["positions.2x2.table"].normal_()
+    tensors = inflate(donor, by_timestep(registry), registry).tensors
+    assert torch.equal(tensors["positions.2x2.table"], table)
+    larger = by_timestep(registry, latent={"channels": 3, "height": 32, "width": 64})
+    assert list(inflate(donor, larger, registry).lines()) == [
+        "position: the donor's positions.2x2.table is a table of its own, for another grid"
+    ]
+
+
+def test_a_donor_of_the_other_clock_is_turned_and_that_is_noted(registry):
+    donor = random_weights(small(registry, time_embedder={"type": "sinusoidal", "clock": "data"}), registry)
+    target = by_timestep(registry)
+    surgery = inflate(donor, target, registry)
+    assert surgery.is_whole
+    assert surgery.notes == ["time_embedder is turned to the target's clock, noise: equal up to rounding"]
+    latents, labels = inputs(target)
+    t = torch.full((4,), 0.2)
+    one, other = started(donor, target, registry), backbone_of(donor, registry)
+    torch.testing.assert_close(one(latents, t, labels), other(latents, t, labels), atol=1e-4, rtol=0)
+
+
+def test_weights_are_made_on_the_cpu_whatever_the_default_is(registry, donor):
+    target = small(registry, schedule=HYBRID, upsampler="linear", stage_embedder="learned")
+    with torch.device("meta"):
+        surgery = inflate(donor, target, registry)
+    assert {tensor.device.type for tensor in surgery.tensors.values()} == {"cpu"}
+
+
 @pytest.mark.parametrize(("patch", "factor"), [("4x4", (2, 2)), ("2x4", (1, 2))])
 def test_a_coarse_patch_sees_the_average_pooled_latent(registry, donor, patch, factor):
     target = by_timestep(registry)
@@ -117,6 +146,8 @@ def test_a_donor_without_sigma_fills_a_target_with_it_and_the_other_way_round(re
     torch.testing.assert_close(
         started(donor, target, registry)(latents, t, labels), backbone_of(donor, registry)(latents, t, labels)
     )
+    dropped = ["head: what learn_sigma adds is left behind: no output depends on it"]
+    assert inflate(donor, target, registry).notes == (dropped if before else [])
 
 
 def test_blocks_time_class_and_modulation_are_copied(registry, donor):
@@ -203,7 +234,7 @@ def test_the_donors_dtype_is_kept(registry):
              "class_conditioner embedding: the target has no place for the donor's class_conditioner.embedding.weight"],
         ),
         (
-            {"time_embedder": {"type": "sinusoidal", "clock": "data"}},
+            {"time_embedder": {"type": "sinusoidal", "scale": 2.0}},
             ["time_embedder sinusoidal: newly initialised: time_embedder.layers.{0..1}.weight,"
              " time_embedder.layers.{0..1}.bias",
              "time_embedder sinusoidal: the target has no place for the donor's time_embedder.layers.{0..1}.weight,"

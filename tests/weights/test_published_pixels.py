@@ -140,8 +140,6 @@ PIXELS = {
     "sit without sigma": EXAMPLES["sit"] | {"head": "linear"},
     "ppflow without sigma": EXAMPLES["ppflow"] | {"head": "linear"},
     "mpdit with sigma": EXAMPLES["mpdit"] | SIGMA,
-    "mpdit linear": EXAMPLES["mpdit"] | {"upsampler": "linear"},
-    "mpditv2 linear": EXAMPLES["mpditv2"] | {"upsampler": "linear"},
 }
 
 

@@ -76,6 +76,11 @@ def warn(failures: Sequence[PluginFailure], what: str, *, debug: bool = False) -
             print(failure.traceback, file=sys.stderr)
 
 
+def warn_of(problem: str) -> None:
+    """A warning on stderr."""
+    print(f"warning: {problem}", file=sys.stderr)
+
+
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
     """Save a short command the fifth of its time that looking for cycles takes; it leaves few."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry
+from zoo.cli.common import Debug, installed_registry, warn_of
 from zoo.errors import ZooError
 
 PICKLES = (".pt", ".pth", ".bin")
@@ -46,7 +46,7 @@ def export(
 
     refuse_existing(out)
     registry = installed_registry()
-    given = open_weights(weights, registry, raw=raw)
+    given = open_weights(weights, registry, raw=raw, tell=warn_of)
     if to == "zoo":
         write_weights(out, given.tensors, given.recipe, registry, source=given.source)
     elif to == "diffusers":

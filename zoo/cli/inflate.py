@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry
+from zoo.cli.common import Debug, installed_registry, warn_of
 from zoo.errors import WeightsError, ZooError
 from zoo.recipe import read_tree
 
@@ -44,9 +44,9 @@ def inflate(
 ) -> None:
     """Start a backbone with patches by noise level, by depth or by both from an isotropic one's weights.
 
-    Blocks are copied, coarse patch embedders average, heads repeat, stage embeddings start at zero: the finest stage
-    computes what the donor did. With `upsampler: linear`, finer tokens start as repeats of the coarse ones, to which
-    the skip adds what the donor's patch embedder sees.
+    Blocks are copied, coarse patch embedders average, heads repeat, stage embeddings start at zero: the finest stage,
+    if it has one level, computes what the donor did. With `upsampler: linear`, finer tokens start as repeats of the
+    coarse ones, to which the skip adds what the donor's patch embedder sees.
     """
     if out.suffix != ".safetensors":
         raise ZooError(f"--out {out}: zoo writes safetensors; let the name end in .safetensors")
@@ -59,7 +59,7 @@ def inflate(
     files.refuse_existing(out)
     registry = installed_registry()
     target = check_tree(tree, registry)
-    given = open_weights(donor, registry, raw=raw)
+    given = open_weights(donor, registry, raw=raw, tell=warn_of)
     surgery = files.inflate(given, target, registry, average=average)
     lines = list(surgery.lines())
     if lines and not allow_new:
@@ -69,6 +69,6 @@ def inflate(
         tensors = files.initialise_rest(surgery, files.initialised(target, registry, out, seed))
     source = {**given.source, "recipe": given.recipe.name, "average": average, "new": surgery.new}
     files.write_weights(out, tensors, target, registry, source=source, seed=seed if surgery.new else None)
-    for line in lines:
+    for line in [*surgery.notes, *lines]:
         print(f"note: {line}", file=sys.stderr)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)

@@ -79,7 +79,10 @@ class TrainOptions(Options):
     seed: Annotated[int, Field(ge=0, lt=2**63, description="of weights, order and noise")] = 0
     init: Annotated[
         str | None,
-        Field(min_length=1, description="weight file, or folder of a run, to start from; null for fresh weights"),
+        Field(
+            min_length=1,
+            description="weight file, or run (its averaged weights), to start from; null: fresh ones",
+        ),
     ] = None
     learning_rate: Annotated[float, Field(gt=0.0, description="AdamW's, after the warm-up")] = 1e-4
     schedule: Annotated[

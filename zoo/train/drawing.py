@@ -63,7 +63,8 @@ class Drawing:
         places = range(first, first + self.batch)
         own = labels[torch.tensor([min(place, len(labels) - 1) for place in places])]
         parameter = next(backbone.parameters())
-        device, dtype = parameter.device, parameter.dtype
+        device = parameter.device
+        dtype = torch.promote_types(parameter.dtype, torch.float32)  # of the solver's state
 
         def normal(purpose: Purpose, step: int) -> Tensor:
             return standard_normal(backbone.latent, self.seed, purpose, step, places).to(device, dtype)

@@ -90,8 +90,10 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    def write(self, recipe: Recipe, registry: Registry, resolved: Mapping[str, Any]) -> None:
-        """Record what is trained, and with which versions."""
+    def write(
+        self, recipe: Recipe, registry: Registry, resolved: Mapping[str, Any], init: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record what is trained, with which versions, and what its first weights were (None: freshly initialised)."""
         text = to_yaml(resolved)
         path = shlex.quote(str(self.path))
         header = printable(f"{recipe.name}, in full.   zoo train --resume --run-dir {path}")
@@ -104,6 +106,7 @@ class RunFolder:
                 "python": platform.python_version(),
                 "machine": platform.platform(),
                 "command": sys.argv,
+                **({} if init is None else {"init": dict(init)}),
             }
         )
         _replace(self.recipe, f"# {header}\n{text}")  # first: with it, there is a run in the folder

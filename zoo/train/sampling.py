@@ -67,8 +67,8 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     found = world.first(lambda: find_weights(request.run, raw=request.weights == "raw"))
     terminal = Console(stderr=True, highlight=False)
     if world.is_main:
-        for problem in found.problems:
-            terminal.print(f"warning: {problem}; {Path(found.where).name} is taken", markup=False, soft_wrap=True)
+        for problem in found.passed_over():
+            terminal.print(f"warning: {problem}", markup=False, soft_wrap=True)
     with world.together():
         weights = found.read(registry)
         refuse_other_backbone(found.where, weights.recipe, recipe)

@@ -28,7 +28,7 @@ from zoo.train.pictures import grid, write_loss_curve, write_png
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import random_states, set_random_state
 from zoo.train.trainer import Step, Trainer, asked_to_stop
-from zoo.train.weights import open_weights
+from zoo.train.weights import WeightsSource, find_weights
 from zoo.weights import refuse_other_backbone
 
 GRID = 16
@@ -110,14 +110,12 @@ class Session:
             Preempted: asked to stop, and saved.
         """
         backbone = self._backbone()
-        if self.recipe.train.init is not None and not (resume and checkpoints.any_in(self.folder.checkpoints)):
-            with self.world.together():
-                self._start_from(Path(self.recipe.train.init), backbone)
         with self.world.together():
             job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
         self.recipe = job.recipe
+        init = None if self.recipe.train.init is None else self._start_from(self.recipe.train.init, backbone, resume)
         try:
-            self.world.first(lambda: self._open_folder(resume=resume))
+            self.world.first(lambda: self._open_folder(resume=resume, init=init))
             trainer = Trainer(job, backbone, self.world)
             self._restore(trainer)
             last = min(self.recipe.train.steps, stop_at or self.recipe.train.steps)
@@ -152,13 +150,25 @@ class Session:
         torch.manual_seed(int(own[0]))
         return backbone
 
-    def _start_from(self, path: Path, backbone: Backbone) -> None:
-        weights = open_weights(path, self.registry)
-        refuse_other_backbone(path, weights.recipe, self.recipe)
-        backbone.load_state_dict(weights.tensors)
-        self._tell(f"starting from {path}")
+    def _start_from(self, path: str, backbone: Backbone, resume: bool) -> Mapping[str, Any] | None:
+        """Take the weights that the recipe starts from, unless there is a checkpoint; and say what they are."""
 
-    def _open_folder(self, *, resume: bool) -> None:
+        def find() -> WeightsSource | None:
+            return None if resume and checkpoints.any_in(self.folder.checkpoints) else find_weights(Path(path))
+
+        found = self.world.first(find)  # one process chooses: a run that goes on has other checkpoints by now
+        if found is None:
+            return None
+        for problem in found.passed_over():
+            self._tell(f"warning: {problem}")
+        with self.world.together():
+            weights = found.read(self.registry)
+            refuse_other_backbone(path, weights.recipe, self.recipe)
+            backbone.load_state_dict(weights.tensors)
+        self._tell(f"starting from {path}")
+        return weights.source
+
+    def _open_folder(self, *, resume: bool, init: Mapping[str, Any] | None) -> None:
         folder = self.folder
         self._goes_on = folder.is_used and resume
         if self._goes_on:
@@ -170,7 +180,7 @@ class Session:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
             folder.create()
             folder.lock()
-            folder.write(self.recipe, self.registry, self.recipe.resolved())
+            folder.write(self.recipe, self.registry, self.recipe.resolved(), init)
 
     def _open_board(self, step: int) -> None:
         self._board = Board(self.folder.path / "tensorboard", step)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
-from zoo.weights import Weights, filled, read_weights, refuse_misfits, refuse_other_backbone
+from zoo.weights import Weights, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,23 @@ class WeightsSource:
         """For messages."""
         return str(self.checkpoint.path if self.checkpoint else self.path)
 
+    def passed_over(self) -> Iterator[str]:
+        """What to say of newer checkpoints that are not sound."""
+        for problem in self.problems:
+            yield f"{problem}; {Path(self.where).name} is taken"
+
     def read(self, registry: Registry) -> Weights:
         """The weights, with their recipe.
 
         Raises:
             WeightsError: the file cannot be used.
             RunError: the checkpoint cannot be read, any more.
+            NumericError: weights that are not finite.
             RecipeError: the run's recipe cannot be built here.
         """
         weights = read_weights(self.path, registry) if self.checkpoint is None else self._of_run(registry)
         refuse_misfits(weights, build(weights.recipe, registry=registry, device="meta").state_dict(), self.where)
+        refuse_non_finite(weights.tensors, self.where)
         return weights
 
     def _of_run(self, registry: Registry) -> Weights:
@@ -82,7 +90,9 @@ def find_weights(path: Path, *, raw: bool = False) -> WeightsSource:
         raise WeightsError(f"{path}: there is no such weight file or run")
     if path.is_file():
         if raw:
-            raise ZooError(f"{path}: a weight file holds one set of weights; averaged and last ones are a run's")
+            raise ZooError(
+                f"{path}: a weight file holds one set of weights; only of a run can --raw (--weights raw) be taken"
+            )
         return WeightsSource(path, None, name, ())
     found, problems = checkpoints.latest(load_run(path).checkpoints)
     if found is None:
@@ -90,9 +100,21 @@ def find_weights(path: Path, *, raw: bool = False) -> WeightsSource:
     return WeightsSource(path, found, name, tuple(problems))
 
 
-def open_weights(path: Path, registry: Registry, *, raw: bool = False) -> Weights:
-    """The weights of a file or of a run, as ``find_weights`` finds them."""
-    return find_weights(path, raw=raw).read(registry)
+def open_weights(
+    path: Path, registry: Registry, *, raw: bool = False, tell: Callable[[str], object] = warnings.warn
+) -> Weights:
+    """The weights of a file or of a run, as ``find_weights`` finds them.
+
+    Args:
+        path: a weight file, or the folder of a run.
+        registry: the parts to choose from.
+        raw: of a run, take the last weights in place of the averaged ones.
+        tell: is told of newer checkpoints that are passed over.
+    """
+    found = find_weights(path, raw=raw)
+    for problem in found.passed_over():
+        tell(problem)
+    return found.read(registry)
 
 
 def load(
@@ -121,6 +143,8 @@ def load(
         RunError: the run has no sound checkpoint.
         RecipeError: ``recipe`` cannot be read or built.
     """
+    if recipe is None and tuple(overrides):
+        raise ValueError("overrides: of a recipe, and none is given; a weight file's own is not changed")
     registry = registry or Registry.installed()
     weights = open_weights(Path(path), registry, raw=raw)
     if recipe is not None:

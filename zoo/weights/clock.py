@@ -28,7 +28,8 @@ def with_clock(weights: Weights, clock: str, registry: Registry) -> Weights:
     if spec.type != "sinusoidal" or spec.resolved()["clock"] == clock:
         return weights
     first = weights.tensors[FIRST]
-    turned = (first.double() @ _reflection(spec.resolved()["scale"])).to(first.dtype)
+    with torch.device("cpu"):
+        turned = (first.double() @ _reflection(spec.resolved()["scale"])).to(first.dtype)
     recipe = load_recipe(weights.recipe.resolved(), [f"backbone.time_embedder.clock={clock}"], registry)
     return replace(weights, recipe=recipe, tensors={**weights.tensors, FIRST: turned})
 

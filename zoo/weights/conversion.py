@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,10 +18,11 @@ from zoo.assembly import build, load_recipe
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError, WeightsError
 from zoo.recipe import Recipe, read_tree
+from zoo.recipe.find import package_recipes
 from zoo.recipe.source import show
 from zoo.registry import Registry
 from zoo.weights.clock import with_clock
-from zoo.weights.files import Weights, is_same_table, mismatches, position_tables
+from zoo.weights.files import Weights, is_same_table, mismatches, position_tables, refuse_non_finite
 from zoo.weights.foreign import ForeignCheckpoint
 from zoo.weights.published import FORMATS, Entry, PublishedFormat, Tensors, recognised
 
@@ -72,7 +74,13 @@ def from_published(
     else:
         chosen = FORMATS[format]
     if recipe is None:
+        overrides = list(overrides)
         recipe = infer_recipe(checkpoint, chosen, registry, name, overrides)
+        if not _has_heads(overrides):
+            notes.append(
+                f"backbone.heads is {recipe.backbone.heads}, as published for width {recipe.backbone.dim}: shapes do"
+                " not tell; --set backbone.heads=N for another"
+            )
     recipe, changes = _settled(recipe, chosen, registry)
     notes += [f"backbone.{key} is {value}, as {chosen.name} has it" for key, value in changes.items()]
     backbone = build(recipe, registry=registry, device="meta")
@@ -85,7 +93,7 @@ def from_published(
     if problems:
         hints = _hints(checkpoint, chosen, recipe)
         raise WeightsError(f"{checkpoint.path}: does not fit {recipe.name}, read as {chosen.name}", [*hints, *problems])
-    checkpoint.refuse_non_finite()
+    refuse_non_finite(checkpoint.tensors, checkpoint.path)
     tensors = {entry.own: entry.turn.to_own(checkpoint.tensors[entry.published]) for entry in entries}
     notes += _other_tables(backbone, tensors, entries)
     source = {"file": checkpoint.path.name, "format": chosen.name, "weights": checkpoint.weights or "only"}
@@ -131,14 +139,14 @@ def infer_recipe(
     """
     backbone = chosen.infer(Tensors(checkpoint.tensors, str(checkpoint.path)))
     overrides = list(overrides)
-    if "heads" not in backbone and not any(each.startswith("backbone.heads=") for each in overrides):
+    if "heads" not in backbone and not _has_heads(overrides):
         raise WeightsError(
             f"{checkpoint.path}: the number of heads cannot be told from shapes, and {backbone['dim']} is no published"
             " width; add --set backbone.heads=N"
         )
     settings: dict[str, Any] = {}
     if backbone["latent"]["channels"] == 4:  # of Stable Diffusion's autoencoder, as all published models
-        family = read_tree(chosen.family(backbone)).plain()
+        family = read_tree(package_recipes() / f"{chosen.family(backbone)}.yaml").plain()
         settings = {key: value for key, value in family.items() if key not in ("name", "backbone")}
     try:
         return load_recipe({"name": name, "backbone": backbone, **settings}, overrides, registry)
@@ -146,6 +154,10 @@ def infer_recipe(
         if overrides:
             raise
         raise WeightsError(f"{checkpoint.path}: its shapes do not go together", error.problems) from error
+
+
+def _has_heads(overrides: Iterable[str]) -> bool:
+    return any(each.startswith("backbone.heads=") for each in overrides)
 
 
 def _recognise(checkpoint: ForeignCheckpoint, recipe: Recipe | None) -> tuple[PublishedFormat, list[str]]:
@@ -158,11 +170,26 @@ def _recognise(checkpoint: ForeignCheckpoint, recipe: Recipe | None) -> tuple[Pu
         return FORMATS["dit"], []
     if recipe is not None and recipe.backbone.time_embedder.resolved().get("clock") == "data":
         return FORMATS["sit"], []
-    titles = [checkpoint.path.stem.lower(), recipe.name.lower() if recipe else ""]
-    telling = [title for title in titles if ("dit" in title) != ("sit" in title)]
-    name = "dit" if telling and "dit" in telling[0] else "sit"
-    other = "sit" if name == "dit" else "dit"
-    return FORMATS[name], [f"the keys of DiT and SiT are the same; read as {name}, --format {other} for the other"]
+    if _drops_sigma(checkpoint):
+        return FORMATS["sit"], []
+    either = "the keys of DiT and SiT are the same; read as"
+    for title in (checkpoint.model, checkpoint.path.stem, recipe.name if recipe else ""):
+        found = [name for name in names if name in title.lower()]
+        if len(found) == 1:
+            return FORMATS[found[0]], [f"{either} {found[0]}, by the name {title}"]
+    return FORMATS["sit"], [f"{either} sit, since nothing tells: if they are DiT's, give --format dit"]
+
+
+def _drops_sigma(checkpoint: ForeignCheckpoint) -> bool:
+    """Whether the second half of the head's channels is as it started, at zero: SiT drops it, and DiT trains it."""
+    head, embedder = (checkpoint.tensors.get(f"{key}.weight") for key in ("final_layer.linear", "x_embedder.proj"))
+    if head is None or embedder is None or embedder.ndim != 4 or head.ndim != 2:
+        return False
+    channels, pixels = embedder.shape[1], embedder.shape[2] * embedder.shape[3]
+    if len(head) != 2 * channels * pixels:
+        return False
+    used, dropped = rearrange(head, "(p half c) d -> half (p c d)", p=pixels, half=2)
+    return bool(used.any()) and not bool(dropped.any())
 
 
 def _of_no_format(checkpoint: ForeignCheckpoint) -> str:

@@ -22,18 +22,8 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import patch_name
 from zoo.weights.clock import with_clock
-from zoo.weights.files import Weights, is_same_table, position_tables
-
-PARTS = {
-    "patch_embedder": "linear",
-    "position": "sincos",
-    "time_embedder": "sinusoidal",
-    "class_conditioner": "embedding",
-    "modulation": "adaln_zero",
-    "block": "dit",
-    "stage_embedder": "none",
-    "head": "linear",
-}
+from zoo.weights.files import Weights, is_same_table, position_tables, to_disk
+from zoo.weights.published.dit import SiT
 
 HALF = FREQUENCIES // 2
 NODES = 8
@@ -67,17 +57,19 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         (unfinished / "config.json").write_text(json.dumps(_config(recipe), indent=2) + "\n", encoding="utf-8")
-        tensors = dict(_tensors(recipe, weights.tensors))
-        save_file(tensors, unfinished / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+        file = unfinished / "diffusion_pytorch_model.safetensors"
+        save_file(dict(_tensors(recipe, weights.tensors)), file, metadata={"format": "pt"})
+        to_disk(file)
         unfinished.rename(folder)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{folder}: cannot be written: {str(error).strip().splitlines()[0]}") from error
+    finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise WeightsError(f"{folder}: cannot be written: {str(error).splitlines()[0]}") from error
 
 
 def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
     options = recipe.backbone
-    for kind, name in PARTS.items():
+    for kind, (name,) in SiT.parts.items():
         found = getattr(options, kind).type
         if found != name:
             yield f"backbone.{kind}: it has {name}, the recipe {found}"

@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from zoo.assembly import build, load_recipe
 from zoo.backbone import Backbone
-from zoo.errors import RecipeError, WeightsError, ZooError
+from zoo.errors import NumericError, RecipeError, WeightsError, ZooError
 from zoo.recipe import Recipe, differences, fingerprint
 from zoo.registry import Registry
 
@@ -149,15 +150,21 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         write(unfinished)
-        unfinished.chmod(0o666 & ~_umask())  # safetensors writes for its owner alone
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
+        to_disk(unfinished)
         unfinished.replace(path)
     except (SafetensorError, OSError, RuntimeError) as error:  # a RuntimeError where parts share a tensor
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: cannot be written: {reason}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def to_disk(path: Path) -> None:
+    """Bring a file to the disk, and let those read it whom the umask lets: safetensors writes for its owner alone."""
+    path.chmod(0o666 & ~_umask())
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def read_weights(path: Path, registry: Registry) -> Weights:
@@ -192,7 +199,15 @@ def recipe_in(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{path}: holds no recipe, so it is none of zoo's weight files; `zoo import` reads published checkpoints"
         )
-    return dict(_value(path, metadata, "recipe"))
+    values = _value(path, metadata, "recipe")
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path}: 'recipe' in its metadata is not what zoo wrote: no mapping")
+    if metadata.get("fingerprint") != fingerprint({"backbone": values.get("backbone")}):
+        raise WeightsError(
+            f"{path}: the recipe in its metadata is not what zoo wrote: the backbone's fingerprint differs; to load the"
+            " weights into another backbone, give `zoo inflate` its recipe"
+        )
+    return values
 
 
 def filled(weights: Weights, registry: Registry, device: torch.device, dtype: torch.dtype | None = None) -> Backbone:
@@ -227,6 +242,20 @@ def refuse_misfits(weights: Weights, wanted: Mapping[str, Tensor], where: str | 
         raise WeightsError(f"{where}: does not fit its own recipe, {weights.recipe.name}", problems)
 
 
+def refuse_non_finite(tensors: Mapping[str, Tensor], where: str | Path) -> None:
+    """Look at every number.
+
+    Raises:
+        NumericError: some are NaN or infinite; the message names every tensor that holds such.
+    """
+    bad = [key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise NumericError(
+            f"{where}: {len(bad)} of {len(tensors)} tensors hold values that are not finite: {', '.join(bad)}; take"
+            " another checkpoint of that training"
+        )
+
+
 def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
     """A line for every key that is missing, unexpected or misshapen."""
     for key, tensor in wanted.items():
@@ -234,6 +263,8 @@ def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Ite
             yield f"{key} is missing"
         elif given[key].shape != tensor.shape:
             yield f"{key} has shape {list(given[key].shape)} in place of {list(tensor.shape)}"
+        elif given[key].is_floating_point() != tensor.is_floating_point():
+            yield f"{key} is of {given[key].dtype} in place of {tensor.dtype}"
     for key in given:
         if key not in wanted:
             yield f"{key} is unexpected"
@@ -241,7 +272,7 @@ def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Ite
 
 def position_tables(backbone: Backbone) -> dict[str, Tensor]:
     """The tables that the position parts of a backbone on the meta device make, by name; on the CPU."""
-    positions = backbone.positions.to_empty(device="cpu")
+    positions = deepcopy(backbone.positions).to_empty(device="cpu")
     for module in positions.modules():
         reset = getattr(module, "reset_parameters", None)
         if reset is not None:

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.errors import NumericError, WeightsError
+from zoo.errors import WeightsError
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DDP and torch.compile put before every key."""
@@ -49,24 +49,13 @@ class ForeignCheckpoint:
         path: of the file.
         tensors: by key, without the prefixes of DDP and torch.compile.
         weights: ``ema`` or ``model`` of a training checkpoint; empty where the file holds nothing else.
+        model: the model's name in a training checkpoint's settings, such as ``SiT-XL/2``; may be empty.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     weights: str
-
-    def refuse_non_finite(self) -> None:
-        """Look at every number.
-
-        Raises:
-            NumericError: some are NaN or infinite; the message names every tensor that holds such.
-        """
-        bad = [key for key, tensor in self.tensors.items() if not bool(torch.isfinite(tensor).all())]
-        if bad:
-            raise NumericError(
-                f"{self.path}: {len(bad)} of {len(self.tensors)} tensors hold values that are not finite:"
-                f" {', '.join(bad)}; take another checkpoint of that training"
-            )
+    model: str = ""
 
 
 def read_checkpoint(path: Path, *, raw: bool = False) -> ForeignCheckpoint:
@@ -82,7 +71,7 @@ def read_checkpoint(path: Path, *, raw: bool = False) -> ForeignCheckpoint:
     content = _read(path)
     weights, state = _chosen(path, content, raw)
     _check_tensors(path, state)
-    return ForeignCheckpoint(path, _without_prefixes(path, state), weights)
+    return ForeignCheckpoint(path, _without_prefixes(path, state), weights, _model_of(content))
 
 
 def _read(path: Path) -> Any:
@@ -196,6 +185,13 @@ def _chosen(path: Path, content: Any, raw: bool) -> tuple[str, Mapping[Any, Any]
             raise WeightsError(f"{path}: holds no {LAST!r}, only {AVERAGED!r}; leave --raw out to take that")
         wanted = LAST
     return wanted, content[wanted]
+
+
+def _model_of(content: Mapping[Any, Any]) -> str:
+    settings = content.get("args")
+    values = vars(settings) if isinstance(settings, argparse.Namespace) else settings
+    model = values.get("model") if isinstance(values, Mapping) else None
+    return model if isinstance(model, str) else ""
 
 
 def _check_tensors(path: Path, state: Mapping[Any, Any]) -> None:

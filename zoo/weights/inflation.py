@@ -23,6 +23,7 @@ from zoo.errors import WeightsError
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import Grid, patch_name, patches_of, transitions_of
+from zoo.weights.clock import with_clock
 from zoo.weights.files import Weights, is_same_table, position_tables
 
 Average = Literal["pixels", "patches"]
@@ -47,22 +48,24 @@ class Surgery:
         tensors: of the target, by name; without those of ``new``.
         new: by the target's part, names that the donor cannot fill.
         left: by the donor's part, names that the target has no place for.
-        notes: other reasons why the target starts otherwise than the donor ended.
+        losses: other reasons why the target starts otherwise than the donor ended.
+        notes: what has been done to the donor's weights that changes nothing they mean.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     new: dict[str, list[str]] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
+    losses: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
         """Whether the donor fills all of the target, and finds a place for all of its own."""
-        return not (self.new or self.left or self.notes)
+        return not (self.new or self.left or self.losses)
 
     def lines(self) -> Iterator[str]:
         """What is not the donor's, a line for each part."""
-        yield from self.notes
+        yield from self.losses
         for part, names in self.new.items():
             yield f"{part}: newly initialised: {', '.join(_shortened(names))}"
         for part, names in self.left.items():
@@ -81,7 +84,7 @@ def inflate(donor: Weights, target: Recipe, registry: Registry, *, average: Aver
     Raises:
         WeightsError: the donor has several patches, or another width, number of heads or latent channels.
     """
-    with torch.no_grad():
+    with torch.no_grad(), torch.device("cpu"):  # where weights of files are, whatever the default is
         return _Inflation(donor, target, registry, average).run()
 
 
@@ -95,13 +98,13 @@ def initialise_rest(surgery: Surgery, fresh: Backbone) -> dict[str, Tensor]:
 
 class _Inflation:
     def __init__(self, donor: Weights, target: Recipe, registry: Registry, average: Average) -> None:
-        self.donor, self.target, self.average = donor, target, average
+        self.surgery = Surgery()
+        self.donor, self.target, self.average = self._with_clock_of(donor, target, registry), target, average
         self.before = build(donor.recipe, registry=registry, device="meta")
         self.after = build(target, registry=registry, device="meta")
         self._check()
         self.wanted = self.after.state_dict()
         self.dtype = _dtype_of(donor.tensors)
-        self.surgery = Surgery()
         self.used: set[str] = set()
 
     def run(self) -> Surgery:
@@ -117,6 +120,16 @@ class _Inflation:
         self._skips()
         self._rest()
         return self.surgery
+
+    def _with_clock_of(self, donor: Weights, target: Recipe, registry: Registry) -> Weights:
+        """The donor with the target's clock, where both have a sinusoidal time embedder."""
+        options = target.backbone.time_embedder.resolved()
+        turned = with_clock(donor, options["clock"], registry) if "clock" in options else donor
+        if turned is not donor:
+            self.surgery.notes.append(
+                f"time_embedder is turned to the target's clock, {options['clock']}: equal up to rounding"
+            )
+        return turned
 
     def _check(self) -> None:
         one, other = self.donor.recipe, self.target
@@ -148,15 +161,18 @@ class _Inflation:
                 self._put(name, given, name)
 
     def _positions(self) -> None:
-        """The donor's tables where the target has the same, so that not even rounding differs."""
+        """The donor's tables where the target has the same grid and patch, so that not even rounding differs."""
         learned = {name for name, _ in self.after.named_parameters()}
+        own = position_tables(self.before)
         for name, table in position_tables(self.after).items():
             given = self.donor.tensors.get(name)
-            fits = given is not None and given.shape == table.shape
-            if given is not None and fits and (name in learned or is_same_table(given, table)):
+            is_made = given is not None and name not in learned and is_same_table(given, own[name])
+            if given is not None and given.shape == table.shape and not (is_made and not is_same_table(given, table)):
                 self._put(name, given, name)
             elif name not in learned:
                 self._put(name, table.to(self.dtype))
+                if given is not None and not is_made:
+                    self.surgery.losses.append(f"position: the donor's {name} is a table of its own, for another grid")
 
     def _stage_embedder(self) -> None:
         name = "stage_embedder.embedding.weight"
@@ -199,6 +215,9 @@ class _Inflation:
         outputs = channels * (2 if self.target.backbone.head.resolved()["learn_sigma"] else 1)
         by_pixel = rearrange(rows, "(p c) ... -> p c ...", p=pixels)
         missing = outputs - by_pixel.shape[1]
+        if missing < 0:
+            note = "head: what learn_sigma adds is left behind: no output depends on it"
+            self.surgery.notes = list(dict.fromkeys([*self.surgery.notes, note]))
         if missing > 0:
             zeros = torch.zeros(pixels, missing, *rows.shape[1:], dtype=rows.dtype)
             by_pixel = torch.cat([by_pixel, zeros], dim=1)
@@ -225,7 +244,7 @@ class _Inflation:
         """List what has been filled from nowhere, and what has gone nowhere."""
         one, other = self.donor.recipe, self.target
         if one.backbone.prediction != other.backbone.prediction:
-            self.surgery.notes.append(
+            self.surgery.losses.append(
                 f"prediction: the donor's weights predict {one.backbone.prediction}, the target"
                 f" {other.backbone.prediction}"
             )

@@ -41,7 +41,7 @@ class MPDiT(PublishedFormat):
         "sinusoidal": {"clock": "noise", "scale": 1.0},
         "fno": {"grid": 32},
     }
-    layers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fno": {"blocks": 3}}
+    layers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fno": {"blocks": 3}, "sinusoidal": {"layers": 2}}
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "patch_embedder": ("linear",),
         "position": ("sincos",),
@@ -49,7 +49,7 @@ class MPDiT(PublishedFormat):
         "class_conditioner": ("class_tokens",),
         "modulation": ("shared_adaln",),
         "block": ("dit",),
-        "upsampler": ("linear_linear", "linear"),
+        "upsampler": ("linear_linear",),
         "stage_embedder": ("none",),
         "head": ("linear",),
     }
@@ -99,8 +99,7 @@ class MPDiT(PublishedFormat):
         for (coarse, fine), names in zip(pairwise(levels), self.levels[1:], strict=True):
             pair = f"{patch_name(coarse.patch)}_to_{patch_name(fine.patch)}"
             yield from linear(f"{names.upsampler}.proj", f"upsamplers.{pair}.proj")
-            if backbone.upsampler.type == "linear_linear":
-                yield from linear(f"{names.upsampler}.refine", f"upsamplers.{pair}.refine")
+            yield from linear(f"{names.upsampler}.refine", f"upsamplers.{pair}.refine")
             yield from linear(names.skip, f"skips.{pair}")
         options = backbone.time_embedder.resolved()
         yield from (
@@ -121,7 +120,6 @@ class MPDiT(PublishedFormat):
         if width % body["dim"]:
             raise tensors.problem(f"y_embedder.embedding_table.weight has {width} columns, and the width {body['dim']}")
         levels = [{"patch": list(patch[2:]), "blocks": count} for patch, count in zip(patches, counts, strict=True)]
-        refined = f"{self.levels[-1].upsampler}.refine.weight" in tensors
         return {
             "latent": {"channels": channels, "height": rows * fine[0], "width": columns * fine[1]},
             "num_classes": classes - 1,
@@ -130,7 +128,7 @@ class MPDiT(PublishedFormat):
             "time_embedder": self._time_embedder(tensors),
             "class_conditioner": {"type": "class_tokens", "tokens": width // body["dim"]},
             "modulation": "shared_adaln",
-            "upsampler": "linear_linear" if refined else "linear",
+            "upsampler": "linear_linear",
             "head": head_of(tensors, "final_layer.linear.weight", channels * fine[0] * fine[1]),
         }
 
