@@ -248,7 +248,7 @@ def test_a_file_of_another_kind(weights):
     )
     torch.save({"a": torch.ones(2)}, "foreign.pt")
     (line,) = refused(3, "foreign.pt", "sit", "out.pt")
-    assert line.startswith("error: foreign.pt: is no safetensors file, damaged or cut off: ")
+    assert line.startswith("error: foreign.pt: is a pickle; `zoo import` makes a weight file of a published one")
 
 
 def test_a_flipped_bit_is_noticed(weights):

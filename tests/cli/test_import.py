@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -388,3 +390,19 @@ def test_an_import_takes_little_more_memory_than_its_checkpoint(registry):
         assert 3.5e8 < size < 4.5e8
         assert peak_of_an_import(name, f"{name}.safetensors") - base < 1.15 * size
     assert peak_of_an_import(name, "copied.safetensors", COPYING + MEASURED) - base > 1.5 * size
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_while_weights_are_written_leaves_nothing(number, monkeypatch):
+    before = listing()
+
+    def stopped(tensors, path, **how):
+        path.touch()
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(files, "save_file", stopped)
+    handler = signal.getsignal(number)
+    result = imported(*HEADS)
+    assert result.exit_code == 128 + number
+    assert listing() == before
+    assert signal.getsignal(number) == handler

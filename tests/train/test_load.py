@@ -31,6 +31,10 @@ def path(weights, registry, tmp_path):
     return path
 
 
+def load_recipe_of(path):
+    return files.recipe_in(path)
+
+
 def rewritten(path, tensors=None, **metadata):
     """The file with other tensors or metadata, as other tools would write it."""
     header = json.loads(path.read_bytes()[8 : 8 + struct.unpack("<Q", path.read_bytes()[:8])[0]])
@@ -230,16 +234,13 @@ def test_metadata_that_is_no_json(path, registry, key):
         load(path, registry=registry)
 
 
-def test_a_recipe_that_cannot_be_built_names_the_plug_in_that_is_missing(tmp_path, registry):
+def test_a_plug_in_that_is_missing_is_named(tmp_path, registry):
     own = Registry()
     own.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [TabledBlock])), Plugin("tests", "1.2"))
     weights = random_weights(small(own, block="tabled"), own)
     write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe, own)
-    with pytest.raises(
-        WeightsError, match=r"its recipe cannot be built here: it needs plug-in tests 1\.2; install it \(.*'tabled'"
-    ) as caught:
+    with pytest.raises(WeightsError, match=r"w.safetensors: needs plug-in tests 1\.2; install it"):
         load(tmp_path / "w.safetensors", registry=registry)
-    assert "\n" not in str(caught.value)
 
 
 def test_tensors_that_do_not_fit_the_files_own_recipe_are_all_told(path, registry):
@@ -257,8 +258,23 @@ def test_tensors_that_do_not_fit_the_files_own_recipe_are_all_told(path, registr
     ]
 
 
-def test_a_shared_tensor_cannot_be_written(registry, tmp_path, weights):
+def test_tensors_that_share_memory_are_written_twice(registry, tmp_path, weights):
     weights.tensors["blocks.0.mlp.fc1.bias"] = weights.tensors["blocks.1.mlp.fc1.bias"]
-    with pytest.raises(WeightsError, match=r"w\.safetensors: cannot be written: "):
-        write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe, registry)
-    assert not list(tmp_path.iterdir())
+    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe, registry)
+    backbone = load(tmp_path / "w.safetensors", registry=registry)
+    assert torch.equal(backbone.blocks[0].mlp.fc1.bias, weights.tensors["blocks.1.mlp.fc1.bias"])
+
+
+def test_a_recipe_that_cannot_be_built_here(path, registry):
+    values = load_recipe_of(path)
+    values["train"]["batch"] = "many"
+    rewritten(path, recipe=json.dumps(values))
+    with pytest.raises(WeightsError, match=r"w\.safetensors: its recipe cannot be built here") as caught:
+        load(path, registry=registry)
+    assert caught.value.problems == ('recipe: train.batch: should be a whole number, got "many"',)
+
+
+def test_a_pickle_is_no_weight_file(tmp_path, registry):
+    torch.save({"a": torch.ones(1)}, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match=r"x\.pt: is a pickle; `zoo import` makes a weight file of a published one"):
+        load(tmp_path / "x.pt", registry=registry)

@@ -79,6 +79,9 @@ def test_refuses_a_file_or_folder_that_exists_and_a_folder_that_does_not(tmp_pat
     with pytest.raises(ZooError, match="its folder does not exist; make it first"):
         refuse_existing(tmp_path / "missing" / "w.safetensors")
     refuse_existing(tmp_path / "new.safetensors")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ZooError, match="link: exists already"):
+        refuse_existing(tmp_path / "link")
 
 
 def test_others_may_read_what_the_umask_lets_them(recipe, registry, tmp_path):
@@ -92,7 +95,7 @@ def test_others_may_read_what_the_umask_lets_them(recipe, registry, tmp_path):
 
 def test_a_failure_leaves_nothing_half_written(recipe, registry, tmp_path, monkeypatch):
     def full(*arguments, **options):
-        tmp_path.joinpath(".w.safetensors.unfinished").touch()
+        arguments[1].touch()
         raise OSError("No space left on device")
 
     monkeypatch.setattr(files, "save_file", full)

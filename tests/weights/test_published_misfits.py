@@ -56,11 +56,11 @@ UNCLEAR = {
     "no block": ("sit", without("blocks"), "blocks.0.mlp.fc1.weight is missing"),
     "axes": (
         "sit", changed(**{"x_embedder.proj.weight": (8, 3, 2)}),
-        "x_embedder.proj.weight has shape [8, 3, 2], which should have 4 axes",
+        "x_embedder.proj.weight has shape [8, 3, 2], which should have 4 axes, none of them empty",
     ),
     "nothing in it": (
         "sit", changed(**{"x_embedder.proj.weight": (8, 3, 0, 2)}),
-        "x_embedder.proj.weight has shape [8, 3, 0, 2], which should have 4 axes",
+        "x_embedder.proj.weight has shape [8, 3, 0, 2], which should have 4 axes, none of them empty",
     ),
     "outputs": (
         "mpdit", changed(**{"final_layer.linear.weight": (25, 8)}),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.cli.common import Debug, console, installed_registry, without_garbage_collection
+from zoo.cli.common import Debug, console, installed_registry, tidy_when_stopped, without_garbage_collection
 from zoo.recipe import Recipe, read_tree
 
 if TYPE_CHECKING:
     from zoo.registry import Registry
 
 
+@tidy_when_stopped()
 @without_garbage_collection()
 def build(
     recipe: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -79,6 +80,21 @@ def warn(failures: Sequence[PluginFailure], what: str, *, debug: bool = False) -
 def warn_of(problem: str) -> None:
     """A warning on stderr."""
     print(f"warning: {problem}", file=sys.stderr)
+
+
+@contextmanager
+def tidy_when_stopped() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a command as Ctrl-C does, so that nothing half-written stays behind."""
+
+    def stop(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

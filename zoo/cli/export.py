@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, warn_of
+from zoo.cli.common import Debug, installed_registry, tidy_when_stopped, warn_of
 from zoo.errors import ZooError
 
 PICKLES = (".pt", ".pth", ".bin")
 
 
+@tidy_when_stopped()
 def export(
     weights: Annotated[
         Path, typer.Argument(metavar="WEIGHTS", help="A weight file of zoo's, or a run's folder.", show_default=False)

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry
+from zoo.cli.common import Debug, installed_registry, tidy_when_stopped
 from zoo.errors import WeightsError, ZooError, printable
 from zoo.recipe import read_tree, to_yaml
 
 
+@tidy_when_stopped()
 def import_checkpoint(
     checkpoint: Annotated[
         Path,

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, warn_of
+from zoo.cli.common import Debug, installed_registry, tidy_when_stopped, warn_of
 from zoo.errors import WeightsError, ZooError
 from zoo.recipe import read_tree
 
 
+@tidy_when_stopped()
 def inflate(
     donor: Annotated[
         Path, typer.Argument(metavar="DONOR", help="A weight file of zoo's, or a run's folder.", show_default=False)

@@ -90,9 +90,10 @@ def sample(
 
 def _recipe_of(run: Path) -> Path | dict[str, Any]:
     if run.is_file():
+        from zoo.registry import Registry
         from zoo.weights import recipe_in
 
-        return recipe_in(run)
+        return recipe_in(run, Registry.installed())
     recipe = run / "recipe.yaml"
     if not recipe.exists():
         raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")

@@ -121,8 +121,13 @@ class Session:
             last = min(self.recipe.train.steps, stop_at or self.recipe.train.steps)
             if trainer.step >= self.recipe.train.steps:
                 wanted = self.recipe.train.steps
+                mend = (
+                    "set train.steps higher to go on"
+                    if self.recipe.train.schedule == "constant"
+                    else f"its learning rate has gone to zero: begin another run with train.init={self.folder.path}"
+                )
                 self._tell(
-                    f"{self.folder.path}: has trained its {trainer.step} steps; set train.steps higher to go on"
+                    f"{self.folder.path}: has trained its {trainer.step} steps; {mend}"
                     + (f" ({wanted} are asked for)" if wanted < trainer.step else "")
                 )
                 return trainer

@@ -137,6 +137,9 @@ def infer_recipe(
         WeightsError: the shapes do not tell it.
         RecipeError: the overrides cannot be applied.
     """
+    names = recognised(checkpoint.tensors.keys())
+    if names and chosen.name not in names:
+        raise WeightsError(f"{checkpoint.path}: its keys are {' or '.join(names)}'s, not {chosen.name}'s")
     backbone = chosen.infer(Tensors(checkpoint.tensors, str(checkpoint.path)))
     overrides = list(overrides)
     if "heads" not in backbone and not _has_heads(overrides):
@@ -157,7 +160,7 @@ def infer_recipe(
 
 
 def _has_heads(overrides: Iterable[str]) -> bool:
-    return any(each.startswith("backbone.heads=") for each in overrides)
+    return any("heads" in each for each in overrides)
 
 
 def _recognise(checkpoint: ForeignCheckpoint, recipe: Recipe | None) -> tuple[PublishedFormat, list[str]]:

@@ -33,6 +33,9 @@ from zoo.registry import Registry
 
 SUFFIX = ".safetensors"
 HASH = "sha256"
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Those of weights."""
+
 NOTES = ("source", "seed")
 
 SAME_TABLE = 1e-3
@@ -60,7 +63,7 @@ def refuse_existing(path: Path) -> None:
     Raises:
         ZooError: the file exists, or its folder does not.
     """
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere, too
         raise ZooError(f"{path}: exists already, and is left as it is; choose another name, or remove it first")
     folder = path.absolute().parent
     if not folder.is_dir():
@@ -135,10 +138,21 @@ def write_weights(
         metadata["seed"] = str(seed)
 
     def write(unfinished: Path) -> None:
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, unfinished, metadata=metadata)
+        save_file(_untied(tensors), unfinished, metadata=metadata)
         _finish_header(unfinished)
 
     write_whole(path, write)
+
+
+def _untied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors, each with memory of its own, as safetensors wants them."""
+    own: dict[str, Tensor] = {}
+    seen = set()
+    for key, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        own[key] = tensor.clone(memory_format=torch.contiguous_format) if place in seen else tensor.contiguous()
+        seen.add(place)
+    return own
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -147,7 +161,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         WeightsError: it cannot be written; nothing is left of it.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         write(unfinished)
         to_disk(unfinished)
@@ -176,25 +190,30 @@ def read_weights(path: Path, registry: Registry) -> Weights:
     values = recipe_in(path)
     metadata = _metadata(path)
     _verify(path, metadata)
+    refuse_missing_plugins(path, metadata, registry)
     try:
         recipe = load_recipe(values, registry=registry)
     except RecipeError as error:
-        raise WeightsError(
-            f"{path}: its recipe cannot be built here: {_reason(_value(path, metadata, 'plugins'), registry, error)}"
-        ) from error
+        raise WeightsError(f"{path}: its recipe cannot be built here", error.problems) from error
     with _reading(path):
         tensors = load_file(path)
     source: dict[str, Any] = {"file": path.name, "weights_sha256": metadata.get(HASH)}
     return Weights(recipe, tensors, source | {key: _value(path, metadata, key) for key in NOTES if key in metadata})
 
 
-def recipe_in(path: Path) -> dict[str, Any]:
+def recipe_in(path: Path, registry: Registry | None = None) -> dict[str, Any]:
     """The recipe of a weight file, in full, as plain values; not checked.
+
+    Args:
+        path: the file.
+        registry: the parts to choose from; refuses a file that needs others.
 
     Raises:
         WeightsError: there is none in it.
     """
     metadata = _metadata(path)
+    if registry is not None:
+        refuse_missing_plugins(path, metadata, registry)
     if "recipe" not in metadata:
         raise WeightsError(
             f"{path}: holds no recipe, so it is none of zoo's weight files; `zoo import` reads published checkpoints"
@@ -263,7 +282,7 @@ def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Ite
             yield f"{key} is missing"
         elif given[key].shape != tensor.shape:
             yield f"{key} has shape {list(given[key].shape)} in place of {list(tensor.shape)}"
-        elif given[key].is_floating_point() != tensor.is_floating_point():
+        elif (given[key].dtype in DTYPES) != (tensor.dtype in DTYPES):
             yield f"{key} is of {given[key].dtype} in place of {tensor.dtype}"
     for key in given:
         if key not in wanted:
@@ -310,12 +329,18 @@ def _backbone_of(recipe: Recipe) -> dict[str, Any]:
     return {"backbone": recipe.backbone.resolved()}
 
 
-def _reason(plugins: Mapping[str, str], registry: Registry, error: Exception) -> str:
-    """Why a file's recipe cannot be built: first of all, plug-ins that are not installed."""
+def refuse_missing_plugins(path: Path, metadata: Mapping[str, str], registry: Registry) -> None:
+    """Refuse a weight file whose parts are from plug-ins that are not installed.
+
+    Raises:
+        WeightsError: naming them, with the versions that the file was written with.
+    """
+    plugins = _value(path, metadata, "plugins") if "plugins" in metadata else {}
     installed = {entry.plugin.name for entry in registry.entries()}
-    missing = [f"{name} {version}" for name, version in plugins.items() if name not in installed]
-    reason = "; ".join(str(error).splitlines())
-    return f"it needs plug-in {', '.join(missing)}; install it ({reason})" if missing else reason
+    needed = plugins.items() if isinstance(plugins, dict) else ()
+    missing = [f"{name} {version}" for name, version in needed if name not in installed]
+    if missing:
+        raise WeightsError(f"{path}: needs plug-in {', '.join(missing)}; install it")
 
 
 def _value(path: Path, metadata: Mapping[str, str], key: str) -> Any:
@@ -348,8 +373,15 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file") from error
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
+        if _start(path) in (b"PK", b"\x80\x02"):
+            raise WeightsError(f"{path}: is a pickle; `zoo import` makes a weight file of a published one") from error
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: is no safetensors file, damaged or cut off: {reason}") from error
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(2)
 
 
 def _umask() -> int:

@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import WeightsError
+from zoo.weights.files import DTYPES
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DDP and torch.compile put before every key."""
@@ -36,7 +37,6 @@ AVERAGED, LAST = "ema", "model"
 HARMLESS = (argparse.Namespace,)
 """Classes of training checkpoints that only hold values: their settings."""
 
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 SHOWN = 20
 CHUNK = 2**20
 

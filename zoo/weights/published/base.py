@@ -127,7 +127,7 @@ class Tensors(Mapping[str, Tensor]):
         """The shape of a tensor with so many axes, none of them empty."""
         shape = tuple(self[key].shape)
         if len(shape) != axes or 0 in shape:
-            raise self.problem(f"{key} has shape {list(shape)}, which should have {axes} axes")
+            raise self.problem(f"{key} has shape {list(shape)}, which should have {axes} axes, none of them empty")
         return shape
 
     def count(self, prefix: str) -> int:
