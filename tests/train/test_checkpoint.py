@@ -483,11 +483,32 @@ def pickles(tree):
         yield from (name for name in names if name in forbidden or name.split(".")[0] in modules)
 
 
-def test_nothing_in_zoo_pickles():
-    modules = sorted(Path(zoo.__file__).parent.rglob("*.py"))
+PUBLISHED = {
+    "weights/conversion.py": ["torch.save"],
+    "weights/foreign.py": ["pickle", "pickle.UnpicklingError", "torch.load"],
+}
+"""Where checkpoints of others are read and written, which are pickles."""
+
+
+def test_nothing_of_zoos_own_is_pickled():
+    package = Path(zoo.__file__).parent
+    modules = sorted(package.rglob("*.py"))
     assert len(modules) > 80
-    found = {str(path): list(pickles(ast.parse(path.read_text(encoding="utf-8")))) for path in modules}
-    assert {path: names for path, names in found.items() if names} == {}
+    found = {
+        path.relative_to(package).as_posix(): sorted(pickles(ast.parse(path.read_text(encoding="utf-8"))))
+        for path in modules
+    }
+    assert {path: names for path, names in found.items() if names} == PUBLISHED
+
+
+def test_pickles_of_others_are_read_as_weights_only():
+    tree = ast.parse((Path(zoo.__file__).parent / "weights" / "foreign.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"]
+    assert calls
+    for call in calls:
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert options["weights_only"] == "True"
+        assert options["map_location"] == "'cpu'"
 
 
 @pytest.mark.parametrize(
