@@ -33,7 +33,7 @@ def test_the_base_class_is_of_its_kind_and_abstract(name):
 def test_the_default_is_a_built_in_part_that_needs_no_option(name, registry):
     default = KINDS[name].default
     if default is None:
-        assert name == "patch_schedule"
+        assert name == "patch_schedule" or KINDS[name].many
         return
     entry = registry.get(name, default)
     assert entry.plugin.name == "zoo"

@@ -90,6 +90,12 @@ def build(
     return backbone if dtype is None else backbone.to(dtype)
 
 
+def create_parts(recipe: Recipe, kind: str, registry: Registry) -> list[Any]:
+    """The recipe's parts of a kind of which it holds several: ``metric``."""
+    specs = getattr(getattr(recipe, KINDS[kind].section), kind)
+    return [registry.get(kind, spec.type).create(spec.options, {}) for spec in specs]
+
+
 def create_part(recipe: Recipe, kind: str, registry: Registry) -> Any:
     """The recipe's part of a kind that stands beside the backbone: ``dataset``, ``solver`` and the like.
 
@@ -218,6 +224,12 @@ def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
             for kind in draft.parts
             if kind != "patch_schedule" and (stages or kind not in _NEED_STAGES)
         }
+    for several in draft.lists.values():
+        for index, (entry, spec) in enumerate(several):
+            try:
+                entry.create(spec.options, {})
+            except Exception as error:
+                problems.extend(_refusals(entry.kind, entry, error, index))
     blocks, positions = built.get("block"), built.get("position")
     if blocks and positions and blocks[0].uses_rotary != positions[0].gives_rotary:
         block, position = draft.parts["block"][1].type, draft.parts["position"][1].type
@@ -277,8 +289,8 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...], problems: list[tupl
     return built
 
 
-def _refusals(kind: str, entry: PartEntry, error: Exception) -> list[tuple[KeyPath, str]]:
-    path: KeyPath = (KINDS[kind].section, kind)
+def _refusals(kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> list[tuple[KeyPath, str]]:
+    path: KeyPath = (KINDS[kind].section, kind, *(() if index is None else (index,)))
     if isinstance(error, OptionError):
         return [((*path, *below), text) for below, text in error.problems]
     if isinstance(error, ValueError):

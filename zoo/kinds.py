@@ -15,12 +15,14 @@ class Kind:
         supplied: what zoo supplies to the part's constructor; a part may ask for any of these.
         base: where the base class is, as ``module:name``.
         default: the part of a recipe that leaves the kind out; None where a recipe must choose.
+        many: a recipe holds a list of parts; one that leaves them out has all that need no option.
     """
 
     section: str
     supplied: tuple[str, ...]
     base: str
     default: str | None
+    many: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
@@ -41,6 +43,8 @@ KINDS: Mapping[str, Kind] = {
     "dataset": Kind("data", ("channels", "height", "width", "num_classes"), "zoo.data:Dataset", "digits"),
     "normalize": Kind("data", ("channels",), "zoo.data:Normalize", "none"),
     "solver": Kind("sample", (), "zoo.flow:Solver", "euler"),
+    "features": Kind("evaluate", (), "zoo.evaluate:Features", "pca"),
+    "metric": Kind("evaluate", (), "zoo.evaluate:Metric", None, many=True),
 }
 """Every kind, by the name that recipes use. Defaults are DiT's, MPDiT's upsampler, and the plainest way to train."""
 

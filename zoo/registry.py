@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zoo.recipe import Recipe
 
 PARTS_GROUP = "zoo.parts"
-BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data")
+BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.evaluate")
 MARK = "__zoo_part__"
 
 T = TypeVar("T")

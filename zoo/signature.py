@@ -32,6 +32,11 @@ class Signature:
     supplied: tuple[str, ...]
     options: type[BaseModel]
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the options without default."""
+        return tuple(name for name, info in self.options.model_fields.items() if info.is_required())
+
 
 def read_signature(cls: type[Any], supplied: Sequence[str]) -> Signature:
     """Derive a part's options from ``cls.__init__``.

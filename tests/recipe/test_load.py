@@ -151,10 +151,19 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
     ("line", "expected"),
     [
         ("bacbone: {}", "bacbone: unknown option; did you mean 'backbone'?"),
-        ("xx: {}", "xx: unknown option; there are: name, extends, backbone, objective, data, train, sample"),
+        ("xx: {}", "xx: unknown option; there are: name, extends, backbone, objective, data, train, sample, evaluate"),
         (
-            "evaluate: {}",
-            "evaluate: not read yet: this version of zoo composes, trains and samples; remove the section",
+            "evaluate: {metric: fid}",
+            'evaluate.metric: should be a list of parts, got "fid"',
+        ),
+        (
+            "evaluate: {metric: [fid, {type: precision_recall, neighbours: 0}]}",
+            "evaluate.metric.1.neighbours: should be at least 1, got 0",
+        ),
+        (
+            "evaluate: {metric: [fid, {type: fed}]}",
+            "evaluate.metric.1.type: there is no metric 'fed'; did you mean 'fid'? (installed: accuracy, diversity,"
+            " fid, inception_score, novelty, precision_recall, sfid)",
         ),
         ("train: {step: 3}", "train.step: unknown option; did you mean 'steps'?"),
         ("train: {steps: 0}", "train.steps: should be at least 1, got 0"),
@@ -380,3 +389,18 @@ def test_what_is_inherited_is_blamed_on_the_file_that_says_it(problems):
         "base.yaml:4: backbone.dim: should be a whole number, got true",
         'top.yaml:2: backbone.depth: should be a whole number, got "x"',
     ]
+
+
+def test_a_list_of_parts_is_replaced_as_a_whole_and_addressed_by_place(load):
+    files = {
+        "r.yaml": "extends: base.yaml\nevaluate: {metric: [{type: precision_recall, neighbours: 5}, novelty]}\n",
+        "base.yaml": BASE + "evaluate: {metric: [fid, {type: inception_score, split: 7}]}\n",
+    }
+    metrics = load(files).resolved()["evaluate"]["metric"]
+    assert metrics == [{"type": "precision_recall", "neighbours": 5}, {"type": "novelty"}]
+    assert load(files, ["evaluate.metric.0.neighbours=2"]).evaluate.metric[0].options.neighbours == 2
+
+
+def test_a_recipe_without_metrics_has_all_that_need_no_option(load, registry):
+    names = [spec.type for spec in load({"r.yaml": BASE}).evaluate.metric]
+    assert names == [entry.name for entry in registry.entries("metric")]

@@ -1,23 +1,28 @@
 """Every built-in part keeps the laws, and every law catches a part that breaks it."""
 
+import math
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from typing import Annotated
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from zoo.data.base import Dataset, Normalize
+from zoo.evaluate.base import Metric
+from zoo.evaluate.pca import PCAFeatures
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
 from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.flow.weightings import SNRWeighting, UniformWeighting
 from zoo.parts.base import ClassCondition, IndexConditioner, Position, PositionEmbedding, Rotary, TimeEmbedder
 from zoo.parts.upsamplers import LinearUpsampler
 from zoo.registry import Registry, part
-from zoo.testing import LAWS, check_part, data_laws, flow_laws, laws
+from zoo.testing import LAWS, check_part, data_laws, evaluate_laws, flow_laws, laws
 from zoo.testing.laws import Law
 
 ENTRIES = [entry for entry in Registry().entries() if entry.kind not in ("patch_schedule", "dataset")]
@@ -349,6 +354,57 @@ class TakesStatistics(Normalize):
         return latents
 
 
+@part("metric", "counts")
+class Counts(Metric):
+    """Tells a whole number."""
+
+    def measure(self, real, generated):
+        return {"count": len(generated)}
+
+
+@part("metric", "divides")
+class Divides(Metric):
+    """Tells what is infinite for sound features."""
+
+    def measure(self, real, generated):
+        return {"ratio": math.inf}
+
+
+@part("metric", "centres")
+class Centres(Metric):
+    """Changes the features that it is given."""
+
+    def measure(self, real, generated):
+        generated.pooled[:] -= generated.pooled.mean(axis=0)
+        return {"mean": 0.0}
+
+
+@part("metric", "draws")
+class Draws(Metric):
+    """Tells another figure every time."""
+
+    def measure(self, real, generated):
+        return {"random": float(np.random.default_rng().random())}
+
+
+@part("features", "standardises")
+class Standardises(PCAFeatures):
+    """Looks at the mean of the images that come together."""
+
+    def of(self, images, labels):
+        found = super().of(images, labels)
+        return replace(found, pooled=found.pooled - found.pooled.mean(axis=0))
+
+
+@part("features", "drops")
+class Drops(PCAFeatures):
+    """Forgets an image."""
+
+    def of(self, images, labels):
+        found = super().of(images, labels)
+        return replace(found, pooled=found.pooled[1:])
+
+
 BROKEN: list[tuple[Law, type, str]] = [
     (laws.shape_contract, Wide, "returns shapes"),
     (laws.keeps_dtype, SinglePrecision, "returns torch.float32"),
@@ -388,6 +444,12 @@ BROKEN: list[tuple[Law, type, str]] = [
     (data_laws.inverts, ForgetsTheShift, "does not undo"),
     (data_laws.inverts, TakesStatistics, "does not undo"),
     (data_laws.inverts, DoublePrecisionLatents, "changes torch.float32"),
+    (evaluate_laws.figures_are_numbers, Counts, "count is a int, and should be a float"),
+    (evaluate_laws.figures_are_numbers, Divides, "ratio is inf for finite features"),
+    (evaluate_laws.figures_are_numbers, Centres, "a metric changes its inputs"),
+    (evaluate_laws.figures_are_numbers, Draws, "other figures when asked again"),
+    (evaluate_laws.images_stand_alone, Standardises, "pooled depends on the images beside it"),
+    (evaluate_laws.images_stand_alone, Drops, "pooled has 23 rows for 24 images"),
 ]
 
 

@@ -17,6 +17,7 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.train.weights import load, open_weights
 from zoo.weights import files, read_weights, write_weights
+from zoo.weights.state import backbone_fingerprint
 
 
 @pytest.fixture
@@ -130,14 +131,14 @@ def test_a_recipe_of_another_backbone_is_refused_with_a_diff(path, registry):
 
 
 def test_the_fingerprint_is_the_backbones_alone(registry):
-    one = files.backbone_fingerprint(small(registry))
-    assert one == files.backbone_fingerprint(small(registry, "train.batch=8", name="other"))
-    assert one != files.backbone_fingerprint(small(registry, schedule=BY_DEPTH))
+    one = backbone_fingerprint(small(registry))
+    assert one == backbone_fingerprint(small(registry, "train.batch=8", name="other"))
+    assert one != backbone_fingerprint(small(registry, schedule=BY_DEPTH))
 
 
 def test_the_fingerprint_is_in_the_metadata(path, weights):
     header = json.loads(path.read_bytes()[8 : 8 + struct.unpack("<Q", path.read_bytes()[:8])[0]])
-    assert header["__metadata__"]["fingerprint"] == files.backbone_fingerprint(weights.recipe)
+    assert header["__metadata__"]["fingerprint"] == backbone_fingerprint(weights.recipe)
 
 
 def test_a_flipped_bit_is_noticed(path, registry):

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from zoo.assembly import build, load_recipe
 from zoo.errors import WeightsError, ZooError
-from zoo.weights import files, refuse_existing, write_initialised
+from zoo.weights import files, refuse_existing, state, write_initialised
 
 VALUES = {
     "backbone": {
@@ -108,6 +108,6 @@ def test_weights_that_do_not_fit_into_memory(recipe, registry, tmp_path, monkeyp
     def build_too_much(*arguments, **options):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(files, "build", build_too_much)
+    monkeypatch.setattr(state, "build", build_too_much)
     with pytest.raises(WeightsError, match=r"the weights cannot be made: .*; take a smaller assembly"):
         write_initialised(recipe, registry, tmp_path / "w.safetensors", 0)

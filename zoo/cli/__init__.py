@@ -13,6 +13,7 @@ import typer
 
 from zoo.cli.build import build
 from zoo.cli.common import Commands, warn
+from zoo.cli.evaluate import evaluate
 from zoo.cli.export import export
 from zoo.cli.import_checkpoint import import_checkpoint
 from zoo.cli.inflate import inflate
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(build)
+app.command("eval")(evaluate)
 app.command()(export)
 app.command("import")(import_checkpoint)
 app.command()(inflate)

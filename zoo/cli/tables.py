@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -86,6 +89,21 @@ def _print_header(console: Console, recipe: Recipe) -> None:
     size = f"width {backbone.dim}, {backbone.depth} blocks, {backbone.heads} heads"
     predicts = "" if backbone.prediction == "velocity" else f"; predicts {backbone.prediction}"
     console.print(f"[bold]{escape(recipe.name)}[/]: {latent}, {classes}, {size}{predicts}")
+
+
+def print_figures(
+    console: Console, recipe: Recipe, figures: Mapping[str, Mapping[str, float]], record: Mapping[str, Any]
+) -> None:
+    """Figures of generated images, of held-out real ones, and of controls, side by side."""
+    sets = list(figures)
+    names = list(dict.fromkeys(name for each in figures.values() for name in each))
+    title = f"{escape(recipe.name)}: features {recipe.evaluate.features.type}, beside {record['counts']['train']} real"
+    table = _table(title, "figure", *(f">{name}" for name in sets))
+    for name in names:
+        values = (figures[each].get(name) for each in sets)
+        table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
+    table.add_row("images", *(str(record["counts"][name]) for name in sets))
+    console.print(table)
 
 
 def _table(title: str, *columns: str) -> Table:

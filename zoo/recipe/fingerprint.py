@@ -13,6 +13,7 @@ from zoo.recipe.source import show
 FREE: dict[str, set[str] | None] = {
     "name": None,
     "sample": None,
+    "evaluate": None,
     "data": {"workers"},
     "train": {
         "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",

@@ -53,7 +53,10 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
         definitions[key] = _part(registry.entries(kind), definitions, partial=partial)
         default = KINDS[kind].default
         properties[kind] = {"$ref": f"#/$defs/{key}", **({"default": default} if default else {})}
-        required += [] if default else [kind]
+        if KINDS[kind].many:
+            properties[kind] = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}, "minItems": 1}
+            definitions[kind] = _part(registry.entries(kind), definitions, partial=False)
+        required += [] if default or KINDS[kind].many else [kind]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return _with_nulls(schema, partial=partial)
 

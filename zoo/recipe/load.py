@@ -26,9 +26,6 @@ from zoo.recipe.schema import (
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
 from zoo.registry import PartEntry, Registry
 
-LATER_SECTIONS = ("evaluate",)
-"""Sections that a recipe will have, and that are not read yet."""
-
 _SUPPLIED: tuple[KeyPath, ...] = tuple(
     ("backbone", *key) for key in (("latent", "height"), ("latent", "width"), ("dim",), ("depth",), ("heads",))
 )
@@ -45,6 +42,7 @@ class Draft:
         tree: the recipe with ``extends`` and ``--set`` applied.
         values: by section, the fields that are valid, parts aside.
         parts: the parts that exist and whose options are valid.
+        lists: the same of kinds of which a recipe holds several.
         problems: what is wrong, and at which key path.
     """
 
@@ -52,6 +50,7 @@ class Draft:
     name: str = ""
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
     parts: dict[str, tuple[PartEntry, PartSpec]] = field(default_factory=dict)
+    lists: dict[str, list[tuple[PartEntry, PartSpec]]] = field(default_factory=dict)
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
 
     def recipe(self) -> Recipe:
@@ -64,7 +63,8 @@ class Draft:
             raise RecipeError([self._line(path, message) for path, message in self.problems])
         sections: dict[str, Any] = {}
         for name, (_, section) in SECTIONS.items():
-            specs = {kind: self.parts[kind][1] for kind in kinds_of(name)}
+            specs: dict[str, Any] = {kind: self.parts[kind][1] for kind in kinds_of(name) if not KINDS[kind].many}
+            specs |= {kind: tuple(spec for _, spec in self.lists[kind]) for kind in kinds_of(name) if KINDS[kind].many}
             sections[name] = section(**{**self.values[name], **specs})
         return Recipe(name=self.name, **sections)
 
@@ -114,11 +114,6 @@ def draft_recipe(tree: Node, registry: Registry) -> Draft:
     """Check everything about a recipe that can be told without building a part."""
     draft = Draft(tree)
     raw = without_nulls(tree).plain()
-    for section in [key for key in LATER_SECTIONS if key in raw]:
-        del raw[section]
-        draft.problems.append(
-            ((section,), "not read yet: this version of zoo composes, trains and samples; remove the section")
-        )
     sections = {name: raw.pop(name, None) for name in SECTIONS}
     own = _validate(RecipeOptions, raw, (), draft, others=["extends", *SECTIONS])
     draft.name = own.name if own else ""
@@ -182,34 +177,54 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
             value = getattr(valid, name) if valid else plain.get(name, info.default)
             draft.values[section][name] = LatentRecipe.model_validate(value) if name == "latent" else value
     for kind in kinds:
-        _draft_part(kind, raw.get(kind), registry, draft)
+        if KINDS[kind].many:
+            _draft_parts(kind, raw.get(kind), registry, draft)
+        else:
+            found = _draft_part(kind, raw.get(kind), (section, kind), registry, draft)
+            if found is not None:
+                draft.parts[kind] = found
 
 
-def _draft_part(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
+def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
     path: KeyPath = (KINDS[kind].section, kind)
+    if raw is None:
+        entries = [entry for entry in registry.entries(kind) if not entry.signature.required]
+        raw = [entry.name for entry in entries]
+    if not isinstance(raw, list) or not raw:
+        draft.problems.append((path, f"should be a list of parts, got {show(raw)}"))
+        return
+    draft.lists[kind] = []
+    for index, each in enumerate(raw):
+        found = _draft_part(kind, {"type": each} if isinstance(each, str) else each, (*path, index), registry, draft)
+        if found is not None:
+            draft.lists[kind].append(found)
+
+
+def _draft_part(
+    kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft
+) -> tuple[PartEntry, PartSpec] | None:
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
         draft.problems.append((path, f"should be a part's name or a mapping with `type`, got {show(raw)}"))
-        return
+        return None
     name = raw.get("type", KINDS[kind].default)
     if name is None:
         names = ", ".join(entry.name for entry in registry.entries(kind))
         where = (*path, "type") if raw else path
         draft.problems.append((where, f"missing; it is required, one of: {names}"))
-        return
+        return None
     if not isinstance(name, str):
         draft.problems.append(((*path, "type"), f"should be a part's name, got {show(name)}"))
-        return
+        return None
     try:
         entry = registry.get(kind, name)
     except PluginError as error:
         draft.problems.append(((*path, "type"), str(error)))
-        return
+        return None
     given = {key: value for key, value in raw.items() if key != "type"}
     options = _validate(entry.signature.options, given, path, draft, others=["type"])
-    if options is not None:
-        draft.parts[kind] = (entry, PartSpec(type=name, options=options))
+    return None if options is None else (entry, PartSpec(type=name, options=options))
 
 
 def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, others: Iterable[str]) -> M | None:

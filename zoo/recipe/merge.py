@@ -87,8 +87,9 @@ def expand_part(node: Node, path: tuple[str, ...]) -> Node:
 
 
 def is_part(path: tuple[str | int, ...]) -> bool:
-    """Whether a recipe has a part at this key path."""
-    return len(path) == 2 and path[1] in KINDS and path[0] == KINDS[str(path[1])].section
+    """Whether a recipe has a part at this key path, by itself and not in a list."""
+    kind = KINDS.get(str(path[1])) if len(path) == 2 else None
+    return kind is not None and path[0] == kind.section and not kind.many
 
 
 def _changes_type(base: dict[str, Node], over: dict[str, Node], path: tuple[str, ...]) -> bool:

@@ -137,6 +137,12 @@ class SampleOptions(Options):
     batch: Annotated[int, Field(ge=1, description="images of one pass; always whole, whatever the count")] = 64
 
 
+class EvaluateOptions(Options):
+    """How samples are judged, parts aside."""
+
+    count: Annotated[int, Field(ge=2, description="images to draw, and to compare with the real ones")] = 500
+
+
 class RecipeOptions(Options):
     """A recipe, its sections aside."""
 
@@ -151,15 +157,21 @@ class Section(BaseModel):
     section: ClassVar[str]
 
     def parts(self) -> Iterator[tuple[str, PartSpec]]:
-        """Every kind of the section with its part."""
+        """Every kind of the section with its part; one of which there are several comes several times."""
         for kind in kinds_of(self.section):
-            yield kind, getattr(self, kind)
+            found = getattr(self, kind)
+            for spec in found if isinstance(found, tuple) else (found,):
+                yield kind, spec
 
     def resolved(self) -> dict[str, Any]:
         """The section as a recipe would write it in full."""
-        kinds = dict(self.parts())
+        kinds = {kind: getattr(self, kind) for kind in kinds_of(self.section)}
         own = self.model_dump(mode="json", exclude=set(kinds))
-        return {**own, **{kind: spec.resolved() for kind, spec in kinds.items()}}
+        full = {
+            kind: [each.resolved() for each in spec] if isinstance(spec, tuple) else spec.resolved()
+            for kind, spec in kinds.items()
+        }
+        return {**own, **full}
 
 
 class BackboneRecipe(BackboneOptions, Section):
@@ -211,6 +223,15 @@ class SampleRecipe(SampleOptions, Section):
     solver: PartSpec
 
 
+class EvaluateRecipe(EvaluateOptions, Section):
+    """How samples are judged."""
+
+    section = "evaluate"
+
+    features: PartSpec
+    metric: tuple[PartSpec, ...]
+
+
 class Recipe(RecipeOptions):
     """A validated recipe. Frozen: building never changes it."""
 
@@ -219,6 +240,7 @@ class Recipe(RecipeOptions):
     data: DataRecipe
     train: TrainRecipe
     sample: SampleRecipe
+    evaluate: EvaluateRecipe
 
     def sections(self) -> Iterator[Section]:
         """Every section, in the order of a recipe."""
@@ -241,5 +263,6 @@ SECTIONS: dict[str, tuple[type[Options], type[Section]]] = {
     "data": (DataOptions, DataRecipe),
     "train": (TrainOptions, TrainRecipe),
     "sample": (SampleOptions, SampleRecipe),
+    "evaluate": (EvaluateOptions, EvaluateRecipe),
 }
 """Every section: its options without parts, and with them."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.kinds import BACKBONE_KINDS
 from zoo.parts.base import ClassConditioner
-from zoo.testing import data_laws, flow_laws
+from zoo.testing import data_laws, evaluate_laws, flow_laws
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import Case, expected_shapes, sample_of, tensors
 
@@ -161,6 +161,7 @@ OWN_LAWS: dict[str, tuple[Law, ...]] = {
     "upsampler": (returns_its_grid,),
     **flow_laws.LAWS,
     **data_laws.LAWS,
+    **evaluate_laws.LAWS,
 }
 """Laws of single kinds."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.assembly import load_recipe
 from zoo.parts.time_embedders import FREQUENCIES, MAX_PERIOD
 from zoo.registry import Registry
-from zoo.weights.files import Weights
+from zoo.weights.state import Weights
 
 FIRST = "time_embedder.layers.0.weight"
 

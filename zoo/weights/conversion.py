@@ -22,9 +22,9 @@ from zoo.recipe.find import package_recipes
 from zoo.recipe.source import show
 from zoo.registry import Registry
 from zoo.weights.clock import with_clock
-from zoo.weights.files import Weights, is_same_table, mismatches, position_tables, refuse_non_finite
 from zoo.weights.foreign import ForeignCheckpoint
 from zoo.weights.published import FORMATS, Entry, PublishedFormat, Tensors, recognised
+from zoo.weights.state import Weights, is_same_table, mismatches, position_tables, refuse_non_finite
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import patch_name
 from zoo.weights.clock import with_clock
-from zoo.weights.files import Weights, is_same_table, position_tables, to_disk
+from zoo.weights.files import to_disk
 from zoo.weights.published.dit import SiT
+from zoo.weights.state import Weights, is_same_table, position_tables
 
 HALF = FREQUENCIES // 2
 NODES = 8

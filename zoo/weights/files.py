@@ -14,9 +14,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from copy import deepcopy
-from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,36 +23,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zoo.assembly import build, load_recipe
-from zoo.backbone import Backbone
-from zoo.errors import NumericError, RecipeError, WeightsError, ZooError
-from zoo.recipe import Recipe, differences, fingerprint
+from zoo.assembly import load_recipe
+from zoo.errors import RecipeError, WeightsError, ZooError
+from zoo.recipe import Recipe, fingerprint
 from zoo.registry import Registry
+from zoo.weights.state import Weights, backbone_fingerprint, initialised
 
 SUFFIX = ".safetensors"
 HASH = "sha256"
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""Those of weights."""
-
 NOTES = ("source", "seed")
-
-SAME_TABLE = 1e-3
-"""How far a stored position table may be from the one that its part makes, computed otherwise."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights that are not in a module yet.
-
-    Attributes:
-        recipe: of the backbone that they are of.
-        tensors: by the backbone's names, on the CPU; of a file, memory-mapped.
-        source: where they are from, as plain values.
-    """
-
-    recipe: Recipe
-    tensors: Mapping[str, Tensor]
-    source: Mapping[str, Any]
 
 
 def refuse_existing(path: Path) -> None:
@@ -85,21 +62,6 @@ def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int)
         WeightsError: the file cannot be written.
     """
     write_weights(path, initialised(recipe, registry, path, seed).state_dict(), recipe, registry, seed=seed)
-
-
-def initialised(recipe: Recipe, registry: Registry, path: Path, seed: int) -> Backbone:
-    """A freshly initialised backbone on the CPU, for a file; the caller's random state is left as it was.
-
-    Raises:
-        WeightsError: it does not fit into memory.
-    """
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            return build(recipe, registry=registry, device="cpu")
-    except (MemoryError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "out of memory"
-        raise WeightsError(f"{path}: the weights cannot be made: {reason}; take a smaller assembly") from error
 
 
 def write_weights(
@@ -227,106 +189,6 @@ def recipe_in(path: Path, registry: Registry | None = None) -> dict[str, Any]:
             " weights into another backbone, give `zoo inflate` its recipe"
         )
     return values
-
-
-def filled(weights: Weights, registry: Registry, device: torch.device, dtype: torch.dtype | None = None) -> Backbone:
-    """A backbone with these weights, in evaluation mode.
-
-    Args:
-        weights: of a file or a run, that fit their recipe.
-        registry: the parts to choose from.
-        device: where to.
-        dtype: of the parameters; that of the weights if left out.
-    """
-    backbone = build(weights.recipe, registry=registry, device="meta")
-    names = [name for name, _ in backbone.named_parameters()]
-    dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
-    backbone = backbone.to(dtype).to_empty(device=device)
-    with torch.random.fork_rng(devices=[]):
-        for module in backbone.modules():
-            if module._non_persistent_buffers_set:  # tables that no file holds
-                module.reset_parameters()  # type: ignore[operator]
-    backbone.load_state_dict(weights.tensors)
-    return backbone.eval()
-
-
-def refuse_misfits(weights: Weights, wanted: Mapping[str, Tensor], where: str | Path) -> None:
-    """Refuse weights that do not fit the backbone of their recipe.
-
-    Raises:
-        WeightsError: with a line for every key that is missing, unexpected or misshapen.
-    """
-    problems = list(mismatches(weights.tensors, wanted))
-    if problems:
-        raise WeightsError(f"{where}: does not fit its own recipe, {weights.recipe.name}", problems)
-
-
-def refuse_non_finite(tensors: Mapping[str, Tensor], where: str | Path) -> None:
-    """Look at every number.
-
-    Raises:
-        NumericError: some are NaN or infinite; the message names every tensor that holds such.
-    """
-    bad = [key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
-        raise NumericError(
-            f"{where}: {len(bad)} of {len(tensors)} tensors hold values that are not finite: {', '.join(bad)}; take"
-            " another checkpoint of that training"
-        )
-
-
-def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
-    """A line for every key that is missing, unexpected or misshapen."""
-    for key, tensor in wanted.items():
-        if key not in given:
-            yield f"{key} is missing"
-        elif given[key].shape != tensor.shape:
-            yield f"{key} has shape {list(given[key].shape)} in place of {list(tensor.shape)}"
-        elif (given[key].dtype in DTYPES) != (tensor.dtype in DTYPES):
-            yield f"{key} is of {given[key].dtype} in place of {tensor.dtype}"
-    for key in given:
-        if key not in wanted:
-            yield f"{key} is unexpected"
-
-
-def position_tables(backbone: Backbone) -> dict[str, Tensor]:
-    """The tables that the position parts of a backbone on the meta device make, by name; on the CPU."""
-    positions = deepcopy(backbone.positions).to_empty(device="cpu")
-    for module in positions.modules():
-        reset = getattr(module, "reset_parameters", None)
-        if reset is not None:
-            reset()
-    return {f"positions.{name}": table for name, table in positions.state_dict().items()}
-
-
-def is_same_table(given: Tensor, table: Tensor) -> bool:
-    """Whether a stored position table is the one that its part makes, but for rounding to the stored dtype."""
-    tolerance = max(SAME_TABLE, torch.finfo(given.dtype).eps)
-    return torch.allclose(given.float(), table.float(), rtol=0.0, atol=tolerance)
-
-
-def backbone_fingerprint(recipe: Recipe) -> str:
-    """A SHA-256 of the backbone section: weights fit, and mean the same, where it is the same."""
-    return fingerprint(_backbone_of(recipe))
-
-
-def refuse_other_backbone(where: str | Path, found: Recipe, wanted: Recipe) -> None:
-    """Refuse weights of another backbone than a recipe's.
-
-    Raises:
-        WeightsError: the fingerprints differ; the message says in what.
-    """
-    one, other = backbone_fingerprint(found), backbone_fingerprint(wanted)
-    if one != other:
-        raise WeightsError(
-            f"{where}: holds the weights of another backbone (fingerprint {one[:12]}) than {wanted.name}'s"
-            f" ({other[:12]}); the file's values, and the recipe's",
-            differences(_backbone_of(found), _backbone_of(wanted)),
-        )
-
-
-def _backbone_of(recipe: Recipe) -> dict[str, Any]:
-    return {"backbone": recipe.backbone.resolved()}
 
 
 def refuse_missing_plugins(path: Path, metadata: Mapping[str, str], registry: Registry) -> None:

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import WeightsError
-from zoo.weights.files import DTYPES
+from zoo.weights.state import DTYPES
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DDP and torch.compile put before every key."""

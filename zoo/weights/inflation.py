@@ -24,7 +24,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import Grid, patch_name, patches_of, transitions_of
 from zoo.weights.clock import with_clock
-from zoo.weights.files import Weights, is_same_table, position_tables
+from zoo.weights.state import Weights, is_same_table, position_tables
 
 Average = Literal["pixels", "patches"]
 """What a coarse patch of r x s fine ones averages.

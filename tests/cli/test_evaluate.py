@@ -1,0 +1,92 @@
+"""``zoo eval``: figures of a run, on a table and on record; and every refusal as one line."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.train.small import train
+from zoo.cli import app
+
+
+def zoo(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    train(folder / "run", "evaluate.count=40")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch, runs):
+    monkeypatch.chdir(tmp_path)
+    Path("run").symlink_to(runs / "run")
+
+
+def refused(result: Result, exit_code: int = 2) -> str:
+    assert result.exit_code == exit_code, result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("error: ")
+
+
+def test_figures_stand_beside_those_of_held_out_real_images():
+    result = zoo("eval", "--run", "run", "--out", "found.json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(Path("found.json").read_text())
+    assert set(found["figures"]) == {"generated", "held-out real"}
+    for figures in found["figures"].values():
+        assert {"accuracy", "fid_relative", "diversity", "precision", "recall", "novelty"} <= set(figures)
+        assert all(map(math.isfinite, figures.values()))
+    assert found["figures"]["generated"]["fid_relative"] > found["figures"]["held-out real"]["fid_relative"]
+    for word in ("small: features pca, beside 1198 real", "generated", "held-out real", "accuracy", "images"):
+        assert word in result.stdout
+
+
+def test_the_record_says_how_the_images_were_made():
+    assert zoo("eval", "--run", "run", "--seed", 3, "--count", 12, "--set", "sample.solver=heun", "--out", "f.json")
+    found = json.loads(Path("f.json").read_text())
+    assert found["counts"] == {"train": 1198, "generated": 12, "held-out real": 599}
+    assert (found["seed"], found["sample"]["solver"], found["sample"]["steps"]) == (3, {"type": "heun"}, 2)
+    assert found["evaluate"]["features"] == {"type": "pca", "components": 32}
+    assert len(found["weights_sha256"]) == 64
+    assert {"zoo", "torch", "numpy", "plugins", "checkpoint"} <= set(found)
+
+
+def test_controls_are_judged_as_well():
+    result = zoo("eval", "--run", "run", "--count", 12, "--controls", "--out", "f.json")
+    assert result.exit_code == 0
+    figures = json.loads(Path("f.json").read_text())["figures"]
+    assert list(figures) == ["generated", "held-out real", "noise", "class means", "shuffled labels", "copy"]
+
+
+def test_a_weight_file_is_judged_as_its_run_is():
+    assert zoo("export", "run", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
+    for source, out in (("run", "a.json"), ("w.safetensors", "b.json")):
+        assert zoo("eval", "--run", source, "--count", 12, "--out", out).exit_code == 0
+    one, other = (json.loads(Path(name).read_text())["figures"] for name in ("a.json", "b.json"))
+    assert one == other
+
+
+def test_metrics_are_those_asked_for():
+    result = zoo("eval", "--run", "run", "--count", 12, "--set", "evaluate.metric=[fid]", "--out", "f.json")
+    assert result.exit_code == 0
+    assert set(json.loads(Path("f.json").read_text())["figures"]["generated"]) == {"fid", "fid_relative"}
+
+
+def test_what_cannot_be_judged():
+    told = refused(zoo("eval", "--run", "nothing"))
+    assert told.startswith("nothing: holds no run (no recipe.yaml); give the folder")
+    told = refused(zoo("eval", "--run", "run", "--set", "backbone.dim=3"))
+    assert told == "--set backbone.dim=3: only `sample`, `data` and `evaluate` may be other than in training"
+    told = refused(zoo("eval", "--run", "run", "--count", 8, "--set", "evaluate.metric=[sfid]"))
+    assert told == "small: evaluate.metric: none of them can be told from pca"
+    told = refused(zoo("eval", "--run", "run", "--set", "evaluate.metric=[fed]"))
+    assert "there is no metric 'fed'; did you mean 'fid'?" in told
+    Path("found.json").write_text("mine")
+    assert refused(zoo("eval", "--run", "run", "--out", "found.json")).startswith("found.json: exists already")

@@ -1,0 +1,101 @@
+"""Figures of digits: real ones pass, and every impostor fails one of them."""
+
+import numpy as np
+import pytest
+
+from zoo.data.digits import Digits
+from zoo.errors import DataError
+from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
+from zoo.evaluate.frechet import FID, SpatialFID
+from zoo.evaluate.inception_score import InceptionScore
+from zoo.evaluate.judging import ImageSet, controls, judge, real_images
+from zoo.evaluate.pca import PCAFeatures
+from zoo.evaluate.precision_recall import PrecisionRecall
+
+METRICS = [FID(), SpatialFID(), InceptionScore(), PrecisionRecall(), Accuracy(), Diversity(), Novelty()]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    dataset = Digits(1, 8, 8, 10)
+    return real_images(dataset, "train", 0), real_images(dataset, "held_out", 0)
+
+
+@pytest.fixture(scope="module")
+def figures(digits):
+    train, held_out = digits
+    return judge(PCAFeatures(), METRICS, train, {"real": held_out, **controls(train, 0)})
+
+
+def passes(found):
+    return {
+        "accuracy": found["accuracy"] >= 0.9,
+        "frechet": found["fid_relative"] <= 0.06,
+        "diversity": 0.7 <= found["diversity"] <= 1.3,
+        "novelty": found["novelty"] >= 0.5,
+    }
+
+
+def test_real_digits_that_were_held_out_pass(figures):
+    assert all(passes(figures["real"]).values())
+
+
+@pytest.mark.parametrize(
+    ("control", "failed"),
+    [
+        ("noise", {"accuracy", "frechet"}),
+        ("class means", {"frechet", "diversity"}),
+        ("shuffled labels", {"accuracy", "diversity", "novelty"}),
+        ("copy", {"novelty"}),
+    ],
+)
+def test_every_impostor_fails(figures, control, failed):
+    assert {name for name, passed in passes(figures[control]).items() if not passed} == failed
+
+
+def test_only_figures_that_the_features_allow_are_told(figures):
+    told = {"fid", "fid_relative", "precision", "recall", "accuracy", "diversity", "novelty"}
+    assert all(set(each) == told for each in figures.values())
+
+
+def test_images_without_classes_have_no_verdicts(digits):
+    train, held_out = (ImageSet(each.images, None) for each in digits)
+    found = judge(PCAFeatures(), METRICS, train, {"real": held_out, **controls(train, 0)})
+    assert set(found) == {"real", "noise", "copy"}
+    assert set(found["real"]) == {"fid", "fid_relative", "precision", "recall", "novelty"}
+
+
+def test_features_do_not_depend_on_how_images_are_batched(digits, monkeypatch):
+    train, held_out = digits
+    whole = judge(PCAFeatures(), [FID()], train, {"real": held_out})
+    monkeypatch.setattr("zoo.evaluate.judging.BATCH", 100)
+    parts = judge(PCAFeatures(), [FID()], train, {"real": held_out})
+    assert parts["real"]["fid"] == pytest.approx(whole["real"]["fid"], rel=1e-9)
+
+
+def test_components_are_those_of_the_real_images(digits):
+    train, _ = digits
+    features = PCAFeatures(components=5)
+    features.fit(train.images, train.labels)
+    found = features.of(train.images, train.labels).pooled
+    pixels = train.images.reshape(len(train), -1) / 255
+    covariance = np.cov(pixels, rowvar=False)
+    wanted = np.linalg.eigvalsh(covariance)[::-1][:5]
+    np.testing.assert_allclose(found.var(axis=0, ddof=1), wanted, rtol=1e-9)
+    np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-9)
+
+
+def test_images_of_another_size(digits):
+    train, _ = digits
+    features = PCAFeatures()
+    features.fit(train.images, train.labels)
+    with pytest.raises(DataError, match="features pca: the images have 16 values, and the real ones 64; compare"):
+        features.of(np.zeros((1, 4, 4, 1), dtype=np.uint8), None)
+
+
+def test_controls_depend_on_the_seed_alone(digits):
+    train, _ = digits
+    one, again, other = controls(train, 0), controls(train, 0), controls(train, 1)
+    assert (one["noise"].images == again["noise"].images).all()
+    assert (one["noise"].images != other["noise"].images).any()
+    assert sorted(one["shuffled labels"].labels) == sorted(train.labels)

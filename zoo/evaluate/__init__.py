@@ -1,0 +1,19 @@
+"""Judging what comes out: features of images, and metrics that compare them with real ones."""
+
+from __future__ import annotations
+
+from zoo.evaluate.base import Features, FeatureSet, Metric
+from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
+from zoo.evaluate.frechet import FID, SpatialFID
+from zoo.evaluate.inception_score import InceptionScore
+from zoo.evaluate.pca import PCAFeatures
+from zoo.evaluate.precision_recall import PrecisionRecall
+from zoo.hookspecs import hookimpl
+
+__all__ = ["FeatureSet", "Features", "Metric", "zoo_parts"]
+
+
+@hookimpl
+def zoo_parts() -> list[type]:
+    """The built-in features and metrics."""
+    return [PCAFeatures, FID, SpatialFID, InceptionScore, PrecisionRecall, Accuracy, Diversity, Novelty]

@@ -1,0 +1,83 @@
+"""What features and metrics promise. Letters in shapes: n images, D features, S spatial features, K classes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What is known of a set of images, an image a row.
+
+    Attributes:
+        pooled: features of the whole image [n, D].
+        labels: the classes that the images are of, or were asked for [n]; None if they have none.
+        spatial: features that keep places [n, S]; None where a network gives none.
+        probabilities: of each class, by the features' own classifier [n, K]; None where it has none.
+        verdicts: the class that an independent classifier sees [n]; None where there is none.
+    """
+
+    pooled: Float[np.ndarray, "n D"]
+    labels: Int[np.ndarray, " n"] | None = None
+    spatial: Float[np.ndarray, "n S"] | None = None
+    probabilities: Float[np.ndarray, "n K"] | None = None
+    verdicts: Int[np.ndarray, " n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pooled)
+
+    def rows(self, index: Int[np.ndarray, " m"]) -> Self:
+        """Those of the images at ``index``."""
+        taken = {field.name: getattr(self, field.name) for field in fields(self)}
+        found: dict[str, Any] = {name: None if each is None else each[index] for name, each in taken.items()}
+        return type(self)(**found)
+
+    @classmethod
+    def joined(cls, parts: Sequence[FeatureSet]) -> FeatureSet:
+        """Several sets as one; what one of them has, all have."""
+        columns: dict[str, Any] = {}
+        for field in fields(cls):
+            found = [getattr(part, field.name) for part in parts]
+            columns[field.name] = None if found[0] is None else np.concatenate(found)
+        return cls(**columns)
+
+
+class Features(ABC):
+    """Turns pictures into numbers that metrics compare. Constructor: ``(*, options)``, which reads nothing."""
+
+    kind: ClassVar[str] = "features"
+
+    @abstractmethod
+    def fit(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> None:
+        """Learn what is to be learnt from the real images that others are compared with.
+
+        Args:
+            images: 8-bit pictures with 1 (grey) or 3 (RGB) channels.
+            labels: their classes, if they have some.
+        """
+
+    @abstractmethod
+    def of(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> FeatureSet:
+        """Features of 8-bit pictures with 1 (grey) or 3 (RGB) channels.
+
+        Raises:
+            DataError: a file that the features need is missing, or cannot be used.
+        """
+
+
+class Metric(ABC):
+    """Compares generated images with real ones. Constructor: ``(*, options)``."""
+
+    kind: ClassVar[str] = "metric"
+    needs: ClassVar[tuple[str, ...]] = ("pooled",)
+    """Fields of a ``FeatureSet`` without which it cannot be told."""
+
+    @abstractmethod
+    def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
+        """One figure or several, by name. Both sets have what the metric ``needs``."""

@@ -1,0 +1,84 @@
+"""Laws of features and metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from zoo.evaluate.base import FeatureSet
+from zoo.testing.cases import Case
+
+IMAGES, CLASSES = 24, 3
+FIELDS = ("pooled", "labels", "spatial", "probabilities", "verdicts")
+
+
+def figures_are_numbers(case: Case) -> None:
+    """A metric tells the same finite figures whenever it is asked, and leaves its inputs as they were.
+
+    It may refuse sets that are too small for its options with a ValueError.
+    """
+    metric = case.create()
+    real, generated = _features(case.seed), _features(case.seed + 1)
+    before = [_copy(each) for each in (real, generated)]
+    try:
+        figures = metric.measure(real, generated)
+    except ValueError:
+        return
+    assert isinstance(figures, Mapping), "a metric returns figures by name"
+    assert figures, "a metric tells no figure"
+    for name, figure in figures.items():
+        assert isinstance(name, str), f"a figure's name is {name!r}, which is no text"
+        assert isinstance(figure, float), f"{name} is a {type(figure).__name__}, and should be a float"
+        assert math.isfinite(figure), f"{name} is {figure} for finite features"
+    assert dict(metric.measure(real, generated)) == dict(figures), "a metric tells other figures when asked again"
+    assert all(map(_same, before, (real, generated))), "a metric changes its inputs"
+
+
+def images_stand_alone(case: Case) -> None:
+    """Features have a row for every image, which does not depend on the images beside it; images stay as they were."""
+    features = case.create()
+    generator = np.random.default_rng(case.seed)
+    real, images = generator.integers(0, 256, (2, IMAGES, 8, 6, 1), dtype=np.uint8)
+    labels = np.arange(IMAGES) % CLASSES
+    features.fit(real, labels)
+    before = images.copy()
+    whole = features.of(images, labels)
+    assert (images == before).all(), "features change their inputs"
+    for name in FIELDS:
+        rows = getattr(whole, name)
+        assert rows is None or len(rows) == IMAGES, f"{name} has {len(rows)} rows for {IMAGES} images"
+        assert rows is None or np.isfinite(rows).all(), f"{name} is not finite"
+    some = np.array([5, 2, 11])
+    alone = features.of(images[some], labels[some])
+    for name in FIELDS:
+        one, other = getattr(alone, name), getattr(whole.rows(some), name)
+        assert one is None or np.allclose(one, other, rtol=1e-5, atol=1e-5), f"{name} depends on the images beside it"
+
+
+def _features(seed: int) -> FeatureSet:
+    generator = np.random.default_rng(seed)
+    weights = generator.random((IMAGES, CLASSES)) + 0.1
+    return FeatureSet(
+        pooled=generator.standard_normal((IMAGES, 4)),
+        labels=np.arange(IMAGES) % CLASSES,
+        spatial=generator.standard_normal((IMAGES, 5)),
+        probabilities=weights / weights.sum(axis=1, keepdims=True),
+        verdicts=generator.integers(0, CLASSES, IMAGES),
+    )
+
+
+def _copy(features: FeatureSet) -> FeatureSet:
+    return features.rows(np.arange(len(features)))
+
+
+def _same(one: FeatureSet, other: FeatureSet) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
+
+
+LAWS: dict[str, tuple[Callable[[Case], None], ...]] = {
+    "features": (images_stand_alone,),
+    "metric": (figures_are_numbers,),
+}
+"""Laws of each kind."""
