@@ -111,8 +111,10 @@ def test_tables_that_no_file_holds_are_made(tmp_path):
 
 def test_a_recipe_of_the_same_backbone_is_taken(path, registry):
     values = {"name": "other", "backbone": {**SIZE, "patch_schedule": {"type": "uniform", "patch": 2}}}
-    load(path, values | {"train": {"batch": 8}}, registry=registry)
-    load(path, values | {"backbone": {**values["backbone"], "depth": 9}}, ["backbone.depth=4"], registry=registry)
+    assert load(path, values | {"train": {"batch": 8}}, registry=registry)
+    assert load(
+        path, values | {"backbone": {**values["backbone"], "depth": 9}}, ["backbone.depth=4"], registry=registry
+    )
 
 
 def test_a_recipe_of_another_backbone_is_refused_with_a_diff(path, registry):

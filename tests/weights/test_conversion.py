@@ -22,18 +22,6 @@ from zoo.weights import (
 )
 from zoo.weights.foreign import ForeignCheckpoint
 
-
-@pytest.fixture
-def save(tmp_path):
-    """Writes what torch.save writes."""
-
-    def do(content, name="x.pt", **how):
-        torch.save(content, tmp_path / name, **how)
-        return tmp_path / name
-
-    return do
-
-
 SIT = {
     "latent": {"channels": 3, "height": 4, "width": 8},
     "num_classes": 5,

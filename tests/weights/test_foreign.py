@@ -20,17 +20,6 @@ ONE = {"a": torch.arange(1.0, 5.0), "b.c": -torch.ones(2, 3)}
 
 
 @pytest.fixture
-def save(tmp_path):
-    """Writes what torch.save writes."""
-
-    def do(content, name="x.pt", **how):
-        torch.save(content, tmp_path / name, **how)
-        return tmp_path / name
-
-    return do
-
-
-@pytest.fixture
 def written(tmp_path):
     """Writes bytes."""
 
