@@ -32,10 +32,6 @@ def path(weights, registry, tmp_path):
     return path
 
 
-def load_recipe_of(path):
-    return files.recipe_in(path)
-
-
 def rewritten(path, tensors=None, **metadata):
     """The file with other tensors or metadata, as other tools would write it."""
     header = json.loads(path.read_bytes()[8 : 8 + struct.unpack("<Q", path.read_bytes()[:8])[0]])
@@ -269,7 +265,7 @@ def test_tensors_that_share_memory_are_written_twice(registry, tmp_path, weights
 
 
 def test_a_recipe_that_cannot_be_built_here(path, registry):
-    values = load_recipe_of(path)
+    values = files.recipe_in(path, registry)
     values["train"]["batch"] = "many"
     rewritten(path, recipe=json.dumps(values))
     with pytest.raises(WeightsError, match=r"w\.safetensors: its recipe cannot be built here") as caught:

@@ -11,6 +11,7 @@ from zoo.weights import Weights, diffusers_folder, filled
 from zoo.weights.diffusers_folder import write_diffusers
 
 LATENT = {"channels": 3, "height": 16, "width": 16}
+CLOCK = {"type": "sinusoidal", "clock": "data"}
 
 
 def model(folder):
@@ -71,6 +72,15 @@ def test_the_folder_says_what_it_is(registry, tmp_path):
     (tmp_path / "plain").touch()
     modes = {(tmp_path / name).stat().st_mode for name in ("plain", "out/diffusion_pytorch_model.safetensors")}
     assert len(modes) == 1
+
+
+def test_it_is_written_on_the_cpu_whatever_the_default_is(registry, tmp_path):
+    weights = random_weights(small(registry, latent=LATENT, time_embedder=CLOCK), registry)
+    write_diffusers(tmp_path / "one", weights, registry)
+    with torch.device("meta"):
+        write_diffusers(tmp_path / "other", weights, registry)
+    name = "diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.common import Debug, console, installed_registry, warn_of
-from zoo.errors import ZooError
-from zoo.recipe import read_tree
+from zoo.cli.run_or_file import check_overrides, read_recipe_of
 
 
 def evaluate(
@@ -43,15 +41,8 @@ def evaluate(
     No single figure tells a good model: class means are read as asked, and shuffled labels are as varied as real
     images. --controls shows which figure each of such impostors fails.
     """
-    from zoo.weights import recipe_in
-
-    for each in overrides or ():
-        if re.split(r"[.=]", each)[0].strip() not in ("sample", "data", "evaluate"):
-            raise ZooError(f"--set {each}: only `sample`, `data` and `evaluate` may be other than in training")
-    given = [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])]
-    if not run.is_file() and not (run / "recipe.yaml").exists():
-        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
-    tree = read_tree(recipe_in(run) if run.is_file() else run / "recipe.yaml", given)
+    check_overrides(overrides or (), ("sample", "data", "evaluate"))
+    tree = read_recipe_of(run, [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])])
 
     from zoo.assembly import check_tree
     from zoo.cli.tables import print_figures

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from zoo.cli.common import Debug, installed_registry
+from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import ZooError
-from zoo.recipe import read_tree
 
 
 def sample(
@@ -58,8 +57,8 @@ def sample(
     What is left out is as the recipe of the run or file has it. The images are the same for any number of processes.
     """
     wanted = _labels(labels)
-    tree = read_tree(_recipe_of(run), [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
-    _check_overrides(overrides or ())
+    tree = read_recipe_of(run, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
+    check_overrides(overrides or (), ("sample", "data"))
     if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         from zoo.train.launch import launch
 
@@ -86,18 +85,6 @@ def sample(
             draw_samples(request, checked, registry, world)
         if world.is_main:
             print(f"wrote {request.count} images and grid.png to {out}", file=sys.stderr)
-
-
-def _recipe_of(run: Path) -> Path | dict[str, Any]:
-    if run.is_file():
-        from zoo.registry import Registry
-        from zoo.weights import recipe_in
-
-        return recipe_in(run, Registry.installed())
-    recipe = run / "recipe.yaml"
-    if not recipe.exists():
-        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
-    return recipe
 
 
 def _labels(text: str | None) -> tuple[int, ...]:
@@ -132,9 +119,3 @@ def _scales(text: str) -> list[float]:
             " 1.0,3.0"
         )
     return scales
-
-
-def _check_overrides(overrides: list[str] | tuple[()]) -> None:
-    for each in overrides:
-        if re.split(r"[.=]", each)[0].strip() not in ("sample", "data"):
-            raise ZooError(f"--set {each}: only `sample` and `data` may be other than in training")

@@ -49,14 +49,15 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
         properties["latent"] = _with_nulls(own["$defs"]["LatentRecipe"], partial=partial)
     required = list(own.get("required", []))
     for kind in kinds_of(section):
+        if KINDS[kind].many:  # replaced as a whole, so that its parts are whole in a recipe that extends another, too
+            definitions[kind] = _part(registry.entries(kind), definitions, partial=False)
+            properties[kind] = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}, "minItems": 1}
+            continue
         key = f"{kind}_override" if partial else kind
         definitions[key] = _part(registry.entries(kind), definitions, partial=partial)
         default = KINDS[kind].default
         properties[kind] = {"$ref": f"#/$defs/{key}", **({"default": default} if default else {})}
-        if KINDS[kind].many:
-            properties[kind] = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}, "minItems": 1}
-            definitions[kind] = _part(registry.entries(kind), definitions, partial=False)
-        required += [] if default or KINDS[kind].many else [kind]
+        required += [] if default else [kind]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return _with_nulls(schema, partial=partial)
 

@@ -47,19 +47,21 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
         WeightsError: that architecture cannot express the backbone, with a line for every reason; or the folder cannot
             be written.
     """
-    weights = with_clock(weights, "noise", registry)
-    recipe = weights.recipe
-    backbone = build(recipe, registry=registry, device="meta")
-    problems = list(_misfits(recipe, backbone)) or list(_other_tables(recipe, backbone, weights.tensors))
-    if problems:
-        raise WeightsError(f"{recipe.name}: DiTTransformer2DModel cannot express it", problems)
+    with torch.device("cpu"):  # where weights of files are, whatever the default is
+        weights = with_clock(weights, "noise", registry)
+        recipe = weights.recipe
+        backbone = build(recipe, registry=registry, device="meta")
+        problems = list(_misfits(recipe, backbone)) or list(_other_tables(backbone, weights.tensors))
+        if problems:
+            raise WeightsError(f"{recipe.name}: DiTTransformer2DModel cannot express it", problems)
+        tensors = dict(_tensors(recipe, weights.tensors))
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         (unfinished / "config.json").write_text(json.dumps(_config(recipe), indent=2) + "\n", encoding="utf-8")
         file = unfinished / "diffusion_pytorch_model.safetensors"
-        save_file(dict(_tensors(recipe, weights.tensors)), file, metadata={"format": "pt"})
+        save_file(tensors, file, metadata={"format": "pt"})
         to_disk(file)
         unfinished.rename(folder)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -88,13 +90,13 @@ def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
             yield f"backbone.time_embedder.layers: it has 2, the recipe {time['layers']}"
         if (off := _error_of_features(time["scale"])) > EXACT:
             yield (
-                f"backbone.time_embedder.scale: its sinusoids have the frequencies 10000^(-i / 127), ours and DiT's"
-                f" 10000^(-i / 128); weights can make up for that where the clock runs from 0 to 1, but from 0 to"
+                "backbone.time_embedder.scale: its sinusoids have the frequencies 10000^(-i / 127), ours and DiT's"
+                " 10000^(-i / 128); weights can make up for that where the clock runs from 0 to 1, but from 0 to"
                 f" {time['scale']:g} features are off by {off:.1g}"
             )
 
 
-def _other_tables(recipe: Recipe, backbone: Backbone, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def _other_tables(backbone: Backbone, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     """It computes its position table, and no file can give it another one."""
     for name, table in position_tables(backbone).items():
         if not is_same_table(tensors[name], table):

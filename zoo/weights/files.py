@@ -29,7 +29,6 @@ from zoo.recipe import Recipe, fingerprint
 from zoo.registry import Registry
 from zoo.weights.state import Weights, backbone_fingerprint, initialised
 
-SUFFIX = ".safetensors"
 HASH = "sha256"
 NOTES = ("source", "seed")
 
@@ -128,7 +127,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         write(unfinished)
         to_disk(unfinished)
         unfinished.replace(path)
-    except (SafetensorError, OSError, RuntimeError) as error:  # a RuntimeError where parts share a tensor
+    except (SafetensorError, OSError, RuntimeError) as error:  # a RuntimeError of torch.save
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: cannot be written: {reason}") from error
     finally:
@@ -149,10 +148,9 @@ def read_weights(path: Path, registry: Registry) -> Weights:
     Raises:
         WeightsError: it is none of zoo's, is damaged, or its recipe cannot be built here.
     """
-    values = recipe_in(path)
+    values = recipe_in(path, registry)
     metadata = _metadata(path)
     _verify(path, metadata)
-    refuse_missing_plugins(path, metadata, registry)
     try:
         recipe = load_recipe(values, registry=registry)
     except RecipeError as error:
@@ -163,19 +161,14 @@ def read_weights(path: Path, registry: Registry) -> Weights:
     return Weights(recipe, tensors, source | {key: _value(path, metadata, key) for key in NOTES if key in metadata})
 
 
-def recipe_in(path: Path, registry: Registry | None = None) -> dict[str, Any]:
-    """The recipe of a weight file, in full, as plain values; not checked.
-
-    Args:
-        path: the file.
-        registry: the parts to choose from; refuses a file that needs others.
+def recipe_in(path: Path, registry: Registry) -> dict[str, Any]:
+    """The recipe of a weight file, in full, as plain values; its parts are installed, and it is not checked further.
 
     Raises:
-        WeightsError: there is none in it.
+        WeightsError: there is none in it, or it needs plug-ins that are not there.
     """
     metadata = _metadata(path)
-    if registry is not None:
-        refuse_missing_plugins(path, metadata, registry)
+    _refuse_missing_plugins(path, metadata, registry)
     if "recipe" not in metadata:
         raise WeightsError(
             f"{path}: holds no recipe, so it is none of zoo's weight files; `zoo import` reads published checkpoints"
@@ -191,12 +184,7 @@ def recipe_in(path: Path, registry: Registry | None = None) -> dict[str, Any]:
     return values
 
 
-def refuse_missing_plugins(path: Path, metadata: Mapping[str, str], registry: Registry) -> None:
-    """Refuse a weight file whose parts are from plug-ins that are not installed.
-
-    Raises:
-        WeightsError: naming them, with the versions that the file was written with.
-    """
+def _refuse_missing_plugins(path: Path, metadata: Mapping[str, str], registry: Registry) -> None:
     plugins = _value(path, metadata, "plugins") if "plugins" in metadata else {}
     installed = {entry.plugin.name for entry in registry.entries()}
     needed = plugins.items() if isinstance(plugins, dict) else ()

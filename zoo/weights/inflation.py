@@ -106,6 +106,7 @@ class _Inflation:
         self.wanted = self.after.state_dict()
         self.dtype = _dtype_of(donor.tensors)
         self.used: set[str] = set()
+        self._donors = patch_name(patches_of(self.before.stages)[0])
 
     def run(self) -> Surgery:
         for kind in COPIED:
@@ -113,8 +114,11 @@ class _Inflation:
                 self._copy("blocks." if kind == "block" else f"{kind}.")
         self._positions()
         self._stage_embedder()
-        for patch in [*map(_patch_of, self.after.patch_embedders), *map(_patch_of, self.after.heads)]:
-            self._patch(patch)
+        if _both(self.donor.recipe, self.target, "patch_embedder", "linear"):
+            for name in self.after.patch_embedders:
+                self._patch_embedder(name)
+        if _both(self.donor.recipe, self.target, "head", "linear"):
+            self._heads()
         if self.target.backbone.upsampler.type == "linear":
             self._upsamplers()
         self._skips()
@@ -185,29 +189,41 @@ class _Inflation:
         else:
             self._put(name, given[:1].repeat(stages, 1), name)
 
-    def _patch(self, patch: Grid) -> None:
-        """The patch embedder and the head of a patch that is a multiple of the donor's."""
-        fine = patches_of(self.before.stages)[0]
-        if patch[0] % fine[0] or patch[1] % fine[1]:
+    def _axes(self, name: str) -> dict[str, int] | None:
+        """Rows and columns (a, b) of the donor's patch, and of such patches (r, s) in one of the target's; None if it
+        is no multiple."""
+        (height, width), fine = _patch_of(name), patches_of(self.before.stages)[0]
+        if height % fine[0] or width % fine[1]:
+            return None
+        return {"a": fine[0], "b": fine[1], "r": height // fine[0], "s": width // fine[1]}
+
+    @property
+    def _pixels(self) -> str:
+        """Where the donor's pixels (a, b) are in a coarse patch."""
+        return "a r b s" if self.average == "pixels" else "r a s b"
+
+    def _patch_embedder(self, name: str) -> None:
+        axes, given = self._axes(name), f"patch_embedders.{self._donors}.proj"
+        if axes is None:
             return
-        r, s = patch[0] // fine[0], patch[1] // fine[1]
-        own, theirs = patch_name(patch), patch_name(fine)
-        axes = {"a": fine[0], "b": fine[1], "r": r, "s": s}
-        coarse = "a r b s" if self.average == "pixels" else "r a s b"
-        if _both(self.donor.recipe, self.target, "patch_embedder", "linear"):
-            name, given = f"patch_embedders.{own}.proj", f"patch_embedders.{theirs}.proj"
-            if f"{name}.weight" in self.wanted:
-                weight = self.donor.tensors[f"{given}.weight"]
-                spread = repeat(weight, f"d (c a b) -> d (c {coarse})", **axes) / (r * s)
-                self._put(f"{name}.weight", spread, f"{given}.weight")
-                self._put(f"{name}.bias", self.donor.tensors[f"{given}.bias"].clone(), f"{given}.bias")
-        if _both(self.donor.recipe, self.target, "head", "linear"):
-            name, given = f"heads.{own}.proj", f"heads.{theirs}.proj"
+        spread = repeat(self.donor.tensors[f"{given}.weight"], f"d (c a b) -> d (c {self._pixels})", **axes)
+        own = f"patch_embedders.{name}.proj"
+        self._put(f"{own}.weight", spread / (axes["r"] * axes["s"]), f"{given}.weight")
+        self._put(f"{own}.bias", self.donor.tensors[f"{given}.bias"].clone(), f"{given}.bias")
+
+    def _heads(self) -> None:
+        one, other = (recipe.backbone.head.resolved()["learn_sigma"] for recipe in (self.donor.recipe, self.target))
+        if one and not other:
+            self.surgery.notes.append("head: what learn_sigma adds is left behind: no output depends on it")
+        given = f"heads.{self._donors}.proj"
+        for name in self.after.heads:
+            axes = self._axes(name)
+            if axes is None:
+                continue
             for each, rest in (("weight", " d"), ("bias", "")):
-                if f"{name}.{each}" in self.wanted:
-                    rows = self._outputs(self.donor.tensors[f"{given}.{each}"], fine[0] * fine[1])
-                    repeated = repeat(rows, f"(a b c){rest} -> ({coarse} c){rest}", **axes)
-                    self._put(f"{name}.{each}", repeated, f"{given}.{each}")
+                rows = self._outputs(self.donor.tensors[f"{given}.{each}"], axes["a"] * axes["b"])
+                repeated = repeat(rows, f"(a b c){rest} -> ({self._pixels} c){rest}", **axes)
+                self._put(f"heads.{name}.proj.{each}", repeated, f"{given}.{each}")
 
     def _outputs(self, rows: Tensor, pixels: int) -> Tensor:
         """A head's rows with as many outputs a pixel as the target has; what ``learn_sigma`` adds is never used."""
@@ -215,9 +231,6 @@ class _Inflation:
         outputs = channels * (2 if self.target.backbone.head.resolved()["learn_sigma"] else 1)
         by_pixel = rearrange(rows, "(p c) ... -> p c ...", p=pixels)
         missing = outputs - by_pixel.shape[1]
-        if missing < 0:
-            note = "head: what learn_sigma adds is left behind: no output depends on it"
-            self.surgery.notes = list(dict.fromkeys([*self.surgery.notes, note]))
         if missing > 0:
             zeros = torch.zeros(pixels, missing, *rows.shape[1:], dtype=rows.dtype)
             by_pixel = torch.cat([by_pixel, zeros], dim=1)

@@ -1,0 +1,42 @@
+"""What commands that take a run, or a weight file in its place, have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from zoo.errors import ZooError
+from zoo.recipe import Node, read_tree
+
+
+def read_recipe_of(run: Path, overrides: Iterable[str]) -> Node:
+    """The recipe of a run's folder or of a weight file, overridden; not yet checked.
+
+    Raises:
+        ZooError: there is neither.
+        WeightsError: the file holds no recipe.
+        RecipeError: an override of no such form.
+    """
+    if run.is_file():
+        from zoo.registry import Registry
+        from zoo.weights import recipe_in
+
+        return read_tree(recipe_in(run, Registry.installed()), overrides)
+    recipe = run / "recipe.yaml"
+    if not recipe.exists():
+        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
+    return read_tree(recipe, overrides)
+
+
+def check_overrides(overrides: Iterable[str], sections: Sequence[str]) -> None:
+    """Refuse a ``--set`` of what training has decided.
+
+    Raises:
+        ZooError: it is in none of these sections.
+    """
+    for each in overrides:
+        if re.split(r"[.=]", each)[0].strip() not in sections:
+            names = [f"`{section}`" for section in sections]
+            allowed = f"{', '.join(names[:-1])} and {names[-1]}"
+            raise ZooError(f"--set {each}: only {allowed} may be other than in training")
