@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from tests.train.small import train
 from zoo.cli import app
+from zoo.train.run_folder import RunFolder
 
 
 def zoo(*arguments: object) -> Result:
@@ -55,7 +56,25 @@ def test_the_record_says_how_the_images_were_made():
     assert (found["seed"], found["sample"]["solver"], found["sample"]["steps"]) == (3, {"type": "heun"}, 2)
     assert found["evaluate"]["features"] == {"type": "pca", "components": 32}
     assert len(found["weights_sha256"]) == 64
-    assert {"zoo", "torch", "numpy", "plugins", "checkpoint"} <= set(found)
+    assert set(found["libraries"]) == {"torch", "numpy", "scipy", "scikit-learn"}
+    assert (found["drawing"]["device"], found["drawing"]["processes"]) == ("cpu", 1)
+    assert found["drawing"]["images_per_second"] == pytest.approx(12 / found["drawing"]["seconds"], rel=0.01)
+    assert {"zoo", "plugins", "features", "checkpoint"} <= set(found)
+
+
+def test_a_run_keeps_what_was_found_by_step():
+    for step in (2, 3):
+        assert zoo("eval", "--run", "run", "--count", 12, "--step", step).exit_code == 0
+    assert zoo("eval", "--run", "run", "--count", 12, "--raw").exit_code == 0
+    kept = RunFolder(Path("run")).read_evaluations()
+    assert set(kept) == {2, 3}  # of averaged weights
+    assert kept[2]["figures"]["generated"] != kept[3]["figures"]["generated"]
+    assert (Path("run") / "evaluations" / "step_00000003_raw.json").exists()
+
+
+def test_real_images_may_be_fewer():
+    assert zoo("eval", "--run", "run", "--count", 12, "--set", "evaluate.real=100", "--out", "f.json").exit_code == 0
+    assert json.loads(Path("f.json").read_text())["counts"] == {"train": 100, "generated": 12, "held-out real": 100}
 
 
 def test_controls_are_judged_as_well():
@@ -84,6 +103,8 @@ def test_what_cannot_be_judged():
     assert told.startswith("nothing: holds no run (no recipe.yaml); give the folder")
     told = refused(zoo("eval", "--run", "run", "--set", "backbone.dim=3"))
     assert told == "--set backbone.dim=3: only `sample`, `data` and `evaluate` may be other than in training"
+    told = refused(zoo("eval", "--run", "run", "--step", 1), 3)
+    assert told == "run/checkpoints: there is no checkpoint of step 1; there are: 2, 3"
     told = refused(zoo("eval", "--run", "run", "--count", 8, "--set", "evaluate.metric=[sfid]"))
     assert told == "small: evaluate.metric: none of them can be told from pca"
     told = refused(zoo("eval", "--run", "run", "--set", "evaluate.metric=[fed]"))

@@ -8,7 +8,7 @@ from zoo.errors import DataError
 from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception_score import InceptionScore
-from zoo.evaluate.judging import ImageSet, controls, judge, real_images
+from zoo.evaluate.judging import ImageSet, Judge, RealImages, controls
 from zoo.evaluate.pca import PCAFeatures
 from zoo.evaluate.precision_recall import PrecisionRecall
 
@@ -18,7 +18,12 @@ METRICS = [FID(), SpatialFID(), InceptionScore(), PrecisionRecall(), Accuracy(),
 @pytest.fixture(scope="module")
 def digits():
     dataset = Digits(1, 8, 8, 10)
-    return real_images(dataset, "train", 0), real_images(dataset, "held_out", 0)
+    return tuple(RealImages(dataset, split, 0).in_memory() for split in ("train", "held_out"))
+
+
+def judge(features, metrics, train, sets):
+    judge = Judge(features, metrics, train)
+    return {name: judge.figures(judge.features_of(each.batches())) for name, each in sets.items()}
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +104,30 @@ def test_controls_depend_on_the_seed_alone(digits):
     assert (one["noise"].images == again["noise"].images).all()
     assert (one["noise"].images != other["noise"].images).any()
     assert sorted(one["shuffled labels"].labels) == sorted(train.labels)
+
+
+def test_many_real_images_are_read_a_batch_at_a_time_and_a_choice_kept(digits, monkeypatch):
+    train, _ = digits
+    monkeypatch.setattr("zoo.evaluate.judging.BATCH", 100)
+    monkeypatch.setattr("zoo.evaluate.judging.MOST_IN_MEMORY", 150)
+    real = RealImages(Digits(1, 8, 8, 10), "train", 0)
+    batches = list(real.batches())
+    assert max(map(len, batches)) == 100
+    assert (np.concatenate([each.images for each in batches]) == train.images).all()
+    assert len(real.in_memory()) == 150
+    judge = Judge(PCAFeatures(), [FID()], real)
+    assert len(judge.real) == len(train)  # all are compared with, although the components are of some
+    assert judge.figures(judge.real)["fid"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_choice_of_real_images_is_random_and_depends_on_the_seed_alone(digits):
+    train, _ = digits
+
+    def chosen(seed):
+        return RealImages(Digits(1, 8, 8, 10), "train", seed, most=200).in_memory()
+
+    assert len(chosen(0)) == 200
+    assert (chosen(0).images == chosen(0).images).all()
+    assert (chosen(0).images != chosen(1).images).any()
+    assert len(np.unique(chosen(0).labels)) == 10
+    assert (chosen(0).images != train.images[:200]).any()

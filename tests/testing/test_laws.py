@@ -4,7 +4,9 @@ import math
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from zoo.data.base import Dataset, Normalize
 from zoo.evaluate.base import Metric
+from zoo.evaluate.digits_network import Training
 from zoo.evaluate.pca import PCAFeatures
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
 from zoo.flow.solvers import EulerSolver, HeunSolver
@@ -25,7 +28,21 @@ from zoo.registry import Registry, part
 from zoo.testing import LAWS, check_part, data_laws, evaluate_laws, flow_laws, laws
 from zoo.testing.laws import Law
 
-ENTRIES = [entry for entry in Registry().entries() if entry.kind not in ("patch_schedule", "dataset")]
+WITH_FILES = {("features", "inception")}  # checked in the tests of their own, which write the files
+ENTRIES = [
+    entry
+    for entry in Registry().entries()
+    if entry.kind not in ("patch_schedule", "dataset") and (entry.kind, entry.name) not in WITH_FILES
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_digits_network(tmp_path_factory):
+    """A network that is trained in no time, in a cache of its own: the laws do not ask how well it reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("zoo.evaluate.digits.TRAINING", Training(steps=3))
+        yield
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: f"{entry.kind}-{entry.name}")
@@ -405,6 +422,40 @@ class Drops(PCAFeatures):
         return replace(found, pooled=found.pooled[1:])
 
 
+@part("features", "takes_grey_for_granted")
+class TakesGreyForGranted(PCAFeatures):
+    """Reads a channel as an image."""
+
+    def of(self, images, labels):
+        n, height, width, channels = images.shape
+        found = super().of(images, labels)
+        return replace(found, pooled=images.reshape(n * channels, height * width) / 255)
+
+
+@part("features", "records_a_path")
+class RecordsAPath(PCAFeatures):
+    def record(self):
+        return {"file": Path("features.pt")}
+
+
+@part("features", "records_a_tuple")
+class RecordsATuple(PCAFeatures):
+    def record(self):
+        return {"size": (16, 16)}
+
+
+@part("features", "records_what_is_not_finite")
+class RecordsNaN(PCAFeatures):
+    def record(self):
+        return {"accuracy": math.nan}
+
+
+@part("features", "records_the_time")
+class RecordsTheTime(PCAFeatures):
+    def record(self):
+        return {"trained": time.perf_counter_ns()}
+
+
 BROKEN: list[tuple[Law, type, str]] = [
     (laws.shape_contract, Wide, "returns shapes"),
     (laws.keeps_dtype, SinglePrecision, "returns torch.float32"),
@@ -450,6 +501,11 @@ BROKEN: list[tuple[Law, type, str]] = [
     (evaluate_laws.figures_are_numbers, Draws, "other figures when asked again"),
     (evaluate_laws.images_stand_alone, Standardises, "pooled depends on the images beside it"),
     (evaluate_laws.images_stand_alone, Drops, "pooled has 23 rows for 24 images"),
+    (evaluate_laws.images_stand_alone, TakesGreyForGranted, "pooled has 72 rows for 24 images"),
+    (evaluate_laws.record_is_plain, RecordsAPath, "is no plain JSON: .*Path is not JSON serializable"),
+    (evaluate_laws.record_is_plain, RecordsATuple, "comes back from JSON as"),
+    (evaluate_laws.record_is_plain, RecordsNaN, "is no plain JSON"),
+    (evaluate_laws.record_is_plain, RecordsTheTime, "have other records"),
 ]
 
 
@@ -458,6 +514,12 @@ BROKEN: list[tuple[Law, type, str]] = [
 def test_law_catches_a_broken_part(law, broken, message):
     with pytest.raises(AssertionError, match=message):
         check_part(broken, laws=[law], examples=10)
+
+
+def test_what_is_checked_elsewhere_is_what_the_kit_cannot_draw():
+    for kind, name in WITH_FILES:
+        with pytest.raises(TypeError, match="option 'file'"):
+            check_part(Registry().get(kind, name))
 
 
 def test_every_law_has_a_broken_part():

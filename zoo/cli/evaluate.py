@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,9 @@ def evaluate(
         bool, typer.Option("--controls", help="Judge noise, class means, shuffled labels and a copy as well.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Of a run, take the last weights, not the averaged ones.")] = False,
+    step: Annotated[
+        int | None, typer.Option("--step", min=1, metavar="N", help="Of a run, the checkpoint. (default: the newest)")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the noise.")] = 0,
     overrides: Annotated[
         list[str] | None,
@@ -31,6 +35,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", dir_okay=False, help="Write figures and record as JSON.")
     ] = None,
+    procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
     device: Annotated[
         str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
     ] = None,
@@ -39,27 +44,44 @@ def evaluate(
     """Draw images and compare them with the real ones: figures, beside those of real images that training has not seen.
 
     No single figure tells a good model: class means are read as asked, and shuffled labels are as varied as real
-    images. --controls shows which figure each of such impostors fails.
+    images. --controls shows which figure each of such impostors fails. A run keeps what was found, in its
+    folder. The images are the same for any number of processes.
     """
     check_overrides(overrides or (), ("sample", "data", "evaluate"))
     tree = read_recipe_of(run, [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])])
+
+    if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        from zoo.train.launch import launch
+
+        raise typer.Exit(launch(sys.argv[1:], procs))
 
     from zoo.assembly import check_tree
     from zoo.cli.tables import print_figures
     from zoo.train.distributed import join_world
     from zoo.train.evaluation import evaluate as judged
-    from zoo.train.weights import open_weights
+    from zoo.train.failures import told_plainly
+    from zoo.train.run_folder import load_run
+    from zoo.train.weights import find_weights
     from zoo.weights import refuse_existing, write_whole
 
-    if out is not None:
-        refuse_existing(out)
     registry = installed_registry()
     recipe = check_tree(tree, registry)
-    weights = open_weights(run, registry, raw=raw, tell=warn_of)
     with join_world(device) as world:
-        found = judged(weights, recipe, registry, world.device, seed=seed, with_controls=with_controls)
-    print_figures(console(), recipe, found.figures, found.record)
-    if out is not None:
-        text = json.dumps({"figures": found.figures, **found.record}, indent=1) + "\n"
-        write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
-        print(f"wrote {out}", file=sys.stderr)
+        if out is not None:
+            world.first(lambda: refuse_existing(out))
+        with told_plainly():
+            # One process chooses: while a run goes on, others may see another newest checkpoint.
+            source = world.first(lambda: find_weights(run, raw=raw, step=step))
+            for problem in source.passed_over() if world.is_main else ():
+                warn_of(problem)
+            with world.together():
+                weights = source.read(registry)
+            found = judged(weights, recipe, registry, world, seed=seed, with_controls=with_controls)
+        if world.is_main:
+            print_figures(console(), recipe, found.figures, found.record)
+            if run.is_dir():
+                load_run(run).write_evaluation(found.to_dict())
+            if out is not None:
+                text = json.dumps(found.to_dict(), indent=1) + "\n"
+                write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
+                print(f"wrote {out}", file=sys.stderr)

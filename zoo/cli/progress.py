@@ -90,15 +90,12 @@ class Progress:
 
 
 def _macs_per_image(trainer: Trainer) -> int | None:
-    """Multiply-adds of the forward and backward pass of a mean sample: three times the forward pass."""
-    from zoo.audit import audit
+    from zoo.audit import audit, training_macs
 
     try:
-        report = audit(trainer.job.recipe, trainer.job.registry)
+        return training_macs(audit(trainer.job.recipe, trainer.job.registry), trainer.job.plan)
     except Exception:  # a part that cannot be counted trains all the same
         return None
-    counts, group = trainer.job.plan.counts, trainer.job.plan.group
-    return 3 * sum(count * stage.macs for count, stage in zip(counts, report.stages, strict=True)) // group
 
 
 def _with_unit(value: float) -> str:

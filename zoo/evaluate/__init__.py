@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from zoo.evaluate.base import Features, FeatureSet, Metric
 from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
+from zoo.evaluate.digits import DigitsFeatures
 from zoo.evaluate.frechet import FID, SpatialFID
+from zoo.evaluate.inception import InceptionFeatures
 from zoo.evaluate.inception_score import InceptionScore
 from zoo.evaluate.pca import PCAFeatures
 from zoo.evaluate.precision_recall import PrecisionRecall
@@ -16,4 +18,5 @@ __all__ = ["FeatureSet", "Features", "Metric", "zoo_parts"]
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in features and metrics."""
-    return [PCAFeatures, FID, SpatialFID, InceptionScore, PrecisionRecall, Accuracy, Diversity, Novelty]
+    features = [PCAFeatures, DigitsFeatures, InceptionFeatures]
+    return [*features, FID, SpatialFID, InceptionScore, PrecisionRecall, Accuracy, Diversity, Novelty]

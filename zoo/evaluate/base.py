@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class Features(ABC):
 
     kind: ClassVar[str] = "features"
 
+    def to(self, device: torch.device) -> None:  # noqa: B027 - most features need no device
+        """Compute there from now on, if that is worth it; features stay on the CPU unless they override this."""
+
     @abstractmethod
     def fit(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> None:
         """Learn what is to be learnt from the real images that others are compared with.
@@ -60,6 +66,9 @@ class Features(ABC):
         Args:
             images: 8-bit pictures with 1 (grey) or 3 (RGB) channels.
             labels: their classes, if they have some.
+
+        Raises:
+            DataError: a file that the features need is missing, or cannot be used; or they are for other images.
         """
 
     @abstractmethod
@@ -67,8 +76,15 @@ class Features(ABC):
         """Features of 8-bit pictures with 1 (grey) or 3 (RGB) channels.
 
         Raises:
-            DataError: a file that the features need is missing, or cannot be used.
+            DataError: the features cannot be told.
         """
+
+    def record(self) -> dict[str, Any]:
+        """What tells these features from others with the same options, such as the hash of a file, as plain values.
+
+        ``fit`` comes first.
+        """
+        return {}
 
 
 class Metric(ABC):
@@ -77,6 +93,8 @@ class Metric(ABC):
     kind: ClassVar[str] = "metric"
     needs: ClassVar[tuple[str, ...]] = ("pooled",)
     """Fields of a ``FeatureSet`` without which it cannot be told."""
+    more_is_better: ClassVar[tuple[str, ...]] = ()
+    """Those of its figures of which more is better; of the others, less is."""
 
     @abstractmethod
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:

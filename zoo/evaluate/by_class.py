@@ -24,6 +24,7 @@ class Accuracy(Metric):
     """The share of generated images in which an independent classifier sees the class that was asked for."""
 
     needs = ("labels", "verdicts")
+    more_is_better = ("accuracy",)
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
         """``accuracy``, from 0 to 1."""
@@ -36,6 +37,7 @@ class Diversity(Metric):
     """Variance within classes, over that of the real images: 1 is as varied as they are, 0 is one image a class."""
 
     needs = ("pooled", "labels")
+    more_is_better = ("diversity",)
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
         """``diversity``."""
@@ -51,6 +53,8 @@ class Novelty(Metric):
 
     1 is as new as another real image; 0 is a copy.
     """
+
+    more_is_better = ("novelty",)
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
         """``novelty``: a ratio of medians of distances."""

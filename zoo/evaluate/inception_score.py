@@ -33,6 +33,7 @@ class InceptionScore(Metric):
     """
 
     needs = ("probabilities",)
+    more_is_better = ("inception_score",)
 
     def __init__(self, *, split: Annotated[int, Field(ge=1)] = 5000) -> None:
         self.split = split

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,10 @@ from zoo.data import Dataset, Split
 from zoo.evaluate.base import Features, FeatureSet, Metric
 
 BATCH = 512
+"""Pictures that are read, and turned into features, at once."""
+
+MOST_IN_MEMORY = 10_000
+"""Pictures of a set that features are fitted to, and controls made of, at most."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +34,70 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def rows(self, index: Int[np.ndarray, " m"]) -> ImageSet:
-        """The pictures at ``index``."""
-        return ImageSet(self.images[index], None if self.labels is None else self.labels[index])
+    def batches(self) -> Iterator[ImageSet]:
+        """All of them, some at a time."""
+        for first in range(0, len(self), BATCH):
+            rows = slice(first, first + BATCH)
+            yield ImageSet(self.images[rows], None if self.labels is None else self.labels[rows])
+
+    def in_memory(self) -> ImageSet:
+        """All of them."""
+        return self
 
 
-def real_images(dataset: Dataset, split: Split, seed: int) -> ImageSet:
-    """All pictures of a split.
+class RealImages:
+    """Pictures of a split of a dataset, of which a batch at a time is in memory.
+
+    Args:
+        dataset: that they are of.
+        split: of the dataset.
+        seed: of what is drawn anew whenever a sample is read, and of the choice.
+        most: so many of them at most, chosen at random; None for all.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: they cannot be read.
     """
-    source = dataset.open(split)
-    images, labels = [], []
-    for first in range(0, len(source), BATCH):
-        index = np.arange(first, min(first + BATCH, len(source)))
-        samples = source.read(index, [np.random.default_rng([seed, int(each)]) for each in index])
-        images.append(dataset.to_images(samples.latents).numpy())
-        labels.append(samples.labels)
-    found = torch.cat(labels)
-    are_classes = found.ndim == 1 and not found.is_floating_point()
-    return ImageSet(np.concatenate(images), found.numpy() if are_classes else None)
+
+    def __init__(self, dataset: Dataset, split: Split, seed: int, most: int | None = None) -> None:
+        self._dataset, self._source, self._seed = dataset, dataset.open(split), seed
+        self._indices = _some(len(self._source), most, seed)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def batches(self) -> Iterator[ImageSet]:
+        """All of them, some at a time.
+
+        Raises:
+            DataError: one cannot be read.
+        """
+        yield from self._read(self._indices)
+
+    def in_memory(self) -> ImageSet:
+        """All of them, or as many as memory is for.
+
+        Raises:
+            DataError: one cannot be read.
+        """
+        chosen = self._indices[_some(len(self), MOST_IN_MEMORY, self._seed)]
+        parts = list(self._read(chosen))
+        labels = [each.labels for each in parts if each.labels is not None]
+        return ImageSet(np.concatenate([each.images for each in parts]), np.concatenate(labels) if labels else None)
+
+    def _read(self, indices: Int[np.ndarray, " n"]) -> Iterator[ImageSet]:
+        for first in range(0, len(indices), BATCH):
+            index = indices[first : first + BATCH]
+            samples = self._source.read(index, [np.random.default_rng([self._seed, int(each)]) for each in index])
+            are_classes = samples.labels.ndim == 1 and not samples.labels.is_floating_point()
+            labels = samples.labels.numpy() if are_classes else None
+            yield ImageSet(self._dataset.to_images(samples.latents).numpy(), labels)
+
+
+def _some(count: int, most: int | None, seed: int) -> Int[np.ndarray, " n"]:
+    """Indices in order: all, or as many as are wanted."""
+    if most is None or count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
 def controls(train: ImageSet, seed: int) -> dict[str, ImageSet]:
@@ -66,37 +113,44 @@ def controls(train: ImageSet, seed: int) -> dict[str, ImageSet]:
     return found | {"copy": train}
 
 
-def judge(
-    features: Features, metrics: Sequence[Metric], train: ImageSet, sets: Mapping[str, ImageSet]
-) -> dict[str, dict[str, float]]:
-    """Every figure that the features allow, of every set beside the training images.
+class Judge:
+    """Compares sets of images with real ones.
 
     Args:
-        features: of pictures; they are fitted to ``train``.
+        features: of pictures; they are fitted to the real ones.
         metrics: those that need what the features do not give are left out.
-        train: the real images.
-        sets: what is compared with them, by name.
+        real: the real images.
+        device: where features are computed, if they gain from one.
 
-    Returns:
-        Figures by set and name.
+    Raises:
+        DataError: the real images cannot be read, or the features not be told.
     """
-    features.fit(train.images, train.labels)
-    real = _of(features, train)
-    return {name: _figures(metrics, real, _of(features, each)) for name, each in sets.items()}
 
+    def __init__(
+        self,
+        features: Features,
+        metrics: Sequence[Metric],
+        real: RealImages | ImageSet,
+        device: torch.device | None = None,
+    ) -> None:
+        self.features, self.metrics = features, metrics
+        features.to(device or torch.device("cpu"))
+        sample = real.in_memory()
+        features.fit(sample.images, sample.labels)
+        self.real = self.features_of(real.batches())
 
-def _of(features: Features, images: ImageSet) -> FeatureSet:
-    parts = [
-        features.of(each.images, each.labels)
-        for first in range(0, len(images), BATCH)
-        for each in [images.rows(np.arange(first, min(first + BATCH, len(images))))]
-    ]
-    return FeatureSet.joined(parts)
+    def features_of(self, batches: Iterable[ImageSet]) -> FeatureSet:
+        """What the metrics compare.
 
+        Raises:
+            DataError: the features cannot be told.
+        """
+        return FeatureSet.joined([self.features.of(each.images, each.labels) for each in batches])
 
-def _figures(metrics: Sequence[Metric], real: FeatureSet, generated: FeatureSet) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    for metric in metrics:
-        if all(getattr(each, need) is not None for need in metric.needs for each in (real, generated)):
-            figures.update(metric.measure(real, generated))
-    return figures
+    def figures(self, generated: FeatureSet) -> dict[str, float]:
+        """Every figure that the features allow, of a set beside the real images."""
+        found: dict[str, float] = {}
+        for metric in self.metrics:
+            if all(getattr(each, need) is not None for need in metric.needs for each in (self.real, generated)):
+                found.update(metric.measure(self.real, generated))
+        return found

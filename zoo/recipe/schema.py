@@ -141,6 +141,9 @@ class EvaluateOptions(Options):
     """How samples are judged, parts aside."""
 
     count: Annotated[int, Field(ge=2, description="images to draw, and to compare with the real ones")] = 500
+    real: Annotated[
+        int, Field(ge=2, description="real images to compare with at most, chosen at random of those of the dataset")
+    ] = 50_000
 
 
 class RecipeOptions(Options):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from jaxtyping import Int, UInt8
 
-from zoo.evaluate.base import FeatureSet
+from zoo.evaluate.base import Features, FeatureSet
 from zoo.testing.cases import Case
 
 IMAGES, CLASSES = 24, 3
@@ -37,24 +39,46 @@ def figures_are_numbers(case: Case) -> None:
 
 
 def images_stand_alone(case: Case) -> None:
-    """Features have a row for every image, which does not depend on the images beside it; images stay as they were."""
-    features = case.create()
+    """Features have a row for every image, which does not depend on the images beside it; images stay as they were.
+
+    So it is for grey and for RGB images.
+    """
+    for channels in (1, 3):
+        features, images, labels = _fitted(case, channels)
+        before = images.copy()
+        whole = features.of(images, labels)
+        assert (images == before).all(), "features change their inputs"
+        for name in FIELDS:
+            rows = getattr(whole, name)
+            assert rows is None or len(rows) == IMAGES, f"{name} has {len(rows)} rows for {IMAGES} images"
+            assert rows is None or np.isfinite(rows).all(), f"{name} is not finite"
+        some = np.array([5, 2, 11])
+        alone = features.of(images[some], labels[some])
+        for name in FIELDS:
+            one, other = getattr(alone, name), getattr(whole.rows(some), name)
+            close = one is None or np.allclose(one, other, rtol=1e-5, atol=1e-5)
+            assert close, f"{name} depends on the images beside it"
+
+
+def record_is_plain(case: Case) -> None:
+    """What features say of themselves is plain JSON, and the same whenever they are built alike."""
+    records = [_fitted(case, channels=1)[0].record() for _ in range(2)]
+    try:
+        restored = json.loads(json.dumps(records[0], allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"the record is no plain JSON: {error}") from error
+    assert restored == records[0], f"the record comes back from JSON as {restored}"
+    assert records[0] == records[1], "features that are built alike have other records"
+
+
+def _fitted(case: Case, channels: int) -> tuple[Features, UInt8[np.ndarray, "n H W C"], Int[np.ndarray, " n"]]:
+    """Features that have seen real images, and others with their labels."""
+    features: Features = case.create()
     generator = np.random.default_rng(case.seed)
-    real, images = generator.integers(0, 256, (2, IMAGES, 8, 6, 1), dtype=np.uint8)
+    real, images = generator.integers(0, 256, (2, IMAGES, 8, 6, channels), dtype=np.uint8)
     labels = np.arange(IMAGES) % CLASSES
     features.fit(real, labels)
-    before = images.copy()
-    whole = features.of(images, labels)
-    assert (images == before).all(), "features change their inputs"
-    for name in FIELDS:
-        rows = getattr(whole, name)
-        assert rows is None or len(rows) == IMAGES, f"{name} has {len(rows)} rows for {IMAGES} images"
-        assert rows is None or np.isfinite(rows).all(), f"{name} is not finite"
-    some = np.array([5, 2, 11])
-    alone = features.of(images[some], labels[some])
-    for name in FIELDS:
-        one, other = getattr(alone, name), getattr(whole.rows(some), name)
-        assert one is None or np.allclose(one, other, rtol=1e-5, atol=1e-5), f"{name} depends on the images beside it"
+    return features, images, labels
 
 
 def _features(seed: int) -> FeatureSet:
@@ -78,7 +102,7 @@ def _same(one: FeatureSet, other: FeatureSet) -> bool:
 
 
 LAWS: dict[str, tuple[Callable[[Case], None], ...]] = {
-    "features": (images_stand_alone,),
+    "features": (images_stand_alone, record_is_plain),
     "metric": (figures_are_numbers,),
 }
 """Laws of each kind."""

@@ -130,6 +130,22 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, problems
 
 
+def at_step(folder: Path, step: int) -> Checkpoint:
+    """The checkpoint of a step.
+
+    Raises:
+        RunError: there is none, or it does not verify.
+    """
+    path = folder / f"{PREFIX}{step:08d}"
+    if not path.is_dir():
+        kept = ", ".join(str(Checkpoint(each).step) for each in _folders(folder))
+        raise RunError(f"{folder}: there is no checkpoint of step {step}; there are: {kept or 'none'}")
+    problem = problem_of(path)
+    if problem is not None:
+        raise RunError(f"{path}: {problem}")
+    return Checkpoint(path)
+
+
 def any_in(folder: Path) -> bool:
     """Whether there is a checkpoint, sound or not."""
     return bool(_folders(folder))

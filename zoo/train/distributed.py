@@ -60,6 +60,14 @@ class World:
         dist.all_gather(values, value, group=self.control)
         return values
 
+    def collect(self, value: T) -> list[T]:
+        """The plain values of all processes by rank, on the main one; nothing on the others."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.size if self.is_main else None
+        dist.gather_object(value, values, dst=0, group=self.control)
+        return values or []
+
     def agree(self, error: ZooError | None) -> None:
         """Raise, on every process, the error of the first process that has one.
 

@@ -5,6 +5,7 @@ run.json          versions of zoo, plug-ins and torch, for every time that the r
 metrics.jsonl     a line every ``train.log_every`` steps
 checkpoints/      the newest ``train.keep_last`` ones
 samples/          grids of samples, by step
+evaluations/      what `zoo eval` found, by step
 loss.png          the curve
 """
 
@@ -17,6 +18,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,6 +45,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
+        self.evaluations = path / "evaluations"
         self.loss_curve = path / "loss.png"
         self._lock: TextIO | None = None
 
@@ -122,6 +125,30 @@ class RunFolder:
     def read_metrics(self) -> list[dict[str, Any]]:
         """Every line of the metrics that is whole."""
         return [values for _, values in self._whole_lines()] if self.metrics.exists() else []
+
+    def write_evaluation(self, found: Mapping[str, Any]) -> None:
+        """Keep the figures and the record of an evaluation; of the same weights, the newest stays.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        raw = "" if found["weights"] == "ema" else "_raw"
+        try:
+            self.evaluations.mkdir(exist_ok=True)
+            _replace(self.evaluations / f"{found['checkpoint']}{raw}.json", json.dumps(found, indent=1) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.evaluations}: cannot be written to: {error.strerror}") from error
+
+    def read_evaluations(self) -> dict[int, dict[str, Any]]:
+        """The evaluations of averaged weights, by step."""
+        found = {}
+        for path in sorted(self.evaluations.glob("step_*.json")):
+            number = path.stem.removeprefix("step_")
+            with suppress(OSError, ValueError):
+                values = json.loads(path.read_text(encoding="utf-8"))
+                if number.isdecimal() and isinstance(values, dict) and "figures" in values:
+                    found[int(number)] = values
+        return found
 
     def _whole_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for line in self.metrics.read_text(encoding="utf-8", errors="replace").split("\n"):

@@ -73,17 +73,18 @@ class WeightsSource:
         return Weights(recipe, self.checkpoint.tensors(self.name), source)
 
 
-def find_weights(path: Path, *, raw: bool = False) -> WeightsSource:
+def find_weights(path: Path, *, raw: bool = False, step: int | None = None) -> WeightsSource:
     """Find the weights of a file that zoo wrote, or of the newest sound checkpoint of a run.
 
     Args:
         path: a weight file, or the folder of a run.
         raw: of a run, take the last weights in place of the averaged ones.
+        step: of a run, take the checkpoint of this step.
 
     Raises:
         WeightsError: there is no such file or folder.
-        ZooError: the folder holds no run; or ``raw`` of a file, which holds one set of weights.
-        RunError: the run has no sound checkpoint.
+        ZooError: the folder holds no run; or ``raw`` or ``step`` of a file, which holds one set of weights.
+        RunError: the run has no sound checkpoint, or none of this step.
     """
     name = MODEL if raw else AVERAGE
     if not path.exists():
@@ -93,15 +94,25 @@ def find_weights(path: Path, *, raw: bool = False) -> WeightsSource:
             raise ZooError(
                 f"{path}: a weight file holds one set of weights; only of a run can --raw (--weights raw) be taken"
             )
+        if step is not None:
+            raise ZooError(f"{path}: a weight file holds one set of weights; only of a run can --step be taken")
         return WeightsSource(path, None, name, ())
-    found, problems = checkpoints.latest(load_run(path).checkpoints)
+    folder = load_run(path)
+    if step is not None:
+        return WeightsSource(path, checkpoints.at_step(folder.checkpoints, step), name, ())
+    found, problems = checkpoints.latest(folder.checkpoints)
     if found is None:
         raise RunError(f"{path}: there is no sound checkpoint: {'; '.join(problems) or 'none has been written yet'}")
     return WeightsSource(path, found, name, tuple(problems))
 
 
 def open_weights(
-    path: Path, registry: Registry, *, raw: bool = False, tell: Callable[[str], object] = warnings.warn
+    path: Path,
+    registry: Registry,
+    *,
+    raw: bool = False,
+    step: int | None = None,
+    tell: Callable[[str], object] = warnings.warn,
 ) -> Weights:
     """The weights of a file or of a run, as ``find_weights`` finds them.
 
@@ -109,9 +120,10 @@ def open_weights(
         path: a weight file, or the folder of a run.
         registry: the parts to choose from.
         raw: of a run, take the last weights in place of the averaged ones.
+        step: of a run, take the checkpoint of this step.
         tell: is told of newer checkpoints that are passed over.
     """
-    found = find_weights(path, raw=raw)
+    found = find_weights(path, raw=raw, step=step)
     for problem in found.passed_over():
         tell(problem)
     return found.read(registry)

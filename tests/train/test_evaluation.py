@@ -1,0 +1,81 @@
+"""Evaluations: the same for any number of processes, and every process hears of what fails on one."""
+
+import numpy as np
+import pytest
+
+from tests.train.ranks import alone, run_ranks
+from tests.train.small import ALONE, small, train
+from zoo.data.digits import Digits
+from zoo.errors import DataError, ZooError
+from zoo.evaluate.pca import PCAFeatures
+from zoo.registry import Registry
+from zoo.train import evaluation
+from zoo.train.evaluation import GENERATED, HELD_OUT, evaluate
+from zoo.train.weights import open_weights
+
+REGISTRY = Registry()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "small").path
+
+
+def judge(world, path, *overrides):
+    return evaluate(open_weights(path, REGISTRY), small("evaluate.count=20", *overrides), REGISTRY, world)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_figures_do_not_depend_on_the_number_of_processes(trained, ranks):
+    wanted = alone(judge, trained)  # 20 images in batches of 6: four batches, of which the last is cut
+    for found in run_ranks(judge, ranks, trained):
+        assert found.figures == wanted.figures
+        assert found.record["counts"] == wanted.record["counts"]
+        assert found.record["drawing"]["processes"] == ranks
+
+
+def test_labels_go_with_their_images(trained, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        PCAFeatures, "of", lambda self, images, labels: asked.append(labels) or of(self, images, labels)
+    )
+    judge(ALONE, trained)
+    generated = np.concatenate([labels for labels in asked if len(labels) <= 6])
+    assert generated.tolist() == [index % 10 for index in range(20)]
+
+
+of = PCAFeatures.of
+
+
+def test_every_process_hears_of_what_the_main_one_cannot_do(trained):
+    def work(world):
+        PCAFeatures.of = refuse
+        return judge(world, trained)
+
+    def refuse(self, images, labels):
+        if len(images) <= 12:  # of the generated images, not of the real ones
+            raise DataError("these images are not to my taste")
+        return of(self, images, labels)
+
+    for found in run_ranks(work, 2):
+        assert isinstance(found, DataError)
+        assert str(found) == "these images are not to my taste"
+
+
+def test_no_figure_that_can_be_told_is_said_before_anything_is_drawn(trained, monkeypatch):
+    monkeypatch.setattr(evaluation, "filled", lambda *_: pytest.fail("nothing is to be drawn"))
+    with pytest.raises(ZooError, match="none of them can be told from pca"):
+        judge(ALONE, trained, "evaluate.metric=[sfid]")
+
+
+def test_a_dataset_without_held_out_images_has_no_floor(trained, monkeypatch):
+    def without(self, split="train"):
+        if split == "held_out":
+            raise DataError("no images are held out")
+        return whole(self, split)
+
+    whole = Digits.open
+    monkeypatch.setattr(Digits, "open", without)
+    assert set(judge(ALONE, trained).figures) == {GENERATED}
+    monkeypatch.undo()
+    assert set(judge(ALONE, trained).figures) == {GENERATED, HELD_OUT}

@@ -1,0 +1,54 @@
+"""A trial trains and judges once, and goes on where it was stopped."""
+
+import pytest
+
+from tests.train.small import ALONE, small
+from zoo.errors import Preempted, ZooError
+from zoo.registry import Registry
+from zoo.train import trial
+from zoo.train.session import Session
+from zoo.train.trial import judge_newest, train_and_judge
+
+REGISTRY = Registry()
+OPTIONS = ("train.steps=2", "train.checkpoint_every=1", "evaluate.count=12", "evaluate.metric=[fid]")
+
+
+def run(folder, *overrides, at=()):
+    return train_and_judge(small(*OPTIONS, *overrides), folder, REGISTRY, ALONE, at=at)
+
+
+def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
+    first = run(tmp_path / "a", at=(1,)).read_evaluations()
+    assert list(first) == [1, 2]
+    assert first[1]["figures"] != first[2]["figures"]
+
+    def again(*_, **__):
+        raise AssertionError("this has been done")
+
+    monkeypatch.setattr(Session, "run", again)
+    monkeypatch.setattr(trial, "evaluate", again)
+    assert run(tmp_path / "a", at=(1,)).read_evaluations() == first
+
+
+def test_a_trial_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole").read_evaluations()
+    original = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, **options: original(self, stop_at=1, **options))
+    with pytest.raises(Preempted):
+        run(tmp_path / "cut")
+    monkeypatch.setattr(Session, "run", original)
+    assert run(tmp_path / "cut").read_evaluations()[2]["figures"] == whole[2]["figures"]
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path):
+    run(tmp_path / "a")
+    with pytest.raises(ZooError, match="was trained by another recipe"):
+        run(tmp_path / "a", "train.learning_rate=0.5", "train.steps=3")
+
+
+def test_weights_that_have_changed_are_judged_anew(tmp_path):
+    folder = run(tmp_path / "a")
+    known = folder.read_evaluations()[2]
+    assert judge_newest(folder, REGISTRY, ALONE) == known
+    folder.write_evaluation({**known, "weights_sha256": "of other weights", "figures": {}})
+    assert judge_newest(folder, REGISTRY, ALONE)["figures"] == known["figures"]

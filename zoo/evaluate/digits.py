@@ -1,0 +1,73 @@
+"""A measuring instrument for digits: features of a network that learns nothing from the images that are compared."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.data.digits import CLASSES
+from zoo.data.pixels import to_latents
+from zoo.errors import DataError
+from zoo.evaluate.base import Features, FeatureSet
+from zoo.evaluate.digits_cache import cached_network, sha256_of
+from zoo.evaluate.digits_network import SIZE, TRAINING, DigitsNetwork, held_out_accuracy
+from zoo.registry import part
+
+BATCH = 512
+"""Pictures that go through the network at once."""
+
+
+@part("features", "digits")
+class DigitsFeatures(Features):
+    """Features of a small network that has learnt scikit-learn's digits; the classes must be the digits 0 to 9.
+
+    It is trained in seconds when it is first used, always in the same way, and kept in ``~/.cache/zoo``: it learns
+    nothing from the images that are compared. Pictures of any size become 16 x 16 and grey.
+    """
+
+    def fit(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> None:
+        """Read or train the network; nothing is learnt from the images.
+
+        Raises:
+            DataError: they are of other classes than digits.
+        """
+        if labels is not None and labels.max() >= CLASSES:
+            raise DataError(
+                f"features digits: the real images are of classes up to {labels.max()}, and digits are 0 to"
+                f" {CLASSES - 1}; choose other features, such as pca"
+            )
+        _ = self._network
+
+    def record(self) -> dict[str, Any]:
+        """The hash of the weights, and the share of held-out digits that the network reads rightly."""
+        accuracy = round(held_out_accuracy(self._network), 4)
+        return {"weights_sha256": sha256_of(self._network.state_dict()), "held_out_accuracy": accuracy}
+
+    @torch.no_grad()
+    def of(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> FeatureSet:
+        """64 features as ``pooled``, the last feature map as ``spatial``, and the network's opinion of the class."""
+        pictures = torch.split(_grey(torch.tensor(images)), BATCH)
+        pooled, maps, logits = (torch.cat(each) for each in zip(*map(self._network, pictures), strict=True))
+        return FeatureSet(
+            pooled.numpy(),
+            labels,
+            spatial=maps.flatten(1).numpy(),
+            probabilities=logits.softmax(dim=1).numpy(),
+            verdicts=logits.argmax(dim=1).numpy(),
+        )
+
+    @cached_property
+    def _network(self) -> DigitsNetwork:
+        return cached_network(TRAINING)
+
+
+def _grey(images: UInt8[Tensor, "n H W C"]) -> Float[Tensor, "n 1 16 16"]:
+    """Pictures in [-1, 1], of the network's size."""
+    grey = to_latents(images).mean(dim=1, keepdim=True)
+    return F.interpolate(grey, SIZE, mode="bilinear", antialias=True, align_corners=False)
