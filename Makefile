@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint types clean
+.PHONY: demo test test-browser lint types clean
 
 demo: $(INSTALLED)
 	$(BIN)/zoo build --recipe mpdit_b.yaml --flops --against dit_b.yaml
@@ -15,6 +15,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-browser: $(INSTALLED) # needs Chromium with its driver: apt-get install chromium chromium-driver
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -9,17 +9,33 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
-def test_the_wheel_has_the_recipes(tmp_path):
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder with nothing but what the wheel installs."""
+    site = tmp_path_factory.mktemp("wheel") / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", tmp_path / "site", ROOT], check=True)
+    subprocess.run([*pip, "--target", site, ROOT], check=True)
+    return site
+
+
+def test_the_wheel_has_the_recipes(site):
     run = subprocess.run(
         [sys.executable, "-m", "zoo", "recipes", "--paths"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path / "site")},
+        cwd=site.parent,
+        env={"PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
         check=True,
     )
-    shipped = {Path(line).name for line in run.stdout.splitlines() if str(tmp_path) in line}
+    shipped = {Path(line).name for line in run.stdout.splitlines() if str(site) in line}
     assert shipped == {path.name for path in (ROOT / "recipes").rglob("*.yaml")}
+
+
+def test_the_wheel_has_the_templates(site):
+    templates = Path("zoo/report/templates")
+    names = {path.name for path in (ROOT / templates).iterdir()}
+    assert "run.html" in names
+    assert {path.name for path in (site / templates).iterdir()} == names

@@ -45,7 +45,7 @@ def test_figures_stand_beside_those_of_held_out_real_images():
         assert {"accuracy", "fid_relative", "diversity", "precision", "recall", "novelty"} <= set(figures)
         assert all(map(math.isfinite, figures.values()))
     assert found["figures"]["generated"]["fid_relative"] > found["figures"]["held-out real"]["fid_relative"]
-    for word in ("small: features pca, beside 1198 real", "generated", "held-out real", "accuracy", "images"):
+    for word in ("small", "Features pca, beside 1198 real images", "generated", "held-out real", "accuracy", "images"):
         assert word in result.stdout
 
 

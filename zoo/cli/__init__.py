@@ -13,14 +13,18 @@ import typer
 
 from zoo.cli.build import build
 from zoo.cli.common import Commands, warn
+from zoo.cli.compare import compare
+from zoo.cli.diagram import diagram
 from zoo.cli.evaluate import evaluate
 from zoo.cli.export import export
 from zoo.cli.import_checkpoint import import_checkpoint
 from zoo.cli.inflate import inflate
 from zoo.cli.parts import parts
 from zoo.cli.recipes import recipes
+from zoo.cli.report import report
 from zoo.cli.sample import sample
 from zoo.cli.schema import schema
+from zoo.cli.sweep import sweep
 from zoo.cli.train import train
 from zoo.errors import PluginError
 from zoo.plugins import Plugin, visit_plugins, zoo_version
@@ -37,14 +41,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(build)
+app.command()(compare)
+app.command()(diagram)
 app.command("eval")(evaluate)
 app.command()(export)
 app.command("import")(import_checkpoint)
 app.command()(inflate)
 app.command()(parts)
 app.command()(recipes)
+app.command()(report)
 app.command()(sample)
 app.command()(schema)
+app.command()(sweep)
 app.command()(train)
 
 

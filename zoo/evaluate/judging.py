@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 
 from zoo.data import Dataset, Split
 from zoo.evaluate.base import Features, FeatureSet, Metric
+from zoo.evaluate.verdicts import LinearClassifier
 
 BATCH = 512
 """Pictures that are read, and turned into features, at once."""
@@ -116,6 +117,8 @@ def controls(train: ImageSet, seed: int) -> dict[str, ImageSet]:
 class Judge:
     """Compares sets of images with real ones.
 
+    Where features bring no verdicts on classes, a linear classifier learns them from the features of the real images.
+
     Args:
         features: of pictures; they are fitted to the real ones.
         metrics: those that need what the features do not give are left out.
@@ -137,7 +140,19 @@ class Judge:
         features.to(device or torch.device("cpu"))
         sample = real.in_memory()
         features.fit(sample.images, sample.labels)
-        self.real = self.features_of(real.batches())
+        self._classifier: LinearClassifier | None = None
+        found = self.features_of(real.batches())
+        if found.verdicts is None and found.labels is not None and len(np.unique(found.labels)) > 1:
+            self._classifier = LinearClassifier(found.pooled, found.labels)
+            found = self._classifier.judged(found)
+        self.real = found
+
+    @property
+    def classifier(self) -> str | None:
+        """Who gives the verdicts on classes, in words; None where nobody does."""
+        if self.real.verdicts is None:
+            return None
+        return "linear discriminants of the features" if self._classifier else "the features' own"
 
     def features_of(self, batches: Iterable[ImageSet]) -> FeatureSet:
         """What the metrics compare.
@@ -145,7 +160,8 @@ class Judge:
         Raises:
             DataError: the features cannot be told.
         """
-        return FeatureSet.joined([self.features.of(each.images, each.labels) for each in batches])
+        found = FeatureSet.joined([self.features.of(each.images, each.labels) for each in batches])
+        return self._classifier.judged(found) if self._classifier else found
 
     def figures(self, generated: FeatureSet) -> dict[str, float]:
         """Every figure that the features allow, of a set beside the real images."""

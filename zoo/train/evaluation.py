@@ -161,6 +161,7 @@ class _Evaluation:
             "sample": self.recipe.sample.resolved(),
             "evaluate": self.recipe.evaluate.resolved(),
             "features": self.judge.features.record(),
+            "classifier": self.judge.classifier,
             "seed": self.seed,
             "counts": dict(counts),
             "drawing": {

@@ -1,0 +1,92 @@
+"""``zoo compare``: tables, JSON and plots of recipes and runs; and every refusal as one line."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.train.small import VALUES, train
+from zoo.cli import app
+from zoo.recipe import to_yaml
+
+QUICK = ("evaluate.count=12", "evaluate.metric=[fid]")
+
+
+def zoo(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        train(folder / f"seed{seed}", *QUICK, f"train.seed={seed}")
+    (folder / "small.yaml").write_text(to_yaml({**VALUES, "evaluate": {"count": 12, "metric": ["fid"]}}))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def working_folder(runs, monkeypatch):
+    monkeypatch.chdir(runs)
+
+
+def refused(result: Result, exit_code: int = 2) -> str:
+    assert result.exit_code == exit_code, result.stderr
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("error: ")
+
+
+def test_recipes_stand_below_each_other():
+    result = zoo("compare", "digits_dit", "digits_hybrid")
+    assert result.exit_code == 0, result.stderr
+    dit, hybrid = (line for line in result.stdout.splitlines() if line.strip().startswith("digits_"))
+    assert "100.0%" in dit
+    assert "8 > 20 | 20 > 68" in hybrid  # tokens of two levels in each of two stages
+    assert "39.1%" in hybrid
+
+
+def test_further_runs_may_follow_the_option():
+    for arguments in (("--runs", "seed0", "seed1", "small.yaml"), ("small.yaml", "--runs", "seed0", "--runs", "seed1")):
+        result = zoo("compare", *arguments, "--json")
+        assert result.exit_code == 0, result.stderr
+        (entry,) = json.loads(result.stdout)
+        assert [run["run"] for run in entry["outcomes"]] == ["seed0", "seed1"]
+        assert entry["figures"]["fid"]["mean"] == pytest.approx(
+            sum(run["figures"]["fid"] for run in entry["outcomes"]) / 2
+        )
+
+
+def test_overrides_are_of_recipes_alone():
+    result = zoo("compare", "small.yaml", "--runs", "seed0", "--set", "sample.steps=7", "--json")
+    small, run = json.loads(result.stdout)
+    assert small["cost"]["sampling"].startswith("7 updates")
+    assert run["cost"]["sampling"].startswith("2 updates")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
+def test_plots_are_what_their_names_say(tmp_path, suffix):
+    out = tmp_path / f"plot{suffix}"
+    result = zoo("compare", "digits_dit", "small.yaml", "--runs", "seed0", "--plot", out, "--x", "params", "--y", "fid")
+    assert result.exit_code == 0, result.stderr
+    if suffix == ".png":
+        assert out.read_bytes().startswith(b"\x89PNG")
+    else:
+        text = out.read_text()
+        assert "fid, less is better" in text
+        assert text.startswith("<!doctype html>") == (suffix == ".html")
+    if suffix == ".svg":
+        ElementTree.fromstring(text)
+
+
+def test_what_cannot_be_compared(tmp_path):
+    assert refused(zoo("compare")).startswith("zoo compare: give recipes, or --runs with the folders of runs")
+    assert refused(zoo("compare", "digits_ditt")).startswith("digits_ditt: there is no such recipe; did you mean")
+    assert refused(zoo("compare", "--runs", "nothing")).startswith("nothing: holds no run (no recipe.yaml)")
+    told = refused(zoo("compare", "digits_dit", "--plot", "plot.pdf"))
+    assert told == "plot.pdf: cannot be drawn; take a name that ends in .png, .svg, .html"
+    Path("mine.svg").write_text("mine")
+    assert refused(zoo("compare", "digits_dit", "--plot", "mine.svg")).startswith("mine.svg: exists already")
+    told = refused(zoo("compare", "digits_dit", "--plot", tmp_path / "a.svg", "--y", "fid"))
+    assert told.startswith("--y fid: nothing has such a figure")

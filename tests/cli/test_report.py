@@ -1,0 +1,78 @@
+"""``zoo report``: a page in the run's folder or elsewhere; and every refusal as one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.train.small import train
+from zoo.cli import app
+
+
+def zoo(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    train(folder / "run")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch, runs):
+    monkeypatch.chdir(tmp_path)
+    Path("run").symlink_to(runs / "run")
+
+
+def refused(result: Result, exit_code: int = 2) -> str:
+    assert result.exit_code == exit_code, result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("error: ")
+
+
+def test_the_page_in_the_folder_is_made_again():
+    page = Path("run/report.html")
+    page.write_text("old")
+    result = zoo("report", "--run", "run")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "wrote run/report.html\n")
+    assert "<h1>small</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_out():
+    result = zoo("report", "--run", "run", "--out", "page.html")
+    assert (result.exit_code, result.stderr) == (0, "wrote page.html\n")
+    assert Path("page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_what_cannot_be_reported():
+    Path("page.html").write_text("mine")
+    told = refused(zoo("report", "--run", "run", "--out", "page.html"))
+    assert told.startswith("page.html: exists already, and is left as it is")
+    assert Path("page.html").read_text() == "mine"
+    assert refused(zoo("report", "--run", "nothing")).startswith("nothing: holds no run (no recipe.yaml)")
+    assert refused(zoo("report", "--run", "run", "--out", "no/page.html")).startswith("no/page.html: its folder does")
+
+
+def test_a_recipe_that_cannot_be_built_here(tmp_path):
+    Path("other").mkdir()
+    Path("other/recipe.yaml").write_text("backbone: {dim: 16}\n")
+    result = zoo("report", "--run", "other")
+    assert result.exit_code == 2
+    assert "other/recipe.yaml" in result.stderr
+    assert not Path("other/report.html").exists()
+
+
+def test_help_imports_neither_torch_nor_jinja():
+    code = (
+        "import sys; from zoo.cli import main; sys.argv[1:] = ['report', '--help']\n"
+        "try: main()\n"
+        "finally: print([name for name in ('torch', 'jinja2', 'matplotlib') if name in sys.modules], file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stderr == "[]\n"
+    assert "--out" in result.stdout

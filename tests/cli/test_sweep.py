@@ -1,0 +1,83 @@
+"""``zoo sweep``: a grid counted and trained, combinations that cannot be built, and going on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.train.small import VALUES
+from zoo.cli import app
+from zoo.recipe import to_yaml
+from zoo.report import sweep_run
+from zoo.train.session import Session
+
+
+def zoo(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(to_yaml({**VALUES, "evaluate": {"count": 12, "metric": ["fid"]}}))
+
+
+def test_every_combination_is_counted():
+    result = zoo(
+        "sweep", "-r", "small.yaml", "--vary", "backbone.upsampler=linear,linear_mlp",
+        "--vary", "backbone.class_conditioner.tokens=1,4", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    entries = json.loads(result.stdout)
+    assert [entry["name"] for entry in entries] == [
+        "upsampler=linear, tokens=1", "upsampler=linear, tokens=4",
+        "upsampler=linear_mlp, tokens=1", "upsampler=linear_mlp, tokens=4",
+    ]  # fmt: skip
+    macs = [entry["cost"]["macs"] for entry in entries]
+    assert len(set(macs)) == 4
+    assert not Path("runs").exists()
+
+
+def test_a_combination_that_cannot_be_built_is_told_and_the_others_go_on():
+    result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.heads=2,3")
+    assert result.exit_code == 0
+    good, bad = result.stderr.splitlines()
+    assert good == "1/2 heads=2: done"
+    assert bad.startswith("2/2 heads=3: small.yaml:")
+    assert "dim 16 does not divide by 3 heads" in bad
+    assert "heads=2" in result.stdout
+    assert "heads=3" not in result.stdout
+
+
+def test_nothing_that_can_be_built():
+    result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.heads=3")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "error: small: no combination can be built and counted"
+
+
+def test_what_was_counted_is_not_counted_again(monkeypatch):
+    arguments = ("sweep", "-r", "small.yaml", "--vary", "backbone.heads=1,2", "--out", "kept", "--json")
+    first = zoo(*arguments)
+    with Path("kept/costs.jsonl").open("a") as file:
+        file.write('{"identity": "cut o')
+    monkeypatch.setattr(sweep_run, "cost_of", lambda *_: pytest.fail("this has been counted"))
+    assert zoo(*arguments).stdout == first.stdout
+
+
+def test_combinations_are_trained_and_judged_once(monkeypatch):
+    arguments = ("sweep", "-r", "small.yaml", "--vary", "train.learning_rate=0.01,0.02", "--train", "--json")
+    first = zoo(*arguments)
+    assert first.exit_code == 0, first.stderr
+    entries = json.loads(first.stdout)
+    runs = [entry["outcomes"][0]["run"] for entry in entries]
+    assert runs == [f"runs/sweep_small/learning_rate={rate}" for rate in ("0.01", "0.02")]
+    assert all(entry["figures"]["fid"]["mean"] > 0 for entry in entries)
+    monkeypatch.setattr(Session, "run", lambda *_, **__: pytest.fail("this has been trained"))
+    assert zoo(*arguments).stdout == first.stdout
+
+
+def test_a_key_that_is_no_part_has_no_all():
+    result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.depth=all")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --vary backbone.depth=all: `all` stands for the parts of a kind")

@@ -1,0 +1,74 @@
+"""Assemblies side by side: exact costs, and runs averaged where only their seeds differ."""
+
+import pytest
+
+from tests.train.small import ALONE, VALUES, small, train
+from zoo.assembly import load_recipe
+from zoo.audit import audit
+from zoo.registry import Registry
+from zoo.report.comparison import Comparison, cost_of, outcome_of
+
+REGISTRY = Registry()
+QUICK = ("evaluate.count=12", "evaluate.metric=[fid]")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return [
+        train(folder / "one", *QUICK),
+        train(folder / "other", *QUICK, "train.seed=1"),
+        train(folder / "hot", *QUICK, "train.learning_rate=0.02"),
+    ]
+
+
+def entries(recipes, runs):
+    return list(Comparison(recipes, runs, REGISTRY, ALONE).entries())
+
+
+def test_costs_are_those_of_the_audit():
+    recipe = small()
+    cost, report = cost_of(recipe, REGISTRY), audit(recipe, REGISTRY)
+    assert (cost.params, cost.macs, cost.image) == (report.params.total, report.macs, report.image.macs)
+    assert cost.passes == sum(report.image.passes)
+    assert [stage.tokens for stage in cost.stages] == [(3, 6), (6,)]
+    assert [stage.macs for stage in cost.stages] == [stage.macs for stage in report.stages]
+    assert cost.sampling == "2 updates by euler, guidance 1"
+    assert cost.activations > 0
+
+
+def test_a_solver_of_adaptive_steps_has_no_cost_of_an_image():
+    cost = cost_of(small("sample.solver=dopri5"), REGISTRY)
+    assert cost.image is None
+    assert cost.passes is None
+
+
+def test_runs_of_one_recipe_are_one_row_and_others_have_their_own(runs):
+    found = entries([small(*QUICK)], runs)
+    assert [(each.name, len(each.outcomes)) for each in found] == [("small", 2), ("hot", 1)]
+    own = [outcome_of(run, REGISTRY, ALONE).figures["fid"] for run in runs[:2]]
+    spread = found[0].figures()["fid"]
+    assert spread.mean == pytest.approx(sum(own) / 2)
+    assert spread.deviation == pytest.approx(abs(own[0] - own[1]) / 2**0.5)
+    assert found[1].figures()["fid"].deviation is None
+
+
+def test_runs_alone_make_rows_too(runs):
+    assert [(each.name, len(each.outcomes)) for each in entries([], runs[:2])] == [("small", 2)]
+
+
+def test_other_sampling_is_another_row(runs):
+    found = entries([small(*QUICK, "sample.steps=3")], runs[:1])
+    assert [(each.name, len(each.outcomes)) for each in found] == [("small", 0), ("one", 1)]
+
+
+def test_an_equal_recipe_counts_once():
+    assert len(entries([small(), small(), load_recipe({**VALUES, "name": "again"}, registry=REGISTRY)], [])) == 1
+
+
+def test_speeds_are_measured_ones(runs):
+    outcome = outcome_of(runs[0], REGISTRY, ALONE)
+    speeds = sorted(line["images_per_second"] for line in runs[0].read_metrics())
+    assert outcome.trained_per_second == speeds[1]
+    assert outcome.drawn_per_second > 0
+    assert (outcome.images, outcome.step) == (12, 3)

@@ -1,0 +1,66 @@
+"""Tables of plain cells, as commands print them and pages show them."""
+
+import pytest
+
+from tests.train.small import small
+from zoo.audit import audit
+from zoo.registry import Registry
+from zoo.report.comparison import Cost, Entry, Outcome, StageCost
+from zoo.report.tables import cost_table, figures_table, giga, parts_table, quality_table, way_table, with_unit
+
+COST = Cost(2_000_000, 3_000_000, (StageCost((0.0, 1.0), 3_000_000, (8, 20)),), None, None, "dopri5", None)
+
+
+def outcome(fid: float, **figures: float) -> Outcome:
+    return Outcome("run", 3, 12, {"fid": fid, **figures}, None, 5.0)
+
+
+def test_every_row_has_a_cell_for_every_column():
+    report = audit(small(), Registry())
+    record = {"counts": {"train": 9, "a": 3, "b": 4}, "evaluate": {"features": {"type": "pca"}}}
+    entries = [Entry("one", COST, (outcome(1.0),))]
+    for table in (
+        way_table(report),
+        parts_table(report),
+        figures_table({"a": {"x": 1.0}, "b": {"y": 2.0}}, record),
+        cost_table(entries),
+        quality_table(entries),
+    ):
+        assert table.rows
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_the_levels_and_the_rest_of_a_stage_are_its_sum():
+    report = audit(small(), Registry())
+    table = way_table(report)
+    sums = [table.rows[index] for index in sorted(table.sums)]
+    assert [row[6] for row in sums] == [giga(stage.macs) for stage in report.stages]
+    assert sum(float(row[7].rstrip("%")) for row in sums) == pytest.approx(100, abs=0.2)
+    assert [row[4] for row in table.rows] == ["2 + 1 = 3", "2 + 4 = 6", "rest", "stage", "2 + 4 = 6", "rest", "stage"]
+
+
+def test_a_figure_that_a_set_has_not_is_a_dash():
+    record = {"counts": {"train": 9, "a": 3, "b": 4}, "evaluate": {"features": {"type": "pca"}}}
+    table = figures_table({"a": {"x": 1.0}, "b": {"y": 2.0}}, record)
+    assert table.rows == (("x", "1", "-"), ("y", "-", "2"), ("images", "3", "4"))
+
+
+def test_deviations_stand_below_means_of_several_runs():
+    entries = [Entry("one", COST, (outcome(1.0), outcome(2.0))), Entry("other", COST, (outcome(1.5, x=2.0),))]
+    table = quality_table(entries)
+    assert [row[:3] for row in table.rows] == [("one", "2", "1.5\n± 0.7"), ("other", "1", "1.5")]
+    assert [row[table.columns.index(">x")] for row in table.rows] == ["-", "2"]
+    assert quality_table([Entry("none", COST)]) is None
+
+
+def test_what_is_not_known_is_a_dash():
+    (row,) = cost_table([Entry("one", COST)]).rows
+    assert row == ("one", "2.00 M", "3.000 M", "", "8 > 20", "-", "-", "-", "100.0%")
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(10**8 - 1, "100.000 M"), (10**8, "0.100 G"), (10**11, "0.100 T"), (10**15, "1.000 P"), (10**18, "1.000 E")],
+)
+def test_units(count, words):
+    assert with_unit(count) == words

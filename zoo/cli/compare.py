@@ -1,0 +1,106 @@
+"""``zoo compare``: assemblies side by side, in numbers and in a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.common import Debug, console, installed_registry
+from zoo.errors import ZooError
+from zoo.recipe import read_tree
+
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot", metavar="FILE", dir_okay=False, help="Draw a Pareto plot: .png, .svg or .html (with table)."
+    ),
+]
+XOption = Annotated[
+    str | None,
+    typer.Option("--x", metavar="A", help="Of the plot: params, macs, image, activations, or a figure of runs."),
+]
+YOption = Annotated[str | None, typer.Option("--y", metavar="A", help="Likewise. (default: fid_relative, or params)")]
+
+
+def compare(
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="R1 R2 ...", help="Recipes: paths, or names that `zoo recipes` lists.", show_default=False
+        ),
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--runs", metavar="D1 D2 ...", help="Folders of runs: their quality, and their images/s."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a value of every recipe, but not of runs. Repeatable."
+        ),
+    ] = None,
+    plot: PlotOption = None,
+    x: XOption = None,
+    y: YOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Compare assemblies: parameters, multiply-adds, tokens, memory; and of runs, quality and speed.
+
+    Runs of one recipe that differ in their seeds alone make one row, with means and deviations. A run that has not been
+    judged is judged now, as `zoo eval` does.
+    """
+    names, folders = _told_apart(given or (), runs or ())
+    if not (names or folders):
+        raise ZooError("zoo compare: give recipes, or --runs with the folders of runs; `zoo recipes` lists recipes")
+    trees = [read_tree(name, overrides or ()) for name in names]
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from zoo.assembly import check_tree
+    from zoo.cli.comparison import draw, to_json
+    from zoo.cli.tables import print_comparison
+    from zoo.report.comparison import Comparison
+    from zoo.report.pareto import check_suffix
+    from zoo.train.distributed import join_world
+    from zoo.train.run_folder import load_run
+    from zoo.weights import refuse_existing
+
+    if plot is not None:
+        check_suffix(plot)
+        refuse_existing(plot)
+    registry = installed_registry()
+    recipes = [check_tree(tree, registry) for tree in trees]
+    with join_world(device) as world:
+        comparison = Comparison(recipes, [load_run(folder) for folder in folders], registry, world)
+        terminal = Console(stderr=True)
+        hidden = bool(folders) or not terminal.is_terminal  # a run that is judged has a bar of its own
+        counted = track(
+            comparison.entries(), "counting", len(comparison), console=terminal, disable=hidden, transient=True
+        )
+        entries = list(counted)
+    if as_json:
+        print(json.dumps(to_json(entries)))
+    else:
+        print_comparison(console(), entries)
+    if plot is not None:
+        draw(entries, plot, x, y, registry)
+
+
+def _told_apart(given: list[str] | tuple[()], runs: list[Path] | tuple[()]) -> tuple[list[str], list[Path]]:
+    """Recipes and runs: the shell gives `--runs` one value, so that further runs come as if they were recipes."""
+    folders = list(runs)
+    names = []
+    for each in given:
+        if (Path(each) / "recipe.yaml").is_file():
+            folders.append(Path(each))
+        else:
+            names.append(each)
+    return names, folders

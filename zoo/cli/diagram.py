@@ -1,0 +1,59 @@
+"""``zoo diagram``: the way of the tokens of an assembly, as a drawing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.common import Debug, installed_registry, tidy_when_stopped, without_garbage_collection
+from zoo.errors import ZooError
+from zoo.recipe import read_tree
+
+
+@tidy_when_stopped()
+@without_garbage_collection()
+def diagram(
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            "-r",
+            metavar="R",
+            help="A path, or a name that `zoo recipes` lists.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", dir_okay=False, help="The .svg file to write.", show_default=False),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as backbone.depth=24. Repeatable."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Draw the way of the tokens: stages side by side, from the latent through the levels to the velocity.
+
+    A level is as wide as the multiply-adds of its blocks in one pass, on one scale for all stages. The drawing is an
+    SVG for papers and pages, light or dark as the reader's theme is; exact figures are in its tooltips.
+    """
+    if out.suffix != ".svg":
+        raise ZooError(f"--out {out}: let the name end in .svg")
+    # Before torch is imported, so that a file that is no recipe is refused at once.
+    tree = read_tree(recipe, overrides or ())
+
+    from zoo.assembly import check_tree
+    from zoo.audit import audit
+    from zoo.report.diagram import diagram as drawn
+    from zoo.weights import refuse_existing, write_whole
+
+    refuse_existing(out)
+    registry = installed_registry()
+    loaded = check_tree(tree, registry)
+    text = drawn(audit(loaded, registry), loaded)
+    write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
+    print(f"wrote {out}", file=sys.stderr)

@@ -1,0 +1,98 @@
+"""``zoo sweep``: the table of a grid of recipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.common import Debug, console, installed_registry
+from zoo.cli.compare import PlotOption, XOption, YOption
+from zoo.errors import ZooError
+from zoo.recipe import read_tree
+
+
+def sweep(
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe", "-r", metavar="R", help="A path, or a name that `zoo recipes` lists.", show_default=False
+        ),
+    ],
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            "--vary",
+            metavar="KEY=A,B",
+            help="Values of a key, or `all` parts of its kind, such as backbone.upsampler=all. Repeatable: a grid.",
+            show_default=False,
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of all combinations. Repeatable."),
+    ] = None,
+    with_training: Annotated[
+        bool, typer.Option("--train", help="Train each combination, one after the other, and judge its samples.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            file_okay=False,
+            help="Keep what was counted, and the runs, to go on from. (default with --train: runs/sweep_NAME)",
+        ),
+    ] = None,
+    plot: PlotOption = None,
+    x: XOption = None,
+    y: YOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Count every combination of a grid, and with --train, train and judge each: one table.
+
+    The same command again goes on where it was stopped. A combination that cannot be built or trained is told, and the
+    others go on.
+    """
+    tree = read_tree(recipe, overrides or ())
+
+    from zoo.assembly import check_tree
+    from zoo.cli.comparison import draw, to_json
+    from zoo.cli.progress import Progress
+    from zoo.cli.tables import print_comparison
+    from zoo.report.pareto import check_suffix
+    from zoo.report.sweep import read_variation
+    from zoo.report.sweep_run import Sweep
+    from zoo.train.distributed import join_world
+    from zoo.weights import refuse_existing
+
+    if plot is not None:
+        check_suffix(plot)
+        refuse_existing(plot)
+    registry = installed_registry()
+    variations = [read_variation(each, registry) for each in vary]
+    name = check_tree(tree, registry).name
+    folder = out or (Path("runs") / f"sweep_{name}" if with_training else None)
+    plan = Sweep(recipe, overrides or (), variations, registry, folder)
+    count = len(plan.combinations())
+    entries = []
+    with join_world(device) as world, Progress() as progress:
+        for place, found in enumerate(plan.run(world, train=with_training, watcher=progress), start=1):
+            if found.entry is not None:
+                entries.append(found.entry)
+            print(f"{place}/{count} {found.name}: {found.problem or 'done'}", file=sys.stderr)
+    if not entries:
+        raise ZooError(f"{name}: no combination can be built and counted")
+    if as_json:
+        print(json.dumps(to_json(entries)))
+    else:
+        print_comparison(console(), entries)
+    if plot is not None:
+        draw(entries, plot, x, y, registry)

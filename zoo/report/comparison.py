@@ -1,0 +1,195 @@
+"""Assemblies side by side: what each costs, and what runs of it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import fmean, median, stdev
+from typing import Any, NamedTuple
+
+from zoo.assembly import build, load_recipe
+from zoo.audit import activation_memory, audit_backbone
+from zoo.errors import AuditError
+from zoo.recipe import Recipe, fingerprint
+from zoo.registry import Registry
+from zoo.train.distributed import World
+from zoo.train.evaluation import GENERATED
+from zoo.train.run_folder import RunFolder
+from zoo.train.trial import judge_newest
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """A stage at batch 1: its noise levels (low, high), multiply-adds of a pass, and tokens at every level."""
+
+    noise: tuple[float, float]
+    macs: int
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an assembly costs.
+
+    Attributes:
+        params: parameters, fixed ones included.
+        macs: multiply-adds of a pass, mean over uniform noise levels.
+        stages: noisiest first.
+        image: multiply-adds of an image by the recipe's ``sample`` section; None where a solver of adaptive steps
+            decides.
+        passes: through the backbone for an image; None likewise.
+        sampling: solver, updates and guidance, in words.
+        activations: estimated bytes that a sample adds to the peak of a training step, mean over uniform noise levels;
+            None where a part cannot be traced.
+    """
+
+    params: int
+    macs: int
+    stages: tuple[StageCost, ...]
+    image: int | None
+    passes: int | None
+    sampling: str
+    activations: int | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        run: its folder.
+        step: of the checkpoint that was judged.
+        images: how many were drawn.
+        figures: of the generated images, by name.
+        trained_per_second: images, the median over the lines of the metrics; None without a line.
+        drawn_per_second: images, while it was judged.
+    """
+
+    run: str
+    step: int
+    images: int
+    figures: Mapping[str, float]
+    trained_per_second: float | None
+    drawn_per_second: float
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation over runs; None for a single one."""
+
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An assembly with its runs."""
+
+    name: str
+    cost: Cost
+    outcomes: tuple[Outcome, ...] = ()
+
+    def figures(self) -> dict[str, Spread]:
+        """Every figure that all runs have, and their speeds."""
+        if not self.outcomes:
+            return {}
+        names = [name for name in self.outcomes[0].figures if all(name in each.figures for each in self.outcomes)]
+        values = {name: [each.figures[name] for each in self.outcomes] for name in names}
+        trained = [each.trained_per_second for each in self.outcomes if each.trained_per_second is not None]
+        if len(trained) == len(self.outcomes):
+            values["trained images/s"] = trained
+        values["drawn images/s"] = [each.drawn_per_second for each in self.outcomes]
+        return {name: _spread(found) for name, found in values.items()}
+
+
+def cost_of(recipe: Recipe, registry: Registry) -> Cost:
+    """Count an assembly without allocating it.
+
+    Raises:
+        AuditError: its multiply-adds cannot be counted exactly.
+    """
+    backbone = build(recipe, registry=registry, device="meta")
+    report = audit_backbone(backbone, recipe, registry)
+    activations = None
+    with suppress(AuditError):
+        activations = activation_memory(backbone, recipe).mean_bytes
+    image = report.image
+    scales = " and ".join(f"{scale:g}" for scale in dict.fromkeys(image.guidance))
+    return Cost(
+        params=report.params.total,
+        macs=report.macs,
+        stages=tuple(
+            StageCost(stage.noise, stage.macs, tuple(level.tokens for level in stage.levels)) for stage in report.stages
+        ),
+        image=image.macs,
+        passes=None if image.passes is None else sum(image.passes),
+        sampling=f"{image.steps} updates by {image.solver}, guidance {scales}",
+        activations=activations,
+    )
+
+
+def outcome_of(run: RunFolder, registry: Registry, world: World) -> Outcome:
+    """What a run came to; it is judged if its newest weights have not been.
+
+    Raises:
+        RunError: it has no sound checkpoint.
+        ZooError: it cannot be judged.
+    """
+    found = judge_newest(run, registry, world)
+    speeds = [line["images_per_second"] for line in run.read_metrics() if "images_per_second" in line]
+    return Outcome(
+        run=str(run.path),
+        step=int(found["checkpoint"].removeprefix("step_")),
+        images=found["counts"][GENERATED],
+        figures=found["figures"][GENERATED],
+        trained_per_second=median(speeds) if speeds else None,
+        drawn_per_second=found["drawing"]["images_per_second"],
+    )
+
+
+class Comparison:
+    """Every recipe with the runs of it, seeds aside, and then every other recipe that a run is of.
+
+    Args:
+        recipes: to be counted; equal ones count once.
+        runs: to be judged, unless they have been.
+        registry: the parts to choose from.
+        world: where to draw.
+    """
+
+    def __init__(self, recipes: Iterable[Recipe], runs: Iterable[RunFolder], registry: Registry, world: World) -> None:
+        self.registry, self.world = registry, world
+        self._found: dict[str, tuple[str, Recipe, list[RunFolder]]] = {}
+        for recipe in recipes:
+            self._found.setdefault(_identity(recipe), (recipe.name, recipe, []))
+        for run in runs:
+            recipe = load_recipe(run.recipe, registry=registry)
+            is_taken = recipe.name in (name for name, _, _ in self._found.values())
+            name = run.path.name if is_taken else recipe.name
+            self._found.setdefault(_identity(recipe), (name, recipe, []))[2].append(run)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def entries(self) -> Iterator[Entry]:
+        """Each of them, when it has been counted and judged.
+
+        Raises:
+            AuditError: an assembly cannot be counted exactly.
+            ZooError: a run cannot be judged.
+        """
+        for name, recipe, runs in self._found.values():
+            outcomes = tuple(outcome_of(run, self.registry, self.world) for run in runs)
+            yield Entry(name, cost_of(recipe, self.registry), outcomes)
+
+
+def _identity(recipe: Recipe) -> str:
+    """The same for runs that are to be averaged: seed and recorded statistics of the data may differ."""
+    resolved: dict[str, Any] = recipe.resolved()
+    resolved["train"]["seed"] = 0
+    resolved["data"]["normalize"] = recipe.data.normalize.type
+    return fingerprint(resolved) + repr(resolved["sample"])
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else None)

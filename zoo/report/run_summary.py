@@ -1,0 +1,199 @@
+"""What a page says of a run's assembly and of its training; what is not there yet is None or empty."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from markupsafe import Markup
+
+from zoo.assembly import build, create_part
+from zoo.audit import Audit, audit_backbone, count_params, training_macs
+from zoo.errors import AuditError
+from zoo.flow import plan_stages
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+from zoo.report.curves import loss_curve, strip, window_of
+from zoo.report.diagram import diagram
+from zoo.report.inline import Plot, inline
+from zoo.report.quality import Quality
+from zoo.report.tables import (
+    Facts,
+    Table,
+    giga,
+    image_words,
+    pairs_words,
+    params_words,
+    parts_table,
+    way_table,
+    with_unit,
+)
+from zoo.train.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What was trained.
+
+    Attributes:
+        params: parameters in all.
+        facts: what it costs, in a line each.
+        audit: None if the assembly cannot be counted.
+        sample_macs: multiply-adds of a sample in training; None likewise.
+        problem: why it cannot be counted.
+        drawing: the way of the tokens; None likewise.
+        tables: the way of the tokens and the parts.
+    """
+
+    params: int
+    facts: Facts
+    audit: Audit | None = None
+    sample_macs: int | None = None
+    problem: str = ""
+    drawing: Markup | None = None
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """How training went.
+
+    Attributes:
+        steps: done, as far as the metrics tell.
+        samples: seen in these steps.
+        seconds: that they took.
+        speed: samples per second, the median over the lines of the metrics; None without a line.
+        plots: loss first.
+    """
+
+    steps: int
+    samples: int
+    seconds: float
+    speed: float | None
+    plots: tuple[Plot, ...]
+
+
+def assembly_of(recipe: Recipe, registry: Registry) -> Assembly:
+    """Count an assembly, and draw it."""
+    backbone = build(recipe, registry=registry, device="meta")
+    params = count_params(backbone)
+    facts = [("parameters", params_words(params))]
+    try:
+        audit = audit_backbone(backbone, recipe, registry)
+    except AuditError as error:
+        return Assembly(params.total, facts, problem=str(error))
+    sampler = create_part(recipe, "noise_sampler", registry)
+    plan = plan_stages(backbone.stages, backbone.ties, sampler, recipe.train.stage_group)
+    mean = ", mean over uniform noise levels" if len(audit.stages) > 1 else ""
+    facts.append(("multiply-adds", f"{giga(audit.macs)} = {audit.macs:,}{mean}"))
+    facts.append(("FLOPs", f"{giga(audit.flops)} = 2 × multiply-adds; norms apart: {giga(audit.norm_ops)}"))  # noqa: RUF001
+    if audit.paper_convention.macs is not None:
+        facts.append(("paper convention", f"{giga(audit.paper_convention.macs)} (MPDiT's counting of attention)"))
+    facts.append(("one image", image_words(audit.image)))
+    return Assembly(
+        params.total,
+        facts,
+        audit,
+        training_macs(audit, plan),
+        drawing=inline(diagram(audit, recipe), "diagram"),
+        tables=(way_table(audit), parts_table(audit)),
+    )
+
+
+def training_of(run: RunFolder, recipe: Recipe) -> Training:
+    """Read the metrics of a run, and draw them."""
+    lines = run.read_metrics()
+    batch = recipe.train.batch
+    before, seconds = 0, 0.0
+    for line in lines:
+        seconds += (line["step"] - before) * batch / line["images_per_second"]
+        before = line["step"]
+    speed = median(line["images_per_second"] for line in lines) if lines else None
+    return Training(before, before * batch, seconds, speed, tuple(_training_plots(lines)) if lines else ())
+
+
+def starts_of(run: RunFolder) -> list[Facts]:
+    """What was recorded at every start of a run, the newest first."""
+    with suppress(OSError, ValueError):
+        return [_start_facts(each) for each in reversed(json.loads(run.versions.read_text(encoding="utf-8")))]
+    return []
+
+
+def size_words(recipe: Recipe) -> str:
+    """What the backbone takes, and how large it is."""
+    backbone = recipe.backbone
+    latent = f"{backbone.latent.channels} × {backbone.latent.height} × {backbone.latent.width}"  # noqa: RUF001
+    classes = f"{backbone.num_classes} classes" if backbone.num_classes else "unconditional"
+    return f"Latent {latent}, {classes}; width {backbone.dim}, {backbone.depth} blocks, {backbone.heads} heads"
+
+
+def headlines(
+    recipe: Recipe, assembly: Assembly, training: Training, quality: Quality | None
+) -> list[tuple[str, str, str]]:
+    """What to know first: what it is about, the figure, and what to think of it."""
+    wanted = recipe.train.steps
+    steps = f"{training.steps:,} steps" if training.steps == wanted else f"{training.steps:,} of {wanted:,} steps"
+    found = [("Trained", steps, f"{training.samples:,} images, {recipe.train.batch} a step")]
+    found.append(("Parameters", f"{assembly.params / 1e6:.2f} M", ""))
+    if assembly.audit is not None and assembly.sample_macs is not None:
+        mean = "mean over noise levels" if len(assembly.audit.stages) > 1 else "at batch 1"
+        found.append(("Multiply-adds of a pass", giga(assembly.audit.macs), mean))
+        cost = with_unit(assembly.sample_macs * training.samples)
+        found.append(("Multiply-adds of training", cost, "" if training.speed is None else _duration(training.seconds)))
+    if quality is not None:
+        name, value, floor = quality.headline
+        beside = "" if floor is None else f"held-out real images: {floor:.4g}"
+        found.append((name, f"{value:.4g}", beside))
+    return found
+
+
+def training_facts(assembly: Assembly, training: Training) -> Facts:
+    """What training cost."""
+    facts = []
+    if assembly.sample_macs is not None:
+        total = with_unit(assembly.sample_macs * training.samples)
+        words = f"{total} = {training.samples:,} images of {giga(assembly.sample_macs)}, forward and backward"
+        facts.append(("multiply-adds", words))
+    if training.speed is not None:
+        facts.append(("time", f"{_duration(training.seconds)}; {training.speed:.4g} images/s in the median"))
+    return facts
+
+
+def _training_plots(lines: list[dict[str, Any]]) -> list[Plot]:
+    steps = [line["step"] for line in lines]
+    losses = [line["loss"] for line in lines]
+    window = window_of(losses)
+    mean = f"pale: lines of the metrics; strong: means of {window}" if window > 1 else ""
+    drawing = inline(loss_curve(steps, losses), "loss", "Loss against steps")
+    plots = [Plot("Loss", drawing, mean)]
+    for name, title, logarithmic in (
+        ("grad_norm", "Norm of the gradient", True),
+        ("learning_rate", "Learning rate", False),
+        ("images_per_second", "Images per second", False),
+    ):
+        values = [line[name] for line in lines]
+        svg = strip(steps, values, logarithmic=logarithmic and min(values) > 0)
+        plots.append(Plot(title, inline(svg, name, f"{title} against steps")))
+    return plots
+
+
+def _start_facts(start: Mapping[str, Any]) -> Facts:
+    return [(name, _words(value)) for name, value in start.items()]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):  # the command
+        return shlex.join(value)
+    return pairs_words(value) if isinstance(value, dict) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

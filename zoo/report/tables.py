@@ -1,0 +1,206 @@
+"""Tables as plain cells: what a command prints and a page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.audit import Audit
+from zoo.audit.report import ImageAudit, LevelAudit, Params, StageAudit, level_layout, parts_of
+from zoo.backbone import Backbone
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+from zoo.schedule import noise_ranges, patch_name
+
+if TYPE_CHECKING:  # what trains takes a while to import, and `zoo build` needs none of it
+    from zoo.report.comparison import Cost, Entry, Spread
+
+Facts = list[tuple[str, str]]
+"""Names, and what there is to say of them."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells under headings.
+
+    Attributes:
+        title: what they are.
+        columns: headings; those that begin with ``>`` stand over numbers, which are aligned at their right.
+        rows: as many cells each as there are columns; a cell may have several lines.
+        sums: indices of the rows that add up those above.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    sums: frozenset[int] = frozenset()
+
+
+def plain_way_table(backbone: Backbone) -> Table:
+    """Levels of every stage, without what they cost."""
+    rows = [
+        (_noise(noise, place), str(place), *_tokens(level_layout(backbone, level)), str(level.blocks))
+        for noise, stage in zip(noise_ranges(backbone.stages), backbone.stages, strict=True)
+        for place, level in enumerate(stage.levels)
+    ]
+    return Table("The way of the tokens", _WAY, tuple(rows))
+
+
+def plain_parts_table(backbone: Backbone, recipe: Recipe, registry: Registry) -> Table:
+    """Every part, with its parameters."""
+    parts = parts_of(backbone, recipe, registry)
+    rows = ((part.kind, part.type, part.plugin, _count(part.params)) for part in parts)
+    return Table("Parts", _PARTS, tuple(rows))
+
+
+def way_table(audit: Audit) -> Table:
+    """Levels of every stage, with their tokens and multiply-adds."""
+    rows = [row for stage in audit.stages for row in _stage_rows(stage, audit.macs)]
+    return Table(
+        "The way of the tokens",
+        (*_WAY, ">MACs", ">share"),
+        tuple(rows),
+        frozenset(index for index, row in enumerate(rows) if row[4] == "stage"),
+    )
+
+
+def parts_table(audit: Audit) -> Table:
+    """Every part, with its parameters and multiply-adds."""
+    rows = (
+        (
+            part.kind,
+            part.type,
+            part.plugin,
+            _count(part.params),
+            giga(part.macs) if part.macs else "-",
+            f"{part.macs / audit.macs:.1%}" if part.macs else "",
+        )
+        for part in audit.parts
+    )
+    return Table("Parts, means over uniform noise levels", (*_PARTS, ">MACs", ">share"), tuple(rows))
+
+
+def figures_table(figures: Mapping[str, Mapping[str, float]], record: Mapping[str, Any]) -> Table:
+    """Figures of generated images, of held-out real ones, and of controls, side by side."""
+    names = dict.fromkeys(name for each in figures.values() for name in each)
+    rows = [(name, *(_figure(each.get(name)) for each in figures.values())) for name in names]
+    rows.append(("images", *(str(record["counts"][name]) for name in figures)))
+    title = f"Features {record['evaluate']['features']['type']}, beside {record['counts']['train']} real images"
+    return Table(title, ("figure", *(f">{name}" for name in figures)), tuple(rows))
+
+
+def cost_table(entries: Sequence[Entry]) -> Table:
+    """What each assembly costs, beside the first."""
+    return Table(
+        "Cost at batch 1; memory is what a sample adds to the peak of a training step",
+        (
+            "recipe", ">parameters", ">MACs, mean", ">by stage", ">tokens", ">MACs of an image", ">passes", ">memory",
+            ">beside the first",
+        ),
+        tuple((entry.name, *_cost_cells(entry.cost, entries[0].cost)) for entry in entries),
+    )  # fmt: skip
+
+
+def quality_table(entries: Sequence[Entry]) -> Table | None:
+    """What runs came to; None without any."""
+    names = list(dict.fromkeys(name for entry in entries for name in entry.figures()))
+    if not names:
+        return None
+    images = "/".join(dict.fromkeys(str(run.images) for entry in entries for run in entry.outcomes))
+    rows = (
+        (entry.name, str(len(entry.outcomes)), *_spreads(entry.figures(), names)) for entry in entries if entry.outcomes
+    )
+    return Table(
+        f"What runs came to, judged by {images} images each: means, and standard deviations over runs",
+        ("recipe", ">runs", *(f">{name}" for name in names)),
+        tuple(rows),
+    )
+
+
+def pairs_words(values: Mapping[str, Any]) -> str:
+    """``zoo 0.1.0, torch 2.13.0``."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def params_words(params: Params) -> str:
+    """Parameters in all, and which of them are trained: ``104.85 M = 104,607,152 trainable + 245,760 fixed``."""
+    return f"{params.total / 1e6:.2f} M = {params.trainable:,} trainable + {params.fixed:,} fixed"
+
+
+def image_words(image: ImageAudit) -> str:
+    """``4.041 T = 250 passes: 250 updates by euler, guidance 1``."""
+    scales = " and ".join(f"{scale:g}" for scale in dict.fromkeys(image.guidance))
+    how = f"{image.solver}, guidance {scales}"
+    if image.macs is None or image.passes is None:
+        return f"as many passes as it takes: {how}"
+    return f"{with_unit(image.macs)} = {sum(image.passes)} passes: {image.steps} updates by {how}"
+
+
+def giga(count: int) -> str:
+    """Multiply-adds of a pass with their unit."""
+    return f"{count / 1e9:.3f} G" if count >= 10**8 else f"{count / 1e6:.3f} M"
+
+
+def with_unit(count: int) -> str:
+    """Multiply-adds of many passes with their unit."""
+    for least, size, unit in ((10**18, 10**18, "E"), (10**15, 10**15, "P"), (10**11, 10**12, "T")):
+        if count >= least:
+            return f"{count / size:.3f} {unit}"
+    return giga(count)
+
+
+_WAY = ("noise level", "level", "patch", "grid", "tokens", "blocks")
+_PARTS = ("kind", "part", "from", ">parameters")
+
+
+def _stage_rows(stage: StageAudit, mean: int) -> Iterator[tuple[str, ...]]:
+    for place, level in enumerate(stage.levels):
+        share = f"{stage.share * level.macs / mean:.1%}"
+        yield _noise(stage.noise, place), str(place), *_tokens(level), str(level.blocks), giga(level.macs), share
+    rest = stage.macs - sum(level.macs for level in stage.levels)
+    yield ("", "", "", "", "rest", "", giga(rest), f"{stage.share * rest / mean:.1%}")
+    yield ("", "", "", "", "stage", "", giga(stage.macs), f"{stage.share * stage.macs / mean:.1%}")
+
+
+def _noise(noise: tuple[float, float], place: int) -> str:
+    """The noise levels of a stage, beside its first level alone."""
+    low, high = noise
+    return f"{low:g} to {high:g}" if place == 0 else ""
+
+
+def _tokens(level: LevelAudit) -> tuple[str, str, str]:
+    m, image = level.class_tokens, level.image_tokens
+    return patch_name(level.patch), patch_name(level.grid), f"{m} + {image} = {level.tokens}" if m else str(image)
+
+
+def _count(count: int) -> str:
+    return f"{count:,}" if count else "-"
+
+
+def _cost_cells(cost: Cost, first: Cost) -> tuple[str, ...]:
+    return (
+        f"{cost.params / 1e6:.2f} M",
+        giga(cost.macs),
+        " | ".join(giga(stage.macs) for stage in cost.stages) if len(cost.stages) > 1 else "",
+        " | ".join(" > ".join(map(str, stage.tokens)) for stage in cost.stages),
+        "-" if cost.image is None else with_unit(cost.image),
+        "-" if cost.passes is None else str(cost.passes),
+        "-" if cost.activations is None else f"{cost.activations / 1e6:.1f} MB",
+        f"{cost.macs / first.macs:.1%}",
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _spreads(found: Mapping[str, Spread], names: Iterable[str]) -> Iterator[str]:
+    """Means, and below each the deviation if there are several runs."""
+    for name in names:
+        spread = found.get(name)
+        if spread is None:
+            yield "-"
+        else:
+            deviation = "" if spread.deviation is None else f"\n± {spread.deviation:.1g}"
+            yield f"{spread.mean:.3g}{deviation}"
