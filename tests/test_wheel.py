@@ -35,7 +35,7 @@ def test_the_wheel_has_the_recipes(site):
 
 
 def test_the_wheel_has_the_templates(site):
-    templates = Path("zoo/report/templates")
+    templates = Path("zoo/report/page/templates")
     names = {path.name for path in (ROOT / templates).iterdir()}
     assert "run.html" in names
     assert {path.name for path in (site / templates).iterdir()} == names

@@ -20,8 +20,8 @@ from zoo.audit.report import LevelAudit, PartAudit, StageAudit
 from zoo.recipe import read_tree
 from zoo.registry import Registry
 from zoo.report.diagram import diagram
-from zoo.report.svg import COLOURS, text_width
-from zoo.report.words import TO, sizes
+from zoo.report.diagram.svg import COLOURS, text_width
+from zoo.report.diagram.words import TO, sizes
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ["dit_b", "mpdit_b", "mpdit_xl_512_three_level", "ppflow_b_3", "hybrid_b", "digits_hybrid"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.report.svg import COLOURS, add, arrow, document, finish, shorten, text_width, wrap
+from zoo.report.diagram.svg import COLOURS, add, arrow, document, finish, shorten, text_width, wrap
 
 WORDS = st.text("abimW 0→漢", max_size=60)
 

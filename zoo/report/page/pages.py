@@ -13,10 +13,10 @@ from zoo.errors import printable
 from zoo.recipe import to_yaml
 from zoo.registry import Registry
 from zoo.report.comparison import Entry
-from zoo.report.grids import read_grids
-from zoo.report.inline import inline
-from zoo.report.quality import quality_of
-from zoo.report.run_summary import (
+from zoo.report.page.grids import read_grids
+from zoo.report.page.inline import inline
+from zoo.report.page.quality import quality_of
+from zoo.report.page.run_summary import (
     assembly_of,
     headlines,
     size_words,
@@ -77,7 +77,7 @@ def comparison_page(entries: Sequence[Entry], plot_svg: str) -> str:
 
 def _render(template: str, **values: Any) -> str:
     environment = Environment(
-        loader=PackageLoader("zoo.report"),
+        loader=PackageLoader("zoo.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from zoo.report.curves import MOST_POINTS, loss_curve, quality_curve, strip, thinned, window_of
+from zoo.report.page.curves import MOST_POINTS, loss_curve, quality_curve, strip, thinned, window_of
 
 
 def words(svg: str) -> list[str]:

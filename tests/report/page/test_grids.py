@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from zoo.report.grids import SMALL, Grid, read_grids
+from zoo.report.page.grids import SMALL, Grid, read_grids
 
 
 def save(folder, step, size, seed=0):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.report.curves import quality_curve
-from zoo.report.inline import Plot, inline
+from zoo.report.page.curves import quality_curve
+from zoo.report.page.inline import Plot, inline
 from zoo.report.tables import Facts, Table, figures_table, pairs_words
 from zoo.train.evaluation import GENERATED, HELD_OUT
 from zoo.train.run_folder import RunFolder

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from zoo.report.svg import COLOURS, text_width
-from zoo.report.words import level_lines, stage_lines
+from zoo.report.diagram.svg import COLOURS, text_width
+from zoo.report.diagram.words import level_lines, stage_lines
 
 if TYPE_CHECKING:
     from zoo.audit import Audit

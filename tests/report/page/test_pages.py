@@ -227,7 +227,7 @@ def test_an_assembly_that_cannot_be_counted_is_told(run, monkeypatch):
     def fail(*arguments):
         raise AuditError("small: <odd> is neither counted nor negligible")
 
-    monkeypatch.setattr("zoo.report.run_summary.audit_backbone", fail)
+    monkeypatch.setattr("zoo.report.page.run_summary.audit_backbone", fail)
     page = page_of(run)
     assert "Its multiply-adds cannot be counted: small: <odd> is neither counted nor negligible" in missing(page)
     assert [each for each in page.texts("dt") if each.startswith("Multiply")] == []

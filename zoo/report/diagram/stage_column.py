@@ -5,9 +5,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from zoo.report.columns import GAP, HEAD, JOIN, LEVEL, NODE, NODE_WIDTH, PAD, SMALL, STEP, TEXT, TITLE, Columns
-from zoo.report.svg import Point, add, arrow, group, line, shorten, text_width, write
-from zoo.report.words import level_lines, level_tooltip, part_tooltip, sizes, stage_lines
+from zoo.report.diagram.measures import GAP, HEAD, JOIN, LEVEL, NODE, NODE_WIDTH, PAD, SMALL, STEP, TEXT, TITLE, Columns
+from zoo.report.diagram.svg import Point, add, arrow, group, line, shorten, text_width, write
+from zoo.report.diagram.words import level_lines, level_tooltip, part_tooltip, sizes, stage_lines
 
 if TYPE_CHECKING:
     from zoo.audit.report import StageAudit

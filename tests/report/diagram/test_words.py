@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.report.words import amount, percent
+from zoo.report.diagram.words import amount, percent
 
 
 @pytest.mark.parametrize(

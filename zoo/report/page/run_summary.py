@@ -18,10 +18,10 @@ from zoo.errors import AuditError
 from zoo.flow import plan_stages
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.report.curves import loss_curve, strip, window_of
 from zoo.report.diagram import diagram
-from zoo.report.inline import Plot, inline
-from zoo.report.quality import Quality
+from zoo.report.page.curves import loss_curve, strip, window_of
+from zoo.report.page.inline import Plot, inline
+from zoo.report.page.quality import Quality
 from zoo.report.tables import (
     Facts,
     Table,

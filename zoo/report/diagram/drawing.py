@@ -6,10 +6,10 @@ import math
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from zoo.report.columns import PAD, SMALL, TEXT, TITLE, Columns
-from zoo.report.stage_column import StageColumn
-from zoo.report.svg import add, document, finish, group, line, shorten, text_width, wrap, write
-from zoo.report.words import amount, description, header_lines, part_tooltip
+from zoo.report.diagram.measures import PAD, SMALL, TEXT, TITLE, Columns
+from zoo.report.diagram.stage_column import StageColumn
+from zoo.report.diagram.svg import add, document, finish, group, line, shorten, text_width, wrap, write
+from zoo.report.diagram.words import amount, description, header_lines, part_tooltip
 
 if TYPE_CHECKING:
     from zoo.audit import Audit

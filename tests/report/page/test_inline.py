@@ -5,7 +5,7 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from zoo.report.inline import inline
+from zoo.report.page.inline import inline
 from zoo.report.pareto import to_svg
 
 
