@@ -97,3 +97,10 @@ def test_the_recipe_of_all_sections_is_one(tmp_path):
     assert recipe.train.compile
     assert recipe.sample.guidance == (1.0, 3.0)
     assert recipe.data.normalize.resolved() == {"type": "per_channel", "mean": None, "std": None}
+
+
+def test_the_diagram_is_what_is_drawn(tmp_path):
+    result = CliRunner().invoke(app, ["diagram", "--recipe", "hybrid_b", "--out", str(tmp_path / "hybrid_b.svg")])
+    assert result.exit_code == 0
+    docs = Path(__file__).parents[1] / "docs"
+    assert (tmp_path / "hybrid_b.svg").read_text() == (docs / "hybrid_b.svg").read_text()

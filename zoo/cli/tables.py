@@ -73,6 +73,11 @@ def print_figures(
 def print_comparison(console: Console, entries: Sequence[Entry]) -> None:
     """What each assembly costs, beside the first, and what its runs came to."""
     _print(console, cost_table(entries))
+    ways = dict.fromkeys(entry.cost.sampling for entry in entries)
+    for way in ways:
+        names = [entry.name for entry in entries if entry.cost.sampling == way]
+        of = f" ({escape(', '.join(names))})" if len(ways) > 1 else ""
+        console.print(f"an image is {way}{of}", soft_wrap=True)
     quality = quality_table(entries)
     if quality is not None:
         _print(console, quality, folding=2)
