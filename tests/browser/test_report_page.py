@@ -11,7 +11,7 @@ from selenium.webdriver.chrome.service import Service
 from tests.train.small import ALONE, train
 from zoo.registry import Registry
 from zoo.report.page import run_page
-from zoo.train.trial import judge_run
+from zoo.train.trial import judged
 
 WIDTHS = [390, 1280]
 SCHEMES = ["light", "dark"]
@@ -53,7 +53,7 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     run = train(folder, "train.steps=60", "train.checkpoint_every=30", "train.sample_every=30", "evaluate.count=20")
     for step in (30, 60):
-        judge_run(run, Registry(), ALONE, step)
+        judged(run, Registry(), ALONE, step=step)
     page = folder / "report.html"
     page.write_text(run_page(run, Registry()), encoding="utf-8")
     return page

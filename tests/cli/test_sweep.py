@@ -10,7 +10,7 @@ from tests.train.small import VALUES
 from zoo.cli import app
 from zoo.recipe import to_yaml
 from zoo.report import sweep_run
-from zoo.train.session import Session
+from zoo.train.trainer import Trainer
 
 
 def zoo(*arguments: object) -> Result:
@@ -73,7 +73,7 @@ def test_combinations_are_trained_and_judged_once(monkeypatch):
     runs = [entry["outcomes"][0]["run"] for entry in entries]
     assert runs == [f"runs/sweep_small/learning_rate={rate}" for rate in ("0.01", "0.02")]
     assert all(entry["figures"]["fid"]["mean"] > 0 for entry in entries)
-    monkeypatch.setattr(Session, "run", lambda *_, **__: pytest.fail("this has been trained"))
+    monkeypatch.setattr(Trainer, "run", lambda *_, **__: pytest.fail("this has been trained"))
     assert zoo(*arguments).stdout == first.stdout
 
 

@@ -7,7 +7,8 @@ from zoo.errors import Preempted, ZooError
 from zoo.registry import Registry
 from zoo.train import trial
 from zoo.train.session import Session
-from zoo.train.trial import judge_newest, train_and_judge
+from zoo.train.trainer import Trainer
+from zoo.train.trial import judged, train_and_judge
 
 REGISTRY = Registry()
 OPTIONS = ("train.steps=2", "train.checkpoint_every=1", "evaluate.count=12", "evaluate.metric=[fid]")
@@ -25,7 +26,7 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     def again(*_, **__):
         raise AssertionError("this has been done")
 
-    monkeypatch.setattr(Session, "run", again)
+    monkeypatch.setattr(Trainer, "run", again)
     monkeypatch.setattr(trial, "evaluate", again)
     assert run(tmp_path / "a", at=(1,)).read_evaluations() == first
 
@@ -43,12 +44,21 @@ def test_a_trial_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch
 def test_a_folder_of_another_recipe_is_refused(tmp_path):
     run(tmp_path / "a")
     with pytest.raises(ZooError, match="was trained by another recipe"):
-        run(tmp_path / "a", "train.learning_rate=0.5", "train.steps=3")
+        run(tmp_path / "a", "train.learning_rate=0.5")
+
+
+def test_a_run_that_was_judged_in_another_way_is_judged_anew(tmp_path):
+    first = run(tmp_path / "a").read_evaluations()[2]
+    other = run(tmp_path / "a", "evaluate.count=18", "sample.steps=1").read_evaluations()[2]
+    assert (other["counts"]["generated"], other["sample"]["steps"]) == (18, 1)
+    assert other["figures"] != first["figures"]
+    again = run(tmp_path / "a").read_evaluations()[2]
+    assert again["figures"] == first["figures"]
 
 
 def test_weights_that_have_changed_are_judged_anew(tmp_path):
     folder = run(tmp_path / "a")
     known = folder.read_evaluations()[2]
-    assert judge_newest(folder, REGISTRY, ALONE) == known
+    assert judged(folder, REGISTRY, ALONE) == known
     folder.write_evaluation({**known, "weights_sha256": "of other weights", "figures": {}})
-    assert judge_newest(folder, REGISTRY, ALONE)["figures"] == known["figures"]
+    assert judged(folder, REGISTRY, ALONE)["figures"] == known["figures"]

@@ -16,7 +16,7 @@ from zoo.registry import Registry
 from zoo.train.distributed import World
 from zoo.train.evaluation import GENERATED
 from zoo.train.run_folder import RunFolder
-from zoo.train.trial import judge_newest
+from zoo.train.trial import judged
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def outcome_of(run: RunFolder, registry: Registry, world: World) -> Outcome:
         RunError: it has no sound checkpoint.
         ZooError: it cannot be judged.
     """
-    found = judge_newest(run, registry, world)
+    found = judged(run, registry, world)
     speeds = [line["images_per_second"] for line in run.read_metrics() if "images_per_second" in line]
     return Outcome(
         run=str(run.path),

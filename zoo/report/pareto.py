@@ -114,7 +114,9 @@ def plot(entries: Sequence[Entry], x: Axis, y: Axis) -> Figure:
     axes.margins(0.12)
     best = front([(x.rank(own.mean), y.rank(other.mean)) for _, own, other in placed])
     line = [placed[index] for index in best]
-    axes.plot([own.mean for _, own, _ in line], [other.mean for _, _, other in line], color="tab:blue", alpha=0.5)
+    axes.plot([own.mean for _, own, _ in line], [other.mean for _, _, other in line],
+        color="tab:blue", alpha=0.5, drawstyle="steps-post",
+    )  # fmt: skip
     for index, (entry, own, other) in enumerate(placed):
         color = "tab:blue" if index in best else "tab:gray"
         axes.errorbar(

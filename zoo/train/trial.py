@@ -14,7 +14,7 @@ from zoo.train.distributed import World
 from zoo.train.evaluation import evaluate
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent, Watcher
-from zoo.train.weights import find_weights, open_weights
+from zoo.train.weights import find_weights
 
 
 def train_and_judge(
@@ -44,37 +44,46 @@ def train_and_judge(
         Preempted: asked to stop, and saved.
     """
     run = RunFolder(folder)
-    steps = recipe.train.steps
     newest, _ = checkpoints.latest(run.checkpoints)
-    if newest is None or newest.step < steps:
-        Session(recipe, run, registry, world, watcher or Silent()).run(resume=True)
-    found = run.read_evaluations()
-    for step in sorted({*at, steps} - found.keys()):
-        judge_run(run, registry, world, step)
+    is_done = newest is not None and newest.step >= recipe.train.steps
+    # A run that is done has only its recipe compared, of which there is nothing to tell.
+    Session(recipe, run, registry, world, Silent() if is_done else watcher or Silent()).run(resume=True)
+    for step in sorted({*at, recipe.train.steps}):
+        judged(run, registry, world, step=step, like=recipe)
     return run
 
 
-def judge_run(run: RunFolder, registry: Registry, world: World, step: int) -> dict[str, Any]:
-    """Judge a run's averaged weights of a step as its recipe says, and keep what was found in its folder.
+def judged(
+    run: RunFolder, registry: Registry, world: World, *, step: int | None = None, like: Recipe | None = None
+) -> dict[str, Any]:
+    """What was found of a run's averaged weights, which are judged if they have not been; it is kept in the folder.
+
+    Args:
+        run: the folder.
+        registry: the parts to choose from.
+        world: this process, alone.
+        step: of the checkpoint; the newest sound one if left out.
+        like: a recipe whose ``sample`` and ``evaluate`` sections say how to judge. If left out, whatever was done last
+            will do, and the run's own recipe says it otherwise.
 
     Returns:
         Figures and record, as ``Evaluation.to_dict`` has them.
-    """
-    recipe = load_recipe(run.recipe, registry=registry)
-    found = evaluate(open_weights(run.path, registry, step=step), recipe, registry, world).to_dict()
-    run.write_evaluation(found)
-    return found
-
-
-def judge_newest(run: RunFolder, registry: Registry, world: World) -> dict[str, Any]:
-    """What was found of a run's newest averaged weights, which are judged if they have not been.
 
     Raises:
-        RunError: the run has no sound checkpoint.
+        RunError: the run has no such sound checkpoint.
+        ZooError: it cannot be judged.
     """
-    source = find_weights(run.path)
+    source = find_weights(run.path, step=step)
     assert source.checkpoint is not None
-    known = run.read_evaluations().get(source.checkpoint.step)
-    if known is not None and known.get("weights_sha256") == source.checkpoint.digest(source.name):
+    wanted: dict[str, Any] = {"weights_sha256": source.checkpoint.digest(source.name)}
+    resolved = load_recipe(run.recipe, registry=registry).resolved()
+    if like is not None:
+        sections = {"sample": like.sample.resolved(), "evaluate": like.evaluate.resolved()}
+        wanted |= {**sections, "seed": 0}
+        resolved |= sections
+    known = run.read_evaluations().get(source.checkpoint.step, {})
+    if all(known.get(key) == value for key, value in wanted.items()):
         return known
-    return judge_run(run, registry, world, source.checkpoint.step)
+    found = evaluate(source.read(registry), load_recipe(resolved, registry=registry), registry, world).to_dict()
+    run.write_evaluation(found)
+    return found

@@ -15,7 +15,7 @@ from zoo.report.comparison import Comparison
 from zoo.report.page import comparison_page, run_page
 from zoo.report.pareto import Axis, plot, to_svg
 from zoo.train.run_folder import RunFolder
-from zoo.train.trial import judge_run
+from zoo.train.trial import judged
 
 REGISTRY = Registry()
 QUICK = ("evaluate.count=12", "evaluate.metric=[fid]", "train.sample_every=2")
@@ -77,7 +77,7 @@ class Page(HTMLParser):
 def run(tmp_path_factory):
     run = train(tmp_path_factory.mktemp("runs") / "run", *QUICK)
     for step in (2, 3):
-        judge_run(run, REGISTRY, ALONE, step)
+        judged(run, REGISTRY, ALONE, step=step)
     return run
 
 
@@ -169,7 +169,7 @@ def test_equal_folders_give_equal_pages(run, copy):
 def test_names_do_nothing(tmp_path):
     name = "<script>alert(1)</script> & \"'\x07 {{ 7 * 7 }}"
     run = train(tmp_path / "<b>run", *QUICK, f"name={json.dumps(name)}", "train.steps=1", "train.log_every=1")
-    judge_run(run, REGISTRY, ALONE, 1)
+    judged(run, REGISTRY, ALONE, step=1)
     text = run_page(run, REGISTRY)
     page = Page(text)
     assert page.beyond() == []
