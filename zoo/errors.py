@@ -50,6 +50,10 @@ class DataError(ZooError):
     exit_code = 3
 
 
+class MissingSplitError(DataError):
+    """A dataset that has no such split, such as held-out samples."""
+
+
 class RunError(ZooError):
     """A run folder or a checkpoint that cannot be used."""
 

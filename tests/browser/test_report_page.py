@@ -8,10 +8,10 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from tests.train.small import ALONE, train
+from tests.train.small import ALONE, small, train
 from zoo.registry import Registry
 from zoo.report.page import run_page
-from zoo.train.trial import judged
+from zoo.train.trial import judge_run
 
 WIDTHS = [390, 1280]
 SCHEMES = ["light", "dark"]
@@ -51,9 +51,10 @@ return [...document.querySelectorAll("svg text")].filter(each => {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    run = train(folder, "train.steps=60", "train.checkpoint_every=30", "train.sample_every=30", "evaluate.count=20")
+    options = ("train.steps=60", "train.checkpoint_every=30", "train.sample_every=30", "evaluate.count=20")
+    run = train(folder, *options)
     for step in (30, 60):
-        judged(run, Registry(), ALONE, step=step)
+        judge_run(run, small(*options), Registry(), ALONE, step=step)
     page = folder / "report.html"
     page.write_text(run_page(run, Registry()), encoding="utf-8")
     return page

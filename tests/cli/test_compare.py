@@ -58,11 +58,13 @@ def test_further_runs_may_follow_the_option():
         )
 
 
-def test_overrides_are_of_recipes_alone():
+def test_overrides_are_of_recipes_and_of_how_runs_are_judged():
     result = zoo("compare", "small.yaml", "--runs", "seed0", "--set", "sample.steps=7", "--json")
-    small, run = json.loads(result.stdout)
-    assert small["cost"]["sampling"].startswith("7 updates")
-    assert run["cost"]["sampling"].startswith("2 updates")
+    (entry,) = json.loads(result.stdout)
+    assert entry["cost"]["sampling"] == "7 updates by euler, guidance 1"
+    assert len(entry["outcomes"]) == 1
+    told = refused(zoo("compare", "--runs", "seed0", "--set", "backbone.depth=3"))
+    assert told == "--set backbone.depth=3: only `sample`, `data` and `evaluate` may be other than in training"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])

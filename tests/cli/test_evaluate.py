@@ -9,7 +9,8 @@ from typer.testing import CliRunner, Result
 
 from tests.train.small import train
 from zoo.cli import app
-from zoo.train.run_folder import RunFolder
+from zoo.errors import RunError
+from zoo.train.run_folder import RunFolder, step_of
 
 
 def zoo(*arguments: object) -> Result:
@@ -56,7 +57,9 @@ def test_the_record_says_how_the_images_were_made():
     assert (found["seed"], found["sample"]["solver"], found["sample"]["steps"]) == (3, {"type": "heun"}, 2)
     assert found["evaluate"]["features"] == {"type": "pca", "components": 32}
     assert len(found["weights_sha256"]) == 64
-    assert set(found["libraries"]) == {"torch", "numpy", "scipy", "scikit-learn"}
+    assert {"torch", "numpy", "scipy", "scikit-learn"} <= set(found["libraries"])
+    assert found["data"]["dataset"] == {"type": "digits"}
+    assert found["classifier"] == "the features' own"
     assert (found["drawing"]["device"], found["drawing"]["processes"]) == ("cpu", 1)
     assert found["drawing"]["images_per_second"] == pytest.approx(12 / found["drawing"]["seconds"], rel=0.01)
     assert {"zoo", "plugins", "features", "checkpoint"} <= set(found)
@@ -66,10 +69,35 @@ def test_a_run_keeps_what_was_found_by_step():
     for step in (2, 3):
         assert zoo("eval", "--run", "run", "--count", 12, "--step", step).exit_code == 0
     assert zoo("eval", "--run", "run", "--count", 12, "--raw").exit_code == 0
-    kept = RunFolder(Path("run")).read_evaluations()
-    assert set(kept) == {2, 3}  # of averaged weights
-    assert kept[2]["figures"]["generated"] != kept[3]["figures"]["generated"]
-    assert (Path("run") / "evaluations" / "step_00000003_raw.json").exists()
+    kept = [each for each in RunFolder(Path("run")).read_evaluations() if each["counts"]["generated"] == 12]
+    of_step = {step_of(each): each["figures"]["generated"] for each in kept if each["seed"] == 0}
+    assert set(of_step) >= {2, 3}
+    assert of_step[2] != of_step[3]
+    assert all(each["weights"] == "ema" for each in kept)
+    files = [json.loads(path.read_text()) for path in Path("run/evaluations").iterdir()]
+    assert "raw" in [each["weights"] for each in files]
+
+
+def test_few_images_leave_figures_out_and_say_so():
+    result = zoo("eval", "--run", "run", "--count", 3, "--out", "f.json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(Path("f.json").read_text())
+    assert set(found["left_out"]) == {"precision_recall of generated", "diversity of generated"}
+    assert "fid" in found["figures"]["generated"]
+    assert "precision" not in found["figures"]["generated"]
+    warning = "warning: precision_recall of generated is left out: 3 neighbours need more than 3 images, not 3"
+    assert warning in result.stderr.splitlines()
+
+
+def test_a_folder_that_cannot_be_written_to_loses_nothing(monkeypatch):
+    def refuse(*_):
+        raise RunError("run/evaluations: cannot be written to: Read-only file system")
+
+    monkeypatch.setattr(RunFolder, "write_evaluation", refuse)
+    result = zoo("eval", "--run", "run", "--count", 12, "--out", "f.json")
+    assert result.exit_code == 0
+    assert json.loads(Path("f.json").read_text())["figures"]
+    assert "warning: run/evaluations: cannot be written to: Read-only file system" in result.stderr
 
 
 def test_real_images_may_be_fewer():

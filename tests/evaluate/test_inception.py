@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from zoo.errors import DataError
-from zoo.evaluate.base import FeatureSet
+from zoo.evaluate.base import FeatureSet, ImageSet
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception import InceptionFeatures
 from zoo.testing import check_part
@@ -110,7 +110,7 @@ def saved(tmp_path):
 
 
 def fitted(features, images=RGB):
-    features.fit(images, None)
+    features.fit(ImageSet(images, None))
     return features.of(images, np.arange(len(images)))
 
 
@@ -195,7 +195,7 @@ def test_the_network_runs_where_it_is_told_to(saved):
 def test_nothing_is_read_before_it_is_needed(tmp_path):
     features = InceptionFeatures(file=str(tmp_path / "inception.pt"))
     with pytest.raises(DataError, match=r"features inception: .*inception.pt: there is no such file; set evaluate"):
-        features.fit(RGB, None)
+        features.fit(ImageSet(RGB, None))
 
 
 def test_a_path_in_the_home_folder(monkeypatch, tmp_path):
@@ -205,7 +205,7 @@ def test_a_path_in_the_home_folder(monkeypatch, tmp_path):
 
 def test_a_folder_in_place_of_a_file(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read: Is a directory"):
-        InceptionFeatures(file=str(tmp_path)).fit(RGB, None)
+        InceptionFeatures(file=str(tmp_path)).fit(ImageSet(RGB, None))
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "state dict", "pickle", "cut off"])
@@ -218,7 +218,7 @@ def test_files_that_are_no_torchscript(saved, tmp_path, kind):
         contents = {"empty": b"", "text": b"hello\n" * 99, "pickle": pickle.dumps({}), "cut off": whole[:-900]}
         path.write_bytes(contents[kind])
     with pytest.raises(DataError, match=r"is no TorchScript module, or one that is damaged: .*; give a file") as caught:
-        InceptionFeatures(file=str(path)).fit(RGB, None)
+        InceptionFeatures(file=str(path)).fit(ImageSet(RGB, None))
     assert "\n" not in str(caught.value)
 
 
@@ -243,6 +243,6 @@ def test_modules_that_give_something_else(saved, module, message):
 
 def test_parts_of_a_set_are_joined_to_the_whole(saved):
     features = saved(WithSpatial())
-    features.fit(RGB, None)
+    features.fit(ImageSet(RGB, None))
     joined = FeatureSet.joined([features.of(RGB[:4], None), features.of(RGB[4:], None)])
     np.testing.assert_allclose(joined.spatial, fitted(features).spatial, rtol=1e-6)

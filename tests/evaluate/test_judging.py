@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
 from zoo.data.digits import Digits
 from zoo.errors import DataError
+from zoo.evaluate.base import ImageSet
 from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception_score import InceptionScore
-from zoo.evaluate.judging import ImageSet, Judge, RealImages, controls
+from zoo.evaluate.judging import Judge, RealImages, controls, features_of, judge_sets
 from zoo.evaluate.pca import PCAFeatures
 from zoo.evaluate.precision_recall import PrecisionRecall
 
@@ -21,15 +23,14 @@ def digits():
     return tuple(RealImages(dataset, split, 0).in_memory() for split in ("train", "held_out"))
 
 
-def judge(features, metrics, train, sets):
-    judge = Judge(features, metrics, train)
-    return {name: judge.figures(judge.features_of(each.batches())) for name, each in sets.items()}
+def made(train, seed=0):
+    return {name: make() for name, make in controls(train, seed).items()}
 
 
 @pytest.fixture(scope="module")
 def figures(digits):
     train, held_out = digits
-    return judge(PCAFeatures(), METRICS, train, {"real": held_out, **controls(train, 0)})
+    return judge_sets(PCAFeatures(), METRICS, train, {"real": held_out, **made(train)})
 
 
 def passes(found):
@@ -65,23 +66,23 @@ def test_only_figures_that_the_features_allow_are_told(figures):
 
 def test_images_without_classes_have_no_verdicts(digits):
     train, held_out = (ImageSet(each.images, None) for each in digits)
-    found = judge(PCAFeatures(), METRICS, train, {"real": held_out, **controls(train, 0)})
+    found = judge_sets(PCAFeatures(), METRICS, train, {"real": held_out, **made(train)})
     assert set(found) == {"real", "noise", "copy"}
     assert set(found["real"]) == {"fid", "fid_relative", "precision", "recall", "novelty"}
 
 
 def test_features_do_not_depend_on_how_images_are_batched(digits, monkeypatch):
     train, held_out = digits
-    whole = judge(PCAFeatures(), [FID()], train, {"real": held_out})
-    monkeypatch.setattr("zoo.evaluate.judging.BATCH", 100)
-    parts = judge(PCAFeatures(), [FID()], train, {"real": held_out})
+    whole = judge_sets(PCAFeatures(), [FID()], train, {"real": held_out})
+    monkeypatch.setattr("zoo.evaluate.base.BATCH", 100)
+    parts = judge_sets(PCAFeatures(), [FID()], train, {"real": held_out})
     assert parts["real"]["fid"] == pytest.approx(whole["real"]["fid"], rel=1e-9)
 
 
 def test_components_are_those_of_the_real_images(digits):
     train, _ = digits
     features = PCAFeatures(components=5)
-    features.fit(train.images, train.labels)
+    features.fit(train)
     found = features.of(train.images, train.labels).pooled
     pixels = train.images.reshape(len(train), -1) / 255
     covariance = np.cov(pixels, rowvar=False)
@@ -93,14 +94,14 @@ def test_components_are_those_of_the_real_images(digits):
 def test_images_of_another_size(digits):
     train, _ = digits
     features = PCAFeatures()
-    features.fit(train.images, train.labels)
+    features.fit(train)
     with pytest.raises(DataError, match="features pca: the images have 16 values, and the real ones 64; compare"):
         features.of(np.zeros((1, 4, 4, 1), dtype=np.uint8), None)
 
 
 def test_controls_depend_on_the_seed_alone(digits):
     train, _ = digits
-    one, again, other = controls(train, 0), controls(train, 0), controls(train, 1)
+    one, again, other = made(train), made(train), made(train, 1)
     assert (one["noise"].images == again["noise"].images).all()
     assert (one["noise"].images != other["noise"].images).any()
     assert sorted(one["shuffled labels"].labels) == sorted(train.labels)
@@ -115,9 +116,42 @@ def test_many_real_images_are_read_a_batch_at_a_time_and_a_choice_kept(digits, m
     assert max(map(len, batches)) == 100
     assert (np.concatenate([each.images for each in batches]) == train.images).all()
     assert len(real.in_memory()) == 150
-    judge = Judge(PCAFeatures(), [FID()], real)
-    assert len(judge.real) == len(train)  # all are compared with, although the components are of some
-    assert judge.figures(judge.real)["fid"] == pytest.approx(0.0, abs=1e-6)
+    found = judge_sets(PCAFeatures(), [FID()], real, {"all": train})
+    assert found["all"]["fid"] == pytest.approx(0.0, abs=1e-6)  # beside all, although the components are of some
+
+
+def test_ranks_share_the_batches(digits, monkeypatch):
+    train, _ = digits
+    monkeypatch.setattr("zoo.evaluate.judging.BATCH", 100)
+    real = RealImages(Digits(1, 8, 8, 10), "train", 0)
+    shares = [list(real.batches(rank, 3)) for rank in range(3)]
+    assert [len(share) for share in shares] == [4, 4, 4]
+    together = [each for batches in zip(*shares, strict=True) for each in batches]
+    assert (np.concatenate([each.images for each in together]) == train.images).all()
+
+
+def test_latents_are_decoded_where_they_are_asked_to_be(monkeypatch):
+    seen = []
+
+    class Spy(Digits):
+        def to_images(self, latents):
+            seen.append(latents.device.type)
+            return torch.zeros(len(latents), 8, 8, 1, dtype=torch.uint8)
+
+    next(RealImages(Spy(1, 8, 8, 10), "train", 0, device=torch.device("meta")).batches())
+    assert seen == ["meta"]
+
+
+def test_a_metric_that_refuses_a_set_is_left_out_and_says_why(digits):
+    train, _ = digits
+    features = PCAFeatures()
+    features.fit(train)
+    judge = Judge(features, METRICS, features_of(features, train))
+    few = ImageSet(train.images[:3], np.array([0, 1, 2]))
+    figures, refusals = judge.figures(features_of(features, few))
+    assert {"fid", "accuracy", "novelty"} <= set(figures)
+    assert set(refusals) == {"precision_recall", "diversity"}
+    assert refusals["precision_recall"] == "3 neighbours need more than 3 images, not 3"
 
 
 def test_a_choice_of_real_images_is_random_and_depends_on_the_seed_alone(digits):

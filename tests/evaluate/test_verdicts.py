@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from zoo.data.digits import Digits
-from zoo.evaluate.base import FeatureSet
+from zoo.evaluate.base import FeatureSet, ImageSet
 from zoo.evaluate.by_class import Accuracy
-from zoo.evaluate.judging import ImageSet, Judge, RealImages, controls
+from zoo.evaluate.judging import Judge, RealImages, controls, features_of
 from zoo.evaluate.pca import PCAFeatures
 from zoo.evaluate.verdicts import LinearClassifier
 
@@ -23,26 +23,35 @@ def train():
     return RealImages(Digits(1, 8, 8, 10), "train", 0).in_memory()
 
 
+def judge_of(features, train):
+    features.fit(train)
+    return Judge(features, [Accuracy()], features_of(features, train))
+
+
+def accuracy(judge, images):
+    figures, _ = judge.figures(features_of(judge.features, images))
+    return figures["accuracy"]
+
+
 def test_images_are_read_from_features_alone(train):
-    judge = Judge(WithoutVerdicts(), [Accuracy()], train)
-    held_out = RealImages(Digits(1, 8, 8, 10), "held_out", 0)
-    assert judge.figures(judge.features_of(held_out.batches()))["accuracy"] > 0.9
-    found = {name: judge.features_of(each.batches()) for name, each in controls(train, 0).items()}
-    assert judge.figures(found["shuffled labels"])["accuracy"] < 0.2
-    assert judge.figures(found["noise"])["accuracy"] < 0.3
-    assert judge.classifier == "linear discriminants of the features"
+    judge = judge_of(WithoutVerdicts(), train)
+    assert judge.classifier is not None
+    assert accuracy(judge, RealImages(Digits(1, 8, 8, 10), "held_out", 0)) > 0.9
+    made = controls(train, 0)
+    assert accuracy(judge, made["shuffled labels"]()) < 0.2
+    assert accuracy(judge, made["noise"]()) < 0.3
 
 
 def test_features_with_verdicts_keep_them(train):
-    judge = Judge(PCAFeatures(), [Accuracy()], train)
-    assert judge.classifier == "the features' own"
-    assert (judge.features_of(train.batches()).verdicts == judge.features.of(train.images, None).verdicts).all()
+    judge = judge_of(PCAFeatures(), train)
+    assert judge.classifier is None
+    assert accuracy(judge, train) == (judge.real.verdicts == train.labels).mean()
 
 
 def test_a_single_class_has_no_verdicts(train):
-    judge = Judge(WithoutVerdicts(), [Accuracy()], ImageSet(train.images, np.zeros_like(train.labels)))
-    assert judge.figures(judge.real) == {}
+    judge = judge_of(WithoutVerdicts(), ImageSet(train.images, np.zeros_like(train.labels)))
     assert judge.classifier is None
+    assert judge.metrics == []
 
 
 def test_fewer_images_than_features_are_enough():
@@ -50,5 +59,5 @@ def test_fewer_images_than_features_are_enough():
     labels = np.arange(60) % 3
     means = 3 * generator.standard_normal((3, 200))
     real, other = (means[labels] + generator.standard_normal((60, 200)) for _ in range(2))
-    judged = LinearClassifier(real, labels).judged(FeatureSet(other, labels))
+    judged = LinearClassifier(real, labels).with_verdicts(FeatureSet(other, labels))
     assert (judged.verdicts == labels).mean() > 0.95

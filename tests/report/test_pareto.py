@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.report.comparison import Cost, Entry, Outcome
-from zoo.report.pareto import Axis, axes_of, front, plot, to_svg
+from zoo.report.pareto import Axis, axes_of, pareto_front, plot, to_svg
 
 REGISTRY = Registry()
 
@@ -29,18 +29,18 @@ def beaten(points, index):
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
 def test_the_front_is_what_nothing_beats(points):
     unbeaten = {points[index] for index in range(len(points)) if not beaten(points, index)}
-    assert {points[index] for index in front(points)} == unbeaten
+    assert {points[index] for index in pareto_front(points)} == unbeaten
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
 def test_the_front_goes_from_left_to_right_without_repeating_itself(points):
-    found = [points[index] for index in front(points)]
+    found = [points[index] for index in pareto_front(points)]
     assert all(one[0] < other[0] and one[1] > other[1] for one, other in itertools.pairwise(found))
 
 
 def test_axes_are_cost_and_quality_where_runs_are_given():
     entries = [entry("a", 10, {"accuracy": 0.9, "fid_relative": 0.1}, image=100)]
-    assert axes_of(entries, None, None, REGISTRY) == (Axis("image"), Axis("fid_relative"))
+    assert axes_of(entries, None, None, REGISTRY) == (Axis("image_macs"), Axis("fid_relative"))
     assert axes_of(entries, "params", "accuracy", REGISTRY) == (Axis("params"), Axis("accuracy", more_is_better=True))
     assert axes_of(entries, None, "trained images/s", REGISTRY)[1].more_is_better
 
@@ -86,5 +86,5 @@ def test_names_are_shown_as_they_are():
 
 
 def test_nothing_to_plot():
-    with pytest.raises(ZooError, match="--plot: no recipe has both activations and params; choose other axes"):
-        plot([entry("a", 10)], Axis("activations"), Axis("params"))
+    with pytest.raises(ZooError, match="--plot: no recipe has both activation_bytes and params; choose other axes"):
+        plot([entry("a", 10)], Axis("activation_bytes"), Axis("params"))

@@ -6,10 +6,10 @@ import pytest
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import ALONE, small, train
 from zoo.data.digits import Digits
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, MissingSplitError, ZooError
 from zoo.evaluate.pca import PCAFeatures
 from zoo.registry import Registry
-from zoo.train import evaluation
+from zoo.train.drawing import Drawing
 from zoo.train.evaluation import GENERATED, HELD_OUT, evaluate
 from zoo.train.weights import open_weights
 
@@ -63,7 +63,7 @@ def test_every_process_hears_of_what_the_main_one_cannot_do(trained):
 
 
 def test_no_figure_that_can_be_told_is_said_before_anything_is_drawn(trained, monkeypatch):
-    monkeypatch.setattr(evaluation, "filled", lambda *_: pytest.fail("nothing is to be drawn"))
+    monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("nothing is to be drawn"))
     with pytest.raises(ZooError, match="none of them can be told from pca"):
         judge(ALONE, trained, "evaluate.metric=[sfid]")
 
@@ -71,7 +71,7 @@ def test_no_figure_that_can_be_told_is_said_before_anything_is_drawn(trained, mo
 def test_a_dataset_without_held_out_images_has_no_floor(trained, monkeypatch):
     def without(self, split="train"):
         if split == "held_out":
-            raise DataError("no images are held out")
+            raise MissingSplitError("no images are held out")
         return whole(self, split)
 
     whole = Digits.open
@@ -79,3 +79,15 @@ def test_a_dataset_without_held_out_images_has_no_floor(trained, monkeypatch):
     assert set(judge(ALONE, trained).figures) == {GENERATED}
     monkeypatch.undo()
     assert set(judge(ALONE, trained).figures) == {GENERATED, HELD_OUT}
+
+
+def test_held_out_images_that_cannot_be_read_are_an_error(trained, monkeypatch):
+    def damaged(self, split="train"):
+        if split == "held_out":
+            raise DataError("index.json: is not JSON")
+        return whole(self, split)
+
+    whole = Digits.open
+    monkeypatch.setattr(Digits, "open", damaged)
+    with pytest.raises(DataError, match="is not JSON"):
+        judge(ALONE, trained)

@@ -6,9 +6,10 @@ from tests.train.small import ALONE, small
 from zoo.errors import Preempted, ZooError
 from zoo.registry import Registry
 from zoo.train import trial
+from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session
 from zoo.train.trainer import Trainer
-from zoo.train.trial import judged, train_and_judge
+from zoo.train.trial import judge_run, train_and_judge
 
 REGISTRY = Registry()
 OPTIONS = ("train.steps=2", "train.checkpoint_every=1", "evaluate.count=12", "evaluate.metric=[fid]")
@@ -19,7 +20,7 @@ def run(folder, *overrides, at=()):
 
 
 def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
-    first = run(tmp_path / "a", at=(1,)).read_evaluations()
+    first = run(tmp_path / "a", at=(1,))
     assert list(first) == [1, 2]
     assert first[1]["figures"] != first[2]["figures"]
 
@@ -28,17 +29,17 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "run", again)
     monkeypatch.setattr(trial, "evaluate", again)
-    assert run(tmp_path / "a", at=(1,)).read_evaluations() == first
+    assert run(tmp_path / "a", at=(1,)) == first
 
 
 def test_a_trial_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch):
-    whole = run(tmp_path / "whole").read_evaluations()
+    whole = run(tmp_path / "whole")
     original = Session.run
     monkeypatch.setattr(Session, "run", lambda self, **options: original(self, stop_at=1, **options))
     with pytest.raises(Preempted):
         run(tmp_path / "cut")
     monkeypatch.setattr(Session, "run", original)
-    assert run(tmp_path / "cut").read_evaluations()[2]["figures"] == whole[2]["figures"]
+    assert run(tmp_path / "cut")[2]["figures"] == whole[2]["figures"]
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path):
@@ -48,17 +49,16 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path):
 
 
 def test_a_run_that_was_judged_in_another_way_is_judged_anew(tmp_path):
-    first = run(tmp_path / "a").read_evaluations()[2]
-    other = run(tmp_path / "a", "evaluate.count=18", "sample.steps=1").read_evaluations()[2]
+    first = run(tmp_path / "a")[2]
+    other = run(tmp_path / "a", "evaluate.count=18", "sample.steps=1")[2]
     assert (other["counts"]["generated"], other["sample"]["steps"]) == (18, 1)
     assert other["figures"] != first["figures"]
-    again = run(tmp_path / "a").read_evaluations()[2]
-    assert again["figures"] == first["figures"]
+    assert run(tmp_path / "a")[2] == first  # which has been kept beside the other
+    assert len(RunFolder(tmp_path / "a").read_evaluations()) == 2
 
 
 def test_weights_that_have_changed_are_judged_anew(tmp_path):
-    folder = run(tmp_path / "a")
-    known = folder.read_evaluations()[2]
-    assert judged(folder, REGISTRY, ALONE) == known
-    folder.write_evaluation({**known, "weights_sha256": "of other weights", "figures": {}})
-    assert judged(folder, REGISTRY, ALONE)["figures"] == known["figures"]
+    known, folder, recipe = run(tmp_path / "a")[2], RunFolder(tmp_path / "a"), small(*OPTIONS)
+    assert judge_run(folder, recipe, REGISTRY, ALONE) == known
+    folder.write_evaluation({**known, "weights_sha256": "of other weights", "figures": {"generated": {"fid": 0.0}}})
+    assert judge_run(folder, recipe, REGISTRY, ALONE)["figures"] == known["figures"]

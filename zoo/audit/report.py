@@ -110,6 +110,12 @@ class ImageAudit:
     passes: tuple[int, ...] | None
     macs: int | None
 
+    @property
+    def words(self) -> str:
+        """``250 updates by euler, guidance 1.5``."""
+        scales = " and ".join(f"{scale:g}" for scale in dict.fromkeys(self.guidance))
+        return f"{self.steps} updates by {self.solver}, guidance {scales}"
+
 
 @dataclass(frozen=True)
 class Audit:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.common import Debug, console, installed_registry
+from zoo.cli.run_or_file import check_overrides
 from zoo.errors import ZooError
 from zoo.recipe import read_tree
 
@@ -20,7 +21,9 @@ PlotOption = Annotated[
 ]
 XOption = Annotated[
     str | None,
-    typer.Option("--x", metavar="A", help="Of the plot: params, macs, image, activations, or a figure of runs."),
+    typer.Option(
+        "--x", metavar="A", help="Of the plot: params, macs, image_macs, activation_bytes, or a figure of runs."
+    ),
 ]
 YOption = Annotated[str | None, typer.Option("--y", metavar="A", help="Likewise. (default: fid_relative, or params)")]
 
@@ -39,7 +42,9 @@ def compare(
     overrides: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a value of every recipe, but not of runs. Repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a value of every recipe; of runs, only of `sample`, `data` and `evaluate`. Repeatable.",
         ),
     ] = None,
     plot: PlotOption = None,
@@ -59,6 +64,8 @@ def compare(
     names, folders = _told_apart(given or (), runs or ())
     if not (names or folders):
         raise ZooError("zoo compare: give recipes, or --runs with the folders of runs; `zoo recipes` lists recipes")
+    if folders:
+        check_overrides(overrides or (), ("sample", "data", "evaluate"))
     trees = [read_tree(name, overrides or ()) for name in names]
 
     from rich.console import Console
@@ -69,7 +76,8 @@ def compare(
     from zoo.cli.tables import print_comparison
     from zoo.report.comparison import Comparison
     from zoo.report.pareto import check_suffix
-    from zoo.train.distributed import join_world
+    from zoo.train.distributed import join_world, refuse_several
+    from zoo.train.failures import told_plainly
     from zoo.train.run_folder import load_run
     from zoo.weights import refuse_existing
 
@@ -78,8 +86,9 @@ def compare(
         refuse_existing(plot)
     registry = installed_registry()
     recipes = [check_tree(tree, registry) for tree in trees]
-    with join_world(device) as world:
-        comparison = Comparison(recipes, [load_run(folder) for folder in folders], registry, world)
+    with join_world(device) as world, told_plainly():
+        refuse_several(world, "compare")
+        comparison = Comparison(recipes, [load_run(folder) for folder in folders], overrides or (), registry, world)
         terminal = Console(stderr=True)
         hidden = bool(folders) or not terminal.is_terminal  # a run that is judged has a bar of its own
         counted = track(

@@ -12,6 +12,7 @@ import typer
 
 from zoo.cli.common import Debug, console, installed_registry, warn_of
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
+from zoo.errors import RunError
 
 
 def evaluate(
@@ -79,9 +80,14 @@ def evaluate(
             found = judged(weights, recipe, registry, world, seed=seed, with_controls=with_controls)
         if world.is_main:
             print_figures(console(), recipe, found.figures, found.record)
-            if run.is_dir():
-                load_run(run).write_evaluation(found.to_dict())
+            for metric, reason in found.record["left_out"].items():
+                warn_of(f"{metric} is left out: {reason}")
             if out is not None:
-                text = json.dumps(found.to_dict(), indent=1) + "\n"
+                text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
                 write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
                 print(f"wrote {out}", file=sys.stderr)
+            if run.is_dir():
+                try:
+                    load_run(run).write_evaluation(found.to_dict())
+                except RunError as error:  # somebody else's run, perhaps
+                    warn_of(str(error))

@@ -44,7 +44,7 @@ def sweep(
             "--out",
             metavar="DIR",
             file_okay=False,
-            help="Keep what was counted, and the runs, to go on from. (default with --train: runs/sweep_NAME)",
+            help="Of the runs, with --train. (default: runs/sweep_NAME)",
         ),
     ] = None,
     plot: PlotOption = None,
@@ -58,9 +58,11 @@ def sweep(
 ) -> None:
     """Count every combination of a grid, and with --train, train and judge each: one table.
 
-    The same command again goes on where it was stopped. A combination that cannot be built or trained is told, and the
-    others go on.
+    The same command again goes on where it was stopped, and trains nothing twice. A combination that cannot be built or
+    trained is told, and the others go on.
     """
+    if out is not None and not with_training:
+        raise ZooError(f"--out {out}: is of the runs; give --train, or leave it out")
     tree = read_tree(recipe, overrides or ())
 
     from zoo.assembly import check_tree
@@ -70,7 +72,7 @@ def sweep(
     from zoo.report.pareto import check_suffix
     from zoo.report.sweep import read_variation
     from zoo.report.sweep_run import Sweep
-    from zoo.train.distributed import join_world
+    from zoo.train.distributed import join_world, refuse_several
     from zoo.weights import refuse_existing
 
     if plot is not None:
@@ -79,15 +81,17 @@ def sweep(
     registry = installed_registry()
     variations = [read_variation(each, registry) for each in vary]
     name = check_tree(tree, registry).name
-    folder = out or (Path("runs") / f"sweep_{name}" if with_training else None)
-    plan = Sweep(recipe, overrides or (), variations, registry, folder)
+    folder = out or Path("runs") / f"sweep_{name}"
+    plan = Sweep(recipe, overrides or (), variations, registry)
     count = len(plan.combinations())
     entries = []
-    with join_world(device) as world, Progress() as progress:
-        for place, found in enumerate(plan.run(world, train=with_training, watcher=progress), start=1):
-            if found.entry is not None:
-                entries.append(found.entry)
-            print(f"{place}/{count} {found.name}: {found.problem or 'done'}", file=sys.stderr)
+    with join_world(device) as world:
+        refuse_several(world, "sweep")
+        found = plan.train(folder, world, Progress) if with_training else plan.count()
+        for place, each in enumerate(found, start=1):
+            if each.entry is not None:
+                entries.append(each.entry)
+            print(f"{place}/{count} {each.name}: {each.problem or 'done'}", file=sys.stderr)
     if not entries:
         raise ZooError(f"{name}: no combination can be built and counted")
     if as_json:

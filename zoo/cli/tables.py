@@ -78,6 +78,9 @@ def print_comparison(console: Console, entries: Sequence[Entry]) -> None:
         names = [entry.name for entry in entries if entry.cost.sampling == way]
         of = f" ({escape(', '.join(names))})" if len(ways) > 1 else ""
         console.print(f"an image is {way}{of}", soft_wrap=True)
+    for entry in entries:
+        if entry.cost.memory_problem:
+            console.print(f"{escape(entry.name)}: {escape(entry.cost.memory_problem)}", soft_wrap=True)
     quality = quality_table(entries)
     if quality is not None:
         _print(console, quality, folding=2)

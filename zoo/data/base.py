@@ -74,6 +74,7 @@ class Dataset(ABC):
         """The samples of a split.
 
         Raises:
+            MissingSplitError: there is no such split.
             DataError: there is nothing to read, or it does not fit the latents and classes of the backbone.
         """
 

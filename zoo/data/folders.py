@@ -13,7 +13,7 @@ from jaxtyping import Int
 from pydantic import Field
 
 from zoo.data.base import Split
-from zoo.errors import DataError
+from zoo.errors import DataError, MissingSplitError
 
 Text = Annotated[str, Field(min_length=1)]
 """A path as a recipe gives it."""
@@ -107,11 +107,12 @@ def split_folder(folder: Path, split: Split) -> Path:
     """The folder of one split.
 
     Raises:
-        DataError: there is no such folder, or no such split.
+        DataError: there is no such folder.
+        MissingSplitError: there is no such split.
     """
     found = split_folders(folder)
     if split not in found:
-        raise DataError(
+        raise MissingSplitError(
             f"{shown(folder)}: has no held-out part; divide it into sub-folders {TRAIN!r} and {HELD_OUT[0]!r}"
         )
     return found[split]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.evaluate.base import Features, FeatureSet, Metric
+from zoo.evaluate.base import Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
 from zoo.evaluate.digits import DigitsFeatures
 from zoo.evaluate.frechet import FID, SpatialFID
@@ -12,7 +12,7 @@ from zoo.evaluate.pca import PCAFeatures
 from zoo.evaluate.precision_recall import PrecisionRecall
 from zoo.hookspecs import hookimpl
 
-__all__ = ["FeatureSet", "Features", "Metric", "zoo_parts"]
+__all__ = ["FeatureSet", "Features", "ImageSet", "Images", "Metric", "zoo_parts"]
 
 
 @hookimpl

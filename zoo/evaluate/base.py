@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,6 +12,10 @@ from jaxtyping import Float, Int, UInt8
 
 if TYPE_CHECKING:
     import torch
+
+
+BATCH = 512
+"""Pictures that are read, and turned into features, at once."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,56 @@ class FeatureSet:
         return cls(**columns)
 
 
+class Images(ABC):
+    """Pictures, of which as many as wanted are in memory."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many."""
+
+    @abstractmethod
+    def batches(self) -> Iterator[ImageSet]:
+        """All of them, some at a time, in an order that stays.
+
+        Raises:
+            DataError: one cannot be read.
+        """
+
+    @abstractmethod
+    def in_memory(self) -> ImageSet:
+        """All of them, or a choice of as many as memory is for.
+
+        Raises:
+            DataError: one cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class ImageSet(Images):
+    """Pictures in memory, and their classes.
+
+    Attributes:
+        images: 8-bit [n, H, W, 1 (grey) or 3 (RGB)].
+        labels: [n]; None if they have none.
+    """
+
+    images: UInt8[np.ndarray, "n H W C"]
+    labels: Int[np.ndarray, " n"] | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self) -> Iterator[ImageSet]:
+        """All of them, some at a time."""
+        for first in range(0, len(self), BATCH):
+            rows = slice(first, first + BATCH)
+            yield ImageSet(self.images[rows], None if self.labels is None else self.labels[rows])
+
+    def in_memory(self) -> ImageSet:
+        """All of them."""
+        return self
+
+
 class Features(ABC):
     """Turns pictures into numbers that metrics compare. Constructor: ``(*, options)``, which reads nothing."""
 
@@ -60,12 +114,8 @@ class Features(ABC):
         """Compute there from now on, if that is worth it; features stay on the CPU unless they override this."""
 
     @abstractmethod
-    def fit(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> None:
+    def fit(self, real: Images) -> None:
         """Learn what is to be learnt from the real images that others are compared with.
-
-        Args:
-            images: 8-bit pictures with 1 (grey) or 3 (RGB) channels.
-            labels: their classes, if they have some.
 
         Raises:
             DataError: a file that the features need is missing, or cannot be used; or they are for other images.
@@ -98,4 +148,8 @@ class Metric(ABC):
 
     @abstractmethod
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
-        """One figure or several, by name. Both sets have what the metric ``needs``."""
+        """One finite figure or several, by name. Both sets have what the metric ``needs``.
+
+        Raises:
+            ValueError: there are too few images to tell.
+        """

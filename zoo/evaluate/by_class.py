@@ -12,11 +12,10 @@ from zoo.evaluate.precision_recall import squared_distances, squared_radii
 from zoo.registry import part
 
 
-def variance_within(features: Float[np.ndarray, "n D"], labels: Int[np.ndarray, " n"]) -> float:
-    """Mean over classes of the total variance of their features; classes of fewer than two images do not count."""
-    found = [features[labels == label].astype(np.float64) for label in np.unique(labels)]
-    variances = [each.var(axis=0, ddof=1).sum() for each in found if len(each) > 1]
-    return float(np.mean(variances)) if variances else float("nan")
+def variances_within(features: Float[np.ndarray, "n D"], labels: Int[np.ndarray, " n"]) -> dict[int, float]:
+    """The total variance of the features of each class of two images or more, by class."""
+    found = {int(label): features[labels == label].astype(np.float64) for label in np.unique(labels)}
+    return {label: float(each.var(axis=0, ddof=1).sum()) for label, each in found.items() if len(each) > 1}
 
 
 @part("metric", "accuracy")
@@ -40,11 +39,22 @@ class Diversity(Metric):
     more_is_better = ("diversity",)
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
-        """``diversity``."""
+        """``diversity``: a ratio of means over the classes of which both sets have two images or more.
+
+        Raises:
+            ValueError: there is no such class.
+        """
         assert real.labels is not None
         assert generated.labels is not None
-        within = variance_within(generated.pooled, generated.labels)
-        return {"diversity": within / variance_within(real.pooled, real.labels)}
+        wanted = variances_within(real.pooled, real.labels)
+        found = variances_within(generated.pooled, generated.labels)
+        classes = sorted(wanted.keys() & found.keys())
+        if not classes:
+            raise ValueError("a variance within classes needs two images or more of a class")
+        whole = sum(wanted[each] for each in classes)
+        if whole == 0.0:
+            raise ValueError("real images of a class are all the same")
+        return {"diversity": sum(found[each] for each in classes) / whole}
 
 
 @part("metric", "novelty")
@@ -57,7 +67,15 @@ class Novelty(Metric):
     more_is_better = ("novelty",)
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
-        """``novelty``: a ratio of medians of distances."""
+        """``novelty``: a ratio of medians of distances.
+
+        Raises:
+            ValueError: there are fewer than two real images, or half of them are copies of others.
+        """
+        if len(real) < 2:
+            raise ValueError("distances among real images need two of them")
         nearest = [block.min(axis=1) for block in squared_distances(generated.pooled, real.pooled)]
-        among = squared_radii(real.pooled, 1)
-        return {"novelty": float(np.sqrt(np.median(np.concatenate(nearest)) / np.median(among)))}
+        among = float(np.median(squared_radii(real.pooled, 1)))
+        if among == 0.0:
+            raise ValueError("half of the real images are copies of others")
+        return {"novelty": float(np.sqrt(np.median(np.concatenate(nearest)) / among))}

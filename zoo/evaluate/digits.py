@@ -1,4 +1,4 @@
-"""A measuring instrument for digits: features of a network that learns nothing from the images that are compared."""
+"""A fixed measuring instrument for digits: a network that is the same for every run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from zoo.data.digits import CLASSES
 from zoo.data.pixels import to_latents
 from zoo.errors import DataError
-from zoo.evaluate.base import Features, FeatureSet
+from zoo.evaluate.base import Features, FeatureSet, Images
 from zoo.evaluate.digits_cache import cached_network, sha256_of
 from zoo.evaluate.digits_network import SIZE, TRAINING, DigitsNetwork, held_out_accuracy
 from zoo.registry import part
@@ -27,16 +27,17 @@ BATCH = 512
 class DigitsFeatures(Features):
     """Features of a small network that has learnt scikit-learn's digits; the classes must be the digits 0 to 9.
 
-    It is trained in seconds when it is first used, always in the same way, and kept in ``~/.cache/zoo``: it learns
-    nothing from the images that are compared. Pictures of any size become 16 x 16 and grey.
+    It is trained in seconds when it is first used, always in the same way, on the digits that are not held out, and
+    kept in ``~/.cache/zoo``: the same for every run. Pictures of any size become 16 x 16 and grey.
     """
 
-    def fit(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> None:
-        """Read or train the network; nothing is learnt from the images.
+    def fit(self, real: Images) -> None:
+        """Read or train the network, which is the same whatever the images.
 
         Raises:
             DataError: they are of other classes than digits.
         """
+        labels = real.in_memory().labels
         if labels is not None and labels.max() >= CLASSES:
             raise DataError(
                 f"features digits: the real images are of classes up to {labels.max()}, and digits are 0 to"

@@ -53,10 +53,17 @@ class FID(Metric):
     """Frechet distance of pooled features, as it is and over the variance of the real ones."""
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
-        """``fid``, and ``fid_relative``: 0 is the same Gaussian, 1 is as far as the real images spread."""
+        """``fid``, and ``fid_relative``: 0 is the same Gaussian, 1 is as far as the real images spread.
+
+        Raises:
+            ValueError: a set has fewer than two images, or the real ones do not differ.
+        """
         gaussian = fitted(real.pooled)
+        spread = float(np.trace(gaussian.covariance))
+        if spread == 0.0:
+            raise ValueError("real images are all the same")
         distance = frechet_distance(gaussian, fitted(generated.pooled))
-        return {"fid": distance, "fid_relative": distance / float(np.trace(gaussian.covariance))}
+        return {"fid": distance, "fid_relative": distance / spread}
 
 
 @part("metric", "sfid")

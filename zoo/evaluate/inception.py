@@ -1,4 +1,4 @@
-"""Features of an Inception network, which makes Frechet distances FID as papers report it."""
+"""Features of an Inception network: those that papers' FID is of."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.data.folders import Text, shown
 from zoo.errors import DataError
-from zoo.evaluate.base import Features, FeatureSet
+from zoo.evaluate.base import Features, FeatureSet, Images
 from zoo.registry import part
 
 SWITCHES = {"return_features", "no_output_bias"}
@@ -42,7 +42,9 @@ class Outputs(NamedTuple):
 
 @part("features", "inception")
 class InceptionFeatures(Features):
-    """Features of an Inception network in a TorchScript file of your own: with the right one, FID is the papers'.
+    """Features of an Inception network in a TorchScript file of your own.
+
+    With the right file, they are those that papers' FID is of; that FID is theirs only beside the same real images.
 
     The file is one of two, of which both take RGB pictures [n, 3, H, W], 8-bit, of any size; grey ones are repeated
     to RGB.
@@ -70,7 +72,7 @@ class InceptionFeatures(Features):
         """Run the network there from now on."""
         self._device = device
 
-    def fit(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> None:
+    def fit(self, real: Images) -> None:
         """Read the file: there is nothing to learn from images."""
         _ = self._network
 

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 
 from zoo.data import Dataset, Split
-from zoo.evaluate.base import Features, FeatureSet, Metric
+from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.verdicts import LinearClassifier
-
-BATCH = 512
-"""Pictures that are read, and turned into features, at once."""
+from zoo.registry import MARK
 
 MOST_IN_MEMORY = 10_000
 """Pictures of a set that features are fitted to, and controls made of, at most."""
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """Pictures and their classes.
-
-    Attributes:
-        images: 8-bit [n, H, W, 1 or 3].
-        labels: [n]; None if they have none.
-    """
-
-    images: UInt8[np.ndarray, "n H W C"]
-    labels: Int[np.ndarray, " n"] | None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batches(self) -> Iterator[ImageSet]:
-        """All of them, some at a time."""
-        for first in range(0, len(self), BATCH):
-            rows = slice(first, first + BATCH)
-            yield ImageSet(self.images[rows], None if self.labels is None else self.labels[rows])
-
-    def in_memory(self) -> ImageSet:
-        """All of them."""
-        return self
-
-
-class RealImages:
+class RealImages(Images):
     """Pictures of a split of a dataset, of which a batch at a time is in memory.
 
     Args:
@@ -54,32 +25,35 @@ class RealImages:
         split: of the dataset.
         seed: of what is drawn anew whenever a sample is read, and of the choice.
         most: so many of them at most, chosen at random; None for all.
+        device: where latents are decoded.
 
     Raises:
+        MissingSplitError: there is no such split.
         DataError: they cannot be read.
     """
 
-    def __init__(self, dataset: Dataset, split: Split, seed: int, most: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        seed: int,
+        most: int | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         self._dataset, self._source, self._seed = dataset, dataset.open(split), seed
+        self._device = device or torch.device("cpu")
         self._indices = _some(len(self._source), most, seed)
 
     def __len__(self) -> int:
         return len(self._indices)
 
-    def batches(self) -> Iterator[ImageSet]:
-        """All of them, some at a time.
-
-        Raises:
-            DataError: one cannot be read.
-        """
-        yield from self._read(self._indices)
+    def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[ImageSet]:
+        """All of them, some at a time; of several ranks, every rank has a share of the batches."""
+        for first in range(rank * BATCH, len(self), ranks * BATCH):
+            yield from self._read(self._indices[first : first + BATCH])
 
     def in_memory(self) -> ImageSet:
-        """All of them, or as many as memory is for.
-
-        Raises:
-            DataError: one cannot be read.
-        """
+        """All of them, or as many as memory is for."""
         chosen = self._indices[_some(len(self), MOST_IN_MEMORY, self._seed)]
         parts = list(self._read(chosen))
         labels = [each.labels for each in parts if each.labels is not None]
@@ -91,7 +65,7 @@ class RealImages:
             samples = self._source.read(index, [np.random.default_rng([self._seed, int(each)]) for each in index])
             are_classes = samples.labels.ndim == 1 and not samples.labels.is_floating_point()
             labels = samples.labels.numpy() if are_classes else None
-            yield ImageSet(self._dataset.to_images(samples.latents).numpy(), labels)
+            yield ImageSet(self._dataset.to_images(samples.latents.to(self._device)).cpu().numpy(), labels)
 
 
 def _some(count: int, most: int | None, seed: int) -> Int[np.ndarray, " n"]:
@@ -101,17 +75,29 @@ def _some(count: int, most: int | None, seed: int) -> Int[np.ndarray, " n"]:
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
-def controls(train: ImageSet, seed: int) -> dict[str, ImageSet]:
-    """Sets that a sound judgement refuses: noise, and of labelled images class means, shuffled labels and a copy."""
-    generator = np.random.default_rng(seed)
-    noise = generator.integers(0, 256, train.images.shape, dtype=np.uint8)
-    found = {"noise": ImageSet(noise, train.labels)}
-    if train.labels is not None:
-        classes, place = np.unique(train.labels, return_inverse=True)
-        means = np.stack([train.images[train.labels == each].mean(axis=0) for each in classes])
-        found["class means"] = ImageSet(means.round().astype(np.uint8)[place], train.labels)
-        found["shuffled labels"] = ImageSet(train.images, generator.permutation(train.labels))
-    return found | {"copy": train}
+def controls(train: ImageSet, seed: int) -> dict[str, Callable[[], ImageSet]]:
+    """Sets that a sound judgement refuses: noise, and of labelled images class means, shuffled labels and a copy.
+
+    Each is made when it is asked for, so that they need not be in memory at once.
+    """
+
+    def noise() -> ImageSet:
+        generator = np.random.default_rng(seed)
+        return ImageSet(generator.integers(0, 256, train.images.shape, dtype=np.uint8), train.labels)
+
+    if train.labels is None:
+        return {"noise": noise, "copy": lambda: train}
+    labels = train.labels
+
+    def means() -> ImageSet:
+        classes, place = np.unique(labels, return_inverse=True)
+        found = np.stack([train.images[labels == each].mean(axis=0) for each in classes])
+        return ImageSet(found.round().astype(np.uint8)[place], labels)
+
+    def shuffled() -> ImageSet:
+        return ImageSet(train.images, np.random.default_rng(seed).permutation(labels))
+
+    return {"noise": noise, "class means": means, "shuffled labels": shuffled, "copy": lambda: train}
 
 
 class Judge:
@@ -120,53 +106,61 @@ class Judge:
     Where features bring no verdicts on classes, a linear classifier learns them from the features of the real images.
 
     Args:
-        features: of pictures; they are fitted to the real ones.
+        features: that have been fitted.
         metrics: those that need what the features do not give are left out.
-        real: the real images.
-        device: where features are computed, if they gain from one.
-
-    Raises:
-        DataError: the real images cannot be read, or the features not be told.
+        real: features of the real images.
     """
 
-    def __init__(
-        self,
-        features: Features,
-        metrics: Sequence[Metric],
-        real: RealImages | ImageSet,
-        device: torch.device | None = None,
-    ) -> None:
-        self.features, self.metrics = features, metrics
-        features.to(device or torch.device("cpu"))
-        sample = real.in_memory()
-        features.fit(sample.images, sample.labels)
-        self._classifier: LinearClassifier | None = None
-        found = self.features_of(real.batches())
-        if found.verdicts is None and found.labels is not None and len(np.unique(found.labels)) > 1:
-            self._classifier = LinearClassifier(found.pooled, found.labels)
-            found = self._classifier.judged(found)
-        self.real = found
+    def __init__(self, features: Features, metrics: Sequence[Metric], real: FeatureSet) -> None:
+        self.features = features
+        self.classifier: LinearClassifier | None = None
+        if real.verdicts is None and real.labels is not None and len(np.unique(real.labels)) > 1:
+            self.classifier = LinearClassifier(real.pooled, real.labels)
+            real = self.classifier.with_verdicts(real)
+        self.real = real
+        self.metrics = [each for each in metrics if self._allows(each)]
 
-    @property
-    def classifier(self) -> str | None:
-        """Who gives the verdicts on classes, in words; None where nobody does."""
-        if self.real.verdicts is None:
-            return None
-        return "linear discriminants of the features" if self._classifier else "the features' own"
+    def _allows(self, metric: Metric) -> bool:
+        return all(getattr(self.real, need) is not None for need in metric.needs)
 
-    def features_of(self, batches: Iterable[ImageSet]) -> FeatureSet:
-        """What the metrics compare.
-
-        Raises:
-            DataError: the features cannot be told.
-        """
-        found = FeatureSet.joined([self.features.of(each.images, each.labels) for each in batches])
-        return self._classifier.judged(found) if self._classifier else found
-
-    def figures(self, generated: FeatureSet) -> dict[str, float]:
-        """Every figure that the features allow, of a set beside the real images."""
-        found: dict[str, float] = {}
+    def figures(self, found: FeatureSet) -> tuple[dict[str, float], dict[str, str]]:
+        """Every figure of a set beside the real images, by name; and why metrics have none, by the metric's name."""
+        if self.classifier is not None:
+            found = self.classifier.with_verdicts(found)
+        figures: dict[str, float] = {}
+        refusals: dict[str, str] = {}
         for metric in self.metrics:
-            if all(getattr(each, need) is not None for need in metric.needs for each in (self.real, generated)):
-                found.update(metric.measure(self.real, generated))
-        return found
+            if all(getattr(found, need) is not None for need in metric.needs):
+                try:
+                    figures.update(metric.measure(self.real, found))
+                except ValueError as error:
+                    refusals[getattr(type(metric), MARK)[1]] = str(error)
+        return figures, refusals
+
+
+def features_of(features: Features, images: Images) -> FeatureSet:
+    """What metrics compare.
+
+    Raises:
+        DataError: a picture cannot be read, or the features not be told.
+    """
+    return FeatureSet.joined([features.of(each.images, each.labels) for each in images.batches()])
+
+
+def judge_sets(
+    features: Features, metrics: Sequence[Metric], real: Images, sets: Mapping[str, Images]
+) -> dict[str, dict[str, float]]:
+    """Figures of sets of images beside real ones, by set and by name, in one process.
+
+    Args:
+        features: will be fitted to the real images.
+        metrics: those that need what the features do not give are left out, and so are those that refuse a set.
+        real: the real images.
+        sets: what is compared with them.
+
+    Raises:
+        DataError: a picture cannot be read, or the features not be told.
+    """
+    features.fit(real)
+    judge = Judge(features, metrics, features_of(features, real))
+    return {name: judge.figures(features_of(features, each))[0] for name, each in sets.items()}

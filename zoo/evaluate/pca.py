@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from pydantic import Field
 
 from zoo.errors import DataError
-from zoo.evaluate.base import Features, FeatureSet
+from zoo.evaluate.base import Features, FeatureSet, Images
 from zoo.registry import part
 
 
@@ -17,7 +17,7 @@ from zoo.registry import part
 class PCAFeatures(Features):
     """Principal components of the pixels of the real images, and the verdicts of a support vector classifier.
 
-    For small pictures: the classifier learns from all real images.
+    For small pictures. Both are learnt from 10,000 real images at most.
 
     Options:
         components: how many; all, if the images have fewer pixels.
@@ -27,11 +27,12 @@ class PCAFeatures(Features):
         self.components = components
         self._mean: Float[np.ndarray, " P"] | None = None
 
-    def fit(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> None:
+    def fit(self, real: Images) -> None:
         """Find the components, and train the classifier if there are classes."""
         from sklearn.svm import SVC  # half a second, that only evaluation should cost
 
-        pixels = _pixels(images)
+        chosen = real.in_memory()
+        pixels, labels = _pixels(chosen.images), chosen.labels
         self._mean = pixels.mean(axis=0)
         _, _, directions = np.linalg.svd(pixels - self._mean, full_matrices=False)
         self._directions = directions[: self.components]

@@ -25,6 +25,6 @@ class LinearClassifier:
 
         self._classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(features, labels)
 
-    def judged(self, features: FeatureSet) -> FeatureSet:
+    def with_verdicts(self, features: FeatureSet) -> FeatureSet:
         """The same, with verdicts."""
         return replace(features, verdicts=self._classifier.predict(features.pooled))

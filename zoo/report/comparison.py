@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
@@ -15,8 +14,8 @@ from zoo.recipe import Recipe, fingerprint
 from zoo.registry import Registry
 from zoo.train.distributed import World
 from zoo.train.evaluation import GENERATED
-from zoo.train.run_folder import RunFolder
-from zoo.train.trial import judged
+from zoo.train.run_folder import RunFolder, step_of
+from zoo.train.trial import judge_run
 
 
 @dataclass(frozen=True)
@@ -36,21 +35,23 @@ class Cost:
         params: parameters, fixed ones included.
         macs: multiply-adds of a pass, mean over uniform noise levels.
         stages: noisiest first.
-        image: multiply-adds of an image by the recipe's ``sample`` section; None where a solver of adaptive steps
+        image_macs: multiply-adds of an image by the recipe's ``sample`` section; None where a solver of adaptive steps
             decides.
         passes: through the backbone for an image; None likewise.
         sampling: solver, updates and guidance, in words.
-        activations: estimated bytes that a sample adds to the peak of a training step, mean over uniform noise levels;
-            None where a part cannot be traced.
+        activation_bytes: estimated, what a sample adds to the peak of a training step, mean over uniform noise levels;
+            None where a part does not run on fake tensors.
+        memory_problem: why it is None.
     """
 
     params: int
     macs: int
     stages: tuple[StageCost, ...]
-    image: int | None
+    image_macs: int | None
     passes: int | None
     sampling: str
-    activations: int | None
+    activation_bytes: int | None
+    memory_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,36 +111,37 @@ def cost_of(recipe: Recipe, registry: Registry) -> Cost:
     """
     backbone = build(recipe, registry=registry, device="meta")
     report = audit_backbone(backbone, recipe, registry)
-    activations = None
-    with suppress(AuditError):
-        activations = activation_memory(backbone, recipe).mean_bytes
+    activation_bytes, problem = None, ""
+    try:
+        activation_bytes = activation_memory(backbone, recipe).mean_bytes
+    except AuditError as error:
+        problem = str(error)
     image = report.image
-    scales = " and ".join(f"{scale:g}" for scale in dict.fromkeys(image.guidance))
     return Cost(
         params=report.params.total,
         macs=report.macs,
         stages=tuple(
             StageCost(stage.noise, stage.macs, tuple(level.tokens for level in stage.levels)) for stage in report.stages
         ),
-        image=image.macs,
+        image_macs=image.macs,
         passes=None if image.passes is None else sum(image.passes),
-        sampling=f"{image.steps} updates by {image.solver}, guidance {scales}",
-        activations=activations,
+        sampling=image.words,
+        activation_bytes=activation_bytes,
+        memory_problem=problem,
     )
 
 
-def outcome_of(run: RunFolder, registry: Registry, world: World) -> Outcome:
-    """What a run came to; it is judged if its newest weights have not been.
+def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
+    """What a run came to.
 
-    Raises:
-        RunError: it has no sound checkpoint.
-        ZooError: it cannot be judged.
+    Args:
+        run: the folder.
+        found: what ``judge_run`` found.
     """
-    found = judged(run, registry, world)
     speeds = [line["images_per_second"] for line in run.read_metrics() if "images_per_second" in line]
     return Outcome(
         run=str(run.path),
-        step=int(found["checkpoint"].removeprefix("step_")),
+        step=step_of(found),
         images=found["counts"][GENERATED],
         figures=found["figures"][GENERATED],
         trained_per_second=median(speeds) if speeds else None,
@@ -153,20 +155,31 @@ class Comparison:
     Args:
         recipes: to be counted; equal ones count once.
         runs: to be judged, unless they have been.
+        overrides: of the runs' recipes, as for ``--set``: of the sections that training does not depend on.
         registry: the parts to choose from.
         world: where to draw.
+
+    Raises:
+        RecipeError: the recipe of a run cannot be built here.
     """
 
-    def __init__(self, recipes: Iterable[Recipe], runs: Iterable[RunFolder], registry: Registry, world: World) -> None:
+    def __init__(
+        self,
+        recipes: Iterable[Recipe],
+        runs: Iterable[RunFolder],
+        overrides: Sequence[str],
+        registry: Registry,
+        world: World,
+    ) -> None:
         self.registry, self.world = registry, world
-        self._found: dict[str, tuple[str, Recipe, list[RunFolder]]] = {}
+        self._found: dict[str, tuple[str, Recipe, list[tuple[RunFolder, Recipe]]]] = {}
         for recipe in recipes:
             self._found.setdefault(_identity(recipe), (recipe.name, recipe, []))
         for run in runs:
-            recipe = load_recipe(run.recipe, registry=registry)
+            recipe = load_recipe(run.recipe, overrides, registry)
             is_taken = recipe.name in (name for name, _, _ in self._found.values())
             name = run.path.name if is_taken else recipe.name
-            self._found.setdefault(_identity(recipe), (name, recipe, []))[2].append(run)
+            self._found.setdefault(_identity(recipe), (name, recipe, []))[2].append((run, recipe))
 
     def __len__(self) -> int:
         return len(self._found)
@@ -179,8 +192,9 @@ class Comparison:
             ZooError: a run cannot be judged.
         """
         for name, recipe, runs in self._found.values():
-            outcomes = tuple(outcome_of(run, self.registry, self.world) for run in runs)
-            yield Entry(name, cost_of(recipe, self.registry), outcomes)
+            cost = cost_of(recipe, self.registry)
+            outcomes = (outcome_of(run, judge_run(run, own, self.registry, self.world)) for run, own in runs)
+            yield Entry(name, cost, tuple(outcomes))
 
 
 def _identity(recipe: Recipe) -> str:

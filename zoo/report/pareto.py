@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 COSTS = {
     "params": ("parameters (M)", 1e-6),
     "macs": ("multiply-adds of a pass (G)", 1e-9),
-    "image": ("multiply-adds of an image (G)", 1e-9),
-    "activations": ("activation memory of a sample in training (MB)", 1e-6),
+    "image_macs": ("multiply-adds of an image (G)", 1e-9),
+    "activation_bytes": ("activation memory of a sample in training (MB)", 1e-6),
 }
 """Axes that need no run: label, and the unit's size."""
 
@@ -72,8 +72,8 @@ def axes_of(entries: Sequence[Entry], x: str | None, y: str | None, registry: Re
     figures = list(dict.fromkeys(name for entry in entries for name in entry.figures()))
     better |= {name for name in figures if name.endswith("images/s")}
     preferred = [name for name in ("fid_relative", *figures) if name in figures]
-    all_counted = all(entry.cost.image is not None for entry in entries)
-    names = (x or ("image" if all_counted else "macs"), y or (preferred[0] if preferred else "params"))
+    all_counted = all(entry.cost.image_macs is not None for entry in entries)
+    names = (x or ("image_macs" if all_counted else "macs"), y or (preferred[0] if preferred else "params"))
     for option, name in zip(("--x", "--y"), names, strict=True):
         known = [*COSTS, *figures]
         if name not in known:
@@ -85,7 +85,7 @@ def axes_of(entries: Sequence[Entry], x: str | None, y: str | None, registry: Re
     return Axis(names[0], names[0] in better), Axis(names[1], names[1] in better)
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the points of which no other is at most as large in both and smaller in one, by their first value."""
     best = float("inf")
     found = []
@@ -112,7 +112,7 @@ def plot(entries: Sequence[Entry], x: Axis, y: Axis) -> Figure:
     axes.set(xlabel=x.label, ylabel=y.label)
     axes.grid(alpha=0.3)
     axes.margins(0.12)
-    best = front([(x.rank(own.mean), y.rank(other.mean)) for _, own, other in placed])
+    best = pareto_front([(x.rank(own.mean), y.rank(other.mean)) for _, own, other in placed])
     line = [placed[index] for index in best]
     axes.plot([own.mean for _, own, _ in line], [other.mean for _, _, other in line],
         color="tab:blue", alpha=0.5, drawstyle="steps-post",

@@ -130,11 +130,9 @@ def params_words(params: Params) -> str:
 
 def image_words(image: ImageAudit) -> str:
     """``4.041 T = 250 passes: 250 updates by euler, guidance 1``."""
-    scales = " and ".join(f"{scale:g}" for scale in dict.fromkeys(image.guidance))
-    how = f"{image.solver}, guidance {scales}"
     if image.macs is None or image.passes is None:
-        return f"as many passes as it takes: {how}"
-    return f"{with_unit(image.macs)} = {sum(image.passes)} passes: {image.steps} updates by {how}"
+        return f"as many passes as it takes: {image.words}"
+    return f"{with_unit(image.macs)} = {sum(image.passes)} passes: {image.words}"
 
 
 def giga(count: int) -> str:
@@ -184,9 +182,9 @@ def _cost_cells(cost: Cost, first: Cost) -> tuple[str, ...]:
         giga(cost.macs),
         " | ".join(giga(stage.macs) for stage in cost.stages) if len(cost.stages) > 1 else "",
         " | ".join(" > ".join(map(str, stage.tokens)) for stage in cost.stages),
-        "-" if cost.image is None else with_unit(cost.image),
+        "-" if cost.image_macs is None else with_unit(cost.image_macs),
         "-" if cost.passes is None else str(cost.passes),
-        "-" if cost.activations is None else f"{cost.activations / 1e6:.1f} MB",
+        "-" if cost.activation_bytes is None else f"{cost.activation_bytes / 1e6:.1f} MB",
         f"{cost.macs / first.macs:.1%}",
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from zoo.evaluate.base import Features, FeatureSet
+from zoo.evaluate.base import Features, FeatureSet, ImageSet
 from zoo.testing.cases import Case
 
 IMAGES, CLASSES = 24, 3
@@ -77,7 +77,7 @@ def _fitted(case: Case, channels: int) -> tuple[Features, UInt8[np.ndarray, "n H
     generator = np.random.default_rng(case.seed)
     real, images = generator.integers(0, 256, (2, IMAGES, 8, 6, channels), dtype=np.uint8)
     labels = np.arange(IMAGES) % CLASSES
-    features.fit(real, labels)
+    features.fit(ImageSet(real, labels))
     return features, images, labels
 
 

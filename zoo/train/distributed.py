@@ -178,6 +178,16 @@ def join_world(device: str | None = None, *, group: bool = False) -> Iterator[Wo
     _leave()
 
 
+def refuse_several(world: World, command: str) -> None:
+    """Refuse what one process alone can do.
+
+    Raises:
+        ZooError: there are several.
+    """
+    if world.size > 1:
+        raise ZooError(f"zoo {command}: runs in one process; start it without torchrun")
+
+
 _ENVIRONMENT = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 

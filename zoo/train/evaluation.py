@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,10 +16,10 @@ from rich.console import Console
 from rich.progress import track
 
 from zoo.assembly import create_part, create_parts
-from zoo.data import Dataset, Split
-from zoo.errors import DataError, ZooError
-from zoo.evaluate import FeatureSet
-from zoo.evaluate.judging import ImageSet, Judge, RealImages, controls
+from zoo.data import Split
+from zoo.errors import MissingSplitError, ZooError
+from zoo.evaluate import Features, FeatureSet, ImageSet
+from zoo.evaluate.judging import Judge, RealImages, controls, features_of
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.registry import Registry
@@ -26,6 +28,9 @@ from zoo.train.drawing import check_guidance, labels_for, prepare_drawing
 from zoo.weights import Weights, filled, refuse_other_backbone
 
 GENERATED, HELD_OUT = "generated", "held-out real"
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def evaluate(
 ) -> Evaluation:
     """Draw images as the recipe says, and compare them with those that it was trained on.
 
-    All processes draw; the main one compares.
+    All processes draw and look at real images; the main one compares.
 
     Args:
         weights: of a run or a file.
@@ -76,102 +81,146 @@ def evaluate(
         ZooError: there is no figure that these features allow.
     """
     found = _Evaluation(weights, recipe, registry, world, seed)
-    world.first(found.prepare)
-    found.draw()
-    return world.first(lambda: found.compare(with_controls=with_controls))
+    real = found.features_of_real("train")
+    with world.together():
+        found.judge_by(real)
+    generated = found.draw()
+    held_out = found.features_of_real("held_out")
+    return world.first(lambda: found.compare(generated, held_out, with_controls=with_controls))
+
+
+def way_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What figures depend on besides the weights and the number of images, of a result as it was written.
+
+    Figures of other ways cannot be compared.
+    """
+    return {key: found.get(key) for key in ("sample", "evaluate", "data", "seed", "features", "classifier")}
 
 
 class _Evaluation:
-    """An evaluation on its way. ``prepare`` and ``compare`` are for the main process alone."""
+    """An evaluation on its way: every process has a share of the pictures, and the main one all features."""
 
     def __init__(self, weights: Weights, recipe: Recipe, registry: Registry, world: World, seed: int) -> None:
+        self.weights, self.recipe, self.registry, self.world, self.seed = weights, recipe, registry, world, seed
         with world.together():
             refuse_other_backbone("the weights", weights.recipe, recipe)
-            self.dataset: Dataset = create_part(recipe, "dataset", registry)
-            if self.dataset.preview is not None:
-                raise ZooError(f"evaluation compares pictures: {self.dataset.preview}")
-        self.weights, self.recipe, self.registry, self.world, self.seed = weights, recipe, registry, world, seed
-        self.judge: Judge | None = None
-        self.drawn: list[FeatureSet] = []
+            self.backbone = filled(weights, registry, world.device)
+            self.drawing = prepare_drawing(recipe, registry, len(self.backbone.stages), seed)
+            if self.drawing.dataset.preview is not None:
+                raise ZooError(f"evaluation compares pictures: {self.drawing.dataset.preview}")
+            check_guidance(recipe, self.backbone)
+            self.features: Features = create_part(recipe, "features", registry)
+            self.features.to(world.device)
+            self.features.fit(self._real("train"))
+        self.judge: Judge | None = None  # of the main process
         self.seconds = 0.0
 
-    def real(self, split: Split) -> RealImages:
-        """Real images of a split."""
-        return RealImages(self.dataset, split, self.seed, self.recipe.evaluate.real)
+    def _real(self, split: Split) -> RealImages:
+        return RealImages(self.drawing.dataset, split, self.seed, self.recipe.evaluate.real, self.world.device)
 
-    def prepare(self) -> None:
-        """Look at the real images."""
-        features = create_part(self.recipe, "features", self.registry)
+    def features_of_real(self, split: Split) -> FeatureSet | None:
+        """Features of real images, on the main process; None on the others, and where there is no such split."""
+        with self.world.together():
+            try:
+                batches = self._real(split).batches(self.world.rank, self.world.size)
+            except MissingSplitError:
+                return None
+            own = [self._features_of(each) for each in self._tracked(batches, f"{split.replace('_', ' ')} images")]
+        return self._joined(own)
+
+    def judge_by(self, real: FeatureSet | None) -> None:
+        """Begin to compare with real images; on the main process."""
+        if real is None:
+            return
         metrics = create_parts(self.recipe, "metric", self.registry)
-        self.judge = Judge(features, metrics, self.real("train"), self.world.device)
-        none = self.recipe.evaluate.features.type
-        if not any(all(getattr(self.judge.real, need) is not None for need in metric.needs) for metric in metrics):
-            raise ZooError(f"{self.recipe.name}: evaluate.metric: none of them can be told from {none}")
+        self.judge = Judge(self.features, metrics, real)
+        if not self.judge.metrics:
+            features = self.recipe.evaluate.features.type
+            raise ZooError(f"{self.recipe.name}: evaluate.metric: none of them can be told from {features}")
 
-    def draw(self) -> None:
-        """Draw on all processes; the main one takes features of a round of batches, and lets the images go."""
+    def draw(self) -> FeatureSet | None:
+        """Features of generated images, on the main process."""
         world, count = self.world, self.recipe.evaluate.count
-        with world.together():
-            backbone = filled(self.weights, self.registry, world.device)
-            check_guidance(self.recipe, backbone)
-            drawing = prepare_drawing(self.recipe, self.registry, len(backbone.stages), self.seed)
-            whole = -(-count // drawing.batch)
-            labels = labels_for(backbone, whole * drawing.batch)
+        whole = -(-count // self.drawing.batch)
+        labels = labels_for(self.backbone, whole * self.drawing.batch)
         are_classes = self.recipe.backbone.num_classes > 0 and labels.ndim == 1
-        console = Console(stderr=True)
-        hidden = not (world.is_main and console.is_terminal)
-        rounds = range(0, whole, world.size)
-        for first in track(rounds, "drawing", console=console, disable=hidden, transient=True):
-            start = time.perf_counter()
-            with world.together():
-                batch = first + world.rank
-                own = drawing.images(backbone, labels, batch, count) if batch < whole else []
-            images = [image for each in world.collect(own) for image in each]
-            self.seconds += time.perf_counter() - start
-            with world.together():
-                if self.judge is not None:
-                    place = first * drawing.batch
-                    asked = labels[place : place + len(images)].numpy() if are_classes else None
-                    self.drawn.append(self.judge.features_of([ImageSet(np.stack(images), asked)]))
+        own = []
+        with world.together():
+            for batch in self._tracked(range(world.rank, whole, world.size), "drawing"):
+                start = time.perf_counter()
+                images = np.stack(self.drawing.images(self.backbone, labels, batch, count))
+                self.seconds += time.perf_counter() - start
+                first = batch * self.drawing.batch
+                asked = labels[first : first + len(images)].numpy() if are_classes else None
+                own.append(self._features_of(ImageSet(images, asked)))
+        return self._joined(own)
 
-    def compare(self, *, with_controls: bool) -> Evaluation:
-        """Figures of everything."""
+    def compare(self, generated: FeatureSet | None, held_out: FeatureSet | None, *, with_controls: bool) -> Evaluation:
+        """Figures of everything; on the main process."""
         assert self.judge is not None
-        sets = {GENERATED: FeatureSet.joined(self.drawn)}
-        held_out = self._held_out()
+        assert generated is not None
+        figures: dict[str, dict[str, float]] = {}
+        counts, left_out = {"train": len(self.judge.real)}, dict[str, str]()
+        for name, found in self._sets(generated, held_out, with_controls):
+            counts[name] = len(found)
+            figures[name], refusals = self.judge.figures(found)
+            left_out |= {f"{metric} of {name}": reason for metric, reason in refusals.items()}
+        return Evaluation(figures, self._record(counts, left_out))
+
+    def _sets(
+        self, generated: FeatureSet, held_out: FeatureSet | None, with_controls: bool
+    ) -> Iterator[tuple[str, FeatureSet]]:
+        """What is compared, one set after the other."""
+        yield GENERATED, generated
         if held_out is not None:
-            sets[HELD_OUT] = self.judge.features_of(held_out.batches())
+            yield HELD_OUT, held_out
         if with_controls:
-            made = controls(self.real("train").in_memory(), self.seed)
-            sets |= {name: self.judge.features_of(each.batches()) for name, each in made.items()}
-        figures = {name: self.judge.figures(each) for name, each in sets.items()}
-        counts = {"train": len(self.judge.real), **{name: len(each) for name, each in sets.items()}}
-        return Evaluation(figures, self._record(counts))
+            for name, make in controls(self._real("train").in_memory(), self.seed).items():
+                yield name, features_of(self.features, make())
 
-    def _held_out(self) -> RealImages | None:
-        try:
-            return self.real("held_out")
-        except DataError:  # a dataset without a held-out split has no floor
+    def _features_of(self, images: ImageSet) -> FeatureSet:
+        return self.features.of(images.images, images.labels)
+
+    def _tracked(self, batches: Iterable[T], what: str) -> Iterable[T]:
+        console = Console(stderr=True)
+        hidden = not (self.world.is_main and console.is_terminal)
+        return track(batches, what, console=console, disable=hidden, transient=True)
+
+    def _joined(self, own: list[FeatureSet]) -> FeatureSet | None:
+        """The features of all processes, in the order of batches, on the main one."""
+        shares = self.world.collect(own)
+        if not self.world.is_main:
             return None
+        rounds = itertools.zip_longest(*shares)  # of which every process had one batch
+        return FeatureSet.joined([each for batches in rounds for each in batches if each is not None])
 
-    def _record(self, counts: Mapping[str, int]) -> dict[str, Any]:
+    def _record(self, counts: Mapping[str, int], left_out: Mapping[str, str]) -> dict[str, Any]:
         assert self.judge is not None
+        named = "linear discriminants of the features" if self.judge.classifier else "the features' own"
         return {
             **self.weights.source,
             "sample": self.recipe.sample.resolved(),
             "evaluate": self.recipe.evaluate.resolved(),
-            "features": self.judge.features.record(),
-            "classifier": self.judge.classifier,
+            "data": self.recipe.data.resolved(),
+            "features": self.features.record(),
+            "classifier": None if self.judge.real.verdicts is None else named,
             "seed": self.seed,
             "counts": dict(counts),
+            "left_out": dict(left_out),
             "drawing": {
                 "device": str(self.world.device),
                 "processes": self.world.size,
                 "threads": torch.get_num_threads(),
                 "seconds": round(self.seconds, 3),
-                "images_per_second": round(counts[GENERATED] / self.seconds, 3),
+                "images_per_second": round(counts[GENERATED] / max(self.seconds, 1e-9), 3),
             },
             "zoo": zoo_version(),
             "plugins": self.registry.versions(self.recipe),
-            "libraries": {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")},
+            "libraries": dict(_versions()),
         }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # diffusers is there only where latents are decoded
+            yield name, version(name)

@@ -12,6 +12,7 @@ loss.png          the curve
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -28,7 +29,7 @@ from zoo.errors import RunError, ZooError, printable
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe, to_yaml
 from zoo.registry import Registry
-from zoo.train.checkpoint import UNFINISHED
+from zoo.train.checkpoint import PREFIX, UNFINISHED
 
 
 class RunFolder:
@@ -127,28 +128,29 @@ class RunFolder:
         return [values for _, values in self._whole_lines()] if self.metrics.exists() else []
 
     def write_evaluation(self, found: Mapping[str, Any]) -> None:
-        """Keep the figures and the record of an evaluation; of the same weights, the newest stays.
+        """Keep the figures and the record of an evaluation; one that was made in the same way goes.
 
         Raises:
             RunError: the disk refuses.
         """
-        raw = "" if found["weights"] == "ema" else "_raw"
+        way = [found.get(key) for key in ("weights", "sample", "evaluate", "data", "seed")]
+        digest = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
         try:
             self.evaluations.mkdir(exist_ok=True)
-            _replace(self.evaluations / f"{found['checkpoint']}{raw}.json", json.dumps(found, indent=1) + "\n")
+            text = json.dumps(found, indent=1, allow_nan=False) + "\n"
+            _replace(self.evaluations / f"{found['checkpoint']}-{digest[:8]}.json", text)
         except OSError as error:
             raise RunError(f"{self.evaluations}: cannot be written to: {error.strerror}") from error
 
-    def read_evaluations(self) -> dict[int, dict[str, Any]]:
-        """The evaluations of averaged weights, by step."""
-        found = {}
-        for path in sorted(self.evaluations.glob("step_*.json")):
-            number = path.stem.removeprefix("step_")
-            with suppress(OSError, ValueError):
+    def read_evaluations(self) -> list[dict[str, Any]]:
+        """The evaluations of averaged weights: by step, and those of one step in the order in which they were made."""
+        found: list[tuple[int, float, dict[str, Any]]] = []
+        for path in self.evaluations.glob("step_*.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):  # what is damaged, or none of ours
                 values = json.loads(path.read_text(encoding="utf-8"))
-                if number.isdecimal() and isinstance(values, dict) and "figures" in values:
-                    found[int(number)] = values
-        return found
+                if values["weights"] == "ema" and values["figures"]:
+                    found.append((step_of(values), path.stat().st_mtime, values))
+        return [values for _, _, values in sorted(found, key=lambda each: each[:2])]
 
     def _whole_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for line in self.metrics.read_text(encoding="utf-8", errors="replace").split("\n"):
@@ -170,6 +172,11 @@ class RunFolder:
     def _others(self) -> list[Path]:
         own = (".lock", f".{self.recipe.name}{UNFINISHED}", f".{self.versions.name}{UNFINISHED}")
         return [path for path in self.path.iterdir() if path.name not in own]
+
+
+def step_of(found: Mapping[str, Any]) -> int:
+    """The step of the checkpoint that an evaluation is of."""
+    return int(found["checkpoint"].removeprefix(PREFIX))
 
 
 def load_run(path: Path) -> RunFolder:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from zoo.assembly import load_recipe
-from zoo.recipe import Recipe
+from zoo.errors import ZooError
+from zoo.recipe import Recipe, differences
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
@@ -24,8 +26,8 @@ def train_and_judge(
     world: World,
     *,
     at: Sequence[int] = (),
-    watcher: Watcher | None = None,
-) -> RunFolder:
+    watch: Callable[[], AbstractContextManager[Watcher]] = lambda: nullcontext(Silent()),
+) -> dict[int, dict[str, Any]]:
     """Train a recipe in a folder, or go on with what is there, and judge its samples.
 
     Args:
@@ -33,11 +35,11 @@ def train_and_judge(
         folder: of the run.
         registry: the parts to choose from.
         world: this process, alone.
-        at: judge after these steps too; their checkpoints are kept.
-        watcher: is told how training goes.
+        at: judge after these steps too, whose checkpoints the recipe has to write and to keep.
+        watch: for the time of training, gives a watcher that is told how it goes.
 
     Returns:
-        The folder, whose ``read_evaluations`` has what was found after every step of ``at`` and at the end.
+        By step, what was found after every step of ``at`` and at the end: figures and record.
 
     Raises:
         ZooError: the folder holds a run of another recipe, or the recipe cannot be trained or judged.
@@ -45,26 +47,28 @@ def train_and_judge(
     """
     run = RunFolder(folder)
     newest, _ = checkpoints.latest(run.checkpoints)
-    is_done = newest is not None and newest.step >= recipe.train.steps
-    # A run that is done has only its recipe compared, of which there is nothing to tell.
-    Session(recipe, run, registry, world, Silent() if is_done else watcher or Silent()).run(resume=True)
-    for step in sorted({*at, recipe.train.steps}):
-        judged(run, registry, world, step=step, like=recipe)
-    return run
+    if newest is not None and newest.step >= recipe.train.steps:
+        _refuse_another(run, recipe, registry)
+    else:
+        with watch() as watcher:
+            Session(recipe, run, registry, world, watcher).run(resume=True)
+    trained = load_recipe(run.recipe, registry=registry).resolved()  # with what is recorded with the data
+    sections = {"sample": recipe.sample.resolved(), "evaluate": recipe.evaluate.resolved()}
+    like = load_recipe({**trained, **sections}, registry=registry)
+    return {step: judge_run(run, like, registry, world, step=step) for step in sorted({*at, recipe.train.steps})}
 
 
-def judged(
-    run: RunFolder, registry: Registry, world: World, *, step: int | None = None, like: Recipe | None = None
+def judge_run(
+    run: RunFolder, recipe: Recipe, registry: Registry, world: World, *, step: int | None = None
 ) -> dict[str, Any]:
-    """What was found of a run's averaged weights, which are judged if they have not been; it is kept in the folder.
+    """What is found of a run's averaged weights; it is kept in the folder, and not done again.
 
     Args:
         run: the folder.
+        recipe: the run's, with the ``sample``, ``data`` and ``evaluate`` sections to judge by.
         registry: the parts to choose from.
         world: this process, alone.
         step: of the checkpoint; the newest sound one if left out.
-        like: a recipe whose ``sample`` and ``evaluate`` sections say how to judge. If left out, whatever was done last
-            will do, and the run's own recipe says it otherwise.
 
     Returns:
         Figures and record, as ``Evaluation.to_dict`` has them.
@@ -75,15 +79,27 @@ def judged(
     """
     source = find_weights(run.path, step=step)
     assert source.checkpoint is not None
-    wanted: dict[str, Any] = {"weights_sha256": source.checkpoint.digest(source.name)}
-    resolved = load_recipe(run.recipe, registry=registry).resolved()
-    if like is not None:
-        sections = {"sample": like.sample.resolved(), "evaluate": like.evaluate.resolved()}
-        wanted |= {**sections, "seed": 0}
-        resolved |= sections
-    known = run.read_evaluations().get(source.checkpoint.step, {})
-    if all(known.get(key) == value for key, value in wanted.items()):
-        return known
-    found = evaluate(source.read(registry), load_recipe(resolved, registry=registry), registry, world).to_dict()
+    wanted = {
+        "weights_sha256": source.checkpoint.digest(source.name),
+        "sample": recipe.sample.resolved(),
+        "evaluate": recipe.evaluate.resolved(),
+        "data": recipe.data.resolved(),
+        "seed": 0,
+    }
+    for known in run.read_evaluations():
+        if all(known.get(key) == value for key, value in wanted.items()):
+            return known
+    found = evaluate(source.read(registry), recipe, registry, world).to_dict()
     run.write_evaluation(found)
     return found
+
+
+def _refuse_another(run: RunFolder, recipe: Recipe, registry: Registry) -> None:
+    """Refuse a recipe that would train something else than the run has; recorded statistics of the data aside."""
+    before, wanted = load_recipe(run.recipe, registry=registry).resolved(), recipe.resolved()
+    before["data"]["normalize"] = wanted["data"]["normalize"]
+    other = differences(before, wanted)
+    if other:
+        raise ZooError(
+            f"{run.path}: was trained by another recipe (its values first): {'; '.join(other)}; choose another folder"
+        )

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 
 import numpy as np
 from PIL import Image
@@ -50,3 +51,14 @@ def test_a_file_that_is_cut_off_is_told(tmp_path):
 
 def test_no_folder_has_no_grids(tmp_path):
     assert read_grids(tmp_path / "samples") == []
+
+
+def test_many_grids_are_thinned_evenly_and_the_ends_stay(tmp_path):
+    for step in range(1, 101):
+        Image.new("L", (4, 4)).save(tmp_path / f"step_{step:08d}.png")
+    steps = [grid.step for grid in read_grids(tmp_path)]
+    assert len(steps) == 13
+    assert (steps[0], steps[1], steps[-1]) == (100, 99, 1)
+    gaps = [one - other for one, other in itertools.pairwise(steps[1:])]
+    assert max(gaps) - min(gaps) <= 1
+    assert read_grids(tmp_path / "nothing") == []

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.train.small import ALONE, small, train
+from zoo.assembly import load_recipe
 from zoo.audit import audit
 from zoo.errors import AuditError, RecipeError
 from zoo.registry import Registry
@@ -15,7 +16,7 @@ from zoo.report.comparison import Comparison
 from zoo.report.page import comparison_page, run_page
 from zoo.report.pareto import Axis, plot, to_svg
 from zoo.train.run_folder import RunFolder
-from zoo.train.trial import judged
+from zoo.train.trial import judge_run
 
 REGISTRY = Registry()
 QUICK = ("evaluate.count=12", "evaluate.metric=[fid]", "train.sample_every=2")
@@ -77,7 +78,7 @@ class Page(HTMLParser):
 def run(tmp_path_factory):
     run = train(tmp_path_factory.mktemp("runs") / "run", *QUICK)
     for step in (2, 3):
-        judged(run, REGISTRY, ALONE, step=step)
+        judge_run(run, small(*QUICK), REGISTRY, ALONE, step=step)
     return run
 
 
@@ -111,7 +112,7 @@ def test_a_page_tells_what_was_trained_and_what_it_cost(run):
 
 def test_the_tables_are_those_of_the_audit_and_of_the_evaluation(run):
     page = page_of(run)
-    figures = run.read_evaluations()[3]["figures"]
+    figures = run.read_evaluations()[-1]["figures"]
     cells = page.texts("td")
     for each in figures.values():
         assert all(f"{value:.4g}" in cells for value in each.values())
@@ -121,7 +122,7 @@ def test_the_tables_are_those_of_the_audit_and_of_the_evaluation(run):
 
 
 def test_the_record_says_how_the_figures_came_about(run):
-    page, found = page_of(run), run.read_evaluations()[3]
+    page, found = page_of(run), run.read_evaluations()[-1]
     told = page.texts("dd")
     for words in ("euler, 2 updates", "12 drawn, 1198 real ones", "averaged, step_00000003", found["weights_sha256"]):
         assert words in told
@@ -169,7 +170,7 @@ def test_equal_folders_give_equal_pages(run, copy):
 def test_names_do_nothing(tmp_path):
     name = "<script>alert(1)</script> & \"'\x07 {{ 7 * 7 }}"
     run = train(tmp_path / "<b>run", *QUICK, f"name={json.dumps(name)}", "train.steps=1", "train.log_every=1")
-    judged(run, REGISTRY, ALONE, step=1)
+    judge_run(run, load_recipe(run.recipe, registry=REGISTRY), REGISTRY, ALONE, step=1)
     text = run_page(run, REGISTRY)
     page = Page(text)
     assert page.beyond() == []
@@ -206,17 +207,17 @@ def test_a_run_on_its_way_says_how_far_it_is(copy):
 
 
 def test_one_evaluation_makes_no_curve(copy):
-    (copy.evaluations / "step_00000003.json").unlink()
+    next(copy.evaluations.glob("step_00000003-*.json")).unlink()
     page = page_of(copy)
     assert "Quality after step 2" in page.texts("h2")
     assert "fid against steps" not in [each.get("aria-label") for each in page.tags("svg")]
 
 
 def test_figures_of_another_way_are_no_points_of_a_curve(copy):
-    path = copy.evaluations / "step_00000002.json"
+    path = next(copy.evaluations.glob("step_00000002-*.json"))
     found = json.loads(path.read_text())
     found["sample"]["steps"] = 50
-    path.with_name("step_00000001.json").write_text(json.dumps(found))
+    path.with_name("step_00000001.json").write_text(json.dumps({**found, "checkpoint": "step_00000001"}))
     page = page_of(copy)
     assert "1 left out that drew or judged in another way." in missing(page)
     path.write_text(json.dumps(found))
@@ -251,7 +252,7 @@ def test_every_start_is_told(copy):
 
 
 def test_comparisons(run):
-    entries = list(Comparison([small("name='<i>dit'", "backbone.dim=32")], [run], REGISTRY, ALONE).entries())
+    entries = list(Comparison([small("name='<i>dit'", "backbone.dim=32")], [run], (), REGISTRY, ALONE).entries())
     svg = to_svg(plot(entries, Axis("macs"), Axis("params")))
     page = Page(comparison_page(entries, svg))
     assert page.texts("h1") == ["Assemblies compared"]

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
+EARLIER = 12
+"""Grids besides the newest one, at most."""
+
 LARGE, SMALL = 320, 160
 """Pixels of the page that a grid should take: it is enlarged by a whole factor up to there."""
 
@@ -33,11 +36,15 @@ class Grid:
 
 
 def read_grids(folder: Path) -> list[Grid]:
-    """Every grid of a folder, the newest first and large; earlier ones small."""
+    """The newest grid of a folder, large, and earlier ones, small: all, or as many as a page has room for."""
     names = {path.stem.removeprefix("step_"): path for path in folder.glob("step_*.png")}
     paths = {int(number): path for number, path in names.items() if number.isdecimal()}
-    steps = sorted(paths, reverse=True)
-    return [_read(step, paths[step], LARGE if step == steps[0] else SMALL) for step in steps]
+    if not paths:
+        return []
+    newest, *earlier = sorted(paths, reverse=True)
+    if len(earlier) > EARLIER:  # evenly, from the first one on
+        earlier = [earlier[round(place * (len(earlier) - 1) / (EARLIER - 1))] for place in range(EARLIER)]
+    return [_read(newest, paths[newest], LARGE), *(_read(step, paths[step], SMALL) for step in earlier)]
 
 
 def _read(step: int, path: Path, room: int) -> Grid:

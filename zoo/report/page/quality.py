@@ -9,8 +9,8 @@ from typing import Any
 from zoo.report.page.curves import quality_curve
 from zoo.report.page.inline import Plot, inline
 from zoo.report.tables import Facts, Table, figures_table, pairs_words
-from zoo.train.evaluation import GENERATED, HELD_OUT
-from zoo.train.run_folder import RunFolder
+from zoo.train.evaluation import GENERATED, HELD_OUT, way_of
+from zoo.train.run_folder import RunFolder, step_of
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,12 @@ def quality_of(run: RunFolder) -> Quality | None:
     found = run.read_evaluations()
     if not found:
         return None
-    step = max(found)
-    newest = found[step]
-    alike = {number: each["figures"][GENERATED] for number, each in found.items() if _way(each) == _way(newest)}
+    newest = found[-1]
+    alike = {step_of(each): each["figures"][GENERATED] for each in found if way_of(each) == way_of(newest)}
     own, floor = newest["figures"][GENERATED], newest["figures"].get(HELD_OUT, {})
     first = "fid_relative" if "fid_relative" in own else next(iter(own))
     return Quality(
-        step,
+        step_of(newest),
         (first, own[first], floor.get(first)),
         figures_table(newest["figures"], newest),
         _evaluation_facts(newest),
@@ -65,11 +64,6 @@ def _quality_plots(by_step: Mapping[int, Mapping[str, float]], floor: Mapping[st
         drawing = inline(quality_curve(values, floor.get(name)), f"quality{place}", f"{name} against steps")
         plots.append(Plot(name, drawing))
     return plots
-
-
-def _way(found: Mapping[str, Any]) -> tuple[Any, ...]:
-    """How images were drawn and judged; figures of other ways cannot be compared."""
-    return found["sample"], found["evaluate"], found["seed"], found["counts"].get("train")
 
 
 def _evaluation_facts(found: Mapping[str, Any]) -> Facts:

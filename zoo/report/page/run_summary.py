@@ -111,7 +111,7 @@ def training_of(run: RunFolder, recipe: Recipe) -> Training:
     batch = recipe.train.batch
     before, seconds = 0, 0.0
     for line in lines:
-        seconds += (line["step"] - before) * batch / line["images_per_second"]
+        seconds += (line["step"] - before) * batch / max(line["images_per_second"], 0.005)  # rounded to hundredths
         before = line["step"]
     speed = median(line["images_per_second"] for line in lines) if lines else None
     return Training(before, before * batch, seconds, speed, tuple(_training_plots(lines)) if lines else ())
