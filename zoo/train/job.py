@@ -67,11 +67,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
             f"{recipe.name}: train.compile_backend: there is no {options.compile_backend!r};"
             f" there are: {', '.join(backends)}"
         )
-    sampler = create_part(recipe, "noise_sampler", registry)
-    try:
-        plan = plan_stages(backbone.stages, backbone.ties, sampler, options.stage_group)
-    except ValueError as error:
-        raise ZooError(f"{recipe.name}: {error}") from error
+    plan = plan_of(recipe, backbone, registry)
     _check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     dataset: Dataset = create_part(recipe, "dataset", registry)
@@ -95,6 +91,19 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         label_dropout=recipe.objective.label_dropout,
     )
     return Job(recipe, plan, create_part(recipe, "weighting", registry), reader, dataset, normalize, registry)
+
+
+def plan_of(recipe: Recipe, backbone: Backbone, registry: Registry) -> StagePlan:
+    """How the samples of a recipe's batches are shared out among the stages of its backbone.
+
+    Raises:
+        ZooError: a stage has no room, or never a sample.
+    """
+    sampler = create_part(recipe, "noise_sampler", registry)
+    try:
+        return plan_stages(backbone.stages, backbone.ties, sampler, recipe.train.stage_group)
+    except ValueError as error:
+        raise ZooError(f"{recipe.name}: {error}") from error
 
 
 def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:

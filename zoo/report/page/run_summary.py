@@ -12,10 +12,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from zoo.assembly import build, create_part
+from zoo.assembly import build
 from zoo.audit import Audit, audit_backbone, count_params, training_macs
 from zoo.errors import AuditError
-from zoo.flow import plan_stages
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.report.diagram import diagram
@@ -33,6 +32,7 @@ from zoo.report.tables import (
     way_table,
     with_unit,
 )
+from zoo.train.job import plan_of
 from zoo.train.run_folder import RunFolder
 
 
@@ -87,8 +87,7 @@ def assembly_of(recipe: Recipe, registry: Registry) -> Assembly:
         audit = audit_backbone(backbone, recipe, registry)
     except AuditError as error:
         return Assembly(params.total, facts, problem=str(error))
-    sampler = create_part(recipe, "noise_sampler", registry)
-    plan = plan_stages(backbone.stages, backbone.ties, sampler, recipe.train.stage_group)
+    plan = plan_of(recipe, backbone, registry)
     mean = ", mean over uniform noise levels" if len(audit.stages) > 1 else ""
     facts.append(("multiply-adds", f"{giga(audit.macs)} = {audit.macs:,}{mean}"))
     facts.append(("FLOPs", f"{giga(audit.flops)} = 2 × multiply-adds; norms apart: {giga(audit.norm_ops)}"))  # noqa: RUF001
