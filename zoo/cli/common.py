@@ -20,6 +20,9 @@ from zoo.errors import Preempted, ProcessError, WeightsError, ZooError
 from zoo.plugins import PluginFailure
 from zoo.registry import Registry
 
+Device = Annotated[
+    str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 WIDTH_WITHOUT_TERMINAL = 140

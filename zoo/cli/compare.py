@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, console, installed_registry
+from zoo.cli.common import Debug, Device, console, installed_registry
 from zoo.cli.run_or_file import check_overrides
 from zoo.errors import ZooError
 from zoo.recipe import read_tree
@@ -51,9 +51,7 @@ def compare(
     x: XOption = None,
     y: YOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
-    device: Annotated[
-        str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
-    ] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Compare assemblies: parameters, multiply-adds, tokens, memory; and of runs, quality and speed.

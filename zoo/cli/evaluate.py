@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, console, installed_registry, warn_of
+from zoo.cli.common import Debug, Device, console, installed_registry, warn_of
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import RunError
 
@@ -37,9 +37,7 @@ def evaluate(
         Path | None, typer.Option("--out", metavar="FILE", dir_okay=False, help="Write figures and record as JSON.")
     ] = None,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
-    device: Annotated[
-        str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
-    ] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Draw images and compare them with the real ones: figures, beside those of real images that training has not seen.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry
+from zoo.cli.common import Debug, Device, installed_registry
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import ZooError
 
@@ -47,9 +47,7 @@ def sample(
         bool, typer.Option("--npz", help="Write samples.npz too, the array that ADM's evaluation suite reads.")
     ] = False,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
-    device: Annotated[
-        str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
-    ] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Draw images with the weights of a run or a file: PNG files, a grid, and samples.json, which says how it was done.

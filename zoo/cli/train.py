@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry
+from zoo.cli.common import Debug, Device, installed_registry
 from zoo.errors import ZooError
 from zoo.recipe import read_tree
 
@@ -44,9 +44,7 @@ def train(
     procs: Annotated[
         int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine; torchrun does as well.")
     ] = 1,
-    device: Annotated[
-        str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
-    ] = None,
+    device: Device = None,
     debug: Debug = False,
 ) -> None:
     """Train a recipe; the run folder holds checkpoints, metrics, samples and the resolved recipe.
