@@ -139,3 +139,13 @@ def test_what_cannot_be_judged():
     assert "there is no metric 'fed'; did you mean 'fid'?" in told
     Path("found.json").write_text("mine")
     assert refused(zoo("eval", "--run", "run", "--out", "found.json")).startswith("found.json: exists already")
+
+
+def test_what_was_found_is_kept_before_it_is_printed(monkeypatch):
+    def closed(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("zoo.cli.tables.print_figures", closed)
+    zoo("eval", "--run", "run", "--count", 14, "--out", "f.json")
+    assert json.loads(Path("f.json").read_text())["counts"]["generated"] == 14
+    assert 14 in [each["counts"]["generated"] for each in RunFolder(Path("run")).read_evaluations()]

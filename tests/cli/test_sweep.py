@@ -74,6 +74,29 @@ def test_a_combination_that_cannot_be_trained_keeps_its_cost():
     assert "is not finite" in result.stderr.splitlines()[-1]
 
 
+def test_a_sweep_of_which_nothing_can_be_trained_fails_as_the_first_does():
+    arguments = ("--vary", "train.learning_rate=1.0e+30", "--set", "train.clip=null", "--train")
+    result = zoo("sweep", "-r", "small.yaml", *arguments)
+    assert result.exit_code == 5
+    assert "learning_rate=1.0e+30" in result.stdout  # what it costs is told
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_this_one():
+    arguments = ("sweep", "-r", "small.yaml", "--vary", "train.warmup=0", "--train", "--json")
+    assert zoo(*arguments).exit_code == 0
+    result = zoo(*arguments, "--set", "train.learning_rate=0.5")
+    assert result.exit_code == 2
+    assert "was trained by another recipe" in result.stderr
+    judged_anew = zoo(*arguments, "--set", "sample.steps=1")
+    assert json.loads(judged_anew.stdout)[0]["cost"]["passes"] == 1
+
+
+def test_a_name_that_cannot_be_a_folder_is_refused():
+    result = zoo("sweep", "-r", "small.yaml", "--set", "name=../out", "--vary", "train.warmup=0", "--train")
+    assert result.exit_code == 2
+    assert "cannot be a folder's" in result.stderr
+
+
 def test_runs_have_a_folder_only_if_there_are_runs():
     result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.heads=1,2", "--out", "kept")
     assert result.exit_code == 2

@@ -8,6 +8,7 @@ from zoo.audit import audit
 from zoo.errors import AuditError
 from zoo.registry import Registry
 from zoo.report.comparison import Comparison, cost_of, outcome_of
+from zoo.train.run_folder import RunFolder
 from zoo.train.trial import judge_run
 
 REGISTRY = Registry()
@@ -47,7 +48,7 @@ def test_a_solver_of_adaptive_steps_has_no_cost_of_an_image():
 
 def test_runs_of_one_recipe_are_one_row_and_others_have_their_own(runs):
     found = entries([small(*QUICK)], runs)
-    assert [(each.name, len(each.outcomes)) for each in found] == [("small", 2), ("hot", 1)]
+    assert [(each.name, len(each.outcomes)) for each in found] == [("small", 2), (str(runs[2].path), 1)]
     own = [run.read_evaluations()[-1]["figures"]["generated"]["fid"] for run in runs[:2]]
     spread = found[0].figures()["fid"]
     assert spread.mean == pytest.approx(sum(own) / 2)
@@ -61,7 +62,7 @@ def test_runs_alone_make_rows_too(runs):
 
 def test_other_sampling_is_another_row(runs):
     found = entries([small(*QUICK, "sample.steps=3")], runs[:1])
-    assert [(each.name, len(each.outcomes)) for each in found] == [("small", 0), ("one", 1)]
+    assert [(each.name, len(each.outcomes)) for each in found] == [("small", 0), (str(runs[0].path), 1)]
 
 
 def test_runs_are_judged_as_overrides_say_whatever_was_done_last(runs):
@@ -92,3 +93,9 @@ def test_a_part_whose_memory_cannot_be_told_says_why(monkeypatch):
     cost = cost_of(small(), REGISTRY)
     assert (cost.activation_bytes, cost.memory_problem) == (None, "a part does not run on fake tensors")
     assert cost.macs > 0
+
+
+def test_a_run_counts_once(runs, tmp_path):
+    (tmp_path / "link").symlink_to(runs[0].path)
+    (entry,) = entries([], [runs[0], runs[0], RunFolder(tmp_path / "link")])
+    assert len(entry.outcomes) == 1

@@ -43,6 +43,7 @@ def test_all_stands_for_every_part_that_needs_no_option():
         ("backbone.depth=1,,2", "not valid YAML"),
         ("backbone.depth={1", "not valid YAML"),
         ("backbone.depth=2,3,2", "a value is there twice"),
+        ("backbone.dim=96]#,[3", "not valid YAML"),
     ],
 )
 def test_what_is_no_variation(text, message):

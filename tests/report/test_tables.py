@@ -48,7 +48,8 @@ def test_a_figure_that_a_set_has_not_is_a_dash():
 def test_deviations_stand_below_means_of_several_runs():
     entries = [Entry("one", COST, (outcome(1.0), outcome(2.0))), Entry("other", COST, (outcome(1.5, x=2.0),))]
     table = quality_table(entries)
-    assert [row[:3] for row in table.rows] == [("one", "2", "1.5\n± 0.7"), ("other", "1", "1.5")]
+    step = str(entries[0].outcomes[0].step)
+    assert [row[:4] for row in table.rows] == [("one", "2", step, "1.5\n± 0.7"), ("other", "1", step, "1.5")]
     assert [row[table.columns.index(">x")] for row in table.rows] == ["-", "2"]
     assert quality_table([Entry("none", COST)]) is None
 

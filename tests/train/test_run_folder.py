@@ -297,3 +297,26 @@ def test_what_holds_no_run_is_told(make, tmp_path):
     make(tmp_path / "x")
     with pytest.raises(ZooError, match=r"x: holds no run \(no recipe.yaml\); give the folder that `zoo train` made"):
         load_run(tmp_path / "x")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '"figures"', '{"figures": {}, "checkpoint": "step_00000001"}'])
+def test_an_evaluation_that_is_none_of_ours_is_passed_over(tmp_path, text):
+    folder = RunFolder(tmp_path)
+    folder.evaluations.mkdir()
+    (folder.evaluations / "step_00000001-aaaaaaaa.json").write_text(text)
+    assert folder.read_evaluations() == []
+
+
+def test_evaluations_come_by_step_and_those_of_another_way_stay(tmp_path):
+    folder = RunFolder(tmp_path)
+    for checkpoint, steps, fid in (("step_00000020", 5, 1.0), ("step_00000003", 5, 2.0), ("step_00000020", 6, 3.0)):
+        found = {
+            "figures": {"generated": {"fid": fid}}, "counts": {}, "checkpoint": checkpoint, "weights": "ema",
+            "weights_sha256": "", "sample": {"steps": steps}, "evaluate": {}, "data": {}, "drawing": {},
+            "libraries": {},
+        }  # fmt: skip
+        folder.write_evaluation(found)
+        folder.write_evaluation({**found, "weights": "raw"})
+        folder.write_evaluation(found)
+    assert [each["figures"]["generated"]["fid"] for each in folder.read_evaluations()] == [2.0, 1.0, 3.0]
+    assert len(list(folder.evaluations.iterdir())) == 6

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from zoo.errors import Preempted, ProcessError, WeightsError, ZooError
+from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, printable
 from zoo.plugins import PluginFailure
 from zoo.registry import Registry
 
@@ -48,7 +49,9 @@ class Commands(TyperGroup):
         """Run the command."""
         debug = "--debug" in ctx.args
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: warn_of(printable(str(message)))
+                return super().invoke(ctx)
         except NOT_OURS:
             raise
         except Exception as error:

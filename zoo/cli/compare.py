@@ -93,12 +93,12 @@ def compare(
             comparison.entries(), "counting", len(comparison), console=terminal, disable=hidden, transient=True
         )
         entries = list(counted)
+    if plot is not None:
+        draw(entries, plot, x, y, registry)
     if as_json:
         print(json.dumps(to_json(entries)))
     else:
         print_comparison(console(), entries)
-    if plot is not None:
-        draw(entries, plot, x, y, registry)
 
 
 def _told_apart(given: list[str] | tuple[()], runs: list[Path] | tuple[()]) -> tuple[list[str], list[Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,12 +31,13 @@ def draw(entries: Sequence[Entry], path: Path, x: str | None, y: str | None, reg
     from zoo.weights import write_whole
 
     figure = plot(entries, *axes_of(entries, x, y, registry))
-    if path.suffix == ".png":
+    if path.suffix.lower() == ".png":
         write_whole(path, lambda file: figure.savefig(file, format="png"))
-        return
-    text = to_svg(figure)
-    if path.suffix == ".html":
-        from zoo.report.page import comparison_page
+    else:
+        text = to_svg(figure)
+        if path.suffix.lower() == ".html":
+            from zoo.report.page import comparison_page
 
-        text = comparison_page(entries, text)
-    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+            text = comparison_page(entries, text)
+        write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+    print(f"wrote {path}", file=sys.stderr)

@@ -77,15 +77,15 @@ def evaluate(
                 weights = source.read(registry)
             found = judged(weights, recipe, registry, world, seed=seed, with_controls=with_controls)
         if world.is_main:
-            print_figures(console(), recipe, found.figures, found.record)
-            for metric, reason in found.record["left_out"].items():
-                warn_of(f"{metric} is left out: {reason}")
-            if out is not None:
+            if out is not None:  # before anything is printed, since a closed pipe ends the command
                 text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
                 write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
                 print(f"wrote {out}", file=sys.stderr)
             if run.is_dir():
                 try:
-                    load_run(run).write_evaluation(found.to_dict())
+                    print(f"wrote {load_run(run).write_evaluation(found.to_dict())}", file=sys.stderr)
                 except RunError as error:  # somebody else's run, perhaps
                     warn_of(str(error))
+            for metric, reason in found.record["left_out"].items():
+                warn_of(f"{metric} is left out: {reason}")
+            print_figures(console(), recipe, found.figures, found.record)

@@ -24,11 +24,13 @@ def report(
     The page holds all it shows, and needs no network. A run may still be going on, or not have been judged.
     """
     from zoo.report.page import run_page
+    from zoo.report.pareto import check_suffix
     from zoo.train.run_folder import load_run
     from zoo.weights import refuse_existing, write_whole
 
     folder = load_run(run)
     if out is not None:
+        check_suffix(out, (".html",))
         refuse_existing(out)
     page = out or folder.path / "report.html"  # which is made of what stays there, and may be made again
     text = run_page(folder, installed_registry())

@@ -11,6 +11,7 @@ import typer
 
 from zoo.cli.common import Debug, Device, console, installed_registry
 from zoo.cli.compare import PlotOption, XOption, YOption
+from zoo.cli.train import own_folder
 from zoo.errors import ZooError
 from zoo.recipe import read_tree
 
@@ -79,22 +80,27 @@ def sweep(
     registry = installed_registry()
     variations = [read_variation(each, registry) for each in vary]
     name = check_tree(tree, registry).name
-    folder = out or Path("runs") / f"sweep_{name}"
+    folder = out or own_folder(f"sweep_{name}")
     plan = Sweep(recipe, overrides or (), variations, registry)
     count = len(plan.combinations())
-    entries = []
+    entries, problems = [], []
     with join_world(device) as world:
         refuse_several(world, "sweep")
         found = plan.train(folder, world, Progress) if with_training else plan.count()
         for place, each in enumerate(found, start=1):
             if each.entry is not None:
                 entries.append(each.entry)
-            print(f"{place}/{count} {each.name}: {each.problem or 'done'}", file=sys.stderr)
+            if each.problem is not None:
+                problems.append(each.problem)
+            words = "done" if each.problem is None else "; ".join(str(each.problem).splitlines())
+            print(f"{place}/{count} {each.name}: {words}", file=sys.stderr)
     if not entries:
         raise ZooError(f"{name}: no combination can be built and counted")
+    if plot is not None:
+        draw(entries, plot, x, y, registry)
     if as_json:
         print(json.dumps(to_json(entries)))
     else:
         print_comparison(console(), entries)
-    if plot is not None:
-        draw(entries, plot, x, y, registry)
+    if len(problems) == count:
+        raise typer.Exit(problems[0].exit_code)

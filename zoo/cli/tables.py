@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table as RichTable
 
@@ -96,18 +97,28 @@ def _print_header(console: Console, recipe: Recipe) -> None:
 
 
 def _print(console: Console, table: Table, folding: int | None = None) -> None:
-    """A table below its title; the words of columns from ``folding`` on may stand below each other."""
+    """A table below its title; the words of columns from ``folding`` on may stand below each other.
+
+    On a narrower terminal lines wrap, since figures must not be cut.
+    """
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    needed = 0
     for place, column in enumerate(table.columns):
+        name = column.removeprefix(">")
         folds = folding is not None and place >= folding
-        shown.add_column(
-            column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=not folds
-        )
+        pieces = [name, *(row[place] for row in table.rows)]
+        least = max(cell_len(line) for piece in pieces for line in (piece.split() if folds else piece.split("\n")))
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        shown.add_column(name, justify=justify, no_wrap=not folds, min_width=least)
+        needed += least + 1
     for index, row in enumerate(table.rows):
         is_sum = index in table.sums
         shown.add_row(*map(escape, row), style="bold" if is_sum else None, end_section=is_sum)
     console.print(f"[bold]{escape(table.title)}[/]", soft_wrap=True)
-    console.print(shown)
+    if needed <= console.width:
+        console.print(shown)
+    else:
+        console.print(shown, width=needed, crop=False, soft_wrap=True)
 
 
 def _strong(words: str) -> str:

@@ -70,7 +70,7 @@ def train(
 
     registry = installed_registry()
     checked = check_tree(tree, registry)
-    folder = RunFolder(run_dir or _own_folder(checked.name))
+    folder = RunFolder(run_dir or own_folder(checked.name))
     with join_world(device, group=checked.train.parallel == "fsdp") as world, Progress() as progress:
         with told_plainly():
             Session(checked, folder, registry, world, progress if world.is_main else Silent()).run(resume=resume)
@@ -78,7 +78,12 @@ def train(
             progress.finish(folder)
 
 
-def _own_folder(name: str) -> Path:
+def own_folder(name: str) -> Path:
+    """Where a run of this name goes.
+
+    Raises:
+        ZooError: it cannot be a folder's name.
+    """
     if Path(name).name != name or name == ".." or not name.isprintable():
         raise ZooError(f"name: {name!a} cannot be a folder's; give --run-dir D")
     return RUNS / name

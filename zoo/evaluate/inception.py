@@ -120,8 +120,8 @@ class InceptionFeatures(Features):
                 found = Outputs(module(pictures, return_features=True), None, module(pictures, no_output_bias=True))
             else:
                 found = self._from_tuple(module(pictures))
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+        except (RuntimeError, torch.jit.Error) as error:
+            reason = str(error).strip().splitlines()[-1][:200]
             raise self._error(f"fails on pictures of shape {list(pictures.shape)}, torch.uint8: {reason}") from error
         for name, tensor in found._asdict().items():
             if tensor is not None:

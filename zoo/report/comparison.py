@@ -125,7 +125,7 @@ def cost_of(recipe: Recipe, registry: Registry) -> Cost:
         ),
         image_macs=image.macs,
         passes=None if image.passes is None else sum(image.passes),
-        sampling=image.words,
+        sampling=image.words if image.macs is not None else f"as many passes as it takes: {image.words}",
         activation_bytes=activation_bytes,
         memory_problem=problem,
     )
@@ -175,10 +175,10 @@ class Comparison:
         self._found: dict[str, tuple[str, Recipe, list[tuple[RunFolder, Recipe]]]] = {}
         for recipe in recipes:
             self._found.setdefault(_identity(recipe), (recipe.name, recipe, []))
-        for run in runs:
+        for run in {each.path.resolve(): each for each in runs}.values():
             recipe = load_recipe(run.recipe, overrides, registry)
             is_taken = recipe.name in (name for name, _, _ in self._found.values())
-            name = run.path.name if is_taken else recipe.name
+            name = str(run.path) if is_taken else recipe.name
             self._found.setdefault(_identity(recipe), (name, recipe, []))[2].append((run, recipe))
 
     def __len__(self) -> int:

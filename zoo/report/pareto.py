@@ -145,5 +145,5 @@ def check_suffix(path: Path, suffixes: Collection[str] = SUFFIXES) -> None:
     Raises:
         ZooError: it ends in none of the suffixes.
     """
-    if path.suffix not in suffixes:
+    if path.suffix.lower() not in suffixes:
         raise ZooError(f"{path}: cannot be drawn; take a name that ends in {', '.join(suffixes)}")

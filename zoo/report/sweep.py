@@ -73,7 +73,7 @@ def _items(text: str) -> tuple[str, ...]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return ()
-    if not isinstance(node, yaml.SequenceNode):
+    if not isinstance(node, yaml.SequenceNode) or node.end_mark.index < len(text):
         return ()
     return tuple(text[each.start_mark.index : each.end_mark.index] for each in node.value)
 

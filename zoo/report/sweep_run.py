@@ -34,7 +34,7 @@ class Swept:
 
     name: str
     entry: Entry | None
-    problem: str | None = None
+    problem: ZooError | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Sweep:
             try:
                 yield Swept(name, Entry(name, cost_of(self._load(combination), self.registry)))
             except ZooError as error:
-                yield Swept(name, None, _on_one_line(error))
+                yield Swept(name, None, error)
 
     def train(
         self, folder: Path, world: World, watch: Callable[[], AbstractContextManager[Watcher]]
@@ -90,10 +90,11 @@ class Sweep:
                     found = train_and_judge(recipe, place, self.registry, world, watch=watch)
                 outcome = outcome_of(RunFolder(place), found[recipe.train.steps])
                 yield replace(counted, entry=replace(counted.entry, outcomes=(outcome,)))
-            except Preempted:
-                raise
+            except Preempted as stop:
+                words = f"stopped at {counted.name}, and saved; the same command goes on"
+                raise Preempted(words) from stop
             except ZooError as error:
-                yield replace(counted, problem=_on_one_line(error))
+                yield replace(counted, problem=error)
 
     def _load(self, combination: Mapping[str, str]) -> Recipe:
         changes = [f"{key}={value}" for key, value in combination.items()]
@@ -107,7 +108,3 @@ def folder_name(name: str) -> str:
     """A combination's name as that of a folder; two names never give one."""
     safe = re.sub(r"[^\w=.,-]+", "_", name.replace(", ", ","))[:100]
     return safe if safe.replace(",", ", ") == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _on_one_line(error: ZooError) -> str:
-    return "; ".join(str(error).splitlines())

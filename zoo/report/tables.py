@@ -109,11 +109,13 @@ def quality_table(entries: Sequence[Entry]) -> Table | None:
         return None
     images = "/".join(dict.fromkeys(str(run.images) for entry in entries for run in entry.outcomes))
     rows = (
-        (entry.name, str(len(entry.outcomes)), *_spreads(entry.figures(), names)) for entry in entries if entry.outcomes
+        (entry.name, str(len(entry.outcomes)), _steps(entry), *_spreads(entry.figures(), names))
+        for entry in entries
+        if entry.outcomes
     )
     return Table(
         f"What runs came to, judged by {images} images each: means, and standard deviations over runs",
-        ("recipe", ">runs", *(f">{name}" for name in names)),
+        ("recipe", ">runs", ">steps", *(f">{name}" for name in names)),
         tuple(rows),
     )
 
@@ -191,6 +193,11 @@ def _cost_cells(cost: Cost, first: Cost) -> tuple[str, ...]:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
+
+
+def _steps(entry: Entry) -> str:
+    """After how many steps runs were judged."""
+    return "/".join(str(step) for step in dict.fromkeys(each.step for each in entry.outcomes))
 
 
 def _spreads(found: Mapping[str, Spread], names: Iterable[str]) -> Iterator[str]:

@@ -29,8 +29,8 @@ def told_plainly() -> Iterator[None]:
         text = str(error)
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in text for each in _MEMORY):
             raise ProcessError(
-                f"process {os.environ.get('RANK', '0')}: out of memory: set train.accumulate higher, train.batch or"
-                " sample.batch lower, or train.checkpoint_activations to true"
+                f"process {os.environ.get('RANK', '0')}: out of memory: set train.accumulate higher, train.batch,"
+                " sample.batch or evaluate.count lower, or train.checkpoint_activations to true"
             ) from error
         if isinstance(error, dist.DistBackendError) or any(each in text for each in _LOST):
             raise RunError("another process of the job has ended; its message says why") from error

@@ -21,15 +21,31 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import torch
+from pydantic import BaseModel, Field
 
 from zoo.errors import RunError, ZooError, printable
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe, to_yaml
 from zoo.registry import Registry
 from zoo.train.checkpoint import PREFIX, UNFINISHED
+
+
+class _Found(BaseModel):
+    """What is read of an evaluation."""
+
+    figures: dict[str, dict[str, float]]
+    counts: dict[str, int]
+    checkpoint: Annotated[str, Field(pattern=rf"^{PREFIX}\d+$")]
+    weights: str
+    weights_sha256: str
+    sample: dict[str, Any]
+    evaluate: dict[str, Any]
+    data: dict[str, Any]
+    drawing: dict[str, Any]
+    libraries: dict[str, str]
 
 
 class RunFolder:
@@ -124,11 +140,18 @@ class RunFolder:
         _replace(self.metrics, "".join(f"{line}\n" for line in kept))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Every line of the metrics that is whole."""
-        return [values for _, values in self._whole_lines()] if self.metrics.exists() else []
+        """Every line of the metrics that is whole.
 
-    def write_evaluation(self, found: Mapping[str, Any]) -> None:
-        """Keep the figures and the record of an evaluation; one that was made in the same way goes.
+        Raises:
+            RunError: the file cannot be read.
+        """
+        try:
+            return [values for _, values in self._whole_lines()] if self.metrics.exists() else []
+        except OSError as error:
+            raise RunError(f"{self.metrics}: cannot be read: {error.strerror}") from error
+
+    def write_evaluation(self, found: Mapping[str, Any]) -> Path:
+        """Keep the figures and the record of an evaluation in a file; one that was made in the same way goes.
 
         Raises:
             RunError: the disk refuses.
@@ -138,7 +161,9 @@ class RunFolder:
         try:
             self.evaluations.mkdir(exist_ok=True)
             text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-            _replace(self.evaluations / f"{found['checkpoint']}-{digest[:8]}.json", text)
+            path = self.evaluations / f"{found['checkpoint']}-{digest[:8]}.json"
+            _replace(path, text)
+            return path
         except OSError as error:
             raise RunError(f"{self.evaluations}: cannot be written to: {error.strerror}") from error
 
@@ -146,9 +171,10 @@ class RunFolder:
         """The evaluations of averaged weights: by step, and those of one step in the order in which they were made."""
         found: list[tuple[int, float, dict[str, Any]]] = []
         for path in self.evaluations.glob("step_*.json"):
-            with suppress(OSError, ValueError, KeyError, TypeError):  # what is damaged, or none of ours
+            with suppress(OSError, ValueError):  # what is damaged, or none of ours
                 values = json.loads(path.read_text(encoding="utf-8"))
-                if values["weights"] == "ema" and values["figures"]:
+                _Found.model_validate(values)
+                if values["weights"] == "ema" and values["figures"]["generated"]:
                     found.append((step_of(values), path.stat().st_mtime, values))
         return [values for _, _, values in sorted(found, key=lambda each: each[:2])]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -51,7 +52,7 @@ def train_and_judge(
         _refuse_another(run, recipe, registry)
     else:
         with watch() as watcher:
-            Session(recipe, run, registry, world, watcher).run(resume=True)
+            Session(recipe, run, registry, world, watcher).run(resume=run.is_used)
     trained = load_recipe(run.recipe, registry=registry).resolved()  # with what is recorded with the data
     sections = {"sample": recipe.sample.resolved(), "evaluate": recipe.evaluate.resolved()}
     like = load_recipe({**trained, **sections}, registry=registry)
@@ -78,6 +79,8 @@ def judge_run(
         ZooError: it cannot be judged.
     """
     source = find_weights(run.path, step=step)
+    for problem in source.passed_over():
+        warnings.warn(problem, stacklevel=2)
     assert source.checkpoint is not None
     wanted = {
         "weights_sha256": source.checkpoint.digest(source.name),

@@ -35,6 +35,9 @@ from zoo.report.tables import (
 from zoo.train.job import plan_of
 from zoo.train.run_folder import RunFolder
 
+METRICS = ("loss", "grad_norm", "learning_rate", "images_per_second")
+"""What a line of the metrics has to tell to be a point of the curves."""
+
 
 @dataclass(frozen=True)
 class Assembly:
@@ -106,7 +109,7 @@ def assembly_of(recipe: Recipe, registry: Registry) -> Assembly:
 
 def training_of(run: RunFolder, recipe: Recipe) -> Training:
     """Read the metrics of a run, and draw them."""
-    lines = run.read_metrics()
+    lines = [line for line in run.read_metrics() if all(isinstance(line.get(name), int | float) for name in METRICS)]
     batch = recipe.train.batch
     before, seconds = 0, 0.0
     for line in lines:
@@ -118,7 +121,7 @@ def training_of(run: RunFolder, recipe: Recipe) -> Training:
 
 def starts_of(run: RunFolder) -> list[Facts]:
     """What was recorded at every start of a run, the newest first."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # damaged, or none of ours
         return [_start_facts(each) for each in reversed(json.loads(run.versions.read_text(encoding="utf-8")))]
     return []
 
