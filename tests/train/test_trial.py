@@ -3,7 +3,7 @@
 import pytest
 
 from tests.train.small import ALONE, small
-from zoo.errors import Preempted, ZooError
+from zoo.errors import Preempted, RunError, ZooError
 from zoo.registry import Registry
 from zoo.train import trial
 from zoo.train.run_folder import RunFolder
@@ -62,3 +62,24 @@ def test_weights_that_have_changed_are_judged_anew(tmp_path):
     assert judge_run(folder, recipe, REGISTRY, ALONE) == known
     folder.write_evaluation({**known, "weights_sha256": "of other weights", "figures": {"generated": {"fid": 0.0}}})
     assert judge_run(folder, recipe, REGISTRY, ALONE)["figures"] == known["figures"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_judged_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise RunError("evaluations: cannot be written to: Read-only file system")
+
+    run(tmp_path / "a")
+    monkeypatch.setattr(RunFolder, "write_evaluation", refuse)
+    recipe = small(*OPTIONS, "evaluate.count=13")
+    with pytest.warns(UserWarning, match="Read-only file system"):
+        found = judge_run(RunFolder(tmp_path / "a"), recipe, REGISTRY, ALONE)
+    assert found["counts"]["generated"] == 13
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_word(tmp_path):
+    run(tmp_path / "a")
+    folder = RunFolder(tmp_path / "a")
+    (folder.checkpoints / "step_00000002" / "manifest.json").unlink()
+    with pytest.warns(UserWarning, match=r"step_00000002: has no manifest.json.*; step_00000001 is taken"):
+        found = judge_run(folder, small(*OPTIONS), REGISTRY, ALONE)
+    assert found["checkpoint"] == "step_00000001"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.assembly import load_recipe
-from zoo.errors import ZooError
+from zoo.errors import RunError, ZooError
 from zoo.recipe import Recipe, differences
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
@@ -62,7 +62,7 @@ def train_and_judge(
 def judge_run(
     run: RunFolder, recipe: Recipe, registry: Registry, world: World, *, step: int | None = None
 ) -> dict[str, Any]:
-    """What is found of a run's averaged weights; it is kept in the folder, and not done again.
+    """What is found of a run's averaged weights; it is kept in the folder, if that can be, and not done again.
 
     Args:
         run: the folder.
@@ -93,7 +93,10 @@ def judge_run(
         if all(known.get(key) == value for key, value in wanted.items()):
             return known
     found = evaluate(source.read(registry), recipe, registry, world).to_dict()
-    run.write_evaluation(found)
+    try:
+        run.write_evaluation(found)
+    except RunError as error:  # somebody else's run, perhaps
+        warnings.warn(str(error), stacklevel=2)
     return found
 
 
