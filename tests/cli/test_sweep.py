@@ -45,6 +45,12 @@ def test_a_combination_that_cannot_be_built_is_told_and_the_others_go_on():
     assert "heads=3" not in result.stdout
 
 
+def test_a_recipe_that_only_its_combinations_make_whole():
+    result = zoo("sweep", "-r", "small.yaml", "--set", "backbone.heads=3", "--vary", "backbone.dim=12,24", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert [entry["name"] for entry in json.loads(result.stdout)] == ["dim=12", "dim=24"]
+
+
 def test_nothing_that_can_be_built():
     result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.heads=3")
     assert result.exit_code == 2

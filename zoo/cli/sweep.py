@@ -64,7 +64,6 @@ def sweep(
         raise ZooError(f"--out {out}: is of the runs; give --train, or leave it out")
     tree = read_tree(recipe, overrides or ())
 
-    from zoo.assembly import check_tree
     from zoo.cli.comparison import draw, to_json
     from zoo.cli.progress import Progress
     from zoo.cli.tables import print_comparison
@@ -79,7 +78,8 @@ def sweep(
         refuse_existing(plot)
     registry = installed_registry()
     variations = [read_variation(each, registry) for each in vary]
-    name = check_tree(tree, registry).name
+    assert isinstance(tree.value, dict)
+    name = str(tree.value["name"].value)  # of a recipe that may be none without the values of a combination
     folder = out or own_folder(f"sweep_{name}")
     plan = Sweep(recipe, overrides or (), variations, registry)
     count = len(plan.combinations())
