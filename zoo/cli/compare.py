@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, console, installed_registry
+from zoo.cli.common import Debug, Device, installed_registry
 from zoo.cli.run_or_file import check_overrides
 from zoo.errors import ZooError
 from zoo.recipe import read_tree
@@ -70,18 +69,14 @@ def compare(
     from rich.progress import track
 
     from zoo.assembly import check_tree
-    from zoo.cli.comparison import draw, to_json
-    from zoo.cli.tables import print_comparison
+    from zoo.cli.comparison import Output
     from zoo.report.comparison import Comparison
-    from zoo.report.pareto import check_suffix
     from zoo.train.distributed import join_world, refuse_several
     from zoo.train.failures import told_plainly
     from zoo.train.run_folder import load_run
-    from zoo.weights import refuse_existing
 
-    if plot is not None:
-        check_suffix(plot)
-        refuse_existing(plot)
+    output = Output(plot, x, y, as_json)
+    output.check()
     registry = installed_registry()
     recipes = [check_tree(tree, registry) for tree in trees]
     with join_world(device) as world, told_plainly():
@@ -93,12 +88,7 @@ def compare(
             comparison.entries(), "counting", len(comparison), console=terminal, disable=hidden, transient=True
         )
         entries = list(counted)
-    if plot is not None:
-        draw(entries, plot, x, y, registry)
-    if as_json:
-        print(json.dumps(to_json(entries)))
-    else:
-        print_comparison(console(), entries)
+    output.show(entries, registry)
 
 
 def _told_apart(given: list[str] | tuple[()], runs: list[Path] | tuple[()]) -> tuple[list[str], list[Path]]:

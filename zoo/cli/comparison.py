@@ -1,15 +1,61 @@
-"""What ``zoo compare`` and ``zoo sweep`` write besides tables: JSON and plots."""
+"""What ``zoo compare`` and ``zoo sweep`` end with: tables or JSON, and a plot."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.cli.common import console
+from zoo.cli.tables import print_comparison
 from zoo.registry import Registry
 from zoo.report.comparison import Entry
+from zoo.report.pareto import axes_of, check_suffix, plot, to_svg
+from zoo.weights import refuse_existing, write_whole
+
+
+@dataclass(frozen=True)
+class Output:
+    """How entries are shown.
+
+    Attributes:
+        plot: a file to draw them into, if they are to be drawn.
+        x: what the plot shows along an axis; None to have one chosen.
+        y: likewise.
+        as_json: print JSON in place of tables.
+    """
+
+    plot: Path | None
+    x: str | None
+    y: str | None
+    as_json: bool
+
+    def check(self) -> None:
+        """Refuse a plot that cannot be written, before anything is counted.
+
+        Raises:
+            ZooError: it is of no format that is known, or exists already.
+        """
+        if self.plot is not None:
+            check_suffix(self.plot)
+            refuse_existing(self.plot)
+
+    def show(self, entries: Sequence[Entry], registry: Registry) -> None:
+        """Draw, and then print, since a closed pipe ends the command.
+
+        Raises:
+            ZooError: there is no such axis.
+            WeightsError: the plot cannot be written.
+        """
+        if self.plot is not None:
+            _draw(entries, self.plot, self.x, self.y, registry)
+        if self.as_json:
+            print(json.dumps(to_json(entries)))
+        else:
+            print_comparison(console(), entries)
 
 
 def to_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -20,16 +66,8 @@ def to_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def draw(entries: Sequence[Entry], path: Path, x: str | None, y: str | None, registry: Registry) -> None:
-    """Write the plot in the format of the file's name.
-
-    Raises:
-        ZooError: there is no such axis.
-        WeightsError: the file cannot be written.
-    """
-    from zoo.report.pareto import axes_of, plot, to_svg
-    from zoo.weights import write_whole
-
+def _draw(entries: Sequence[Entry], path: Path, x: str | None, y: str | None, registry: Registry) -> None:
+    """Write the plot in the format of the file's name."""
     figure = plot(entries, *axes_of(entries, x, y, registry))
     if path.suffix.lower() == ".png":
         write_whole(path, lambda file: figure.savefig(file, format="png"))

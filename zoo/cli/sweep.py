@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, console, installed_registry
+from zoo.cli.common import Debug, Device, installed_registry
 from zoo.cli.compare import PlotOption, XOption, YOption
 from zoo.cli.train import own_folder
 from zoo.errors import ZooError
@@ -64,18 +63,14 @@ def sweep(
         raise ZooError(f"--out {out}: is of the runs; give --train, or leave it out")
     tree = read_tree(recipe, overrides or ())
 
-    from zoo.cli.comparison import draw, to_json
+    from zoo.cli.comparison import Output
     from zoo.cli.progress import Progress
-    from zoo.cli.tables import print_comparison
-    from zoo.report.pareto import check_suffix
     from zoo.report.sweep import read_variation
     from zoo.report.sweep_run import Sweep
     from zoo.train.distributed import join_world, refuse_several
-    from zoo.weights import refuse_existing
 
-    if plot is not None:
-        check_suffix(plot)
-        refuse_existing(plot)
+    output = Output(plot, x, y, as_json)
+    output.check()
     registry = installed_registry()
     variations = [read_variation(each, registry) for each in vary]
     assert isinstance(tree.value, dict)
@@ -96,11 +91,6 @@ def sweep(
             print(f"{place}/{count} {each.name}: {words}", file=sys.stderr)
     if not entries:
         raise ZooError(f"{name}: no combination can be built and counted")
-    if plot is not None:
-        draw(entries, plot, x, y, registry)
-    if as_json:
-        print(json.dumps(to_json(entries)))
-    else:
-        print_comparison(console(), entries)
+    output.show(entries, registry)
     if len(problems) == count:
         raise typer.Exit(problems[0].exit_code)
