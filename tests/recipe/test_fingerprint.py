@@ -15,7 +15,7 @@ OTHER = {
     "steps": 7, "log_every": 3, "checkpoint_every": 9, "keep_last": 5, "sample_every": 4, "tensorboard": True,
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "schedule": "constant", "warmup": 3,
-    "betas": [0.5, 0.5], "weight_decay": 0.5, "clip": 2.0, "ema": 0.5, "precision": "bfloat16",
+    "betas": [0.5, 0.5], "weight_decay": 0.5, "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16",
     "init": "w.safetensors",
 }  # fmt: skip
 """Another value of every option of ``train``."""

@@ -66,13 +66,19 @@ def test_an_update_is_that_of_the_paper():
 
 
 def test_the_decay_starts_low_and_ends_where_asked():
-    assert [ema_decay(step, 0.9999) for step in (0, 1, 8)] == [1 / 10, 2 / 11, 9 / 18]
-    assert ema_decay(400, 0.9999) == 401 / 410  # not yet 0.9999, of which 400 steps would keep 96 % of the start
-    assert ema_decay(10**6, 0.9999) == 0.9999
-    assert ema_decay(3, 0.0) == 0.0
-    decays = [ema_decay(step, 0.99) for step in range(2000)]
+    options = TrainOptions(ema=0.9999)
+    assert [ema_decay(step, options) for step in (0, 1, 8)] == [1 / 10, 2 / 11, 9 / 18]
+    assert ema_decay(400, options) == 401 / 410  # not yet 0.9999, of which 400 steps would keep 96 % of the start
+    assert ema_decay(10**6, options) == 0.9999
+    assert ema_decay(3, TrainOptions(ema=0.0)) == 0.0
+    decays = [ema_decay(step, TrainOptions(ema=0.99)) for step in range(2000)]
     assert decays == sorted(decays)
     assert max(decays) == 0.99
+
+
+def test_the_decay_without_a_ramp_is_the_same_from_the_first_update():
+    options = TrainOptions(ema=0.9999, ema_ramp=False)
+    assert {ema_decay(step, options) for step in (0, 1, 8, 10**6)} == {0.9999}
 
 
 def parameters(dtype=torch.float32):

@@ -96,8 +96,11 @@ class TrainOptions(Options):
     weight_decay: Annotated[float, Field(ge=0.0, description="AdamW's, on every parameter")] = 0.0
     clip: Annotated[float | None, Field(gt=0.0, description="largest norm of the gradient; null for any")] = None
     ema: Annotated[
-        float, Field(ge=0.0, lt=1.0, description="decay d of the averaged weights: min(d, (1 + step) / (10 + step))")
+        float, Field(ge=0.0, lt=1.0, description="decay of the averaged weights, which start as a copy of the weights")
     ] = 0.9999
+    ema_ramp: Annotated[
+        bool, Field(description="let the decay rise from low values: min(ema, (1 + step) / (10 + step)); false: ema")
+    ] = True
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="of the blocks' matrix products; weights stay float32")
     ] = "float32"

@@ -36,9 +36,13 @@ def learning_rate(step: int, options: TrainOptions) -> float:
     return options.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def ema_decay(step: int, decay: float) -> float:
-    """The decay after update ``step``, counted from 0: low at first, or short runs would average the initialisation."""
-    return min(decay, (1 + step) / (10 + step))
+def ema_decay(step: int, options: TrainOptions) -> float:
+    """The decay of the averaged weights after update ``step``, counted from 0.
+
+    With ``ema_ramp`` it is low at first, or short runs would average the initialisation. Without, it is ``ema``
+    throughout, as in the published training scripts of DiT, SiT, PPFlow and MPDiT.
+    """
+    return min(options.ema, (1 + step) / (10 + step)) if options.ema_ramp else options.ema
 
 
 class EMA:

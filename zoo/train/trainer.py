@@ -144,7 +144,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        decay = ema_decay(self.step, self.options.ema)
+        decay = ema_decay(self.step, self.options)
         self.state.ema.update(self.state.parameters, decay)
         self.step += 1
         return Step(
