@@ -43,6 +43,7 @@ def test_purposes_keep_their_numbers():
         "AUGMENT": 2,
         "SAMPLE": 3,
         "SOLVER": 4,
+        "POSTERIOR": 5,
     }
 
 

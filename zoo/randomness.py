@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     AUGMENT = 2
     SAMPLE = 3
     SOLVER = 4
+    POSTERIOR = 5
 
 
 def generator_at(seed: int, purpose: Purpose, step: int, index: int) -> np.random.Generator:

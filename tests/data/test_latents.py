@@ -110,8 +110,44 @@ def test_posterior_samples_are_mean_plus_deviation_times_noise(extracted, encode
     assert not torch.equal(found, read(source, order, seed=1).latents)
 
 
-def test_a_sample_does_not_depend_on_its_batch(extracted):
-    source = dataset(extracted()).open()
+def test_a_fixed_posterior_sample_is_drawn_by_the_samples_id(extracted, latents, encode):
+    source = dataset(extracted(), sample_posterior="fixed", flip=False).open()
+    found = read(source).latents
+    assert torch.equal(found, read(source, seed=1).latents)  # as another step or seed reads it
+    index = json.loads((latents / "index.json").read_text())
+    index["shards"].reverse()
+    (latents / "index.json").write_text(json.dumps(index))
+    other = dataset(latents, sample_posterior="fixed", flip=False).open()
+    by_id = {other.id(place): latent for place, latent in enumerate(read(other).latents)}
+    draws = []
+    for place, latent in enumerate(found):
+        assert torch.equal(latent, by_id[source.id(place)])
+        mean, logvar = encode(source.id(place))
+        draws.append((latent - mean) / (0.5 * logvar).exp())
+    normal = torch.stack(draws)  # 10 x 384 numbers
+    assert normal.mean().abs() < 0.05
+    assert (normal.std() - 1).abs() < 0.05
+    assert normal.flatten(1).corrcoef().fill_diagonal_(0).abs().max() < 0.25  # each picture has noise of its own
+
+
+def test_a_fixed_posterior_sample_of_a_mirrored_picture_is_another(extracted, encode):
+    options = {"sample_posterior": "fixed"}
+    source, plain = dataset(extracted(), **options).open(), read(dataset(extracted(), **options, flip=False).open())
+    reads = torch.stack([read(source, seed=seed).latents for seed in range(20)])
+    for place, (latents, unflipped) in enumerate(zip(reads.unbind(1), plain.latents, strict=True)):
+        both = latents.unique(dim=0)
+        (mirrored,) = (each for each in both if not torch.equal(each, unflipped))
+        assert len(both) == 2
+        noises = []
+        for flipped, latent in ((False, unflipped), (True, mirrored)):
+            mean, logvar = encode(source.id(place), flipped=flipped)
+            noises.append((latent - mean) / (0.5 * logvar).exp())
+        assert torch.stack(noises).flatten(1).corrcoef()[0, 1].abs() < 0.25
+
+
+@pytest.mark.parametrize("sample_posterior", [True, False, "fixed"])
+def test_a_sample_does_not_depend_on_its_batch(extracted, sample_posterior):
+    source = dataset(extracted(), sample_posterior=sample_posterior).open()
     order = np.random.default_rng(2).permutation(10)
     whole = read(source, order)
     for place, generator in enumerate(generators(10)):

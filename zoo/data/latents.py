@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,9 +22,13 @@ from zoo.data.latent_index import INDEX, LatentIndex, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pixels import to_pixels
 from zoo.errors import DataError
+from zoo.randomness import Purpose, generator_at
 from zoo.registry import part
 
 FLIP_PROBABILITY = 0.5
+
+SamplePosterior = bool | Literal["fixed"]
+"""How latents are drawn from the VAE's posterior: anew each time, not at all, or once for every encoding."""
 
 
 @part("dataset", "latents")
@@ -35,7 +40,8 @@ class Latents(Dataset):
 
     Options:
         folder: where ``index.json`` is.
-        sample_posterior: draw from the VAE's posterior each time; else take its mean.
+        sample_posterior: draw from the VAE's posterior each time; or take its mean (false), or one sample for every
+            picture and one for its mirror image (fixed), which depend on its id alone, as if samples had been stored.
         flip: take the encoding of the mirrored picture every other time, at random, where these are stored.
         vae: path or hub id of the VAE that turns samples into pictures. Without one, they show three latent channels.
     """
@@ -48,7 +54,7 @@ class Latents(Dataset):
         num_classes: int,
         *,
         folder: Text,
-        sample_posterior: bool = True,
+        sample_posterior: SamplePosterior = True,
         flip: bool = True,
         vae: Text | None = None,
     ) -> None:
@@ -113,7 +119,7 @@ class Latents(Dataset):
 class LatentSource(Source):
     """The latents of one split, in memory-mapped shards."""
 
-    def __init__(self, folder: Path, index: LatentIndex, *, sample_posterior: bool, flip: bool) -> None:
+    def __init__(self, folder: Path, index: LatentIndex, *, sample_posterior: SamplePosterior, flip: bool) -> None:
         self.folder = folder
         self.index = index
         self._sample_posterior = sample_posterior
@@ -144,13 +150,16 @@ class LatentSource(Source):
             )
 
     def read(self, indices: Int[np.ndarray, " B"], random: Sequence[np.random.Generator]) -> Samples:
-        """The latents at ``indices``; each generator draws first the flip, then the posterior's noise."""
+        """The latents at ``indices``; each generator draws first the flip, then the posterior's noise, if not fixed."""
         flipped = np.zeros(len(indices), dtype=bool)
         if self._flip:
             flipped[:] = [generator.random() < FLIP_PROBABILITY for generator in random]
         moments = self._gather(indices, flipped)
         latents = moments[:, : self.index.channels]
         if self._sample_posterior:
+            if self._sample_posterior == "fixed":
+                places = zip(indices.tolist(), flipped.tolist(), strict=True)
+                random = [self._own_generator(*place) for place in places]
             noise = np.empty(latents.shape, dtype=np.float32)
             for generator, values in zip(random, noise, strict=True):
                 generator.standard_normal(dtype=np.float32, out=values)
@@ -164,6 +173,11 @@ class LatentSource(Source):
         """The picture's path, as it was when it was encoded."""
         number, row = self._place(index)
         return self._shard(number).id(row)
+
+    def _own_generator(self, index: int, flipped: bool) -> np.random.Generator:
+        """That of an encoding: the same in every run and epoch, and in a folder that holds other samples besides."""
+        digest = hashlib.blake2b(self.id(index).encode(), digest_size=8).digest()
+        return generator_at(0, Purpose.POSTERIOR, int(flipped), int.from_bytes(digest, "little"))
 
     def _gather(self, indices: Int[np.ndarray, " B"], flipped: Bool[np.ndarray, " B"]) -> Float[Tensor, "B P H W"]:
         """What ``read`` needs of the moments: all planes, or the means alone."""
