@@ -96,6 +96,28 @@ def test_a_run_that_stopped_before_its_first_checkpoint_starts_from_them(file, r
     torch.testing.assert_close(tensors(folder)["blocks.0.mlp.fc1.weight"], wanted, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("init", "made"),
+    [
+        ("other/run", ""),
+        (
+            "x.safetensors",
+            "published weights become it by `zoo import CHECKPOINT --out donor.safetensors` and `zoo inflate"
+            " donor.safetensors --recipe small --out x.safetensors`; ",
+        ),
+    ],
+)
+def test_a_start_that_is_not_there_is_told_before_all_else(init, made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError) as caught:
+        started(tmp_path / "run", init, "data.dataset={type: latents, folder: neither}")
+    assert str(caught.value) == (
+        f"{init}: there is no such weight file or run, and train.init of small starts from it; {made}"
+        "--set train.init=null starts from fresh weights"
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_of_another_backbone_are_refused_before_there_is_a_run(file, tmp_path):
     with pytest.raises(WeightsError, match="holds the weights of another backbone") as caught:
         started(tmp_path / "run", file, "backbone.class_conditioner.tokens=3")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zoo.assembly import build, load_recipe
 from zoo.backbone import Backbone
-from zoo.errors import DataError, NumericError, Preempted, RunError, ZooError
+from zoo.errors import DataError, NumericError, Preempted, RunError, WeightsError, ZooError
 from zoo.recipe import Recipe, differences, fingerprint
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
@@ -105,15 +105,17 @@ class Session:
 
         Raises:
             ZooError: the folder is used, the recipe is another, or the batch cannot be split.
+            WeightsError: what the recipe starts from is not there, or does not fit.
             DataError: data that cannot be read.
             NumericError: a loss or gradient that is not finite.
             Preempted: asked to stop, and saved.
         """
+        start = self._find_start(resume=resume)  # what is missing is told before weights are made and data is read
         backbone = self._backbone()
         with self.world.together():
             job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
         self.recipe = job.recipe
-        init = None if self.recipe.train.init is None else self._start_from(self.recipe.train.init, backbone, resume)
+        init = None if start is None else self._start_from(start, backbone)
         try:
             self.world.first(lambda: self._open_folder(resume=resume, init=init))
             trainer = Trainer(job, backbone, self.world)
@@ -155,22 +157,28 @@ class Session:
         torch.manual_seed(int(own[0]))
         return backbone
 
-    def _start_from(self, path: str, backbone: Backbone, resume: bool) -> Mapping[str, Any] | None:
-        """Take the weights that the recipe starts from, unless there is a checkpoint; and say what they are."""
+    def _find_start(self, *, resume: bool) -> WeightsSource | None:
+        """The weights that the recipe starts from, if any, and unless there is a checkpoint to go on from."""
+        init = self.recipe.train.init
 
         def find() -> WeightsSource | None:
-            return None if resume and checkpoints.any_in(self.folder.checkpoints) else find_weights(Path(path))
+            if init is None or (resume and checkpoints.any_in(self.folder.checkpoints)):
+                return None
+            if not Path(init).exists():
+                raise WeightsError(_no_start(init, self.recipe.name))
+            return find_weights(Path(init))
 
-        found = self.world.first(find)  # one process chooses: a run that goes on has other checkpoints by now
-        if found is None:
-            return None
-        for problem in found.passed_over():
+        return self.world.first(find)  # one process chooses: a run that goes on has other checkpoints by now
+
+    def _start_from(self, start: WeightsSource, backbone: Backbone) -> Mapping[str, Any]:
+        """Take the weights that were found; and say what they are."""
+        for problem in start.passed_over():
             self._tell(f"warning: {problem}")
         with self.world.together():
-            weights = found.read(self.registry)
-            refuse_other_backbone(path, weights.recipe, self.recipe)
+            weights = start.read(self.registry)
+            refuse_other_backbone(start.path, weights.recipe, self.recipe)
             backbone.load_state_dict(weights.tensors)
-        self._tell(f"starting from {path}")
+        self._tell(f"starting from {start.path}")
         return weights.source
 
     def _open_folder(self, *, resume: bool, init: Mapping[str, Any] | None) -> None:
@@ -328,3 +336,15 @@ class Session:
         images = drawing.images(backbone.eval(), labels_for(backbone, GRID), 0)
         self.folder.samples.mkdir(exist_ok=True)
         write_png(grid(images), self.folder.samples / f"step_{step:08d}.png")
+
+
+def _no_start(init: str, name: str) -> str:
+    """That there is no such ``train.init``; and of a weight file, how to make it."""
+    missing = f"{init}: there is no such weight file or run, and train.init of {name} starts from it"
+    fresh = "--set train.init=null starts from fresh weights"
+    if not init.endswith(".safetensors"):
+        return f"{missing}; {fresh}"
+    return (
+        f"{missing}; published weights become it by `zoo import CHECKPOINT --out donor.safetensors` and"
+        f" `zoo inflate donor.safetensors --recipe {name} --out {init}`; {fresh}"
+    )
