@@ -3,6 +3,9 @@
 snr(t) is the signal-to-noise ratio ``((1 - t) / t)^2`` of ``z_t = (1 - t) data + t noise``. It is infinite at t = 0, so
 that t is clamped from below where it is used. Uniform weights on the velocity error are themselves weights
 ``1 / t^2 = (1 + sqrt(snr))^2`` on the error of the data that the velocity stands for, ``data = z - t v``.
+
+MPDiT's published code has options of the same names that mean the inverse, so that noise counts most: its ``snr`` is
+``t / (1 - t)`` and its ``min_snr`` is ``min(t / (1 - t), 3)``. The paper's models are trained with uniform weights.
 """
 
 from __future__ import annotations
