@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from zoo.kinds import BACKBONE_KINDS, KINDS, SECTIONS, kinds_of
+from zoo.kinds import BACKBONE_KINDS, KINDS, SECTIONS, key_of, kind_at, kinds_of
 from zoo.recipe.schema import SECTIONS as SCHEMA
 from zoo.recipe.schema import Recipe
 
@@ -17,7 +17,8 @@ def test_every_kind_stands_in_one_section_of_the_schema():
     assert kinds_of("backbone") == BACKBONE_KINDS
     assert kinds_of("train") == ()
     for name, kind in KINDS.items():
-        assert name in SCHEMA[kind.section][1].model_fields
+        assert key_of(name) in SCHEMA[kind.section][1].model_fields
+        assert kind_at(kind.section, key_of(name)) == name
         assert kind.section in Recipe.model_fields
 
 
@@ -38,6 +39,21 @@ def test_the_default_is_a_built_in_part_that_needs_no_option(name, registry):
     entry = registry.get(name, default)
     assert entry.plugin.name == "zoo"
     entry.signature.options()  # every option has a default
+
+
+def test_several_parts_of_a_kind_stand_under_its_plural():
+    assert {name: key_of(name) for name, kind in KINDS.items() if kind.many} == {"metric": "metrics"}
+    assert kind_at("evaluate", "metric") is None
+    assert kind_at("sample", "metrics") is None
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.many])
+def test_the_default_parts_of_a_kind_are_built_in_and_need_no_option(name, registry):
+    assert KINDS[name].defaults
+    for default in KINDS[name].defaults:
+        entry = registry.get(name, default)
+        assert entry.plugin.name == "zoo"
+        entry.signature.options()
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -10,7 +10,7 @@ import torch
 
 from zoo.backbone import Backbone
 from zoo.errors import KeyPath, OptionError, RecipeError
-from zoo.kinds import KINDS
+from zoo.kinds import KINDS, key_of
 from zoo.parts.base import PatchSchedule
 from zoo.parts.layers import Linear
 from zoo.recipe import Draft, Node, Recipe, draft_recipe, read_tree
@@ -92,7 +92,7 @@ def build(
 
 def create_parts(recipe: Recipe, kind: str, registry: Registry) -> list[Any]:
     """The recipe's parts of a kind of which it holds several: ``metric``."""
-    specs = getattr(getattr(recipe, KINDS[kind].section), kind)
+    specs = getattr(getattr(recipe, KINDS[kind].section), key_of(kind))
     return [registry.get(kind, spec.type).create(spec.options, {}) for spec in specs]
 
 
@@ -290,7 +290,7 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...], problems: list[tupl
 
 
 def _refusals(kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> list[tuple[KeyPath, str]]:
-    path: KeyPath = (KINDS[kind].section, kind, *(() if index is None else (index,)))
+    path: KeyPath = (KINDS[kind].section, key_of(kind), *(() if index is None else (index,)))
     if isinstance(error, OptionError):
         return [((*path, *below), text) for below, text in error.problems]
     if isinstance(error, ValueError):

@@ -11,18 +11,21 @@ class Kind:
     """A role that parts fill.
 
     Attributes:
-        section: the recipe's section that holds the part, under the kind's name.
+        section: the recipe's section that holds the part, under ``key_of`` the kind.
         supplied: what zoo supplies to the part's constructor; a part may ask for any of these.
         base: where the base class is, as ``module:name``.
         default: the part of a recipe that leaves the kind out; None where a recipe must choose.
-        many: a recipe holds a list of parts; one that leaves them out has all that need no option.
+        many: the plural, under which a recipe holds a list of parts; None where it holds one.
+        defaults: where there are several, those of a recipe that leaves them out: zoo's own, so that a recipe means the
+            same whatever is installed.
     """
 
     section: str
     supplied: tuple[str, ...]
     base: str
     default: str | None
-    many: bool = False
+    many: str | None = None
+    defaults: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
@@ -44,7 +47,14 @@ KINDS: Mapping[str, Kind] = {
     "normalize": Kind("data", ("channels",), "zoo.data:Normalize", "none"),
     "solver": Kind("sample", (), "zoo.flow:Solver", "euler"),
     "features": Kind("evaluate", (), "zoo.evaluate:Features", "pca"),
-    "metric": Kind("evaluate", (), "zoo.evaluate:Metric", None, many=True),
+    "metric": Kind(
+        "evaluate",
+        (),
+        "zoo.evaluate:Metric",
+        None,
+        many="metrics",
+        defaults=("accuracy", "diversity", "fid", "inception_score", "novelty", "precision_recall", "sfid"),
+    ),
 }
 """Every kind, by the name that recipes use. Defaults are DiT's, MPDiT's upsampler, and the plainest way to train."""
 
@@ -54,6 +64,16 @@ SECTIONS = tuple(dict.fromkeys(kind.section for kind in KINDS.values()))
 def kinds_of(section: str) -> tuple[str, ...]:
     """Names of the kinds whose parts stand in a section of the recipe."""
     return tuple(name for name, kind in KINDS.items() if kind.section == section)
+
+
+def key_of(name: str) -> str:
+    """The key of a kind in its section: its name, or the plural where a recipe holds several."""
+    return KINDS[name].many or name
+
+
+def kind_at(section: str, key: str) -> str | None:
+    """The kind whose parts stand under ``section.key``; None where that is no part's place."""
+    return next((name for name in kinds_of(section) if key_of(name) == key), None)
 
 
 BACKBONE_KINDS = kinds_of("backbone")

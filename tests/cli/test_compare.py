@@ -11,7 +11,7 @@ from tests.train.small import VALUES, train
 from zoo.cli import app
 from zoo.recipe import to_yaml
 
-QUICK = ("evaluate.count=12", "evaluate.metric=[fid]")
+QUICK = ("evaluate.count=12", "evaluate.metrics=[fid]")
 
 
 def zoo(*arguments: object) -> Result:
@@ -23,7 +23,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
         train(folder / f"seed{seed}", *QUICK, f"train.seed={seed}")
-    (folder / "small.yaml").write_text(to_yaml({**VALUES, "evaluate": {"count": 12, "metric": ["fid"]}}))
+    (folder / "small.yaml").write_text(to_yaml({**VALUES, "evaluate": {"count": 12, "metrics": ["fid"]}}))
     return folder
 
 

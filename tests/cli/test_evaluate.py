@@ -121,7 +121,7 @@ def test_a_weight_file_is_judged_as_its_run_is():
 
 
 def test_metrics_are_those_asked_for():
-    result = zoo("eval", "--run", "run", "--count", 12, "--set", "evaluate.metric=[fid]", "--out", "f.json")
+    result = zoo("eval", "--run", "run", "--count", 12, "--set", "evaluate.metrics=[fid]", "--out", "f.json")
     assert result.exit_code == 0
     assert set(json.loads(Path("f.json").read_text())["figures"]["generated"]) == {"fid", "fid_relative"}
 
@@ -133,9 +133,9 @@ def test_what_cannot_be_judged():
     assert told == "--set backbone.dim=3: only `sample`, `data` and `evaluate` may be other than in training"
     told = refused(zoo("eval", "--run", "run", "--step", 1), 3)
     assert told == "run/checkpoints: there is no checkpoint of step 1; there are: 2, 3"
-    told = refused(zoo("eval", "--run", "run", "--count", 8, "--set", "evaluate.metric=[sfid]"))
-    assert told == "small: evaluate.metric: none of them can be told from pca"
-    told = refused(zoo("eval", "--run", "run", "--set", "evaluate.metric=[fed]"))
+    told = refused(zoo("eval", "--run", "run", "--count", 8, "--set", "evaluate.metrics=[sfid]"))
+    assert told == "small: evaluate.metrics: none of them can be told from pca"
+    told = refused(zoo("eval", "--run", "run", "--set", "evaluate.metrics=[fed]"))
     assert "there is no metric 'fed'; did you mean 'fid'?" in told
     Path("found.json").write_text("mine")
     assert refused(zoo("eval", "--run", "run", "--out", "found.json")).startswith("found.json: exists already")

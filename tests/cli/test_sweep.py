@@ -19,7 +19,7 @@ def zoo(*arguments: object) -> Result:
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("small.yaml").write_text(to_yaml({**VALUES, "evaluate": {"count": 12, "metric": ["fid"]}}))
+    Path("small.yaml").write_text(to_yaml({**VALUES, "evaluate": {"count": 12, "metrics": ["fid"]}}))
 
 
 def test_every_combination_is_counted():

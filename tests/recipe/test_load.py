@@ -1,11 +1,17 @@
 """From a file to a checked draft: extends, names, sections, parts and their options."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import zoo
+from zoo.assembly import load_recipe
 from zoo.errors import RecipeError
+from zoo.evaluate import Metric
+from zoo.plugins import Plugin, zoo_version
 from zoo.recipe import draft_recipe, read_tree
+from zoo.registry import Registry, part
 
 BASE = """\
 backbone:
@@ -153,16 +159,16 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ("bacbone: {}", "bacbone: unknown option; did you mean 'backbone'?"),
         ("xx: {}", "xx: unknown option; there are: name, extends, backbone, objective, data, train, sample, evaluate"),
         (
-            "evaluate: {metric: fid}",
-            'evaluate.metric: should be a list of parts, got "fid"',
+            "evaluate: {metrics: fid}",
+            'evaluate.metrics: should be a list of parts, got "fid"',
         ),
         (
-            "evaluate: {metric: [fid, {type: precision_recall, neighbours: 0}]}",
-            "evaluate.metric.1.neighbours: should be at least 1, got 0",
+            "evaluate: {metrics: [fid, {type: precision_recall, neighbours: 0}]}",
+            "evaluate.metrics.1.neighbours: should be at least 1, got 0",
         ),
         (
-            "evaluate: {metric: [fid, {type: fed}]}",
-            "evaluate.metric.1.type: there is no metric 'fed'; did you mean 'fid'? (installed: accuracy, diversity,"
+            "evaluate: {metrics: [fid, {type: fed}]}",
+            "evaluate.metrics.1.type: there is no metric 'fed'; did you mean 'fid'? (installed: accuracy, diversity,"
             " fid, inception_score, novelty, precision_recall, sfid)",
         ),
         ("train: {step: 3}", "train.step: unknown option; did you mean 'steps'?"),
@@ -393,14 +399,29 @@ def test_what_is_inherited_is_blamed_on_the_file_that_says_it(problems):
 
 def test_a_list_of_parts_is_replaced_as_a_whole_and_addressed_by_place(load):
     files = {
-        "r.yaml": "extends: base.yaml\nevaluate: {metric: [{type: precision_recall, neighbours: 5}, novelty]}\n",
-        "base.yaml": BASE + "evaluate: {metric: [fid, {type: inception_score, split: 7}]}\n",
+        "r.yaml": "extends: base.yaml\nevaluate: {metrics: [{type: precision_recall, neighbours: 5}, novelty]}\n",
+        "base.yaml": BASE + "evaluate: {metrics: [fid, {type: inception_score, split: 7}]}\n",
     }
-    metrics = load(files).resolved()["evaluate"]["metric"]
+    metrics = load(files).resolved()["evaluate"]["metrics"]
     assert metrics == [{"type": "precision_recall", "neighbours": 5}, {"type": "novelty"}]
-    assert load(files, ["evaluate.metric.0.neighbours=2"]).evaluate.metric[0].options.neighbours == 2
+    assert load(files, ["evaluate.metrics.0.neighbours=2"]).evaluate.metrics[0].options.neighbours == 2
 
 
-def test_a_recipe_without_metrics_has_all_that_need_no_option(load, registry):
-    names = [spec.type for spec in load({"r.yaml": BASE}).evaluate.metric]
-    assert names == [entry.name for entry in registry.entries("metric")]
+@part("metric", "aaa")
+class Counts(Metric):
+    """How many there are."""
+
+    def measure(self, real, generated):
+        return {"count": float(len(generated))}
+
+
+def test_a_recipe_without_metrics_has_those_of_zoo_whatever_is_installed(registry):
+    crowded = Registry()
+    crowded.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [Counts])), Plugin("zoo-extra", "0.0.1"))
+    resolved = [load_recipe("dit_s", registry=each).resolved() for each in (registry, crowded)]
+    assert resolved[0] == resolved[1]
+    assert [each["type"] for each in resolved[0]["evaluate"]["metrics"]] == [
+        entry.name for entry in registry.entries("metric")
+    ]
+    named = load_recipe("dit_s", ["evaluate.metrics=[aaa, fid]"], crowded)
+    assert crowded.versions(named) == {"zoo": zoo_version(), "zoo-extra": "0.0.1"}

@@ -12,7 +12,7 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.trial import judge_run
 
 REGISTRY = Registry()
-QUICK = ("evaluate.count=12", "evaluate.metric=[fid]")
+QUICK = ("evaluate.count=12", "evaluate.metrics=[fid]")
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def test_every_process_hears_of_what_the_main_one_cannot_do(trained):
 def test_no_figure_that_can_be_told_is_said_before_anything_is_drawn(trained, monkeypatch):
     monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("nothing is to be drawn"))
     with pytest.raises(ZooError, match="none of them can be told from pca"):
-        judge(ALONE, trained, "evaluate.metric=[sfid]")
+        judge(ALONE, trained, "evaluate.metrics=[sfid]")
 
 
 def test_a_dataset_without_held_out_images_has_no_floor(trained, monkeypatch):

@@ -12,7 +12,7 @@ from zoo.train.trainer import Trainer
 from zoo.train.trial import judge_run, train_and_judge
 
 REGISTRY = Registry()
-OPTIONS = ("train.steps=2", "train.checkpoint_every=1", "evaluate.count=12", "evaluate.metric=[fid]")
+OPTIONS = ("train.steps=2", "train.checkpoint_every=1", "evaluate.count=12", "evaluate.metrics=[fid]")
 
 
 def run(folder, *overrides, at=()):

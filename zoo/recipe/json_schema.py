@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.kinds import KINDS, kinds_of
+from zoo.kinds import KINDS, key_of, kinds_of
 from zoo.recipe.schema import SECTIONS, RecipeOptions
 from zoo.registry import PartEntry, Registry
 
@@ -51,7 +51,12 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
     for kind in kinds_of(section):
         if KINDS[kind].many:  # replaced as a whole, so that its parts are whole in a recipe that extends another, too
             definitions[kind] = _part(registry.entries(kind), definitions, partial=False)
-            properties[kind] = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}, "minItems": 1}
+            properties[key_of(kind)] = {
+                "type": "array",
+                "items": {"$ref": f"#/$defs/{kind}"},
+                "minItems": 1,
+                "default": list(KINDS[kind].defaults),
+            }
             continue
         key = f"{kind}_override" if partial else kind
         definitions[key] = _part(registry.entries(kind), definitions, partial=partial)

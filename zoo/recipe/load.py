@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from zoo.errors import KeyPath, PluginError, RecipeError, dotted
-from zoo.kinds import KINDS, kinds_of
+from zoo.kinds import KINDS, key_of, kind_at, kinds_of
 from zoo.recipe.find import find_recipe
 from zoo.recipe.merge import merge, override, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
@@ -64,7 +64,9 @@ class Draft:
         sections: dict[str, Any] = {}
         for name, (_, section) in SECTIONS.items():
             specs: dict[str, Any] = {kind: self.parts[kind][1] for kind in kinds_of(name) if not KINDS[kind].many}
-            specs |= {kind: tuple(spec for _, spec in self.lists[kind]) for kind in kinds_of(name) if KINDS[kind].many}
+            specs |= {
+                key_of(kind): tuple(spec for _, spec in self.lists[kind]) for kind in kinds_of(name) if KINDS[kind].many
+            }
             sections[name] = section(**{**self.values[name], **specs})
         return Recipe(name=self.name, **sections)
 
@@ -74,7 +76,7 @@ class Draft:
         others = [
             f"{dotted(key[1:])} from {other}"
             for key in _SUPPLIED
-            if len(path) > 1 and path[1] in KINDS and re.search(rf"\b{key[-1]}\b", message)
+            if len(path) > 1 and kind_at(str(path[0]), str(path[1])) and re.search(rf"\b{key[-1]}\b", message)
             if (other := self.tree.origin_of(key)) != origin and (fallback or other.source != origin.source)
         ]
         text = f"{dotted(path)}: {message}" if path else message
@@ -168,9 +170,10 @@ def _without(tree: Node, key: str) -> Node:
 
 def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft: Draft) -> None:
     options, kinds = SECTIONS[section][0], kinds_of(section)
-    plain = {key: value for key, value in raw.items() if key not in kinds}
+    keys = [key_of(kind) for kind in kinds]
+    plain = {key: value for key, value in raw.items() if key not in keys}
     before = len(draft.problems)
-    valid = _validate(options, plain, (section,), draft, others=kinds)
+    valid = _validate(options, plain, (section,), draft, others=keys)
     bad = {problem[0][1] for problem in draft.problems[before:] if len(problem[0]) > 1}
     for name, info in options.model_fields.items():
         if name not in bad and (name in plain or not info.is_required()):
@@ -178,7 +181,7 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
             draft.values[section][name] = LatentRecipe.model_validate(value) if name == "latent" else value
     for kind in kinds:
         if KINDS[kind].many:
-            _draft_parts(kind, raw.get(kind), registry, draft)
+            _draft_parts(kind, raw.get(key_of(kind)), registry, draft)
         else:
             found = _draft_part(kind, raw.get(kind), (section, kind), registry, draft)
             if found is not None:
@@ -186,10 +189,9 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
 
 
 def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
-    path: KeyPath = (KINDS[kind].section, kind)
+    path: KeyPath = (KINDS[kind].section, key_of(kind))
     if raw is None:
-        entries = [entry for entry in registry.entries(kind) if not entry.signature.required]
-        raw = [entry.name for entry in entries]
+        raw = list(KINDS[kind].defaults)
     if not isinstance(raw, list) or not raw:
         draft.problems.append((path, f"should be a list of parts, got {show(raw)}"))
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.errors import RecipeError
-from zoo.kinds import KINDS
+from zoo.kinds import KINDS, kind_at
 from zoo.recipe.source import Node, parse_yaml, show
 
 
@@ -88,8 +88,8 @@ def expand_part(node: Node, path: tuple[str, ...]) -> Node:
 
 def is_part(path: tuple[str | int, ...]) -> bool:
     """Whether a recipe has a part at this key path, by itself and not in a list."""
-    kind = KINDS.get(str(path[1])) if len(path) == 2 else None
-    return kind is not None and path[0] == kind.section and not kind.many
+    kind = kind_at(str(path[0]), str(path[1])) if len(path) == 2 else None
+    return kind is not None and not KINDS[kind].many
 
 
 def _changes_type(base: dict[str, Node], over: dict[str, Node], path: tuple[str, ...]) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from zoo.kinds import kinds_of
+from zoo.kinds import key_of, kinds_of
 from zoo.signature import Options
 
 
@@ -165,17 +165,17 @@ class Section(BaseModel):
     def parts(self) -> Iterator[tuple[str, PartSpec]]:
         """Every kind of the section with its part; one of which there are several comes several times."""
         for kind in kinds_of(self.section):
-            found = getattr(self, kind)
+            found = getattr(self, key_of(kind))
             for spec in found if isinstance(found, tuple) else (found,):
                 yield kind, spec
 
     def resolved(self) -> dict[str, Any]:
         """The section as a recipe would write it in full."""
-        kinds = {kind: getattr(self, kind) for kind in kinds_of(self.section)}
-        own = self.model_dump(mode="json", exclude=set(kinds))
+        parts = {key_of(kind): getattr(self, key_of(kind)) for kind in kinds_of(self.section)}
+        own = self.model_dump(mode="json", exclude=set(parts))
         full = {
-            kind: [each.resolved() for each in spec] if isinstance(spec, tuple) else spec.resolved()
-            for kind, spec in kinds.items()
+            key: [each.resolved() for each in spec] if isinstance(spec, tuple) else spec.resolved()
+            for key, spec in parts.items()
         }
         return {**own, **full}
 
@@ -235,7 +235,7 @@ class EvaluateRecipe(EvaluateOptions, Section):
     section = "evaluate"
 
     features: PartSpec
-    metric: tuple[PartSpec, ...]
+    metrics: tuple[PartSpec, ...]
 
 
 class Recipe(RecipeOptions):

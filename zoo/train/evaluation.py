@@ -136,7 +136,7 @@ class _Evaluation:
         self.judge = Judge(self.features, metrics, real)
         if not self.judge.metrics:
             features = self.recipe.evaluate.features.type
-            raise ZooError(f"{self.recipe.name}: evaluate.metric: none of them can be told from {features}")
+            raise ZooError(f"{self.recipe.name}: evaluate.metrics: none of them can be told from {features}")
 
     def draw(self) -> FeatureSet | None:
         """Features of generated images, on the main process."""
