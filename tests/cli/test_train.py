@@ -107,6 +107,18 @@ def test_the_folder_is_named_after_the_recipe():
     assert Path("runs/mine/recipe.yaml").exists()
 
 
+def test_a_recipe_that_starts_from_weights_names_the_commands_that_make_them():
+    """At once: nothing of 676 M parameters is built, and no data is looked for."""
+    line = refused(zoo("train", "--recipe", "ppflow_xl_3"), 3)
+    assert line == (
+        "ppflow_xl_3_from_sit_xl.safetensors: there is no such weight file or run, and train.init of ppflow_xl_3 starts"
+        " from it; published weights become it by `zoo import CHECKPOINT --out donor.safetensors` and `zoo inflate"
+        " donor.safetensors --recipe ppflow_xl_3 --out ppflow_xl_3_from_sit_xl.safetensors`; --set train.init=null"
+        " starts from fresh weights"
+    )
+    assert [path.name for path in Path().iterdir()] == ["small.yaml"]
+
+
 @pytest.mark.parametrize("name", ['"../outside"', '"a/b"', '".."', '"."', '"/tmp/x"', r'"a\0b"', r'"a\nb"'])
 def test_a_name_that_is_no_folder_s(name):
     result = zoo("train", "--recipe", "small.yaml", *sets(f"name={name}"))

@@ -21,6 +21,7 @@ from zoo.weights import (
     write_published,
 )
 from zoo.weights.foreign import ForeignCheckpoint
+from zoo.weights.published import FORMATS
 
 SIT = {
     "latent": {"channels": 3, "height": 4, "width": 8},
@@ -307,6 +308,24 @@ def test_an_inferred_recipe_takes_the_settings_of_its_family(published, convert)
         assert normalize.get("factor") == factor
         assert recipe.sample.guided_channels == (3 if channels == 4 else None)
         assert (recipe.name, recipe.train.batch) == ("imported", 7)
+
+
+def test_an_inferred_recipe_does_not_start_from_what_its_family_starts_from(published, convert, monkeypatch):
+    """An imported PPFlow-XL-2 that is trained on goes on from its own weights, not from a SiT-XL's."""
+    monkeypatch.setattr(type(FORMATS["ppflow"]), "family", lambda self, backbone: "ppflow_xl_2")
+    backbone = {
+        **SIT,
+        "latent": SIT["latent"] | {"channels": 4},
+        "patch_schedule": {
+            "type": "by_timestep",
+            "stages": [{"noise_above": 0.5, "patch": 4}, {"noise_above": 0.0, "patch": 2}],
+            "ties": "noisier",
+        },
+        "position": {"type": "sincos", "coordinates": "finest"},
+        "stage_embedder": "learned",
+    }
+    train = convert(published("ppflow", backbone)).weights.recipe.train
+    assert (train.steps, train.init) == (1_000_000, None)
 
 
 @pytest.mark.parametrize(("content", "weights"), [("plain", "only"), ("ema", "ema"), ("model", "model")])

@@ -151,6 +151,7 @@ def infer_recipe(
     if backbone["latent"]["channels"] == 4:  # of Stable Diffusion's autoencoder, as all published models
         family = read_tree(package_recipes() / f"{chosen.family(backbone)}.yaml").plain()
         settings = {key: value for key, value in family.items() if key not in ("name", "backbone")}
+        settings["train"].pop("init", None)  # these weights are what came of it
     try:
         return load_recipe({"name": name, "backbone": backbone, **settings}, overrides, registry)
     except RecipeError as error:
