@@ -1,6 +1,12 @@
-"""Shapes in annotations are checked while tests run; one thread a worker, since pytest-xdist fills the cores."""
+"""What every test finds, whatever the machine, the caller's shell and the tests that ran before in the process.
+
+Shapes in annotations are checked. PyTorch has one thread here and in every process that a test starts, since
+pytest-xdist fills the cores, unless OMP_NUM_THREADS says otherwise. Global random generators start anew with every
+fixture and every test. Hypothesis draws the same examples every time, or with ``--hypothesis-seed N`` those of N.
+"""
 
 import os
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +19,7 @@ from jaxtyping import config, install_import_hook
 # Before the modules are imported. torch.compile cannot trace through the checks, so its tests run in a process without.
 install_import_hook(["zoo.parts", "zoo.backbone", "zoo.flow", "zoo.data"], "beartype.beartype")
 
+import numpy as np
 import pytest
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -20,9 +27,10 @@ from hypothesis import HealthCheck, Phase, settings
 
 from zoo.registry import Registry
 
-torch.set_num_threads(1)
-
-settings.register_profile("zoo", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "zoo", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("seeded", settings.get_profile("zoo"), derandomize=False, print_blob=True)
 settings.register_profile(
     "no shrinking", settings.get_profile("zoo"), phases=[Phase.explicit, Phase.generate], print_blob=False
 )
@@ -46,12 +54,36 @@ def unchecked_traces() -> Iterator[None]:
         yield
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test is collected, since ``@given`` keeps the profile that it finds."""
+    if config.getoption("--hypothesis-seed") is not None:
+        settings.load_profile("seeded")
+
+
+def forget_what_was_drawn() -> None:
+    """Let global generators draw the same numbers, whatever ran before."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.default_generator.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    forget_what_was_drawn()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    forget_what_was_drawn()
+
+
 @pytest.fixture
 def no_shrinking() -> Iterator[None]:
-    """For tests that expect a law to be broken: any case that breaks it will do."""
+    """For tests that expect a law to be broken: any case that breaks it will do, and each time the same."""
+    before = settings.get_current_profile_name()
     settings.load_profile("no shrinking")
     yield
-    settings.load_profile("zoo")
+    settings.load_profile(before)
 
 
 @pytest.fixture(scope="session")

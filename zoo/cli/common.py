@@ -32,6 +32,9 @@ LEAST_WIDTH = 80  # on a narrower terminal lines wrap, since figures must not be
 # What ends a command in its own way. The last is ClickException, of click or of typer's own copy of it.
 NOT_OURS: tuple[type[BaseException], ...] = (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter.__mro__[2])
 
+FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+"""Warnings about the code of zoo and of its libraries, of which users of a command can do nothing."""
+
 
 def console() -> Console:
     """A console as wide as the terminal, or wide enough for every table where the output is piped."""
@@ -51,6 +54,8 @@ class Commands(TyperGroup):
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: warn_of(printable(str(message)))
+                for kind in FOR_DEVELOPERS:  # whatever the interpreter was told to show
+                    warnings.simplefilter("ignore", kind)
                 return super().invoke(ctx)
         except NOT_OURS:
             raise

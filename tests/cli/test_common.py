@@ -1,0 +1,34 @@
+"""What all commands share."""
+
+import warnings
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from zoo.cli.common import Commands
+
+app = typer.Typer(cls=Commands)
+
+
+@app.callback()
+def root() -> None:
+    pass
+
+
+@app.command()
+def warned() -> None:
+    warnings.warn("the disk is nearly full", stacklevel=1)
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.warn("a library's own affair", kind, stacklevel=1)
+
+
+@pytest.mark.parametrize("told", ["default", "always", "error"])
+def test_users_are_told_what_they_can_mend_whatever_the_interpreter_shows(told: str) -> None:
+    """Libraries tell their deprecations once a process, which would make output depend on what ran before."""
+    with warnings.catch_warnings():
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter(told, kind)
+        result = CliRunner().invoke(app, ["warned"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "warning: the disk is nearly full\n"
