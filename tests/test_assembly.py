@@ -1,5 +1,7 @@
 """What a whole recipe cannot be: told by ``load_recipe``, all at once, and nothing is allocated. And building it."""
 
+import copy
+import pickle
 import random
 from pathlib import Path
 
@@ -8,8 +10,10 @@ import torch
 import yaml
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from torch.optim.swa_utils import AveragedModel
 
 import zoo
+from tests.train.small import small
 from zoo.assembly import build, load_recipe
 from zoo.errors import OptionError, RecipeError
 from zoo.parts.base import Position, PositionEmbedding, Rotary, TimeEmbedder
@@ -386,3 +390,19 @@ def test_what_does_not_matter_for_a_recipe_is_not_built(registry):
     none = build(values, ["backbone.skip=none"], registry=registry, device="meta")
     assert set(none.patch_embedders) == {"4x4"}
     assert not none.skips
+
+
+# -- a backbone knows its recipe -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda backbone: pickle.loads(pickle.dumps(backbone)), lambda each: AveragedModel(each).module],
+    ids=["deepcopy", "pickle", "averaged"],
+)
+def test_a_backbone_knows_its_recipe_and_so_do_its_copies(registry, copied):
+    recipe = small(registry=registry)
+    backbone = build(recipe)
+    assert backbone.recipe is recipe
+    assert copied(backbone).recipe == recipe
+    assert build(recipe, device="meta", dtype=torch.bfloat16).recipe is recipe

@@ -85,7 +85,7 @@ def test_the_python_example_runs(capsys):
 def test_the_python_example_of_weights_runs(tmp_path, monkeypatch, registry):
     monkeypatch.chdir(tmp_path)
     size = ["backbone.dim=24", "backbone.depth=1", "backbone.heads=2"]
-    write_initialised(load_recipe("sit_xl", size, registry), registry, Path("sit_xl.safetensors"), 0)
+    write_initialised(load_recipe("sit_xl", size, registry), Path("sit_xl.safetensors"), 0)
     names: dict[str, object] = {}
     exec(block_with("python", "zoo.load("), names)
     assert names["latents"].shape == (2, 4, 32, 32)

@@ -50,7 +50,7 @@ def built(name: str) -> tuple[Recipe, Backbone]:
 @cache
 def audited(name: str) -> Audit:
     recipe, backbone = built(name)
-    return audit_backbone(backbone, recipe, REGISTRY)
+    return audit_backbone(backbone, recipe)
 
 
 def test_all_recipes_are_found() -> None:

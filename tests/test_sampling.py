@@ -25,7 +25,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def backbone(run, registry):
-    return filled(open_weights(run, registry), registry, torch.device("cpu"))
+    return filled(open_weights(run, registry), torch.device("cpu"))
 
 
 def test_there_is_a_latent_for_every_label(backbone):
@@ -65,7 +65,7 @@ def test_solver_and_guidance_are_those_asked_for(backbone, registry):
 def test_images_are_those_of_zoo_sample(run, backbone, tmp_path, registry):
     recipe = small(registry=registry)
     draw_samples(SampleRun(run, tmp_path / "out", "ema", (), 6, 0, False), recipe, registry, ALONE)
-    drawing = prepare_drawing(recipe, registry, len(STAGES), 0)
+    drawing = prepare_drawing(recipe, len(STAGES), 0)
     latents = zoo.sample(backbone, count=6, steps=recipe.sample.steps)
     drawn = drawing.images(backbone, torch.arange(6), 0, 6)
     ours = drawing.dataset.to_images(drawing.normalize.invert(latents))

@@ -168,7 +168,7 @@ def stratified_levels(backbone: Backbone, batch: int) -> tuple[Tensor, tuple[int
 
 def stage_macs(recipe: Recipe) -> tuple[int, ...]:
     """Exact multiply-adds of a pass through every stage."""
-    return tuple(stage.macs for stage in audit(recipe, REGISTRY).stages)
+    return tuple(stage.macs for stage in audit(recipe).stages)
 
 
 # -- training -------------------------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def bench_memory(name: str, *, batch: int = 8, overrides: Sequence[str] = ()) ->
         run()  # the first pass also fills caches
         backbone.zero_grad(set_to_none=True)
         peak[each] = peak_bytes(run) / 2**20
-        stages = audit(recipe_of(each, overrides), REGISTRY).stages
+        stages = audit(recipe_of(each, overrides)).stages
         tokens[each] = sum(n * stage.levels[0].tokens for n, stage in zip(counts, stages, strict=True)) / sum(counts)
     return [
         Result(

@@ -144,8 +144,8 @@ def macs_of_step(recipe: str, overrides: tuple[str, ...] = ()) -> int:
     registry = Registry()
     loaded = load_recipe(RECIPES / f"{recipe}.yaml", overrides, registry)
     backbone = build(loaded, registry=registry, device="meta")
-    report = audit_backbone(backbone, loaded, registry)
-    return loaded.train.batch * training_macs(report, plan_of(loaded, backbone, registry))
+    report = audit_backbone(backbone, loaded)
+    return loaded.train.batch * training_macs(report, plan_of(loaded, backbone))
 
 
 def run_trial(trial: Trial, seed: int, runs: Path) -> dict[str, Any]:
@@ -194,8 +194,8 @@ def judge_controls() -> dict[str, dict[str, float]]:
     """Figures of sets that a sound judgement refuses."""
     registry = Registry()
     recipe = load_recipe(RECIPES / f"{CHEAPEST}.yaml", registry=registry)
-    train = RealImages(create_part(recipe, "dataset", registry), "train", seed=0)
-    features, metrics = create_part(recipe, "features", registry), create_parts(recipe, "metric", registry)
+    train = RealImages(create_part(recipe, "dataset"), "train", seed=0)
+    features, metrics = create_part(recipe, "features"), create_parts(recipe, "metric")
     sets = {name: make() for name, make in controls(train.in_memory(), seed=0).items()}
     return judge_sets(features, metrics, train, sets)
 

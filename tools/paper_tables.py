@@ -114,7 +114,7 @@ def auditor() -> AuditOf:
     """Audits of the recipes under ``recipes/`` by name, each counted once."""
     registry = Registry()
     paths = {path.stem: path for path in RECIPES.rglob("*.yaml")}
-    return cache(lambda name: audit(load_recipe(paths[name], (), registry), registry))
+    return cache(lambda name: audit(load_recipe(paths[name], (), registry)))
 
 
 def markdown(rows: list[Row], figures: list[dict[str, Figure]]) -> Iterator[str]:

@@ -72,7 +72,7 @@ def build(
     Args:
         recipe: a validated recipe, or the path, name or plain values of one.
         overrides: ``key.path=value``, as for ``--set``; not for a validated recipe.
-        registry: the parts to choose from; all installed ones if left out.
+        registry: the parts to choose from; all installed ones if left out. A validated recipe has its parts.
         device: where to build; ``meta`` allocates nothing. PyTorch's default if left out.
         dtype: of the parameters. PyTorch's default if left out.
 
@@ -80,23 +80,22 @@ def build(
         RecipeError: the recipe cannot be read or built.
         PluginError: two plug-ins claim one name.
     """
-    registry = registry or Registry.installed()
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides, registry)
     elif tuple(overrides):
         raise ValueError("a validated recipe is frozen; give overrides to load_recipe")
     with torch.device(device or torch.get_default_device()):
-        backbone = _assemble(recipe, registry)
+        backbone = _assemble(recipe)
     return backbone if dtype is None else backbone.to(dtype)
 
 
-def create_parts(recipe: Recipe, kind: str, registry: Registry) -> list[Any]:
+def create_parts(recipe: Recipe, kind: str) -> list[Any]:
     """The recipe's parts of a kind of which it holds several: ``metric``."""
     specs = getattr(getattr(recipe, KINDS[kind].section), key_of(kind))
-    return [registry.get(kind, spec.type).create(spec.options, {}) for spec in specs]
+    return [spec.create({}) for spec in specs]
 
 
-def create_part(recipe: Recipe, kind: str, registry: Registry) -> Any:
+def create_part(recipe: Recipe, kind: str) -> Any:
     """The recipe's part of a kind that stands beside the backbone: ``dataset``, ``solver`` and the like.
 
     Raises:
@@ -106,20 +105,19 @@ def create_part(recipe: Recipe, kind: str, registry: Registry) -> Any:
     spec = getattr(section, kind)
     values = {"latent": recipe.backbone.latent, "num_classes": recipe.backbone.num_classes}
     try:
-        return registry.get(kind, spec.type).create(spec.options, _supply(kind, values, ())[None])
+        return spec.create(_supply(kind, values, ())[None])
     except ValueError as error:
         raise RecipeError([f"{recipe.name}: {section.section}.{kind}: {error}"]) from error
 
 
-def _assemble(recipe: Recipe, registry: Registry) -> Backbone:
+def _assemble(recipe: Recipe) -> Backbone:
     options = recipe.backbone
     values = {name: getattr(options, name) for name in type(options).model_fields}
 
     def create(kind: str, stages: tuple[Stage, ...] = ()) -> dict[Any, Any]:
         spec = getattr(options, kind)
-        entry = registry.get(kind, spec.type)
         try:
-            return {key: entry.create(spec.options, given) for key, given in _supply(kind, values, stages).items()}
+            return {key: spec.create(given) for key, given in _supply(kind, values, stages).items()}
         except ValueError as error:
             raise RecipeError([f"{recipe.name}: backbone.{kind}: {error}"]) from error
 
@@ -142,6 +140,7 @@ def _assemble(recipe: Recipe, registry: Registry) -> Backbone:
         skips={pair: Linear(options.dim, options.dim) for pair in transitions_of(stages)} if with_skip else {},
         heads=create("head", stages),
         prediction=options.prediction,
+        recipe=recipe,
     )
 
 

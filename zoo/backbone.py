@@ -24,6 +24,7 @@ from zoo.parts.base import (
     TimeEmbedder,
     Upsampler,
 )
+from zoo.recipe import Recipe
 from zoo.schedule import Grid, Level, Stage, grid_of, patch_name
 
 Transition = tuple[Grid, Grid]
@@ -46,6 +47,7 @@ class Backbone(nn.Module):
         upsamplers: one for every pair of neighbouring patches.
         skips: what the fine patch embedding goes through before it joins the upsampled tokens; empty for no skip.
         prediction: what the weights predict; zoo trains velocities.
+        recipe: that it was built from; None where it was put together by hand.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Backbone(nn.Module):
         skips: Mapping[Transition, nn.Module],
         heads: Mapping[Grid, Head],
         prediction: Literal["velocity", "epsilon"] = "velocity",
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
+        self.recipe = recipe
         self.latent, self.stages, self.ties, self.prediction = tuple(latent), tuple(stages), ties, prediction
         self.patch_embedders = nn.ModuleDict({patch_name(patch): module for patch, module in patch_embedders.items()})
         self.positions = nn.ModuleDict({patch_name(patch): module for patch, module in positions.items()})

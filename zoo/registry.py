@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import pluggy
 from pydantic import BaseModel
@@ -17,9 +17,6 @@ from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.plugins import Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.signature import Signature, read_signature
-
-if TYPE_CHECKING:
-    from zoo.recipe import Recipe
 
 PARTS_GROUP = "zoo.parts"
 BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.evaluate")
@@ -65,6 +62,9 @@ class PartEntry:
         """Construct the part from its options and from those of the ``supplied`` values that it asks for."""
         wanted = {name: supplied[name] for name in self.signature.supplied}
         return self.cls(**wanted, **{name: getattr(options, name) for name in type(options).model_fields})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return part_entry, (self.cls, self.plugin)  # the signature is read off the class again
 
 
 class Registry:
@@ -131,11 +131,6 @@ class Registry:
             message += f". A plug-in that failed to load may hold it: {failed}; see `zoo parts --debug`"
         raise PluginError(message)
 
-    def versions(self, recipe: Recipe) -> dict[str, str]:
-        """The version of every plug-in that the recipe has a part of, by the plug-in's name."""
-        plugins = [self.get(kind, spec.type).plugin for kind, spec in recipe.parts()]
-        return {plugin.name: plugin.version for plugin in plugins}
-
     def _claims(self, module: object, plugin: Plugin) -> list[PartEntry]:
         name = self._manager.register(module, name=f"{plugin.name} #{len(self._manager.list_name_plugin())}")
         try:
@@ -187,12 +182,13 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
     module, base = KINDS[kind].base.split(":")
-    if not issubclass(cls, getattr(import_module(module), base)):
+    if getattr(import_module(module), base) not in cls.__mro__:
         raise PluginError(f"{where} is marked as a {kind}, but does not derive from that kind's base class")
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if missing:
         raise PluginError(f"{where} leaves out what a {kind} must have: {missing}")
-    return PartEntry(kind, name, cls, plugin, read_signature(cls, KINDS[kind].supplied))
+    signature = read_signature(cls, KINDS[kind].supplied)  # type: ignore[arg-type]  # a class is hashable
+    return PartEntry(kind, name, cls, plugin, signature)
 
 
 def _origin(entry: PartEntry) -> str:

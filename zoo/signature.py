@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import NoneType
 from typing import Any
 
@@ -38,8 +38,9 @@ class Signature:
         return tuple(name for name, info in self.options.model_fields.items() if info.is_required())
 
 
-def read_signature(cls: type[Any], supplied: Sequence[str]) -> Signature:
-    """Derive a part's options from ``cls.__init__``.
+@cache
+def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
+    """Derive a part's options from ``cls.__init__``: the same for the same class, so that equal options are equal.
 
     Args:
         cls: the part.

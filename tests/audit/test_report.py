@@ -61,7 +61,7 @@ def built(recipe: Recipe) -> Backbone:
 
 @cache
 def report_of(schedule: str) -> Audit:
-    return audit(recipe_of(schedule), REGISTRY)
+    return audit(recipe_of(schedule))
 
 
 each_schedule = pytest.mark.parametrize("schedule", SCHEDULES)
@@ -83,7 +83,7 @@ def test_frozen_parameters_are_fixed() -> None:
     before = count_params(backbone)
     frozen = backbone.blocks[0].requires_grad_(False)
     own = sum(parameter.numel() for parameter in frozen.parameters())
-    after = audit_backbone(backbone, recipe, REGISTRY)
+    after = audit_backbone(backbone, recipe)
     assert after.params.total == before.total
     assert after.params.fixed == before.fixed + own
     assert after.params.trainable == before.trainable - own
@@ -129,7 +129,7 @@ def test_mean_is_exact(thresholds: list[int]) -> None:
     patches = [8, 4, 2, [4, 2]]
     stages = [{"noise_above": low / 100, "patch": patch} for low, patch in zip(lows, patches, strict=False)]
     recipe = recipe_of("by_timestep", depth=1, patch_schedule={"type": "by_timestep", "stages": stages})
-    report = audit(recipe, REGISTRY)
+    report = audit(recipe)
     weights = [Fraction(high - low, 100) for low, high in zip(lows, [100, *lows], strict=False)]
     costs = closed_form_macs(recipe, REGISTRY)
     mean = sum(weight * macs for weight, macs in zip(weights, costs, strict=True))
@@ -201,7 +201,7 @@ def test_json(schedule: str) -> None:
 
 def test_auditing_a_recipe_is_auditing_its_backbone() -> None:
     recipe = recipe_of("by_depth_and_timestep")
-    assert audit(recipe, REGISTRY) == audit_backbone(built(recipe), recipe, REGISTRY)
+    assert audit(recipe) == audit_backbone(built(recipe), recipe)
 
 
 @settings(max_examples=15)
@@ -211,7 +211,7 @@ def test_any_assembly_adds_up(values: dict[str, Any]) -> None:
         recipe = load_recipe(values, registry=REGISTRY)
     except RecipeError:  # parts that do not go together
         reject()
-    report = audit(recipe, REGISTRY)
+    report = audit(recipe)
     assert report.params.total == sum(part.params for part in report.parts)
     assert abs(sum(part.macs for part in report.parts) - report.macs) <= (len(report.parts) - 1) / 2
     for stage in report.stages:
@@ -230,7 +230,7 @@ def test_any_assembly_adds_up(values: dict[str, Any]) -> None:
 def test_an_image_costs_its_passes(sample: dict[str, Any], passes: tuple[int, ...] | None) -> None:
     plain = recipe_of("by_timestep").resolved()
     recipe = load_recipe({**plain, "sample": sample}, registry=REGISTRY)
-    report = audit_backbone(built(recipe), recipe, REGISTRY)
+    report = audit_backbone(built(recipe), recipe)
     if passes is None:
         assert report.image.macs is None
     else:

@@ -14,8 +14,8 @@ REGISTRY = Registry()
 @pytest.mark.parametrize(("sampler", "group"), [("uniform", 2), ("{type: logit_normal, mean: -1.0}", 8)])
 def test_stages_count_as_often_as_a_batch_has_them(sampler, group):
     recipe = small(f"objective.noise_sampler={sampler}", registry=REGISTRY)
-    report, backbone = audit(recipe, REGISTRY), build(recipe, registry=REGISTRY, device="meta")
-    plan = plan_stages(backbone.stages, backbone.ties, create_part(recipe, "noise_sampler", REGISTRY), group)
+    report, backbone = audit(recipe), build(recipe, registry=REGISTRY, device="meta")
+    plan = plan_stages(backbone.stages, backbone.ties, create_part(recipe, "noise_sampler"), group)
     noisy, clean = (stage.macs for stage in report.stages)
     assert sum(plan.counts) == group
     assert training_macs(report, plan) == 3 * (plan.counts[0] * noisy + plan.counts[1] * clean) // group

@@ -70,7 +70,7 @@ def weights(tmp_path, monkeypatch, registry):
 
     def do(name):
         recipe = load_recipe({"name": name, "backbone": BACKBONES[name]}, registry=registry)
-        write_weights(Path(f"{name}.safetensors"), tensors_of(recipe, registry), recipe, registry)
+        write_weights(Path(f"{name}.safetensors"), tensors_of(recipe, registry), recipe)
         return f"{name}.safetensors"
 
     return do

@@ -220,7 +220,7 @@ def test_heads_that_shapes_do_not_tell():
 
 
 def test_a_weight_file_of_zoos_own(registry):
-    write_initialised(load_recipe("small.yaml", registry=registry), registry, Path("own.safetensors"), 0)
+    write_initialised(load_recipe("small.yaml", registry=registry), Path("own.safetensors"), 0)
     (line,) = refused(3, checkpoint="own.safetensors")
     assert line == "error: own.safetensors: is a weight file of zoo's own, which needs no import"
 

@@ -26,7 +26,7 @@ def recipe(name, schedule, **parts):
 def working_folder(tmp_path, monkeypatch, registry):
     monkeypatch.chdir(tmp_path)
     donor = random_weights(small(registry, name="donor", upsampler="linear"), registry)
-    write_weights(Path("donor.safetensors"), donor.tensors, donor.recipe, registry)
+    write_weights(Path("donor.safetensors"), donor.tensors, donor.recipe)
     recipe("stages", BY_TIMESTEP, stage_embedder="learned")
     recipe("levels", BY_DEPTH, upsampler="linear_linear")
 

@@ -82,7 +82,7 @@ def test_lines_are_neither_wrapped_nor_read_as_markup(capsys):
 
 
 def test_multiply_adds_are_three_times_the_forward_pass_of_a_mean_sample(trainer, registry):
-    report = audit(trainer.job.recipe, registry)
+    report = audit(trainer.job.recipe)
     counts = trainer.job.plan.counts
     mean = sum(count * stage.macs for count, stage in zip(counts, report.stages, strict=True)) / sum(counts)
     assert _macs_per_image(trainer) == int(3 * mean)

@@ -424,4 +424,4 @@ def test_a_recipe_without_metrics_has_those_of_zoo_whatever_is_installed(registr
         entry.name for entry in registry.entries("metric")
     ]
     named = load_recipe("dit_s", ["evaluate.metrics=[aaa, fid]"], crowded)
-    assert crowded.versions(named) == {"zoo": zoo_version(), "zoo-extra": "0.0.1"}
+    assert named.plugins() == {"zoo": zoo_version(), "zoo-extra": "0.0.1"}

@@ -31,7 +31,7 @@ def entries(recipes, runs, *overrides):
 
 def test_costs_are_those_of_the_audit():
     recipe = small()
-    cost, report = cost_of(recipe, REGISTRY), audit(recipe, REGISTRY)
+    cost, report = cost_of(recipe), audit(recipe)
     assert (cost.params, cost.macs, cost.image_macs) == (report.params.total, report.macs, report.image.macs)
     assert cost.passes == sum(report.image.passes)
     assert [stage.tokens for stage in cost.stages] == [(3, 6), (6,)]
@@ -41,7 +41,7 @@ def test_costs_are_those_of_the_audit():
 
 
 def test_a_solver_of_adaptive_steps_has_no_cost_of_an_image():
-    cost = cost_of(small("sample.solver=dopri5"), REGISTRY)
+    cost = cost_of(small("sample.solver=dopri5"))
     assert cost.image_macs is None
     assert cost.passes is None
 
@@ -90,7 +90,7 @@ def test_a_part_whose_memory_cannot_be_told_says_why(monkeypatch):
         raise AuditError("a part does not run on fake tensors")
 
     monkeypatch.setattr("zoo.report.comparison.activation_memory", refuse)
-    cost = cost_of(small(), REGISTRY)
+    cost = cost_of(small())
     assert (cost.activation_bytes, cost.memory_problem) == (None, "a part does not run on fake tensors")
     assert cost.macs > 0
 

@@ -4,7 +4,6 @@ import pytest
 
 from tests.train.small import small
 from zoo.audit import audit
-from zoo.registry import Registry
 from zoo.report.comparison import Cost, Entry, Outcome, StageCost
 from zoo.report.tables import cost_table, figures_table, giga, parts_table, quality_table, way_table, with_unit
 
@@ -16,7 +15,7 @@ def outcome(fid: float, **figures: float) -> Outcome:
 
 
 def test_every_row_has_a_cell_for_every_column():
-    report = audit(small(), Registry())
+    report = audit(small())
     record = {"counts": {"train": 9, "a": 3, "b": 4}, "evaluate": {"features": {"type": "pca"}}}
     entries = [Entry("one", COST, (outcome(1.0),))]
     for table in (
@@ -31,7 +30,7 @@ def test_every_row_has_a_cell_for_every_column():
 
 
 def test_the_levels_and_the_rest_of_a_stage_are_its_sum():
-    report = audit(small(), Registry())
+    report = audit(small())
     table = way_table(report)
     sums = [table.rows[index] for index in sorted(table.sums)]
     assert [row[6] for row in sums] == [giga(stage.macs) for stage in report.stages]

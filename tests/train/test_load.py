@@ -28,7 +28,7 @@ def weights(registry):
 @pytest.fixture
 def path(weights, registry, tmp_path):
     path = tmp_path / "w.safetensors"
-    write_weights(path, weights.tensors, weights.recipe, registry, source={"file": "a.pt"}, seed=3)
+    write_weights(path, weights.tensors, weights.recipe, source={"file": "a.pt"}, seed=3)
     return path
 
 
@@ -67,7 +67,7 @@ def test_metadata_says_where_weights_are_from(path, weights, registry):
 def test_the_dtype_is_the_files_or_as_asked(registry, tmp_path):
     weights = random_weights(small(registry), registry, dtype=torch.bfloat16)
     path = tmp_path / "w.safetensors"
-    write_weights(path, weights.tensors, weights.recipe, registry)
+    write_weights(path, weights.tensors, weights.recipe)
     assert {each.dtype for each in load(path, registry=registry).state_dict().values()} == {torch.bfloat16}
     assert next(load(path, registry=registry, dtype=torch.float64).parameters()).dtype == torch.float64
 
@@ -100,7 +100,7 @@ def test_tables_that_no_file_holds_are_made(tmp_path):
     registry = Registry()
     registry.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [TabledBlock])), Plugin("tests", "1"))
     weights = random_weights(small(registry, block="tabled"), registry)
-    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe, registry)
+    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe)
     backbone = load(tmp_path / "w.safetensors", registry=registry)
     assert all(torch.equal(block.table, torch.full((SIZE["dim"],), 2.0)) for block in backbone.blocks)
 
@@ -237,7 +237,7 @@ def test_a_plug_in_that_is_missing_is_named(tmp_path, registry):
     own = Registry()
     own.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [TabledBlock])), Plugin("tests", "1.2"))
     weights = random_weights(small(own, block="tabled"), own)
-    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe, own)
+    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe)
     with pytest.raises(WeightsError, match=r"w.safetensors: needs plug-in tests 1\.2; install it"):
         load(tmp_path / "w.safetensors", registry=registry)
 
@@ -259,7 +259,7 @@ def test_tensors_that_do_not_fit_the_files_own_recipe_are_all_told(path, registr
 
 def test_tensors_that_share_memory_are_written_twice(registry, tmp_path, weights):
     weights.tensors["blocks.0.mlp.fc1.bias"] = weights.tensors["blocks.1.mlp.fc1.bias"]
-    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe, registry)
+    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe)
     backbone = load(tmp_path / "w.safetensors", registry=registry)
     assert torch.equal(backbone.blocks[0].mlp.fc1.bias, weights.tensors["blocks.1.mlp.fc1.bias"])
 

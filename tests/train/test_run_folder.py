@@ -25,7 +25,7 @@ def written(path, registry, recipe=None):
     folder = RunFolder(path)
     folder.create()
     folder.lock()
-    folder.write(recipe, registry, recipe.resolved())
+    folder.write(recipe, recipe.resolved())
     folder.unlock()
     return folder
 
@@ -98,7 +98,7 @@ def test_a_crash_while_the_first_files_are_written(point, call, tmp_path, regist
     if not folder.is_used:
         folder.create()
     folder.lock()
-    folder.write(small(registry=registry), registry, small(registry=registry).resolved())
+    folder.write(small(registry=registry), small(registry=registry).resolved())
     folder.unlock()
     assert load_recipe(folder.recipe, (), registry) == small(registry=registry)
     assert len(json.loads(folder.versions.read_text())) == 1
@@ -176,7 +176,7 @@ def test_a_folder_that_may_not_be_written(tmp_path):
 def test_versions_are_recorded_for_every_start(tmp_path, registry, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["zoo", "train", "--resume"])
     folder = written(tmp_path, registry)
-    folder.write(small(registry=registry), registry, small(registry=registry).resolved())
+    folder.write(small(registry=registry), small(registry=registry).resolved())
     runs = json.loads(folder.versions.read_text())
     assert len(runs) == 2
     for run in runs:
@@ -191,7 +191,7 @@ def test_versions_that_are_broken_are_told(text, tmp_path, registry):
     folder.versions.write_text(text)
     before = folder.recipe.read_bytes()
     with pytest.raises(RunError, match=r"run\.json: is not what zoo wrote: .*; remove it"):
-        folder.write(small(registry=registry), registry, {})
+        folder.write(small(registry=registry), {})
     assert folder.recipe.read_bytes() == before
 
 

@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 @pytest.fixture
 def file(run, registry, tmp_path):
     weights = open_weights(run, registry)
-    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe, registry)
+    write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe)
     return tmp_path / "w.safetensors"
 
 
@@ -90,7 +90,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_starts_from_them(file, r
     recipe = small(f"train.init={file}", STILL, "train.steps=2", registry=registry)
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    folder.write(recipe, registry, recipe.resolved())
+    folder.write(recipe, recipe.resolved())
     Session(recipe, folder, registry, ALONE, Silent()).run(resume=True)
     wanted = open_weights(run, registry).tensors["blocks.0.mlp.fc1.weight"]
     torch.testing.assert_close(tensors(folder)["blocks.0.mlp.fc1.weight"], wanted, rtol=0, atol=1e-6)

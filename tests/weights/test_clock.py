@@ -15,7 +15,7 @@ def backbones(registry, before, after, scale=1.0):
     weights = random_weights(recipe, registry, dtype=torch.float64)
     turned = with_clock(weights, after, registry)
     assert turned.recipe.backbone.time_embedder.resolved()["clock"] == after
-    return [filled(each, registry, CPU) for each in (weights, turned)]
+    return [filled(each, CPU) for each in (weights, turned)]
 
 
 @pytest.mark.parametrize(("before", "after"), [("noise", "data"), ("data", "noise")])

@@ -117,7 +117,7 @@ def test_keys_of_no_format(convert):
 
 
 def test_a_weight_file_of_zoos_own_needs_no_import(registry, recipe, tmp_path):
-    write_initialised(recipe(SIT), registry, tmp_path / "own.safetensors", 0)
+    write_initialised(recipe(SIT), tmp_path / "own.safetensors", 0)
     with pytest.raises(WeightsError, match=r"own\.safetensors: is a weight file of zoo's own, which needs no import$"):
         from_published(read_checkpoint(tmp_path / "own.safetensors"), None, registry)
 
@@ -248,7 +248,7 @@ def test_what_dit_fixes_is_settled_and_noted(published, convert, registry):
 def test_noise_that_is_predicted_is_not_sampled_as_a_velocity(published, convert, registry):
     for layout in ("dit", "sit"):
         weights = convert(published(), format=layout).weights
-        backbone = filled(weights, registry, torch.device("cpu"))
+        backbone = filled(weights, torch.device("cpu"))
         given = (backbone, EulerSolver(), torch.zeros(1, 3, 4, 8), torch.tensor([1]))
         if layout == "sit":
             assert sample(*given, steps=1, draw=torch.zeros).shape == (1, 3, 4, 8)

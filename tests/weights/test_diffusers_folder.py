@@ -26,7 +26,7 @@ def largest_difference(recipe, registry, folder):
     latents, labels = inputs(recipe, batch=6)
     t = torch.tensor([0.0, 0.2, 0.4, 0.6, 0.9, 1.0])
     with torch.no_grad():
-        ours = filled(weights, registry, torch.device("cpu"))(latents, t, labels)
+        ours = filled(weights, torch.device("cpu"))(latents, t, labels)
         scale = recipe.backbone.time_embedder.resolved()["scale"]
         theirs = model(folder)(latents, timestep=t * scale, class_labels=labels).sample[:, : latents.shape[1]]
     assert ours.abs().mean() > 0.1

@@ -97,7 +97,7 @@ def imported(registry, tmp_path):
         how = {"format": FORMATS[name]} | how
         converted = from_published(checkpoint, recipe, registry, overrides=overrides, **how)
         path = tmp_path / f"{name}.safetensors"
-        write_weights(path, converted.weights.tensors, converted.weights.recipe, registry)
+        write_weights(path, converted.weights.tensors, converted.weights.recipe)
         return path, zoo.load(path, registry=registry)
 
     return do

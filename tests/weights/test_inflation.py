@@ -22,11 +22,11 @@ def started(donor, target, registry, **options):
     """The target's backbone with all of its weights from the donor."""
     surgery = inflate(donor, target, registry, **options)
     assert surgery.is_whole, list(surgery.lines())
-    return filled(Weights(target, surgery.tensors, {}), registry, CPU)
+    return filled(Weights(target, surgery.tensors, {}), CPU)
 
 
 def backbone_of(weights, registry):
-    return filled(weights, registry, CPU)
+    return filled(weights, CPU)
 
 
 def by_timestep(registry, *overrides, **parts):
@@ -252,7 +252,7 @@ def test_what_no_donor_can_fill_is_told_and_drawn_anew(registry, donor, tmp_path
     surgery = inflate(donor, target, registry)
     assert not surgery.is_whole
     assert list(surgery.lines()) == told
-    fresh = initialised(target, registry, tmp_path, 3)
+    fresh = initialised(target, tmp_path, 3)
     whole = initialise_rest(surgery, fresh)
     assert whole.keys() == fresh.state_dict().keys()
     new = {name for names in surgery.new.values() for name in names}

@@ -119,7 +119,7 @@ def check_pixels(name, backbone):
     weights |= {key: torch.zeros_like(tensor) for key, tensor in weights.items() if "modulation" in key}
     checkpoint = ForeignCheckpoint(Path("x.pt"), weights, "")
     imported = from_published(checkpoint, recipe, REGISTRY, format=name).weights
-    own = filled(imported, REGISTRY, torch.device("cpu"))
+    own = filled(imported, torch.device("cpu"))
     latents = torch.randn(2, *own.latent, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels = torch.tensor([2, 0])
     for index, stage in enumerate(own.stages):

@@ -16,7 +16,6 @@ from zoo.backbone import Backbone
 from zoo.flow import Guidance, Solver, evaluations
 from zoo.kinds import BACKBONE_KINDS
 from zoo.recipe import Recipe
-from zoo.registry import Registry
 from zoo.schedule import Grid, Level, grid_of, noise_ranges, shares
 
 MODULES_OF_KIND = {
@@ -136,21 +135,19 @@ class Audit:
         return asdict(self)
 
 
-def audit(recipe: Recipe, registry: Registry | None = None) -> Audit:
+def audit(recipe: Recipe) -> Audit:
     """Count an assembly without allocating it.
 
     Args:
         recipe: a validated recipe.
-        registry: the parts to choose from; all installed ones if left out.
 
     Raises:
         AuditError: the assembly cannot be counted exactly.
     """
-    registry = registry or Registry.installed()
-    return audit_backbone(build(recipe, registry=registry, device="meta"), recipe, registry)
+    return audit_backbone(build(recipe, device="meta"), recipe)
 
 
-def audit_backbone(backbone: Backbone, recipe: Recipe, registry: Registry) -> Audit:
+def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:
     """The audit of a backbone that was built on the meta device from this recipe."""
     counts = [count_stage(backbone, stage) for stage in range(len(backbone.stages))]
     weights = shares(backbone.stages)
@@ -163,9 +160,9 @@ def audit_backbone(backbone: Backbone, recipe: Recipe, registry: Registry) -> Au
         flops=2 * macs,
         norm_ops=_mean([count.norm_ops for count in counts], weights),
         stages=tuple(_stage(backbone, stage, counts[stage]) for stage in range(len(counts))),
-        parts=parts_of(backbone, recipe, registry, by_kind),
+        parts=parts_of(backbone, recipe, by_kind),
         paper_convention=_paper_convention(backbone, recipe, counts),
-        image=_image(backbone, recipe, registry, counts),
+        image=_image(backbone, recipe, counts),
     )
 
 
@@ -212,17 +209,15 @@ def _macs_of(kind: str, count: StageCount) -> int:
     return sum(count.modules.get(name, 0) for name in modules_of(kind))
 
 
-def parts_of(
-    backbone: Backbone, recipe: Recipe, registry: Registry, macs: Mapping[str, int] | None = None
-) -> tuple[PartAudit, ...]:
+def parts_of(backbone: Backbone, recipe: Recipe, macs: Mapping[str, int] | None = None) -> tuple[PartAudit, ...]:
     """Every part of a backbone with its parameters, and its multiply-adds by kind where they have been counted."""
     parts = []
     for kind in (*BACKBONE_KINDS, "skip"):
         if kind == "skip":
             name, plugin = recipe.backbone.skip, "zoo"
         else:
-            name = getattr(recipe.backbone, kind).type
-            plugin = registry.get(kind, name).plugin.name
+            entry = getattr(recipe.backbone, kind).entry
+            name, plugin = entry.name, entry.plugin.name
         params = sum(count_params(backbone.get_submodule(module)).total for module in modules_of(kind))
         parts.append(PartAudit(kind, name, plugin, params, macs[kind] if macs else 0))
     return tuple(parts)
@@ -232,10 +227,10 @@ def _mean(values: Sequence[int], weights: Sequence[Fraction]) -> int:
     return round(sum((value * weight for value, weight in zip(values, weights, strict=True)), Fraction(0)))
 
 
-def _image(backbone: Backbone, recipe: Recipe, registry: Registry, counts: Sequence[StageCount]) -> ImageAudit:
+def _image(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> ImageAudit:
     options = recipe.sample
     guidance = Guidance.of(options.guidance, len(backbone.stages), options.guided_channels, options.guidance_interval)
-    solver: Solver = create_part(recipe, "solver", registry)
+    solver: Solver = create_part(recipe, "solver")
     levels = solver.levels(options.steps)
     if levels is None:
         return ImageAudit(options.solver.type, options.steps, guidance.scales, None, None)

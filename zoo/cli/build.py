@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from zoo.cli.common import Debug, console, installed_registry, tidy_when_stopped, without_garbage_collection
 from zoo.recipe import Recipe, read_tree
-
-if TYPE_CHECKING:
-    from zoo.registry import Registry
 
 
 @tidy_when_stopped()
@@ -68,23 +65,23 @@ def build(
     registry = installed_registry()
     loaded = check_tree(tree, registry)
     other = check_tree(rival, registry) if rival is not None else None
-    _print(loaded, other, registry, flops=flops, as_json=as_json)
+    _print(loaded, other, flops=flops, as_json=as_json)
     if out is not None:
-        write_initialised(loaded, registry, out, seed)
+        write_initialised(loaded, out, seed)
         print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, seed {seed})", file=sys.stderr)
 
 
-def _print(recipe: Recipe, other: Recipe | None, registry: Registry, *, flops: bool, as_json: bool) -> None:
+def _print(recipe: Recipe, other: Recipe | None, *, flops: bool, as_json: bool) -> None:
     if not (flops or as_json or other):
         from zoo.assembly import build as build_backbone
         from zoo.cli.tables import print_assembly
 
-        print_assembly(console(), recipe, build_backbone(recipe, registry=registry, device="meta"), registry)
+        print_assembly(console(), recipe, build_backbone(recipe, device="meta"))
         return
     from zoo.audit import audit
 
-    own = audit(recipe, registry)
-    rival = audit(other, registry) if other else None
+    own = audit(recipe)
+    rival = audit(other) if other else None
     if as_json:
         report = own.to_dict()
         if rival:

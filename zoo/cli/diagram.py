@@ -54,6 +54,6 @@ def diagram(
     refuse_existing(out)
     registry = installed_registry()
     loaded = check_tree(tree, registry)
-    text = drawn(audit(loaded, registry), loaded)
+    text = drawn(audit(loaded), loaded)
     write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
     print(f"wrote {out}", file=sys.stderr)

@@ -49,7 +49,7 @@ def export(
     registry = installed_registry()
     given = open_weights(weights, registry, raw=raw, tell=warn_of)
     if to == "zoo":
-        write_weights(out, given.tensors, given.recipe, registry, source=given.source)
+        write_weights(out, given.tensors, given.recipe, source=given.source)
     elif to == "diffusers":
         from zoo.weights.diffusers_folder import write_diffusers
 

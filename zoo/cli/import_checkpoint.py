@@ -68,7 +68,7 @@ def import_checkpoint(
         overrides=overrides or (),
     )
     weights = converted.weights
-    write_weights(out, weights.tensors, weights.recipe, registry, source=weights.source)
+    write_weights(out, weights.tensors, weights.recipe, source=weights.source)
     if recipe is None:
         header = f"# {printable(checkpoint.name)}, as its shapes tell.   zoo build --recipe {beside.name} --flops\n"
         text = header + to_yaml(weights.recipe.resolved())

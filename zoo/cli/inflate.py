@@ -67,9 +67,9 @@ def inflate(
         raise WeightsError(f"{donor}: does not fill all of {target.name}; --allow-new starts it all the same", lines)
     tensors = surgery.tensors
     if surgery.new:
-        tensors = files.initialise_rest(surgery, files.initialised(target, registry, out, seed))
+        tensors = files.initialise_rest(surgery, files.initialised(target, out, seed))
     source = {**given.source, "recipe": given.recipe.name, "average": average, "new": surgery.new}
-    files.write_weights(out, tensors, target, registry, source=source, seed=seed if surgery.new else None)
+    files.write_weights(out, tensors, target, source=source, seed=seed if surgery.new else None)
     for line in [*surgery.notes, *lines]:
         print(f"note: {line}", file=sys.stderr)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)

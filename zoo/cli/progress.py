@@ -93,7 +93,7 @@ def _macs_per_image(trainer: Trainer) -> int | None:
     from zoo.audit import audit, training_macs
 
     try:
-        return training_macs(audit(trainer.job.recipe, trainer.job.registry), trainer.job.plan)
+        return training_macs(audit(trainer.job.recipe), trainer.job.plan)
     except Exception:  # a part that cannot be counted trains all the same
         return None
 

@@ -14,7 +14,6 @@ from rich.table import Table as RichTable
 from zoo.audit import Audit, count_params
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
-from zoo.registry import Registry
 from zoo.report.tables import (
     Table,
     cost_table,
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
     from zoo.report.comparison import Entry
 
 
-def print_assembly(console: Console, recipe: Recipe, backbone: Backbone, registry: Registry) -> None:
+def print_assembly(console: Console, recipe: Recipe, backbone: Backbone) -> None:
     """What the assembly is, without its cost."""
     _print_header(console, recipe)
     _print(console, plain_way_table(backbone))
-    _print(console, plain_parts_table(backbone, recipe, registry))
+    _print(console, plain_parts_table(backbone, recipe))
     console.print(f"parameters {_strong(params_words(count_params(backbone)))}; --flops counts multiply-adds")
 
 

@@ -226,7 +226,7 @@ def _draft_part(
         return None
     given = {key: value for key, value in raw.items() if key != "type"}
     options = _validate(entry.signature.options, given, path, draft, others=["type"])
-    return None if options is None else (entry, PartSpec(type=name, options=options))
+    return None if options is None else (entry, PartSpec(entry=entry, options=options))
 
 
 def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, others: Iterable[str]) -> M | None:

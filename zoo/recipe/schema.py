@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
 
 from zoo.kinds import key_of, kinds_of
+from zoo.registry import PartEntry
 from zoo.signature import Options
 
 
 class PartSpec(BaseModel):
-    """A part by name, with all of its options."""
+    """A part with all of its options. It knows its class, so that a validated recipe is built without a registry."""
 
     model_config = ConfigDict(frozen=True)
 
-    type: str
+    entry: Annotated[InstanceOf[PartEntry], Field(exclude=True, repr=False)]
     options: SerializeAsAny[BaseModel]
+
+    @property
+    def type(self) -> str:
+        """The part's name."""
+        return self.entry.name
+
+    def create(self, supplied: Mapping[str, Any]) -> Any:
+        """Construct the part from its options and from those of the ``supplied`` values that it asks for."""
+        return self.entry.create(self.options, supplied)
 
     def resolved(self) -> dict[str, Any]:
         """The part as a recipe would write it in full."""
         return {"type": self.type, **self.options.model_dump(mode="json")}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _part_spec, (self.entry, self.options.model_dump_json())  # a class of options has no name to pickle by
+
+
+def _part_spec(entry: PartEntry, options: str) -> PartSpec:
+    return PartSpec(entry=entry, options=entry.signature.options.model_validate_json(options))
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -257,6 +274,11 @@ class Recipe(RecipeOptions):
         """Every kind with its part."""
         for section in self.sections():
             yield from section.parts()
+
+    def plugins(self) -> dict[str, str]:
+        """The version of every plug-in that it has a part of, by the plug-in's name."""
+        plugins = [spec.entry.plugin for _, spec in self.parts()]
+        return {plugin.name: plugin.version for plugin in plugins}
 
     def resolved(self) -> dict[str, Any]:
         """The recipe in full, without ``extends`` and with every default written out, as plain values."""

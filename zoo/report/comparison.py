@@ -103,14 +103,14 @@ class Entry:
         return {name: _spread(found) for name, found in values.items()}
 
 
-def cost_of(recipe: Recipe, registry: Registry) -> Cost:
+def cost_of(recipe: Recipe) -> Cost:
     """Count an assembly without allocating it.
 
     Raises:
         AuditError: its multiply-adds cannot be counted exactly.
     """
-    backbone = build(recipe, registry=registry, device="meta")
-    report = audit_backbone(backbone, recipe, registry)
+    backbone = build(recipe, device="meta")
+    report = audit_backbone(backbone, recipe)
     activation_bytes, problem = None, ""
     try:
         activation_bytes = activation_memory(backbone, recipe).mean_bytes
@@ -192,7 +192,7 @@ class Comparison:
             ZooError: a run cannot be judged.
         """
         for name, recipe, runs in self._found.values():
-            cost = cost_of(recipe, self.registry)
+            cost = cost_of(recipe)
             outcomes = (outcome_of(run, judge_run(run, own, self.registry, self.world)) for run, own in runs)
             yield Entry(name, cost, tuple(outcomes))
 

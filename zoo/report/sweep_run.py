@@ -62,7 +62,7 @@ class Sweep:
         for combination in self.combinations():
             name = name_of(combination)
             try:
-                yield Swept(name, Entry(name, cost_of(self._load(combination), self.registry)))
+                yield Swept(name, Entry(name, cost_of(self._load(combination))))
             except ZooError as error:
                 yield Swept(name, None, error)
 

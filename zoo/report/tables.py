@@ -10,7 +10,6 @@ from zoo.audit import Audit
 from zoo.audit.report import ImageAudit, LevelAudit, Params, StageAudit, level_layout, parts_of
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
-from zoo.registry import Registry
 from zoo.schedule import noise_ranges, patch_name
 
 if TYPE_CHECKING:  # what trains takes a while to import, and `zoo build` needs none of it
@@ -47,9 +46,9 @@ def plain_way_table(backbone: Backbone) -> Table:
     return Table("The way of the tokens", _WAY, tuple(rows))
 
 
-def plain_parts_table(backbone: Backbone, recipe: Recipe, registry: Registry) -> Table:
+def plain_parts_table(backbone: Backbone, recipe: Recipe) -> Table:
     """Every part, with its parameters."""
-    parts = parts_of(backbone, recipe, registry)
+    parts = parts_of(backbone, recipe)
     rows = ((part.kind, part.type, part.plugin, _count(part.params)) for part in parts)
     return Table("Parts", _PARTS, tuple(rows))
 

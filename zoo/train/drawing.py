@@ -17,7 +17,6 @@ from zoo.flow import Guidance, Solver, sample
 from zoo.parts import IndexConditioner
 from zoo.randomness import Purpose
 from zoo.recipe import Recipe
-from zoo.registry import Registry
 from zoo.sampling import standard_normal
 
 
@@ -87,12 +86,11 @@ class Drawing:
         return [picture.cpu().numpy() for picture in pictures]
 
 
-def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int, batch: int | None = None) -> Drawing:
+def prepare_drawing(recipe: Recipe, stages: int, seed: int, batch: int | None = None) -> Drawing:
     """The parts that a recipe draws samples with.
 
     Args:
         recipe: a validated recipe.
-        registry: the parts to choose from.
         stages: number of stages of its backbone.
         seed: of the noise.
         batch: images of one pass; the recipe's ``sample.batch`` if left out.
@@ -100,10 +98,10 @@ def prepare_drawing(recipe: Recipe, registry: Registry, stages: int, seed: int, 
     options = recipe.sample
     return Drawing(
         recipe=recipe,
-        solver=create_part(recipe, "solver", registry),
+        solver=create_part(recipe, "solver"),
         guidance=Guidance.of(options.guidance, stages, options.guided_channels, options.guidance_interval),
-        dataset=create_part(recipe, "dataset", registry),
-        normalize=create_part(recipe, "normalize", registry),
+        dataset=create_part(recipe, "dataset"),
+        normalize=create_part(recipe, "normalize"),
         seed=seed,
         batch=batch or options.batch,
     )

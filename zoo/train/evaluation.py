@@ -104,12 +104,12 @@ class _Evaluation:
         self.weights, self.recipe, self.registry, self.world, self.seed = weights, recipe, registry, world, seed
         with world.together():
             refuse_other_backbone("the weights", weights.recipe, recipe)
-            self.backbone = filled(weights, registry, world.device)
-            self.drawing = prepare_drawing(recipe, registry, len(self.backbone.stages), seed)
+            self.backbone = filled(weights, world.device)
+            self.drawing = prepare_drawing(recipe, len(self.backbone.stages), seed)
             if self.drawing.dataset.preview is not None:
                 raise ZooError(f"evaluation compares pictures: {self.drawing.dataset.preview}")
             check_guidance(recipe, self.backbone)
-            self.features: Features = create_part(recipe, "features", registry)
+            self.features: Features = create_part(recipe, "features")
             self.features.to(world.device)
             self.features.fit(self._real("train"))
         self.judge: Judge | None = None  # of the main process
@@ -132,7 +132,7 @@ class _Evaluation:
         """Begin to compare with real images; on the main process."""
         if real is None:
             return
-        metrics = create_parts(self.recipe, "metric", self.registry)
+        metrics = create_parts(self.recipe, "metric")
         self.judge = Judge(self.features, metrics, real)
         if not self.judge.metrics:
             features = self.recipe.evaluate.features.type
@@ -215,7 +215,7 @@ class _Evaluation:
                 "images_per_second": round(counts[GENERATED] / max(self.seconds, 1e-9), 3),
             },
             "zoo": zoo_version(),
-            "plugins": self.registry.versions(self.recipe),
+            "plugins": self.recipe.plugins(),
             "libraries": dict(_versions()),
         }
 

@@ -67,21 +67,21 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
             f"{recipe.name}: train.compile_backend: there is no {options.compile_backend!r};"
             f" there are: {', '.join(backends)}"
         )
-    plan = plan_of(recipe, backbone, registry)
+    plan = plan_of(recipe, backbone)
     _check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
-    dataset: Dataset = create_part(recipe, "dataset", registry)
+    dataset: Dataset = create_part(recipe, "dataset")
     source = dataset.open("train")
     if len(source) < options.batch:
         raise DataError(
             f"dataset {recipe.data.dataset.type} has {len(source)} samples, fewer than train.batch {options.batch};"
             " set train.batch lower"
         )
-    normalize: Normalize = create_part(recipe, "normalize", registry)
+    normalize: Normalize = create_part(recipe, "normalize")
     fitted = normalize.fitted(source.statistics)
     if fitted:
         recipe = _with_normalize(recipe, fitted, registry)
-        normalize = create_part(recipe, "normalize", registry)
+        normalize = create_part(recipe, "normalize")
     reader = Reader(
         source,
         normalize,
@@ -90,16 +90,16 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
     )
-    return Job(recipe, plan, create_part(recipe, "weighting", registry), reader, dataset, normalize, registry)
+    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, registry)
 
 
-def plan_of(recipe: Recipe, backbone: Backbone, registry: Registry) -> StagePlan:
+def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:
     """How the samples of a recipe's batches are shared out among the stages of its backbone.
 
     Raises:
         ZooError: a stage has no room, or never a sample.
     """
-    sampler = create_part(recipe, "noise_sampler", registry)
+    sampler = create_part(recipe, "noise_sampler")
     try:
         return plan_stages(backbone.stages, backbone.ties, sampler, recipe.train.stage_group)
     except ValueError as error:

@@ -29,7 +29,6 @@ from pydantic import BaseModel, Field
 from zoo.errors import RunError, ZooError, printable
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe, to_yaml
-from zoo.registry import Registry
 from zoo.train.checkpoint import PREFIX, UNFINISHED
 
 
@@ -110,9 +109,7 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    def write(
-        self, recipe: Recipe, registry: Registry, resolved: Mapping[str, Any], init: Mapping[str, Any] | None = None
-    ) -> None:
+    def write(self, recipe: Recipe, resolved: Mapping[str, Any], init: Mapping[str, Any] | None = None) -> None:
         """Record what is trained, with which versions, and what its first weights were (None: freshly initialised)."""
         text = to_yaml(resolved)
         path = shlex.quote(str(self.path))
@@ -121,7 +118,7 @@ class RunFolder:
         started.append(
             {
                 "zoo": zoo_version(),
-                "plugins": registry.versions(recipe),
+                "plugins": recipe.plugins(),
                 "torch": torch.__version__,
                 "python": platform.python_version(),
                 "machine": platform.platform(),

@@ -72,8 +72,8 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     with world.together():
         weights = found.read(registry)
         refuse_other_backbone(found.where, weights.recipe, recipe)
-        backbone = filled(weights, registry, world.device)
-        drawing = prepare_drawing(recipe, registry, len(backbone.stages), request.seed)
+        backbone = filled(weights, world.device)
+        drawing = prepare_drawing(recipe, len(backbone.stages), request.seed)
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
         labels = labels_for(backbone, whole * drawing.batch, request.labels)
@@ -90,7 +90,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
             images = drawing.images(backbone, labels, batch, request.count)
             for index, image in enumerate(images, start=batch * drawing.batch):
                 write_png(image, _path(request.out, index))
-    world.first(lambda: _finish(request, recipe, registry, weights, labels[: request.count]))
+    world.first(lambda: _finish(request, recipe, weights, labels[: request.count]))
 
 
 def _warnings(drawing: Drawing) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _make_folder(out: Path) -> None:
         raise RunError(f"{out}: cannot be made: {error.strerror}") from error
 
 
-def _finish(request: SampleRun, recipe: Recipe, registry: Registry, weights: Weights, labels: torch.Tensor) -> None:
+def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: torch.Tensor) -> None:
     paths = [_path(request.out, index) for index in range(request.count)]
     write_png(grid([read_png(path) for path in paths[:GRID]]), request.out / "grid.png")
     if request.npz:
@@ -123,7 +123,7 @@ def _finish(request: SampleRun, recipe: Recipe, registry: Registry, weights: Wei
         "count": request.count,
         "labels": labels.tolist(),
         "zoo": zoo_version(),
-        "plugins": registry.versions(recipe),
+        "plugins": recipe.plugins(),
         "torch": torch.__version__,
     }
     checkpoints.write_json(request.out / "samples.json", record)

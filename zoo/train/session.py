@@ -193,7 +193,7 @@ class Session:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
             folder.create()
             folder.lock()
-            folder.write(self.recipe, self.registry, self.recipe.resolved(), init)
+            folder.write(self.recipe, self.recipe.resolved(), init)
 
     def _open_board(self, step: int) -> None:
         self._board = Board(self.folder.path / "tensorboard", step)
@@ -249,7 +249,7 @@ class Session:
 
     def _begin_after(self, step: int) -> None:
         if self._goes_on:
-            self.folder.write(self.recipe, self.registry, self.recipe.resolved())
+            self.folder.write(self.recipe, self.recipe.resolved())
         self.folder.forget_after(step)
         checkpoints.set_aside_after(self.folder.checkpoints, step)
 
@@ -332,7 +332,7 @@ class Session:
         backbone = build(self.recipe, registry=self.registry, device="meta").to_empty(device=self.world.device)
         backbone.load_state_dict(average)
         seed, stages = self.recipe.train.seed, len(backbone.stages)
-        drawing = prepare_drawing(self.recipe, self.registry, stages, seed, batch=GRID)
+        drawing = prepare_drawing(self.recipe, stages, seed, batch=GRID)
         images = drawing.images(backbone.eval(), labels_for(backbone, GRID), 0)
         self.folder.samples.mkdir(exist_ok=True)
         write_png(grid(images), self.folder.samples / f"step_{step:08d}.png")

@@ -162,4 +162,4 @@ def load(
     if recipe is not None:
         wanted = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides, registry)
         refuse_other_backbone(path, weights.recipe, wanted)
-    return filled(weights, registry, torch.device(device or torch.get_default_device()), dtype)
+    return filled(weights, torch.device(device or torch.get_default_device()), dtype)

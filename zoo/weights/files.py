@@ -48,26 +48,24 @@ def refuse_existing(path: Path) -> None:
         raise ZooError(f"{path}: no right to write into its folder; choose another")
 
 
-def write_initialised(recipe: Recipe, registry: Registry, path: Path, seed: int) -> None:
+def write_initialised(recipe: Recipe, path: Path, seed: int) -> None:
     """Write a recipe's freshly initialised weights, with the resolved recipe in the metadata.
 
     Args:
         recipe: a validated recipe.
-        registry: the parts to choose from.
         path: the safetensors file to write.
         seed: of the initialisation; the caller's random state is left as it was.
 
     Raises:
         WeightsError: the file cannot be written.
     """
-    write_weights(path, initialised(recipe, registry, path, seed).state_dict(), recipe, registry, seed=seed)
+    write_weights(path, initialised(recipe, path, seed).state_dict(), recipe, seed=seed)
 
 
 def write_weights(
     path: Path,
     tensors: Mapping[str, Tensor],
     recipe: Recipe,
-    registry: Registry,
     *,
     source: Mapping[str, Any] | None = None,
     seed: int | None = None,
@@ -78,7 +76,6 @@ def write_weights(
         path: the safetensors file to write.
         tensors: the backbone's state.
         recipe: that builds the backbone.
-        registry: the parts to choose from.
         source: what the weights are from, as plain values.
         seed: of what was freshly initialised.
 
@@ -89,7 +86,7 @@ def write_weights(
     metadata = {
         "fingerprint": backbone_fingerprint(recipe),
         "format": "pt",
-        "plugins": json.dumps(registry.versions(recipe)),
+        "plugins": json.dumps(recipe.plugins()),
         "recipe": json.dumps(resolved),
         HASH: "0" * 64,
     }

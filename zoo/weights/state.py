@@ -16,7 +16,6 @@ from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.errors import NumericError, WeightsError
 from zoo.recipe import Recipe, differences, fingerprint
-from zoo.registry import Registry
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Those of weights."""
@@ -40,7 +39,7 @@ class Weights:
     source: Mapping[str, Any]
 
 
-def initialised(recipe: Recipe, registry: Registry, path: Path, seed: int) -> Backbone:
+def initialised(recipe: Recipe, path: Path, seed: int) -> Backbone:
     """A freshly initialised backbone on the CPU, for a file; the caller's random state is left as it was.
 
     Raises:
@@ -49,22 +48,21 @@ def initialised(recipe: Recipe, registry: Registry, path: Path, seed: int) -> Ba
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return build(recipe, registry=registry, device="cpu")
+            return build(recipe, device="cpu")
     except (MemoryError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         raise WeightsError(f"{path}: the weights cannot be made: {reason}; take a smaller assembly") from error
 
 
-def filled(weights: Weights, registry: Registry, device: torch.device, dtype: torch.dtype | None = None) -> Backbone:
+def filled(weights: Weights, device: torch.device, dtype: torch.dtype | None = None) -> Backbone:
     """A backbone with these weights, in evaluation mode.
 
     Args:
         weights: of a file or a run, that fit their recipe.
-        registry: the parts to choose from.
         device: where to.
         dtype: of the parameters; that of the weights if left out.
     """
-    backbone = build(weights.recipe, registry=registry, device="meta")
+    backbone = build(weights.recipe, device="meta")
     names = [name for name, _ in backbone.named_parameters()]
     dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
     backbone = backbone.to(dtype).to_empty(device=device)

@@ -28,7 +28,7 @@ def test_all_recipes_are_here():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_two_counters_agree(path, registry):
     recipe = zoo.load_recipe(path, SMALL, registry)
-    counted = audit(recipe, registry)
+    counted = audit(recipe)
     backbone = zoo.build(recipe, registry=registry, device="meta")
     for stage, own in enumerate(counted.stages):
         with FlopCounterMode(display=False) as counter:
@@ -39,7 +39,7 @@ def test_two_counters_agree(path, registry):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_norms_are_counted_apart(path, registry):
     recipe = zoo.load_recipe(path, SMALL, registry)
-    counted = audit(recipe, registry)
+    counted = audit(recipe)
     dim, hidden = 48, 128
     for stage in counted.stages:
         for level in stage.levels:

@@ -41,7 +41,7 @@ def assembly(name, overrides=()):
     """An audit and its recipe."""
     registry = Registry()
     recipe = check_tree(read_tree(name, overrides), registry)
-    return audit(recipe, registry), recipe
+    return audit(recipe), recipe
 
 
 def drawn(found, recipe):

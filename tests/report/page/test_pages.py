@@ -97,7 +97,7 @@ def missing(page: Page) -> str:
 
 def test_a_page_tells_what_was_trained_and_what_it_cost(run):
     page = page_of(run)
-    report = audit(small(*QUICK), REGISTRY)
+    report = audit(small(*QUICK))
     assert page.texts("h1") == ["small"]
     assert page.texts("title")[0] == "small · zoo"
     assert page.texts("h2") == ["Samples", "Quality after step 3", "Training", "Assembly", "How to do it again"]
@@ -116,7 +116,7 @@ def test_the_tables_are_those_of_the_audit_and_of_the_evaluation(run):
     cells = page.texts("td")
     for each in figures.values():
         assert all(f"{value:.4g}" in cells for value in each.values())
-    for stage in audit(small(*QUICK), REGISTRY).stages:
+    for stage in audit(small(*QUICK)).stages:
         assert f"{stage.macs / 1e6:.3f} M" in cells
     assert {"held-out real", "generated", "tokens", "kind"} <= set(page.texts("th"))
 

@@ -87,10 +87,10 @@ def assembly_of(recipe: Recipe, registry: Registry) -> Assembly:
     params = count_params(backbone)
     facts = [("parameters", params_words(params))]
     try:
-        audit = audit_backbone(backbone, recipe, registry)
+        audit = audit_backbone(backbone, recipe)
     except AuditError as error:
         return Assembly(params.total, facts, problem=str(error))
-    plan = plan_of(recipe, backbone, registry)
+    plan = plan_of(recipe, backbone)
     mean = ", mean over uniform noise levels" if len(audit.stages) > 1 else ""
     facts.append(("multiply-adds", f"{giga(audit.macs)} = {audit.macs:,}{mean}"))
     facts.append(("FLOPs", f"{giga(audit.flops)} = 2 × multiply-adds; norms apart: {giga(audit.norm_ops)}"))  # noqa: RUF001
