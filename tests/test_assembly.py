@@ -4,22 +4,26 @@ import copy
 import pickle
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 import zoo
 from tests.train.small import small
 from zoo.assembly import build, load_recipe
 from zoo.errors import OptionError, RecipeError
-from zoo.parts.base import Position, PositionEmbedding, Rotary, TimeEmbedder
+from zoo.parts.base import PatchSchedule, Position, PositionEmbedding, Rotary, TimeEmbedder
+from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.recipe.find import package_recipes
 from zoo.registry import Registry, part
+from zoo.schedule import Level, Stage
 from zoo.testing import strategies
 
 UNIFORM = "{type: uniform, patch: 2}"
@@ -406,3 +410,76 @@ def test_a_backbone_knows_its_recipe_and_so_do_its_copies(registry, copied):
     assert backbone.recipe is recipe
     assert copied(backbone).recipe == recipe
     assert build(recipe, device="meta", dtype=torch.bfloat16).recipe is recipe
+
+
+# -- what a plug-in must have ---------------------------------------------------------------------------------------
+
+
+def registry_with(*parts):
+    registry = Registry()
+    registry.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: list(parts))), Plugin("zoo-extra", "1"))
+    return registry
+
+
+class Scale(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+
+@part("block", "scaled")
+class ScaledBlock(DiTBlock):
+    def __init__(self, dim: int, heads: int, index: int, *, first: int = 0) -> None:
+        super().__init__(dim, heads)
+        self.norm = Scale(dim) if index >= first else None
+
+
+def test_weights_that_nobody_makes_are_refused_before_anything_is_built(problems):
+    (line,) = problems(BASE + "  block: scaled\n", registry=registry_with(ScaledBlock))
+    assert line == (
+        "r.yaml:8: backbone.block: scaled, of plug-in zoo-extra: norm (Scale) owns weight and has no"
+        " reset_parameters(), without which weights that are loaded or drawn after building on the meta device are"
+        " garbage; write one that fills them in place, and call it in the constructor"
+    )
+
+
+def test_weights_of_a_later_block_are_refused_when_it_is_built():
+    registry = registry_with(ScaledBlock)
+    recipe = load_recipe(yaml.safe_load(BASE), ["backbone.block={type: scaled, first: 1}"], registry)
+    with pytest.raises(RecipeError, match=r"recipe: backbone.block: scaled, of plug-in zoo-extra: norm \(Scale\) owns"):
+        build(recipe, registry=registry)
+
+
+@part("patch_schedule", "mine")
+class Mine(PatchSchedule):
+    def __init__(self, depth: int, *, at: int = 0, late: bool = False) -> None:
+        self.depth, self.at = depth, at
+        if not late:
+            self.stages()
+
+    def stages(self):
+        blocks = (self.at, self.depth - self.at)
+        return (Stage(noise_above=0.0, levels=tuple(Level(patch=(2, 2), blocks=count) for count in blocks)),)
+
+
+@pytest.mark.parametrize("late", ["true", "false"])
+def test_a_level_that_a_schedule_makes_wrongly_is_told_in_a_line(problems, late):
+    schedule = f"{{type: mine, late: {late}}}"
+    (line,) = problems(BASE.replace(UNIFORM, schedule), registry=registry_with(Mine))
+    assert line == "r.yaml:7: backbone.patch_schedule: mine: Level: blocks: should be above 0, got 0"
+
+
+@part("patch_schedule", "mine")
+class Misspelt(PatchSchedule):
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+
+    def stages(self):
+        return (Stage(levels=[Level(patch=2, block=self.depth)]),)
+
+
+def test_all_that_is_wrong_with_a_level_is_in_the_line(problems):
+    (line,) = problems(BASE.replace(UNIFORM, "mine"), registry=registry_with(Misspelt))
+    assert line == (
+        "r.yaml:7: backbone.patch_schedule: mine: Level: blocks: missing; it is required, block: unknown option"
+    )

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
+from torch import nn
 
 from zoo.backbone import Backbone
-from zoo.errors import KeyPath, OptionError, RecipeError
+from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted
 from zoo.kinds import KINDS, key_of
 from zoo.parts.base import PatchSchedule
+from zoo.parts.initialise import faults
 from zoo.parts.layers import Linear
-from zoo.recipe import Draft, Node, Recipe, draft_recipe, read_tree
+from zoo.recipe import Draft, Node, PartSpec, Recipe, draft_recipe, read_tree
+from zoo.recipe.messages import in_one_line
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import (
     Level,
@@ -55,7 +59,7 @@ def check_tree(tree: Node, registry: Registry) -> Recipe:
         RecipeError: it cannot be built; the message has a line for every problem.
     """
     draft = draft_recipe(tree, registry)
-    draft.problems.extend(_probe(draft))
+    _probe(draft)
     return draft.recipe()
 
 
@@ -107,7 +111,7 @@ def create_part(recipe: Recipe, kind: str) -> Any:
     try:
         return spec.create(_supply(kind, values, ())[None])
     except ValueError as error:
-        raise RecipeError([f"{recipe.name}: {section.section}.{kind}: {error}"]) from error
+        raise _refused(recipe, kind, spec.entry, error) from error
 
 
 def _assemble(recipe: Recipe) -> Backbone:
@@ -117,9 +121,9 @@ def _assemble(recipe: Recipe) -> Backbone:
     def create(kind: str, stages: tuple[Stage, ...] = ()) -> dict[Any, Any]:
         spec = getattr(options, kind)
         try:
-            return {key: spec.create(given) for key, given in _supply(kind, values, stages).items()}
+            return {key: _create(spec, given) for key, given in _supply(kind, values, stages).items()}
         except ValueError as error:
-            raise RecipeError([f"{recipe.name}: backbone.{kind}: {error}"]) from error
+            raise _refused(recipe, kind, spec.entry, error) from error
 
     schedule: PatchSchedule = create("patch_schedule")[None]
     stages = schedule.stages()
@@ -194,12 +198,11 @@ def _of_latent(name: str, values: Mapping[str, Any]) -> Any:
     return values["num_classes"] if name == "num_classes" else getattr(values["latent"], name)
 
 
-def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
-    """Construct every valid part once on the meta device, and tell what the constructors refuse."""
-    problems: list[tuple[KeyPath, str]] = []
+def _probe(draft: Draft) -> None:
+    """Construct every valid part once on the meta device, and put down what the constructors refuse."""
     values = draft.values["backbone"]
     with torch.device("meta"):
-        schedule = _try("patch_schedule", draft, (), problems)
+        schedule = _try("patch_schedule", draft, ())
         stages: tuple[Stage, ...] = ()
         if schedule:
             latent = values.get("latent")
@@ -212,14 +215,14 @@ def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
                     for stage, level, message in schedule_problems(stages, values["depth"], height, width)
                 ]
             except Exception as error:
-                problems.extend(_refusals("patch_schedule", draft.parts["patch_schedule"][0], error))
-            problems.extend(found)
+                _put_down(draft, "patch_schedule", draft.parts["patch_schedule"][0], error)
+            draft.problems.extend(found)
             if stages and not found:
-                problems.extend(_sampling_problems(draft, len(stages)))
+                draft.problems.extend(_sampling_problems(draft, len(stages)))
             if found:
                 stages = _each_patch_alone(stages, height, width)
         built = {
-            kind: _try(kind, draft, stages, problems)
+            kind: _try(kind, draft, stages)
             for kind in draft.parts
             if kind != "patch_schedule" and (stages or kind not in _NEED_STAGES)
         }
@@ -228,11 +231,11 @@ def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
             try:
                 entry.create(spec.options, {})
             except Exception as error:
-                problems.extend(_refusals(entry.kind, entry, error, index))
+                _put_down(draft, entry.kind, entry, error, index)
     blocks, positions = built.get("block"), built.get("position")
     if blocks and positions and blocks[0].uses_rotary != positions[0].gives_rotary:
         block, position = draft.parts["block"][1].type, draft.parts["position"][1].type
-        problems.append(
+        draft.problems.append(
             (
                 ("backbone", "position"),
                 f"block {block!r} turns queries and keys by rotary angles, and position {position!r} gives none"
@@ -240,7 +243,6 @@ def _probe(draft: Draft) -> list[tuple[KeyPath, str]]:
                 else f"position {position!r} gives rotary angles, and block {block!r} does not use them",
             )
         )
-    return problems
 
 
 def _each_patch_alone(stages: tuple[Stage, ...], height: int, width: int) -> tuple[Stage, ...]:
@@ -267,7 +269,7 @@ def _sampling_problems(draft: Draft, stages: int) -> Iterator[tuple[KeyPath, str
 _NEED_STAGES = ("patch_embedder", "position", "upsampler", "stage_embedder", "head")
 
 
-def _try(kind: str, draft: Draft, stages: tuple[Stage, ...], problems: list[tuple[KeyPath, str]]) -> list[Any] | None:
+def _try(kind: str, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None:
     """The distinct instances of a kind, or None where a value that they need is not valid."""
     if kind not in draft.parts:
         return None
@@ -281,21 +283,47 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...], problems: list[tupl
     built = []
     for given in supplied:
         try:
-            built.append(entry.create(spec.options, given))
+            built.append(_create(spec, given))
         except Exception as error:
-            problems.extend(_refusals(kind, entry, error))
+            _put_down(draft, kind, entry, error)
             return None
     return built
 
 
+def _create(spec: PartSpec, supplied: Supplied) -> Any:
+    """A part of the backbone.
+
+    Raises:
+        ValueError: it refuses its options.
+        PluginError: weights of it would be garbage after building on the meta device.
+    """
+    part = spec.create(supplied)
+    for fault in faults(part) if isinstance(part, nn.Module) else ():
+        raise PluginError(fault)
+    return part
+
+
+def _put_down(draft: Draft, kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> None:
+    if isinstance(error, PluginError) or not isinstance(error, ValueError):
+        draft.fault = error
+    draft.problems.extend(_refusals(kind, entry, error, index))
+
+
+def _refused(recipe: Recipe, kind: str, entry: PartEntry, error: ValueError) -> RecipeError:
+    return RecipeError([f"{recipe.name}: {dotted(path)}: {text}" for path, text in _refusals(kind, entry, error)])
+
+
 def _refusals(kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> list[tuple[KeyPath, str]]:
     path: KeyPath = (KINDS[kind].section, key_of(kind), *(() if index is None else (index,)))
+    plugin = f"{entry.name}, of plug-in {entry.plugin.name}"
     if isinstance(error, OptionError):
         return [((*path, *below), text) for below, text in error.problems]
+    if isinstance(error, PluginError):
+        return [(path, f"{plugin}: {error}")]
     if isinstance(error, ValueError):
-        return [(path, f"{entry.name}: {error}")]
+        return [(path, f"{entry.name}: {in_one_line(error) if isinstance(error, ValidationError) else error}")]
     if "overflow" in str(error).lower():
         return [(path, f"{entry.name}: has more numbers than any machine holds; take smaller ones in the recipe")]
     if entry.plugin.name == "zoo":
         raise error
-    return [(path, f"{entry.name}, of plug-in {entry.plugin.name}, failed: {type(error).__name__}: {error}")]
+    return [(path, f"{plugin}, failed: {type(error).__name__}: {error}")]

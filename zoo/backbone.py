@@ -24,6 +24,7 @@ from zoo.parts.base import (
     TimeEmbedder,
     Upsampler,
 )
+from zoo.parts.initialise import init_weights
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, Level, Stage, grid_of, patch_name
 
@@ -85,10 +86,7 @@ class Backbone(nn.Module):
 
     def init_weights(self) -> None:
         """Draw all weights anew and make all tables, such as after building on the meta device and ``to_empty``."""
-        for module in self.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if reset is not None:
-                reset()
+        init_weights(self)
 
     def forward(
         self,

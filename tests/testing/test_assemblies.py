@@ -1,10 +1,15 @@
 """Random assemblies keep the laws, and every law catches what breaks it."""
 
+from types import SimpleNamespace
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
 
+from zoo import hookimpl
 from zoo.backbone import Backbone
+from zoo.errors import RecipeError
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.class_conditioners import EmbeddingConditioner
 from zoo.parts.heads import LinearHead
@@ -12,6 +17,12 @@ from zoo.parts.time_embedders import SinusoidalTimeEmbedder
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.testing import ASSEMBLY_LAWS, assemblies, check_assemblies
+
+
+def registry_with(*parts: type) -> Registry:
+    registry = Registry()
+    registry.register(SimpleNamespace(zoo_parts=hookimpl(lambda: list(parts))), Plugin("tests", "0"))
+    return registry
 
 
 @pytest.mark.parametrize("law", ASSEMBLY_LAWS, ids=lambda law: law.__name__)
@@ -59,6 +70,31 @@ class Shared(SinusoidalTimeEmbedder):
         super().__init__(dim)
         self.shift = SHARED
 
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.shift)
+
+
+@part("time_embedder", "zeroed_in_the_constructor")
+class ZeroedInTheConstructor(SinusoidalTimeEmbedder):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        nn.init.zeros_(self.layers[0].weight)
+
+
+class Fails(SinusoidalTimeEmbedder):
+    """Does what no options mend, for some of them."""
+
+    def __init__(self, dim: int, *, layers: Literal[1, 2] = 2) -> None:
+        super().__init__(dim, layers=layers)
+        if layers == 1:
+            raise TypeError("only two will do")
+
+
+class BareParameter(SinusoidalTimeEmbedder):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.shift = nn.Parameter(torch.zeros(dim))
+
 
 @pytest.mark.usefixtures("no_shrinking")
 @pytest.mark.parametrize(
@@ -69,21 +105,28 @@ class Shared(SinusoidalTimeEmbedder):
         (assemblies.gradient_reaches_all, DetachedConditioner),
         (assemblies.state_round_trip, HiddenState),
         (assemblies.builds_share_nothing, Shared),
+        (assemblies.initialises_whole, ZeroedInTheConstructor),
     ],
     ids=lambda value: value.__name__,
 )
 def test_law_catches_a_broken_part(law, broken):
-    registry = Registry()
-
-    class Broken:
-        @staticmethod
-        def zoo_parts():
-            return [broken]
-
-    registry.register(_implements(Broken), Plugin("broken", "0"))
     kind, name = broken.__zoo_part__
     with pytest.raises(AssertionError):
-        check_assemblies(registry, laws=[law], examples=10, **{kind: name})
+        check_assemblies(registry_with(broken), laws=[law], examples=10, **{kind: name})
+
+
+@pytest.mark.usefixtures("no_shrinking")
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Fails, "mine, of plug-in tests, failed: TypeError: only two will do"),
+        (BareParameter, r"mine, of plug-in tests: it owns shift and has no reset_parameters\(\)"),
+    ],
+)
+def test_what_no_other_options_would_mend_is_not_passed_over(cls, message):
+    mine = part("time_embedder", "mine")(cls)
+    with pytest.raises(RecipeError, match=message):
+        check_assemblies(registry_with(mine), laws=[assemblies.builds_share_nothing], time_embedder="mine")
 
 
 @pytest.mark.usefixtures("no_shrinking")
@@ -99,10 +142,3 @@ def test_law_catches_a_broken_backbone(registry, monkeypatch, law, method, wrong
     monkeypatch.setattr(Backbone, method, wrong)
     with pytest.raises(AssertionError):
         check_assemblies(registry, laws=[law], examples=20)
-
-
-def _implements(plugin):
-    from zoo import hookimpl
-
-    plugin.zoo_parts = staticmethod(hookimpl(plugin.zoo_parts))
-    return plugin

@@ -120,6 +120,97 @@ class HiddenState(Sound):
 SHARED = nn.Parameter(torch.zeros(1, dtype=torch.float64))
 
 
+@part("time_embedder", "bare_parameter")
+class BareParameter(Sound):
+    """Its constructor alone says what the parameter starts at."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    def forward(self, t):
+        return super().forward(t) * self.scale
+
+
+class Tabled(Sound):
+    """A table that no state dict holds."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("table", torch.ones(dim), persistent=False)
+
+    def reset_parameters(self) -> None:
+        self.table.fill_(1.0)
+
+    def forward(self, t):
+        return super().forward(t) * self.table
+
+
+@part("time_embedder", "forgets_the_table")
+class ForgetsTheTable(Tabled):
+    def reset_parameters(self) -> None:
+        """Nothing random here."""
+
+
+@part("time_embedder", "another_table")
+class AnotherTable(Tabled):
+    def reset_parameters(self) -> None:
+        self.table = torch.ones(len(self.table))
+
+
+@part("time_embedder", "whole_numbers")
+class WholeNumbers(Tabled):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("order", torch.arange(dim), persistent=False)
+
+    def forward(self, t):
+        return super().forward(t)[:, self.order]
+
+
+@part("time_embedder", "plain_tensor")
+class PlainTensor(Sound):
+    """On the meta device it is lost, and no ``to`` moves it."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.tables = {"scale": [torch.linspace(0.0, 1.0, dim)]}
+
+    def forward(self, t):
+        return super().forward(t) * self.tables["scale"][0].to(t)
+
+
+@part("time_embedder", "old_parameter")
+class OldParameter(Sound):
+    """Refers to the weight that ``to_empty`` replaces."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.tied = (self.proj.weight,)
+
+    def forward(self, t):
+        return torch.nn.functional.linear(t.unsqueeze(1), self.tied[0], self.proj.bias)
+
+
+@part("time_embedder", "zeroed_in_the_constructor")
+class ZeroedInTheConstructor(Sound):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        nn.init.zeros_(self.proj.weight)
+
+
+@part("time_embedder", "knows_where_it_was_built")
+class KnowsWhereItWasBuilt(Sound):
+    """Something besides its tensors depends on where it was built."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.shift = float(self.proj.weight.is_meta)
+
+    def forward(self, t):
+        return super().forward(t) + self.shift
+
+
 @part("time_embedder", "shared")
 class Shared(Sound):
     def __init__(self, dim: int) -> None:
@@ -468,6 +559,14 @@ BROKEN: list[tuple[Law, type, str]] = [
     (laws.gradient_reaches_parameters, ExcusesTooMuch, "excuses what has a gradient"),
     (laws.state_round_trip, HiddenState, "does not carry all of the part's state"),
     (laws.builds_share_nothing, Shared, "two builds share a tensor"),
+    (laws.initialises_whole, BareParameter, r"it owns scale and has no reset_parameters\(\)"),
+    (laws.initialises_whole, ForgetsTheTable, "table is not made by reset_parameters"),
+    (laws.initialises_whole, AnotherTable, "puts another tensor in the place of table"),
+    (laws.initialises_whole, WholeNumbers, "order is not made by reset_parameters"),
+    (laws.initialises_whole, PlainTensor, "holds tensors or modules in tables"),
+    (laws.initialises_whole, OldParameter, "holds tensors or modules in tied"),
+    (laws.initialises_whole, ZeroedInTheConstructor, "makes proj.weight otherwise than the constructor"),
+    (laws.initialises_whole, KnowsWhereItWasBuilt, "computes something else"),
     (laws.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
     (laws.rotary_comes_in_pairs, HalfSplit, "are turned by different angles"),
     (laws.rotary_comes_in_pairs, TwoAngles, "not of one angle"),

@@ -7,14 +7,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import zoo
-from tests.train.small import train
+from tests.train.small import ALONE, train
+from tests.train.small import small as digits
 from tests.weights.small import BY_DEPTH, SIZE, inputs, random_weights, small
 from zoo.errors import NumericError, WeightsError, ZooError
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
 from zoo.train.weights import load, open_weights
 from zoo.weights import files, read_weights, write_weights
 from zoo.weights.state import backbone_fingerprint
@@ -95,14 +99,44 @@ class TabledBlock(DiTBlock):
     def reset_parameters(self) -> None:
         self.table.fill_(2.0)
 
+    def forward(self, tokens, modulation, layout):
+        assert torch.equal(self.table, torch.full_like(self.table, 2.0)), "the table is garbage"
+        return super().forward(tokens, modulation, layout)
 
-def test_tables_that_no_file_holds_are_made(tmp_path):
+
+def tabled():
     registry = Registry()
     registry.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [TabledBlock])), Plugin("tests", "1"))
+    return registry
+
+
+@pytest.fixture
+def garbage(monkeypatch):
+    """Memory that nobody has written to holds NaN."""
+    to_empty = nn.Module.to_empty
+
+    def filled(self, **options):
+        with torch.no_grad():
+            return to_empty(self, **options)._apply(lambda tensor: tensor.fill_(float("nan")))
+
+    monkeypatch.setattr(nn.Module, "to_empty", filled)
+
+
+@pytest.mark.usefixtures("garbage")
+def test_tables_that_no_file_holds_are_made(tmp_path):
+    registry = tabled()
     weights = random_weights(small(registry, block="tabled"), registry)
     write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe)
     backbone = load(tmp_path / "w.safetensors", registry=registry)
     assert all(torch.equal(block.table, torch.full((SIZE["dim"],), 2.0)) for block in backbone.blocks)
+
+
+@pytest.mark.usefixtures("garbage")
+def test_tables_that_no_checkpoint_holds_are_made_for_the_pictures_of_a_run(tmp_path):
+    registry, folder = tabled(), RunFolder(tmp_path / "run")
+    recipe = digits("backbone.block=tabled", "train.steps=1", registry=registry)
+    Session(recipe, folder, registry, ALONE, Silent()).run()
+    assert (folder.samples / "step_00000001.png").exists()
 
 
 def test_a_recipe_of_the_same_backbone_is_taken(path, registry):

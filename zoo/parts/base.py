@@ -160,7 +160,13 @@ class PatchSchedule(ABC):
 
 
 class ModulePart(nn.Module):
-    """A part with a forward pass."""
+    """A part with a forward pass.
+
+    Every module in it that owns a parameter or a buffer has ``reset_parameters()``, which fills them in place and is
+    called in the constructor. PyTorch's own modules have one. Building on the meta device allocates nothing, and what
+    makes weights and tables afterwards (``Backbone.init_weights``) calls each of them, members before what holds them.
+    Tensors stand in parameters and buffers alone. An assembly with a part that breaks this is refused.
+    """
 
     kind: ClassVar[str]
 

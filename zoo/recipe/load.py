@@ -44,6 +44,7 @@ class Draft:
         parts: the parts that exist and whose options are valid.
         lists: the same of kinds of which a recipe holds several.
         problems: what is wrong, and at which key path.
+        fault: of a part itself, which no other options would mend.
     """
 
     tree: Node
@@ -52,15 +53,16 @@ class Draft:
     parts: dict[str, tuple[PartEntry, PartSpec]] = field(default_factory=dict)
     lists: dict[str, list[tuple[PartEntry, PartSpec]]] = field(default_factory=dict)
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
+    fault: Exception | None = None
 
     def recipe(self) -> Recipe:
         """The validated recipe.
 
         Raises:
-            RecipeError: there are problems; the message has a line for each.
+            RecipeError: there are problems; the message has a line for each. Its cause is the fault, if there is one.
         """
         if self.problems:
-            raise RecipeError([self._line(path, message) for path, message in self.problems])
+            raise RecipeError([self._line(path, message) for path, message in self.problems]) from self.fault
         sections: dict[str, Any] = {}
         for name, (_, section) in SECTIONS.items():
             specs: dict[str, Any] = {kind: self.parts[kind][1] for kind in kinds_of(name) if not KINDS[kind].many}

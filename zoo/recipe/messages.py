@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from zoo.errors import KeyPath
+from zoo.errors import KeyPath, dotted
 from zoo.recipe.source import show
 from zoo.registry import did_you_mean
 
@@ -58,9 +58,22 @@ def problems_of(error: ValidationError, model: type[BaseModel], raw: Any, others
         elif each["type"] == "value_error":
             yield path, each["msg"].removeprefix("Value error, ")
         else:
-            message = each["msg"].replace("Input should be", "should be")
-            words = _WORDS.get(each["type"], message[:1].lower() + message[1:]).format_map(each.get("ctx", {}))
-            yield path, f"{words}, got {show(each['input'])}"
+            yield path, _in_words(each)
+
+
+def in_one_line(error: ValidationError) -> str:
+    """What is wrong with options that a part makes itself, such as the levels of a schedule."""
+    told = []
+    for each in error.errors():
+        text = {"missing": "missing; it is required", "extra_forbidden": "unknown option"}.get(each["type"])
+        told.append(f"{dotted(each['loc'])}: {text or _in_words(each)}")
+    return f"{error.title}: {', '.join(told)}"
+
+
+def _in_words(error: ErrorDetails) -> str:
+    message = error["msg"].replace("Input should be", "should be")
+    words = _WORDS.get(error["type"], message[:1].lower() + message[1:]).format_map(error.get("ctx", {}))
+    return f"{words}, got {show(error['input'])}"
 
 
 def problems_of_coerced(raw: Any, value: Any, path: KeyPath = ()) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
@@ -15,6 +15,7 @@ from zoo.registry import Registry
 from zoo.schedule import noise_ranges
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import randomise
+from zoo.testing.initialise_laws import assert_initialises_whole
 
 AssemblyLaw = Callable[[Recipe, Registry], None]
 
@@ -116,6 +117,21 @@ def builds_share_nothing(recipe: Recipe, registry: Registry) -> None:
     assert recipe.resolved() == before, "building changes the recipe"
 
 
+def initialises_whole(recipe: Recipe, registry: Registry) -> None:
+    """Built on the meta device, the assembly is made whole by ``init_weights``, as one that was built on the CPU."""
+
+    def create(device: str, seed: int) -> Backbone:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(recipe, registry=registry, device=device)
+
+    def outputs(backbone: nn.Module) -> list[Tensor]:
+        assert isinstance(backbone, Backbone)
+        return [backbone.double()(*mixed_inputs(backbone))]
+
+    assert_initialises_whole(create, outputs, seed=0)
+
+
 ASSEMBLY_LAWS: tuple[AssemblyLaw, ...] = (
     sample_is_alone,
     follows_its_stages,
@@ -124,5 +140,6 @@ ASSEMBLY_LAWS: tuple[AssemblyLaw, ...] = (
     gradient_reaches_all,
     state_round_trip,
     builds_share_nothing,
+    initialises_whole,
 )
 """Laws of every assembly."""

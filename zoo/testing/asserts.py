@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from zoo.parts.base import ModulePart
@@ -16,6 +17,11 @@ def assert_close(got: Tensor, expected: Tensor, message: str, tolerance: float =
     scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
     worst = float((got - expected).abs().max()) if expected.numel() else 0.0
     assert worst <= tolerance * scale, f"{message}: off by {worst:.3g} (values up to {scale:.3g})"
+
+
+def assert_equal(got: Tensor, expected: Tensor, message: str) -> None:
+    """Equal bit by bit."""
+    assert torch.equal(got.detach(), expected.detach()), message
 
 
 def assert_gradients(module: nn.Module) -> None:

@@ -84,9 +84,14 @@ def check_assemblies(
 
 
 def load_or_pass(values: dict[str, Any], registry: Registry) -> Recipe:
-    """The recipe of drawn values; a combination that zoo itself refuses is passed over."""
+    """The recipe of drawn values; a combination that is refused is passed over, but not what a part itself fails at.
+
+    Raises:
+        RecipeError: a part fails, or breaks the rules of its kind.
+    """
     try:
         return load_recipe(values, registry=registry)
-    except RecipeError:
-        assume(False)
+    except RecipeError as error:
+        if error.__cause__ is None:
+            assume(False)
         raise

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from safetensors.torch import load, save
@@ -14,6 +14,7 @@ from zoo.parts.base import ClassConditioner
 from zoo.testing import data_laws, evaluate_laws, flow_laws
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import Case, expected_shapes, sample_of, tensors
+from zoo.testing.initialise_laws import assert_initialises_whole
 
 Law = Callable[[Case], None]
 
@@ -79,9 +80,7 @@ def gradient_reaches_parameters(case: Case) -> None:
 def state_round_trip(case: Case) -> None:
     """The state dict through safetensors into another build gives the same outputs, bit by bit."""
     part = case.build()
-    other = copy.copy(case)
-    object.__setattr__(other, "seed", case.seed + 1)
-    fresh = other.build()
+    fresh = replace(case, seed=case.seed + 1).build()
     fresh.load_state_dict(load(save(part.state_dict())))
     outputs = zip(tensors(case.outputs(part, BATCH)), tensors(case.outputs(fresh, BATCH)), strict=True)
     assert all(torch.equal(a, b) for a, b in outputs), "the state dict does not carry all of the part's state"
@@ -93,6 +92,15 @@ def builds_share_nothing(case: Case) -> None:
     first, second = case.build(), case.build()
     assert not storages(first) & storages(second), "two builds share a tensor"
     assert case.options.model_dump() == before, "building changes the recipe's options"
+
+
+def initialises_whole(case: Case) -> None:
+    """Built on the meta device, the part is made whole by ``init_weights``, as one that was built on the CPU."""
+    assert_initialises_whole(
+        lambda device, seed: replace(case, seed=seed).create(device),
+        lambda part: tensors(case.outputs(part.double().eval(), BATCH)),
+        case.seed,
+    )
 
 
 def null_is_a_label(case: Case) -> None:
@@ -151,6 +159,7 @@ LAWS: tuple[Law, ...] = (
     gradient_reaches_parameters,
     state_round_trip,
     builds_share_nothing,
+    initialises_whole,
 )
 """Laws of every kind of the backbone, which have a forward pass."""
 

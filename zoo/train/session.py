@@ -29,7 +29,7 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.state import random_states, set_random_state
 from zoo.train.trainer import Step, Trainer, asked_to_stop
 from zoo.train.weights import WeightsSource, find_weights
-from zoo.weights import refuse_other_backbone
+from zoo.weights import Weights, filled, refuse_other_backbone
 
 GRID = 16
 """Samples of the grids that a run draws."""
@@ -329,11 +329,10 @@ class Session:
     def _write_pictures(self, average: Mapping[str, Tensor], step: int) -> None:
         lines = self.folder.read_metrics()
         write_loss_curve([line["step"] for line in lines], [line["loss"] for line in lines], self.folder.loss_curve)
-        backbone = build(self.recipe, registry=self.registry, device="meta").to_empty(device=self.world.device)
-        backbone.load_state_dict(average)
+        backbone = filled(Weights(self.recipe, average, {}), self.world.device)
         seed, stages = self.recipe.train.seed, len(backbone.stages)
         drawing = prepare_drawing(self.recipe, stages, seed, batch=GRID)
-        images = drawing.images(backbone.eval(), labels_for(backbone, GRID), 0)
+        images = drawing.images(backbone, labels_for(backbone, GRID), 0)
         self.folder.samples.mkdir(exist_ok=True)
         write_png(grid(images), self.folder.samples / f"step_{step:08d}.png")
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.errors import NumericError, WeightsError
+from zoo.parts.initialise import init_weights, reset
 from zoo.recipe import Recipe, differences, fingerprint
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -66,10 +67,10 @@ def filled(weights: Weights, device: torch.device, dtype: torch.dtype | None = N
     names = [name for name, _ in backbone.named_parameters()]
     dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
     backbone = backbone.to(dtype).to_empty(device=device)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for module in backbone.modules():
             if module._non_persistent_buffers_set:  # tables that no file holds
-                module.reset_parameters()  # type: ignore[operator]
+                reset(module)
     backbone.load_state_dict(weights.tensors)
     return backbone.eval()
 
@@ -140,10 +141,8 @@ def _backbone_of(recipe: Recipe) -> dict[str, Any]:
 def position_tables(backbone: Backbone) -> dict[str, Tensor]:
     """The tables that the position parts of a backbone on the meta device make, by name; on the CPU."""
     positions = deepcopy(backbone.positions).to_empty(device="cpu")
-    for module in positions.modules():
-        reset = getattr(module, "reset_parameters", None)
-        if reset is not None:
-            reset()
+    with torch.random.fork_rng(devices=[]):
+        init_weights(positions)
     return {f"positions.{name}": table for name, table in positions.state_dict().items()}
 
 

@@ -73,9 +73,15 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = Linear(dim, 3 * dim)
-        self.q_norm = nn.Parameter(torch.ones(dim // heads))
-        self.k_norm = nn.Parameter(torch.ones(dim // heads))
+        self.q_norm = nn.Parameter(torch.empty(dim // heads))
+        self.k_norm = nn.Parameter(torch.empty(dim // heads))
         self.proj = Linear(dim, dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the weights of both norms to one."""
+        nn.init.ones_(self.q_norm)
+        nn.init.ones_(self.k_norm)
 
     def forward(self, x: Float[Tensor, "B T D"], rotary: Rotary, m: int) -> Float[Tensor, "B T D"]:
         """Attend from every token to every token; all but the first m are turned by ``rotary``."""

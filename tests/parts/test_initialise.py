@@ -1,0 +1,111 @@
+"""Every tensor of a module has somebody who makes it after building on the meta device."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from zoo.parts.initialise import faults, init_weights
+
+
+class Owner(nn.Module):
+    def __init__(self, **attributes):
+        super().__init__()
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+class Scale(Owner):
+    def reset_parameters(self):
+        for parameter in self.parameters():
+            nn.init.ones_(parameter)
+
+
+def parameter() -> nn.Parameter:
+    return nn.Parameter(torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.RMSNorm(2), nn.GroupNorm(1, 2), nn.PReLU()),
+        nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Embedding(2, 2), nn.Bilinear(2, 2, 2)),
+        nn.LSTM(2, 2),
+        nn.MultiheadAttention(4, 2, add_bias_kv=True),
+        nn.TransformerEncoderLayer(4, 2, 4),
+        Owner(tables=nn.ModuleList([Scale(weight=parameter())])),
+        Scale(weights=nn.ParameterList([parameter()]), named=nn.ParameterDict({"a": parameter()})),
+        Scale(weight=parameter(), sizes=[1, (2, "x")], none=None),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_what_has_an_initialiser_is_sound(sound):
+    assert not list(faults(sound))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Owner(weight=parameter()), "it owns weight and has no reset_parameters()"),
+        (nn.Sequential(nn.Linear(2, 2), Owner(a=parameter(), b=parameter())), "1 (Owner) owns a, b and has no"),
+        (Owner(weights=nn.ParameterList([parameter(), parameter()])), "it owns weights.0, weights.1 and has no"),
+        (weight_norm(nn.Linear(2, 2)), "parametrizations.weight (ParametrizationList) owns original0, original1"),
+        (Owner(table=torch.zeros(2)), "it holds tensors or modules in table"),
+        (Owner(tables={"a": [(torch.zeros(2),)]}), "it holds tensors or modules in tables"),
+        (Owner(layers=[nn.Linear(2, 2)]), "it holds tensors or modules in layers"),
+        (nn.Sequential(Owner(layers=(nn.Linear(2, 2),))), "0 (Owner) holds tensors or modules in layers"),
+    ],
+)
+def test_what_nobody_makes_is_named(broken, message):
+    (fault,) = faults(broken)
+    assert fault.startswith(message)
+    assert "\n" not in fault
+
+
+def test_a_buffer_that_no_state_dict_holds_needs_one_too():
+    module = nn.Module()
+    module.register_buffer("table", torch.zeros(2), persistent=False)
+    (fault,) = faults(module)
+    assert fault.startswith("it owns table and has no reset_parameters()")
+
+
+def test_what_a_part_refers_to_within_itself_is_registered():
+    linear = nn.Linear(2, 2)
+    assert not list(faults(Owner(linear=linear, order=[linear], weight_of=(linear.weight,))))
+
+
+def test_the_holder_has_the_last_word():
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+            self.reset_parameters()
+
+        def reset_parameters(self):
+            nn.init.zeros_(self.linear.weight)
+
+    gate = Gate()
+    init_weights(gate)
+    assert not gate.linear.weight.any()
+
+
+def test_attention_of_pytorch_is_made_as_its_constructor_makes_it():
+    with torch.device("meta"):
+        made = nn.MultiheadAttention(4, 2, add_bias_kv=True).to_empty(device="cpu")
+    with torch.no_grad():
+        for each in made.parameters():
+            each.fill_(float("nan"))
+    init_weights(made)
+    assert all(each.isfinite().all() for each in made.parameters())
+    assert not made.in_proj_bias.any()
+    assert not made.out_proj.bias.any()
+
+
+def test_no_gradient_is_asked_of_initialisers():
+    class Filled(Owner):
+        def reset_parameters(self):
+            self.weight.fill_(3.0)
+
+    module = Filled(weight=parameter())
+    init_weights(module)
+    assert module.weight.tolist() == [3.0, 3.0]

@@ -1,0 +1,73 @@
+"""The law of parts and assemblies that were built without memory: nothing of them stays garbage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from zoo.parts.initialise import faults, init_weights
+from zoo.testing.asserts import assert_equal
+from zoo.testing.cases import randomise
+
+
+def assert_initialises_whole(
+    create: Callable[[str, int], nn.Module], outputs: Callable[[nn.Module], list[Tensor]], seed: int
+) -> None:
+    """``init_weights`` makes all of a module that was built on the meta device, as it does of one built on the CPU.
+
+    Constants and tables come out as the constructor makes them. (Random weights do not: it draws in another order.)
+
+    Args:
+        create: builds the module on a device, after seeding.
+        outputs: of a module, for always the same inputs.
+        seed: of the weights.
+    """
+    here, other = create("cpu", seed), dict(_tensors(create("cpu", seed + 1)))
+    _assert_no_faults(here)
+    fixed = {name: tensor.clone() for name, tensor in _tensors(here) if torch.equal(tensor, other[name])}
+    _draw(here, seed)
+    for name, tensor in _tensors(here):
+        if name in fixed:
+            assert_equal(tensor, fixed[name], f"init_weights makes {name} otherwise than the constructor does")
+
+    there = create("meta", seed).to_empty(device="cpu")
+    _assert_no_faults(there)
+    expected = dict(_tensors(here))
+    for name, tensor in _tensors(there):
+        _spoil(tensor, expected[name])
+    before = dict(_tensors(there))
+    _draw(there, seed)
+    for name, tensor in _tensors(there):
+        assert tensor is before[name], f"reset_parameters puts another tensor in the place of {name}; fill it in place"
+        assert_equal(tensor, expected[name], f"{name} is not made by reset_parameters: built on meta, it stays garbage")
+    for module in (here, there):
+        randomise(module, seed)
+    for one, another in zip(outputs(here), outputs(there), strict=True):
+        assert_equal(another, one, "built on the meta device and initialised, it computes something else")
+
+
+def _assert_no_faults(module: nn.Module) -> None:
+    fault = next(faults(module), None)
+    assert fault is None, fault
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()  # those too that no state dict holds
+
+
+def _draw(module: nn.Module, seed: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        init_weights(module)
+
+
+@torch.no_grad()
+def _spoil(tensor: Tensor, expected: Tensor) -> None:
+    """Fill with what is certainly wrong: NaN, or in whole numbers and bools another value than the right one."""
+    if tensor.is_floating_point() or tensor.is_complex():
+        tensor.fill_(float("nan"))
+    else:
+        tensor.copy_(expected == 0)
