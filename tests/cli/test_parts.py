@@ -85,6 +85,7 @@ class Every:
         *,
         flag: bool,
         kind: Literal["a", "b"] = "a",
+        drawn: bool | Literal["once"] = True,
         rate: Annotated[float, Field(gt=0, le=1)] = 0.5,
         size: int | None = None,
         many: list[int] = [1],  # noqa: B006
@@ -96,6 +97,7 @@ def test_options_are_described_with_type_bounds_and_default():
     assert describe_options(entry) == [
         "flag: boolean, required",
         'kind: a | b = "a"',
+        "drawn: boolean or once = true",
         "rate: number > 0 and <= 1 = 0.5",
         "size: integer or null = null",
         "many: list of integer = [1]",

@@ -23,6 +23,7 @@ class Inner(Options):
 class Outer(Options):
     model_config = ConfigDict(extra="forbid", strict=True)
     one: Inner | Literal["none"] = "none"
+    drawn: bool | Literal["fixed"] = True
     many: tuple[Inner, ...] = ()
     word: Annotated[str, Field(pattern="^a+$")] = "a"
     pair: Annotated[int, AfterValidator(even)] = 2
@@ -46,8 +47,11 @@ def problems(raw: dict) -> list[tuple]:
         ({"one": {"size": 1.0}}, [(("one", "size"), "should be a whole number, got 1.0")]),
         ({"pair": 3}, [(("pair",), "should be even")]),
         ({"word": "b"}, [(("word",), "string should match pattern '^a+$', got \"b\"")]),
+        ({"drawn": "fixd"}, [(("drawn",), "should be true or false, or 'fixed', got \"fixd\"")]),
+        ({"drawn": 1}, [(("drawn",), "should be true or false, or 'fixed', got 1")]),
+        ({"one": 3}, [(("one",), "should be a mapping, or 'none', got 3")]),
         ({"typ": "x"}, [(("typ",), "unknown option; did you mean 'type'?")]),
-        ({"qqq": "x"}, [(("qqq",), "unknown option; there are: one, many, word, pair, type")]),
+        ({"qqq": "x"}, [(("qqq",), "unknown option; there are: one, drawn, many, word, pair, type")]),
     ],
 )
 def test_problems(raw, expected):

@@ -62,6 +62,8 @@ def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
         below = definitions[option["$ref"].rsplit("/", 1)[-1]]
         inner = ", ".join(f"{key}: {_type(value, definitions)}" for key, value in below["properties"].items())
         return f"{{{inner}}}"
+    if "const" in option:
+        return str(option["const"])
     if "enum" in option:
         return " | ".join(map(str, option["enum"]))
     if "anyOf" in option:

@@ -103,7 +103,17 @@ def _without_other_forms(errors: Sequence[ErrorDetails], raw: Any) -> Iterator[E
         by_path.setdefault((*_without_branches(each["loc"], raw), *below), []).append(each)
     for alike in by_path.values():
         of_its_form = [each for each in alike if not each["type"].endswith("_type")]
-        yield from of_its_form or alike
+        if [each["type"] for each in of_its_form] == ["literal_error"]:
+            yield _any_of(alike, of_its_form[0])
+        else:
+            yield from of_its_form or alike
+
+
+def _any_of(alike: Sequence[ErrorDetails], literal: ErrorDetails) -> ErrorDetails:
+    """The error of a word in a place where something of another type may stand too: both are told."""
+    types = [_WORDS[each["type"]] for each in alike if each is not literal and each["type"] in _WORDS]
+    choices = [*(words.removeprefix("should be ") for words in types), literal["ctx"]["expected"]]
+    return {**literal, "ctx": {"expected": ", or ".join(choices)}}
 
 
 def _without_branches(location: tuple[str | int, ...], raw: Any) -> KeyPath:
