@@ -140,8 +140,10 @@ def test_each_level_asks_its_position_once(hybrid, monkeypatch):
     assert len(calls) == 2
 
 
-def test_the_residual_stream_is_float32_under_autocast(monkeypatch):
-    backbone = zoo.build("mpdit_b", SMALL)
+@pytest.mark.parametrize("position", ["sincos", "none"])
+@pytest.mark.parametrize("skip", ["linear", "none"])
+def test_the_residual_stream_is_float32_under_autocast(monkeypatch, position, skip):
+    backbone = zoo.build("mpdit_b", [*SMALL, f"backbone.position={position}", f"backbone.skip={skip}"])
     seen = []
     kind = type(backbone.blocks[0])
     monkeypatch.setattr(kind, "forward", lambda self, tokens, modulation, layout: seen.append(tokens.dtype) or tokens)

@@ -37,6 +37,9 @@ class Backbone(nn.Module):
     All stages share the same blocks. A patch embedder, a position table and a head belong to a patch; an upsampler and
     its skip to a (coarse, fine) pair of patches.
 
+    Under autocast the residual stream, which blocks are given and return, is float32 whatever made the tokens;
+    otherwise it has the weights' own dtype.
+
     Args:
         latent: channels, height and width (C, H, W).
         stages: noise stages from noisy to clean, each with levels from coarse to fine.
@@ -147,6 +150,7 @@ class Backbone(nn.Module):
         tokens = self.patch_embedders[patch_name(levels[0].patch)](latents)
         if prefix is not None:
             tokens = torch.cat([prefix, tokens], dim=1)
+        tokens = _to_residual_stream(tokens)
         first = 0
         for index, level in enumerate(levels):
             if index:
@@ -214,6 +218,7 @@ class Backbone(nn.Module):
         tokens, grid = self.upsamplers[_pair_name(pair)](tokens, m, self._grid(coarse))
         if grid != self._grid(fine):
             raise ValueError(f"upsampler {_pair_name(pair)} returned grid {grid} in place of {self._grid(fine)}")
+        tokens = _to_residual_stream(tokens)
         if _pair_name(pair) not in self.skips:
             return tokens
         embedded = self.patch_embedders[patch_name(fine)](latents)
@@ -245,6 +250,14 @@ class Backbone(nn.Module):
 
     def _grid(self, patch: Grid) -> Grid:
         return grid_of(self.latent[1], self.latent[2], patch)
+
+
+def _to_residual_stream(tokens: Tensor) -> Tensor:
+    """``tokens`` in float32 or wider under autocast, whose Linears return bfloat16."""
+    device = tokens.device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return tokens
+    return tokens.to(torch.promote_types(tokens.dtype, torch.float32))
 
 
 def _add_to_image(tokens: Tensor, m: int, addend: Tensor) -> Tensor:

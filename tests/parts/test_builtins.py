@@ -106,6 +106,13 @@ class TestTimeEmbedders:
         expected = part.proj(x.mean(dim=1))
         assert torch.allclose(part(torch.tensor([t], dtype=torch.float64))[0], expected)
 
+    def test_fno_starts_its_pointwise_convolutions_as_pytorch_does(self):
+        torch.manual_seed(0)
+        for block in FNOTimeEmbedder(8, width=64, blocks=2).blocks:
+            for drawn in (block.pointwise.weight.detach(), block.pointwise.bias.detach()):  # within 1 / sqrt(64)
+                assert 0.11 < drawn.abs().max() <= 0.125
+                assert drawn.std() == pytest.approx(0.125 / 3**0.5, rel=0.25)
+
     def test_fno_runs_wide_under_autocast(self):
         part = FNOTimeEmbedder(8)
         t = torch.tensor([0.25, 0.75])

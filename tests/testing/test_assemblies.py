@@ -44,6 +44,14 @@ class SinglePrecisionHead(LinearHead):
         return super().forward(tokens, modulation).float()
 
 
+@part("block", "narrow_under_autocast")
+class NarrowUnderAutocast(DiTBlock):
+    """Ends in a Linear, and adds nothing to what it was given."""
+
+    def forward(self, tokens, modulation, layout):
+        return self.attention.proj(super().forward(tokens, modulation, layout))
+
+
 @part("class_conditioner", "detached")
 class DetachedConditioner(EmbeddingConditioner):
     def forward(self, labels):
@@ -102,6 +110,7 @@ class BareParameter(SinusoidalTimeEmbedder):
     [
         (assemblies.sample_is_alone, AttendsAcrossTheBatch),
         (assemblies.keeps_dtype_and_shape, SinglePrecisionHead),
+        (assemblies.residual_stream_is_wide, NarrowUnderAutocast),
         (assemblies.gradient_reaches_all, DetachedConditioner),
         (assemblies.state_round_trip, HiddenState),
         (assemblies.builds_share_nothing, Shared),

@@ -120,7 +120,7 @@ class MixedFNO(nn.Module):
         self.modes = modes
         self.real = nn.Parameter(torch.empty(width, width, modes))
         self.imag = nn.Parameter(torch.empty(width, width, modes))
-        self.pointwise = Linear(width, width)
+        self.pointwise = nn.Linear(width, width)  # starts as published: as PyTorch's convolutions do, its bias too
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -89,6 +89,24 @@ def keeps_dtype_and_shape(recipe: Recipe, registry: Registry) -> None:
         assert velocity.dtype == dtype
 
 
+def residual_stream_is_wide(recipe: Recipe, registry: Registry) -> None:
+    """Under autocast blocks and heads are given float32 tokens, whatever made them."""
+    backbone = build_random(recipe, registry, dtype=torch.float32)
+    names = {module: f"block {index}" for index, module in enumerate(backbone.blocks)}
+    names |= {module: f"head {name}" for name, module in backbone.heads.items()}
+    narrow: list[str] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].dtype != torch.float32:
+            narrow.append(f"{names[module]} is given {inputs[0].dtype}")
+
+    for module in names:
+        module.register_forward_pre_hook(look)
+    with torch.autocast("cpu", torch.bfloat16):
+        backbone(*mixed_inputs(backbone, torch.float32))
+    assert not narrow, f"under autocast {narrow[0]} tokens, and the residual stream should be torch.float32"
+
+
 def gradient_reaches_all(recipe: Recipe, registry: Registry) -> None:
     """A batch with samples of all stages gives every parameter a gradient, but those declared to have none."""
     backbone = build_random(recipe, registry)
@@ -137,6 +155,7 @@ ASSEMBLY_LAWS: tuple[AssemblyLaw, ...] = (
     follows_its_stages,
     takes_modulation,
     keeps_dtype_and_shape,
+    residual_stream_is_wide,
     gradient_reaches_all,
     state_round_trip,
     builds_share_nothing,

@@ -1,9 +1,18 @@
 import pytest
 
-from zoo.testing import check_part
-from zoo_lightning.parts import AxialRotary, LightningBlock
+import zoo
+from zoo.plugins import Plugin
+from zoo.testing import ASSEMBLY_LAWS, check_assemblies, check_part
+from zoo_lightning import parts
 
 
-@pytest.mark.parametrize("part", [LightningBlock, AxialRotary])
+@pytest.mark.parametrize("part", [parts.AxialRotary, parts.LightningBlock])
 def test_part_keeps_the_laws(part):
     check_part(part)
+
+
+@pytest.mark.parametrize("law", ASSEMBLY_LAWS, ids=lambda law: law.__name__)
+def test_assemblies_keep_the_law(law):
+    registry = zoo.Registry()
+    registry.register(parts, Plugin("diffusion-zoo-lightning", "under test"))
+    check_assemblies(registry, laws=[law], examples=5, block="lightning", position="rope")
