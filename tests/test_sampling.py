@@ -62,11 +62,12 @@ def test_solver_and_guidance_are_those_asked_for(backbone, registry):
     assert not torch.equal(zoo.sample(backbone, **options), wanted)
 
 
-def test_images_are_those_of_zoo_sample(run, backbone, tmp_path, registry):
-    recipe = small(registry=registry)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_images_are_those_of_zoo_sample(run, backbone, tmp_path, registry, precision):
+    recipe = small(f"sample.precision={precision}", "train.precision=bfloat16", registry=registry)
     draw_samples(SampleRun(run, tmp_path / "out", "ema", (), 6, 0, False), recipe, registry, ALONE)
     drawing = prepare_drawing(recipe, len(STAGES), 0)
-    latents = zoo.sample(backbone, count=6, steps=recipe.sample.steps)
+    latents = zoo.sample(backbone, count=6, steps=recipe.sample.steps, precision=precision)
     drawn = drawing.images(backbone, torch.arange(6), 0, 6)
     ours = drawing.dataset.to_images(drawing.normalize.invert(latents))
     assert all((picture.numpy() == image).all() for picture, image in zip(ours, drawn, strict=True))
@@ -101,6 +102,8 @@ def test_what_cannot_be_drawn(backbone):
             zoo.sample(backbone, labels=labels)
     with pytest.raises(ValueError, match="steps: must be at least 1"):
         zoo.sample(backbone, labels=[1], steps=0)
+    with pytest.raises(ValueError, match="precision: float32 or bfloat16, not 'half'"):
+        zoo.sample(backbone, labels=[1], precision="half")
     with pytest.raises(ValueError, match="3 scales for 2 stages"):
         zoo.sample(backbone, labels=[1], guidance=[1.0, 2.0, 3.0])
 

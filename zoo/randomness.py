@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     SAMPLE = 3
     SOLVER = 4
     POSTERIOR = 5
+    LABELS = 6
 
 
 def generator_at(seed: int, purpose: Purpose, step: int, index: int) -> np.random.Generator:

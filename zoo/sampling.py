@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from zoo.backbone import Backbone
 from zoo.flow import Guidance, Solver
 from zoo.flow import sample as solve
+from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
 from zoo.registry import Registry
+
+Precision = Literal["float32", "bfloat16"]
 
 
 def sample(
@@ -27,6 +30,7 @@ def sample(
     guidance: float | Sequence[float] = 1.0,
     guided_channels: int | None = None,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
+    precision: Precision = "float32",
     seed: int = 0,
     registry: Registry | None = None,
 ) -> Float[Tensor, "B C H W"]:
@@ -38,14 +42,15 @@ def sample(
 
     Args:
         backbone: predicts velocities, such as ``zoo.load`` returns.
-        labels: classes, one for each latent, or what the class conditioner takes [B, ...]; left out, all classes in
-            turn.
+        labels: classes, one for each latent, or what the class conditioner takes [B, ...]. Left out, all classes in
+            turn; labels that are no class indices must be given.
         steps: updates of the solver.
         count: latents, where ``labels`` are left out; 1 if left out as well.
         solver: the name of an installed one, with its defaults, or one of your own.
         guidance: one scale, or one for every stage, noisiest first; 1 is none.
         guided_channels: guide the first so many channels (the published DiT, SiT and PPFlow: 3); None for all.
         guidance_interval: noise levels that are guided, from lowest to highest.
+        precision: of the matrix products: float32 takes them as the weights are, bfloat16 runs them under autocast.
         seed: of the noise.
         registry: the parts to choose a solver from; all installed ones if left out.
 
@@ -55,31 +60,80 @@ def sample(
     Raises:
         PluginError: there is no such solver.
         ZooError: the weights predict noise, as those trained the DDPM way do.
-        ValueError: labels, steps or guidance that the backbone cannot take.
+        ValueError: labels, steps, guidance or a precision that the backbone cannot take.
     """
     chosen = _solver(solver, registry or Registry.installed()) if isinstance(solver, str) else solver
-    parameter = next(backbone.parameters())
-    device = parameter.device
-    dtype = torch.promote_types(parameter.dtype, torch.float32)  # of the solver's state: narrower ones add up errors
     if count is not None and (labels is not None or count < 1):
         raise ValueError(f"count: {count}: give 1 or more, and only where labels are left out")
     if labels is None:
-        labels = backbone.class_conditioner.example_labels(1 if count is None else count, device)
-    labels = torch.as_tensor(labels, device=device)
+        labels = _labels(backbone.class_conditioner, 1 if count is None else count)
+    labels = torch.as_tensor(labels)
     if not labels.ndim or not len(labels):
         raise ValueError("labels: give one for each latent, such as [3, 5]")
-
-    def normal(purpose: Purpose, step: int) -> Tensor:
-        return standard_normal(backbone.latent, seed, purpose, step, range(len(labels))).to(device, dtype)
-
-    return solve(
+    return draw_latents(
         backbone,
         chosen,
-        normal(Purpose.SAMPLE, 0),
         labels,
+        range(len(labels)),
         steps=steps,
-        draw=lambda update: normal(Purpose.SOLVER, update),
         guidance=Guidance.of(guidance, len(backbone.stages), guided_channels, guidance_interval),
+        precision=precision,
+        seed=seed,
+    )
+
+
+def draw_latents(
+    backbone: Backbone,
+    solver: Solver,
+    labels: Shaped[Tensor, "B ..."],
+    places: Sequence[int],
+    *,
+    steps: int,
+    guidance: Guidance,
+    precision: Precision,
+    seed: int,
+) -> Float[Tensor, "B C H W"]:
+    """Latents of one batch, on the backbone's device: the one way in which zoo draws any.
+
+    Args:
+        backbone: predicts velocities.
+        solver: how to get from noise to data.
+        labels: what the class conditioner takes, on any device.
+        places: of the batch's images among all [B]; their noise is a function of the seed and of these.
+        steps: updates of the solver.
+        guidance: a scale for every stage.
+        precision: of the matrix products.
+        seed: of the noise.
+    """
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision: float32 or bfloat16, not {precision!r}")
+    parameter = next(backbone.parameters())
+    device = parameter.device
+    dtype = torch.promote_types(parameter.dtype, torch.float32)  # of the solver's state: narrower ones add up errors
+
+    def normal(purpose: Purpose, step: int) -> Tensor:
+        return standard_normal(backbone.latent, seed, purpose, step, places).to(device, dtype)
+
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        return solve(
+            backbone,
+            solver,
+            normal(Purpose.SAMPLE, 0),
+            labels.to(device),
+            steps=steps,
+            draw=lambda update: normal(Purpose.SOLVER, update),
+            guidance=guidance,
+        )
+
+
+def _labels(conditioner: ClassConditioner, count: int) -> Tensor:
+    if not conditioner.uses_labels:
+        return torch.zeros(count, dtype=torch.int64)
+    if isinstance(conditioner, IndexConditioner):
+        return conditioner.classes_in_turn(count)
+    raise ValueError(
+        f"labels: {type(conditioner).__name__} takes labels that are no class indices, of which there are none to draw"
+        " in turn; give labels=, one for each latent, such as a dataset's"
     )
 
 

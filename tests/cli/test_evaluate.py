@@ -79,7 +79,7 @@ def test_a_run_keeps_what_was_found_by_step():
 
 
 def test_few_images_leave_figures_out_and_say_so():
-    result = zoo("eval", "--run", "run", "--count", 3, "--out", "f.json")
+    result = zoo("eval", "--run", "run", "--count", 3, "--set", "evaluate.labels=balanced", "--out", "f.json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(Path("f.json").read_text())
     assert set(found["left_out"]) == {"precision_recall of generated", "diversity of generated"}

@@ -35,6 +35,7 @@ def test_pictures_labels_and_ids_belong_together(folder):
     source = images.open()
     assert len(source) == 4
     indices = np.array([3, 0, 2, 1, 3])
+    assert source.labels(indices).tolist() == source.read(indices, generators(5)).labels.tolist()
     samples = source.read(indices, generators(5))
     assert samples.latents.shape == (5, 3, 16, 24)
     assert samples.latents.dtype == torch.float32
@@ -129,6 +130,11 @@ def test_a_folder_without_a_held_out_part(folder):
     assert refusal(dataset(folder / "train"), "held_out") == (
         f"{folder}/train: has no held-out part; divide it into sub-folders 'train' and 'held_out'"
     )
+
+
+def test_labels_are_told_without_opening_pictures(folder):
+    (folder / "train/b/1.png").write_bytes(b"no picture")
+    assert dataset(folder).open().labels(np.array([3, 0])).tolist() == [1, 0]
 
 
 def test_a_damaged_picture_is_named(folder):

@@ -58,6 +58,7 @@ def test_latents_labels_and_ids_belong_together_in_any_order(extracted, encode):
     source = dataset(extracted(), sample_posterior=False, flip=False).open()
     assert len(source) == 10
     indices = np.random.default_rng(0).permutation(10)
+    assert source.labels(indices).tolist() == [CLASSES.index(source.id(int(index))[0]) for index in indices]
     assert len({source.id(index) for index in range(10)}) == 10
     for order in (indices, indices[:3], indices.repeat(2), indices[:1]):
         samples = read(source, order)

@@ -23,6 +23,7 @@ from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
 from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.flow.weightings import SNRWeighting, UniformWeighting
 from zoo.parts.base import ClassCondition, IndexConditioner, Position, PositionEmbedding, Rotary, TimeEmbedder
+from zoo.parts.class_conditioners import NoConditioner
 from zoo.parts.upsamplers import LinearUpsampler
 from zoo.registry import Registry, part
 from zoo.testing import LAWS, check_part, data_laws, evaluate_laws, flow_laws, laws
@@ -232,6 +233,11 @@ class NullIsClass0(IndexConditioner):
 
     def null(self, labels):
         return labels
+
+
+@part("class_conditioner", "silent")
+class Silent(NoConditioner):
+    uses_labels = True
 
 
 @part("position", "half_split")
@@ -568,6 +574,7 @@ BROKEN: list[tuple[Law, type, str]] = [
     (laws.initialises_whole, ZeroedInTheConstructor, "makes proj.weight otherwise than the constructor"),
     (laws.initialises_whole, KnowsWhereItWasBuilt, "computes something else"),
     (laws.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
+    (laws.null_is_a_label, Silent, "uses_labels is True, and a label gives"),
     (laws.rotary_comes_in_pairs, HalfSplit, "are turned by different angles"),
     (laws.rotary_comes_in_pairs, TwoAngles, "not of one angle"),
     (laws.returns_its_grid, CoarseGrid, "returns the grid"),

@@ -6,11 +6,15 @@ import torch
 
 from tests.train.small import small
 from zoo.assembly import build
-from zoo.errors import NumericError, ZooError
+from zoo.errors import NumericError
 from zoo.testing.cases import randomise
-from zoo.train.drawing import labels_for, prepare_drawing
+from zoo.train.drawing import prepare_drawing
 
 UNCONDITIONAL = ("backbone.num_classes=0", "backbone.class_conditioner=none")
+
+
+def in_turn(count):
+    return torch.arange(count) % 10
 
 
 def drawn(registry, count, *overrides, seed=0, labels=None, extra=0, std=0.2):
@@ -19,7 +23,7 @@ def drawn(registry, count, *overrides, seed=0, labels=None, extra=0, std=0.2):
     backbone = build(recipe, registry=registry)
     randomise(backbone, 0, std=std)
     drawing = prepare_drawing(recipe, len(backbone.stages), seed)
-    given = labels_for(backbone, count + extra) if labels is None else labels
+    given = in_turn(count + extra) if labels is None else labels
     batches = range(-(-count // drawing.batch))
     return [image for batch in batches for image in drawing.images(backbone, given, batch, count)]
 
@@ -80,7 +84,7 @@ def test_the_global_random_state_is_not_asked(registry):
         backbone = build(recipe, registry=registry)
         randomise(backbone, 0, std=0.2)
         torch.manual_seed(seed)
-        return prepare_drawing(recipe, 2, 0).images(backbone, labels_for(backbone, 6), 0)
+        return prepare_drawing(recipe, 2, 0).images(backbone, in_turn(6), 0)
 
     assert_equal(after(1), after(2))
 
@@ -111,32 +115,13 @@ def test_an_image_that_is_not_finite_is_told(registry):
     randomise(backbone, 0, std=1.0)
     drawing = prepare_drawing(recipe, 2, 0)
     with pytest.raises(NumericError, match="image 6 is not finite; take a lower guidance") as caught:
-        drawing.images(backbone, labels_for(backbone, 12), 1)
+        drawing.images(backbone, in_turn(12), 1)
     assert caught.value.exit_code == 5
 
 
-def backbone(registry, *overrides):
-    return build(small(*overrides, registry=registry), registry=registry, device="meta")
-
-
-def test_labels_go_round(registry):
-    own = backbone(registry)
-    assert labels_for(own, 13).tolist() == [*range(10), 0, 1, 2]
-    assert labels_for(own, 5, [3, 9]).tolist() == [3, 9, 3, 9, 3]
-    assert labels_for(own, 2, [7, 7, 1]).tolist() == [7, 7]
-    assert labels_for(own, 3, [0]).dtype == torch.int64
-
-
-@pytest.mark.parametrize("label", [-1, 10, 10**30])
-def test_a_class_that_there_is_not(label, registry):
-    """Also the null class, 10: it stands for no condition."""
-    with pytest.raises(ZooError) as caught:
-        labels_for(backbone(registry), 3, [3, label])
-    assert str(caught.value) == f"--labels: {label} is no class; they go from 0 to 9"
-
-
-def test_an_unconditional_backbone_takes_no_labels(registry):
-    own = backbone(registry, *UNCONDITIONAL)
-    assert labels_for(own, 3).tolist() == [0, 0, 0]
-    with pytest.raises(ZooError, match="--labels: this backbone is unconditional, or takes labels that are no class"):
-        labels_for(own, 3, [1])
+def test_the_precision_is_samplings_own_whatever_training_had(registry):
+    plain = drawn(registry, 6, std=0.5)
+    assert_equal(drawn(registry, 6, "train.precision=bfloat16", std=0.5), plain)
+    narrow = drawn(registry, 6, "sample.precision=bfloat16", std=0.5)
+    assert any((a != b).any() for a, b in zip(narrow, plain, strict=True))
+    assert_equal(drawn(registry, 6, "sample.precision=bfloat16", "train.precision=bfloat16", std=0.5), narrow)

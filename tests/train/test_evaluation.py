@@ -39,9 +39,20 @@ def test_labels_go_with_their_images(trained, monkeypatch):
     monkeypatch.setattr(
         PCAFeatures, "of", lambda self, images, labels: asked.append(labels) or of(self, images, labels)
     )
-    judge(ALONE, trained)
+    judge(ALONE, trained, "evaluate.labels=balanced")
     generated = np.concatenate([labels for labels in asked if len(labels) <= 6])
     assert generated.tolist() == [index % 10 for index in range(20)]
+
+
+def test_the_classes_of_every_set_are_on_record(trained):
+    classes = judge(ALONE, trained, "evaluate.labels=balanced").record["classes"]
+    assert classes["generated"] == {str(index): 2 for index in range(10)}
+    assert {name: sum(counts.values()) for name, counts in classes.items()} == {
+        "train": 1198, "generated": 20, "held-out real": 599
+    }  # fmt: skip
+    random = judge(ALONE, trained, "evaluate.labels=random").record["classes"]["generated"]
+    assert sum(random.values()) == 20
+    assert random != classes["generated"]
 
 
 of = PCAFeatures.of

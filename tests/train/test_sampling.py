@@ -97,6 +97,7 @@ def test_the_record_says_how_they_were_made(run, tmp_path, registry):
         "seed": 9,
         "count": 3,
         "labels": [4, 2, 4],
+        "classes": {"2": 1, "4": 2},
     }
 
 

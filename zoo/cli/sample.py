@@ -28,7 +28,7 @@ def sample(
         Literal["ema", "raw"], typer.Option("--weights", help="Of a run: averaged, or the last.")
     ] = "ema",
     labels: Annotated[
-        str | None, typer.Option("--labels", metavar="3,5", help="Classes, in turn. (default: all in turn)")
+        str | None, typer.Option("--labels", metavar="3,5", help="Classes, in turn. (default: as sample.labels says)")
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", min=1, metavar="N", help="Images. (default: one for each label, or 64)")

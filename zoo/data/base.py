@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 Split = Literal["train", "held_out"]
+
+AT_ONCE = 512
+"""Samples that are read together where only their labels are wanted."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,18 @@ class Source(ABC):
         Raises:
             DataError: a file that cannot be read, or holds what is no image or latent; the message names it.
         """
+
+    def labels(self, indices: Int[np.ndarray, " B"]) -> Shaped[Tensor, "B ..."]:
+        """Labels of the samples at ``indices``, those of ``read``. Override it where they can be told without reading.
+
+        Raises:
+            DataError: a sample cannot be read.
+        """
+        found = []
+        for first in range(0, len(indices), AT_ONCE):
+            some = indices[first : first + AT_ONCE]
+            found.append(self.read(some, [np.random.default_rng(0) for _ in some]).labels)
+        return torch.cat(found)
 
     @abstractmethod
     def id(self, index: int) -> str:

@@ -75,7 +75,11 @@ class DigitsSource(Source):
     def read(self, indices: Int[np.ndarray, " B"], random: Sequence[np.random.Generator]) -> Samples:
         """The digits at ``indices``; nothing about them is random."""
         rows = torch.as_tensor(indices)
-        return Samples(self._images[rows].repeat(1, self._channels, 1, 1), self._labels[rows])
+        return Samples(self._images[rows].repeat(1, self._channels, 1, 1), self.labels(indices))
+
+    def labels(self, indices: Int[np.ndarray, " B"]) -> Int[Tensor, " B"]:
+        """The digits' classes."""
+        return self._labels[torch.as_tensor(indices)]
 
     def id(self, index: int) -> str:
         """The digit's index in ``load_digits``."""

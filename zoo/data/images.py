@@ -80,7 +80,11 @@ class ImageSource(Source):
         if self._flip:
             flipped = np.array([generator.random() < FLIP_PROBABILITY for generator in random])
             pixels[flipped] = pixels[flipped, :, ::-1]
-        return Samples(to_latents(torch.from_numpy(pixels)), torch.from_numpy(self.images.labels[indices]))
+        return Samples(to_latents(torch.from_numpy(pixels)), self.labels(indices))
+
+    def labels(self, indices: Int[np.ndarray, " B"]) -> Int[Tensor, " B"]:
+        """The pictures' classes, without opening them."""
+        return torch.from_numpy(self.images.labels[indices])
 
     def id(self, index: int) -> str:
         """The picture's path below the dataset's folder."""

@@ -167,7 +167,11 @@ class LatentSource(Source):
             latents = torch.addcmul(latents, deviation, torch.from_numpy(noise))
         if not math.isfinite(latents.sum()):  # far faster than asking every number
             self._refuse_non_finite(latents, indices)
-        return Samples(latents, self._labels[torch.from_numpy(indices)])
+        return Samples(latents, self.labels(indices))
+
+    def labels(self, indices: Int[np.ndarray, " B"]) -> Int[Tensor, " B"]:
+        """The classes, which are in memory."""
+        return self._labels[torch.from_numpy(indices)]
 
     def id(self, index: int) -> str:
         """The picture's path, as it was when it was encoded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -27,6 +28,10 @@ class RealImages(Images):
         most: so many of them at most, chosen at random; None for all.
         device: where latents are decoded.
 
+    Attributes:
+        source: the samples of the split.
+        indices: of those that were chosen, in order.
+
     Raises:
         MissingSplitError: there is no such split.
         DataError: they cannot be read.
@@ -40,21 +45,21 @@ class RealImages(Images):
         most: int | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self._dataset, self._source, self._seed = dataset, dataset.open(split), seed
+        self._dataset, self.source, self._seed = dataset, dataset.open(split), seed
         self._device = device or torch.device("cpu")
-        self._indices = _some(len(self._source), most, seed)
+        self.indices = _some(len(self.source), most, seed)
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.indices)
 
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[ImageSet]:
         """All of them, some at a time; of several ranks, every rank has a share of the batches."""
         for first in range(rank * BATCH, len(self), ranks * BATCH):
-            yield from self._read(self._indices[first : first + BATCH])
+            yield from self._read(self.indices[first : first + BATCH])
 
     def in_memory(self) -> ImageSet:
         """All of them, or as many as memory is for."""
-        chosen = self._indices[_some(len(self), MOST_IN_MEMORY, self._seed)]
+        chosen = self.indices[_some(len(self), MOST_IN_MEMORY, self._seed)]
         parts = list(self._read(chosen))
         labels = [each.labels for each in parts if each.labels is not None]
         return ImageSet(np.concatenate([each.images for each in parts]), np.concatenate(labels) if labels else None)
@@ -62,7 +67,7 @@ class RealImages(Images):
     def _read(self, indices: Int[np.ndarray, " n"]) -> Iterator[ImageSet]:
         for first in range(0, len(indices), BATCH):
             index = indices[first : first + BATCH]
-            samples = self._source.read(index, [np.random.default_rng([self._seed, int(each)]) for each in index])
+            samples = self.source.read(index, [np.random.default_rng([self._seed, int(each)]) for each in index])
             are_classes = samples.labels.ndim == 1 and not samples.labels.is_floating_point()
             labels = samples.labels.numpy() if are_classes else None
             yield ImageSet(self._dataset.to_images(samples.latents.to(self._device)).cpu().numpy(), labels)
@@ -73,6 +78,15 @@ def _some(count: int, most: int | None, seed: int) -> Int[np.ndarray, " n"]:
     if most is None or count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def rows_of_classes(labels: Int[np.ndarray, " n"], wanted: Int[np.ndarray, " m"]) -> Int[np.ndarray, " rows"]:
+    """Rows of labelled images that are of the wanted classes, each class's from its first row on, and again.
+
+    A wanted class of which there is no image is passed over.
+    """
+    turns = {each: itertools.cycle(np.flatnonzero(labels == each)) for each in np.unique(labels).tolist()}
+    return np.array([next(turns[each]) for each in wanted.tolist() if each in turns], dtype=np.int64)
 
 
 def controls(train: ImageSet, seed: int) -> dict[str, Callable[[], ImageSet]]:

@@ -228,6 +228,9 @@ class ClassConditioner(ModulePart, ABC):
     kind = "class_conditioner"
     class_tokens: int = 0
     """Tokens m that ``forward`` returns for each sample; 0 for none."""
+    uses_labels: bool = True
+    """Whether labels say anything; False makes a backbone unconditional: it takes any labels, and there is nothing to
+    guide."""
 
     @abstractmethod
     def forward(self, labels: Shaped[Tensor, "B ..."]) -> ClassCondition:
@@ -239,7 +242,7 @@ class ClassConditioner(ModulePart, ABC):
 
     @abstractmethod
     def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
-        """Valid labels ``[B, ...]`` for the audit and for tests."""
+        """Valid labels ``[B, ...]`` for the audit and for tests; nothing is ever drawn from them."""
 
     @abstractmethod
     def check_labels(self, labels: Tensor | None, batch: int) -> None:
@@ -263,9 +266,13 @@ class IndexConditioner(ClassConditioner, ABC):
         """``num_classes`` for every sample."""
         return torch.full_like(labels, self.num_classes)
 
-    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
-        """Classes 0, 1, 2, ... in turn."""
+    def classes_in_turn(self, batch: int, device: torch.device | str | None = None) -> Int[Tensor, " B"]:
+        """Classes 0, 1, 2, ... and again."""
         return torch.arange(batch, device=device) % self.num_classes
+
+    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
+        """Classes in turn."""
+        return self.classes_in_turn(batch, device)
 
     def check_labels(self, labels: Tensor | None, batch: int) -> None:
         """Refuse labels that ``forward`` cannot take. Waits for the device.

@@ -61,6 +61,8 @@ class ClassTokenConditioner(IndexConditioner):
 class NoConditioner(ClassConditioner):
     """Unconditional: labels are ignored and may be left out."""
 
+    uses_labels = False
+
     def __init__(self) -> None:
         super().__init__()
 

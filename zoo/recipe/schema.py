@@ -154,6 +154,13 @@ class SampleOptions(Options):
         tuple[Annotated[float, Field(ge=0.0, le=1.0)], Annotated[float, Field(ge=0.0, le=1.0)]],
         Field(description="noise levels that are guided, from lowest to highest"),
     ] = (0.0, 1.0)
+    labels: Annotated[
+        Literal["balanced", "random"],
+        Field(description="classes of images: all in turn, or drawn from the seed; other labels are the data's"),
+    ] = "balanced"
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="of the matrix products; float32 is the weights' own")
+    ] = "float32"
     batch: Annotated[int, Field(ge=1, description="images of one pass; always whole, whatever the count")] = 64
 
 
@@ -164,6 +171,10 @@ class EvaluateOptions(Options):
     real: Annotated[
         int, Field(ge=2, description="real images to compare with at most, chosen at random of those of the dataset")
     ] = 50_000
+    labels: Annotated[
+        Literal["data", "balanced", "random"],
+        Field(description="classes of images: as the real ones have them, all in turn, or drawn from the seed"),
+    ] = "data"
 
 
 class RecipeOptions(Options):

@@ -104,7 +104,7 @@ def initialises_whole(case: Case) -> None:
 
 
 def null_is_a_label(case: Case) -> None:
-    """``null`` keeps shape and dtype of the labels, and forward takes it."""
+    """``null`` keeps shape and dtype, and forward takes it; ``uses_labels`` says whether labels matter."""
     part = case.build()
     assert isinstance(part, ClassConditioner)
     labels = part.example_labels(BATCH)
@@ -113,6 +113,8 @@ def null_is_a_label(case: Case) -> None:
     assert null.dtype == labels.dtype, "null has another dtype than the labels"
     part.check_labels(null, BATCH)
     own, nulls = part(labels), part(null)
+    says = own.vector is not None or own.tokens is not None
+    assert says == part.uses_labels, f"uses_labels is {part.uses_labels}, and a label gives {own}"
     for given, absent in ((own.vector, nulls.vector), (own.tokens, nulls.tokens)):
         assert (given is None) == (absent is None), "null gives another kind of condition"
         if given is not None:

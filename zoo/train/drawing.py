@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +12,9 @@ from zoo.assembly import create_part
 from zoo.backbone import Backbone
 from zoo.data import Dataset, Normalize
 from zoo.errors import NumericError, ZooError
-from zoo.flow import Guidance, Solver, sample
-from zoo.parts import IndexConditioner
-from zoo.randomness import Purpose
+from zoo.flow import Guidance, Solver
 from zoo.recipe import Recipe
-from zoo.sampling import standard_normal
+from zoo.sampling import draw_latents
 
 
 @dataclass(frozen=True)
@@ -61,23 +58,17 @@ class Drawing:
         numbers = range(first, min(first + self.batch, len(labels) if count is None else count))
         places = range(first, first + self.batch)
         own = labels[torch.tensor([min(place, len(labels) - 1) for place in places])]
-        parameter = next(backbone.parameters())
-        device = parameter.device
-        dtype = torch.promote_types(parameter.dtype, torch.float32)  # of the solver's state
-
-        def normal(purpose: Purpose, step: int) -> Tensor:
-            return standard_normal(backbone.latent, self.seed, purpose, step, places).to(device, dtype)
-
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
-            latents = sample(
-                backbone,
-                self.solver,
-                normal(Purpose.SAMPLE, 0),
-                own.to(device),
-                steps=self.recipe.sample.steps,
-                guidance=self.guidance,
-                draw=lambda update: normal(Purpose.SOLVER, update),
-            )
+        options = self.recipe.sample
+        latents = draw_latents(
+            backbone,
+            self.solver,
+            own,
+            places,
+            steps=options.steps,
+            guidance=self.guidance,
+            precision=options.precision,
+            seed=self.seed,
+        )
         latents = self.normalize.invert(latents[: len(numbers)].float())
         bad = (~latents.isfinite().flatten(1).all(dim=1)).nonzero().flatten().tolist()
         if bad:
@@ -116,28 +107,7 @@ def check_guidance(recipe: Recipe, backbone: Backbone) -> None:
     given = recipe.sample.guidance
     if all(scale == 1.0 for scale in (given if isinstance(given, tuple) else (given,))):
         return
-    device = next(backbone.parameters()).device
-    condition = backbone.class_conditioner(backbone.class_conditioner.example_labels(1, device))
-    if condition.vector is None and condition.tokens is None:
+    if not backbone.class_conditioner.uses_labels:
         raise ZooError(
             f"{recipe.name}: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
         )
-
-
-def labels_for(backbone: Backbone, count: int, wanted: Sequence[int] = ()) -> Tensor:
-    """Labels of ``count`` images: the wanted classes in turn, or all classes in turn.
-
-    Raises:
-        ZooError: a class that the backbone does not have.
-    """
-    conditioner = backbone.class_conditioner
-    if not wanted:
-        return conditioner.example_labels(count)
-    if not isinstance(conditioner, IndexConditioner):
-        raise ZooError(
-            "--labels: this backbone is unconditional, or takes labels that are no class indices; leave it out"
-        )
-    outside = [label for label in wanted if not 0 <= label < conditioner.num_classes]
-    if outside:
-        raise ZooError(f"--labels: {outside[0]} is no class; they go from 0 to {conditioner.num_classes - 1}")
-    return torch.tensor([wanted[index % len(wanted)] for index in range(count)])

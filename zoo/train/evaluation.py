@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from rich.console import Console
 from rich.progress import track
 
@@ -19,12 +20,13 @@ from zoo.assembly import create_part, create_parts
 from zoo.data import Split
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
-from zoo.evaluate.judging import Judge, RealImages, controls, features_of
+from zoo.evaluate.judging import Judge, RealImages, controls, features_of, rows_of_classes
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train.distributed import World
-from zoo.train.drawing import check_guidance, labels_for, prepare_drawing
+from zoo.train.drawing import check_guidance, prepare_drawing
+from zoo.train.labels import Labels, counts_of, labels_for
 from zoo.weights import Weights, filled, refuse_other_backbone
 
 GENERATED, HELD_OUT = "generated", "held-out real"
@@ -111,12 +113,19 @@ class _Evaluation:
             check_guidance(recipe, self.backbone)
             self.features: Features = create_part(recipe, "features")
             self.features.to(world.device)
-            self.features.fit(self._real("train"))
+            self.real = self._real("train")
+            self.features.fit(self.real)
+            self.labels = self._labels(-(-recipe.evaluate.count // self.drawing.batch) * self.drawing.batch)
         self.judge: Judge | None = None  # of the main process
         self.seconds = 0.0
 
     def _real(self, split: Split) -> RealImages:
         return RealImages(self.drawing.dataset, split, self.seed, self.recipe.evaluate.real, self.world.device)
+
+    def _labels(self, count: int) -> Labels:
+        """What ``count`` images are asked to be of."""
+        choice, conditioner = self.recipe.evaluate.labels, self.backbone.class_conditioner
+        return labels_for(conditioner, count, choice, self.seed, lambda: self.real.source, self.real.indices)
 
     def features_of_real(self, split: Split) -> FeatureSet | None:
         """Features of real images, on the main process; None on the others, and where there is no such split."""
@@ -142,16 +151,14 @@ class _Evaluation:
         """Features of generated images, on the main process."""
         world, count = self.world, self.recipe.evaluate.count
         whole = -(-count // self.drawing.batch)
-        labels = labels_for(self.backbone, whole * self.drawing.batch)
-        are_classes = self.recipe.backbone.num_classes > 0 and labels.ndim == 1
         own = []
         with world.together():
             for batch in self._tracked(range(world.rank, whole, world.size), "drawing"):
                 start = time.perf_counter()
-                images = np.stack(self.drawing.images(self.backbone, labels, batch, count))
+                images = np.stack(self.drawing.images(self.backbone, self.labels.values, batch, count))
                 self.seconds += time.perf_counter() - start
                 first = batch * self.drawing.batch
-                asked = labels[first : first + len(images)].numpy() if are_classes else None
+                asked = self.labels.classes(first, first + len(images))
                 own.append(self._features_of(ImageSet(images, asked)))
         return self._joined(own)
 
@@ -160,23 +167,34 @@ class _Evaluation:
         assert self.judge is not None
         assert generated is not None
         figures: dict[str, dict[str, float]] = {}
-        counts, left_out = {"train": len(self.judge.real)}, dict[str, str]()
+        counts, classes = {"train": len(self.judge.real)}, {"train": counts_of(self.judge.real.labels)}
+        left_out = dict[str, str]()
         for name, found in self._sets(generated, held_out, with_controls):
-            counts[name] = len(found)
+            counts[name], classes[name] = len(found), counts_of(found.labels)
             figures[name], refusals = self.judge.figures(found)
             left_out |= {f"{metric} of {name}": reason for metric, reason in refusals.items()}
-        return Evaluation(figures, self._record(counts, left_out))
+        return Evaluation(figures, self._record(counts, classes, left_out))
 
     def _sets(
         self, generated: FeatureSet, held_out: FeatureSet | None, with_controls: bool
     ) -> Iterator[tuple[str, FeatureSet]]:
-        """What is compared, one set after the other."""
+        """What is compared, one set after the other: real images as often of a class as generated ones are."""
         yield GENERATED, generated
         if held_out is not None:
-            yield HELD_OUT, held_out
+            yield HELD_OUT, held_out.rows(self._rows(held_out.labels, len(held_out)))
         if with_controls:
-            for name, make in controls(self._real("train").in_memory(), self.seed).items():
+            train = self.real.in_memory()
+            rows = self._rows(train.labels, len(train))
+            chosen = ImageSet(train.images[rows], None if train.labels is None else train.labels[rows])
+            for name, make in controls(chosen, self.seed).items():
                 yield name, features_of(self.features, make())
+
+    def _rows(self, labels: Int[np.ndarray, " n"] | None, count: int) -> Int[np.ndarray, " rows"]:
+        """Which of ``count`` real images stand beside the generated ones: all, or of the classes asked for."""
+        wanted = self._labels(count).classes(0, count)
+        if self.recipe.evaluate.labels == "data" or labels is None or wanted is None:
+            return np.arange(count)
+        return rows_of_classes(labels, wanted)
 
     def _features_of(self, images: ImageSet) -> FeatureSet:
         return self.features.of(images.images, images.labels)
@@ -194,7 +212,12 @@ class _Evaluation:
         rounds = itertools.zip_longest(*shares)  # of which every process had one batch
         return FeatureSet.joined([each for batches in rounds for each in batches if each is not None])
 
-    def _record(self, counts: Mapping[str, int], left_out: Mapping[str, str]) -> dict[str, Any]:
+    def _record(
+        self,
+        counts: Mapping[str, int],
+        classes: Mapping[str, Mapping[str, int] | None],
+        left_out: Mapping[str, str],
+    ) -> dict[str, Any]:
         assert self.judge is not None
         named = "linear discriminants of the features" if self.judge.classifier else "the features' own"
         return {
@@ -206,6 +229,7 @@ class _Evaluation:
             "classifier": None if self.judge.real.verdicts is None else named,
             "seed": self.seed,
             "counts": dict(counts),
+            "classes": dict(classes),
             "left_out": dict(left_out),
             "drawing": {
                 "device": str(self.world.device),

@@ -11,13 +11,15 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from zoo.backbone import Backbone
 from zoo.errors import RunError, ZooError
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
-from zoo.train.drawing import Drawing, check_guidance, labels_for, prepare_drawing
+from zoo.train.drawing import Drawing, check_guidance, prepare_drawing
+from zoo.train.labels import Labels, labels_for, wanted_labels
 from zoo.train.pictures import grid, read_png, write_npz, write_png
 from zoo.train.weights import find_weights
 from zoo.weights import Weights, filled, refuse_other_backbone
@@ -34,7 +36,7 @@ class SampleRun:
         run: the folder of a run, or a weight file.
         out: a folder that does not exist, or is empty.
         weights: of a run, averaged or the last.
-        labels: classes that are drawn in turn; all if empty.
+        labels: classes that are drawn in turn; as the recipe says if empty.
         count: images.
         seed: of the noise.
         npz: whether to write the array that ADM's evaluation suite reads.
@@ -60,6 +62,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
 
     Raises:
         ZooError: the folder is not empty, or a label is no class.
+        DataError: labels are the dataset's, and it cannot be read.
         RunError: there is no sound checkpoint, or a file cannot be written.
         WeightsError: the weight file cannot be used.
     """
@@ -76,7 +79,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         drawing = prepare_drawing(recipe, len(backbone.stages), request.seed)
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
-        labels = labels_for(backbone, whole * drawing.batch, request.labels)
+        labels = _labels(request, drawing, backbone, whole * drawing.batch)
         if request.npz and drawing.dataset.preview is not None:
             raise ZooError(f"--npz: {drawing.dataset.preview}")
     if world.is_main:
@@ -87,10 +90,18 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     hidden = not (world.is_main and terminal.is_terminal)
     with world.together(request.out):
         for batch in track(batches, "drawing", console=terminal, disable=hidden):
-            images = drawing.images(backbone, labels, batch, request.count)
+            images = drawing.images(backbone, labels.values, batch, request.count)
             for index, image in enumerate(images, start=batch * drawing.batch):
                 write_png(image, _path(request.out, index))
-    world.first(lambda: _finish(request, recipe, weights, labels[: request.count]))
+    world.first(lambda: _finish(request, recipe, weights, labels))
+
+
+def _labels(request: SampleRun, drawing: Drawing, backbone: Backbone, count: int) -> Labels:
+    conditioner = backbone.class_conditioner
+    if request.labels:
+        return wanted_labels(conditioner, count, request.labels)
+    choice = drawing.recipe.sample.labels
+    return labels_for(conditioner, count, choice, request.seed, drawing.dataset.open)
 
 
 def _warnings(drawing: Drawing) -> Iterator[str]:
@@ -111,7 +122,7 @@ def _make_folder(out: Path) -> None:
         raise RunError(f"{out}: cannot be made: {error.strerror}") from error
 
 
-def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: torch.Tensor) -> None:
+def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: Labels) -> None:
     paths = [_path(request.out, index) for index in range(request.count)]
     write_png(grid([read_png(path) for path in paths[:GRID]]), request.out / "grid.png")
     if request.npz:
@@ -121,7 +132,7 @@ def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: torch.
         "sample": recipe.sample.resolved(),
         "seed": request.seed,
         "count": request.count,
-        "labels": labels.tolist(),
+        **labels.record(request.count),
         "zoo": zoo_version(),
         "plugins": recipe.plugins(),
         "torch": torch.__version__,

@@ -22,8 +22,9 @@ from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.board import Board
 from zoo.train.distributed import World
-from zoo.train.drawing import labels_for, prepare_drawing
+from zoo.train.drawing import prepare_drawing
 from zoo.train.job import open_job
+from zoo.train.labels import labels_for
 from zoo.train.pictures import grid, write_loss_curve, write_png
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import random_states, set_random_state
@@ -332,7 +333,8 @@ class Session:
         backbone = filled(Weights(self.recipe, average, {}), self.world.device)
         seed, stages = self.recipe.train.seed, len(backbone.stages)
         drawing = prepare_drawing(self.recipe, stages, seed, batch=GRID)
-        images = drawing.images(backbone, labels_for(backbone, GRID), 0)
+        labels = labels_for(backbone.class_conditioner, GRID, "balanced", seed, drawing.dataset.open)
+        images = drawing.images(backbone, labels.values, 0)
         self.folder.samples.mkdir(exist_ok=True)
         write_png(grid(images), self.folder.samples / f"step_{step:08d}.png")
 

@@ -1,0 +1,122 @@
+"""Labels that are no class indices are the dataset's wherever images are drawn: dummies say nothing."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+import zoo
+from tests.train.small import ALONE
+from tests.train.vectors import SAMPLES, vector_registry, vectors
+from zoo.errors import DataError
+from zoo.train.drawing import Drawing
+from zoo.train.evaluation import evaluate
+from zoo.train.run_folder import RunFolder
+from zoo.train.sampling import SampleRun, draw_samples
+from zoo.train.session import Session, Silent
+from zoo.train.weights import open_weights
+from zoo.weights import filled
+
+REGISTRY = vector_registry()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run, and the labels of the grid that it drew."""
+    path = tmp_path_factory.mktemp("runs") / "vectors"
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        spy(patch, asked)
+        Session(vectors(registry=REGISTRY), RunFolder(path), REGISTRY, ALONE, Silent()).run()
+    return path, asked
+
+
+def spy(monkeypatch, asked):
+    """Keep the labels that images are drawn of."""
+    images = Drawing.images
+
+    def spied(self, backbone, labels, *rest):
+        asked.append(labels)
+        return images(self, backbone, labels, *rest)
+
+    monkeypatch.setattr(Drawing, "images", spied)
+
+
+def assert_labels_of_the_dataset(labels, count):
+    """Those of as many different samples as there are."""
+    assert labels.shape[1] == 2
+    assert (labels[:, 1] == 1).all(), "no label of the dataset"
+    assert len({tuple(each) for each in labels[:count].tolist()}) == min(count, SAMPLES)
+
+
+def sample(path, out, *overrides, count=8, labels=()):
+    recipe = vectors(*overrides, registry=REGISTRY)
+    draw_samples(SampleRun(path, out, "ema", labels, count, 0, False), recipe, REGISTRY, ALONE)
+    return json.loads((out / "samples.json").read_text())
+
+
+def test_the_grids_of_a_run(trained):
+    _, (labels,) = trained
+    assert_labels_of_the_dataset(labels, 16)
+
+
+def test_samples(trained, tmp_path, monkeypatch):
+    asked = []
+    spy(monkeypatch, asked)
+    record = sample(trained[0], tmp_path / "out")
+    assert_labels_of_the_dataset(asked[0], 8)
+    assert record["labels_of"] == [f"point {int(index)}" for index in asked[0][:8, 0]]
+    assert "labels" not in record
+
+
+@pytest.mark.parametrize("choice", ["data", "balanced", "random"])
+def test_evaluations(trained, monkeypatch, choice):
+    asked = []
+    spy(monkeypatch, asked)
+    recipe = vectors("evaluate.count=18", f"evaluate.labels={choice}", registry=REGISTRY)
+    found = evaluate(open_weights(trained[0], REGISTRY), recipe, REGISTRY, ALONE)
+    assert_labels_of_the_dataset(asked[0], 18)
+    assert found.record["classes"]["generated"] is None
+
+
+def test_a_dataset_that_cannot_be_opened_is_an_error_that_says_so(trained, tmp_path):
+    with pytest.raises(DataError) as caught:
+        sample(trained[0], tmp_path / "out", "data.dataset.file=gone.npz")
+    assert str(caught.value) == (
+        "the labels are no class indices, and those of the dataset cannot be read: gone.npz: there is no such file;"
+        " --set data.dataset says where it is"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_another_form_are_told_before_anything_is_drawn(trained, tmp_path):
+    with pytest.raises(DataError, match=r"does not take the labels of the dataset: labels: must be pairs \[12, 2\]"):
+        sample(trained[0], tmp_path / "out", "data.dataset.label_width=1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_grid_that_lacks_its_labels_is_no_end_of_a_run(trained, tmp_path, monkeypatch):
+    said = []
+    shutil.copytree(trained[0], tmp_path / "run")
+    monkeypatch.setattr(Silent, "say", lambda self, text: said.append(text))
+    session = Session(
+        vectors("train.steps=4", registry=REGISTRY), RunFolder(tmp_path / "run"), REGISTRY, ALONE, Silent()
+    )
+    write = Session._write_pictures
+
+    def without(self, average, step):
+        self.recipe = vectors("data.dataset.file=gone.npz", registry=REGISTRY)
+        write(self, average, step)
+
+    monkeypatch.setattr(Session, "_write_pictures", without)
+    assert session.run(resume=True).step == 4
+    assert any("no pictures of step 4: the labels are no class indices" in each for each in said)
+
+
+def test_in_python_they_must_be_given(trained):
+    backbone = filled(open_weights(trained[0], REGISTRY), torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"labels: VectorConditioner takes labels that are no class indices.*give lab"):
+        zoo.sample(backbone, count=2)
+    latents = zoo.sample(backbone, torch.tensor([[3.0, 1.0], [4.0, 1.0]]), steps=1)
+    assert latents.shape == (2, 1, 8, 8)

@@ -1,0 +1,121 @@
+"""What images are asked to be of: classes in turn, classes at random, or labels of the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+from zoo.data import Source
+from zoo.errors import DataError, ZooError
+from zoo.parts import ClassConditioner, IndexConditioner
+from zoo.randomness import Purpose, generator_at
+
+Choice = Literal["data", "balanced", "random"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What images are asked to be of, one label an image.
+
+    Attributes:
+        values: what the class conditioner takes [n, ...]; zeros where it takes nothing.
+        are_classes: they are class indices.
+        samples: names of the dataset's samples that they are of; None where they are not of the dataset.
+    """
+
+    values: Shaped[Tensor, "n ..."]
+    are_classes: bool = False
+    samples: tuple[str, ...] | None = None
+
+    def classes(self, first: int, last: int) -> Int[np.ndarray, " m"] | None:
+        """Class indices of images ``first`` to ``last - 1``; None where the labels are none."""
+        return self.values[first:last].numpy() if self.are_classes else None
+
+    def record(self, count: int) -> dict[str, Any]:
+        """The labels of the first ``count`` images, as plain values: classes, or names of samples that have them."""
+        if self.are_classes:
+            return {"labels": self.values[:count].tolist(), "classes": counts_of(self.classes(0, count))}
+        return {"labels": None} if self.samples is None else {"labels_of": list(self.samples[:count])}
+
+
+def counts_of(labels: Int[np.ndarray, " n"] | None) -> dict[str, int] | None:
+    """How many images are of which class, by class, as JSON has it; None where there are no classes."""
+    if labels is None:
+        return None
+    classes, counts = np.unique(labels, return_counts=True)
+    return dict(zip(map(str, classes.tolist()), counts.tolist(), strict=True))
+
+
+def labels_for(
+    conditioner: ClassConditioner,
+    count: int,
+    choice: Choice,
+    seed: int,
+    open_data: Callable[[], Source],
+    among: Int[np.ndarray, " n"] | None = None,
+) -> Labels:
+    """Labels of ``count`` images; the first ones are the same whatever the count.
+
+    Args:
+        conditioner: that takes them. Labels that are no class indices are the dataset's, whatever the ``choice``.
+        count: images.
+        choice: ``balanced``, all classes in turn; ``random``, each class as likely as any other; or ``data``, those of
+            the dataset's samples in a random order, again and again.
+        seed: of what is random.
+        open_data: the samples of the dataset; not called where they are not asked for.
+        among: take the labels of these samples alone; of all if left out.
+
+    Raises:
+        DataError: labels of the dataset are needed and cannot be read, or are not what the conditioner takes.
+    """
+    if not conditioner.uses_labels:
+        return Labels(torch.zeros(count, dtype=torch.int64))
+    is_index = isinstance(conditioner, IndexConditioner)
+    if isinstance(conditioner, IndexConditioner) and choice == "balanced":
+        return Labels(conditioner.classes_in_turn(count), are_classes=True)
+    if isinstance(conditioner, IndexConditioner) and choice == "random":
+        drawn = generator_at(seed, Purpose.LABELS, 0, 0).random(count) * conditioner.num_classes
+        return Labels(torch.from_numpy(drawn.astype(np.int64)), are_classes=True)
+    try:
+        source = open_data()
+        samples = _in_random_order(len(source) if among is None else len(among), count, seed)
+        samples = samples if among is None else among[samples]
+        values = source.labels(samples)
+        conditioner.check_labels(values, count)
+    except DataError as error:
+        if is_index:
+            raise
+        raise DataError(
+            f"the labels are no class indices, and those of the dataset cannot be read: {error}; --set data.dataset"
+            " says where it is"
+        ) from error
+    except ValueError as error:  # of check_labels
+        raise DataError(f"the class conditioner does not take the labels of the dataset: {error}") from error
+    return Labels(values, is_index, None if is_index else tuple(map(source.id, samples.tolist())))
+
+
+def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[int]) -> Labels:
+    """Labels of ``count`` images: the wanted classes in turn.
+
+    Raises:
+        ZooError: a class that the backbone does not have.
+    """
+    if not isinstance(conditioner, IndexConditioner):
+        raise ZooError(
+            "--labels: this backbone is unconditional, or takes labels that are no class indices; leave it out"
+        )
+    outside = [label for label in wanted if not 0 <= label < conditioner.num_classes]
+    if outside:
+        raise ZooError(f"--labels: {outside[0]} is no class; they go from 0 to {conditioner.num_classes - 1}")
+    return Labels(torch.tensor([wanted[index % len(wanted)] for index in range(count)]), are_classes=True)
+
+
+def _in_random_order(samples: int, count: int, seed: int) -> Int[np.ndarray, " count"]:
+    """Samples in a random order, which comes again when all have been."""
+    return np.resize(generator_at(seed, Purpose.LABELS, 1, 0).permutation(samples), count)
