@@ -501,6 +501,24 @@ class Draws(Metric):
         return {"random": float(np.random.default_rng().random())}
 
 
+@part("metric", "refuses")
+class Refuses(Metric):
+    """Multiplies matrices that do not fit, whatever their size: NumPy tells it by a ValueError."""
+
+    def measure(self, real, generated):
+        return {"product": float((real.pooled @ generated.pooled).sum())}
+
+
+@part("metric", "wants_many")
+class WantsMany(Metric):
+    """Tells nothing of a few images."""
+
+    def measure(self, real, generated):
+        if len(generated) < 100:
+            raise ValueError("100 images or more")
+        return {"mean": float(generated.pooled.mean())}
+
+
 @part("features", "standardises")
 class Standardises(PCAFeatures):
     """Looks at the mean of the images that come together."""
@@ -604,6 +622,7 @@ BROKEN: list[tuple[Law, type, str]] = [
     (evaluate_laws.figures_are_numbers, Counts, "count is a int, and should be a float"),
     (evaluate_laws.figures_are_numbers, Divides, "ratio is inf for finite features"),
     (evaluate_laws.figures_are_numbers, Centres, "a metric changes its inputs"),
+    (evaluate_laws.figures_are_numbers, Refuses, "refuses 384 images of 3 classes: matmul"),
     (evaluate_laws.figures_are_numbers, Draws, "other figures when asked again"),
     (evaluate_laws.images_stand_alone, Standardises, "pooled depends on the images beside it"),
     (evaluate_laws.images_stand_alone, Drops, "pooled has 23 rows for 24 images"),
@@ -635,6 +654,10 @@ def test_every_law_has_a_broken_part():
 
 def test_the_sound_part_keeps_every_law():
     check_part(part("time_embedder", "sound")(Sound), examples=10)
+
+
+def test_a_metric_may_refuse_a_few_images():
+    check_part(WantsMany, examples=3)
 
 
 def test_a_patch_schedule_has_no_forward_pass(registry):

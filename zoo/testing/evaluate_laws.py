@@ -9,25 +9,22 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from zoo.evaluate.base import Features, FeatureSet, ImageSet
+from zoo.evaluate.base import Features, FeatureSet, ImageSet, Metric
 from zoo.testing.cases import Case
 
-IMAGES, CLASSES = 24, 3
+IMAGES, MANY, CLASSES = 24, 384, 3
 FIELDS = ("pooled", "labels", "spatial", "probabilities", "verdicts")
 
 
 def figures_are_numbers(case: Case) -> None:
     """A metric tells the same finite figures whenever it is asked, and leaves its inputs as they were.
 
-    It may refuse sets that are too small for its options with a ValueError.
+    Sets that are too small for its options it may refuse with a ValueError; of large ones it has to tell.
     """
     metric = case.create()
-    real, generated = _features(case.seed), _features(case.seed + 1)
+    real, generated = _enough(metric, case.seed)
     before = [_copy(each) for each in (real, generated)]
-    try:
-        figures = metric.measure(real, generated)
-    except ValueError:
-        return
+    figures = metric.measure(real, generated)
     assert isinstance(figures, Mapping), "a metric returns figures by name"
     assert figures, "a metric tells no figure"
     for name, figure in figures.items():
@@ -81,15 +78,27 @@ def _fitted(case: Case, channels: int) -> tuple[Features, UInt8[np.ndarray, "n H
     return features, images, labels
 
 
-def _features(seed: int) -> FeatureSet:
+def _enough(metric: Metric, seed: int) -> tuple[FeatureSet, FeatureSet]:
+    """Real and generated images that a metric tells figures of: few, or many where it says that they are too few."""
+    for images in (IMAGES, MANY):
+        try:
+            metric.measure(_features(seed, images), _features(seed + 1, images))
+        except ValueError as error:
+            refused = error
+        else:
+            return _features(seed, images), _features(seed + 1, images)
+    raise AssertionError(f"a metric refuses {MANY} images of {CLASSES} classes: {refused}") from refused
+
+
+def _features(seed: int, images: int) -> FeatureSet:
     generator = np.random.default_rng(seed)
-    weights = generator.random((IMAGES, CLASSES)) + 0.1
+    weights = generator.random((images, CLASSES)) + 0.1
     return FeatureSet(
-        pooled=generator.standard_normal((IMAGES, 4)),
-        labels=np.arange(IMAGES) % CLASSES,
-        spatial=generator.standard_normal((IMAGES, 5)),
+        pooled=generator.standard_normal((images, 4)),
+        labels=np.arange(images) % CLASSES,
+        spatial=generator.standard_normal((images, 5)),
         probabilities=weights / weights.sum(axis=1, keepdims=True),
-        verdicts=generator.integers(0, CLASSES, IMAGES),
+        verdicts=generator.integers(0, CLASSES, images),
     )
 
 
