@@ -160,7 +160,7 @@ def test_problems_of_every_sort_are_told_at_once(problems):
     text = text.replace(UNIFORM, schedule).replace("num_classes: 10", "num_classes: 0")
     got = problems(text + "  time_embedder: {type: fno, modes: 99}\n  head: lin\nxx: 1\n", ["backbone.skip=maybe"])
     assert {tuple(line.split(": ")[:2]) for line in got} == {
-        ("--set backbone.skip=maybe", "backbone.skip"),
+        ("overrides['backbone.skip']", "backbone.skip"),
         ("r.yaml:1", "backbone.block"),
         ("r.yaml:1", "backbone.position"),
         ("r.yaml:1", "backbone.class_conditioner"),
@@ -186,7 +186,7 @@ def test_one_override_may_be_given_as_text():
 def test_a_line_that_is_about_other_keys_says_where_they_were_written(problems, monkeypatch):
     (line,) = problems(BASE, "backbone.heads=5")
     assert line.endswith(
-        "dit: dim 32 does not divide by 5 heads (dim from r.yaml:4, heads from --set backbone.heads=5)"
+        "dit: dim 32 does not divide by 5 heads (dim from r.yaml:4, heads from overrides['backbone.heads'])"
     )
 
 
@@ -379,7 +379,7 @@ def test_builds_a_recipe_by_name_with_overrides(registry):
 
 def test_a_validated_recipe_takes_no_overrides(registry):
     recipe = load_recipe("dit_s", (), registry)
-    with pytest.raises(ValueError, match="a validated recipe is frozen; give overrides to load_recipe"):
+    with pytest.raises(ValueError, match=r"overrides: a validated recipe is frozen; give them to zoo.load_recipe"):
         build(recipe, ["backbone.depth=1"], registry=registry)
 
 

@@ -16,7 +16,7 @@ from zoo.kinds import KINDS, key_of
 from zoo.parts.base import PatchSchedule
 from zoo.parts.initialise import faults
 from zoo.parts.layers import Linear
-from zoo.recipe import Draft, Node, PartSpec, Recipe, draft_recipe, read_tree
+from zoo.recipe import Draft, Node, Overrides, PartSpec, Recipe, draft_recipe, read_tree
 from zoo.recipe.messages import in_one_line
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import (
@@ -34,22 +34,26 @@ Supplied = dict[str, Any]
 
 
 def load_recipe(
-    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), registry: Registry | None = None
+    source: str | Path | Mapping[str, Any],
+    overrides: Overrides = (),
+    registry: Registry | None = None,
+    *,
+    parts: Iterable[type[Any]] = (),
 ) -> Recipe:
     """Read and check a recipe; all of its problems are told at once, and nothing is allocated.
 
     Args:
         source: a path, a name that ``zoo recipes`` lists, or a recipe as plain values.
-        overrides: ``key.path=value``, as for ``--set``.
+        overrides: values by key path, ``{"backbone.dim": 192}``, or ``key.path=value`` as for ``--set``.
         registry: the parts to choose from; all installed ones if left out.
+        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
 
     Raises:
         RecipeError: it cannot be read or built.
-        PluginError: two plug-ins claim one name.
+        PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
     """
-    registry = registry or Registry.installed()
-    overrides = [overrides] if isinstance(overrides, str) else overrides
-    return check_tree(read_tree(source, overrides), registry)
+    registry = (registry or Registry.installed()).with_parts(parts)
+    return check_tree(read_tree(source, overrides, option=None), registry)
 
 
 def check_tree(tree: Node, registry: Registry) -> Recipe:
@@ -65,9 +69,10 @@ def check_tree(tree: Node, registry: Registry) -> Recipe:
 
 def build(
     recipe: Recipe | str | Path | Mapping[str, Any],
-    overrides: Iterable[str] = (),
+    overrides: Overrides = (),
     *,
     registry: Registry | None = None,
+    parts: Iterable[type[Any]] = (),
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Backbone:
@@ -75,22 +80,44 @@ def build(
 
     Args:
         recipe: a validated recipe, or the path, name or plain values of one.
-        overrides: ``key.path=value``, as for ``--set``; not for a validated recipe.
-        registry: the parts to choose from; all installed ones if left out. A validated recipe has its parts.
+        overrides: values by key path, ``{"backbone.dim": 192}``, or ``key.path=value`` as for ``--set``.
+        registry: the parts to choose from; all installed ones if left out.
+        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
         device: where to build; ``meta`` allocates nothing. PyTorch's default if left out.
         dtype: of the parameters. PyTorch's default if left out.
 
     Raises:
         RecipeError: the recipe cannot be read or built.
-        PluginError: two plug-ins claim one name.
+        PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
+        ValueError: overrides of a validated recipe.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, overrides, registry)
-    elif tuple(overrides):
-        raise ValueError("a validated recipe is frozen; give overrides to load_recipe")
+    recipe = as_recipe(recipe, overrides, registry, parts)
     with torch.device(device or torch.get_default_device()):
         backbone = _assemble(recipe)
     return backbone if dtype is None else backbone.to(dtype)
+
+
+def as_recipe(
+    given: Recipe | Backbone | str | Path | Mapping[str, Any],
+    overrides: Overrides = (),
+    registry: Registry | None = None,
+    parts: Iterable[type[Any]] = (),
+) -> Recipe:
+    """The validated recipe that is given, or a backbone's, or the one that ``load_recipe`` makes of anything else.
+
+    Raises:
+        RecipeError: it cannot be read or built.
+        PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
+        ValueError: overrides of a validated recipe, or a backbone that knows none.
+    """
+    if not isinstance(given, Recipe | Backbone):
+        return load_recipe(given, overrides, registry, parts=parts)
+    if list(overrides):
+        raise ValueError("overrides: a validated recipe is frozen; give them to zoo.load_recipe, with its name")
+    recipe = given if isinstance(given, Recipe) else given.recipe
+    if recipe is None:
+        raise ValueError("this backbone was put together by hand and knows no recipe; give the recipe")
+    return recipe
 
 
 def create_parts(recipe: Recipe, kind: str) -> list[Any]:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
+UNPACKAGED = "in no package"
+"""In place of a version, for a class that was given in Python; the name is then its own."""
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -14,6 +17,11 @@ class Plugin:
 
     name: str
     version: str
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether it can be installed."""
+        return self.version != UNPACKAGED
 
 
 @dataclass(frozen=True)

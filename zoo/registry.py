@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from typing import Any, TypeVar, cast
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 from zoo import hookspecs
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
-from zoo.plugins import Plugin, PluginFailure, visit_plugins, zoo_version
+from zoo.plugins import UNPACKAGED, Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.signature import Signature, read_signature
 
 PARTS_GROUP = "zoo.parts"
@@ -110,6 +111,18 @@ class Registry:
         """
         self._add(self._claims(module, plugin))
 
+    def with_parts(self, parts: Iterable[type[Any]]) -> Registry:
+        """These parts and some that are in no package, such as a notebook's: classes marked by ``@zoo.part``.
+
+        Raises:
+            PluginError: a class that breaks the rules, or a name that is taken.
+        """
+        registry = copy(self)
+        known = {entry.cls for entry in self._parts.values()}
+        given: Iterable[Any] = [parts] if isinstance(parts, type) else parts
+        registry._add(part_entry(cls, unpackaged(cls)) for cls in dict.fromkeys(given) if cls not in known)
+        return registry
+
     def entries(self, kind: str | None = None) -> tuple[PartEntry, ...]:
         """Every part, or every part of one kind, by kind and then by name."""
         order = list(KINDS)
@@ -157,10 +170,13 @@ class Registry:
         for entry in claims:
             taken = parts.get((entry.kind, entry.name))
             if taken is not None:
-                raise PluginError(
-                    f"two plug-ins claim {entry.kind} {entry.name!r}: {_origin(taken)} and {_origin(entry)};"
-                    " uninstall one of them, or rename its part"
-                )
+                both = f"{_origin(taken)} and {_origin(entry)}"
+                if entry.plugin.is_packaged:
+                    raise PluginError(
+                        f"two plug-ins claim {entry.kind} {entry.name!r}: {both}; uninstall one of them, or rename its"
+                        " part"
+                    )
+                raise PluginError(f"two parts claim {entry.kind} {entry.name!r}: {both}; give yours another name")
             parts[entry.kind, entry.name] = entry
         self._parts = parts
 
@@ -177,7 +193,7 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     Raises:
         PluginError: it breaks the rules of its kind.
     """
-    where = f"plug-in {plugin.name}: {getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
+    where = f"{f'plug-in {plugin.name}' if plugin.is_packaged else 'parts'}: {name_of(cls)}"
     if not inspect.isclass(cls) or MARK not in vars(cls):
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
@@ -191,5 +207,16 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     return PartEntry(kind, name, cls, plugin, signature)
 
 
+def unpackaged(cls: object) -> Plugin:
+    """In place of a plug-in, for a part that is in no package."""
+    return Plugin(name_of(cls), UNPACKAGED)
+
+
+def name_of(cls: object) -> str:
+    """``module.Class``."""
+    return f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
+
+
 def _origin(entry: PartEntry) -> str:
-    return f"{entry.plugin.name} {entry.plugin.version} ({entry.cls.__module__}.{entry.cls.__qualname__})"
+    plugin = entry.plugin
+    return f"{plugin.name} {plugin.version} ({name_of(entry.cls)})" if plugin.is_packaged else plugin.name

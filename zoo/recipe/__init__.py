@@ -3,7 +3,7 @@
 from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import differences, fingerprint
-from zoo.recipe.load import Draft, draft_recipe, read_tree
+from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree
 from zoo.recipe.schema import BackboneRecipe, PartSpec, Recipe
 from zoo.recipe.source import Node
 
@@ -11,6 +11,7 @@ __all__ = [
     "BackboneRecipe",
     "Draft",
     "Node",
+    "Overrides",
     "PartSpec",
     "Recipe",
     "RecipeSummary",

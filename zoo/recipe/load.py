@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from zoo.errors import KeyPath, PluginError, RecipeError, dotted
 from zoo.kinds import KINDS, key_of, kind_at, kinds_of
 from zoo.recipe.find import find_recipe
-from zoo.recipe.merge import merge, override, without_nulls
+from zoo.recipe.merge import merge, override, override_value, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
 from zoo.recipe.schema import (
     SECTIONS,
@@ -32,6 +32,9 @@ _SUPPLIED: tuple[KeyPath, ...] = tuple(
 """What messages about other keys speak of, so that they can say where it was written."""
 
 M = TypeVar("M", bound=BaseModel)
+
+Overrides = str | Iterable[str] | Mapping[str, Any]
+"""``key.path=value``, or values by key path: ``{"backbone.dim": 192}``."""
 
 
 @dataclass
@@ -85,12 +88,15 @@ class Draft:
         return f"{origin}: {text}" + (f" ({', '.join(others)})" if others else "")
 
 
-def read_tree(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Node:
-    """A recipe with what it extends and with ``--set`` overrides applied; not yet checked.
+def read_tree(
+    source: str | Path | Mapping[str, Any], overrides: Overrides = (), *, option: str | None = "--set"
+) -> Node:
+    """A recipe with what it extends and with overrides applied; not yet checked.
 
     Args:
         source: a file's path or name, or a recipe as plain values.
-        overrides: ``key.path=value``.
+        overrides: ``key.path=value``, or values by key path.
+        option: of the shell, from which the overrides are; None: from Python. Messages name it.
 
     Raises:
         RecipeError: a file that is missing or not plain YAML, a loop of ``extends``, an override of no such form.
@@ -101,9 +107,14 @@ def read_tree(source: str | Path | Mapping[str, Any], overrides: Iterable[str] =
         path = find_recipe(str(source))
         name, tree = path.stem, _extended(read_yaml(path), path)
     problems: list[str] = []
-    for assignment in overrides:
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    for each in overrides:
         try:
-            tree = override(tree, assignment)
+            if isinstance(overrides, Mapping):
+                tree = override_value(tree, each, overrides[each])
+            else:
+                tree = override(tree, each, option)
         except RecipeError as error:
             problems.extend(error.problems)
     if problems:

@@ -7,10 +7,11 @@ Mappings merge, lists and scalars replace, null goes back to the default. A part
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from zoo.errors import RecipeError
 from zoo.kinds import KINDS, kind_at
-from zoo.recipe.source import Node, parse_yaml, show
+from zoo.recipe.source import Node, Origin, node_of, parse_yaml, show
 
 
 def merge(base: Node, over: Node) -> Node:
@@ -18,20 +19,41 @@ def merge(base: Node, over: Node) -> Node:
     return _merge(base, over, ())
 
 
-def override(tree: Node, assignment: str) -> Node:
-    """``tree`` with one ``key.path=value`` from the shell; list items are addressed as ``levels.0.patch``.
+def override(tree: Node, assignment: str, option: str | None = "--set") -> Node:
+    """``tree`` with one ``key.path=value``; list items are addressed as ``levels.0.patch``.
+
+    Args:
+        tree: a recipe.
+        assignment: from the shell or from Python, with a value in YAML.
+        option: of the shell, which messages name; None: from Python.
 
     Raises:
         RecipeError: not of that form, or a list item that is not there.
     """
     key_path, equals, text = assignment.partition("=")
-    source = f"--set {assignment}"
-    keys = key_path.strip().split(".")
-    if not equals or not all(keys):
-        raise RecipeError([f"{source}: write it as key.path=value, such as backbone.depth=24"])
+    source = f"{option} {assignment}" if option else f"overrides[{(key_path.strip() if equals else assignment)!r}]"
+    keys = _keys_of(key_path.strip() if equals else "", source, "key.path=value, such as backbone.depth=24")
+    return _assign(tree, keys, parse_yaml(text, source, line_numbers=False), (), source)
+
+
+def override_value(tree: Node, key_path: object, value: Any) -> Node:
+    """``tree`` with one value from Python, at a key path such as ``levels.0.patch``.
+
+    Raises:
+        RecipeError: no key path, a value that no recipe could hold, or a list item that is not there.
+    """
+    source = f"overrides[{key_path!r}]"
+    keys = _keys_of(key_path if isinstance(key_path, str) else "", source, "a key path, such as 'backbone.depth'")
+    return _assign(tree, keys, node_of(value, Origin(source)), (), source)
+
+
+def _keys_of(key_path: str, source: str, form: str) -> list[str]:
+    keys = key_path.split(".")
+    if not all(keys):
+        raise RecipeError([f"{source}: write it as {form}"])
     if keys[0] == "extends":
         raise RecipeError([f"{source}: extends is fixed in the file; write a recipe of three lines instead"])
-    return _assign(tree, keys, parse_yaml(text, source, line_numbers=False), (), source)
+    return keys
 
 
 def without_nulls(node: Node) -> Node:

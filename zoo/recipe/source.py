@@ -26,7 +26,7 @@ Scalar = str | int | float | bool | None
 
 
 class Origin(NamedTuple):
-    """Where a value was written: a file and its line (from 1), or the text of a ``--set``."""
+    """Where a value was written: a file and its line (from 1), the text of a ``--set``, or the key of an override."""
 
     source: str
     line: int | None = None
@@ -73,6 +73,10 @@ def node_of(value: Any, origin: Origin) -> Node:
         return Node({str(key): node_of(below, origin) for key, below in value.items()}, origin)
     if isinstance(value, list | tuple):
         return Node([node_of(below, origin) for below in value], origin)
+    if isinstance(value, os.PathLike):
+        return Node(os.fspath(value), origin)
+    if hasattr(value, "tolist"):  # numbers and arrays of numpy and torch
+        return node_of(value.tolist(), origin)
     if not isinstance(value, Scalar):
         raise RecipeError([f"{origin}: recipes hold plain values, not {type(value).__name__}: {show(value)}"])
     return Node(value, origin)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
-from zoo.assembly import build, load_recipe
+from zoo.assembly import build, check_tree
 from zoo.audit import activation_memory, audit_backbone
 from zoo.errors import AuditError
-from zoo.recipe import Recipe, fingerprint
+from zoo.recipe import Overrides, Recipe, fingerprint, read_tree
 from zoo.registry import Registry
 from zoo.train.distributed import World
 from zoo.train.evaluation import GENERATED
@@ -155,7 +155,7 @@ class Comparison:
     Args:
         recipes: to be counted; equal ones count once.
         runs: to be judged, unless they have been.
-        overrides: of the runs' recipes, as for ``--set``: of the sections that training does not depend on.
+        overrides: of the runs' recipes: of the sections that training does not depend on.
         registry: the parts to choose from.
         world: where to draw.
 
@@ -167,7 +167,7 @@ class Comparison:
         self,
         recipes: Iterable[Recipe],
         runs: Iterable[RunFolder],
-        overrides: Sequence[str],
+        overrides: Overrides,
         registry: Registry,
         world: World,
     ) -> None:
@@ -176,7 +176,7 @@ class Comparison:
         for recipe in recipes:
             self._found.setdefault(_identity(recipe), (recipe.name, recipe, []))
         for run in {each.path.resolve(): each for each in runs}.values():
-            recipe = load_recipe(run.recipe, overrides, registry)
+            recipe = check_tree(read_tree(run.recipe, overrides), registry)
             is_taken = recipe.name in (name for name, _, _ in self._found.values())
             name = str(run.path) if is_taken else recipe.name
             self._found.setdefault(_identity(recipe), (name, recipe, []))[2].append((run, recipe))

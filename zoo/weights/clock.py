@@ -30,7 +30,7 @@ def with_clock(weights: Weights, clock: str, registry: Registry) -> Weights:
     first = weights.tensors[FIRST]
     with torch.device("cpu"):
         turned = (first.double() @ _reflection(spec.resolved()["scale"])).to(first.dtype)
-    recipe = load_recipe(weights.recipe.resolved(), [f"backbone.time_embedder.clock={clock}"], registry)
+    recipe = load_recipe(weights.recipe.resolved(), {"backbone.time_embedder.clock": clock}, registry)
     return replace(weights, recipe=recipe, tensors={**weights.tensors, FIRST: turned})
 
 

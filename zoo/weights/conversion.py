@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.assembly import build, load_recipe
+from zoo.assembly import build, check_tree, load_recipe
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError, WeightsError
 from zoo.recipe import Recipe, read_tree
@@ -153,7 +152,7 @@ def infer_recipe(
         settings = {key: value for key, value in family.items() if key not in ("name", "backbone")}
         settings["train"].pop("init", None)  # these weights are what came of it
     try:
-        return load_recipe({"name": name, "backbone": backbone, **settings}, overrides, registry)
+        return check_tree(read_tree({"name": name, "backbone": backbone, **settings}, overrides), registry)
     except RecipeError as error:
         if overrides:
             raise
@@ -214,7 +213,7 @@ def _settled(recipe: Recipe, chosen: PublishedFormat, registry: Registry) -> tup
     """The recipe with what the published code fixes, and what was changed for that."""
     changes = chosen.settled(recipe)
     if changes:
-        overrides = [f"backbone.{key}={json.dumps(value)}" for key, value in changes.items()]
+        overrides = {f"backbone.{key}": value for key, value in changes.items()}
         recipe = load_recipe(recipe.resolved(), overrides, registry)
     return recipe, changes
 

@@ -1,0 +1,124 @@
+"""zoo as a library, from a notebook: overrides as values, classes that are in no package, and what is at the top."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.small import small
+from zoo.assembly import build, load_recipe
+from zoo.errors import PluginError, RecipeError
+from zoo.parts.base import TimeEmbedder
+from zoo.registry import part
+
+
+@part("time_embedder", "mine")
+class Mine(TimeEmbedder):
+    def __init__(self, dim: int, *, scale: float = 1.0) -> None:
+        super().__init__()
+        self.dim, self.scale = dim, scale
+
+    def forward(self, t): ...
+
+
+@part("time_embedder", "mine")
+class MineToo(Mine): ...
+
+
+@part("time_embedder", "fno")
+class MyFno(Mine): ...
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"backbone.dim": 64, "train.steps": 7}, (64, 7)),
+        ({"backbone": {"dim": 64}, "train": {"steps": 7}}, (64, 7)),
+        (["backbone.dim=64", "train.steps=7"], (64, 7)),
+        ({"backbone.dim": 64, "train.steps": 7, "train": None}, (64, 400_000)),
+    ],
+)
+def test_overrides_are_values_by_key_path_or_assignments(registry, overrides, expected):
+    recipe = small(registry=registry)
+    found = load_recipe(recipe.resolved(), overrides, registry)
+    assert (found.backbone.dim, found.train.steps) == expected
+
+
+def test_values_of_python_that_are_no_plain_text(registry, tmp_path):
+    overrides = {
+        "train.init": tmp_path / "w.safetensors",
+        "sample.guidance": (1.0, 2.0),
+        "train.learning_rate": np.float64(0.5),
+        "train.steps": np.int64(7),
+    }
+    recipe = load_recipe(small(registry=registry).resolved(), overrides, registry)
+    assert recipe.train.init == str(tmp_path / "w.safetensors")
+    assert (recipe.sample.guidance, recipe.train.learning_rate, recipe.train.steps) == ((1.0, 2.0), 0.5, 7)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"backbone.dim": "192"}, "overrides['backbone.dim']: backbone.dim: should be a whole number, got \"192\""),
+        (["backbone.dim=x"], "overrides['backbone.dim']: backbone.dim: should be a whole number, got \"x\""),
+        (
+            {"backbone": {"dimm": 3}},
+            "overrides['backbone']: backbone.dimm: unknown option; did you mean 'dim'?",
+        ),
+        (
+            {"backbone..dim": 3},
+            "overrides['backbone..dim']: write it as a key path, such as 'backbone.depth'",
+        ),
+        ({3: 3}, "overrides[3]: write it as a key path, such as 'backbone.depth'"),
+        ("backbone.dim", "overrides['backbone.dim']: write it as key.path=value, such as backbone.depth=24"),
+        (
+            {"extends": "dit_b"},
+            "overrides['extends']: extends is fixed in the file; write a recipe of three lines instead",
+        ),
+        ({"backbone.dim.x": 1}, "overrides['backbone.dim.x']: backbone.dim is 16, with nothing below it"),
+        (
+            {"backbone.block": int},
+            "overrides['backbone.block']: recipes hold plain values, not type: \"<class 'int'>\"",
+        ),
+    ],
+)
+def test_a_bad_override_from_python_is_told_as_python_has_it(registry, overrides, expected):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(small(registry=registry).resolved(), overrides, registry)
+    assert caught.value.problems == (expected,)
+
+
+def test_a_class_that_is_in_no_package_is_built_by_its_name(registry):
+    options = {"backbone.time_embedder": {"type": "mine", "scale": 2.0}}
+    backbone = build(small().resolved(), options, registry=registry, parts=[Mine])
+    assert isinstance(backbone.time_embedder, Mine)
+    assert backbone.time_embedder.scale == 2.0
+    assert backbone.recipe.plugins()[f"{__name__}.Mine"] == "in no package"
+    assert pickle.loads(pickle.dumps(backbone)).recipe == backbone.recipe
+    with pytest.raises(PluginError, match="there is no time_embedder 'mine'"):
+        registry.get("time_embedder", "mine")  # it was left as it is
+
+
+def test_a_class_may_be_given_twice_and_alone(registry):
+    assert registry.with_parts([Mine, Mine]).with_parts(Mine).get("time_embedder", "mine").cls is Mine
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (
+            [Mine, MineToo],
+            rf"two parts claim time_embedder 'mine': {__name__}.Mine and {__name__}.MineToo; give yours an",
+        ),
+        ([MyFno], rf"two parts claim time_embedder 'fno': zoo .*FNOTimeEmbedder\) and {__name__}.MyFno; give yours an"),
+        (
+            [torch.nn.Linear],
+            r"parts: torch.nn.modules.linear.Linear is not marked; put @zoo.part\(kind, name\) above the",
+        ),
+        (["mine"], r"parts: \?.'mine' is not marked"),
+    ],
+)
+def test_classes_that_cannot_be_taken(registry, parts, expected):
+    with pytest.raises(PluginError, match=expected):
+        load_recipe("dit_s", registry=registry, parts=parts)
