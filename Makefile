@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-browser lint types clean
+.PHONY: demo test test-machines test-browser lint types clean
 
 demo: $(INSTALLED)
 	$(BIN)/zoo build --recipe mpdit_b.yaml --flops --against dit_b.yaml
@@ -13,8 +13,11 @@ demo: $(INSTALLED)
 	$(BIN)/zoo sample --run runs/demo --count 100 --out runs/demo/images
 	@echo "what the hybrid draws, a column for each digit: runs/demo/images/grid.png"
 
-test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto -m "not slow"
+test: $(INSTALLED) # with hypothesis's same examples every time; those of a seed: make test PYTEST=--hypothesis-seed=N
+	$(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST)
+
+test-machines: $(INSTALLED) # the tests that depend on a machine, under the settings of others
+	$(BIN)/python tools/machines.py
 
 test-browser: $(INSTALLED) # needs Chromium with its driver: apt-get install chromium chromium-driver
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'

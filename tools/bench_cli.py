@@ -32,10 +32,14 @@ COMMANDS: dict[str, tuple[list[str], float | None]] = {
 """What is run, and how many times as long as the baseline it may take."""
 
 
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+"""The environment of what is run: with more threads, busy neighbours could make it many times slower."""
+
+
 def run(command: list[str]) -> tuple[float, float]:
     """Seconds and peak megabytes of a command that has to succeed."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ONE_THREAD)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench_cli import run
+from bench_cli import ONE_THREAD, run
 
 ZOO = [sys.executable, "-m", "zoo"]
 LIMIT = 1.3
@@ -35,7 +35,7 @@ def main() -> int:
             ["build", *recipe, "--out", str(ours)],
             ["export", str(ours), "--to", arguments.format, "--out", str(theirs)],
         ):
-            subprocess.run([*ZOO, *words], stdout=subprocess.DEVNULL, check=True)
+            subprocess.run([*ZOO, *words], stdout=subprocess.DEVNULL, check=True, env=ONE_THREAD)
         seconds, peak = run([*ZOO, "import", str(theirs), *recipe, "--out", str(back)])
         size = theirs.stat().st_size / 2**20
     print("| checkpoint | size (MB) | import: peak (MB) | x size | limit | s |")
