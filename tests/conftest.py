@@ -27,6 +27,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 from zoo.registry import Registry
 
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # of which PyTorch takes no more than there are cores
+
 settings.register_profile(
     "zoo", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
