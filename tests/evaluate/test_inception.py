@@ -194,8 +194,23 @@ def test_the_network_runs_where_it_is_told_to(saved):
 
 def test_nothing_is_read_before_it_is_needed(tmp_path):
     features = InceptionFeatures(file=str(tmp_path / "inception.pt"))
-    with pytest.raises(DataError, match=r"features inception: .*inception.pt: there is no such file; set evaluate"):
-        features.fit(ImageSet(RGB, None))
+    for ask in (features.check, lambda: features.fit(ImageSet(RGB, None))):
+        with pytest.raises(
+            DataError, match=r"features inception: .*inception.pt: there is no such file; NVIDIA's is at"
+        ):
+            ask()
+
+
+def test_without_a_file_it_is_said_how_to_get_one():
+    features = InceptionFeatures()
+    for ask in (features.check, lambda: features.fit(ImageSet(RGB, None))):
+        with pytest.raises(DataError) as caught:
+            ask()
+        assert str(caught.value) == (
+            "features inception: need a file; NVIDIA's is at"
+            " https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt:"
+            " download it, and add --set evaluate.features.file=inception-2015-12-05.pt"
+        )
 
 
 def test_a_path_in_the_home_folder(monkeypatch, tmp_path):

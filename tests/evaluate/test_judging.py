@@ -11,7 +11,7 @@ from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception_score import InceptionScore
 from zoo.evaluate.judging import Judge, RealImages, controls, features_of, judge_sets
-from zoo.evaluate.pca import PCAFeatures
+from zoo.evaluate.pca import PCAFeatures, side_of_squares
 from zoo.evaluate.precision_recall import PrecisionRecall
 
 METRICS = [FID(), SpatialFID(), InceptionScore(), PrecisionRecall(), Accuracy(), Diversity(), Novelty()]
@@ -91,11 +91,48 @@ def test_components_are_those_of_the_real_images(digits):
     np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-9)
 
 
+def test_small_pictures_are_taken_pixel_by_pixel(digits):
+    features = PCAFeatures()
+    features.fit(digits[0])
+    assert features.record() == {"averaged_over": 1, "numbers": 64}
+
+
+def test_pictures_of_many_pixels_are_averaged_over_squares():
+    images = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
+    features = PCAFeatures(components=4096)
+    features.fit(ImageSet(images, None))
+    assert features.record() == {"averaged_over": 2, "numbers": 3072}
+    means = images.reshape(12, 32, 2, 32, 2, 3).mean(axis=(2, 4)) / 255
+    distances = ((means[0] - means) ** 2).sum(axis=(1, 2, 3))
+    found = features.of(images, None).pooled
+    np.testing.assert_allclose(((found[0] - found) ** 2).sum(axis=1), distances, rtol=1e-6, atol=1e-9)
+
+
+def test_squares_are_cut_at_the_edges():
+    images = np.zeros((3, 65, 66, 1), dtype=np.uint8)
+    images[0, 64, 64:] = 255
+    features = PCAFeatures(components=4096)
+    features.fit(ImageSet(images, None))
+    assert features.record() == {"averaged_over": 2, "numbers": 33 * 33}
+    found = features.of(images, None).pooled
+    assert np.linalg.norm(found[0] - found[1]) == pytest.approx(1.0)  # one mean, of the two pixels that are there
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"),
+    [((8, 8, 1), 1), ((64, 64, 1), 1), ((64, 65, 1), 2), ((64, 64, 3), 2), ((256, 256, 3), 8), ((1, 1, 3), 1)],
+)
+def test_squares_are_as_small_as_can_be(shape, side):
+    assert side_of_squares(*shape) == side
+
+
 def test_images_of_another_size(digits):
     train, _ = digits
     features = PCAFeatures()
     features.fit(train)
-    with pytest.raises(DataError, match="features pca: the images have 16 values, and the real ones 64; compare"):
+    with pytest.raises(
+        DataError, match="features pca: the images and the real ones are 4 x 4 x 1 and 8 x 8 x 1; compare"
+    ):
         features.of(np.zeros((1, 4, 4, 1), dtype=np.uint8), None)
 
 

@@ -11,6 +11,7 @@ from zoo.evaluate.pca import PCAFeatures
 from zoo.registry import Registry
 from zoo.train.drawing import Drawing
 from zoo.train.evaluation import GENERATED, HELD_OUT, evaluate
+from zoo.train.trial import train_and_judge
 from zoo.train.weights import open_weights
 
 REGISTRY = Registry()
@@ -77,6 +78,15 @@ def test_no_figure_that_can_be_told_is_said_before_anything_is_drawn(trained, mo
     monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("nothing is to be drawn"))
     with pytest.raises(ZooError, match="none of them can be told from pca"):
         judge(ALONE, trained, "evaluate.metrics=[sfid]")
+
+
+def test_features_that_lack_a_file_are_told_before_anything_is_opened_or_trained(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(Digits, "open", lambda *_: pytest.fail("nothing is to be read"))
+    with pytest.raises(DataError, match="add --set evaluate.features.file=inception-2015-12-05.pt"):
+        judge(ALONE, trained, "evaluate.features=inception")
+    with pytest.raises(DataError, match="add --set evaluate.features.file=inception-2015-12-05.pt"):
+        train_and_judge(small("evaluate.features=inception"), tmp_path / "run", REGISTRY, ALONE)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_dataset_without_held_out_images_has_no_floor(trained, monkeypatch):

@@ -58,6 +58,7 @@ def evaluate(
     from zoo.cli.tables import print_figures
     from zoo.train.distributed import join_world
     from zoo.train.evaluation import evaluate as judged
+    from zoo.train.evaluation import features_for
     from zoo.train.failures import told_plainly
     from zoo.train.run_folder import load_run
     from zoo.train.weights import find_weights
@@ -65,6 +66,7 @@ def evaluate(
 
     registry = installed_registry()
     recipe = check_tree(tree, registry)
+    features_for(recipe)  # before weights are read
     with join_world(device) as world:
         if out is not None:
             world.first(lambda: refuse_existing(out))

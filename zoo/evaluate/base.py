@@ -113,6 +113,13 @@ class Features(ABC):
     def to(self, device: torch.device) -> None:  # noqa: B027 - most features need no device
         """Compute there from now on, if that is worth it; features stay on the CPU unless they override this."""
 
+    def check(self) -> None:  # noqa: B027 - most features need nothing
+        """Look for what the features need, such as a file, before anything is read, trained or drawn for them.
+
+        Raises:
+            DataError: it is not there; the message says how to get it.
+        """
+
     @abstractmethod
     def fit(self, real: Images) -> None:
         """Learn what is to be learnt from the real images that others are compared with.

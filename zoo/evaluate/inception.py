@@ -23,6 +23,12 @@ from zoo.registry import part
 SWITCHES = {"return_features", "no_output_bias"}
 """Arguments of NVIDIA's file, by which it is told from others."""
 
+GET = (
+    "NVIDIA's is at https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt:"
+    " download it, and add --set evaluate.features.file=inception-2015-12-05.pt"
+)
+"""What to do where there is no file."""
+
 
 class Network(NamedTuple):
     """A module that has been read, whether it takes NVIDIA's switches, and the hash of its file."""
@@ -59,12 +65,12 @@ class InceptionFeatures(Features):
     A TorchScript file is a program: use only one that you trust.
 
     Options:
-        file: the TorchScript file.
+        file: the TorchScript file; a recipe may leave it out, and `--set evaluate.features.file=...` give it.
         batch: pictures that go through the network at once.
     """
 
-    def __init__(self, *, file: Text, batch: Annotated[int, Field(ge=1)] = 64) -> None:
-        self.file = Path(os.path.expanduser(file))  # unlike pathlib's, it takes any text
+    def __init__(self, *, file: Text | None = None, batch: Annotated[int, Field(ge=1)] = 64) -> None:
+        self.file = None if file is None else Path(os.path.expanduser(file))  # unlike pathlib's, it takes any text
         self.batch = batch
         self._device = torch.device("cpu")
 
@@ -72,13 +78,20 @@ class InceptionFeatures(Features):
         """Run the network there from now on."""
         self._device = device
 
+    def check(self) -> None:
+        """Look for the file."""
+        if self.file is None:
+            raise DataError(f"features inception: need a file; {GET}")
+        if not self.file.exists():
+            raise self._error(f"there is no such file; {GET}")
+
     def fit(self, real: Images) -> None:
         """Read the file: there is nothing to learn from images."""
         _ = self._network
 
     def record(self) -> dict[str, Any]:
         """The file's name and its SHA-256."""
-        return {"file": shown(self.file.name), "sha256": self._network.sha256}
+        return {"file": shown(self._path.name), "sha256": self._network.sha256}
 
     @torch.no_grad()
     def of(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> FeatureSet:
@@ -97,12 +110,16 @@ class InceptionFeatures(Features):
             probabilities=_rows(probabilities),
         )
 
+    @property
+    def _path(self) -> Path:
+        assert self.file is not None, "check comes first"
+        return self.file
+
     @cached_property
     def _network(self) -> Network:
+        self.check()
         try:
-            content = self.file.read_bytes()
-        except FileNotFoundError as error:
-            raise self._error("there is no such file; set evaluate.features.file") from error
+            content = self._path.read_bytes()
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror}") from error
         try:
@@ -147,7 +164,7 @@ class InceptionFeatures(Features):
             raise self._error(f"gives {name} that are not finite for 8-bit pictures; take another file")
 
     def _error(self, problem: str) -> DataError:
-        return DataError(f"features inception: {shown(self.file)}: {problem}")
+        return DataError(f"features inception: {shown(self._path)}: {problem}")
 
 
 def _batches(images: UInt8[np.ndarray, "n H W C"], size: int) -> list[UInt8[np.ndarray, "rows H W C"]]:

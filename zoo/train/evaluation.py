@@ -99,19 +99,30 @@ def way_of(found: Mapping[str, Any]) -> dict[str, Any]:
     return {key: found.get(key) for key in ("sample", "evaluate", "data", "seed", "features", "classifier")}
 
 
+def features_for(recipe: Recipe) -> Features:
+    """The features that a recipe is judged by; what they need is there.
+
+    Raises:
+        DataError: it is not; the message says how to get it.
+    """
+    features: Features = create_part(recipe, "features")
+    features.check()
+    return features
+
+
 class _Evaluation:
     """An evaluation on its way: every process has a share of the pictures, and the main one all features."""
 
     def __init__(self, weights: Weights, recipe: Recipe, registry: Registry, world: World, seed: int) -> None:
         self.weights, self.recipe, self.registry, self.world, self.seed = weights, recipe, registry, world, seed
         with world.together():
+            self.features = features_for(recipe)
             refuse_other_backbone("the weights", weights.recipe, recipe)
             self.backbone = filled(weights, world.device)
             self.drawing = prepare_drawing(recipe, len(self.backbone.stages), seed)
             if self.drawing.dataset.preview is not None:
                 raise ZooError(f"evaluation compares pictures: {self.drawing.dataset.preview}")
             check_guidance(recipe, self.backbone)
-            self.features: Features = create_part(recipe, "features")
             self.features.to(world.device)
             self.real = self._real("train")
             self.features.fit(self.real)

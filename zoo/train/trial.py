@@ -14,7 +14,7 @@ from zoo.recipe import Recipe, differences
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
-from zoo.train.evaluation import evaluate
+from zoo.train.evaluation import evaluate, features_for
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent, Watcher
 from zoo.train.weights import find_weights
@@ -44,8 +44,10 @@ def train_and_judge(
 
     Raises:
         ZooError: the folder holds a run of another recipe, or the recipe cannot be trained or judged.
+        DataError: the features need a file that is not there.
         Preempted: asked to stop, and saved.
     """
+    features_for(recipe)  # after training it would be late to hear of what they lack
     run = RunFolder(folder)
     newest, _ = checkpoints.latest(run.checkpoints)
     if newest is not None and newest.step >= recipe.train.steps:
