@@ -68,7 +68,7 @@ def test_the_record_says_how_the_images_were_made():
 def test_a_run_keeps_what_was_found_by_step():
     for step in (2, 3):
         assert zoo("eval", "--run", "run", "--count", 12, "--step", step).exit_code == 0
-    assert zoo("eval", "--run", "run", "--count", 12, "--raw").exit_code == 0
+    assert zoo("eval", "--run", "run", "--count", 12, "--weights", "raw").exit_code == 0
     kept = [each for each in RunFolder(Path("run")).read_evaluations() if each["counts"]["generated"] == 12]
     of_step = {step_of(each): each["figures"]["generated"] for each in kept if each["seed"] == 0}
     assert set(of_step) >= {2, 3}

@@ -305,7 +305,7 @@ def test_usage_errors(arguments, weights):
 def test_help(option):
     result = zoo("export", option)
     assert result.exit_code == 0
-    for word in ("WEIGHTS", "--to", "--out", "--raw", "diffusers", "the same bits back"):
+    for word in ("WEIGHTS", "--to", "--out", "--weights", "diffusers", "the same bits back"):
         assert word in result.stdout
 
 

@@ -145,7 +145,7 @@ def test_averaged_weights_or_the_last(registry):
     averaged = published(registry)
     last = {key: tensor * 2 for key, tensor in averaged.items()}
     torch.save({"model": last, "ema": averaged, "opt": {}, "args": argparse.Namespace(lr=1e-4)}, "training.pt")
-    for arguments, name, factor in (((), "ema", 1), (("--raw",), "model", 2)):
+    for arguments, name, factor in (((), "ema", 1), (("--weights", "raw"), "model", 2)):
         out = f"{name}.safetensors"
         result = imported("--recipe", "small.yaml", *arguments, checkpoint="training.pt", out=out)
         assert f"wrote {out} (sit's {name} weights, 32 tensors, " in result.stderr
@@ -330,7 +330,7 @@ def test_help(option):
         "--recipe",
         "--set",
         "--format",
-        "--raw",
+        "--weights",
         "dit|sit|ppflow|mpdit",
         "Pickles run no code",
     ):

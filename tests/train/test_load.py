@@ -203,7 +203,7 @@ def test_no_file_and_no_run(tmp_path, registry):
 
 def test_a_run_is_loaded_as_a_file_is(tmp_path, registry):
     run = train(tmp_path / "run").path
-    averaged, last = load(run, registry=registry), load(run, registry=registry, raw=True)
+    averaged, last = load(run, registry=registry), load(run, registry=registry, weights="raw")
     wanted = open_weights(run, registry).tensors
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in averaged.state_dict().items())
     assert not torch.equal(averaged.blocks[0].mlp.fc1.weight, last.blocks[0].mlp.fc1.weight)

@@ -71,7 +71,7 @@ def test_all_processes_start_from_the_weights_that_one_of_them_chose(run, tmp_pa
 
     run_ranks(work, 2)
     wanted = open_weights(run, registry).tensors
-    trained = open_weights(tmp_path / "two", registry, raw=True).tensors
+    trained = open_weights(tmp_path / "two", registry, weights="raw").tensors
     for key, tensor in wanted.items():
         torch.testing.assert_close(trained[key], tensor, rtol=0, atol=1e-6)
 
@@ -126,7 +126,7 @@ def test_weights_of_another_backbone_are_refused_before_there_is_a_run(file, tmp
 
 
 def test_averaged_and_last_weights_of_a_run(run, registry):
-    averaged, last = (open_weights(run, registry, raw=raw) for raw in (False, True))
+    averaged, last = (open_weights(run, registry, weights=which) for which in ("ema", "raw"))
     assert (averaged.source["weights"], last.source["weights"]) == ("ema", "raw")
     assert averaged.source["weights_sha256"] != last.source["weights_sha256"]
     assert averaged.recipe == last.recipe
@@ -134,8 +134,8 @@ def test_averaged_and_last_weights_of_a_run(run, registry):
 
 
 def test_a_file_has_no_last_weights(file, registry):
-    with pytest.raises(ZooError, match="a weight file holds one set of weights; only of a run can --raw"):
-        open_weights(file, registry, raw=True)
+    with pytest.raises(ZooError, match="a weight file holds one set of weights; only of a run can raw ones"):
+        open_weights(file, registry, weights="raw")
 
 
 def test_no_run_and_no_checkpoint(run, tmp_path, registry):
@@ -147,3 +147,8 @@ def test_no_run_and_no_checkpoint(run, tmp_path, registry):
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     with pytest.raises(RunError, match="run: there is no sound checkpoint: none has been written yet"):
         open_weights(tmp_path / "run", registry)
+
+
+def test_weights_that_there_are_not(run, registry):
+    with pytest.raises(ValueError, match="weights: ema or raw, not 'last'"):
+        open_weights(run, registry, weights="last")

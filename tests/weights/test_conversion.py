@@ -104,7 +104,7 @@ def test_weights_that_were_not_chosen_may_be_nan(save, published, recipe, regist
     path = save({"model": with_value(tensors, float("nan"), "pos_embed"), "ema": tensors})
     assert from_published(read_checkpoint(path), recipe(SIT), registry)
     with pytest.raises(NumericError, match="pos_embed"):
-        from_published(read_checkpoint(path, raw=True), recipe(SIT), registry)
+        from_published(read_checkpoint(path, weights="raw"), recipe(SIT), registry)
 
 
 def test_keys_of_no_format(convert):

@@ -272,7 +272,7 @@ OTHER = {key: tensor + 7 for key, tensor in ONE.items()}
 
 def test_averaged_weights_come_first(save):
     path = save({"model": OTHER, "ema": ONE, "opt": {"state": {}}, "epoch": 3, "train_steps": 5})
-    averaged, last = read_checkpoint(path), read_checkpoint(path, raw=True)
+    averaged, last = read_checkpoint(path), read_checkpoint(path, weights="raw")
     assert same(averaged.tensors, ONE)
     assert same(last.tensors, OTHER)
     assert (averaged.weights, last.weights) == ("ema", "model")
@@ -286,7 +286,10 @@ def test_the_last_weights_are_taken_where_there_are_no_averaged_ones(save):
 
 
 def test_raw_without_last_weights(save):
-    assert message(save({"ema": ONE}), raw=True) == "holds no 'model', only 'ema'; leave --raw out to take that"
+    assert (
+        message(save({"ema": ONE}), weights="raw")
+        == "holds no 'model', only 'ema'; leave --weights raw out to take that"
+    )
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
@@ -345,8 +348,8 @@ def test_tensors_that_cannot_be_looked_at_are_refused(tensor, save):
 
 
 def test_there_is_no_choice_in_a_plain_state_dict(save):
-    expected = "holds one set of weights, not averaged and last ones; leave --raw out"
-    assert message(save(ONE), raw=True) == expected
+    expected = "holds one set of weights, not averaged and last ones; leave --weights raw out"
+    assert message(save(ONE), weights="raw") == expected
 
 
 def test_an_archive_of_something_else(written):

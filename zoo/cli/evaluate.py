@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, console, installed_registry, warn_of
+from zoo.cli.common import Debug, Device, WhichWeights, console, installed_registry, warn_of
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import RunError
 
@@ -24,7 +24,7 @@ def evaluate(
     with_controls: Annotated[
         bool, typer.Option("--controls", help="Judge noise, class means, shuffled labels and a copy as well.")
     ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Of a run, take the last weights, not the averaged ones.")] = False,
+    weights: WhichWeights = "ema",
     step: Annotated[
         int | None, typer.Option("--step", min=1, metavar="N", help="Of a run, the checkpoint. (default: the newest)")
     ] = None,
@@ -72,12 +72,12 @@ def evaluate(
             world.first(lambda: refuse_existing(out))
         with told_plainly():
             # One process chooses: while a run goes on, others may see another newest checkpoint.
-            source = world.first(lambda: find_weights(run, raw=raw, step=step))
+            source = world.first(lambda: find_weights(run, weights=weights, step=step))
             for problem in source.passed_over() if world.is_main else ():
                 warn_of(problem)
             with world.together():
-                weights = source.read(registry)
-            found = judged(weights, recipe, registry, world, seed=seed, with_controls=with_controls)
+                given = source.read(registry)
+            found = judged(given, recipe, registry, world, seed=seed, with_controls=with_controls)
         if world.is_main:
             if out is not None:  # before anything is printed, since a closed pipe ends the command
                 text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, tidy_when_stopped, warn_of
+from zoo.cli.common import Debug, WhichWeights, installed_registry, tidy_when_stopped, warn_of
 from zoo.errors import ZooError
 
 PICKLES = (".pt", ".pth", ".bin")
@@ -29,7 +29,7 @@ def export(
             "--out", metavar="FILE", help="A .pt or .safetensors file; of diffusers a new folder.", show_default=False
         ),
     ],
-    raw: Annotated[bool, typer.Option("--raw", help="Of a run, take the last weights, not the averaged ones.")] = False,
+    which: WhichWeights = "ema",
     debug: Debug = False,
 ) -> None:
     """Write weights so that published code, or diffusers, can use them.
@@ -47,7 +47,7 @@ def export(
 
     refuse_existing(out)
     registry = installed_registry()
-    given = open_weights(weights, registry, raw=raw, tell=warn_of)
+    given = open_weights(weights, registry, weights=which, tell=warn_of)
     if to == "zoo":
         write_weights(out, given.tensors, given.recipe, source=given.source)
     elif to == "diffusers":

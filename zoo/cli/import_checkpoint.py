@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, tidy_when_stopped
+from zoo.cli.common import Debug, WhichWeights, installed_registry, tidy_when_stopped
 from zoo.errors import WeightsError, ZooError, printable
 from zoo.recipe import read_tree, to_yaml
 
@@ -37,9 +37,7 @@ def import_checkpoint(
         Literal["dit", "sit", "ppflow", "mpdit", "mpditv2"] | None,
         typer.Option("--format", help="Whose checkpoint it is. (default: recognised from its keys)"),
     ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Of a training checkpoint, take the last weights, not the averaged ones.")
-    ] = False,
+    which: WhichWeights = "ema",
     debug: Debug = False,
 ) -> None:
     """Turn a published DiT, SiT, PPFlow, MPDiT or MPDiTv2 checkpoint into a weight file of zoo's.
@@ -60,7 +58,7 @@ def import_checkpoint(
     registry = installed_registry()
     checked = None if tree is None else check_tree(tree, registry)
     converted = from_published(
-        read_checkpoint(checkpoint, raw=raw),
+        read_checkpoint(checkpoint, weights=which),
         checked,
         registry,
         format=format,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, tidy_when_stopped, warn_of
+from zoo.cli.common import Debug, WhichWeights, installed_registry, tidy_when_stopped, warn_of
 from zoo.errors import WeightsError, ZooError
 from zoo.recipe import read_tree
 
@@ -40,7 +40,7 @@ def inflate(
         ),
     ] = "pixels",
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of what is newly initialised.")] = 0,
-    raw: Annotated[bool, typer.Option("--raw", help="Of a run, take the last weights, not the averaged ones.")] = False,
+    weights: WhichWeights = "ema",
     debug: Debug = False,
 ) -> None:
     """Start a backbone with patches by noise level, by depth or by both from an isotropic one's weights.
@@ -60,7 +60,7 @@ def inflate(
     files.refuse_existing(out)
     registry = installed_registry()
     target = check_tree(tree, registry)
-    given = open_weights(donor, registry, raw=raw, tell=warn_of)
+    given = open_weights(donor, registry, weights=weights, tell=warn_of)
     surgery = files.inflate(given, target, registry, average=average)
     lines = list(surgery.lines())
     if lines and not allow_new:

@@ -6,11 +6,11 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, installed_registry
+from zoo.cli.common import Debug, Device, WhichWeights, installed_registry
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import ZooError
 
@@ -24,9 +24,7 @@ def sample(
         Path,
         typer.Option("--out", metavar="DIR", file_okay=False, help="A new folder for the images.", show_default=False),
     ],
-    weights: Annotated[
-        Literal["ema", "raw"], typer.Option("--weights", help="Of a run: averaged, or the last.")
-    ] = "ema",
+    weights: WhichWeights = "ema",
     labels: Annotated[
         str | None, typer.Option("--labels", metavar="3,5", help="Classes, in turn. (default: as sample.labels says)")
     ] = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from rich.console import Console
@@ -22,7 +21,7 @@ from zoo.train.drawing import Drawing, check_guidance, prepare_drawing
 from zoo.train.labels import Labels, labels_for, wanted_labels
 from zoo.train.pictures import grid, read_png, write_npz, write_png
 from zoo.train.weights import find_weights
-from zoo.weights import Weights, filled, refuse_other_backbone
+from zoo.weights import Weights, Which, filled, refuse_other_backbone
 
 GRID = 100
 """Images of the grid at most."""
@@ -44,7 +43,7 @@ class SampleRun:
 
     run: Path
     out: Path
-    weights: Literal["ema", "raw"]
+    weights: Which
     labels: tuple[int, ...]
     count: int
     seed: int
@@ -67,7 +66,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         WeightsError: the weight file cannot be used.
     """
     # One process chooses: while a run goes on, others may see another newest one.
-    found = world.first(lambda: find_weights(request.run, raw=request.weights == "raw"))
+    found = world.first(lambda: find_weights(request.run, weights=request.weights))
     terminal = Console(stderr=True, highlight=False)
     if world.is_main:
         for problem in found.passed_over():

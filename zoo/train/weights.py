@@ -18,7 +18,10 @@ from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
-from zoo.weights import Weights, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
+from zoo.weights import Weights, Which, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
+
+NAMES: Mapping[Which, str] = {"ema": AVERAGE, "raw": MODEL}
+"""What a checkpoint calls its averaged weights, and its last ones."""
 
 
 @dataclass(frozen=True)
@@ -66,34 +69,35 @@ class WeightsSource:
         source: dict[str, Any] = {
             "run": str(self.path),
             "checkpoint": self.checkpoint.path.name,
-            "weights": "ema" if self.name == AVERAGE else "raw",
+            "weights": next(which for which, name in NAMES.items() if name == self.name),
             "weights_sha256": self.checkpoint.digest(self.name),
         }
         recipe = load_recipe(load_run(self.path).recipe, registry=registry)
         return Weights(recipe, self.checkpoint.tensors(self.name), source)
 
 
-def find_weights(path: Path, *, raw: bool = False, step: int | None = None) -> WeightsSource:
+def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None) -> WeightsSource:
     """Find the weights of a file that zoo wrote, or of the newest sound checkpoint of a run.
 
     Args:
         path: a weight file, or the folder of a run.
-        raw: of a run, take the last weights in place of the averaged ones.
+        weights: of a run, the averaged ones or the last (``raw``).
         step: of a run, take the checkpoint of this step.
 
     Raises:
         WeightsError: there is no such file or folder.
         ZooError: the folder holds no run; or ``raw`` or ``step`` of a file, which holds one set of weights.
+        ValueError: there are no such ``weights``.
         RunError: the run has no sound checkpoint, or none of this step.
     """
-    name = MODEL if raw else AVERAGE
+    if weights not in NAMES:
+        raise ValueError(f"weights: {' or '.join(NAMES)}, not {weights!r}")
+    name = NAMES[weights]
     if not path.exists():
         raise WeightsError(f"{path}: there is no such weight file or run")
     if path.is_file():
-        if raw:
-            raise ZooError(
-                f"{path}: a weight file holds one set of weights; only of a run can --raw (--weights raw) be taken"
-            )
+        if weights == "raw":
+            raise ZooError(f"{path}: a weight file holds one set of weights; only of a run can raw ones be taken")
         if step is not None:
             raise ZooError(f"{path}: a weight file holds one set of weights; only of a run can --step be taken")
         return WeightsSource(path, None, name, ())
@@ -110,7 +114,7 @@ def open_weights(
     path: Path,
     registry: Registry,
     *,
-    raw: bool = False,
+    weights: Which = "ema",
     step: int | None = None,
     tell: Callable[[str], object] = warnings.warn,
 ) -> Weights:
@@ -119,11 +123,11 @@ def open_weights(
     Args:
         path: a weight file, or the folder of a run.
         registry: the parts to choose from.
-        raw: of a run, take the last weights in place of the averaged ones.
+        weights: of a run, the averaged ones or the last (``raw``).
         step: of a run, take the checkpoint of this step.
         tell: is told of newer checkpoints that are passed over.
     """
-    found = find_weights(path, raw=raw, step=step)
+    found = find_weights(path, weights=weights, step=step)
     for problem in found.passed_over():
         tell(problem)
     return found.read(registry)
@@ -134,7 +138,7 @@ def load(
     recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
     overrides: Iterable[str] = (),
     *,
-    raw: bool = False,
+    weights: Which = "ema",
     registry: Registry | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -145,7 +149,7 @@ def load(
         path: a safetensors file that zoo wrote, or the folder of a run.
         recipe: what it should be; another backbone than the file's is refused.
         overrides: ``key.path=value``, as for ``--set``; of ``recipe``.
-        raw: of a run, take the last weights in place of the averaged ones.
+        weights: of a run, the averaged ones or the last (``raw``).
         registry: the parts to choose from; all installed ones if left out.
         device: where to; PyTorch's default if left out.
         dtype: of the parameters; the file's if left out.
@@ -158,8 +162,8 @@ def load(
     if recipe is None and tuple(overrides):
         raise ValueError("overrides: of a recipe, and none is given; a weight file's own is not changed")
     registry = registry or Registry.installed()
-    weights = open_weights(Path(path), registry, raw=raw)
+    given = open_weights(Path(path), registry, weights=weights)
     if recipe is not None:
         wanted = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides, registry)
-        refuse_other_backbone(path, weights.recipe, wanted)
-    return filled(weights, torch.device(device or torch.get_default_device()), dtype)
+        refuse_other_backbone(path, given.recipe, wanted)
+    return filled(given, torch.device(device or torch.get_default_device()), dtype)

@@ -5,12 +5,21 @@ from zoo.weights.files import read_weights, recipe_in, refuse_existing, write_in
 from zoo.weights.foreign import read_checkpoint
 from zoo.weights.inflation import inflate, initialise_rest
 from zoo.weights.published import FORMATS
-from zoo.weights.state import Weights, filled, initialised, refuse_misfits, refuse_non_finite, refuse_other_backbone
+from zoo.weights.state import (
+    Weights,
+    Which,
+    filled,
+    initialised,
+    refuse_misfits,
+    refuse_non_finite,
+    refuse_other_backbone,
+)
 
 __all__ = [
     "FORMATS",
     "Converted",
     "Weights",
+    "Which",
     "filled",
     "from_published",
     "inflate",

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import WeightsError
-from zoo.weights.state import DTYPES
+from zoo.weights.state import DTYPES, Which
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DDP and torch.compile put before every key."""
@@ -58,20 +58,20 @@ class ForeignCheckpoint:
     model: str = ""
 
 
-def read_checkpoint(path: Path, *, raw: bool = False) -> ForeignCheckpoint:
+def read_checkpoint(path: Path, *, weights: Which = "ema") -> ForeignCheckpoint:
     """Open a checkpoint.
 
     Args:
         path: a pickle of ``torch.save``, or a safetensors file.
-        raw: of a training checkpoint, take the last weights in place of the averaged ones.
+        weights: of a training checkpoint, the averaged ones or the last (``raw``).
 
     Raises:
         WeightsError: there is no such file, it is damaged, needs code to be loaded, or holds no weights.
     """
     content = _read(path)
-    weights, state = _chosen(path, content, raw)
+    name, state = _chosen(path, content, weights)
     _check_tensors(path, state)
-    return ForeignCheckpoint(path, _without_prefixes(path, state), weights, _model_of(content))
+    return ForeignCheckpoint(path, _without_prefixes(path, state), name, _model_of(content))
 
 
 def _read(path: Path) -> Any:
@@ -170,19 +170,19 @@ def damaged(path: Path, error: Exception) -> WeightsError:
     return WeightsError(f"{path}: is damaged or cut off: {reason}; copy or download it again")
 
 
-def _chosen(path: Path, content: Any, raw: bool) -> tuple[str, Mapping[Any, Any]]:
+def _chosen(path: Path, content: Any, weights: Which) -> tuple[str, Mapping[Any, Any]]:
     """The weights of a training checkpoint, and which; or the content, if it is weights and nothing else."""
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, no weights by name")
     wrapped = [key for key in (AVERAGED, LAST) if isinstance(content.get(key), Mapping)]
     if not wrapped:
-        if raw:
-            raise WeightsError(f"{path}: holds one set of weights, not averaged and last ones; leave --raw out")
+        if weights == "raw":
+            raise WeightsError(f"{path}: holds one set of weights, not averaged and last ones; leave --weights raw out")
         return "", content
-    wanted = LAST if raw else AVERAGED
+    wanted = AVERAGED if weights == "ema" else LAST
     if wanted not in wrapped:
-        if raw:
-            raise WeightsError(f"{path}: holds no {LAST!r}, only {AVERAGED!r}; leave --raw out to take that")
+        if weights == "raw":
+            raise WeightsError(f"{path}: holds no {LAST!r}, only {AVERAGED!r}; leave --weights raw out to take that")
         wanted = LAST
     return wanted, content[wanted]
 
