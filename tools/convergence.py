@@ -84,6 +84,7 @@ class Trial:
                 f"train.seed={seed}",
                 f"train.checkpoint_every={often}",
                 f"train.keep_last={len(self.at)}",
+                "evaluate.labels=balanced",  # which differs least from seed to seed
             ],
             Registry(),
         )
