@@ -25,7 +25,7 @@ SETTINGS = {
     "train.init", "train.steps", "train.batch", "train.learning_rate", "train.schedule", "train.warmup", "train.betas",
     "train.weight_decay", "train.clip", "train.ema", "train.ema_ramp", "train.precision",
     "sample.solver", "sample.steps", "sample.guidance", "sample.guided_channels", "sample.guidance_interval",
-    "sample.labels", "sample.precision", "evaluate.count", "evaluate.labels",
+    "sample.labels", "sample.precision", "evaluate.count", "evaluate.labels", "evaluate.features",
 }  # fmt: skip
 """What the figures of a paper depend on, the backbone aside: each needs a value and a source for every recipe."""
 
