@@ -34,6 +34,11 @@ def plug_in(*classes: object) -> SimpleNamespace:
     return SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: classes))
 
 
+def returning(value: object) -> SimpleNamespace:
+    """A module whose hook returns anything."""
+    return SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: value))
+
+
 def marked(kind: str = "time_embedder", name: str = "clock", base: type = Clock) -> type:
     return part(kind, name)(type("Marked", (base,), {"__doc__": base.__doc__, "__module__": "strangers"}))
 
@@ -114,6 +119,14 @@ class Inherits(marked()):
         (plug_in(), "plug-in strangers gives no part: mark its"),
         (SimpleNamespace(zoo_parts=lambda: [marked()]), r"gives no part: mark its zoo_parts\(\) with @zoo.hookimpl"),
         (SimpleNamespace(), "gives no part"),
+        (
+            returning(None),
+            r"strangers: zoo_parts\(\) returns None; let it return a list of classes, such as \[MyBlock\]$",
+        ),
+        (returning(3), r"zoo_parts\(\) returns 3; let it"),
+        (returning(Clock), r"zoo_parts\(\) returns Clock itself; let it"),
+        (returning("clock"), r"zoo_parts\(\) returns 'clock'; let it"),
+        (returning([[Clock]]), "is not marked; put"),
     ],
 )
 def test_refuses_plug_ins_that_break_the_rules(module, message):

@@ -1,8 +1,10 @@
 """The signature is the schema: what a constructor may look like, and what is read off it."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import pytest
+import torch
 from pydantic import Field, PositiveInt, ValidationError
 
 from zoo.errors import PluginError
@@ -84,6 +86,10 @@ class NamesItsType:
     def __init__(self, *, type: str) -> None: ...  # noqa: A002
 
 
+class IsPrivate:
+    def __init__(self, *, _size: int = 3) -> None: ...
+
+
 class AsksForWhatIsNotThere:
     def __init__(self, depth: int) -> None: ...
 
@@ -110,6 +116,7 @@ class HasAnUnknownType:
         (TakesMany, r"TakesMany: a part takes no \*args and no \*\*kwargs"),
         (Untyped, "Untyped: option 'size' has no type; annotate it"),
         (NamesItsType, "NamesItsType: an option cannot be called 'type', which names the part in a recipe"),
+        (IsPrivate, "IsPrivate: option '_size': let the name of an option begin with a letter"),
         (
             AsksForWhatIsNotThere,
             r"AsksForWhatIsNotThere: the backbone supplies no 'depth' to this kind \(only dim, heads\);",
@@ -124,9 +131,25 @@ def test_refuses_a_constructor_that_breaks_the_rules(cls, message):
         read_signature(cls, SUPPLIED)
 
 
-def test_refuses_options_that_no_recipe_could_write():
-    class Callback:
-        def __init__(self, *, then: pytest.Item) -> None: ...
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        (pytest.Item, "_pytest.nodes.Item"),
+        (torch.dtype, "torch.dtype"),
+        (Annotated[torch.dtype, "of the tables"], "torch.dtype"),
+        (Callable[[int], int], "collections.abc.Callable[[int], int]"),
+        (list[torch.dtype], "list[torch.dtype]"),
+        (type, "type"),
+    ],
+)
+def test_refuses_options_that_no_recipe_could_hold(kind, shown):
+    class Part:
+        def __init__(self, *, size: int = 3, then: kind) -> None: ...
 
-    with pytest.raises(PluginError, match="Callback: its options make no schema"):
-        read_signature(Callback, SUPPLIED)
+    with pytest.raises(PluginError) as caught:
+        read_signature(Part, SUPPLIED)
+    where = f"{__name__}.test_refuses_options_that_no_recipe_could_hold.<locals>.Part"
+    assert str(caught.value) == (
+        f"{where}: option 'then' is of {shown}, which a recipe cannot hold; it can hold bool, int, float, str, Literal,"
+        " Enum, and lists, tuples, dicts or pydantic models of these"
+    )

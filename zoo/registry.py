@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import pluggy
 from pydantic import BaseModel
@@ -148,15 +149,11 @@ class Registry:
         name = self._manager.register(module, name=f"{plugin.name} #{len(self._manager.list_name_plugin())}")
         try:
             self._manager.check_pending()
-            found = [
-                cls
-                for hook in self._manager.hook.zoo_parts.get_hookimpls()
-                if hook.plugin is module
-                for cls in cast(Iterable[Any], hook.function())
-            ]
+            hooks = [hook for hook in self._manager.hook.zoo_parts.get_hookimpls() if hook.plugin is module]
+            found = [cls for hook in hooks for cls in _returned(hook.function(), plugin)]
             if not found:
                 raise PluginError(f"plug-in {plugin.name} gives no part: mark its zoo_parts() with @zoo.hookimpl")
-            if len(set(found)) < len(found):
+            if len({id(cls) for cls in found}) < len(found):
                 raise PluginError(f"plug-in {plugin.name} returns a part twice from zoo_parts()")
             return [part_entry(cls, plugin) for cls in found]
         except BaseException as error:
@@ -179,6 +176,19 @@ class Registry:
                 raise PluginError(f"two parts claim {entry.kind} {entry.name!r}: {both}; give yours another name")
             parts[entry.kind, entry.name] = entry
         self._parts = parts
+
+
+def _returned(classes: Any, plugin: Plugin) -> Iterable[Any]:
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise PluginError(
+            f"plug-in {plugin.name}: zoo_parts() returns {_brief(classes)}; let it return a list of classes, such as"
+            " [MyBlock]"
+        )
+    return classes
+
+
+def _brief(value: object) -> str:
+    return f"{value.__qualname__} itself" if inspect.isclass(value) else reprlib.repr(value)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

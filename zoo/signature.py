@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -47,9 +47,9 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
         supplied: what the backbone supplies to parts of this kind; the constructor may ask for any of these.
 
     Raises:
-        PluginError: ``*args`` or ``**kwargs``, an untyped option, one called ``type``, one that may be None without
-            that being its default, a default that is not valid, or a positional parameter that the backbone does not
-            supply.
+        PluginError: ``*args`` or ``**kwargs``, an untyped option, one of a type that a recipe cannot hold, one called
+            ``type`` or with a leading underscore, one that may be None without that being its default, a default that
+            is not valid, or a positional parameter that the backbone does not supply.
     """
     where = f"{cls.__module__}.{cls.__qualname__}"
     if cls.__init__ is object.__init__:
@@ -70,6 +70,8 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
                 raise PluginError(f"{where}: option {name!r} has no type; annotate it")
             if name == "type":
                 raise PluginError(f"{where}: an option cannot be called 'type', which names the part in a recipe")
+            if name.startswith("_"):
+                raise PluginError(f"{where}: option {name!r}: let the name of an option begin with a letter")
             default = ... if parameter.default is parameter.empty else parameter.default
             if NoneType in typing.get_args(hints[name]) and default is not None:
                 raise PluginError(
@@ -94,5 +96,26 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
             option, message = wrong[0]["loc"][0], wrong[0]["msg"]
             raise PluginError(f"{where}: the default of option {option!r} is not valid: {message}") from error
     except Exception as error:
+        for name, field in fields.items():
+            if not _has_schema(field):
+                raise PluginError(
+                    f"{where}: option {name!r} is of {_shown(hints[name])}, which a recipe cannot hold; it can hold"
+                    " bool, int, float, str, Literal, Enum, and lists, tuples, dicts or pydantic models of these"
+                ) from error
         raise PluginError(f"{where}: its options make no schema: {error}") from error
     return Signature(tuple(wanted), options)
+
+
+def _has_schema(field: tuple[Any, Any]) -> bool:
+    try:
+        create_model("Alone", __base__=Options, option=field).model_json_schema()
+    except Exception:
+        return False
+    return True
+
+
+def _shown(hint: Any) -> str:
+    """A type as an annotation says it."""
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
+    return f"{hint.__module__}.{hint.__qualname__}".removeprefix("builtins.") if inspect.isclass(hint) else str(hint)
