@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,17 @@ from zoo.kinds import KINDS, key_of
 from zoo.parts.base import PatchSchedule
 from zoo.parts.initialise import faults
 from zoo.parts.layers import Linear
-from zoo.recipe import Draft, Node, Overrides, PartSpec, Recipe, draft_recipe, read_tree
+from zoo.recipe import (
+    SECTIONS,
+    Draft,
+    Node,
+    Overrides,
+    PartSpec,
+    Recipe,
+    Recorded,
+    draft_recipe,
+    read_tree,
+)
 from zoo.recipe.messages import in_one_line
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import (
@@ -62,7 +72,43 @@ def check_tree(tree: Node, registry: Registry) -> Recipe:
     Raises:
         RecipeError: it cannot be built; the message has a line for every problem.
     """
-    draft = draft_recipe(tree, registry)
+    return _checked(draft_recipe(tree, registry))
+
+
+def check_recorded(recorded: Recorded, registry: Registry, needs: Collection[str] = tuple(SECTIONS)) -> Recipe:
+    """Check a recipe that zoo wrote.
+
+    Args:
+        recorded: of a run, a checkpoint or a weight file.
+        registry: the parts to choose from.
+        needs: the sections whose parts are needed; those of others are kept as they are written, where they are not
+            installed.
+
+    Raises:
+        PluginError: a part that is needed is of a plug-in that is not here; the message says what to install.
+        RecipeError: it cannot be built; the message has a line for every problem.
+    """
+    draft = draft_recipe(recorded.tree, registry, recorded, needs)
+    source = recorded.tree.origin.source
+    written = [part for path, part in draft.missing if recorded.tree.origin_of(path).source == source]
+    if written and recorded.absent(registry):
+        raise PluginError(recorded.refusal(written, registry))
+    return _checked(draft)
+
+
+def change_section(recipe: Recipe, section: str, values: Mapping[str, Any], registry: Registry) -> Recipe:
+    """A validated recipe with other values, by key path, in one section; the others stay as they are.
+
+    Raises:
+        RecipeError: the section cannot be built so.
+    """
+    needed = {name: getattr(recipe, name).resolved() for name in ("backbone", section)}
+    overrides = {f"{section}.{key}": value for key, value in values.items()}
+    changed = load_recipe({"name": recipe.name, **needed}, overrides, registry)
+    return recipe.model_copy(update={section: getattr(changed, section)})
+
+
+def _checked(draft: Draft) -> Recipe:
     _probe(draft)
     return draft.recipe()
 

@@ -1,22 +1,27 @@
 """The front of a Pareto plot, its axes, and that equal figures give equal files."""
 
 import itertools
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import zoo
 from zoo.errors import ZooError
-from zoo.registry import Registry
+from zoo.evaluate.frechet import FID
+from zoo.plugins import Plugin
+from zoo.registry import Registry, part
 from zoo.report.comparison import Cost, Entry, Outcome
 from zoo.report.pareto import Axis, axes_of, pareto_front, plot, to_svg
 
 REGISTRY = Registry()
+METRICS = ("accuracy", "fid")
 
 
 def entry(name, macs, *qualities, image=None, activations=None):
-    outcomes = tuple(Outcome(name, 10, 500, {"fid": 1.0, **each}, 100.0, 50.0) for each in qualities)
+    outcomes = tuple(Outcome(name, 10, 500, {"fid": 1.0, **each}, METRICS, 100.0, 50.0) for each in qualities)
     return Entry(name, Cost(macs // 2, macs, (), image, None, "", activations), outcomes)
 
 
@@ -43,6 +48,20 @@ def test_axes_are_cost_and_quality_where_runs_are_given():
     assert axes_of(entries, None, None, REGISTRY) == (Axis("image_macs"), Axis("fid_relative"))
     assert axes_of(entries, "params", "accuracy", REGISTRY) == (Axis("params"), Axis("accuracy", more_is_better=True))
     assert axes_of(entries, None, "trained images/s", REGISTRY)[1].more_is_better
+
+
+@part("metric", "contrary")
+class Contrary(FID):
+    """FID for those who want it high."""
+
+    more_is_better = ("fid_relative",)
+
+
+def test_a_metric_that_no_run_was_judged_by_has_no_say():
+    registry = Registry()
+    registry.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [Contrary])), Plugin("tests", "1"))
+    entries = [entry("a", 10, {"fid_relative": 0.1}, image=100)]
+    assert axes_of(entries, None, None, registry)[1] == Axis("fid_relative")
 
 
 def test_axes_are_cost_and_size_without_runs():

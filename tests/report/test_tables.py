@@ -11,7 +11,7 @@ COST = Cost(2_000_000, 3_000_000, (StageCost((0.0, 1.0), 3_000_000, (8, 20)),), 
 
 
 def outcome(fid: float, **figures: float) -> Outcome:
-    return Outcome("run", 3, 12, {"fid": fid, **figures}, None, 5.0)
+    return Outcome("run", 3, 12, {"fid": fid, **figures}, ("fid",), None, 5.0)
 
 
 def test_every_row_has_a_cell_for_every_column():

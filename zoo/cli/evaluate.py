@@ -47,14 +47,14 @@ def evaluate(
     folder. The images are the same for any number of processes.
     """
     check_overrides(overrides or (), ("sample", "data", "evaluate"))
-    tree = read_recipe_of(run, [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])])
+    recorded = read_recipe_of(run, [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])])
 
     if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         from zoo.train.launch import launch
 
         raise typer.Exit(launch(sys.argv[1:], procs))
 
-    from zoo.assembly import check_tree
+    from zoo.assembly import check_recorded
     from zoo.cli.tables import print_figures
     from zoo.train.distributed import join_world
     from zoo.train.evaluation import evaluate as judged
@@ -65,7 +65,7 @@ def evaluate(
     from zoo.weights import refuse_existing, write_whole
 
     registry = installed_registry()
-    recipe = check_tree(tree, registry)
+    recipe = check_recorded(recorded, registry, ("backbone", "data", "sample", "evaluate"))
     features_for(recipe)  # before weights are read
     with join_world(device) as world:
         if out is not None:

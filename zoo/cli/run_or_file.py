@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.recipe import Node, read_tree
+from zoo.recipe import Recorded, recorded_in
 
 
-def read_recipe_of(run: Path, overrides: Iterable[str]) -> Node:
+def read_recipe_of(run: Path, overrides: Iterable[str]) -> Recorded:
     """The recipe of a run's folder or of a weight file, overridden; not yet checked.
 
     Raises:
@@ -19,14 +19,10 @@ def read_recipe_of(run: Path, overrides: Iterable[str]) -> Node:
         RecipeError: an override of no such form.
     """
     if run.is_file():
-        from zoo.registry import Registry
-        from zoo.weights import recipe_in
+        from zoo.weights import recorded_recipe
 
-        return read_tree(recipe_in(run, Registry.installed()), overrides)
-    recipe = run / "recipe.yaml"
-    if not recipe.exists():
-        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
-    return read_tree(recipe, overrides)
+        return recorded_recipe(run, overrides)
+    return recorded_in(run, overrides)
 
 
 def check_overrides(overrides: Iterable[str], sections: Sequence[str]) -> None:

@@ -53,20 +53,20 @@ def sample(
     What is left out is as the recipe of the run or file has it. The images are the same for any number of processes.
     """
     wanted = _labels(labels)
-    tree = read_recipe_of(run, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
+    recorded = read_recipe_of(run, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
     check_overrides(overrides or (), ("sample", "data"))
     if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         from zoo.train.launch import launch
 
         raise typer.Exit(launch(sys.argv[1:], procs))
 
-    from zoo.assembly import check_tree
+    from zoo.assembly import check_recorded
     from zoo.train.distributed import join_world
     from zoo.train.failures import told_plainly
     from zoo.train.sampling import SampleRun, draw_samples
 
     registry = installed_registry()
-    checked = check_tree(tree, registry)
+    checked = check_recorded(recorded, registry, ("backbone", "data", "sample"))
     request = SampleRun(
         run=run,
         out=out,

@@ -11,7 +11,7 @@ import typer
 
 from zoo.cli.common import Debug, Device, installed_registry
 from zoo.errors import ZooError
-from zoo.recipe import read_tree
+from zoo.recipe import Node, Recorded, read_tree, recorded_in
 
 if TYPE_CHECKING:
     pass
@@ -52,16 +52,19 @@ def train(
     Ctrl-C or SIGTERM finishes the step, saves, and ends with exit code 75; --resume goes on as if nothing had been.
     Across machines: torchrun --nnodes 2 --nproc-per-node 8 ... -m zoo train --recipe R.
     """
-    if recipe is None and not (resume and run_dir):
+    given: Node | Recorded  # before torch is imported
+    if recipe is not None:
+        given = read_tree(recipe, overrides or ())
+    elif not (resume and run_dir):
         raise ZooError("zoo train: give --recipe R, or --resume with --run-dir D; `zoo recipes` lists recipes")
-    given = str(recipe) if recipe is not None else str(Path(str(run_dir)) / "recipe.yaml")
-    if recipe is None and not Path(given).exists():
+    elif not (run_dir / "recipe.yaml").exists():
         raise ZooError(f"{run_dir}: holds no run to go on with (no recipe.yaml)")
-    tree = read_tree(given, overrides or ())  # before torch is imported
+    else:
+        given = recorded_in(run_dir, overrides or ())
     if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         _launch(procs)
 
-    from zoo.assembly import check_tree
+    from zoo.assembly import check_recorded, check_tree
     from zoo.cli.progress import Progress
     from zoo.train.distributed import join_world
     from zoo.train.failures import told_plainly
@@ -69,7 +72,10 @@ def train(
     from zoo.train.session import Session, Silent
 
     registry = installed_registry()
-    checked = check_tree(tree, registry)
+    if isinstance(given, Recorded):
+        checked = check_recorded(given, registry, ("backbone", "objective", "data", "train", "sample"))
+    else:
+        checked = check_tree(given, registry)
     folder = RunFolder(run_dir or own_folder(checked.name))
     with join_world(device, group=checked.train.parallel == "fsdp") as world, Progress() as progress:
         with told_plainly():

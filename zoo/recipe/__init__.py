@@ -4,10 +4,12 @@ from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import differences, fingerprint
 from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree
-from zoo.recipe.schema import BackboneRecipe, PartSpec, Recipe
+from zoo.recipe.recorded import Recorded, recorded_in
+from zoo.recipe.schema import SECTIONS, BackboneRecipe, PartSpec, Recipe
 from zoo.recipe.source import Node
 
 __all__ = [
+    "SECTIONS",
     "BackboneRecipe",
     "Draft",
     "Node",
@@ -15,11 +17,13 @@ __all__ = [
     "PartSpec",
     "Recipe",
     "RecipeSummary",
+    "Recorded",
     "differences",
     "draft_recipe",
     "find_recipe",
     "fingerprint",
     "list_recipes",
     "read_tree",
+    "recorded_in",
     "to_yaml",
 ]

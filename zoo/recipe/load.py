@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,13 +18,19 @@ from zoo.recipe.merge import merge, override, override_value, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
 from zoo.recipe.schema import (
     SECTIONS,
+    AsWritten,
+    KeptPart,
     LatentRecipe,
+    Part,
     PartSpec,
     Recipe,
     RecipeOptions,
 )
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
 from zoo.registry import PartEntry, Registry
+
+if TYPE_CHECKING:
+    from zoo.recipe.recorded import Recorded
 
 _SUPPLIED: tuple[KeyPath, ...] = tuple(
     ("backbone", *key) for key in (("latent", "height"), ("latent", "width"), ("dim",), ("depth",), ("heads",))
@@ -43,11 +49,15 @@ class Draft:
 
     Attributes:
         tree: the recipe with ``extends`` and ``--set`` applied.
-        values: by section, the fields that are valid, parts aside.
-        parts: the parts that exist and whose options are valid.
+        values: by section, the fields that are valid.
+        parts: the parts that are needed, that exist and whose options are valid.
         lists: the same of kinds of which a recipe holds several.
         problems: what is wrong, and at which key path.
         fault: of a part itself, which no other options would mend.
+        missing: the parts that do not exist, and at which key path.
+        recorded: of a recipe that zoo wrote, its record.
+        needs: the sections whose parts are needed. Of a recorded recipe, others are kept as written where they
+            cannot be checked.
     """
 
     tree: Node
@@ -57,6 +67,9 @@ class Draft:
     lists: dict[str, list[tuple[PartEntry, PartSpec]]] = field(default_factory=dict)
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
     fault: Exception | None = None
+    missing: list[tuple[KeyPath, str]] = field(default_factory=list)
+    recorded: Recorded | None = None
+    needs: Collection[str] = tuple(SECTIONS)
 
     def recipe(self) -> Recipe:
         """The validated recipe.
@@ -68,11 +81,7 @@ class Draft:
             raise RecipeError([self._line(path, message) for path, message in self.problems]) from self.fault
         sections: dict[str, Any] = {}
         for name, (_, section) in SECTIONS.items():
-            specs: dict[str, Any] = {kind: self.parts[kind][1] for kind in kinds_of(name) if not KINDS[kind].many}
-            specs |= {
-                key_of(kind): tuple(spec for _, spec in self.lists[kind]) for kind in kinds_of(name) if KINDS[kind].many
-            }
-            sections[name] = section(**{**self.values[name], **specs})
+            sections[name] = section(**self.values[name])
         return Recipe(name=self.name, **sections)
 
     def _line(self, path: KeyPath, message: str) -> str:
@@ -125,9 +134,18 @@ def read_tree(
     return tree
 
 
-def draft_recipe(tree: Node, registry: Registry) -> Draft:
-    """Check everything about a recipe that can be told without building a part."""
-    draft = Draft(tree)
+def draft_recipe(
+    tree: Node, registry: Registry, recorded: Recorded | None = None, needs: Collection[str] = tuple(SECTIONS)
+) -> Draft:
+    """Check everything about a recipe that can be told without building a part.
+
+    Args:
+        tree: the recipe.
+        registry: the parts to choose from.
+        recorded: the record of a recipe that zoo wrote.
+        needs: the sections whose parts are needed; all of a recipe that somebody wrote.
+    """
+    draft = Draft(tree, recorded=recorded, needs=needs)
     raw = without_nulls(tree).plain()
     sections = {name: raw.pop(name, None) for name in SECTIONS}
     own = _validate(RecipeOptions, raw, (), draft, others=["extends", *SECTIONS])
@@ -195,10 +213,11 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
     for kind in kinds:
         if KINDS[kind].many:
             _draft_parts(kind, raw.get(key_of(kind)), registry, draft)
-        else:
-            found = _draft_part(kind, raw.get(kind), (section, kind), registry, draft)
-            if found is not None:
-                draft.parts[kind] = found
+        elif section not in draft.needs:
+            draft.values[section][kind] = _kept_part(kind, raw.get(kind), (section, kind), registry, draft)
+        elif (found := _draft_part(kind, raw.get(kind), (section, kind), registry, draft)) is not None:
+            draft.parts[kind] = found
+            draft.values[section][kind] = found[1]
 
 
 def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
@@ -208,11 +227,31 @@ def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
     if not isinstance(raw, list) or not raw:
         draft.problems.append((path, f"should be a list of parts, got {show(raw)}"))
         return
-    draft.lists[kind] = []
-    for index, each in enumerate(raw):
-        found = _draft_part(kind, {"type": each} if isinstance(each, str) else each, (*path, index), registry, draft)
-        if found is not None:
-            draft.lists[kind].append(found)
+    several = [{"type": each} if isinstance(each, str) else each for each in raw]
+    if path[0] not in draft.needs:
+        kept = [_kept_part(kind, each, (*path, index), registry, draft) for index, each in enumerate(several)]
+        draft.values[str(path[0])][str(path[1])] = tuple(kept)
+        return
+    found = [_draft_part(kind, each, (*path, index), registry, draft) for index, each in enumerate(several)]
+    draft.lists[kind] = [each for each in found if each is not None]
+    draft.values[str(path[0])][str(path[1])] = tuple(spec for _, spec in draft.lists[kind])
+
+
+def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> Part | None:
+    """A part that is not needed: as zoo wrote it where it cannot be checked here."""
+    alone = Draft(draft.tree)
+    found = _draft_part(kind, raw, path, registry, alone)
+    if found is not None:
+        return found[1]
+    if draft.recorded is None or not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+        draft.problems.extend(alone.problems)
+        return None
+    options = AsWritten(**{key: value for key, value in raw.items() if key != "type"})
+    absent = draft.recorded.absent(registry)
+    problem = "; ".join(f"{dotted(key)}: {message}" for key, message in alone.problems)
+    if alone.missing and absent:
+        problem = draft.recorded.refusal([message for _, message in alone.missing], registry)
+    return KeptPart(type=raw["type"], options=options, plugins=absent, problem=problem)
 
 
 def _draft_part(
@@ -236,6 +275,7 @@ def _draft_part(
         entry = registry.get(kind, name)
     except PluginError as error:
         draft.problems.append(((*path, "type"), str(error)))
+        draft.missing.append(((*path, "type"), f"{kind} {name!r}"))
         return None
     given = {key: value for key, value in raw.items() if key != "type"}
     options = _validate(entry.signature.options, given, path, draft, others=["type"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
 
+from zoo.errors import PluginError
 from zoo.kinds import key_of, kinds_of
 from zoo.registry import PartEntry
 from zoo.signature import Options
@@ -25,6 +26,11 @@ class PartSpec(BaseModel):
         """The part's name."""
         return self.entry.name
 
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The plug-in that the part is of, with its version."""
+        return {self.entry.plugin.name: self.entry.plugin.version}
+
     def create(self, supplied: Mapping[str, Any]) -> Any:
         """Construct the part from its options and from those of the ``supplied`` values that it asks for."""
         return self.entry.create(self.options, supplied)
@@ -41,8 +47,44 @@ def _part_spec(entry: PartEntry, options: str) -> PartSpec:
     return PartSpec(entry=entry, options=entry.signature.options.model_validate_json(options))
 
 
+class AsWritten(BaseModel):
+    """Options that nobody here can check."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class KeptPart(BaseModel):
+    """A part that is not needed and cannot be checked here, kept as zoo wrote it.
+
+    Attributes:
+        type: the part's name.
+        options: as they were written.
+        plugins: by name, the recorded versions of those that it may be of.
+        problem: what there is to say where it is needed after all.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    options: AsWritten
+    plugins: dict[str, str]
+    problem: str
+
+    def create(self, supplied: Mapping[str, Any]) -> NoReturn:
+        """Say that it cannot be constructed.
+
+        Raises:
+            PluginError: always.
+        """
+        raise PluginError(self.problem)
+
+    def resolved(self) -> dict[str, Any]:
+        """The part as zoo wrote it."""
+        return {"type": self.type, **self.options.model_dump(mode="json")}
+
+
+Part = PartSpec | KeptPart
 Count = Annotated[int, Field(ge=1)]
-Part = Any  # a bare name or a mapping with `type`; validated by the registry, which knows the kinds
 
 
 class LatentRecipe(Options):
@@ -190,7 +232,7 @@ class Section(BaseModel):
 
     section: ClassVar[str]
 
-    def parts(self) -> Iterator[tuple[str, PartSpec]]:
+    def parts(self) -> Iterator[tuple[str, Part]]:
         """Every kind of the section with its part; one of which there are several comes several times."""
         for kind in kinds_of(self.section):
             found = getattr(self, key_of(kind))
@@ -213,16 +255,16 @@ class BackboneRecipe(BackboneOptions, Section):
 
     section = "backbone"
 
-    patch_schedule: PartSpec
-    patch_embedder: PartSpec
-    position: PartSpec
-    time_embedder: PartSpec
-    class_conditioner: PartSpec
-    modulation: PartSpec
-    block: PartSpec
-    upsampler: PartSpec
-    stage_embedder: PartSpec
-    head: PartSpec
+    patch_schedule: Part
+    patch_embedder: Part
+    position: Part
+    time_embedder: Part
+    class_conditioner: Part
+    modulation: Part
+    block: Part
+    upsampler: Part
+    stage_embedder: Part
+    head: Part
 
 
 class ObjectiveRecipe(ObjectiveOptions, Section):
@@ -230,8 +272,8 @@ class ObjectiveRecipe(ObjectiveOptions, Section):
 
     section = "objective"
 
-    noise_sampler: PartSpec
-    weighting: PartSpec
+    noise_sampler: Part
+    weighting: Part
 
 
 class DataRecipe(DataOptions, Section):
@@ -239,8 +281,8 @@ class DataRecipe(DataOptions, Section):
 
     section = "data"
 
-    dataset: PartSpec
-    normalize: PartSpec
+    dataset: Part
+    normalize: Part
 
 
 class TrainRecipe(TrainOptions, Section):
@@ -254,7 +296,7 @@ class SampleRecipe(SampleOptions, Section):
 
     section = "sample"
 
-    solver: PartSpec
+    solver: Part
 
 
 class EvaluateRecipe(EvaluateOptions, Section):
@@ -262,8 +304,8 @@ class EvaluateRecipe(EvaluateOptions, Section):
 
     section = "evaluate"
 
-    features: PartSpec
-    metrics: tuple[PartSpec, ...]
+    features: Part
+    metrics: tuple[Part, ...]
 
 
 class Recipe(RecipeOptions):
@@ -281,15 +323,14 @@ class Recipe(RecipeOptions):
         for name in SECTIONS:
             yield getattr(self, name)
 
-    def parts(self) -> Iterator[tuple[str, PartSpec]]:
+    def parts(self) -> Iterator[tuple[str, Part]]:
         """Every kind with its part."""
         for section in self.sections():
             yield from section.parts()
 
     def plugins(self) -> dict[str, str]:
         """The version of every plug-in that it has a part of, by the plug-in's name."""
-        plugins = [spec.entry.plugin for _, spec in self.parts()]
-        return {plugin.name: plugin.version for plugin in plugins}
+        return {name: version for _, spec in self.parts() for name, version in spec.plugins.items()}
 
     def resolved(self) -> dict[str, Any]:
         """The recipe in full, without ``extends`` and with every default written out, as plain values."""

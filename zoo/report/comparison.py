@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
-from zoo.assembly import build, check_tree
+from zoo.assembly import build, check_recorded
 from zoo.audit import activation_memory, audit_backbone
 from zoo.errors import AuditError
-from zoo.recipe import Overrides, Recipe, fingerprint, read_tree
+from zoo.recipe import Overrides, Recipe, fingerprint
 from zoo.registry import Registry
 from zoo.train.distributed import World
 from zoo.train.evaluation import GENERATED
@@ -63,6 +63,7 @@ class Outcome:
         step: of the checkpoint that was judged.
         images: how many were drawn.
         figures: of the generated images, by name.
+        metrics: that told them, by the names of the parts.
         trained_per_second: images, the median over the lines of the metrics; None without a line.
         drawn_per_second: images, while it was judged.
     """
@@ -71,6 +72,7 @@ class Outcome:
     step: int
     images: int
     figures: Mapping[str, float]
+    metrics: tuple[str, ...]
     trained_per_second: float | None
     drawn_per_second: float
 
@@ -144,6 +146,7 @@ def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
         step=step_of(found),
         images=found["counts"][GENERATED],
         figures=found["figures"][GENERATED],
+        metrics=tuple(each["type"] for each in found["evaluate"]["metrics"]),
         trained_per_second=median(speeds) if speeds else None,
         drawn_per_second=found["drawing"]["images_per_second"],
     )
@@ -160,6 +163,7 @@ class Comparison:
         world: where to draw.
 
     Raises:
+        PluginError: a run has a part of a plug-in that is not installed.
         RecipeError: the recipe of a run cannot be built here.
     """
 
@@ -176,7 +180,7 @@ class Comparison:
         for recipe in recipes:
             self._found.setdefault(_identity(recipe), (recipe.name, recipe, []))
         for run in {each.path.resolve(): each for each in runs}.values():
-            recipe = check_tree(read_tree(run.recipe, overrides), registry)
+            recipe = check_recorded(run.read_recipe(overrides), registry, ("backbone", "data", "sample", "evaluate"))
             is_taken = recipe.name in (name for name, _, _ in self._found.values())
             name = str(run.path) if is_taken else recipe.name
             self._found.setdefault(_identity(recipe), (name, recipe, []))[2].append((run, recipe))

@@ -63,12 +63,13 @@ def axes_of(entries: Sequence[Entry], x: str | None, y: str | None, registry: Re
         entries: what will be plotted.
         x: a cost or a figure; None to have one chosen.
         y: likewise.
-        registry: its metrics say of which figures more is better.
+        registry: the metrics that told the figures say of which more is better.
 
     Raises:
         ZooError: there is no such axis, or nothing has it.
     """
-    better = {name for entry in registry.entries("metric") for name in entry.cls.more_is_better}
+    metrics = {name for entry in entries for outcome in entry.outcomes for name in outcome.metrics}
+    better = {figure for name in metrics for figure in registry.get("metric", name).cls.more_is_better}
     figures = list(dict.fromkeys(name for entry in entries for name in entry.figures()))
     better |= {name for name in figures if name.endswith("images/s")}
     preferred = [name for name in ("fid_relative", *figures) if name in figures]

@@ -28,7 +28,7 @@ from pydantic import BaseModel, Field
 
 from zoo.errors import RunError, ZooError, printable
 from zoo.plugins import zoo_version
-from zoo.recipe import Recipe, to_yaml
+from zoo.recipe import Overrides, Recipe, Recorded, recorded_in, to_yaml
 from zoo.train.checkpoint import PREFIX, UNFINISHED
 
 
@@ -69,6 +69,10 @@ class RunFolder:
     def is_used(self) -> bool:
         """Whether there is a run in the folder."""
         return self.recipe.exists()
+
+    def read_recipe(self, overrides: Overrides = ()) -> Recorded:
+        """The recipe that is trained, in full, and overridden; not yet checked."""
+        return recorded_in(self.path, overrides)
 
     def create(self) -> None:
         """Make the folder for a new run.

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.assembly import build, load_recipe
+from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.errors import DataError, NumericError, Preempted, RunError, WeightsError, ZooError
-from zoo.recipe import Recipe, differences, fingerprint
+from zoo.recipe import Recipe, Recorded, differences, fingerprint, read_tree
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.board import Board
@@ -187,7 +187,7 @@ class Session:
         self._goes_on = folder.is_used and resume
         if self._goes_on:
             folder.lock()
-            before = load_recipe(folder.recipe, registry=self.registry)
+            before = check_recorded(folder.read_recipe(), self.registry, needs=())
             self._refuse_another(before, f"{folder.path}", "leave out --recipe and --set to go on")
         else:
             if resume:
@@ -228,7 +228,8 @@ class Session:
             self.watcher.say(text)
 
     def _check_state(self, found: checkpoints.Checkpoint, state: dict[str, Any], trainer: Trainer) -> None:
-        before = load_recipe(state["recipe"], registry=self.registry)
+        recorded = Recorded(str(found.path), read_tree(state["recipe"]), {})
+        before = check_recorded(recorded, self.registry, needs=())
         self._refuse_another(before, f"{found.path}", "put the run's recipe.yaml back as it was")
         length = trainer.job.reader.order.length
         if state["samples"] != length:

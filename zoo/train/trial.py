@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from zoo.assembly import load_recipe
+from zoo.assembly import check_recorded, load_recipe
 from zoo.errors import RunError, ZooError
 from zoo.recipe import Recipe, differences
 from zoo.registry import Registry
@@ -55,7 +55,7 @@ def train_and_judge(
     else:
         with watch() as watcher:
             Session(recipe, run, registry, world, watcher).run(resume=run.is_used)
-    trained = load_recipe(run.recipe, registry=registry).resolved()  # with what is recorded with the data
+    trained = check_recorded(run.read_recipe(), registry).resolved()  # with what is recorded with the data
     sections = {"sample": recipe.sample.resolved(), "evaluate": recipe.evaluate.resolved()}
     like = load_recipe({**trained, **sections}, registry=registry)
     return {step: judge_run(run, like, registry, world, step=step) for step in sorted({*at, recipe.train.steps})}
@@ -104,7 +104,7 @@ def judge_run(
 
 def _refuse_another(run: RunFolder, recipe: Recipe, registry: Registry) -> None:
     """Refuse a recipe that would train something else than the run has; recorded statistics of the data aside."""
-    before, wanted = load_recipe(run.recipe, registry=registry).resolved(), recipe.resolved()
+    before, wanted = check_recorded(run.read_recipe(), registry, needs=()).resolved(), recipe.resolved()
     before["data"]["normalize"] = wanted["data"]["normalize"]
     other = differences(before, wanted)
     if other:

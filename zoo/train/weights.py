@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zoo.assembly import build, load_recipe
+from zoo.assembly import build, check_recorded, load_recipe
 from zoo.backbone import Backbone
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.recipe import Recipe
@@ -57,6 +57,7 @@ class WeightsSource:
             WeightsError: the file cannot be used.
             RunError: the checkpoint cannot be read, any more.
             NumericError: weights that are not finite.
+            PluginError: the backbone is of a plug-in that is not installed.
             RecipeError: the run's recipe cannot be built here.
         """
         weights = read_weights(self.path, registry) if self.checkpoint is None else self._of_run(registry)
@@ -72,7 +73,7 @@ class WeightsSource:
             "weights": next(which for which, name in NAMES.items() if name == self.name),
             "weights_sha256": self.checkpoint.digest(self.name),
         }
-        recipe = load_recipe(load_run(self.path).recipe, registry=registry)
+        recipe = check_recorded(load_run(self.path).read_recipe(), registry, needs=("backbone",))
         return Weights(recipe, self.checkpoint.tensors(self.name), source)
 
 

@@ -1,7 +1,14 @@
 """Weights: zoo's own files, published checkpoints in and out, and surgery from one backbone to another."""
 
 from zoo.weights.conversion import Converted, from_published, to_published, with_clock_of, write_published
-from zoo.weights.files import read_weights, recipe_in, refuse_existing, write_initialised, write_weights, write_whole
+from zoo.weights.files import (
+    read_weights,
+    recorded_recipe,
+    refuse_existing,
+    write_initialised,
+    write_weights,
+    write_whole,
+)
 from zoo.weights.foreign import read_checkpoint
 from zoo.weights.inflation import inflate, initialise_rest
 from zoo.weights.published import FORMATS
@@ -27,7 +34,7 @@ __all__ = [
     "initialised",
     "read_checkpoint",
     "read_weights",
-    "recipe_in",
+    "recorded_recipe",
     "refuse_existing",
     "refuse_misfits",
     "refuse_non_finite",

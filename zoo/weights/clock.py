@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from zoo.assembly import load_recipe
+from zoo.assembly import change_section
 from zoo.parts.time_embedders import FREQUENCIES, MAX_PERIOD
 from zoo.registry import Registry
 from zoo.weights.state import Weights
@@ -30,7 +30,7 @@ def with_clock(weights: Weights, clock: str, registry: Registry) -> Weights:
     first = weights.tensors[FIRST]
     with torch.device("cpu"):
         turned = (first.double() @ _reflection(spec.resolved()["scale"])).to(first.dtype)
-    recipe = load_recipe(weights.recipe.resolved(), {"backbone.time_embedder.clock": clock}, registry)
+    recipe = change_section(weights.recipe, "backbone", {"time_embedder.clock": clock}, registry)
     return replace(weights, recipe=recipe, tensors={**weights.tensors, FIRST: turned})
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.assembly import build, check_tree, load_recipe
+from zoo.assembly import build, change_section, check_tree
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError, WeightsError
 from zoo.recipe import Recipe, read_tree
@@ -213,8 +213,7 @@ def _settled(recipe: Recipe, chosen: PublishedFormat, registry: Registry) -> tup
     """The recipe with what the published code fixes, and what was changed for that."""
     changes = chosen.settled(recipe)
     if changes:
-        overrides = {f"backbone.{key}": value for key, value in changes.items()}
-        recipe = load_recipe(recipe.resolved(), overrides, registry)
+        recipe = change_section(recipe, "backbone", changes, registry)
     return recipe, changes
 
 

@@ -23,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zoo.assembly import load_recipe
+from zoo.assembly import check_recorded
 from zoo.errors import RecipeError, WeightsError, ZooError
-from zoo.recipe import Recipe, fingerprint
+from zoo.recipe import Overrides, Recipe, Recorded, fingerprint, read_tree
 from zoo.registry import Registry
 from zoo.weights.state import Weights, backbone_fingerprint, initialised
 
@@ -144,12 +144,12 @@ def read_weights(path: Path, registry: Registry) -> Weights:
 
     Raises:
         WeightsError: it is none of zoo's, is damaged, or its recipe cannot be built here.
+        PluginError: its backbone is of a plug-in that is not installed.
     """
-    values = recipe_in(path, registry)
-    metadata = _metadata(path)
+    recorded, metadata = recorded_recipe(path), _metadata(path)
     _verify(path, metadata)
     try:
-        recipe = load_recipe(values, registry=registry)
+        recipe = check_recorded(recorded, registry, needs=("backbone",))
     except RecipeError as error:
         raise WeightsError(f"{path}: its recipe cannot be built here", error.problems) from error
     with _reading(path):
@@ -158,14 +158,14 @@ def read_weights(path: Path, registry: Registry) -> Weights:
     return Weights(recipe, tensors, source | {key: _value(path, metadata, key) for key in NOTES if key in metadata})
 
 
-def recipe_in(path: Path, registry: Registry) -> dict[str, Any]:
-    """The recipe of a weight file, in full, as plain values; its parts are installed, and it is not checked further.
+def recorded_recipe(path: Path, overrides: Overrides = ()) -> Recorded:
+    """The recipe of a weight file, overridden; not yet checked.
 
     Raises:
-        WeightsError: there is none in it, or it needs plug-ins that are not there.
+        WeightsError: there is none in it.
+        RecipeError: an override of no such form.
     """
     metadata = _metadata(path)
-    _refuse_missing_plugins(path, metadata, registry)
     if "recipe" not in metadata:
         raise WeightsError(
             f"{path}: holds no recipe, so it is none of zoo's weight files; `zoo import` reads published checkpoints"
@@ -178,16 +178,8 @@ def recipe_in(path: Path, registry: Registry) -> dict[str, Any]:
             f"{path}: the recipe in its metadata is not what zoo wrote: the backbone's fingerprint differs; to load the"
             " weights into another backbone, give `zoo inflate` its recipe"
         )
-    return values
-
-
-def _refuse_missing_plugins(path: Path, metadata: Mapping[str, str], registry: Registry) -> None:
     plugins = _value(path, metadata, "plugins") if "plugins" in metadata else {}
-    installed = {entry.plugin.name for entry in registry.entries()}
-    needed = plugins.items() if isinstance(plugins, dict) else ()
-    missing = [f"{name} {version}" for name, version in needed if name not in installed]
-    if missing:
-        raise WeightsError(f"{path}: needs plug-in {', '.join(missing)}; install it")
+    return Recorded(str(path), read_tree(values, overrides), plugins if isinstance(plugins, dict) else {})
 
 
 def _value(path: Path, metadata: Mapping[str, str], key: str) -> Any:

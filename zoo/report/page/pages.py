@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from zoo.assembly import load_recipe
+from zoo.assembly import check_recorded
 from zoo.errors import printable
 from zoo.recipe import to_yaml
 from zoo.registry import Registry
@@ -38,9 +38,10 @@ def run_page(run: RunFolder, registry: Registry) -> str:
         registry: the parts to choose from.
 
     Raises:
+        PluginError: it has a part of a plug-in that is not installed.
         RecipeError: its recipe cannot be built here.
     """
-    recipe = load_recipe(run.recipe, registry=registry)
+    recipe = check_recorded(run.read_recipe(), registry, ("backbone", "objective", "sample"))
     assembly, training, quality = assembly_of(recipe, registry), training_of(run, recipe), quality_of(run)
     return _render(
         "run.html",

@@ -1,0 +1,65 @@
+"""Recipes that zoo wrote: into the folder of a run, a checkpoint or a weight file. Free of torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.errors import ZooError
+from zoo.recipe.load import Overrides, read_tree
+from zoo.recipe.source import Node
+from zoo.registry import Registry
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A resolved recipe as zoo wrote it.
+
+    Attributes:
+        where: the folder or file, for messages.
+        tree: the recipe, overridden or not.
+        plugins: by name, the versions of the plug-ins that it had parts of; zoo is one of them.
+    """
+
+    where: str
+    tree: Node
+    plugins: Mapping[str, str]
+
+    def absent(self, registry: Registry) -> dict[str, str]:
+        """Those of the plug-ins that are not here in the version that was recorded."""
+        here = {entry.plugin.name: entry.plugin.version for entry in registry.entries()}
+        return {name: version for name, version in self.plugins.items() if name != "zoo" and here.get(name) != version}
+
+    def refusal(self, parts: Sequence[str], registry: Registry) -> str:
+        """One line about parts that are missing, with the packages to install."""
+        here = {entry.plugin.name: entry.plugin.version for entry in registry.entries()}
+        broken = {failure.plugin.name: failure.reason for failure in registry.failures}
+        told, wanted = [], []
+        for name, version in self.absent(registry).items():
+            if name in broken:
+                told.append(f"{name} {version}, which failed to load ({broken[name]}; see `zoo parts --debug`)")
+            else:
+                told.append(f"{name} {version}, " + (f"not {here[name]}" if name in here else "which is not installed"))
+                wanted.append(name if version == "unknown" else f"{name}=={version}")
+        install = f"; pip install {' '.join(wanted)}" if wanted else ""
+        return f"{self.where}: {' and '.join(parts)}: of plug-in {', or '.join(told)}{install}"
+
+
+def recorded_in(run: Path, overrides: Overrides = ()) -> Recorded:
+    """The recipe of a run's folder, overridden; not yet checked.
+
+    Raises:
+        ZooError: the folder holds no run.
+        RecipeError: the recipe cannot be read, or an override is of no such form.
+    """
+    recipe = run / "recipe.yaml"
+    if not recipe.exists():
+        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
+    plugins: dict[str, str] = {}
+    with suppress(OSError, ValueError, TypeError, LookupError):  # damaged or gone: then a part that is missing is told
+        started = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        plugins = {str(name): str(version) for name, version in dict(started[-1]["plugins"]).items()}
+    return Recorded(str(run), read_tree(recipe, overrides), plugins)
