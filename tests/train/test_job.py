@@ -8,13 +8,16 @@ import pytest
 import torch
 
 import zoo
-from tests.train.small import small
+from tests.train.small import ALONE, small
 from zoo.assembly import build, load_recipe
 from zoo.data.base import Dataset, Samples, Source, Statistics
 from zoo.errors import DataError, ZooError
+from zoo.parts import ClassCondition, ClassConditioner
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.train.job import open_job
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
 
 
 class CountedSource(Source):
@@ -48,10 +51,32 @@ class Counted(Dataset):
         return latents.to(torch.uint8).movedim(1, -1)
 
 
+@part("class_conditioner", "captions")
+class Captions(ClassConditioner):
+    """Labels are embeddings [B, 3]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, dim)
+
+    def forward(self, labels):
+        return ClassCondition(vector=self.linear(labels))
+
+    def null(self, labels):
+        return torch.zeros_like(labels)
+
+    def example_labels(self, batch, device=None):
+        return torch.ones(batch, 3, device=device)
+
+    def check_labels(self, labels, batch):
+        if labels is None or tuple(labels.shape) != (batch, 3):
+            raise ValueError(f"labels: must be embeddings [{batch}, 3], got {list(labels.shape)}")
+
+
 @pytest.fixture(scope="module")
 def registry():
     own = Registry()
-    own.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [Counted])), Plugin("tests", "1"))
+    own.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [Counted, Captions])), Plugin("tests", "1"))
     return own
 
 
@@ -168,3 +193,15 @@ def test_guidance_without_classes_is_refused_before_training(registry):
         "small: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
     )
     open_small(registry, *UNCONDITIONAL, "sample.guidance=[1.0, 1.0]")
+
+
+def test_labels_that_the_conditioner_refuses_are_told_before_there_is_a_folder(registry, tmp_path):
+    recipe = small("backbone.class_conditioner=captions", "sample.guidance=1", registry=registry)
+    with pytest.raises(ZooError) as caught:
+        Session(recipe, RunFolder(tmp_path / "run"), registry, ALONE, Silent()).run()
+    assert caught.value.exit_code == 2
+    assert str(caught.value) == (
+        "small: class_conditioner captions does not take the labels of dataset digits: labels: must be embeddings"
+        " [1, 3], got [1]; set backbone.class_conditioner or data.dataset to what go together"
+    )
+    assert not (tmp_path / "run").exists()

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from zoo.assembly import create_part, load_recipe
+from zoo.assembly import change_section, create_part
 from zoo.backbone import Backbone
-from zoo.data import Dataset, Normalize
+from zoo.data import Dataset, Normalize, Source
 from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
 from zoo.flow import StagePlan, Weighting, plan_stages
@@ -53,7 +54,8 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         ranks: number of processes.
 
     Raises:
-        ZooError: the batch cannot be split, the weights cannot be trained, or samples cannot be drawn as asked.
+        ZooError: the batch cannot be split, the weights cannot be trained, samples cannot be drawn as asked, or the
+            class conditioner does not take the dataset's labels.
         DataError: the data cannot be read, or is less than a batch.
     """
     if backbone.prediction != "velocity":
@@ -77,6 +79,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
             f"dataset {recipe.data.dataset.type} has {len(source)} samples, fewer than train.batch {options.batch};"
             " set train.batch lower"
         )
+    _check_labels(recipe, backbone, source)
     normalize: Normalize = create_part(recipe, "normalize")
     fitted = normalize.fitted(source.statistics)
     if fitted:
@@ -119,8 +122,19 @@ def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:
         )
 
 
+def _check_labels(recipe: Recipe, backbone: Backbone, source: Source) -> None:
+    """Look at one sample's labels, since what they are is between the dataset and the conditioner alone."""
+    labels = source.labels(np.zeros(1, dtype=np.int64))
+    try:
+        backbone.class_conditioner.check_labels(labels, 1)
+    except ValueError as error:
+        conditioner, dataset = recipe.backbone.class_conditioner.type, recipe.data.dataset.type
+        raise ZooError(
+            f"{recipe.name}: class_conditioner {conditioner} does not take the labels of dataset {dataset}: {error};"
+            " set backbone.class_conditioner or data.dataset to what go together"
+        ) from error
+
+
 def _with_normalize(recipe: Recipe, options: Mapping[str, Any], registry: Registry) -> Recipe:
     """The recipe with recorded statistics written out, so that samples can be drawn where the data is not."""
-    resolved = recipe.resolved()
-    resolved["data"]["normalize"] = {"type": recipe.data.normalize.type, **options}
-    return load_recipe(resolved, registry=registry)
+    return change_section(recipe, "data", {f"normalize.{name}": value for name, value in options.items()}, registry)
