@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from zoo.cli.common import Debug, Device, installed_registry
 from zoo.errors import ZooError
 from zoo.recipe import Node, Recorded, read_tree, recorded_in
-
-if TYPE_CHECKING:
-    pass
 
 RUNS = Path("runs")
 
