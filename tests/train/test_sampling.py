@@ -111,6 +111,16 @@ def test_what_the_record_says_makes_the_same_again(run, tmp_path, registry):
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
 
 
+def test_random_classes_are_the_same_whatever_the_batch(run, tmp_path, registry):
+    for batch in (6, 4):
+        draw(run, tmp_path / str(batch), registry, "sample.labels=random", f"sample.batch={batch}", seed=3)
+    one, other = record_of(tmp_path / "6"), record_of(tmp_path / "4")
+    assert one["labels"] == other["labels"] != list(range(8))
+    assert sum(one["classes"].values()) == 8
+    draw(run, tmp_path / "seed", registry, "sample.labels=random", seed=4)
+    assert record_of(tmp_path / "seed")["labels"] != one["labels"]
+
+
 def test_averaged_and_last_weights_differ(run, tmp_path, registry):
     ema, raw = (draw(run, tmp_path / weights, registry, weights=weights) for weights in ("ema", "raw"))
     assert any((a != b).any() for a, b in zip(ema, raw, strict=True))

@@ -202,10 +202,10 @@ class _Evaluation:
 
     def _rows(self, labels: Int[np.ndarray, " n"] | None, count: int) -> Int[np.ndarray, " rows"]:
         """Which of ``count`` real images stand beside the generated ones: all, or of the classes asked for."""
-        wanted = self._labels(count).classes(0, count)
-        if self.recipe.evaluate.labels == "data" or labels is None or wanted is None:
+        if labels is None or self.recipe.evaluate.labels == "data":
             return np.arange(count)
-        return rows_of_classes(labels, wanted)
+        wanted = self._labels(count).classes(0, count)
+        return np.arange(count) if wanted is None else rows_of_classes(labels, wanted)
 
     def _features_of(self, images: ImageSet) -> FeatureSet:
         return self.features.of(images.images, images.labels)
