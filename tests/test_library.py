@@ -1,14 +1,19 @@
 """zoo as a library, from a notebook: overrides as values, classes that are in no package, and what is at the top."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
+import zoo
 from tests.train.small import small
 from zoo.assembly import build, load_recipe
 from zoo.errors import PluginError, RecipeError
+from zoo.flow.solvers import EulerSolver
 from zoo.parts.base import TimeEmbedder
 from zoo.registry import part
 
@@ -122,3 +127,68 @@ def test_a_class_may_be_given_twice_and_alone(registry):
 def test_classes_that_cannot_be_taken(registry, parts, expected):
     with pytest.raises(PluginError, match=expected):
         load_recipe("dit_s", registry=registry, parts=parts)
+
+
+def test_a_solver_that_is_in_no_package_draws(registry):
+    @part("solver", "still")
+    class Still(EulerSolver): ...
+
+    backbone = build(small(registry=registry))
+    latents = zoo.sample(AveragedModel(backbone), [1, 2], steps=1, solver="still", registry=registry, parts=[Still])
+    assert torch.equal(latents, zoo.sample(backbone, [1, 2], steps=1, registry=registry))
+
+
+# -- what is at the top --------------------------------------------------------------------------------------------
+
+NAMES = """
+import importlib, pkgutil, sys
+import zoo
+assert "torch" not in sys.modules, "import zoo imports torch"
+listed = dir(zoo)
+for module in pkgutil.walk_packages(zoo.__path__, "zoo."):
+    if module.name not in ("zoo.__main__",):
+        importlib.import_module(module.name)
+for name in zoo.__all__:
+    assert name in listed, name
+    assert not isinstance(getattr(zoo, name), type(zoo)), f"zoo.{name} is a module"
+    assert callable(getattr(zoo, name)), name
+"""
+
+
+def test_no_module_hides_a_name_of_zoo():
+    done = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# -- inputs that people try ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (lambda z, t, y: (z.tolist(), t, y), "latents: must be a tensor with a row for each sample, got list"),
+        (lambda z, t, y: (z, 0.5, y), "t: must be a tensor with a row for each sample, got float"),
+        (lambda z, t, y: (z, t, [1, 2]), "labels: must be a tensor with a row for each sample, got list"),
+    ],
+)
+def test_a_forward_says_what_it_takes(arguments, expected):
+    given = arguments(torch.randn(2, 1, 8, 8), torch.rand(2), torch.tensor([1, 2]))
+    with pytest.raises(ValueError, match=expected):
+        build(small()).check_inputs(*given)  # as forward does, where the tests' own checks of types do not come first
+
+
+def test_a_forward_of_several_stages_needs_noise_levels_that_have_values():
+    with torch.device("meta"), pytest.raises(ValueError, match="t: has no values on the meta device"):
+        build(small())(torch.empty(2, 1, 8, 8), torch.empty(2), torch.ones(2, dtype=torch.int64))
+
+
+def test_drawing_says_what_it_takes(registry):
+    with pytest.raises(ValueError, match=r"builtins.str is no backbone of zoo's; give what zoo.build or zoo.load ret"):
+        zoo.sample("dit_b", [1], registry=registry)
+    with pytest.raises(ValueError, match=r"on the meta device and has no weights; give one of zoo.load"):
+        zoo.sample(build(small(), device="meta"), [1], registry=registry)
+
+
+def test_what_is_no_dtype(registry):
+    with pytest.raises(ValueError, match=r"dtype: give a torch.dtype, such as torch.bfloat16, not 'bfloat16'"):
+        build(small(), dtype="bfloat16")

@@ -72,14 +72,19 @@ def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
         registry.register(my_parts, Plugin("my-parts", "1.0"))
         backbone = build("mpdit_b", ["backbone.upsampler=repeat"], registry=registry, device="meta")
         assert isinstance(backbone.upsamplers["4x4_to_2x2"], my_parts.RepeatUpsampler)
+        given = build("mpdit_b", {"backbone.upsampler": "repeat"}, parts=[my_parts.RepeatUpsampler], device="meta")
+        assert isinstance(given.upsamplers["4x4_to_2x2"], my_parts.RepeatUpsampler)
     finally:
         sys.modules.pop("my_parts")
 
 
-def test_the_python_example_runs(capsys):
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(block_with("python", 'zoo.build("hybrid_b"'), names)
     assert names["velocity"].shape == names["latents"].shape
+    assert names["again"].recipe == names["backbone"].recipe
+    assert names["cost"].macs == names["both"][1].cost.macs
 
 
 def test_the_python_example_of_weights_runs(tmp_path, monkeypatch, registry):
@@ -87,7 +92,7 @@ def test_the_python_example_of_weights_runs(tmp_path, monkeypatch, registry):
     size = ["backbone.dim=24", "backbone.depth=1", "backbone.heads=2"]
     write_initialised(load_recipe("sit_xl", size, registry), Path("sit_xl.safetensors"), 0)
     names: dict[str, object] = {}
-    exec(block_with("python", "zoo.load("), names)
+    exec(block_with("python", "fresh = zoo.build"), names)
     assert names["latents"].shape == (2, 4, 32, 32)
 
 

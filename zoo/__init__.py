@@ -16,22 +16,48 @@ if TYPE_CHECKING:
     from zoo.assembly import build as build
     from zoo.assembly import load_recipe as load_recipe
     from zoo.backbone import Backbone as Backbone
+    from zoo.report.library import compare as compare
+    from zoo.report.library import cost as cost
+    from zoo.report.library import diagram as diagram
     from zoo.sampling import sample as sample
     from zoo.train.weights import load as load
+    from zoo.weights.saving import save as save
 
 __version__ = zoo_version()
-__all__ = ["Backbone", "Registry", "build", "hookimpl", "load", "load_recipe", "part", "sample"]
 
 _LAZY = {
     "Backbone": "zoo.backbone",
     "build": "zoo.assembly",
+    "compare": "zoo.report.library",
+    "cost": "zoo.report.library",
+    "diagram": "zoo.report.library",
     "load": "zoo.train.weights",
     "load_recipe": "zoo.assembly",
     "sample": "zoo.sampling",
+    "save": "zoo.weights.saving",
 }
+
+__all__ = [
+    "Backbone",
+    "Registry",
+    "build",
+    "compare",
+    "cost",
+    "diagram",
+    "hookimpl",
+    "load",
+    "load_recipe",
+    "part",
+    "sample",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

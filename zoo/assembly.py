@@ -42,6 +42,9 @@ from zoo.schedule import (
 
 Supplied = dict[str, Any]
 
+Assembly = Recipe | nn.Module | str | Path | Mapping[str, Any]
+"""A validated recipe, a backbone, or the path, name or plain values of a recipe."""
+
 
 def load_recipe(
     source: str | Path | Mapping[str, Any],
@@ -135,8 +138,10 @@ def build(
     Raises:
         RecipeError: the recipe cannot be read or built.
         PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
-        ValueError: overrides of a validated recipe.
+        ValueError: overrides of a validated recipe, or what is no dtype.
     """
+    if not isinstance(dtype, torch.dtype | None):
+        raise ValueError(f"dtype: give a torch.dtype, such as torch.bfloat16, not {dtype!r}")
     recipe = as_recipe(recipe, overrides, registry, parts)
     with torch.device(device or torch.get_default_device()):
         backbone = _assemble(recipe)
@@ -144,7 +149,7 @@ def build(
 
 
 def as_recipe(
-    given: Recipe | Backbone | str | Path | Mapping[str, Any],
+    given: Assembly,
     overrides: Overrides = (),
     registry: Registry | None = None,
     parts: Iterable[type[Any]] = (),
@@ -156,14 +161,40 @@ def as_recipe(
         PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
         ValueError: overrides of a validated recipe, or a backbone that knows none.
     """
-    if not isinstance(given, Recipe | Backbone):
+    if not isinstance(given, Recipe | nn.Module):
         return load_recipe(given, overrides, registry, parts=parts)
     if list(overrides):
         raise ValueError("overrides: a validated recipe is frozen; give them to zoo.load_recipe, with its name")
-    recipe = given if isinstance(given, Recipe) else given.recipe
-    if recipe is None:
-        raise ValueError("this backbone was put together by hand and knows no recipe; give the recipe")
-    return recipe
+    return given if isinstance(given, Recipe) else recipe_of(backbone_in(given))
+
+
+def backbone_in(module: nn.Module) -> Backbone:
+    """The backbone itself, without what PyTorch puts around it: DDP, ``torch.compile``, ``AveragedModel``.
+
+    Raises:
+        ValueError: it is another module.
+    """
+    inner: Any = module
+    while not isinstance(inner, Backbone):
+        inner = getattr(inner, "_orig_mod", getattr(inner, "module", None))
+        if not isinstance(inner, nn.Module):
+            name = f"{type(module).__module__}.{type(module).__qualname__}"
+            raise ValueError(
+                f"{name} is no backbone of zoo's; give what zoo.build or zoo.load returned (DDP, torch.compile and"
+                " AveragedModel around it may stay)"
+            )
+    return inner
+
+
+def recipe_of(backbone: Backbone) -> Recipe:
+    """The recipe that it was built from.
+
+    Raises:
+        ValueError: it was put together by hand.
+    """
+    if backbone.recipe is None:
+        raise ValueError("this backbone was put together by hand and knows no recipe; zoo.build makes one that does")
+    return backbone.recipe
 
 
 def create_parts(recipe: Recipe, kind: str) -> list[Any]:
@@ -388,7 +419,7 @@ def _refused(recipe: Recipe, kind: str, entry: PartEntry, error: ValueError) -> 
 
 def _refusals(kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> list[tuple[KeyPath, str]]:
     path: KeyPath = (KINDS[kind].section, key_of(kind), *(() if index is None else (index,)))
-    plugin = f"{entry.name}, of plug-in {entry.plugin.name}"
+    plugin = f"{entry.name}, of {entry.plugin.words}"
     if isinstance(error, OptionError):
         return [((*path, *below), text) for below, text in error.problems]
     if isinstance(error, PluginError):

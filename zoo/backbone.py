@@ -27,6 +27,7 @@ from zoo.parts.base import (
 from zoo.parts.initialise import init_weights
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, Level, Stage, grid_of, patch_name
+from zoo.summary import summary
 
 Transition = tuple[Grid, Grid]
 
@@ -87,6 +88,10 @@ class Backbone(nn.Module):
         self.skips = nn.ModuleDict({_pair_name(pair): module for pair, module in skips.items()})
         self.heads = nn.ModuleDict({patch_name(patch): module for patch, module in heads.items()})
 
+    def __repr__(self) -> str:
+        """The backbone in a few lines; ``torch.nn.Module.__repr__(backbone)`` lists every module."""
+        return summary(self)
+
     def init_weights(self) -> None:
         """Draw all weights anew and make all tables, such as after building on the meta device and ``to_empty``."""
         init_weights(self)
@@ -114,6 +119,8 @@ class Backbone(nn.Module):
         self.check_inputs(latents, t, labels)
         if len(self.stages) == 1:
             return self.forward_stage(0, latents, t, labels)
+        if t.is_meta:
+            raise ValueError("t: has no values on the meta device, so its stages are not known; call forward_stage")
         stage_of_sample = self.stage_of(t)
         order = torch.argsort(stage_of_sample, stable=True)
         counts = torch.bincount(stage_of_sample, minlength=len(self.stages)).tolist()
@@ -176,7 +183,7 @@ class Backbone(nn.Module):
         not_above = t.unsqueeze(1) <= thresholds if self.ties == "cleaner" else t.unsqueeze(1) < thresholds
         return not_above.sum(dim=1)
 
-    def check_inputs(self, latents: Tensor, t: Tensor, labels: Tensor | None) -> None:
+    def check_inputs(self, latents: object, t: object, labels: object) -> None:
         """Refuse what ``forward`` cannot take, saying what was expected.
 
         Looking at noise levels and labels waits for the device; ``forward_stage`` does without, and is what to compile.
@@ -184,6 +191,8 @@ class Backbone(nn.Module):
         Raises:
             ValueError: wrong shapes or types, an empty batch, noise levels outside [0, 1], labels out of range.
         """
+        latents, t = _tensor("latents", latents), _tensor("t", t)
+        labels = None if labels is None else _tensor("labels", labels)
         expected = ", ".join(map(str, self.latent))
         if latents.ndim != 4 or tuple(latents.shape[1:]) != self.latent or not len(latents):
             raise ValueError(f"latents: must have shape [B, {expected}] with B >= 1, got {list(latents.shape)}")
@@ -258,6 +267,12 @@ def _to_residual_stream(tokens: Tensor) -> Tensor:
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
         return tokens
     return tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+
+
+def _tensor(name: str, given: object) -> Tensor:
+    if not isinstance(given, Tensor):
+        raise ValueError(f"{name}: must be a tensor with a row for each sample, got {type(given).__name__}")
+    return given
 
 
 def _add_to_image(tokens: Tensor, m: int, addend: Tensor) -> Tensor:

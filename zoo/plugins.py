@@ -23,6 +23,11 @@ class Plugin:
         """Whether it can be installed."""
         return self.version != UNPACKAGED
 
+    @property
+    def words(self) -> str:
+        """For messages."""
+        return f"plug-in {self.name}" if self.is_packaged else self.name
+
 
 @dataclass(frozen=True)
 class PluginFailure:

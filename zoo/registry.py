@@ -203,7 +203,7 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     Raises:
         PluginError: it breaks the rules of its kind.
     """
-    where = f"{f'plug-in {plugin.name}' if plugin.is_packaged else 'parts'}: {name_of(cls)}"
+    where = f"{plugin.words}: {name_of(cls)}" if plugin.is_packaged else f"parts: {name_of(cls)}"
     if not inspect.isclass(cls) or MARK not in vars(cls):
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)

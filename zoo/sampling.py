@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
+from zoo.assembly import backbone_in
 from zoo.backbone import Backbone
 from zoo.flow import Guidance, Solver
 from zoo.flow import sample as solve
@@ -21,7 +22,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def sample(
-    backbone: Backbone,
+    backbone: nn.Module,
     labels: Sequence[int] | Tensor | None = None,
     *,
     steps: int = 50,
@@ -33,6 +34,7 @@ def sample(
     precision: Precision = "float32",
     seed: int = 0,
     registry: Registry | None = None,
+    parts: Iterable[type[Any]] = (),
 ) -> Float[Tensor, "B C H W"]:
     """Draw latents, on the backbone's device, as the backbone sees them.
 
@@ -41,7 +43,7 @@ def sample(
     the size of the batch.
 
     Args:
-        backbone: predicts velocities, such as ``zoo.load`` returns.
+        backbone: predicts velocities, such as ``zoo.load`` returns; bare, or in DDP or ``AveragedModel``.
         labels: classes, one for each latent, or what the class conditioner takes [B, ...]. Left out, all classes in
             turn; labels that are no class indices must be given.
         steps: updates of the solver.
@@ -53,6 +55,7 @@ def sample(
         precision: of the matrix products: float32 takes them as the weights are, bfloat16 runs them under autocast.
         seed: of the noise.
         registry: the parts to choose a solver from; all installed ones if left out.
+        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
 
     Returns:
         Latents [B, C, H, W], in float32 or wider.
@@ -60,9 +63,13 @@ def sample(
     Raises:
         PluginError: there is no such solver.
         ZooError: the weights predict noise, as those trained the DDPM way do.
-        ValueError: labels, steps, guidance or a precision that the backbone cannot take.
+        ValueError: labels, steps, guidance or a precision that the backbone cannot take, or another module.
     """
-    chosen = _solver(solver, registry or Registry.installed()) if isinstance(solver, str) else solver
+    backbone = backbone_in(backbone)
+    if next(backbone.parameters()).is_meta:
+        raise ValueError("the backbone is on the meta device and has no weights; give one of zoo.load")
+    if isinstance(solver, str):
+        solver = _solver(solver, (registry or Registry.installed()).with_parts(parts))
     if count is not None and (labels is not None or count < 1):
         raise ValueError(f"count: {count}: give 1 or more, and only where labels are left out")
     if labels is None:
@@ -72,7 +79,7 @@ def sample(
         raise ValueError("labels: give one for each latent, such as [3, 5]")
     return draw_latents(
         backbone,
-        chosen,
+        solver,
         labels,
         range(len(labels)),
         steps=steps,

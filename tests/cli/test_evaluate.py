@@ -145,7 +145,7 @@ def test_what_was_found_is_kept_before_it_is_printed(monkeypatch):
     def closed(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr("zoo.cli.tables.print_figures", closed)
+    monkeypatch.setattr("zoo.report.printing.print_figures", closed)
     zoo("eval", "--run", "run", "--count", 14, "--out", "f.json")
     assert json.loads(Path("f.json").read_text())["counts"]["generated"] == 14
     assert 14 in [each["counts"]["generated"] for each in RunFolder(Path("run")).read_evaluations()]

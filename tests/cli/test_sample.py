@@ -223,7 +223,7 @@ def test_options_out_of_range(option):
 
 
 def test_a_device_that_is_not_there():
-    assert refused(sample("--device", "tpu9")).startswith("--device tpu9: cannot be used: ")
+    assert refused(sample("--device", "tpu9")).startswith("device tpu9: cannot be used: ")
 
 
 def test_a_plain_mistake_is_told_before_torch_is_imported(runs, tmp_path):

@@ -280,7 +280,7 @@ def test_a_dataset_that_is_not_there():
 @pytest.mark.parametrize("device", ["tpu9", "cuda:77", "meta", ""])
 def test_a_device_that_is_not_there(device):
     line = refused(train("--device", device), 2)
-    assert line.startswith(f"--device {device}: cannot be used: ")
+    assert line.startswith(f"device {device}: cannot be used: ")
     assert not Path("run").exists()
 
 

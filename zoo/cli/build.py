@@ -74,7 +74,7 @@ def build(
 def _print(recipe: Recipe, other: Recipe | None, *, flops: bool, as_json: bool) -> None:
     if not (flops or as_json or other):
         from zoo.assembly import build as build_backbone
-        from zoo.cli.tables import print_assembly
+        from zoo.report.printing import print_assembly
 
         print_assembly(console(), recipe, build_backbone(recipe, device="meta"))
         return
@@ -89,6 +89,6 @@ def _print(recipe: Recipe, other: Recipe | None, *, flops: bool, as_json: bool) 
             report["against"]["ratio"] = own.macs / rival.macs
         print(json.dumps(report))
         return
-    from zoo.cli.tables import print_audit
+    from zoo.report.printing import print_audit
 
     print_audit(console(), recipe, own, rival)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli.common import console
-from zoo.cli.tables import print_comparison
 from zoo.registry import Registry
 from zoo.report.comparison import Entry
 from zoo.report.pareto import axes_of, check_suffix, plot, to_svg
+from zoo.report.printing import print_comparison
 from zoo.weights import refuse_existing, write_whole
 
 

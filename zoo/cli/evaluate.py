@@ -55,7 +55,7 @@ def evaluate(
         raise typer.Exit(launch(sys.argv[1:], procs))
 
     from zoo.assembly import check_recorded
-    from zoo.cli.tables import print_figures
+    from zoo.report.printing import print_figures
     from zoo.train.distributed import join_world
     from zoo.train.evaluation import evaluate as judged
     from zoo.train.evaluation import features_for

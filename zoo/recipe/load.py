@@ -112,6 +112,8 @@ def read_tree(
     """
     if isinstance(source, Mapping):
         name, tree = "recipe", _extended(node_of(source, Origin("recipe")), None)
+    elif not isinstance(source, str | Path):
+        raise RecipeError([f"a recipe is a name, a path or a mapping with `backbone`, not {type(source).__name__}"])
     else:
         path = find_recipe(str(source))
         name, tree = path.stem, _extended(read_yaml(path), path)

@@ -255,6 +255,15 @@ class BackboneRecipe(BackboneOptions, Section):
 
     section = "backbone"
 
+    @property
+    def words(self) -> str:
+        """``latent 4 x 32 x 32, 1000 classes, width 768, 12 blocks, 12 heads``."""
+        latent = f"latent {self.latent.channels} x {self.latent.height} x {self.latent.width}"
+        classes = f"{self.num_classes} classes" if self.num_classes else "unconditional"
+        size = f"width {self.dim}, {self.depth} blocks, {self.heads} heads"
+        predicts = "" if self.prediction == "velocity" else f"; predicts {self.prediction}"
+        return f"{latent}, {classes}, {size}{predicts}"
+
     patch_schedule: Part
     patch_embedder: Part
     position: Part

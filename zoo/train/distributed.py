@@ -238,5 +238,5 @@ def _device(name: str | None, local: int) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, AttributeError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        raise ZooError(f"--device {name}: cannot be used: {reason}") from error
+        raise ZooError(f"device {name}: cannot be used: {reason}") from error
     return device

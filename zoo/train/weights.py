@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from zoo.assembly import build, check_recorded, load_recipe
+from zoo.assembly import Assembly, as_recipe, build, check_recorded
 from zoo.backbone import Backbone
 from zoo.errors import RunError, WeightsError, ZooError
-from zoo.recipe import Recipe
+from zoo.recipe import Overrides
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import load_run
@@ -136,11 +136,12 @@ def open_weights(
 
 def load(
     path: str | Path,
-    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
-    overrides: Iterable[str] = (),
+    recipe: Assembly | None = None,
+    overrides: Overrides = (),
     *,
     weights: Which = "ema",
     registry: Registry | None = None,
+    parts: Iterable[type[Any]] = (),
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Backbone:
@@ -149,9 +150,10 @@ def load(
     Args:
         path: a safetensors file that zoo wrote, or the folder of a run.
         recipe: what it should be; another backbone than the file's is refused.
-        overrides: ``key.path=value``, as for ``--set``; of ``recipe``.
+        overrides: of ``recipe``, as ``zoo.build`` takes them.
         weights: of a run, the averaged ones or the last (``raw``).
         registry: the parts to choose from; all installed ones if left out.
+        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
         device: where to; PyTorch's default if left out.
         dtype: of the parameters; the file's if left out.
 
@@ -160,11 +162,10 @@ def load(
         RunError: the run has no sound checkpoint.
         RecipeError: ``recipe`` cannot be read or built.
     """
-    if recipe is None and tuple(overrides):
+    if recipe is None and list(overrides):
         raise ValueError("overrides: of a recipe, and none is given; a weight file's own is not changed")
-    registry = registry or Registry.installed()
+    registry = (registry or Registry.installed()).with_parts(parts)
     given = open_weights(Path(path), registry, weights=weights)
     if recipe is not None:
-        wanted = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides, registry)
-        refuse_other_backbone(path, given.recipe, wanted)
+        refuse_other_backbone(path, given.recipe, as_recipe(recipe, overrides, registry))
     return filled(given, torch.device(device or torch.get_default_device()), dtype)

@@ -12,6 +12,7 @@ from zoo.weights.files import (
 from zoo.weights.foreign import read_checkpoint
 from zoo.weights.inflation import inflate, initialise_rest
 from zoo.weights.published import FORMATS
+from zoo.weights.saving import save
 from zoo.weights.state import (
     Weights,
     Which,
@@ -39,6 +40,7 @@ __all__ = [
     "refuse_misfits",
     "refuse_non_finite",
     "refuse_other_backbone",
+    "save",
     "to_published",
     "with_clock_of",
     "write_initialised",

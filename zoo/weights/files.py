@@ -213,7 +213,10 @@ def _reading(path: Path) -> Iterator[None]:
         raise WeightsError(f"{path}: there is no such file") from error
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
         if _start(path) in (b"PK", b"\x80\x02"):
-            raise WeightsError(f"{path}: is a pickle; `zoo import` makes a weight file of a published one") from error
+            raise WeightsError(
+                f"{path}: is a pickle; `zoo import` makes a weight file of a published one, and zoo.save of a"
+                " backbone that has loaded its own state dict"
+            ) from error
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: is no safetensors file, damaged or cut off: {reason}") from error
 

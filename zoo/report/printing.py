@@ -1,4 +1,4 @@
-"""What ``zoo build``, ``zoo eval``, ``zoo compare`` and ``zoo sweep`` print."""
+"""What commands print, and what results in Python show of themselves."""
 
 from __future__ import annotations
 
@@ -87,12 +87,7 @@ def print_comparison(console: Console, entries: Sequence[Entry]) -> None:
 
 
 def _print_header(console: Console, recipe: Recipe) -> None:
-    backbone = recipe.backbone
-    latent = f"latent {backbone.latent.channels} x {backbone.latent.height} x {backbone.latent.width}"
-    classes = f"{backbone.num_classes} classes" if backbone.num_classes else "unconditional"
-    size = f"width {backbone.dim}, {backbone.depth} blocks, {backbone.heads} heads"
-    predicts = "" if backbone.prediction == "velocity" else f"; predicts {backbone.prediction}"
-    console.print(f"[bold]{escape(recipe.name)}[/]: {latent}, {classes}, {size}{predicts}")
+    console.print(f"[bold]{escape(recipe.name)}[/]: {recipe.backbone.words}")
 
 
 def _print(console: Console, table: Table, folding: int | None = None) -> None:

@@ -1,0 +1,56 @@
+"""A backbone in a few lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from zoo.registry import MARK
+from zoo.schedule import Stage, noise_ranges, patch_name
+
+if TYPE_CHECKING:
+    from zoo.backbone import Backbone
+
+
+def summary(backbone: Backbone) -> str:
+    """What it is, its stages with their levels, and its parts with their parameters, fixed tables included."""
+    ranges = noise_ranges(backbone.stages)
+    stages = [f"  {_stage(noise, stage)}" for noise, stage in zip(ranges, backbone.stages, strict=True)]
+    parts = [
+        f"  {name:<18} {_types(module):<20} {_count(module):>14,}"
+        for name, module in backbone.named_children()
+        if not (isinstance(module, nn.ModuleDict) and not module)
+    ]
+    return "\n".join([_head(backbone), *stages, *parts, f"  {_count(backbone):,} parameters"])
+
+
+def _head(backbone: Backbone) -> str:
+    if backbone.recipe is not None:
+        return f"Backbone {backbone.recipe.name}: {backbone.recipe.backbone.words}"
+    return f"Backbone: latent {' x '.join(map(str, backbone.latent))}, {len(backbone.blocks)} blocks"
+
+
+def _stage(noise: tuple[float, float], stage: Stage) -> str:
+    levels = [
+        f"patch {patch_name(level.patch)}, {level.blocks} block{'s' * (level.blocks > 1)}" for level in stage.levels
+    ]
+    return f"noise levels {noise[0]:g} to {noise[1]:g}: {' > '.join(levels)}"
+
+
+def _types(module: nn.Module) -> str:
+    """Names of the parts, and how many there are."""
+    modules = list(module.values()) if isinstance(module, nn.ModuleDict) else [module]
+    modules = list(module) if isinstance(module, nn.ModuleList) else modules
+    names = Counter(_name(each) for each in modules)
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in names.items())
+
+
+def _name(module: nn.Module) -> str:
+    """As recipes name the part; the class's name where it is none."""
+    return str(getattr(type(module), MARK, ("", type(module).__name__))[1])
+
+
+def _count(module: nn.Module) -> int:
+    return sum(each.numel() for each in (*module.parameters(), *module.buffers()))

@@ -1,0 +1,66 @@
+"""Writing a backbone from Python, such as from a training loop of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from zoo.assembly import backbone_in, build, recipe_of
+from zoo.errors import WeightsError
+from zoo.weights.files import write_weights
+from zoo.weights.state import mismatches, refuse_non_finite
+
+SUFFIX = ".safetensors"
+SHOWN = 10
+
+
+def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write a backbone's weights with its recipe: a file that ``zoo.load`` and every command reads.
+
+    A file of that name is replaced, whole or not at all. In a job of several processes, one of them saves.
+
+    Args:
+        backbone: what ``zoo.build`` or ``zoo.load`` returned; DDP, ``torch.compile`` or ``AveragedModel`` around it
+            are left out.
+        path: of the file, which ends in ``.safetensors``.
+        state: tensors to write in place of the backbone's own, such as ``state_dict()`` of a moving average.
+
+    Raises:
+        ValueError: it is no backbone, or one that was put together by hand.
+        WeightsError: tensors that do not fit the recipe or have no values here, or the file cannot be written.
+        NumericError: weights that are not finite, which ``zoo.load`` would refuse.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise WeightsError(f"{path}: let the name end in {SUFFIX}, which is what it will be")
+    inner = backbone_in(backbone)
+    recipe = recipe_of(inner)
+    tensors = _bare(inner.state_dict() if state is None else state)
+    problems = list(mismatches(tensors, build(recipe, device="meta").state_dict()))
+    if problems:
+        rest = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        reason = f"{path}: not written, since the tensors are not those of {recipe.name}"
+        raise WeightsError(reason, [*problems[:SHOWN], *rest])
+    for name, tensor in tensors.items():
+        if tensor.is_meta:
+            raise WeightsError(f"{path}: not written: {name} has no values; it is on the meta device")
+        if isinstance(tensor, DTensor):
+            raise WeightsError(
+                f"{path}: not written: {name} is shared out among processes; gather the weights on all of them with"
+                " torch.distributed.checkpoint.state_dict.get_model_state_dict (full_state_dict=True), and give them on"
+                " one as state="
+            )
+    refuse_non_finite(tensors, path)
+    write_weights(path, {name: tensor.detach() for name, tensor in tensors.items()}, recipe)
+
+
+def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state by the backbone's own names, without those of DDP, ``torch.compile`` and ``AveragedModel``."""
+    return {
+        name.removeprefix("module.").replace("_orig_mod.", ""): tensor
+        for name, tensor in state.items()
+        if name != "n_averaged"
+    }
