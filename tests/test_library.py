@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from zoo.assembly import build, load_recipe
 from zoo.errors import PluginError, RecipeError
 from zoo.flow.solvers import EulerSolver
 from zoo.parts.base import TimeEmbedder
-from zoo.registry import part
+from zoo.parts.blocks import DiTBlock
+from zoo.plugins import Plugin
+from zoo.registry import Registry, part
 
 
 @part("time_embedder", "mine")
@@ -103,6 +106,26 @@ def test_a_class_that_is_in_no_package_is_built_by_its_name(registry):
     assert pickle.loads(pickle.dumps(backbone)).recipe == backbone.recipe
     with pytest.raises(PluginError, match="there is no time_embedder 'mine'"):
         registry.get("time_embedder", "mine")  # it was left as it is
+
+
+@part("block", "mine")
+class MyBlock(DiTBlock): ...
+
+
+def test_a_weight_file_says_that_its_part_is_in_no_package(registry, tmp_path):
+    backbone = build(small().resolved(), {"backbone.block": "mine"}, registry=registry, parts=[MyBlock])
+    zoo.save(backbone, tmp_path / "w.safetensors")
+    with pytest.raises(PluginError) as caught:
+        zoo.load(tmp_path / "w.safetensors", registry=registry)
+    assert str(caught.value) == (
+        f"{tmp_path}/w.safetensors: block 'mine': of {__name__}.MyBlock, in no package; give the class in Python, by"
+        " parts=[MyBlock]"
+    )
+    loaded = zoo.load(tmp_path / "w.safetensors", registry=registry, parts=[MyBlock])
+    assert isinstance(loaded.blocks[0], MyBlock)
+    packaged = Registry()
+    packaged.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [MyBlock])), Plugin("since-then", "1"))
+    assert isinstance(zoo.load(tmp_path / "w.safetensors", registry=packaged).blocks[0], MyBlock)
 
 
 def test_a_class_may_be_given_twice_and_alone(registry):

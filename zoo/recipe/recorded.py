@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import ZooError
+from zoo.plugins import Plugin
 from zoo.recipe.load import Overrides, read_tree
 from zoo.recipe.source import Node
 from zoo.registry import Registry
@@ -34,18 +35,24 @@ class Recorded:
         return {name: version for name, version in self.plugins.items() if name != "zoo" and here.get(name) != version}
 
     def refusal(self, parts: Sequence[str], registry: Registry) -> str:
-        """One line about parts that are missing, with the packages to install."""
+        """One line about parts that are missing, with the packages to install, or the classes to give."""
         here = {entry.plugin.name: entry.plugin.version for entry in registry.entries()}
         broken = {failure.plugin.name: failure.reason for failure in registry.failures}
-        told, wanted = [], []
+        told, wanted, classes = [], [], []
         for name, version in self.absent(registry).items():
-            if name in broken:
+            if not Plugin(name, version).is_packaged:
+                classes.append(name)
+            elif name in broken:
                 told.append(f"{name} {version}, which failed to load ({broken[name]}; see `zoo parts --debug`)")
             else:
                 told.append(f"{name} {version}, " + (f"not {here[name]}" if name in here else "which is not installed"))
                 wanted.append(name if version == "unknown" else f"{name}=={version}")
         install = f"; pip install {' '.join(wanted)}" if wanted else ""
-        return f"{self.where}: {' and '.join(parts)}: of plug-in {', or '.join(told)}{install}"
+        origins = [f"of plug-in {', or '.join(told)}{install}"] if told else []
+        if classes:
+            given = ", ".join(name.rpartition(".")[2] for name in classes)
+            origins.append(f"of {', '.join(classes)}, in no package; give the class in Python, by parts=[{given}]")
+        return f"{self.where}: {' and '.join(parts)}: {', or '.join(origins)}"
 
 
 def recorded_in(run: Path, overrides: Overrides = ()) -> Recorded:
