@@ -208,6 +208,10 @@ def test_a_forward_of_several_stages_needs_noise_levels_that_have_values():
 def test_drawing_says_what_it_takes(registry):
     with pytest.raises(ValueError, match=r"builtins.str is no backbone of zoo's; give what zoo.build or zoo.load ret"):
         zoo.sample("dit_b", [1], registry=registry)
+    with pytest.raises(ValueError, match=r"labels: give numbers, one for each latent, such as \[3, 5\], not '3'"):
+        zoo.sample(build(small()), "3", registry=registry)
+    with pytest.raises(ValueError, match=r"steps: give a whole number, not 1.5"):
+        zoo.sample(build(small()), [3], steps=1.5, registry=registry)
     with pytest.raises(ValueError, match=r"on the meta device and has no weights; give one of zoo.load"):
         zoo.sample(build(small(), device="meta"), [1], registry=registry)
 

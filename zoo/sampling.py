@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -74,6 +75,10 @@ def sample(
         raise ValueError(f"count: {count}: give 1 or more, and only where labels are left out")
     if labels is None:
         labels = _labels(backbone.class_conditioner, 1 if count is None else count)
+    if not isinstance(steps, Integral):
+        raise ValueError(f"steps: give a whole number, not {steps!r}")
+    if isinstance(labels, str):
+        raise ValueError(f"labels: give numbers, one for each latent, such as [3, 5], not {labels!r}")
     labels = torch.as_tensor(labels)
     if not labels.ndim or not len(labels):
         raise ValueError("labels: give one for each latent, such as [3, 5]")
@@ -82,7 +87,7 @@ def sample(
         solver,
         labels,
         range(len(labels)),
-        steps=steps,
+        steps=int(steps),
         guidance=Guidance.of(guidance, len(backbone.stages), guided_channels, guidance_interval),
         precision=precision,
         seed=seed,

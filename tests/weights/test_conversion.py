@@ -116,6 +116,12 @@ def test_keys_of_no_format(convert):
     )
 
 
+def test_keys_of_a_backbone_of_zoos_own(recipe, tmp_path, registry):
+    torch.save(build(recipe(SIT), registry=registry).state_dict(), tmp_path / "own.pt")
+    with pytest.raises(WeightsError, match=r"keys are those of a backbone of zoo's own: .* zoo.save then writes a"):
+        from_published(read_checkpoint(tmp_path / "own.pt"), None, registry)
+
+
 def test_a_weight_file_of_zoos_own_needs_no_import(registry, recipe, tmp_path):
     write_initialised(recipe(SIT), tmp_path / "own.safetensors", 0)
     with pytest.raises(WeightsError, match=r"own\.safetensors: is a weight file of zoo's own, which needs no import$"):

@@ -202,6 +202,11 @@ def _of_no_format(checkpoint: ForeignCheckpoint) -> str:
                 return "is a weight file of zoo's own, which needs no import"
     except (SafetensorError, OSError):
         pass
+    if any(key.removeprefix("module.").startswith("patch_embedders.") for key in checkpoint.tensors):
+        return (
+            "its keys are those of a backbone of zoo's own: in Python, zoo.build(recipe).load_state_dict takes them,"
+            " and zoo.save then writes a file that every command reads"
+        )
     first = ", ".join(list(checkpoint.tensors)[:3])
     return (
         f"its keys are of none of {', '.join(sorted(FORMATS))}; they begin with {first}. If it is one of these,"
