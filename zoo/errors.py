@@ -96,6 +96,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, which may have none."""
+    return (str(error).strip().splitlines() or [""])[0]
+
+
 def dotted(path: KeyPath) -> str:
     """``("levels", 0, "patch")`` as ``levels.0.patch``, the form that ``--set`` takes."""
     return ".".join(str(key) for key in path)

@@ -18,6 +18,8 @@ from zoo.audit.report import modules_of
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError
 from zoo.kinds import BACKBONE_KINDS
+from zoo.parts.base import Declared
+from zoo.parts.blocks import DiTBlock
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.testing.strategies import recipes
@@ -166,6 +168,40 @@ def test_attention_is_part_of_the_blocks(schedule: str) -> None:
 def test_paper_convention_charges_every_block_at_the_finest_patch() -> None:
     report = report_of("by_depth")
     (stage,) = report.stages
+    assert report.paper_convention.macs == report.macs - stage.attention_macs + 3 * 2 * 32**2 * 24
+
+
+class Mixes(DiTBlock):
+    """A block in which tokens are mixed without attention."""
+
+    def forward(self, tokens: Any, modulation: Any, layout: Any) -> Any:
+        return tokens + tokens.cumsum(dim=1) + self.mlp(tokens)
+
+
+class DeclaresAttention(DiTBlock):
+    """A block whose attention is in a kernel that does not trace."""
+
+    def declare(self, tokens: Any, modulation: Any, layout: Any) -> Declared:
+        return Declared(tokens.clone(), macs=5000, attention_macs=3000)
+
+
+def test_paper_convention_charges_nothing_to_blocks_that_do_not_attend() -> None:
+    recipe = recipe_of("by_depth", modulation="shared_adaln")
+    backbone = built(recipe)
+    backbone.blocks[1] = Mixes(24, 2).to("meta")
+    report = audit_backbone(backbone, recipe)
+    (stage,) = report.stages
+    assert report.paper_convention.macs == report.macs - stage.attention_macs + 2 * 2 * 32**2 * 24
+
+
+def test_paper_convention_charges_blocks_that_declare_their_attention() -> None:
+    recipe = recipe_of("by_depth")
+    backbone = built(recipe)
+    backbone.blocks[1] = DeclaresAttention(24, 2).to("meta")
+    report = audit_backbone(backbone, recipe)
+    (stage,) = report.stages
+    plain = count_stage(built(recipe), 0)
+    assert stage.attention_macs == plain.attention_macs - plain.attention["blocks.1"] + 3000
     assert report.paper_convention.macs == report.macs - stage.attention_macs + 3 * 2 * 32**2 * 24
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -120,8 +122,7 @@ def product_in_a_branch(x: Tensor, weight: Tensor) -> Tensor:
 
 
 UNKNOWN = {
-    "cumsum": (lambda x, w: x.cumsum(1), "aten::cumsum"),
-    "erfinv": (lambda x, w: x.erfinv(), "aten::erfinv"),
+    "cdist": (lambda x, w: torch.cdist(x, x) @ x, "aten::cdist"),
     "inner": (lambda x, w: torch.inner(x, w), "aten::inner"),
     "tensordot": (lambda x, w: torch.tensordot(x, w, dims=1), "aten::tensordot"),
     "bilinear": (lambda x, w: F.bilinear(x, x, w.expand(DIM, -1, -1)), "aten::bilinear"),
@@ -152,28 +153,28 @@ def test_scripted_module_is_an_error() -> None:
 
 
 def test_unknown_operators_are_told_together() -> None:
-    with pytest.raises(AuditError, match=r"aten::cumsum in blocks\.2, aten::erfinv in blocks\.2\."):
-        counts(lambda x, w: x.cumsum(1).erfinv())
+    with pytest.raises(AuditError, match=r"aten::inner in blocks\.2, aten::tensordot in blocks\.2\."):
+        counts(lambda x, w: torch.tensordot(torch.inner(x, w), w, dims=1))
 
 
 def test_unknown_operator_names_the_innermost_module() -> None:
     class Inner(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return x.cumsum(1)
+            return torch.inner(x, x[0, :DIM])
 
     block = Does(lambda x, w: block.innermost(x))
     block.innermost = Inner()
-    with pytest.raises(AuditError, match=r"aten::cumsum in blocks\.2\.innermost\."):
+    with pytest.raises(AuditError, match=r"aten::inner in blocks\.2\.innermost\."):
         count_stage(with_block(block), 0)
 
 
 UNTRACEABLE = {
     "convolution": lambda x, w: F.conv1d(x.transpose(1, 2), w.unsqueeze(2)).transpose(1, 2),
     "einsum of three": lambda x, w: torch.einsum("btd,de,ef->btf", x, w, w),
-    "product into a given tensor": lambda x, w: torch.matmul(x, w, out=torch.empty_like(x)),
     "compiled": lambda x, w: torch.compile(product, backend="eager")(x, w),
-    "error of its own": lambda x, w: x + 1 / 0,
-    "wrong shape": lambda x, w: x @ w[:3],
+    "value": lambda x, w: x * (2 if x.sum() > 0 else 3),
+    "number": lambda x, w: x * x.mean().item(),
+    "array": lambda x, w: x + torch.from_numpy(x.numpy()),
 }
 
 
@@ -183,6 +184,50 @@ def test_untraceable_part_is_an_error(case: str) -> None:
         counts(UNTRACEABLE[case])
     named = "einsum 'btd,de,ef->btf'" if case == "einsum of three" else "blocks.2 cannot be traced"
     assert named in str(caught.value)
+
+
+class Narrows(nn.Module):
+    """A layer for tokens of another width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Linear(DIM + 1, DIM, device="meta")
+
+    def forward(self, tokens: Tensor, scale: float) -> Tensor:
+        return self.proj(tokens * scale)
+
+
+FAULTY: dict[str, tuple[Step, str]] = {
+    "shape": (
+        lambda x, w: x @ w[:3],
+        r": RuntimeError: a and b must have same reduction dim, but got .*; given tokens \[1, 18, 16\]$",
+    ),
+    "product into a given tensor": (
+        lambda x, w: torch.matmul(x, w, out=torch.empty_like(x)),
+        r": RuntimeError: matmul\(\): functions with out=.*; given tokens \[1, 18, 16\]$",
+    ),
+    "division": (lambda x, w: x + 1 / 0, r": ZeroDivisionError: .*; given tokens \[1, 18, 16\]$"),
+    "convolution": (
+        lambda x, w: F.conv1d(x, w.unsqueeze(2)),
+        r": RuntimeError: Invalid channel dimensions; given tokens \[1, 18, 16\]$",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAULTY)
+def test_a_part_that_fails_is_not_told_to_declare(case: str) -> None:
+    """It fails with values too: what counts is the error, where it is, and of which shapes."""
+    step, told = FAULTY[case]
+    with pytest.raises(AuditError, match=rf"^block Does \(blocks\.2\) fails in stage 0{told}"):
+        counts(step)
+
+
+def test_a_layer_that_fails_is_named_with_its_part() -> None:
+    block = Does(lambda x, w: block.layer(x, scale=2.0))
+    block.layer = Narrows()
+    inside = r"inside blocks\.2\.layer\.proj \(Linear\): RuntimeError: .*; given input \[1, 18, 16\]$"
+    with pytest.raises(AuditError, match=rf"^block Does \(blocks\.2\) fails in stage 0 {inside}"):
+        count_stage(with_block(block), 0)
 
 
 COUNTED = {
@@ -251,7 +296,8 @@ class Declares(Convolves):
         image = layout.grid[0] * layout.grid[1]
         convolutions = image * (9 * dim + 9 * dim * dim)
         block = count * (4 + 8) * dim * dim + 2 * count * count * dim
-        return Declared(tokens.clone(), int(convolutions + block), norm_ops=int(2 * count * dim * 4))
+        attention = 2 * count * count * dim
+        return Declared(self.forward(tokens, modulation, layout), convolutions + block, 2 * count * dim * 4, attention)
 
 
 def convolving(cls: type[Convolves], places: tuple[int, ...] = (WHERE,)) -> Backbone:
@@ -273,6 +319,10 @@ def test_declared_count_is_that_of_the_real_forward(places: tuple[int, ...]) -> 
     assert counted.macs == forward_macs(backbone)
     plain = count_stage(small(), 0)
     assert counted.norm_ops == plain.norm_ops
+    assert counted.attention_macs == plain.attention_macs
+    assert [counted.attention[f"blocks.{place}"] for place in range(DEPTH)] == [
+        plain.attention[f"blocks.{place}"] for place in range(DEPTH)
+    ]
     for place in range(DEPTH):
         image = COARSE if place < 2 else FINE
         more = image * (9 * DIM + 9 * DIM * DIM) if place in places else 0
@@ -288,6 +338,58 @@ def test_declaring_nothing_means_to_be_traced() -> None:
     backbone = small()
     backbone.blocks[WHERE] = Undecided(DIM, 2).to("meta")
     assert count_stage(backbone, 0) == count_stage(small(), 0)
+
+
+def declaring(answer: Callable[[Tensor], Any]) -> Backbone:
+    class Answers(DiTBlock):
+        def declare(self, tokens: Tensor, *_: Any) -> Any:
+            return answer(tokens)
+
+    return with_block(Answers(DIM, 2).to("meta"))
+
+
+def unchecked(tokens: Tensor, **numbers: Any) -> Declared:
+    """What a part may declare where nothing checks its types, as the tests do."""
+    own = Declared(tokens.clone(), 4)
+    for name, number in numbers.items():
+        object.__setattr__(own, name, number)
+    return own
+
+
+NOT_A_COUNT: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "fraction": (lambda x: unchecked(x, macs=Fraction(3)), "declare's macs must be an int, not a Fraction"),
+    "half of a size": (lambda x: unchecked(x, macs=x.shape[1] / 2), "declare's macs must be an int, not a float"),
+    "tensor": (lambda x: unchecked(x, macs=x.sum()), "declare's macs must be an int, not a Tensor"),
+    "no number": (lambda x: unchecked(x, norm_ops=None), "declare's norm_ops must be an int, not a NoneType"),
+    "negative": (lambda x: Declared(x.clone(), -4), "declare's macs must not be negative, and is -4"),
+    "attention": (lambda x: Declared(x.clone(), 4, 0, 5), "declare's attention_macs (5) are a part of its macs (4)"),
+    "tuple": (lambda x: (x.clone(), 4), "declare must return a zoo.parts.Declared, or None to be traced, not a tuple"),
+    "error": (lambda x: x.nonsense, "declare fails: AttributeError: 'Tensor' object has no attribute 'nonsense'"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_A_COUNT)
+def test_a_declaration_that_cannot_be_names_the_part(case: str) -> None:
+    answer, told = NOT_A_COUNT[case]
+    with pytest.raises(AuditError, match=rf"^blocks\.2 \(Answers\): {re.escape(told)}"):
+        count_stage(declaring(answer), 0)
+
+
+def test_sizes_are_ints_where_a_part_declares() -> None:
+    """Inside the trace they would be tensors."""
+    counted = count_stage(declaring(lambda x: Declared(torch.empty(x.shape, device="meta"), x.shape[1] * 7)), 0)
+    assert counted.modules["blocks.2"] == TOKENS * 7
+
+
+def test_what_goes_into_a_part_that_declares_is_counted() -> None:
+    """Its output is its own, but what was computed for it did not come to nothing."""
+    values = {**RECIPE, "backbone": {**RECIPE["backbone"], "modulation": "adaln_zero"}}
+    backbone = build(load_recipe(values, registry=Registry()), registry=Registry(), device="meta")
+    plain = count_stage(backbone, 0)
+    backbone.blocks[WHERE] = declaring(lambda x: Declared(torch.empty_like(x), 7)).blocks[WHERE]
+    counted = count_stage(backbone, 0)
+    assert counted.modules["modulation"] == plain.modules["modulation"]
+    assert counted.macs == plain.macs - plain.modules["blocks.2"] + 7
 
 
 # -- modules that run more than once ---------------------------------------------------------------------------------
@@ -341,8 +443,8 @@ def state(backbone: Backbone) -> Iterator[tuple[Any, ...]]:
         small(),
         convolving(Declares),
         convolving(Convolves),
-        with_block(Does(UNKNOWN["cumsum"][0])),
-        with_block(Does(UNTRACEABLE["error of its own"])),
+        with_block(Does(UNKNOWN["inner"][0])),
+        with_block(Does(FAULTY["division"][0])),
     ],
     ids=["plain", "declared", "untraceable", "unknown operator", "error of its own"],
 )

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import TypeCheckError
 
-from zoo.parts.base import Layout
+from zoo.parts.base import Layout, tensors_in
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.class_conditioners import ClassTokenConditioner, EmbeddingConditioner
 from zoo.parts.heads import LinearHead
@@ -22,7 +22,7 @@ from zoo.parts.upsamplers import (
     LinearLinearUpsampler,
     LinearUpsampler,
 )
-from zoo.testing.cases import randomise, tensors
+from zoo.testing.cases import randomise
 
 
 def random(part, seed=0):
@@ -178,7 +178,7 @@ class TestModulations:
         rows, expected = part(condition).rows(index), part(condition[index])
         assert len(rows.blocks) == 2
         for own, block in zip(rows.blocks, expected.blocks, strict=True):
-            for values, wanted in zip(tensors(own), tensors(block), strict=True):
+            for values, wanted in zip(tensors_in(own), tensors_in(block), strict=True):
                 assert torch.allclose(values, wanted, atol=1e-12)
         assert torch.allclose(rows.head.shift, expected.head.shift)
         assert torch.allclose(rows.head.scale, expected.head.scale)

@@ -22,7 +22,7 @@ from zoo.evaluate.pca import PCAFeatures
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
 from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.flow.weightings import SNRWeighting, UniformWeighting
-from zoo.parts.base import ClassCondition, IndexConditioner, Position, PositionEmbedding, Rotary, TimeEmbedder
+from zoo.parts.base import ClassCondition, Declared, IndexConditioner, Position, PositionEmbedding, Rotary, TimeEmbedder
 from zoo.parts.class_conditioners import NoConditioner
 from zoo.parts.upsamplers import LinearUpsampler
 from zoo.registry import Registry, part
@@ -278,6 +278,14 @@ class ExcusesNothing(Sound):
 class ExcusesTooMuch(Sound):
     def without_gradient(self):
         return frozenset({"proj.weight", "proj.bias"})
+
+
+@part("time_embedder", "declares_nothing")
+class DeclaresNothing(Sound):
+    """More of them are in test_declare_laws.py."""
+
+    def declare(self, t):
+        return Declared(self(t), 0)
 
 
 @part("noise_sampler", "narrow")
@@ -591,6 +599,7 @@ BROKEN: list[tuple[Law, type, str]] = [
     (laws.initialises_whole, OldParameter, "holds tensors or modules in tied"),
     (laws.initialises_whole, ZeroedInTheConstructor, "makes proj.weight otherwise than the constructor"),
     (laws.initialises_whole, KnowsWhereItWasBuilt, "computes something else"),
+    (laws.declares_its_cost, DeclaresNothing, "declares 0 multiply-adds"),
     (laws.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
     (laws.null_is_a_label, Silent, "uses_labels is True, and a label gives"),
     (laws.rotary_comes_in_pairs, HalfSplit, "are turned by different angles"),

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from zoo.backbone import Backbone
-from zoo.errors import AuditError
+from zoo.errors import AuditError, first_line
 from zoo.flow import velocity_errors
 from zoo.flow.precision import clock_dtype
 from zoo.recipe import Recipe
@@ -128,9 +128,9 @@ def _peak_bytes(backbone: Backbone, stage: int, options: TrainOptions) -> int:
                     errors = velocity_errors(partial(model.forward_stage, stage), data, noise, t, labels)
                 errors.mean().backward()  # type: ignore[no-untyped-call]
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
             raise AuditError(
                 f"stage {stage}: memory in training cannot be estimated, since a part does not run on fake tensors:"
-                f" {type(error).__name__}: {reason}. A forward pass must not look at values, which they do not have"
+                f" {type(error).__name__}: {first_line(error)}. A forward pass must not look at values, which they do"
+                " not have"
             ) from error
     return live.peak // BATCH

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+import torch
+
 Handle = Callable[[Sequence[Any], Sequence[Any]], int]
 """Multiply-adds of one node of a traced graph, from its inputs and outputs (``torch._C.Value``)."""
 
@@ -86,26 +88,47 @@ NORMS: dict[str, int] = {
 }
 """Norms, with the place of their weight among the inputs."""
 
-NEGLIGIBLE: frozenset[str] = frozenset(
-    f"aten::{name}"
-    for name in (
-        # elementwise arithmetic and activations
-        *("abs", "add", "add_", "clamp_min", "complex", "cos", "div", "exp", "gelu", "log", "mul", "mul_", "neg"),
-        *("pow", "reciprocal", "rsqrt", "rsub", "sigmoid", "silu", "sin", "softplus", "sqrt", "square", "sub", "tanh"),
-        *("where", "addcmul", "lerp"),
-        # reductions, each element once
-        *("amax", "linalg_vector_norm", "mean", "norm", "softmax", "sum", "var"),
-        # look-ups and constants
-        *("embedding", "linspace", "lift_fresh", "ones_like", "scalar_tensor", "empty_like", "new_ones"),
-        # views of complex numbers, and transforms, which all counters leave out
-        *("fft_rfft", "fft_irfft", "fft_fft", "fft_ifft", "imag", "real", "view_as_complex", "view_as_real"),
+UNTAGGED: frozenset[str] = frozenset(
+    (
+        # elementwise operators and reductions, by their other names too
+        *("absolute", "complex", "divide", "floor_divide", "glu", "greater", "hardswish", "less", "log_sigmoid"),
+        *("log_softmax", "multiply", "negative", "prelu", "softmax", "special_expit", "subtract"),
+        # scans, sorting, look-ups and picking
+        *("argsort", "cumprod", "cumsum", "logcumsumexp", "sort", "topk"),
+        *("embedding", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_select"),
+        *("one_hot", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "take", "take_along_dim"),
+        # patches
+        *("col2im", "im2col", "pixel_shuffle", "pixel_unshuffle", "unfold"),
+        # constants
+        *("empty_like", "eye", "lift_fresh", "linspace", "new_ones", "ones_like", "scalar_tensor"),
         # shapes
-        *("alias", "broadcast_tensors", "clone", "expand_as", "flip", "index_select", "movedim", "pad", "repeat"),
-        *("repeat_interleave", "tile", "tensor_split", "unflatten", "view_as", "pixel_shuffle", "pixel_unshuffle"),
-        *("swapaxes", "numpy_T", "mT", "numel", "dropout", "feature_dropout", "result_type", "promote_types"),
+        *("alias", "broadcast_tensors", "broadcast_to", "diag_embed", "diagonal", "dropout", "expand_as"),
+        *("feature_dropout", "flip", "imag", "meshgrid", "movedim", "mT", "numel", "numpy_T", "pad", "promote_types"),
+        *("real", "repeat", "repeat_interleave", "reshape_as", "result_type", "swapaxes", "tensor_split", "tile"),
+        *("tril", "triu", "unflatten", "view_as", "view_as_complex", "view_as_real"),
     )
 )
-"""Operators without multiply-adds, beside those that fvcore itself ignores. FFTs count none, by definition."""
+UNTAGGED_FAMILIES = ("adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "fft_", "max_pool", "upsample_nearest")
+"""Operators without multiply-adds that PyTorch does not tag as such and fvcore does not ignore, and what the names of
+others begin with. FFTs have none by definition: all counters leave them out."""
+
+FREE_TAGS = frozenset({torch.Tag.pointwise, torch.Tag.reduction})
+
+
+def is_negligible(operator: str) -> bool:
+    """Whether an operator (``aten::mish``), which is neither counted nor a norm, has no multiply-adds.
+
+    Those that PyTorch tags as pointwise or as a reduction have none, nor have those that do the same in place. An
+    operator of another library is not believed, whatever its tags.
+    """
+    library, _, name = operator.partition("::")
+    if library != "aten":
+        return False
+    name = name.removesuffix("_")
+    if name in UNTAGGED or name.startswith(UNTAGGED_FAMILIES):
+        return True
+    packet = getattr(torch.ops.aten, name, None)
+    return packet is not None and any(FREE_TAGS & set(getattr(packet, each).tags) for each in packet.overloads())
 
 
 def norm_operations(weight: int) -> Handle:

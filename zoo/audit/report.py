@@ -86,7 +86,7 @@ class PartAudit:
 
 @dataclass(frozen=True)
 class PaperConvention:
-    """MPDiT's counting: every block is charged 2 x (finest image tokens)^2 x D for attention, whatever it runs on."""
+    """MPDiT's counting: 2 x (finest image tokens)^2 x D for every block that attends, whatever tokens it runs on."""
 
     macs: int | None
 
@@ -244,5 +244,6 @@ def _paper_convention(backbone: Backbone, recipe: Recipe, counts: Sequence[Stage
         return PaperConvention(None)
     finest = backbone.stages[0].levels[-1].patch
     rows, columns = grid_of(backbone.latent[1], backbone.latent[2], finest)
-    charged = len(backbone.blocks) * 2 * (rows * columns) ** 2 * recipe.backbone.dim
+    attending = sum(counts[0].attention[f"blocks.{index}"] > 0 for index in range(len(backbone.blocks)))
+    charged = attending * 2 * (rows * columns) ** 2 * recipe.backbone.dim
     return PaperConvention(counts[0].macs - counts[0].attention_macs + charged)

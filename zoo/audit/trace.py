@@ -7,10 +7,9 @@ A trace loses what it takes for dead: results that nothing uses, and all that co
 from __future__ import annotations
 
 import logging
-import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -21,10 +20,11 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.audit.operators import ATTENTION, COUNTED, NEGLIGIBLE, NORMS, norm_operations
+from zoo.audit.declared import let_parts_declare
+from zoo.audit.operators import ATTENTION, COUNTED, NORMS, is_negligible, norm_operations
+from zoo.audit.untraceable import why_untraceable
 from zoo.backbone import Backbone
 from zoo.errors import AuditError
-from zoo.parts.base import Declared, ModulePart
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,34 @@ class StageCount:
     Attributes:
         macs: multiply-adds.
         norm_ops: operations of norms, apart from ``macs``.
-        attention_macs: multiply-adds of fused attention, part of ``macs``.
+        attention_macs: multiply-adds of attention, fused or declared, part of ``macs``.
         modules: multiply-adds of every sub-module of the backbone by its dotted name.
+        attention: those of attention, likewise.
     """
 
     macs: int
     norm_ops: int
     attention_macs: int
     modules: dict[str, int]
+    attention: dict[str, int]
 
 
 class OneStage(nn.Module):
-    """A backbone that is fed one stage alone, since a trace follows one branch."""
+    """A backbone that is fed one stage alone, since a trace follows one branch.
 
-    def __init__(self, backbone: Backbone, stage: int) -> None:
+    Args:
+        backbone: to trace.
+        stage: its number.
+        used: tensors that the trace is to take for results too, put in during the pass.
+    """
+
+    def __init__(self, backbone: Backbone, stage: int, used: Sequence[Tensor]) -> None:
         super().__init__()
-        self.backbone, self.stage = backbone, stage
+        self.backbone, self.stage, self.used = backbone, stage, used
 
-    def forward(self, latents: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """The stage's velocity ``[B, C, H, W]``."""
-        return self.backbone.forward_stage(self.stage, latents, t, labels)
+    def forward(self, latents: Tensor, t: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """The stage's velocity ``[B, C, H, W]``, and what else is used."""
+        return self.backbone.forward_stage(self.stage, latents, t, labels), *self.used
 
 
 def example_inputs(backbone: Backbone, batch: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,18 +76,21 @@ def count_stage(backbone: Backbone, stage: int) -> StageCount:
     """Count one stage of a backbone that was built on the meta device, in evaluation mode.
 
     Raises:
-        AuditError: an operator is neither counted nor known to be negligible, or a part does not trace.
+        AuditError: an operator is neither counted nor known to be negligible; or a part fails, does not trace, or
+            declares what cannot be.
     """
-    analysis = _analysis(OneStage(backbone, stage))
     witness = FlopCounterMode(display=False, custom_mapping=VECTOR_PRODUCTS)
     with _restored(backbone), _quiet(), witness:
         backbone.eval()
-        declared = _let_parts_declare(backbone)
+        declared = let_parts_declare(backbone)
+        analysis = _analysis(OneStage(backbone, stage, declared.inputs))
         try:
             counts = analysis.by_module_and_operator()
+        except AuditError:
+            raise
         except Exception as error:
-            raise AuditError(_untraceable_message(backbone, stage, error)) from error
-    unknown = analysis.unsupported_ops()
+            raise AuditError(why_untraceable(backbone, stage, example_inputs(backbone), error)) from error
+    unknown = [operator for operator in sorted(analysis.unsupported_ops()) if not is_negligible(operator)]
     if unknown:
         raise AuditError(_unknown_message(analysis, unknown))
     total = counts[""]
@@ -90,17 +101,17 @@ def count_stage(backbone: Backbone, stage: int) -> StageCount:
             " nothing uses, or takes a tensor out of the trace; mend it, or declare its own count (ModulePart.declare)"
         )
     return StageCount(
-        macs=traced + sum(own.macs for own in declared.values()),
-        norm_ops=sum(total[name] for name in NORM_NAMES) + sum(own.norm_ops for own in declared.values()),
-        attention_macs=total[ATTENTION],
-        modules=_by_module(backbone, counts, declared),
+        macs=traced + declared.total("macs"),
+        norm_ops=sum(total[name] for name in NORM_NAMES) + declared.total("norm_ops"),
+        attention_macs=total[ATTENTION] + declared.total("attention_macs"),
+        modules=_by_module(backbone, counts, _macs, declared.each("macs")),
+        attention=_by_module(backbone, counts, lambda count: count[ATTENTION], declared.each("attention_macs")),
     )
 
 
 def _analysis(module: OneStage) -> FlopCountAnalysis:
     analysis = FlopCountAnalysis(module, example_inputs(module.backbone)).clear_op_handles()
     analysis.set_op_handle(**COUNTED, **{name: norm_operations(weight) for name, weight in NORMS.items()})
-    analysis.set_op_handle(**dict.fromkeys(NEGLIGIBLE))
     # By caller, so that a layer which several parts share counts for the part that runs it.
     return analysis.ancestor_mode("caller").unsupported_ops_warnings(False).uncalled_modules_warnings(False)
 
@@ -112,10 +123,15 @@ def _macs(counter: Counter[str]) -> int:
     return sum(count for name, count in counter.items() if name not in NORM_NAMES)
 
 
-def _by_module(backbone: Backbone, counts: dict[str, Counter[str]], declared: dict[str, Declared]) -> dict[str, int]:
-    """Multiply-adds by dotted name; a list of modules, which is never called itself, has those of its members."""
+def _by_module(
+    backbone: Backbone,
+    counts: dict[str, Counter[str]],
+    measure: Callable[[Counter[str]], int],
+    declared: dict[str, int],
+) -> dict[str, int]:
+    """A measure by dotted name; a list of modules, which is never called itself, has that of its members."""
     modules = {
-        name.removeprefix("backbone."): _macs(counter)
+        name.removeprefix("backbone."): measure(counter)
         for name, counter in counts.items()
         if name.startswith("backbone.")
     }
@@ -124,7 +140,7 @@ def _by_module(backbone: Backbone, counts: dict[str, Counter[str]], declared: di
             modules[name] = sum(modules[f"{name}.{key}"] for key, _ in module.named_children())
     for name, own in declared.items():
         for ancestor in _with_ancestors(name):
-            modules[ancestor] += own.macs
+            modules[ancestor] += own
     return modules
 
 
@@ -136,48 +152,15 @@ VECTOR_PRODUCTS = {torch.ops.aten.mv: _vector_product, torch.ops.aten.dot: _vect
 """FLOPs of the products that ``FlopCounterMode`` leaves out."""
 
 
-def _untraceable_message(backbone: Backbone, stage: int, error: Exception) -> str:
-    names = {module: name for name, module in backbone.named_modules() if name}
-    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    inside = [names[owner] for owner in owners if isinstance(owner, nn.Module) and owner in names]
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return (
-        f"{inside[-1] if inside else 'a part'} cannot be traced and counted on the meta device (stage {stage}):"
-        f" {type(error).__name__}: {reason}. A part that does not trace (convolutions never do, nor an einsum of more"
-        " than two operands) declares its own count: see ModulePart.declare"
-    )
-
-
-def _unknown_message(analysis: FlopCountAnalysis, unknown: Counter[str]) -> str:
+def _unknown_message(analysis: FlopCountAnalysis, unknown: Sequence[str]) -> str:
     places = []
-    for operator in sorted(unknown):
+    for operator in unknown:
         inside = [name for name in analysis.by_module() if analysis.unsupported_ops(name)[operator]]
         places.append(f"{operator} in {max(inside, key=len).removeprefix('backbone.') or 'the backbone'}")
     return (
         f"neither counted nor known to be negligible: {', '.join(places)}. Use counted operators, or declare the"
         " part's own count (ModulePart.declare)"
     )
-
-
-def _let_parts_declare(backbone: Backbone) -> dict[str, Declared]:
-    """Let parts that declare their own count stand in for themselves; what they declare in a pass is put in here."""
-    declared: dict[str, Declared] = {}
-
-    def stand_in(name: str, module: ModulePart, forward: Any) -> Any:
-        def call(*inputs: Any) -> Any:
-            own = module.declare(*inputs)
-            if own is None:
-                return forward(*inputs)
-            before = declared.get(name, Declared(None, 0))
-            declared[name] = Declared(None, before.macs + own.macs, before.norm_ops + own.norm_ops)
-            return own.output
-
-        return call
-
-    for name, module in backbone.named_modules():
-        if isinstance(module, ModulePart) and type(module).declare is not ModulePart.declare:
-            module.forward = stand_in(name, module, module.forward)
-    return declared
 
 
 def _with_ancestors(name: str) -> Iterator[str]:

@@ -7,8 +7,8 @@ tokens, T = m + N all tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -130,11 +130,42 @@ class Layout:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a part that fvcore cannot trace says of itself: an output of the right shape, and its cost."""
+    """What a part that fvcore cannot trace says of itself.
+
+    Attributes:
+        output: tensors of the shapes and dtypes that ``forward`` returns.
+        macs: multiply-adds of ``forward``, an int.
+        norm_ops: operations of norms, which are no part of ``macs``: 4 an element, 5 with a weight.
+        attention_macs: multiply-adds of attention alone, queries by keys and weights by values: a part of ``macs``.
+    """
 
     output: Any
     macs: int
     norm_ops: int = 0
+    attention_macs: int = 0
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Every tensor in a value that passes between parts, in a fixed order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [tensor for each in value for tensor in tensors_in(each)]
+    if is_dataclass(value):
+        return [tensor for each in fields(value) for tensor in tensors_in(getattr(value, each.name))]
+    return []
+
+
+def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same value with each of its tensors changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple | list):
+        changed = [map_tensors(change, each) for each in value]
+        return type(value)(*changed) if hasattr(value, "_fields") else type(value)(changed)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: map_tensors(change, getattr(value, each.name)) for each in fields(value)})
+    return value
 
 
 # -- kinds ----------------------------------------------------------------------------------------------------------
@@ -177,8 +208,9 @@ class ModulePart(nn.Module):
             inputs: those of ``forward``, on the meta device.
 
         Returns:
-            An output of the right shape, made by operators that trace, with the multiply-adds for these inputs; or
-            None, if fvcore is to trace the part itself.
+            An output of the right shape (that of ``forward``, where it runs on the meta device) with the multiply-adds
+            for these inputs; or None, if fvcore is to trace the part itself. ``zoo.testing`` holds both against what
+            runs on a CPU.
         """
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -122,17 +122,6 @@ def randomise(module: nn.Module, seed: int, std: float = 0.5) -> None:
             if parameter.device.type != "meta":
                 values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * std
                 parameter.copy_(values)
-
-
-def tensors(value: Any) -> list[Tensor]:
-    """Every tensor in a part's output, in a fixed order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, tuple | list):
-        return [tensor for each in value for tensor in tensors(each)]
-    if is_dataclass(value):
-        return [tensor for field in fields(value) for tensor in tensors(getattr(value, field.name))]
-    return []
 
 
 def sample_of(value: Any, index: int) -> Any:

@@ -10,10 +10,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from zoo.kinds import BACKBONE_KINDS
-from zoo.parts.base import ClassConditioner
+from zoo.parts.base import ClassConditioner, tensors_in
 from zoo.testing import data_laws, evaluate_laws, flow_laws
 from zoo.testing.asserts import assert_close, assert_gradients, storages
-from zoo.testing.cases import Case, expected_shapes, sample_of, tensors
+from zoo.testing.cases import Case, expected_shapes, sample_of
+from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
 
 Law = Callable[[Case], None]
@@ -25,7 +26,7 @@ def shape_contract(case: Case) -> None:
     """The output has the shapes that the kind promises, at every batch size."""
     part = case.build()
     for batch in (1, BATCH):
-        shapes = [tuple(tensor.shape) for tensor in tensors(case.outputs(part, batch))]
+        shapes = [tuple(tensor.shape) for tensor in tensors_in(case.outputs(part, batch))]
         expected = expected_shapes(case, part, batch)
         assert shapes == expected, f"returns shapes {shapes}, and its kind promises {expected}"
 
@@ -33,13 +34,13 @@ def shape_contract(case: Case) -> None:
 def keeps_dtype(case: Case) -> None:
     """The output has the dtype of the parameters and inputs."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        for tensor in tensors(case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype)):
+        for tensor in tensors_in(case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype)):
             assert tensor.dtype == dtype, f"returns {tensor.dtype} for {dtype}"
 
 
 def keeps_device(case: Case) -> None:
     """Built on a device, the part computes there: nothing is made on another."""
-    for tensor in tensors(case.outputs(case.build(device="meta"), BATCH, device="meta")):
+    for tensor in tensors_in(case.outputs(case.build(device="meta"), BATCH, device="meta")):
         assert tensor.device.type == "meta", f"returns a tensor on {tensor.device} for inputs on meta"
 
 
@@ -48,9 +49,9 @@ def batch_invariance(case: Case) -> None:
     if case.entry.kind in ("position", "stage_embedder"):  # not batched
         return
     part = case.build()
-    together = tensors(part(*case.inputs(BATCH)))
+    together = tensors_in(part(*case.inputs(BATCH)))
     for index in range(BATCH):
-        alone = tensors(part(*(sample_of(each, index) for each in case.inputs(BATCH))))
+        alone = tensors_in(part(*(sample_of(each, index) for each in case.inputs(BATCH))))
         for whole, single in zip(together, alone, strict=True):
             assert_close(whole[index : index + 1], single, "a sample's output depends on the rest of its batch")
 
@@ -59,18 +60,18 @@ def is_deterministic(case: Case) -> None:
     """Two passes over the same inputs agree, and inputs are left as they were."""
     part = case.build()
     inputs = case.inputs(BATCH)
-    before = [tensor.clone() for tensor in tensors(inputs)]
-    first, second = tensors(case.outputs(part, BATCH)), tensors(case.outputs(part, BATCH))
+    before = [tensor.clone() for tensor in tensors_in(inputs)]
+    first, second = tensors_in(case.outputs(part, BATCH)), tensors_in(case.outputs(part, BATCH))
     part(*inputs)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), "two passes differ"
-    assert all(torch.equal(a, b) for a, b in zip(before, tensors(inputs), strict=True)), "forward changes its inputs"
+    assert all(torch.equal(a, b) for a, b in zip(before, tensors_in(inputs), strict=True)), "forward changes its inputs"
 
 
 def gradient_reaches_parameters(case: Case) -> None:
     """Every parameter gets a gradient, but those that the part says cannot have one (``without_gradient``)."""
     part = case.build()
     weigh = torch.Generator().manual_seed(case.seed + 2)
-    outputs = tensors(case.outputs(part, BATCH))
+    outputs = tensors_in(case.outputs(part, BATCH))
     loss = sum((tensor * torch.randn(tensor.shape, generator=weigh, dtype=tensor.dtype)).sum() for tensor in outputs)
     if isinstance(loss, Tensor) and loss.requires_grad:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -82,7 +83,7 @@ def state_round_trip(case: Case) -> None:
     part = case.build()
     fresh = replace(case, seed=case.seed + 1).build()
     fresh.load_state_dict(load(save(part.state_dict())))
-    outputs = zip(tensors(case.outputs(part, BATCH)), tensors(case.outputs(fresh, BATCH)), strict=True)
+    outputs = zip(tensors_in(case.outputs(part, BATCH)), tensors_in(case.outputs(fresh, BATCH)), strict=True)
     assert all(torch.equal(a, b) for a, b in outputs), "the state dict does not carry all of the part's state"
 
 
@@ -98,7 +99,7 @@ def initialises_whole(case: Case) -> None:
     """Built on the meta device, the part is made whole by ``init_weights``, as one that was built on the CPU."""
     assert_initialises_whole(
         lambda device, seed: replace(case, seed=seed).create(device),
-        lambda part: tensors(case.outputs(part.double().eval(), BATCH)),
+        lambda part: tensors_in(case.outputs(part.double().eval(), BATCH)),
         case.seed,
     )
 
@@ -124,7 +125,7 @@ def null_is_a_label(case: Case) -> None:
 def rotary_comes_in_pairs(case: Case) -> None:
     """Both components of a pair, 2i and 2i + 1, are turned by the same angle, which is where blocks look for it."""
     rotary = case.outputs(case.build(), BATCH).rotary
-    for tensor in tensors(rotary):
+    for tensor in tensors_in(rotary):
         assert torch.equal(tensor[:, 0::2], tensor[:, 1::2]), "components 2i and 2i + 1 are turned by different angles"
     if rotary is not None:
         unit = rotary.cos**2 + rotary.sin**2
@@ -148,7 +149,7 @@ def compiles_whole(case: Case) -> None:
     inputs = case.inputs(BATCH)
     torch.compiler.reset()
     compiled = torch.compile(part, fullgraph=True, backend="aot_eager")
-    for whole, single in zip(tensors(part(*inputs)), tensors(compiled(*inputs)), strict=True):
+    for whole, single in zip(tensors_in(part(*inputs)), tensors_in(compiled(*inputs)), strict=True):
         assert_close(single, whole, "the compiled part computes something else")
 
 
@@ -162,6 +163,7 @@ LAWS: tuple[Law, ...] = (
     state_round_trip,
     builds_share_nothing,
     initialises_whole,
+    declares_its_cost,
 )
 """Laws of every kind of the backbone, which have a forward pass."""
 

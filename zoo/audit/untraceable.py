@@ -1,0 +1,89 @@
+"""Why a stage could not be traced: a part that fails whoever runs it, or one that runs and does not trace."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.backbone import Backbone
+from zoo.errors import first_line
+from zoo.parts.base import ModulePart
+
+
+def why_untraceable(backbone: Backbone, stage: int, inputs: tuple[Tensor, Tensor, Tensor], error: Exception) -> str:
+    """Run the stage again, without a trace, and tell whose error it is.
+
+    Args:
+        backbone: on the meta device. It is left with hooks, which the caller takes off.
+        stage: its number.
+        inputs: of ``forward_stage``.
+        error: with which the trace ended.
+    """
+    running = _watch(backbone)
+    try:
+        backbone.forward_stage(stage, *inputs)
+    except Exception as own:
+        if not _is_of_the_meta_device(own):
+            return _own_error(backbone, stage, running, own)
+    return _does_not_trace(backbone, stage, error)
+
+
+Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
+
+
+def _watch(backbone: Backbone) -> list[Call]:
+    """The calls of modules that have begun and not ended, the innermost last."""
+    running: list[Call] = []
+
+    def begin(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        running.append((module, inputs, named))
+
+    def end(module: nn.Module, inputs: Any, output: Any) -> None:
+        running.pop()
+
+    for module in backbone.modules():
+        if not isinstance(module, torch.jit.ScriptModule):  # which take no hooks
+            module.register_forward_pre_hook(begin, with_kwargs=True)
+            module.register_forward_hook(end)
+    return running
+
+
+def _is_of_the_meta_device(error: Exception) -> bool:
+    """Whether a pass with values might go through: an operator has no shape rule, or a value is asked for."""
+    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
+
+
+def _own_error(backbone: Backbone, stage: int, running: list[Call], error: Exception) -> str:
+    names = {module: name for name, module in backbone.named_modules()}
+    told = f"{type(error).__name__}: {first_line(error)}"
+    parts = [module for module, *_ in running if isinstance(module, ModulePart)]
+    if not parts:
+        return f"stage {stage} fails: {told}"
+    module, inputs, named = running[-1]
+    inside = "" if module is parts[-1] else f" inside {names[module]} ({type(module).__name__})"
+    given = _shapes(module, inputs, named)
+    return (
+        f"{parts[-1].kind} {type(parts[-1]).__name__} ({names[parts[-1]]}) fails in stage {stage}{inside}: {told}"
+        + (f"; given {given}" if given else "")
+    )
+
+
+def _shapes(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> str:
+    """``tokens [1, 18, 16]``: the tensors among the arguments of ``forward``."""
+    given = inspect.signature(type(module).forward).bind(module, *inputs, **named).arguments
+    return ", ".join(f"{name} {list(each.shape)}" for name, each in given.items() if isinstance(each, Tensor))
+
+
+def _does_not_trace(backbone: Backbone, stage: int, error: Exception) -> str:
+    names = {module: name for name, module in backbone.named_modules() if name}
+    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = [names[owner] for owner in owners if isinstance(owner, nn.Module) and owner in names]
+    return (
+        f"{inside[-1] if inside else 'a part'} cannot be traced and counted on the meta device (stage {stage}):"
+        f" {type(error).__name__}: {first_line(error)}. A part that does not trace (convolutions never do, nor an"
+        " einsum of more than two operands) declares its own count: see ModulePart.declare"
+    )
