@@ -8,14 +8,17 @@ import torch
 from torch import nn
 
 from zoo import hookimpl
+from zoo.assembly import build
 from zoo.backbone import Backbone
-from zoo.errors import RecipeError
+from zoo.errors import PluginError, RecipeError
+from zoo.parts.base import PatchSchedule
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.class_conditioners import EmbeddingConditioner
 from zoo.parts.heads import LinearHead
 from zoo.parts.time_embedders import SinusoidalTimeEmbedder
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
+from zoo.schedule import Level, Patch, Stage, patches_of
 from zoo.testing import ASSEMBLY_LAWS, assemblies, check_assemblies
 
 
@@ -150,4 +153,66 @@ def test_what_no_other_options_would_mend_is_not_passed_over(cls, message):
 def test_law_catches_a_broken_backbone(registry, monkeypatch, law, method, wrong):
     monkeypatch.setattr(Backbone, method, wrong)
     with pytest.raises(AssertionError):
-        check_assemblies(registry, laws=[law], examples=20)
+        check_assemblies(registry, laws=[law], examples=40, patch_schedule="by_timestep")
+
+
+class Halves(PatchSchedule):
+    """Coarse patches in the first half of the blocks."""
+
+    def __init__(self, depth: int, *, coarse: Patch = (6, 6), fine: Patch = (3, 1)) -> None:
+        self.depth, self.coarse, self.fine = depth, coarse, fine
+
+    def stages(self):
+        half = self.depth // 2
+        levels = (Level(patch=self.coarse, blocks=half), Level(patch=self.fine, blocks=self.depth - half))
+        return (Stage(noise_above=0.0, levels=levels),)
+
+
+def test_a_schedule_of_a_plug_in_is_drawn():
+    registry = registry_with(part("patch_schedule", "halves")(Halves))
+    seen = set()
+
+    def look(recipe, registry):
+        stages = build(recipe, device="meta").stages
+        seen.add((recipe.backbone.patch_schedule.type, patches_of(stages)))
+
+    check_assemblies(registry, laws=[look], patch_schedule="halves")
+    assert {name for name, _ in seen} == {"halves"}
+    assert {((6, 6), (3, 1)), ((4, 4), (2, 2))} <= {patches for _, patches in seen}
+    check_assemblies(registry, laws=[look], examples=100)
+    assert {name for name, _ in seen} == {entry.name for entry in registry.entries("patch_schedule")}
+
+
+def test_a_schedule_that_never_fits_is_told():
+    class TooDeep(Halves):
+        def stages(self):
+            return (Stage(noise_above=0.0, levels=(Level(patch=(2, 2), blocks=self.depth + 1),)),)
+
+    registry = registry_with(part("patch_schedule", "too_deep")(TooDeep))
+    with pytest.raises(TypeError, match=r"every example is refused.*backbone.patch_schedule: block counts must add up"):
+        check_assemblies(registry, patch_schedule="too_deep")
+
+
+@pytest.mark.parametrize(
+    ("fixed", "kind", "message"),
+    [
+        ({"patch_schedule": "mine"}, PluginError, "there is no patch_schedule 'mine'"),
+        ({"block": "dti"}, PluginError, "there is no block 'dti'; did you mean 'dit'"),
+        ({"nonsense": "x"}, TypeError, "nonsense='x': the backbone has no part of kind 'nonsense'; there are: patch_"),
+        ({"blok": "dit"}, TypeError, "'blok'; did you mean 'block'"),
+        ({"solver": "euler"}, TypeError, "the backbone has no part of kind 'solver'"),
+        ({"laws": []}, TypeError, "laws: there is none to check"),
+    ],
+)
+def test_what_would_check_nothing_is_an_error(registry, fixed, kind, message):
+    with pytest.raises(kind, match=message):
+        check_assemblies(registry, **fixed)
+
+
+def test_a_schedule_whose_options_the_kit_cannot_draw_is_named():
+    class Tall(Halves):
+        def __init__(self, depth: int, *, levels: tuple[Level, ...]) -> None: ...
+
+    registry = registry_with(part("patch_schedule", "tall")(Tall))
+    with pytest.raises(TypeError, match=r"patch_schedule tall: option 'levels' .* another patch_schedule to check_ass"):
+        check_assemblies(registry, patch_schedule="tall")

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from zoo.data.base import Dataset, Normalize
+from zoo.errors import PluginError
 from zoo.evaluate.base import Metric
 from zoo.evaluate.digits_network import Training
 from zoo.evaluate.pca import PCAFeatures
@@ -683,6 +684,24 @@ def test_a_dataset_has_no_laws():
 
     with pytest.raises(TypeError, match="no laws for a dataset"):
         check_part(Empty)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"laws": []}, "laws: there is none to check"),
+        ({"supplied": {"nonsense": 1}}, r"zoo supplies no nonsense to any part \(only dim, "),
+        ({"supplied": {"dim": 10, "heads": 3}}, "every example is refused, and nothing was checked, the last one: dim"),
+    ],
+)
+def test_what_would_check_nothing_is_an_error(registry, given, message):
+    with pytest.raises(TypeError, match=message):
+        check_part(registry.get("block", "dit"), **given)
+
+
+def test_a_kind_that_is_not_there_has_no_laws():
+    with pytest.raises(PluginError, match="there is no kind 'blok'; did you mean 'block'"):
+        laws.laws_of("blok")
 
 
 def test_an_option_without_strategy_is_named():

@@ -41,13 +41,13 @@ class Case:
         randomise(part, self.seed)
         return part
 
-    def is_refused(self) -> bool:
-        """Whether the part itself refuses these options, since they do not go together."""
+    def refusal(self) -> str | None:
+        """Why the part itself refuses these options, where they do not go together."""
         try:
             self.create(device="meta")
-        except ValueError:
-            return True
-        return False
+        except ValueError as error:
+            return str(error)
+        return None
 
     def inputs(self, batch: int, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[Any, ...]:
         """Random inputs of ``forward``; batched tensors have the batch first."""
@@ -108,8 +108,11 @@ def _cases(
         "finest_patch": fine,
         "coarse_patch": coarse,
         "fine_patch": fine,
-        **fixed,
     }
+    unknown = [name for name in fixed if name not in supplied]
+    if unknown:
+        raise TypeError(f"supplied: zoo supplies no {', '.join(unknown)} to any part (only {', '.join(supplied)})")
+    supplied |= fixed
     chosen = entry.signature.options.model_validate(draw(drawn))
     return Case(entry, chosen, supplied, m=draw(st.integers(0, 3)), seed=draw(st.integers(0, 2**31)))
 

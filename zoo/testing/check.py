@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 from zoo.assembly import load_recipe
 from zoo.errors import RecipeError
@@ -39,23 +40,29 @@ def check_part(
     Raises:
         AssertionError: a law is broken; hypothesis shows the smallest case that it found.
         PluginError: the class breaks the rules of registration.
-        TypeError: a part of this kind cannot be checked by itself.
+        TypeError: nothing would be checked: a part of this kind cannot be checked by itself, zoo supplies no such value
+            to it, there is no law, or every example is refused.
     """
     entry = part if isinstance(part, PartEntry) else part_entry(part, Plugin("under test", "0"))
     if entry.kind == "patch_schedule":
         raise TypeError("a patch schedule has no forward pass; check_assemblies covers it")
     chosen = laws_of(entry.kind) if laws is None else laws
-    if not chosen:
+    if laws is None and not chosen:
         raise TypeError(f"there are no laws for a {entry.kind}: what it gives depends on files that the kit has not")
+    _refuse_no_laws(chosen)
+    refused: list[str] = []
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=cases(entry, options, supplied))
     def run(case: Case) -> None:
-        assume(not case.is_refused())
+        refusal = case.refusal()
+        if refusal is not None:
+            refused.append(refusal)
+        assume(refusal is None)
         for law in chosen:
             law(case)
 
-    run()
+    _check(run, refused)
 
 
 def check_assemblies(
@@ -71,20 +78,44 @@ def check_assemblies(
 
     Raises:
         AssertionError: a law is broken; hypothesis shows the smallest assembly that it found.
+        RecipeError: a part fails, or breaks the rules of its kind.
+        PluginError: there is no such part.
+        TypeError: nothing would be checked: there is no such kind, no law, or every assembly is refused.
     """
+    _refuse_no_laws(laws)
+    refused: list[str] = []
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(values=recipes(registry, **fixed))
     def run(values: dict[str, Any]) -> None:
-        recipe = load_or_pass(values, registry)
+        recipe = load_or_pass(values, registry, refused)
         for law in laws:
             law(recipe, registry)
 
-    run()
+    _check(run, refused)
 
 
-def load_or_pass(values: dict[str, Any], registry: Registry) -> Recipe:
+def _refuse_no_laws(laws: Sequence[Any]) -> None:
+    if not laws:
+        raise TypeError("laws: there is none to check; leave them out for all")
+
+
+def _check(run: Callable[[], None], refused: Sequence[str]) -> None:
+    """Run a test of hypothesis, and say why where no example comes through."""
+    try:
+        run()
+    except Unsatisfiable as error:
+        reason = f", the last one: {refused[-1]}" if refused else ""
+        raise TypeError(f"every example is refused, and nothing was checked{reason}") from error
+
+
+def load_or_pass(values: dict[str, Any], registry: Registry, refused: list[str] | None = None) -> Recipe:
     """The recipe of drawn values; a combination that is refused is passed over, but not what a part itself fails at.
+
+    Args:
+        values: the recipe.
+        registry: the parts to choose from.
+        refused: takes what was wrong with a combination.
 
     Raises:
         RecipeError: a part fails, or breaks the rules of its kind.
@@ -93,5 +124,7 @@ def load_or_pass(values: dict[str, Any], registry: Registry) -> Recipe:
         return load_recipe(values, registry=registry)
     except RecipeError as error:
         if error.__cause__ is None:
+            if refused is not None:
+                refused.extend(error.problems)
             assume(False)
         raise

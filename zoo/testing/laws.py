@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from zoo.kinds import BACKBONE_KINDS
+from zoo.errors import PluginError
+from zoo.kinds import BACKBONE_KINDS, KINDS
 from zoo.parts.base import ClassConditioner, tensors_in
+from zoo.registry import did_you_mean
 from zoo.testing import data_laws, evaluate_laws, flow_laws
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import Case, expected_shapes, sample_of
@@ -180,5 +182,11 @@ OWN_LAWS: dict[str, tuple[Law, ...]] = {
 
 
 def laws_of(kind: str) -> tuple[Law, ...]:
-    """The laws that parts of this kind keep, ``compiles_whole`` aside, which needs a process without shape checks."""
+    """The laws that parts of this kind keep, ``compiles_whole`` aside, which needs a process without shape checks.
+
+    Raises:
+        PluginError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}")
     return (*(LAWS if kind in BACKBONE_KINDS else ()), *OWN_LAWS.get(kind, ()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from math import lcm
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
@@ -9,10 +11,16 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from zoo.kinds import BACKBONE_KINDS
-from zoo.registry import PartEntry, Registry
+from zoo.registry import PartEntry, Registry, did_you_mean
+from zoo.schedule import Patch, patches_of
 
 SPAN = 4
 """How far above its lower bound a number is drawn, so that parts stay small."""
+
+BUILT_IN = ("uniform", "by_depth", "by_timestep", "by_depth_and_timestep")
+"""Schedules whose options depend on each other, and are drawn so that they fit."""
+
+_GRIDS = st.sampled_from([(1, 2), (2, 1), (2, 2), (1, 3)])
 
 
 def options(entry: PartEntry) -> st.SearchStrategy[dict[str, Any]]:
@@ -25,21 +33,23 @@ def options(entry: PartEntry) -> st.SearchStrategy[dict[str, Any]]:
     """
     fields = entry.signature.options.model_fields
     return st.fixed_dictionaries(
-        {name: _values(name, field) for name, field in fields.items() if field.is_required()},
+        {name: _values(entry, name, field) for name, field in fields.items() if field.is_required()},
         optional={
-            name: _values(name, field)
+            name: _values(entry, name, field)
             for name, field in fields.items()
             if not field.is_required() and field.default is not None
         },
     )
 
 
-def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
+def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     kind = field.annotation
     if get_origin(kind) is Literal:
         return st.sampled_from(get_args(kind))
     if kind is bool:
         return st.booleans()
+    if kind == get_args(Patch)[0]:
+        return st.sampled_from([[1, 1], [2, 2], [4, 4], [2, 4]])
     low, high = _bounds(field.metadata)
     step: Any = next((each.multiple_of for each in field.metadata if isinstance(each, MultipleOf)), 1)
     if kind is int:
@@ -55,7 +65,10 @@ def _values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
         end = start + SPAN if high is None else min(start + SPAN, float(high))
         # Sixteenths: exact in every precision, and none next to an open bound.
         return st.integers(1, 15).map(lambda step: start + (end - start) * step / 16)
-    raise TypeError(f"option {name!r} of type {kind} has no strategy here; pass one of your own")
+    raise TypeError(
+        f"{entry.kind} {entry.name}: option {name!r} of type {kind} has no strategy here; pass one of your own to"
+        f" check_part, or another {entry.kind} to check_assemblies"
+    )
 
 
 def _bounds(metadata: list[Any]) -> tuple[float | None, float | None]:
@@ -73,28 +86,38 @@ def _bounds(metadata: list[Any]) -> tuple[float | None, float | None]:
     return low, high
 
 
-@st.composite
-def recipes(draw: st.DrawFn, /, registry: Registry, **fixed: str) -> dict[str, Any]:
-    """Random small recipes as plain values, over all parts of the registry and all four built-in schedules.
+def recipes(registry: Registry, **fixed: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Random small recipes as plain values, over all parts of the registry.
 
     Latents and patches need not be square; every grid has at least two tokens. Where parts do not go together (rotary
     positions, and a block without), ``load_recipe`` refuses them.
 
     Args:
-        draw: given by hypothesis.
         registry: the parts to choose from.
         fixed: kinds whose part is not drawn, such as ``block="dit"``.
+
+    Raises:
+        TypeError: the backbone has no such kind.
+        PluginError: there is no such part of that kind.
     """
-    patches, height, width = draw(_patch_chains())
-    depth = draw(st.integers(len(patches), 4))
+    for kind, name in fixed.items():
+        if kind not in BACKBONE_KINDS:
+            known = did_you_mean(kind, BACKBONE_KINDS) or f"; there are: {', '.join(BACKBONE_KINDS)}"
+            raise TypeError(f"{kind}={name!r}: the backbone has no part of kind {kind!r}{known}")
+        registry.get(kind, name)
+    return _recipes({kind: _entries(registry, kind, fixed.get(kind)) for kind in BACKBONE_KINDS})
+
+
+def _entries(registry: Registry, kind: str, fixed: str | None) -> list[PartEntry]:
+    return [entry for entry in registry.entries(kind) if fixed in (None, entry.name)]
+
+
+@st.composite
+def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]]) -> dict[str, Any]:
+    chosen = {kind: draw(st.sampled_from(some)) for kind, some in entries.items()}
+    schedule = chosen.pop("patch_schedule")
+    depth, patch_schedule, height, width = draw(_scheduled(schedule))
     heads = draw(st.integers(1, 2))
-    parts = {}
-    for kind in BACKBONE_KINDS:
-        if kind == "patch_schedule":
-            continue
-        entries = [entry for entry in registry.entries(kind) if fixed.get(kind, entry.name) == entry.name]
-        entry = draw(st.sampled_from(entries))
-        parts[kind] = {"type": entry.name, **draw(options(entry))}
     return {
         "backbone": {
             "latent": {"channels": draw(st.integers(1, 16)), "height": height, "width": width},
@@ -103,10 +126,27 @@ def recipes(draw: st.DrawFn, /, registry: Registry, **fixed: str) -> dict[str, A
             "depth": depth,
             "heads": heads,
             "skip": draw(st.sampled_from(["linear", "none"])),
-            "patch_schedule": draw(_schedules(patches, depth)),
-            **parts,
+            "patch_schedule": patch_schedule,
+            **{kind: {"type": entry.name, **draw(options(entry))} for kind, entry in chosen.items()},
         }
     }
+
+
+@st.composite
+def _scheduled(draw: st.DrawFn, entry: PartEntry) -> tuple[int, dict[str, Any], int, int]:
+    """A depth, a schedule for it, and a latent's height and width that all of its patches divide."""
+    if entry.name in BUILT_IN:
+        patches, height, width = draw(_patch_chains())
+        depth = draw(st.integers(len(patches), 4))
+        return depth, draw(_schedules(entry.name, patches, depth)), height, width
+    depth, given = draw(st.integers(1, 4)), draw(options(entry))
+    try:
+        schedule = entry.create(entry.signature.options.model_validate(given), {"depth": depth})
+        sides = [lcm(*each) for each in zip(*patches_of(schedule.stages()), strict=True)]
+    except Exception:  # which load_recipe tells
+        sides = [1, 1]
+    rows, columns = draw(_GRIDS)
+    return depth, {"type": entry.name, **given}, rows * sides[0], columns * sides[1]
 
 
 @st.composite
@@ -115,13 +155,12 @@ def _patch_chains(draw: st.DrawFn) -> tuple[list[list[int]], int, int]:
     chain = [draw(st.sampled_from([[1, 1], [2, 2], [1, 2], [3, 1]]))]
     for ratio in draw(st.lists(st.sampled_from([(2, 2), (1, 2), (2, 1), (3, 1)]), max_size=2)):
         chain.insert(0, [chain[0][0] * ratio[0], chain[0][1] * ratio[1]])
-    rows, columns = draw(st.sampled_from([(1, 2), (2, 1), (2, 2), (1, 3)]))
+    rows, columns = draw(_GRIDS)
     return chain, rows * chain[0][0], columns * chain[0][1]
 
 
 @st.composite
-def _schedules(draw: st.DrawFn, patches: list[list[int]], depth: int) -> dict[str, Any]:
-    kind = draw(st.sampled_from(["uniform", "by_depth", "by_timestep", "by_depth_and_timestep"]))
+def _schedules(draw: st.DrawFn, kind: str, patches: list[list[int]], depth: int) -> dict[str, Any]:
     if kind == "uniform":
         return {"type": kind, "patch": draw(st.sampled_from(patches))}
     if kind == "by_depth":
