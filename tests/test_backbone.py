@@ -5,6 +5,8 @@ import torch
 from einops import rearrange
 
 import zoo
+from zoo.errors import PluginError
+from zoo.parts.base import Affine, BlockModulation, ClassCondition, Modulations, Position
 from zoo.testing.cases import randomise
 
 SMALL = ["backbone.dim=32", "backbone.heads=2", "backbone.num_classes=5", "data.normalize=none"]
@@ -123,11 +125,67 @@ def test_a_patch_belongs_to_a_patch_in_every_stage(hybrid):
     assert len(hybrid.blocks) == 12
 
 
-def test_an_upsampler_that_returns_another_grid_is_named(hybrid, monkeypatch):
-    upsampler = type(hybrid.upsamplers["8x8_to_4x4"])
-    monkeypatch.setattr(upsampler, "forward", lambda self, tokens, m, grid: (tokens, grid))
-    with pytest.raises(ValueError, match="upsampler 8x8_to_4x4 returned grid"):
+def narrow(vector):
+    block = BlockModulation(Affine(vector, vector), vector[0], Affine(vector, vector), vector)
+    return Modulations([block] * 12, Affine(vector, vector))
+
+
+@pytest.mark.parametrize(
+    ("part", "returned", "message"),
+    [
+        (
+            "blocks.3",
+            lambda x, *_: (x, x),
+            "block 3 (zoo's dit) returned a tuple of a tensor [1, 24, 32], a tensor [1, 24,",
+        ),
+        ("blocks.3", lambda x, *_: x[:, 1:], "a tensor [1, 23, 32] in place of a tensor [1, 24, 32]"),
+        ("blocks.0", lambda *_: None, "block 0 (zoo's dit) returned None in place of a tensor [1, 24, 32]"),
+        ("patch_embedders.8x8", lambda x: x, "patch_embedder 8x8 (zoo's linear) returned a tensor [1, 3, 16, 32] in"),
+        ("upsamplers.8x8_to_4x4", lambda x, m, grid: x, "upsampler 8x8_to_4x4 (zoo's linear_linear) returned a tensor"),
+        (
+            "upsamplers.8x8_to_4x4",
+            lambda x, m, grid: (x, grid),
+            "(2, 4) in place of a tuple of tokens and the grid (4, 8)",
+        ),
+        (
+            "upsamplers.8x8_to_4x4",
+            lambda x, m, grid: (x, (4, 8)),
+            "a tensor [1, 24, 32] in place of a tensor [1, 48, 32]",
+        ),
+        (
+            "heads.4x4",
+            lambda x, *_: x,
+            "head 4x4 (zoo's linear) returned a tensor [1, 32, 32] in place of a tensor [1, 32, 48]",
+        ),
+        ("positions.4x4", lambda: None, "position 4x4 (zoo's sincos) returned None in place of a Position"),
+        ("positions.4x4", lambda: Position(add=torch.zeros(3, 32)), "a tensor [3, 32] in place of a tensor [32, 32]"),
+        ("time_embedder", lambda t: t, "time_embedder (zoo's fno) returned a tensor [1] in place of a tensor [1, 32]"),
+        (
+            "class_conditioner",
+            lambda y: y,
+            "class_conditioner (zoo's class_tokens) returned a tensor [1] in place of a Class",
+        ),
+        ("class_conditioner", lambda y: ClassCondition(), "returned None in place of a tensor [1, 16, 32]"),
+        ("stage_embedder", lambda stage: torch.zeros(1, 32), "a tensor [1, 32] in place of a tensor [32]"),
+        (
+            "modulation",
+            lambda x: x,
+            "modulation (zoo's shared_adaln) returned a tensor [1, 32] in place of Modulations of 12",
+        ),
+        (
+            "modulation",
+            lambda x: Modulations([], Affine(x, x)),
+            "Modulations of 0 blocks in place of Modulations of 12",
+        ),
+        ("modulation", lambda x: narrow(x), "a tensor [32] in place of a tensor [1, 32]"),
+    ],
+)
+def test_a_part_that_returns_something_else_is_named(monkeypatch, hybrid, part, returned, message):
+    monkeypatch.setattr(hybrid.get_submodule(part), "forward", returned)
+    with pytest.raises(PluginError) as caught:
         hybrid(*batch(hybrid, [0.9]))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_each_level_asks_its_position_once(hybrid, monkeypatch):

@@ -235,6 +235,7 @@ def _assemble(recipe: Recipe) -> Backbone:
     with_skip = options.skip == "linear"
     return Backbone(
         latent=(latent.channels, latent.height, latent.width),
+        dim=options.dim,
         stages=stages,
         ties=schedule.ties,
         patch_embedders=create("patch_embedder", stages),

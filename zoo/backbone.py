@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from math import prod
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from zoo.errors import PluginError
 from zoo.parts.base import (
     Block,
     ClassCondition,
@@ -19,12 +21,14 @@ from zoo.parts.base import (
     Modulation,
     Modulations,
     PatchEmbedder,
+    Position,
     PositionEmbedding,
     StageEmbedder,
     TimeEmbedder,
     Upsampler,
 )
 from zoo.parts.initialise import init_weights
+from zoo.parts.returned import described, sizes, vectors_of
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, Level, Stage, grid_of, patch_name
 from zoo.summary import summary
@@ -43,6 +47,7 @@ class Backbone(nn.Module):
 
     Args:
         latent: channels, height and width (C, H, W).
+        dim: width D of all tokens.
         stages: noise stages from noisy to clean, each with levels from coarse to fine.
         ties: the stage that a noise level exactly on a threshold belongs to.
         blocks: all blocks, in order.
@@ -59,6 +64,7 @@ class Backbone(nn.Module):
         self,
         *,
         latent: tuple[int, int, int],
+        dim: int,
         stages: Sequence[Stage],
         ties: Literal["cleaner", "noisier"] = "cleaner",
         patch_embedders: Mapping[Grid, PatchEmbedder],
@@ -75,7 +81,7 @@ class Backbone(nn.Module):
         recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.recipe, self.dim = recipe, dim
         self.latent, self.stages, self.ties, self.prediction = tuple(latent), tuple(stages), ties, prediction
         self.patch_embedders = nn.ModuleDict({patch_name(patch): module for patch, module in patch_embedders.items()})
         self.positions = nn.ModuleDict({patch_name(patch): module for patch, module in positions.items()})
@@ -115,6 +121,7 @@ class Backbone(nn.Module):
 
         Raises:
             ValueError: a shape, noise level or label that the backbone cannot take.
+            PluginError: a part returned something else than its kind promises.
         """
         self.check_inputs(latents, t, labels)
         if len(self.stages) == 1:
@@ -148,13 +155,13 @@ class Backbone(nn.Module):
             labels: what the class conditioner takes.
             modulation: what ``modulate`` returned for these samples; computed here if left out.
         """
-        condition = self.class_conditioner(labels)
+        condition = self._condition(labels, len(latents))
         if modulation is None:
             modulation = self._modulate(stage, t, condition)
         prefix = condition.tokens
         m = self.class_conditioner.class_tokens
         levels = self.stages[stage].levels
-        tokens = self.patch_embedders[patch_name(levels[0].patch)](latents)
+        tokens = self._embed(levels[0].patch, latents)
         if prefix is not None:
             tokens = torch.cat([prefix, tokens], dim=1)
         tokens = _to_residual_stream(tokens)
@@ -164,8 +171,11 @@ class Backbone(nn.Module):
                 tokens = self._refine((levels[index - 1].patch, level.patch), tokens, m, latents)
             tokens = self._run_level(index, level, first, tokens, m, modulation)
             first += level.blocks
-        last = patch_name(levels[-1].patch)
-        return self._unpatchify(levels[-1].patch, self.heads[last](tokens[:, m:], modulation.head))
+        patch = levels[-1].patch
+        name = patch_name(patch)
+        pixels = self.heads[name](tokens[:, m:], modulation.head)
+        shape = (len(latents), self._tokens(patch), patch[0] * patch[1] * self.latent[0])
+        return self._unpatchify(patch, self._promised(pixels, shape, "head", name))
 
     def modulate(
         self, stage: int, t: Float[Tensor, " B"], labels: Shaped[Tensor, "B ..."] | None = None
@@ -174,7 +184,7 @@ class Backbone(nn.Module):
 
         A sampler can compute those of all its steps in one pass and hand them to ``forward_stage``.
         """
-        return self._modulate(stage, t, self.class_conditioner(labels))
+        return self._modulate(stage, t, self._condition(labels, len(t)))
 
     def stage_of(self, t: Float[Tensor, " B"]) -> Shaped[Tensor, " B"]:
         """The stage index [B] of each noise level; one on a threshold goes where ``ties`` says."""
@@ -212,32 +222,60 @@ class Backbone(nn.Module):
             )
         self.class_conditioner.check_labels(labels, len(latents))
 
+    def _condition(self, labels: Tensor | None, batch: int) -> ClassCondition:
+        condition, m = self.class_conditioner(labels), self.class_conditioner.class_tokens
+        if not isinstance(condition, ClassCondition):
+            raise self._broken_promise(condition, "a ClassCondition", "class_conditioner")
+        if condition.vector is not None:
+            self._promised(condition.vector, (batch, self.dim), "class_conditioner")
+        if condition.tokens is not None or m:
+            self._promised(condition.tokens, (batch, m, self.dim), "class_conditioner")
+        return condition
+
     def _modulate(self, stage: int, t: Tensor, condition: ClassCondition) -> Modulations:
-        vector = self.time_embedder(t)
+        shape = (len(t), self.dim)
+        vector = self._promised(self.time_embedder(t), shape, "time_embedder")
         if condition.vector is not None:
             vector = vector + condition.vector
         own = self.stage_embedder(stage)
         if own is not None:
-            vector = vector + own
-        return self.modulation(vector)
+            vector = vector + self._promised(own, (self.dim,), "stage_embedder")
+        modulation = self.modulation(vector)
+        if not isinstance(modulation, Modulations) or len(modulation.blocks) != len(self.blocks):
+            raise self._broken_promise(modulation, f"Modulations of {len(self.blocks)} blocks", "modulation")
+        for each in (*modulation.blocks, modulation.head):
+            for value in vectors_of(each):
+                self._promised(value, shape, "modulation")
+        return modulation
+
+    def _embed(self, patch: Grid, latents: Tensor) -> Tensor:
+        name = patch_name(patch)
+        shape = (len(latents), self._tokens(patch), self.dim)
+        return self._promised(self.patch_embedders[name](latents), shape, "patch_embedder", name)
 
     def _refine(self, pair: Transition, tokens: Tensor, m: int, latents: Tensor) -> Tensor:
         """Expand coarse tokens, and add the fine patches of the latents."""
-        coarse, fine = pair
-        tokens, grid = self.upsamplers[_pair_name(pair)](tokens, m, self._grid(coarse))
-        if grid != self._grid(fine):
-            raise ValueError(f"upsampler {_pair_name(pair)} returned grid {grid} in place of {self._grid(fine)}")
-        tokens = _to_residual_stream(tokens)
-        if _pair_name(pair) not in self.skips:
+        (coarse, fine), name = pair, _pair_name(pair)
+        returned = self.upsamplers[name](tokens, m, self._grid(coarse))
+        if not isinstance(returned, tuple) or len(returned) != 2 or returned[1] != self._grid(fine):
+            raise self._broken_promise(
+                returned, f"a tuple of tokens and the grid {self._grid(fine)}", "upsampler", name
+            )
+        shape = (len(tokens), m + self._tokens(fine), self.dim)
+        tokens = _to_residual_stream(self._promised(returned[0], shape, "upsampler", name))
+        if name not in self.skips:
             return tokens
-        embedded = self.patch_embedders[patch_name(fine)](latents)
-        return _add_to_image(tokens, m, self.skips[_pair_name(pair)](embedded))
+        return _add_to_image(tokens, m, self.skips[name](self._embed(fine, latents)))
 
     def _run_level(
         self, index: int, level: Level, first: int, tokens: Tensor, m: int, modulation: Modulations
     ) -> Tensor:
-        position = self.positions[patch_name(level.patch)]()
+        name = patch_name(level.patch)
+        position = self.positions[name]()
+        if not isinstance(position, Position):
+            raise self._broken_promise(position, "a Position", "position", name)
         if position.add is not None:
+            self._promised(position.add, (self._tokens(level.patch), self.dim), "position", name)
             tokens = _add_to_image(tokens, m, position.add)
         layout = Layout(
             m=m,
@@ -248,7 +286,8 @@ class Backbone(nn.Module):
             level_blocks=level.blocks,
         )
         for block in range(first, first + level.blocks):
-            tokens = self.blocks[block](tokens, modulation.blocks[block], layout)
+            returned = self.blocks[block](tokens, modulation.blocks[block], layout)
+            tokens = self._promised(returned, tokens.shape, "block", block)
         return tokens
 
     def _unpatchify(self, patch: Grid, pixels: Tensor) -> Tensor:
@@ -259,6 +298,22 @@ class Backbone(nn.Module):
 
     def _grid(self, patch: Grid) -> Grid:
         return grid_of(self.latent[1], self.latent[2], patch)
+
+    def _tokens(self, patch: Grid) -> int:
+        return prod(self._grid(patch))
+
+    def _promised(self, returned: Any, shape: tuple[int, ...], kind: str, key: str | int = "") -> Tensor:
+        """What a part returned, if it is what its kind promises. Only looks at the shape, so that it compiles."""
+        if isinstance(returned, Tensor) and returned.shape == shape:
+            return returned
+        raise self._broken_promise(returned, f"a tensor {sizes(shape)}", kind, key)
+
+    def _broken_promise(self, returned: Any, promised: str, kind: str, key: str | int = "") -> PluginError:
+        part = f"{kind} {key}".strip()
+        if self.recipe is not None:
+            spec = getattr(self.recipe.backbone, kind)
+            part += f" ({spec.entry.plugin.name}'s {spec.type})"
+        return PluginError(f"{part} returned {described(returned)} in place of {promised}")
 
 
 def _to_residual_stream(tokens: Tensor) -> Tensor:
