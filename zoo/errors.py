@@ -64,6 +64,12 @@ class ProcessError(RunError):
     """A failure of one process of a job alone, which the others know nothing of."""
 
 
+class FaultError(ZooError):
+    """A fault of zoo or of a plug-in on another process of the job, which tells where it is."""
+
+    exit_code = 1
+
+
 class NumericError(ZooError):
     """A loss or a gradient that is not finite."""
 

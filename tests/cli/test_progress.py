@@ -11,7 +11,7 @@ from tests.train.small import ALONE, small
 from zoo.assembly import build
 from zoo.audit import audit
 from zoo.cli import progress as module
-from zoo.cli.progress import Progress, _macs_per_image, _with_unit
+from zoo.cli.progress import Progress, _with_unit
 from zoo.errors import AuditError
 from zoo.train.job import open_job
 from zoo.train.run_folder import RunFolder
@@ -26,10 +26,14 @@ def trainer(registry):
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr(module.time, "monotonic", lambda: now.seconds)
-    return now
+def now():
+    """The time that ``clock`` tells."""
+    return SimpleNamespace(seconds=1000.0)
+
+
+@pytest.fixture
+def clock(now):
+    return lambda: now.seconds
 
 
 def step(number, loss=0.5):
@@ -48,12 +52,12 @@ def test_numbers_with_units(value, shown):
     assert _with_unit(value) == shown
 
 
-def test_without_a_terminal_lines_come_seldom_and_at_the_end(trainer, clock, capsys, monkeypatch):
-    monkeypatch.setattr(module, "_macs_per_image", lambda trainer: 7_000_000)
-    with Progress() as progress:
+def test_without_a_terminal_lines_come_seldom_and_at_the_end(trainer, now, clock, capsys, monkeypatch):
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: 7_000_000)
+    with Progress(clock) as progress:
         progress.start(trainer, 5)
         for number in range(1, 6):
-            clock.seconds += 4
+            now.seconds += 4
             progress.step(step(number, loss=number), 100.0 if number == 3 else None)
     lines = capsys.readouterr().err.splitlines()
     parameters = sum(each.numel() for each in trainer.backbone.parameters())
@@ -68,7 +72,7 @@ def test_without_a_terminal_lines_come_seldom_and_at_the_end(trainer, clock, cap
 
 
 def test_a_run_that_goes_on_says_from_where(trainer, capsys, monkeypatch):
-    monkeypatch.setattr(module, "_macs_per_image", lambda trainer: None)
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: None)
     trainer.step = 3
     with Progress() as progress:
         progress.start(trainer, 5)
@@ -85,19 +89,46 @@ def test_multiply_adds_are_three_times_the_forward_pass_of_a_mean_sample(trainer
     report = audit(trainer.job.recipe)
     counts = trainer.job.plan.counts
     mean = sum(count * stage.macs for count, stage in zip(counts, report.stages, strict=True)) / sum(counts)
-    assert _macs_per_image(trainer) == int(3 * mean)
+    assert Progress()._macs_per_image(trainer) == int(3 * mean)
     assert len({stage.macs for stage in report.stages}) == 2
 
 
 def test_what_cannot_be_counted_is_left_out(trainer, clock, capsys, monkeypatch):
+    """And told: the run goes on without."""
+
     def refuse(*arguments):
-        raise AuditError("no")
+        raise AuditError("blocks.2 does not trace")
 
     monkeypatch.setattr("zoo.audit.audit", refuse)
-    with Progress() as progress:
+    with Progress(clock) as progress:
         progress.start(trainer, 1)
         progress.step(step(1), 10.0)
-    assert capsys.readouterr().err.splitlines()[-1] == "step 1/1  loss 0.5000  10.0 images/s"
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "note: multiply-adds/s are not shown: blocks.2 does not trace",
+        "step 1/1  loss 0.5000  10.0 images/s",
+    ]
+
+
+def test_a_fault_of_the_audit_is_not_hidden(trainer, monkeypatch):
+    def fails(*arguments):
+        raise TypeError("a fault")
+
+    monkeypatch.setattr("zoo.audit.audit", fails)
+    with pytest.raises(TypeError, match="a fault"), Progress() as progress:
+        progress.start(trainer, 1)
+
+
+def test_a_run_that_has_become_slow_says_so_once(trainer, now, clock, capsys, monkeypatch):
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: None)
+    with Progress(clock) as progress:
+        progress.start(trainer, 1000)
+        for seconds in (*[0.5] * 20, *[20] * 10):
+            now.seconds += seconds
+            progress.step(step(1), None)
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert notes[0].startswith("note: 0.4 images/s, for 30 s less than a third of this run's best (16): ")
+    assert "OMP_NUM_THREADS=1" in notes[0]
 
 
 def test_on_a_terminal_there_is_a_bar(trainer, monkeypatch):
@@ -131,7 +162,7 @@ def test_the_end_says_where_everything_is(tmp_path, capsys):
 
 
 def test_several_processes_are_counted(trainer, capsys, monkeypatch):
-    monkeypatch.setattr(module, "_macs_per_image", lambda trainer: None)
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: None)
     monkeypatch.setattr(trainer, "world", SimpleNamespace(size=4, device=torch.device("cpu")))
     with Progress() as progress:
         progress.start(trainer, 5)

@@ -51,7 +51,8 @@ def refused(result: Result, exit_code: int) -> str:
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(progress, "_macs_per_image", lambda trainer: 10**6)  # counting takes as long as all the rest
+    # Counting takes as long as all the rest.
+    monkeypatch.setattr(progress.Progress, "_macs_per_image", lambda *_: 10**6)
     Path("small.yaml").write_text(RECIPE)
 
 

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from zoo.errors import NumericError, ZooError
 from zoo.flow.dopri5 import Dopri5Solver
@@ -53,6 +55,24 @@ def test_evaluations_stay_on_their_side_of_each_threshold(dtype):
     assert torch.allclose(latents, exact(noise(dtype)), atol=1e-5)
     assert len(seen) < 60, "steps are refused for the jumps"
     assert (max(seen), min(seen)) == pytest.approx((1.0, 0.0))
+
+
+class WithoutFloat64(TorchDispatchMode):
+    """A device that refuses wide numbers, as Apple's GPUs do."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if any(isinstance(each, torch.Tensor) and each.dtype == torch.float64 for each in tree_leaves(made)):
+            raise TypeError(f"{func} makes float64, which this device has not")
+        return made
+
+
+def test_a_device_without_wide_numbers_will_do(monkeypatch):
+    monkeypatch.setattr("zoo.flow.precision.WITHOUT_FLOAT64", {"cpu"})
+    start, thresholds = noise(torch.float32), [0.5]
+    with WithoutFloat64():
+        latents = solve(Dopri5Solver(), FLOW.velocity, start, thresholds)
+    assert torch.allclose(latents, FLOW.samples(start), atol=1e-4)
 
 
 def test_levels_depend_on_the_data():

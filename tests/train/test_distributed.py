@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.train.ranks import alone, run_ranks
 from tests.train.small import SIZE
 from zoo.assembly import build, load_recipe
 from zoo.data.stream import Reader
-from zoo.errors import DataError, NumericError, RunError, ZooError
+from zoo.errors import DataError, FaultError, NumericError, RunError, ZooError
 from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import Registry
 from zoo.train.distributed import World, join_world
@@ -258,6 +259,32 @@ def fail() -> None:
 
 def test_the_main_process_works_for_all() -> None:
     assert run_ranks(first, 2) == [[0, "the disk is full"]] * 2
+
+
+def fault() -> None:
+    raise TypeError("a plug-in's")
+
+
+def first_faults(world: World) -> None:
+    world.first(fault)
+
+
+def together_faults(world: World) -> None:
+    with world.together():
+        if world.rank == 1:
+            fault()
+
+
+@pytest.mark.parametrize(("work", "rank"), [(first_faults, 0), (together_faults, 1)])
+def test_a_fault_of_one_process_ends_all(work: Callable[[World], None], rank: int) -> None:
+    """Where it is shows its own process, and the others say which one that is."""
+    found = run_ranks(work, 2)
+    assert type(found[rank]) is TypeError
+    assert "in fault" in found[rank].__notes__[0]
+    assert type(found[1 - rank]) is FaultError
+    assert str(found[1 - rank]) == f"process {rank} has failed: TypeError: a plug-in's"
+    with pytest.raises(TypeError, match="a plug-in's"):
+        alone(lambda world: world.first(fault))
 
 
 def test_gather_and_sum() -> None:

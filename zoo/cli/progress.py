@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+from zoo.cli.slowness import SlownessWatch
+from zoo.errors import AuditError
 
 if TYPE_CHECKING:
     from zoo.train.run_folder import RunFolder
@@ -19,9 +23,14 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Shows how training goes: loss, images/s, time left, multiply-adds/s."""
+    """Shows how training goes: loss, images/s, time left, multiply-adds/s; and says when it has become slow.
 
-    def __init__(self) -> None:
+    Args:
+        clock: tells the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.console = Console(stderr=True, highlight=False)
         self._bar = Bar(
             TextColumn("{task.description}"),
@@ -51,7 +60,6 @@ class Progress:
         """Training begins."""
         recipe = trainer.job.recipe
         self._last = last
-        self._macs = _macs_per_image(trainer)
         parameters = sum(each.numel() for each in trainer.backbone.parameters())
         ranks = f"{trainer.world.size} processes" if trainer.world.size > 1 else "one process"
         begun = f"from step {trainer.step} " if trainer.step else ""
@@ -59,6 +67,8 @@ class Progress:
             f"{recipe.name}: {parameters / 1e6:.2f} M parameters on {trainer.world.device.type}, {ranks};"
             f" {len(trainer.job.reader.source)} samples, batch {recipe.train.batch}, {begun}to step {last}"
         )
+        self._macs = self._macs_per_image(trainer)
+        self._slowness = SlownessWatch(recipe.train.batch, self.clock)
         self._bar.start()
         self._task = self._bar.add_task("train", total=last, completed=trainer.step, figures="")
 
@@ -70,13 +80,25 @@ class Progress:
                 speed += f"  {_with_unit(self._macs * images_per_second)}MAC/s"
             self._figures = speed
         self._bar.update(self._task, completed=step.step, figures=f"loss {step.loss:.4f}  {self._figures}")
-        if self._bar.disable and (time.monotonic() - self._told > SECONDS_BETWEEN_LINES or step.step == self._last):
-            self._told = time.monotonic()
+        slow = self._slowness.step()
+        if slow is not None:
+            self.say(slow)
+        if self._bar.disable and (self.clock() - self._told > SECONDS_BETWEEN_LINES or step.step == self._last):
+            self._told = self.clock()
             self.say(f"step {step.step}/{self._last}  loss {step.loss:.4f}  {self._figures}".rstrip())
 
     def say(self, text: str) -> None:
         """A line above the bar."""
         self.console.print(text, markup=False, soft_wrap=True)
+
+    def _macs_per_image(self, trainer: Trainer) -> int | None:
+        from zoo.audit import audit, training_macs
+
+        try:
+            return training_macs(audit(trainer.job.recipe), trainer.job.plan)
+        except AuditError as error:  # a part that cannot be counted trains all the same
+            self.say(f"note: multiply-adds/s are not shown: {error}")
+            return None
 
     def finish(self, folder: RunFolder) -> None:
         """Say where everything is."""
@@ -87,15 +109,6 @@ class Progress:
         )
         if grids:
             print(f"samples: {grids[-1]}", file=sys.stderr)
-
-
-def _macs_per_image(trainer: Trainer) -> int | None:
-    from zoo.audit import audit, training_macs
-
-    try:
-        return training_macs(audit(trainer.job.recipe), trainer.job.plan)
-    except Exception:  # a part that cannot be counted trains all the same
-        return None
 
 
 def _with_unit(value: float) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.errors import NumericError, ZooError
 from zoo.flow.base import Draw, Solver, Velocity
-from zoo.flow.precision import clock_dtype, just_above, just_below
+from zoo.flow.precision import clock_dtype, just_above, just_below, widest_dtype
 from zoo.registry import part
 
 Tolerance = Annotated[float, Field(gt=0.0, le=0.1)]
@@ -64,7 +64,8 @@ class Dopri5Solver(Solver):
         # Whichever stage a threshold belongs to, the next numbers on either side are certain.
         first = high if high == 1.0 else just_below(high, z.dtype)
         last = low if low == 0.0 else just_above(low, z.dtype)
-        ends = torch.tensor([high, low], dtype=torch.float64, device=z.device)
+        dtype = widest_dtype(z.device)
+        ends = torch.tensor([high, low], dtype=dtype, device=z.device)
         try:
             path = odeint(
                 lambda t, z: velocity(z, min(max(float(t), last), first)),
@@ -73,7 +74,7 @@ class Dopri5Solver(Solver):
                 rtol=self.rtol,
                 atol=self.atol,
                 method="dopri5",
-                options={"dtype": torch.float64, "step_t": ends[1:]},  # a step ends there, none goes beyond
+                options={"dtype": dtype, "step_t": ends[1:]},  # a step ends there, none goes beyond
             )
         except AssertionError as error:
             raise NumericError(f"dopri5 cannot go on between noise levels {high} and {low}: {error}") from error

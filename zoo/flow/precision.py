@@ -12,6 +12,14 @@ def clock_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def widest_dtype(device: torch.device) -> torch.dtype:
+    """The widest floating-point numbers that a device computes with: Apple's GPUs have no float64."""
+    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
+
+
+WITHOUT_FLOAT64 = frozenset({"mps"})
+
+
 def just_above(value: float, dtype: torch.dtype) -> float:
     """The smallest number of ``dtype`` above ``value``, as ``dtype`` rounds it."""
     return _next(value, math.inf, dtype)

@@ -17,7 +17,17 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from zoo.errors import DataError, NumericError, Preempted, RecipeError, RunError, WeightsError, ZooError
+from zoo.errors import (
+    DataError,
+    FaultError,
+    NumericError,
+    Preempted,
+    RecipeError,
+    RunError,
+    WeightsError,
+    ZooError,
+    first_line,
+)
 
 T = TypeVar("T")
 
@@ -68,16 +78,19 @@ class World:
         dist.gather_object(value, values, dst=0, group=self.control)
         return values or []
 
-    def agree(self, error: ZooError | None) -> None:
+    def agree(self, error: Exception | None) -> None:
         """Raise, on every process, the error of the first process that has one.
 
         Raises:
             ZooError: of the same kind and message everywhere.
+            FaultError: another process has failed otherwise.
+            Exception: this one has.
         """
         if self.size > 1 and self.sum(torch.tensor([error is not None], dtype=torch.int64)).item():
             told: list[Any] = [None] * self.size
-            dist.all_gather_object(told, None if error is None else _in_words(error), group=self.control)
-            error = _from_words(next(each for each in told if each))
+            dist.all_gather_object(told, error and self._in_words(error), group=self.control)
+            if error is None or isinstance(error, ZooError):
+                error = _from_words(next(each for each in told if each))
         if error is not None:
             raise error
 
@@ -91,14 +104,16 @@ class World:
         Raises:
             ZooError: of the same kind and message everywhere.
             RunError: a file could not be written or read, on any process.
+            FaultError: another process has failed otherwise.
+            Exception: this one has.
         """
-        error: ZooError | None = None
+        error: Exception | None = None
         try:
             yield
-        except ZooError as caught:
-            error = caught
         except OSError as caught:
             error = _of_file(caught, where)
+        except Exception as caught:
+            error = caught
         self.agree(error)
 
     def first(self, work: Callable[[], T]) -> T:
@@ -110,31 +125,36 @@ class World:
         Raises:
             ZooError: as ``work`` raised it.
             RunError: a file could not be written or read.
+            Exception: ``work`` failed otherwise, on the main process; a FaultError on the others.
         """
         result: T | None = None
-        error: ZooError | None = None
+        error: Exception | None = None
         if self.is_main:
             try:
                 result = work()
-            except ZooError as caught:
-                error = caught
             except OSError as caught:
                 error = _of_file(caught, "a file of the run")
+            except Exception as caught:
+                error = caught
         if self.size > 1:
-            told: list[Any] = [result, error and _in_words(error)]
+            told: list[Any] = [result, error and self._in_words(error)]
             dist.broadcast_object_list(told, src=0, group=self.control, device=torch.device("cpu"))
-            result, error = told[0], told[1] and _from_words(told[1])
+            if not self.is_main:
+                result, error = told[0], told[1] and _from_words(told[1])
         if error is not None:
             raise error
         return cast(T, result)
 
+    def _in_words(self, error: Exception) -> tuple[str, int, str]:
+        """What other processes are told of an error of this one."""
+        if isinstance(error, ZooError):
+            return type(error).__name__, error.exit_code, str(error)
+        fault = f"process {self.rank} has failed: {type(error).__name__}: {first_line(error)}"
+        return FaultError.__name__, FaultError.exit_code, fault
+
 
 def _of_file(error: OSError, where: object) -> RunError:
     return RunError(f"{error.filename or where}: cannot be written or read: {error.strerror or error}")
-
-
-def _in_words(error: ZooError) -> tuple[str, int, str]:
-    return type(error).__name__, error.exit_code, str(error)
 
 
 def _from_words(words: tuple[str, int, str]) -> ZooError:
@@ -142,7 +162,10 @@ def _from_words(words: tuple[str, int, str]) -> ZooError:
     name, exit_code, text = words
     if name == RecipeError.__name__:
         return RecipeError(text.splitlines())
-    kinds = {each.__name__: each for each in (ZooError, DataError, RunError, WeightsError, NumericError, Preempted)}
+    kinds = {
+        each.__name__: each
+        for each in (ZooError, FaultError, DataError, RunError, WeightsError, NumericError, Preempted)
+    }
     by_code = {each.exit_code: each for each in reversed(kinds.values())}
     return kinds.get(name, by_code.get(exit_code, ZooError))(text)
 

@@ -257,8 +257,7 @@ class Session:
 
     def _train(self, trainer: Trainer, last: int, stop: Callable[[], bool]) -> None:
         options = self.recipe.train
-        if self.world.is_main:
-            self.watcher.start(trainer, last)
+        self.world.first(partial(self.watcher.start, trainer, last))
         clock = Clock(trainer.step)
         try:
             for step in trainer.run(last, stop):
