@@ -63,12 +63,8 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
             f"{recipe.name}: backbone.prediction: zoo trains velocities, not {backbone.prediction}; set it to velocity"
         )
     options = recipe.train
-    backends = torch.compiler.list_backends(exclude_tags=())
-    if options.compile and options.compile_backend not in backends:
-        raise ZooError(
-            f"{recipe.name}: train.compile_backend: there is no {options.compile_backend!r};"
-            f" there are: {', '.join(backends)}"
-        )
+    if options.compile:
+        _check_compile_backend(recipe)
     plan = plan_of(recipe, backbone)
     _check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
@@ -107,6 +103,14 @@ def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:
         return plan_stages(backbone.stages, backbone.ties, sampler, recipe.train.stage_group)
     except ValueError as error:
         raise ZooError(f"{recipe.name}: {error}") from error
+
+
+def _check_compile_backend(recipe: Recipe) -> None:
+    wanted, backends = recipe.train.compile_backend, torch.compiler.list_backends(exclude_tags=())  # takes 1 s
+    if wanted not in backends:
+        raise ZooError(
+            f"{recipe.name}: train.compile_backend: there is no {wanted!r}; there are: {', '.join(backends)}"
+        )
 
 
 def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:
