@@ -28,7 +28,7 @@ SERVER.set_forkserver_preload(
     [
         "tests.conftest",
         *(f"tests.train.test_{name}" for name in ("distributed", "evaluation", "session", "weights")),
-        *("matplotlib.figure", "sklearn.datasets", "torch._dynamo.repro.after_dynamo"),  # which are imported late
+        *("matplotlib.pyplot", "sklearn.datasets", "torch._dynamo.repro.after_dynamo"),  # which are imported late
     ]
 )
 

@@ -98,6 +98,13 @@ def recipe(
     }
 
 
+DTYPES = (torch.float64, torch.float32)
+
+
+def train_in_each(world: World, values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [train(world, values, dtype) for dtype in DTYPES]
+
+
 def train(world: World, values: dict[str, Any], dtype: torch.dtype, steps: int = 2) -> dict[str, Any]:
     """Gradients of the first step, weights after the last, and the losses."""
     recipe = load_recipe(values, registry=REGISTRY)
@@ -146,11 +153,10 @@ def test_every_family_trains_on_two_processes_as_on_one(family: str) -> None:
 def check_two_are_one(values: dict[str, Any]) -> None:
     plain = {**values, "train": {**values["train"], "parallel": "ddp"}}
     fsdp = values["train"]["parallel"] == "fsdp"
-    for dtype in (torch.float64, torch.float32):
-        one = alone(train, plain, dtype)
-        two = run_ranks(train, 2, values, dtype, group=fsdp)
-        for each in two:
-            assert isinstance(each, dict), each
+    on_one, on_two = alone(train_in_each, plain), run_ranks(train_in_each, 2, values, group=fsdp)
+    for each in on_two:
+        assert isinstance(each, list), each
+    for dtype, one, *two in zip(DTYPES, on_one, *on_two, strict=True):
         assert all(torch.tensor(each["losses"]).isfinite().all() for each in (one, *two))
         for key in ("weights", "averages", "gradients"):
             assert furthest(two[0][key], two[1][key]) == 0.0, "the processes' weights are not the same bit by bit"

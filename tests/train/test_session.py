@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import matplotlib.figure  # noqa: F401 - imported once here, and not in every forked process
 import pytest
-import sklearn.datasets  # noqa: F401
 import torch
 from torch import nn
 
@@ -118,20 +119,41 @@ def state_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return manifest["files"], metrics
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("options", [{}, {"accumulate": 2, "parallel": "fsdp"}], ids=["plain", "fsdp"])
-@pytest.mark.parametrize("stop_at", [2, 3])
-def test_resumed_run_equals_the_run_that_never_stopped(
-    tmp_path: Path, ranks: int, options: dict[str, Any], stop_at: int
-) -> None:
-    values = recipe(**options)
-    group = options.get("parallel") == "fsdp"
-    for folder, stops in (("whole", []), ("parts", [stop_at, stop_at + 2])):
-        for stop in stops:
-            assert run_ranks(run_and_stop, ranks, tmp_path / folder, values, stop, group=group) == [None] * ranks
-        ended = run_ranks(run_to_the_end, ranks, tmp_path / folder, values, bool(stops), group=group)
+WAYS: dict[str, dict[str, Any]] = {"plain": {}, "fsdp": {"accumulate": 2, "parallel": "fsdp"}}
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Runs that never stopped, each trained once; to be read, and copied where anything is to be done to it."""
+
+    @cache
+    def trained(way: str = "plain", ranks: int = 1) -> Path:
+        path = tmp_path_factory.mktemp("whole")
+        ended = run_ranks(run_to_the_end, ranks, path, recipe(**WAYS[way]), False, group=way == "fsdp")
         assert ended == [STEPS] * ranks
-    (whole, metrics), (parts, metrics_of_parts) = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+        return path
+
+    return trained
+
+
+@pytest.fixture(scope="module")
+def stopped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run stopped after step 3, to be copied."""
+    path = tmp_path_factory.mktemp("stopped")
+    assert run_ranks(run_and_stop, 1, path, recipe(), 3) == [None]
+    return path
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_resumed_run_equals_the_run_that_never_stopped(
+    tmp_path: Path, whole_run: Callable[..., Path], ranks: int, way: str
+) -> None:
+    values, group = recipe(**WAYS[way]), way == "fsdp"
+    for stop in (2, 3, 5):  # where a checkpoint is due, and where none is
+        assert run_ranks(run_and_stop, ranks, tmp_path, values, stop, group=group) == [None] * ranks
+    assert run_ranks(run_to_the_end, ranks, tmp_path, values, True, group=group) == [STEPS] * ranks
+    (whole, metrics), (parts, metrics_of_parts) = state_of(whole_run(way, ranks)), state_of(tmp_path)
     assert parts == whole
     assert metrics_of_parts == metrics
     assert [line["step"] for line in metrics] == list(range(1, STEPS + 1))
@@ -140,11 +162,10 @@ def test_resumed_run_equals_the_run_that_never_stopped(
 
 @pytest.mark.parametrize("lost", ["model", "ema", "optimizer", "random", "step"])
 def test_the_comparison_catches_what_is_not_restored(
-    tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, whole_run: Callable[..., Path], stopped_run: Path, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each piece of the state by itself: leave it out on resuming, and the runs differ."""
-    run_ranks(run_to_the_end, 1, tmp_path / "whole", recipe(), False)
-    run_ranks(run_and_stop, 1, tmp_path / "parts", recipe(), 3)
+    shutil.copytree(stopped_run, tmp_path / "parts")
 
     def resume(world: World) -> int:
         plain = checkpoints.Checkpoint.tensors
@@ -162,19 +183,16 @@ def test_the_comparison_catches_what_is_not_restored(
         return run(world, tmp_path / "parts", recipe(), resume=True).step
 
     assert run_ranks(resume, 1) == [STEPS]
-    whole, parts = state_of(tmp_path / "whole")[0], state_of(tmp_path / "parts")[0]
-    assert parts != whole
+    assert state_of(tmp_path / "parts")[0] != state_of(whole_run())[0]
 
 
 def keys_from_the_beginning(self: Any, first: int, last: int, pieces: int) -> None:
     self.first, self.last, self.pieces = 0, last - first, pieces
 
 
-def test_data_workers_change_nothing(tmp_path: Path) -> None:
-    for workers in (0, 2):
-        values = {**recipe(), "data": {"workers": workers}}
-        run_ranks(run_to_the_end, 1, tmp_path / str(workers), values, False)
-    (without, metrics), (with_two, metrics_of_two) = state_of(tmp_path / "0"), state_of(tmp_path / "2")
+def test_data_workers_change_nothing(tmp_path: Path, whole_run: Callable[..., Path]) -> None:
+    run_ranks(run_to_the_end, 1, tmp_path, {**recipe(), "data": {"workers": 2}}, False)
+    (without, metrics), (with_two, metrics_of_two) = state_of(whole_run()), state_of(tmp_path)
     for each in (without, with_two):
         del each["state.json"]  # which holds the recipe
     assert with_two == without
@@ -218,14 +236,13 @@ def stop_by(number: int, rank: int) -> Any:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(("ranks", "rank"), [(1, 0), (2, 0), (2, 1)])
 def test_a_signal_to_one_process_stops_all_after_the_step_and_saves(
-    tmp_path: Path, number: int, ranks: int, rank: int
+    tmp_path: Path, whole_run: Callable[..., Path], number: int, ranks: int, rank: int
 ) -> None:
-    run_ranks(run_to_the_end, ranks, tmp_path / "whole", recipe(), False)
-    for told in run_ranks(stop_by(number, rank), ranks, tmp_path / "parts"):
+    for told in run_ranks(stop_by(number, rank), ranks, tmp_path):
         assert told.startswith("75: ")
         assert "saved after step 4 of 6" in told
-    assert run_ranks(run_to_the_end, ranks, tmp_path / "parts", recipe(), True) == [STEPS] * ranks
-    assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+    assert run_ranks(run_to_the_end, ranks, tmp_path, recipe(), True) == [STEPS] * ranks
+    assert state_of(tmp_path) == state_of(whole_run(ranks=ranks))
 
 
 def test_a_second_signal_while_it_is_saved_loses_nothing(tmp_path: Path) -> None:
@@ -251,46 +268,45 @@ def die(world: World, path: Path) -> None:
     run(world, path, recipe(), Hook(5, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 
-def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(tmp_path: Path) -> None:
-    run_ranks(run_to_the_end, 1, tmp_path / "whole", recipe(), False)
+def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(
+    tmp_path: Path, whole_run: Callable[..., Path]
+) -> None:
     with pytest.raises(EOFError):
-        run_ranks(die, 1, tmp_path / "parts")
-    newest, _ = checkpoints.latest(tmp_path / "parts" / "checkpoints")
+        run_ranks(die, 1, tmp_path)
+    newest, _ = checkpoints.latest(tmp_path / "checkpoints")
     assert newest is not None
     assert newest.step == 4
-    assert [line["step"] for line in RunFolder(tmp_path / "parts").read_metrics()] == [1, 2, 3, 4, 5]
-    run_ranks(run_to_the_end, 1, tmp_path / "parts", recipe(), True)
-    assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+    assert [line["step"] for line in RunFolder(tmp_path).read_metrics()] == [1, 2, 3, 4, 5]
+    run_ranks(run_to_the_end, 1, tmp_path, recipe(), True)
+    assert state_of(tmp_path) == state_of(whole_run())
 
 
-def test_killed_before_the_first_checkpoint_it_starts_again(tmp_path: Path) -> None:
+def test_killed_before_the_first_checkpoint_it_starts_again(tmp_path: Path, whole_run: Callable[..., Path]) -> None:
     def die_early(world: World) -> None:
-        run(world, tmp_path / "parts", recipe(), Hook(1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+        run(world, tmp_path, recipe(), Hook(1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
-    run_ranks(run_to_the_end, 1, tmp_path / "whole", recipe(), False)
     with pytest.raises(EOFError):
         run_ranks(die_early, 1)
-    run_ranks(run_to_the_end, 1, tmp_path / "parts", recipe(), True)
-    assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+    run_ranks(run_to_the_end, 1, tmp_path, recipe(), True)
+    assert state_of(tmp_path) == state_of(whole_run())
 
 
-def test_an_unsound_checkpoint_is_passed_over_and_said(tmp_path: Path) -> None:
-    run_ranks(run_to_the_end, 1, tmp_path / "whole", recipe(), False)
-    run_ranks(run_and_stop, 1, tmp_path / "parts", recipe(), 4)
-    newest = tmp_path / "parts" / "checkpoints" / "step_00000004" / "model.safetensors"
+def test_an_unsound_checkpoint_is_passed_over_and_said(tmp_path: Path, whole_run: Callable[..., Path]) -> None:
+    run_ranks(run_and_stop, 1, tmp_path, recipe(), 4)
+    newest = tmp_path / "checkpoints" / "step_00000004" / "model.safetensors"
     flipped = bytearray(newest.read_bytes())
     flipped[-1] ^= 1
     newest.write_bytes(flipped)
 
     def resume(world: World) -> list[str]:
         hook = Hook()
-        run(world, tmp_path / "parts", recipe(), hook, resume=True)
+        run(world, tmp_path, recipe(), hook, resume=True)
         return [str(hook.steps), *hook.said]
 
     steps, warning = run_ranks(resume, 1)[0]
     assert steps == "[3, 4, 5, 6]"
     assert "step_00000004: model.safetensors is not what was written" in warning
-    assert state_of(tmp_path / "parts") == state_of(tmp_path / "whole")
+    assert state_of(tmp_path) == state_of(whole_run())
 
 
 def test_no_sound_checkpoint_is_an_error_and_starts_nothing_anew(tmp_path: Path) -> None:
@@ -367,29 +383,28 @@ def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
     assert [each["plugins"] for each in versions] == [{"zoo": zoo.__version__, "tests": "1"}]
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
-    alone(run, tmp_path, recipe())
-    before = state_of(tmp_path)
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path, whole_run: Callable[..., Path]) -> None:
+    folder = shutil.copytree(whole_run(), tmp_path / "run")
     hook = Hook()
-    Session(load_recipe(recipe(), registry=REGISTRY), RunFolder(tmp_path), REGISTRY, WORLD, hook).run(resume=True)
+    Session(load_recipe(recipe(), registry=REGISTRY), RunFolder(folder), REGISTRY, WORLD, hook).run(resume=True)
     assert hook.steps == []
     assert "has trained its 6 steps" in hook.said[0]
-    assert state_of(tmp_path) == before
+    assert state_of(folder) == state_of(whole_run())
 
 
 WORLD = World(0, 1, torch.device("cpu"))
 
 
-def test_a_used_folder_is_refused_without_resume(tmp_path: Path) -> None:
-    run_ranks(run_and_stop, 1, tmp_path, recipe(), 2)
+def test_a_used_folder_is_refused_without_resume(tmp_path: Path, stopped_run: Path) -> None:
+    folder = shutil.copytree(stopped_run, tmp_path / "run")
     with pytest.raises(ZooError, match="holds a run already; go on with it by --resume"):
-        alone(run, tmp_path, recipe())
+        alone(run, folder, recipe())
 
 
-def test_another_recipe_is_refused_with_the_differences(tmp_path: Path) -> None:
-    run_ranks(run_and_stop, 1, tmp_path, recipe(), 2)
+def test_another_recipe_is_refused_with_the_differences(tmp_path: Path, stopped_run: Path) -> None:
+    folder = shutil.copytree(stopped_run, tmp_path / "run")
     with pytest.raises(ZooError, match=r"0.01 and 0.5; leave out --recipe and --set to go on"):
-        alone(resume_with, tmp_path, recipe(learning_rate=0.5))
+        alone(resume_with, folder, recipe(learning_rate=0.5))
 
 
 def resume_with(world: World, path: Path, values: dict[str, Any]) -> None:
