@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import run_zoo
 from zoo.plugins import Plugin, visit_plugins
 
 LIGHTNING = Path(__file__).parents[1] / "plugins" / "zoo-lightning"
@@ -41,7 +42,7 @@ def python(site: Path, *args: str, **environment: str) -> Run:
 
 
 def zoo(site: Path, *args: str) -> Run:
-    return python(site, "-m", "zoo", *args)
+    return run_zoo(*args, folder=site.parent, path=[site])
 
 
 def fake(site: Path, name: str, entry_points: Mapping[str, str], source: str | None = None) -> Path:

@@ -5,9 +5,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
-from zoo.audit import audit
+from zoo.audit import Audit, audit
 from zoo.audit.trace import example_inputs
 from zoo.plugins import Plugin
+from zoo.recipe import Recipe
 from zoo_lightning import parts, recipes
 
 RECIPES = sorted(Path(recipes.__file__).parent.rglob("*.yaml"))
@@ -21,14 +22,21 @@ def registry() -> zoo.Registry:
     return registry
 
 
+@pytest.fixture(scope="module", params=RECIPES, ids=lambda path: path.stem)
+def recipe(request, registry) -> Recipe:
+    return zoo.load_recipe(request.param, SMALL, registry)
+
+
+@pytest.fixture(scope="module")
+def counted(recipe) -> Audit:
+    return audit(recipe)
+
+
 def test_all_recipes_are_here():
     assert [path.stem for path in RECIPES] == ["lightning_b", "lightning_hybrid_b", "lightning_mpdit_b"]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_two_counters_agree(path, registry):
-    recipe = zoo.load_recipe(path, SMALL, registry)
-    counted = audit(recipe)
+def test_two_counters_agree(recipe, counted, registry):
     backbone = zoo.build(recipe, registry=registry, device="meta")
     for stage, own in enumerate(counted.stages):
         with FlopCounterMode(display=False) as counter:
@@ -36,10 +44,7 @@ def test_two_counters_agree(path, registry):
         assert counter.get_total_flops() == 2 * own.macs
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_norms_are_counted_apart(path, registry):
-    recipe = zoo.load_recipe(path, SMALL, registry)
-    counted = audit(recipe)
+def test_norms_are_counted_apart(counted):
     dim, hidden = 48, 128
     for stage in counted.stages:
         for level in stage.levels:
@@ -50,9 +55,8 @@ def test_norms_are_counted_apart(path, registry):
         assert stage.norm_ops >= blocks
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_assembly_runs(path, registry):
-    backbone = zoo.build(path, SMALL, registry=registry)
+def test_assembly_runs(recipe, registry):
+    backbone = zoo.build(recipe, registry=registry)
     latents = torch.randn(3, *backbone.latent)
     velocity = backbone(latents, torch.tensor([0.0, 0.4, 1.0]), torch.tensor([0, 1, 1000]))
     assert velocity.shape == latents.shape
