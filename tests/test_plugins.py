@@ -163,6 +163,7 @@ def test_without_it_its_recipes_are_not_found(tmp_path):
     assert "lightning_b: there is no such recipe" in done.stderr
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(lightning):
     tests = lightning.parent / "source" / "tests"
     done = python(lightning, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), OMP_NUM_THREADS="1")

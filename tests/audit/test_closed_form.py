@@ -33,7 +33,7 @@ def forward_macs(backbone: Backbone) -> list[int]:
     return macs
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(values=recipes(REGISTRY))
 def test_counters_agree(values: dict[str, Any]) -> None:
     recipe = load_or_pass(values, REGISTRY)

@@ -1,15 +1,12 @@
 """The cache of the digits network: trained once, never trusted blindly, never in the way."""
 
-import os
-import subprocess
-import sys
-import textwrap
 import warnings
 from dataclasses import fields, replace
 
 import pytest
 import torch
 
+from tests.train.ranks import run_ranks
 from zoo.evaluate.digits_cache import cache_file, cached_network, sha256_of
 from zoo.evaluate.digits_network import TRAINING, train_network
 
@@ -119,18 +116,14 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     assert digest(network) == digest(train_network(SHORT))
 
 
+def hashes(world):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return [digest(cached_network(replace(TRAINING, steps=steps))) for steps in (1, 2, 3)]
+
+
 def test_two_processes_at_once_do_no_harm(cache):
-    code = """
-        from dataclasses import replace
-        from zoo.evaluate.digits_cache import cached_network, sha256_of
-        from zoo.evaluate.digits_network import TRAINING
-        for steps in (1, 2, 3):
-            print(sha256_of(cached_network(replace(TRAINING, steps=steps)).state_dict()))
-    """
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) for _ in range(2)]
-    told = [process.communicate()[0].split() for process in started]
-    assert [process.returncode for process in started] == [0, 0]
-    assert told[0] == told[1]
-    assert told[0][2] == digest(cached_network(SHORT))
+    one, other = run_ranks(hashes, 2)
+    assert one == other
+    assert one[2] == digest(cached_network(SHORT))
     assert len(list(cache.iterdir())) == 3

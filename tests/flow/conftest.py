@@ -1,3 +1,6 @@
+from copy import deepcopy
+from functools import cache
+
 import pytest
 import torch
 
@@ -20,12 +23,14 @@ TWO_STAGES = (
 def small():
     """Builds a backbone of two stages, all of its weights randomised."""
 
-    def build(*overrides, dtype=torch.float32):
-        backbone = zoo.build("dit_b", [*SMALL, TWO_STAGES, *overrides], dtype=dtype)
-        randomise(backbone, 0, std=0.2)
-        return backbone
+    return lambda *overrides, dtype=torch.float32: deepcopy(built(*overrides, dtype=dtype))
 
-    return build
+
+@cache
+def built(*overrides, dtype):
+    backbone = zoo.build("dit_b", [*SMALL, TWO_STAGES, *overrides], dtype=dtype)
+    randomise(backbone, 0, std=0.2)
+    return backbone
 
 
 @pytest.fixture

@@ -737,6 +737,7 @@ COMPILE = """
 """
 
 
+@pytest.mark.slow
 def test_blocks_compile_without_a_graph_break():
     # In a process of its own: torch.compile cannot trace through the shape checks of these tests.
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(COMPILE)], capture_output=True, text=True, check=False)
