@@ -13,8 +13,8 @@ demo: $(INSTALLED)
 	$(BIN)/zoo sample --run runs/demo --count 100 --out runs/demo/images
 	@echo "what the hybrid draws, a column for each digit: runs/demo/images/grid.png"
 
-test: $(INSTALLED) # with hypothesis's same examples every time; those of a seed: make test PYTEST=--hypothesis-seed=N
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(PYTEST)
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-machines: $(INSTALLED) # the tests that depend on a machine, under the settings of others
 	$(BIN)/python tools/machines.py

@@ -204,7 +204,12 @@ def test_the_residual_stream_is_float32_under_autocast(monkeypatch, position, sk
     backbone = zoo.build("mpdit_b", [*SMALL, f"backbone.position={position}", f"backbone.skip={skip}"])
     seen = []
     kind = type(backbone.blocks[0])
-    monkeypatch.setattr(kind, "forward", lambda self, tokens, modulation, layout: seen.append(tokens.dtype) or tokens)
+
+    def narrowing(self, tokens, modulation, layout):
+        seen.append(tokens.dtype)
+        return tokens.bfloat16()
+
+    monkeypatch.setattr(kind, "forward", narrowing)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         backbone(torch.zeros(1, 4, 32, 32), torch.rand(1), torch.tensor([0]))
     assert set(seen) == {torch.float32}

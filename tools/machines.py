@@ -85,14 +85,12 @@ class Outcome:
 
     Attributes:
         code: pytest's exit code; 0 also where a file has slow tests alone.
-        told: pytest's last line, such as "12 passed in 3.4s".
-        seconds: elapsed ones.
+        told: pytest's last line, such as "12 passed".
         output: all that pytest printed.
     """
 
     code: int
     told: str
-    seconds: float
     output: str
 
 
@@ -105,12 +103,11 @@ def environment(setting: Setting) -> dict[str, str]:
 def run(setting: Setting, tests: Sequence[str], options: Sequence[str]) -> Outcome:
     """Run the quick tests among some files and folders in a process of their own."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *options, *tests]
-    start = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, env=environment(setting), capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
     told = re.findall(r"^(?:=+ )?(\d+ .*|no tests ran.*) in [\d.]+s.*$", output, flags=re.MULTILINE)
     code = 0 if done.returncode == NO_TESTS else done.returncode
-    return Outcome(code, told[-1] if told else "ended early", time.monotonic() - start, output)
+    return Outcome(code, told[-1] if told else "ended early", output)
 
 
 NO_TESTS = 5
@@ -146,13 +143,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = Table("setting", "what it is", "tests", "s", "exit code", title=f"random order by --seed {seed}")
     failed = False
     for name in options.only or SETTINGS:
+        start = time.monotonic()
         found = list(outcomes(SETTINGS[name], options.jobs, seed))
+        seconds = time.monotonic() - start
         for tests, outcome in found:
             if outcome.code:
                 console.print(f"{name}: {tests}\n{outcome.output}", markup=False)
         codes = [outcome.code for _, outcome in found]
         told = found[0][1].told if len(found) == 1 else f"{codes.count(0)} of {len(codes)} files passed"
-        seconds = sum(outcome.seconds for _, outcome in found)
         table.add_row(name, words(SETTINGS[name]), told, f"{seconds:.0f}", str(max(codes)))
         failed |= any(codes)
     console.print(table)

@@ -42,8 +42,8 @@ class Backbone(nn.Module):
     All stages share the same blocks. A patch embedder, a position table and a head belong to a patch; an upsampler and
     its skip to a (coarse, fine) pair of patches.
 
-    Under autocast the residual stream, which blocks are given and return, is float32 whatever made the tokens;
-    otherwise it has the weights' own dtype.
+    Under autocast the residual stream is float32, whatever part returned the tokens; otherwise it has the weights' own
+    dtype.
 
     Args:
         latent: channels, height and width (C, H, W).
@@ -287,7 +287,7 @@ class Backbone(nn.Module):
         )
         for block in range(first, first + level.blocks):
             returned = self.blocks[block](tokens, modulation.blocks[block], layout)
-            tokens = self._promised(returned, tokens.shape, "block", block)
+            tokens = _to_residual_stream(self._promised(returned, tokens.shape, "block", block))
         return tokens
 
     def _unpatchify(self, patch: Grid, pixels: Tensor) -> Tensor:

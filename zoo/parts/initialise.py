@@ -37,7 +37,10 @@ def initialiser(module: nn.Module) -> Callable[[], object] | None:
 
 
 def faults(part: nn.Module) -> Iterator[str]:
-    """What ``init_weights`` would leave as garbage: tensors that no ``reset_parameters`` makes, or not registered."""
+    """What ``init_weights`` would leave as garbage: tensors that no ``reset_parameters`` makes, or not registered.
+
+    Attributes of modules are looked through, and the containers of Python in them, but not closures and other objects.
+    """
     known = {id(each) for each in (*part.parameters(), *part.buffers(), *part.modules())}
     for name, module in part.named_modules():
         where = f"{name} ({type(module).__qualname__})" if name else "it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from safetensors.torch import load, save
@@ -90,18 +91,17 @@ def keeps_dtype_and_shape(recipe: Recipe, registry: Registry) -> None:
 
 
 def residual_stream_is_wide(recipe: Recipe, registry: Registry) -> None:
-    """Under autocast blocks and heads are given float32 tokens, whatever made them."""
+    """Under autocast blocks are given and return float32 tokens: rounded ones, a block has added up in bfloat16."""
     backbone = build_random(recipe, registry, dtype=torch.float32)
-    names = {module: f"block {index}" for index, module in enumerate(backbone.blocks)}
-    names |= {module: f"head {name}" for name, module in backbone.heads.items()}
     narrow: list[str] = []
 
-    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].dtype != torch.float32:
-            narrow.append(f"{names[module]} is given {inputs[0].dtype}")
+    def look(index: int, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        for does, tokens in (("is given", inputs[0]), ("returns", output)):
+            if tokens.dtype != torch.float32:
+                narrow.append(f"block {index} {does} {tokens.dtype}")
 
-    for module in names:
-        module.register_forward_pre_hook(look)
+    for index, block in enumerate(backbone.blocks):
+        block.register_forward_hook(partial(look, index))
     with torch.autocast("cpu", torch.bfloat16):
         backbone(*mixed_inputs(backbone, torch.float32))
     assert not narrow, f"under autocast {narrow[0]} tokens, and the residual stream should be torch.float32"
