@@ -309,13 +309,57 @@ def test_workers_read_on_when_the_whole_group_is_asked_to_end():
     assert any(7 in batch.indices for batch in steps)
 
 
-def programming_error():
-    raise RuntimeError("boom")
+@pytest.fixture
+def broken_off(monkeypatch):
+    """Lets what workers hand over arrive as an error, once ``ready(workers)`` is done."""
+
+    def patched(error, ready):
+        def get(self, timeout=0):
+            ready(self._workers)
+            raise error
+
+        monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_try_get_data", get)
+
+    return patched
+
+
+CONNECTION_ERRORS = [EOFError(), ConnectionResetError(104, "Connection reset by peer"), OSError("handle is invalid")]
+
+
+@pytest.mark.parametrize("error", CONNECTION_ERRORS, ids=lambda error: type(error).__name__)
+def test_a_worker_that_dies_while_it_hands_something_over_has_died(error, broken_off):
+    died = []
+
+    def ready(workers):
+        died.append(workers[1].pid)
+        workers[1].kill()
+
+    broken_off(error, ready)
+    with pytest.raises(DataError) as caught:
+        read_steps(0, 3, workers=2)
+    assert str(caught.value) == (
+        f"a data worker has ended: DataLoader worker (pid {died[0]}) exited unexpectedly; with too little memory, set"
+        " data.workers lower"
+    )
+
+
+@pytest.mark.parametrize("error", CONNECTION_ERRORS, ids=lambda error: type(error).__name__)
+def test_while_all_workers_live_it_is_no_error_of_theirs(error, broken_off, monkeypatch):
+    monkeypatch.setattr("zoo.data.stream.PATIENCE", 0.0)
+    broken_off(error, lambda workers: None)
+    with pytest.raises(type(error)) as caught:
+        read_steps(0, 3, workers=2)
+    assert caught.value is error
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_fault_of_a_plug_in_is_not_taken_for_broken_data(workers):
-    with pytest.raises(RuntimeError, match="boom") as caught:
+@pytest.mark.parametrize("kind", [RuntimeError, FileNotFoundError, EOFError])
+def test_a_fault_of_a_plug_in_is_not_taken_for_broken_data(workers, kind, monkeypatch):
+    def programming_error():
+        raise kind("boom")
+
+    monkeypatch.setattr("zoo.data.stream.wait", lambda *_: pytest.fail("no worker is about to die"))
+    with pytest.raises(kind, match="boom") as caught:
         read_steps(0, 3, source=Tiny(fault=programming_error), workers=workers)
     assert not isinstance(caught.value, DataError)
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
+from multiprocessing.connection import wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,12 @@ from torch.utils.data import DataLoader, Dataset
 from zoo.data.base import Normalize, Source
 from zoo.errors import DataError
 from zoo.randomness import Purpose, generator_at
+
+LOST = "DataLoader worker (pid"
+"""How PyTorch's messages on workers that have died begin."""
+
+PATIENCE = 5.0
+"""Seconds in which a worker that has broken off its connections ends."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,7 @@ def stream(
     )
     step: list[Batch] = []
     try:
-        for piece in _started(loader):
+        for piece in _arriving(_started(loader)):
             if isinstance(piece, DataError):
                 raise piece
             step.append(piece)
@@ -186,10 +193,37 @@ def stream(
                 yield step
                 step = []
     except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
+        if not str(error).startswith(LOST):
             raise
         reason = str(error).splitlines()[0]
         raise DataError(f"a data worker has ended: {reason}; with too little memory, set data.workers lower") from error
+
+
+def _arriving(pieces: Iterator[Any]) -> Iterator[Any]:
+    """The pieces of a DataLoader.
+
+    PyTorch tells of a worker that is gone. One that is about to go breaks off a connection first, by which it hands
+    over shared memory. It is waited for here, so that it is not mixed up with what fails in this process, or is raised
+    by the dataset.
+
+    Raises:
+        RuntimeError: a worker has died.
+    """
+    workers = getattr(pieces, "_workers", [])  # there is no public way to them
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration:
+            return
+        except (EOFError, OSError) as error:
+            if not workers or str(error).startswith(f"Caught {type(error).__name__} in DataLoader worker"):
+                raise
+            ended = wait([worker.sentinel for worker in workers], PATIENCE)
+            if not ended:
+                raise
+            pid = next(worker.pid for worker in workers if worker.sentinel in ended)
+            raise RuntimeError(f"{LOST} {pid}) exited unexpectedly") from error
+        yield piece
 
 
 def _started(loader: DataLoader[Any]) -> Iterator[Any]:
