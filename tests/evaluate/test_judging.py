@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.audit.memory import LiveBytes
 from zoo.data.digits import Digits
 from zoo.errors import DataError
 from zoo.evaluate.base import ImageSet
@@ -106,6 +107,14 @@ def test_pictures_of_many_pixels_are_averaged_over_squares():
     distances = ((means[0] - means) ** 2).sum(axis=(1, 2, 3))
     found = features.of(images, None).pooled
     np.testing.assert_allclose(((found[0] - found) ** 2).sum(axis=1), distances, rtol=1e-6, atol=1e-9)
+
+
+def test_few_pictures_are_in_memory_at_full_size_as_numbers(monkeypatch):
+    monkeypatch.setattr("zoo.evaluate.pca.AT_ONCE", 8)
+    images = np.zeros((100, 64, 64, 3), dtype=np.uint8)
+    with LiveBytes() as live:
+        PCAFeatures().fit(ImageSet(images, None))
+    assert 0 < live.peak < images.size * 8 / 2
 
 
 def test_squares_are_cut_at_the_edges():

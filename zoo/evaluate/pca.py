@@ -16,6 +16,8 @@ from zoo.evaluate.base import Features, FeatureSet, Images
 from zoo.registry import part
 
 MOST_NUMBERS = 4096
+AT_ONCE = 64
+"""Pictures that are in memory as float64 at full size together."""
 
 
 @part("features", "pca")
@@ -70,6 +72,11 @@ class PCAFeatures(Features):
         """Means over squares, from 0 to 1, an image a row; squares at the lower and right edges may be cut."""
         if self._side == 1:
             return images.reshape(len(images), -1).astype(np.float64) / 255
+        return np.concatenate(
+            [self._means(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
+        )
+
+    def _means(self, images: UInt8[np.ndarray, "n H W C"]) -> Float[np.ndarray, "n P"]:
         pixels = torch.tensor(images).movedim(-1, 1).double() / 255
         means = F.avg_pool2d(pixels, self._side, ceil_mode=True)
         return means.movedim(1, -1).flatten(1).numpy()
