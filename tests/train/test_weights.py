@@ -102,8 +102,9 @@ def test_a_run_that_stopped_before_its_first_checkpoint_starts_from_them(file, r
         ("other/run", ""),
         (
             "x.safetensors",
-            "published weights become it by `zoo import CHECKPOINT --out donor.safetensors` and `zoo inflate"
-            " donor.safetensors --recipe small --out x.safetensors`; ",
+            "published weights become it by `zoo import CHECKPOINT --recipe DONOR --out donor.safetensors` and `zoo"
+            " inflate donor.safetensors --recipe RECIPE --out x.safetensors`, DONOR being the checkpoint's recipe, such"
+            " as sit_xl, and RECIPE the one to train; ",
         ),
     ],
 )

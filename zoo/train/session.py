@@ -346,6 +346,7 @@ def _no_start(init: str, name: str) -> str:
     if not init.endswith(".safetensors"):
         return f"{missing}; {fresh}"
     return (
-        f"{missing}; published weights become it by `zoo import CHECKPOINT --out donor.safetensors` and"
-        f" `zoo inflate donor.safetensors --recipe {name} --out {init}`; {fresh}"
+        f"{missing}; published weights become it by `zoo import CHECKPOINT --recipe DONOR --out donor.safetensors` and"
+        f" `zoo inflate donor.safetensors --recipe RECIPE --out {init}`, DONOR being the checkpoint's recipe, such as"
+        f" sit_xl, and RECIPE the one to train; {fresh}"
     )
