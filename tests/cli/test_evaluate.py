@@ -141,6 +141,12 @@ def test_what_cannot_be_judged():
     assert refused(zoo("eval", "--run", "run", "--out", "found.json")).startswith("found.json: exists already")
 
 
+def test_features_that_lack_a_file_are_told_before_weights_are_read(monkeypatch):
+    monkeypatch.setattr("zoo.train.weights.find_weights", lambda *_, **__: pytest.fail("nothing is to be read"))
+    told = refused(zoo("eval", "--run", "run", "--set", "evaluate.features=inception"), 3)
+    assert "add --set evaluate.features.file=" in told
+
+
 def test_what_was_found_is_kept_before_it_is_printed(monkeypatch):
     def closed(*_):
         raise BrokenPipeError

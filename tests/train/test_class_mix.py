@@ -96,11 +96,11 @@ def test_classes_in_turn_are_another_set(judge):
 
 
 def test_the_floor_and_controls_are_mixed_as_what_is_judged(judge):
-    """Or an uneven dataset would seem to be the generator's fault."""
+    """Or an uneven dataset would seem to be the generator's fault. Of the classes that there are, that is."""
     found = judge("evaluate.labels=balanced", with_controls=True)
     classes = found.record["classes"]
     for name in (HELD_OUT, "noise", "class means", "shuffled labels", "copy"):
-        assert classes[name] == {"0": 20, "1": 20}, name
+        assert classes[name] == {"0": 100, "1": 100}, name
     assert found.figures[HELD_OUT]["fid_relative"] > 1
     assert found.figures["copy"]["fid_relative"] > 1
     plain = judge(with_controls=True)
@@ -108,6 +108,25 @@ def test_the_floor_and_controls_are_mixed_as_what_is_judged(judge):
     assert plain.figures["copy"]["fid_relative"] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("choice", ["balanced", "random"])
+def test_a_floor_of_few_images_of_the_last_classes(judge, choice, monkeypatch):
+    """Fewer images than classes, and none of those that would be the first in turn."""
+    whole = UnevenSource.__init__
+
+    def few(self, split):
+        whole(self, split)
+        if split == "held_out":
+            self.classes = torch.tensor([7, 8, 9])
+
+    monkeypatch.setattr(UnevenSource, "__init__", few)
+    monkeypatch.setattr(UnevenSource, "__len__", lambda self: len(self.classes))
+    found = judge(f"evaluate.labels={choice}")
+    mix = found.record["classes"][HELD_OUT]
+    assert sum(mix.values()) == 3
+    assert set(mix) <= {"7", "8", "9"}
+    assert len(mix) == 3 or choice == "random"
+
+
 def test_rows_are_of_the_wanted_classes_in_turn():
     labels = np.array([4, 2, 4, 2, 4])
-    assert rows_of_classes(labels, np.array([2, 2, 2, 4, 7, 4])).tolist() == [1, 3, 1, 0, 2]
+    assert rows_of_classes(labels, np.array([2, 2, 2, 4, 4])).tolist() == [1, 3, 1, 0, 2]

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import ALONE, small, train
-from zoo.data.digits import Digits
+from zoo.data import Samples
+from zoo.data.digits import Digits, DigitsSource
 from zoo.errors import DataError, MissingSplitError, ZooError
 from zoo.evaluate.pca import PCAFeatures
 from zoo.registry import Registry
@@ -57,6 +59,30 @@ def test_the_classes_of_every_set_are_on_record(trained):
 
 
 of = PCAFeatures.of
+
+
+def test_one_process_reads_the_labels_of_the_data(trained):
+    """A dataset that does not tell them otherwise reads whole samples for it."""
+
+    def work(world):
+        asked = []
+        labels = DigitsSource.labels
+
+        def spied(self, indices):
+            asked.append(len(indices))
+            return labels(self, indices)
+
+        DigitsSource.labels = spied
+        DigitsSource.read = lambda self, indices, random: Samples(
+            self._images[torch.from_numpy(indices)], labels(self, indices)
+        )
+        found = judge(world, trained)
+        return asked, found.record["classes"][GENERATED]
+
+    (first, mix), (second, same) = run_ranks(work, 2)
+    assert (first, second) == ([24], [])
+    assert mix == same
+    assert sum(mix.values()) == 20
 
 
 def test_every_process_hears_of_what_the_main_one_cannot_do(trained):

@@ -201,7 +201,29 @@ def test_labels_that_the_conditioner_refuses_are_told_before_there_is_a_folder(r
         Session(recipe, RunFolder(tmp_path / "run"), registry, ALONE, Silent()).run()
     assert caught.value.exit_code == 2
     assert str(caught.value) == (
-        "small: class_conditioner captions does not take the labels of dataset digits: labels: must be embeddings"
-        " [1, 3], got [1]; set backbone.class_conditioner or data.dataset to what go together"
+        "small: class_conditioner captions does not take the labels of dataset digits: digit 0: labels: must be"
+        " embeddings [1, 3], got [1]; set backbone.class_conditioner or data.dataset to what go together"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_labels_of_later_samples_are_looked_at(registry, monkeypatch):
+    monkeypatch.setattr(
+        CountedSource, "labels", lambda self, indices: torch.from_numpy(np.where(indices < 90, 3, 12)), raising=False
+    )
+    with pytest.raises(ZooError, match=r"does not take the labels of dataset counted: 92: labels: 12 is out of range"):
+        open_small(registry, "data.dataset=counted")
+
+
+def test_a_conditioner_that_fails_on_labels_does_not_take_them(registry, monkeypatch):
+    def hasty(self, labels, batch):
+        if labels.shape[1] != 3:
+            raise ValueError("labels: must be embeddings")
+
+    monkeypatch.setattr(Captions, "check_labels", hasty)
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, "backbone.class_conditioner=captions", "sample.guidance=1")
+    assert str(caught.value) == (
+        "small: class_conditioner captions does not take the labels of dataset digits: digit 0: IndexError: tuple index"
+        " out of range; set backbone.class_conditioner or data.dataset to what go together"
+    )

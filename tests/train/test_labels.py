@@ -76,6 +76,17 @@ def test_labels_that_the_conditioner_does_not_take(registry):
         labels_for(conditioner(registry, "backbone.num_classes=4"), 200, "data", 0, Uneven)
 
 
+def test_a_sample_is_read_once_for_its_label_however_often_it_is_drawn(registry):
+    class Read(Uneven):
+        def labels(self, indices):
+            read.extend(indices.tolist())
+            return super().labels(indices)
+
+    read = []
+    labels_for(conditioner(registry), 450, "data", 0, Read)
+    assert sorted(read) == list(range(200))
+
+
 def test_wanted_classes_go_round(registry):
     own = conditioner(registry)
     assert wanted_labels(own, 5, [3, 9]).values.tolist() == [3, 9, 3, 9, 3]

@@ -58,7 +58,10 @@ class Source(ABC):
         """
 
     def labels(self, indices: Int[np.ndarray, " B"]) -> Shaped[Tensor, "B ..."]:
-        """Labels of the samples at ``indices``, those of ``read``. Override it where they can be told without reading.
+        """Labels of the samples at ``indices``, those of ``read``.
+
+        Override it where they can be told without reading: evaluation asks for the label of every sample that it
+        compares with, up to 50,000, and would read them all twice.
 
         Raises:
             DataError: a sample cannot be read.

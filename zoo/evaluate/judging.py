@@ -83,10 +83,10 @@ def _some(count: int, most: int | None, seed: int) -> Int[np.ndarray, " n"]:
 def rows_of_classes(labels: Int[np.ndarray, " n"], wanted: Int[np.ndarray, " m"]) -> Int[np.ndarray, " rows"]:
     """Rows of labelled images that are of the wanted classes, each class's from its first row on, and again.
 
-    A wanted class of which there is no image is passed over.
+    There are images of all of these.
     """
     turns = {each: itertools.cycle(np.flatnonzero(labels == each)) for each in np.unique(labels).tolist()}
-    return np.array([next(turns[each]) for each in wanted.tolist() if each in turns], dtype=np.int64)
+    return np.array([next(turns[each]) for each in wanted.tolist()], dtype=np.int64)
 
 
 def controls(train: ImageSet, seed: int) -> dict[str, Callable[[], ImageSet]]:

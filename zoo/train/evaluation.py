@@ -26,7 +26,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train.distributed import World
 from zoo.train.drawing import check_guidance, prepare_drawing
-from zoo.train.labels import Labels, counts_of, labels_for
+from zoo.train.labels import Labels, classes_for, counts_of, labels_for
 from zoo.weights import Weights, filled, refuse_other_backbone
 
 GENERATED, HELD_OUT = "generated", "held-out real"
@@ -126,16 +126,18 @@ class _Evaluation:
             self.features.to(world.device)
             self.real = self._real("train")
             self.features.fit(self.real)
-            self.labels = self._labels(-(-recipe.evaluate.count // self.drawing.batch) * self.drawing.batch)
+        # One process reads them: a dataset may have to read whole samples for it.
+        self.labels: Labels = world.first(self._labels)
         self.judge: Judge | None = None  # of the main process
         self.seconds = 0.0
 
     def _real(self, split: Split) -> RealImages:
         return RealImages(self.drawing.dataset, split, self.seed, self.recipe.evaluate.real, self.world.device)
 
-    def _labels(self, count: int) -> Labels:
-        """What ``count`` images are asked to be of."""
+    def _labels(self) -> Labels:
+        """What the images of all batches are asked to be of."""
         choice, conditioner = self.recipe.evaluate.labels, self.backbone.class_conditioner
+        count = -(-self.recipe.evaluate.count // self.drawing.batch) * self.drawing.batch
         return labels_for(conditioner, count, choice, self.seed, lambda: self.real.source, self.real.indices)
 
     def features_of_real(self, split: Split) -> FeatureSet | None:
@@ -189,23 +191,27 @@ class _Evaluation:
     def _sets(
         self, generated: FeatureSet, held_out: FeatureSet | None, with_controls: bool
     ) -> Iterator[tuple[str, FeatureSet]]:
-        """What is compared, one set after the other: real images as often of a class as generated ones are."""
+        """What is compared, one set after the other; real images are of classes chosen as for generated ones."""
         yield GENERATED, generated
         if held_out is not None:
-            yield HELD_OUT, held_out.rows(self._rows(held_out.labels, len(held_out)))
+            yield HELD_OUT, held_out.rows(self._rows(held_out))
         if with_controls:
             train = self.real.in_memory()
-            rows = self._rows(train.labels, len(train))
+            rows = self._rows(train)
             chosen = ImageSet(train.images[rows], None if train.labels is None else train.labels[rows])
             for name, make in controls(chosen, self.seed).items():
                 yield name, features_of(self.features, make())
 
-    def _rows(self, labels: Int[np.ndarray, " n"] | None, count: int) -> Int[np.ndarray, " rows"]:
-        """Which of ``count`` real images stand beside the generated ones: all, or of the classes asked for."""
-        if labels is None or self.recipe.evaluate.labels == "data":
-            return np.arange(count)
-        wanted = self._labels(count).classes(0, count)
-        return np.arange(count) if wanted is None else rows_of_classes(labels, wanted)
+    def _rows(self, real: FeatureSet | ImageSet) -> Int[np.ndarray, " n"]:
+        """Which of the real images stand beside the generated ones: all, or of those classes that there are, by choice.
+
+        A generator may be asked for classes of which no image is held out; a floor can only be of the others.
+        """
+        choice, labels = self.recipe.evaluate.labels, real.labels
+        if labels is None or choice == "data" or not self.labels.are_classes:
+            return np.arange(len(real))
+        there = np.unique(labels)
+        return rows_of_classes(labels, there[classes_for(len(there), len(real), choice, self.seed)])
 
     def _features_of(self, images: ImageSet) -> FeatureSet:
         return self.features.of(images.images, images.labels)

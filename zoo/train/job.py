@@ -18,6 +18,10 @@ from zoo.flow import StagePlan, Weighting, plan_stages
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train.drawing import check_guidance
+from zoo.train.labels import refuse_other_labels
+
+LABELS_LOOKED_AT = 16
+"""Samples, from the first to the last at even distances, whose labels are checked before training."""
 
 
 @dataclass(frozen=True)
@@ -127,16 +131,18 @@ def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:
 
 
 def _check_labels(recipe: Recipe, backbone: Backbone, source: Source) -> None:
-    """Look at one sample's labels, since what they are is between the dataset and the conditioner alone."""
-    labels = source.labels(np.zeros(1, dtype=np.int64))
-    try:
-        backbone.class_conditioner.check_labels(labels, 1)
-    except ValueError as error:
-        conditioner, dataset = recipe.backbone.class_conditioner.type, recipe.data.dataset.type
-        raise ZooError(
-            f"{recipe.name}: class_conditioner {conditioner} does not take the labels of dataset {dataset}: {error};"
-            " set backbone.class_conditioner or data.dataset to what go together"
-        ) from error
+    """Look at some samples' labels, since what they are is between the dataset and the conditioner alone."""
+    indices = np.unique(np.linspace(0, len(source) - 1, LABELS_LOOKED_AT).astype(np.int64))
+    labels = source.labels(indices)
+    for row, index in enumerate(indices.tolist()):
+        try:
+            refuse_other_labels(backbone.class_conditioner, labels[row : row + 1])
+        except ValueError as error:
+            conditioner, dataset = recipe.backbone.class_conditioner.type, recipe.data.dataset.type
+            raise ZooError(
+                f"{recipe.name}: class_conditioner {conditioner} does not take the labels of dataset {dataset}:"
+                f" {source.id(index)}: {error}; set backbone.class_conditioner or data.dataset to what go together"
+            ) from error
 
 
 def _with_normalize(recipe: Recipe, options: Mapping[str, Any], registry: Registry) -> Recipe:

@@ -12,7 +12,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from zoo.data import Source
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, ZooError, first_line
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
 
@@ -77,17 +77,15 @@ def labels_for(
     if not conditioner.uses_labels:
         return Labels(torch.zeros(count, dtype=torch.int64))
     is_index = isinstance(conditioner, IndexConditioner)
-    if isinstance(conditioner, IndexConditioner) and choice == "balanced":
-        return Labels(conditioner.classes_in_turn(count), are_classes=True)
-    if isinstance(conditioner, IndexConditioner) and choice == "random":
-        drawn = generator_at(seed, Purpose.LABELS, 0, 0).random(count) * conditioner.num_classes
-        return Labels(torch.from_numpy(drawn.astype(np.int64)), are_classes=True)
+    if isinstance(conditioner, IndexConditioner) and choice != "data":
+        return Labels(torch.from_numpy(classes_for(conditioner.num_classes, count, choice, seed)), are_classes=True)
     try:
         source = open_data()
         samples = _in_random_order(len(source) if among is None else len(among), count, seed)
         samples = samples if among is None else among[samples]
-        values = source.labels(samples)
-        conditioner.check_labels(values, count)
+        read, place = np.unique(samples, return_inverse=True)
+        values = source.labels(read)[torch.from_numpy(place)]
+        refuse_other_labels(conditioner, values)
     except DataError as error:
         if is_index:
             raise
@@ -95,9 +93,32 @@ def labels_for(
             f"the labels are no class indices, and those of the dataset cannot be read: {error}; --set data.dataset"
             " says where it is"
         ) from error
-    except ValueError as error:  # of check_labels
+    except ValueError as error:  # of the conditioner
         raise DataError(f"the class conditioner does not take the labels of the dataset: {error}") from error
     return Labels(values, is_index, None if is_index else tuple(map(source.id, samples.tolist())))
+
+
+def classes_for(
+    num_classes: int, count: int, choice: Literal["balanced", "random"], seed: int
+) -> Int[np.ndarray, " count"]:
+    """Classes for ``count`` images: all in turn or, drawn from the ``seed``, each as likely as any other."""
+    if choice == "balanced":
+        return np.arange(count) % num_classes
+    return (generator_at(seed, Purpose.LABELS, 0, 0).random(count) * num_classes).astype(np.int64)
+
+
+def refuse_other_labels(conditioner: ClassConditioner, labels: Shaped[Tensor, "B ..."]) -> None:
+    """Refuse labels that a conditioner does not take, or fails on.
+
+    Raises:
+        ValueError: what was expected and what was given, or how it fails.
+    """
+    try:
+        conditioner.check_labels(labels, len(labels))
+    except ValueError:
+        raise
+    except Exception as error:  # such as an IndexError, of a plug-in that takes it for granted how many axes there are
+        raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[int]) -> Labels:

@@ -78,9 +78,9 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         drawing = prepare_drawing(recipe, len(backbone.stages), request.seed)
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
-        labels = _labels(request, drawing, backbone, whole * drawing.batch)
         if request.npz and drawing.dataset.preview is not None:
             raise ZooError(f"--npz: {drawing.dataset.preview}")
+    labels: Labels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch))
     if world.is_main:
         for warning in _warnings(drawing):
             terminal.print(f"warning: {warning}", markup=False, soft_wrap=True)
