@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 import zoo
 from tests.train.small import small
 from zoo.assembly import build, load_recipe
-from zoo.errors import PluginError, RecipeError
-from zoo.flow.solvers import EulerSolver
+from zoo.errors import PluginError, RecipeError, ZooError
+from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.parts.base import TimeEmbedder
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
@@ -208,14 +208,59 @@ def test_a_forward_of_several_stages_needs_noise_levels_that_have_values():
 def test_drawing_says_what_it_takes(registry):
     with pytest.raises(ValueError, match=r"builtins.str is no backbone of zoo's; give what zoo.build or zoo.load ret"):
         zoo.sample("dit_b", [1], registry=registry)
-    with pytest.raises(ValueError, match=r"labels: give numbers, one for each latent, such as \[3, 5\], not '3'"):
-        zoo.sample(build(small()), "3", registry=registry)
-    with pytest.raises(ValueError, match=r"steps: give a whole number, not 1.5"):
-        zoo.sample(build(small()), [3], steps=1.5, registry=registry)
     with pytest.raises(ValueError, match=r"on the meta device and has no weights; give one of zoo.load"):
         zoo.sample(build(small(), device="meta"), [1], registry=registry)
 
 
-def test_what_is_no_dtype(registry):
-    with pytest.raises(ValueError, match=r"dtype: give a torch.dtype, such as torch.bfloat16, not 'bfloat16'"):
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"labels": "3"}, r"labels: give numbers, one for each latent, such as \[3, 5\], not '3'"),
+        ({"labels": [[1], [2, 3]]}, r"labels: give numbers, one for each latent, .*, not \[\[1\], \[2, 3\]\]"),
+        ({"labels": ["cat"]}, r"labels: give numbers, one for each latent, .*, not \['cat'\]"),
+        ({"labels": {3: 5}}, r"labels: give numbers, one for each latent, .*, not \{3: 5\}"),
+        ({"steps": 1.5}, "steps: give a whole number, not 1.5"),
+        ({"seed": "x"}, "seed: give a whole number, not 'x'"),
+        ({"labels": None, "count": "x"}, "count: give a whole number, not 'x'"),
+        ({"solver": 3}, r"solver: give a name, such as 'heun', or a zoo.flow.Solver, not 3"),
+        ({"solver": HeunSolver}, r"solver: give a name, .*, not <class 'zoo.flow.solvers.HeunSolver'>"),
+        ({"guidance": "x"}, "guidance: give a number, or one for every stage, not 'x'"),
+        ({"guidance": None}, "guidance: give a number, or one for every stage, not None"),
+        ({"guided_channels": "x"}, "guided_channels: give a whole number, not 'x'"),
+        ({"guidance_interval": ("a", "b")}, r"guidance_interval: give two noise levels, .*, not \('a', 'b'\)"),
+        ({"guidance_interval": 0.5}, "guidance_interval: give two noise levels, lowest first, not 0.5"),
+    ],
+    ids=str,
+)
+def test_options_of_drawing_of_another_type(registry, options, expected):
+    with pytest.raises(ValueError, match=rf"^{expected}$"):
+        zoo.sample(build(small()), **{"labels": [1], "steps": 1, **options}, registry=registry)
+
+
+def test_what_is_no_dtype(registry, tmp_path):
+    expected = r"dtype: give a torch.dtype, such as torch.bfloat16, not 'bfloat16'"
+    with pytest.raises(ValueError, match=expected):
         build(small(), dtype="bfloat16")
+    zoo.save(build(small()), tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=expected):
+        zoo.load(tmp_path / "w.safetensors", dtype="bfloat16", registry=registry)
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cuda", "device cuda: cannot be used: there is no GPU that this PyTorch can use"),
+        ("tpu9", "device tpu9: cannot be used: .+"),
+        (["cpu"], r"device \['cpu'\]: cannot be used: .+"),
+    ],
+    ids=str,
+)
+def test_a_device_that_is_not_there(registry, tmp_path, monkeypatch, device, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    zoo.save(build(small()), tmp_path / "w.safetensors")
+    for use in (
+        lambda: build(small(), device=device),
+        lambda: zoo.load(tmp_path / "w.safetensors", device=device, registry=registry),
+    ):
+        with pytest.raises(ZooError, match=rf"^{expected}$"):
+            use()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from zoo.backbone import Backbone
+from zoo.devices import check_dtype, usable_device
 from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted
 from zoo.kinds import KINDS, key_of
 from zoo.parts.base import PatchSchedule
@@ -138,12 +139,12 @@ def build(
     Raises:
         RecipeError: the recipe cannot be read or built.
         PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
+        ZooError: there is no such device.
         ValueError: overrides of a validated recipe, or what is no dtype.
     """
-    if not isinstance(dtype, torch.dtype | None):
-        raise ValueError(f"dtype: give a torch.dtype, such as torch.bfloat16, not {dtype!r}")
+    check_dtype(dtype)
     recipe = as_recipe(recipe, overrides, registry, parts)
-    with torch.device(device or torch.get_default_device()):
+    with usable_device(device):
         backbone = _assemble(recipe)
     return backbone if dtype is None else backbone.to(dtype)
 
@@ -208,12 +209,15 @@ def create_part(recipe: Recipe, kind: str) -> Any:
 
     Raises:
         RecipeError: the part refuses its options.
+        PluginError: the part is of a plug-in that is not here; the message says what to install.
     """
     section = getattr(recipe, KINDS[kind].section)
     spec = getattr(section, kind)
     values = {"latent": recipe.backbone.latent, "num_classes": recipe.backbone.num_classes}
     try:
         return spec.create(_supply(kind, values, ())[None])
+    except PluginError:
+        raise
     except ValueError as error:
         raise _refused(recipe, kind, spec.entry, error) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -64,22 +64,27 @@ def sample(
     Raises:
         PluginError: there is no such solver.
         ZooError: the weights predict noise, as those trained the DDPM way do.
-        ValueError: labels, steps, guidance or a precision that the backbone cannot take, or another module.
+        ValueError: labels, steps, guidance or a precision that the backbone cannot take, another module, or what is no
+            solver.
     """
     backbone = backbone_in(backbone)
     if next(backbone.parameters()).is_meta:
         raise ValueError("the backbone is on the meta device and has no weights; give one of zoo.load")
     if isinstance(solver, str):
         solver = _solver(solver, (registry or Registry.installed()).with_parts(parts))
+    if not isinstance(solver, Solver):
+        raise ValueError(f"solver: give a name, such as 'heun', or a zoo.flow.Solver, not {solver!r}")
+    for name, value in {"count": 1 if count is None else count, "steps": steps, "seed": seed}.items():
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name}: give a whole number, not {value!r}")
     if count is not None and (labels is not None or count < 1):
         raise ValueError(f"count: {count}: give 1 or more, and only where labels are left out")
     if labels is None:
         labels = _labels(backbone.class_conditioner, 1 if count is None else count)
-    if not isinstance(steps, Integral):
-        raise ValueError(f"steps: give a whole number, not {steps!r}")
-    if isinstance(labels, str):
-        raise ValueError(f"labels: give numbers, one for each latent, such as [3, 5], not {labels!r}")
-    labels = torch.as_tensor(labels)
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:  # words, or lists of several lengths
+        raise ValueError(f"labels: give numbers, one for each latent, such as [3, 5], not {labels!r}") from error
     if not labels.ndim or not len(labels):
         raise ValueError("labels: give one for each latent, such as [3, 5]")
     return draw_latents(
@@ -88,7 +93,7 @@ def sample(
         labels,
         range(len(labels)),
         steps=int(steps),
-        guidance=Guidance.of(guidance, len(backbone.stages), guided_channels, guidance_interval),
+        guidance=_guidance(guidance, len(backbone.stages), guided_channels, guidance_interval),
         precision=precision,
         seed=seed,
     )
@@ -147,6 +152,21 @@ def _labels(conditioner: ClassConditioner, count: int) -> Tensor:
         f"labels: {type(conditioner).__name__} takes labels that are no class indices, of which there are none to draw"
         " in turn; give labels=, one for each latent, such as a dataset's"
     )
+
+
+def _guidance(scale: Any, stages: int, channels: Any, interval: Any) -> Guidance:
+    """What a recipe's schema makes sure of; the rest is seen to by ``Guidance``."""
+    try:
+        scales = float(scale) if isinstance(scale, Real) else [float(each) for each in scale]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"guidance: give a number, or one for every stage, not {scale!r}") from error
+    if not isinstance(channels, Integral | None):
+        raise ValueError(f"guided_channels: give a whole number, not {channels!r}")
+    try:
+        low, high = map(float, interval)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"guidance_interval: give two noise levels, lowest first, not {interval!r}") from error
+    return Guidance.of(scales, stages, None if channels is None else int(channels), (low, high))
 
 
 def _solver(name: str, registry: Registry) -> Solver:

@@ -97,6 +97,19 @@ def test_what_a_run_does_not_need_does_not_stop_loading_it(runs, installed):
         load(runs / "whole", registry=installed)
 
 
+def test_what_a_run_costs_does_not_need_its_solver(runs, installed):
+    backbone = load(runs / "beside", registry=installed)
+    whole = small(*BESIDE, registry=with_plugin())
+    cost = library.cost(backbone)
+    assert (cost.macs, cost.params) == (library.cost(whole).macs, library.cost(whole).params)
+    assert (cost.image.passes, cost.image.macs, library.cost(whole).image.passes) == (None, None, (1, 1))
+    unknown = f"unknown: 2 updates by theirs, guidance 1; {runs / 'beside'}: solver 'theirs': {HINT}"
+    assert f"one image {unknown}" in " ".join(str(cost).split())
+    (entry,) = library.compare([backbone], registry=installed, device="cpu")
+    assert (entry.cost.image_macs, entry.cost.passes, entry.cost.sampling) == (None, None, unknown)
+    assert library.diagram(backbone).svg == library.diagram(whole).svg
+
+
 def test_a_weight_file_keeps_what_it_does_not_need(runs, installed):
     assert zoo("export", "beside", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
     with safe_open("w.safetensors", "pt") as file:

@@ -209,7 +209,7 @@ def test_without_a_file_it_is_said_how_to_get_one():
         assert str(caught.value) == (
             "features inception: need a file; NVIDIA's is at"
             " https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt:"
-            " download it, and add --set evaluate.features.file=inception-2015-12-05.pt"
+            " download it, and set evaluate.features.file to inception-2015-12-05.pt"
         )
 
 

@@ -1,8 +1,10 @@
 """``zoo.cost``, ``zoo.compare`` and ``zoo.diagram``: the results of commands, as values that show themselves."""
 
+import errno
 import re
 import xml.etree.ElementTree as ET
 from html import unescape
+from pathlib import Path
 
 import pytest
 from torch.optim.swa_utils import AveragedModel
@@ -58,6 +60,10 @@ def test_what_cannot_be_compared(registry):
         ValueError, match=r"give a list of assemblies, such as \['dit_b', 'mpdit_b'\], not 'dit_b' alone"
     ):
         zoo.compare("dit_b", registry=registry)
+    recipe = small(registry=registry)
+    for given, shown in {"Recipe": recipe, "Backbone": build(recipe), "dict": recipe.resolved(), "int": 3}.items():
+        with pytest.raises(ValueError, match=rf"give a list of assemblies, .*, not a {given} alone"):
+            zoo.compare(shown, registry=registry)
     with pytest.raises(ValueError, match="give assemblies to compare"):
         zoo.compare([], registry=registry)
 
@@ -76,3 +82,22 @@ def test_a_diagram_is_a_picture(registry, tmp_path):
     assert repr(diagram) == "<diagram of small: a notebook shows it, .save('small.svg') writes it>"
     with pytest.raises(ZooError, match=r"small\.png: let the name end in \.svg"):
         diagram.save(tmp_path / "small.png")
+    with pytest.raises(ZooError, match=r"gone/small\.svg: cannot be written: .*No such file or directory"):
+        diagram.save(tmp_path / "gone" / "small.svg")
+
+
+def test_a_diagram_is_written_whole_or_not_at_all(registry, tmp_path, monkeypatch):
+    path = tmp_path / "small.svg"
+    diagram = zoo.diagram(small(registry=registry))
+    diagram.save(path)
+
+    def full(self, text, encoding):
+        with self.open("w", encoding=encoding) as file:
+            file.write(text[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ZooError, match=r"small\.svg: cannot be written: .*No space left on device"):
+        diagram.save(path)
+    assert path.read_text() == diagram.svg
+    assert list(tmp_path.iterdir()) == [path]

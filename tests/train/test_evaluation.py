@@ -108,9 +108,9 @@ def test_no_figure_that_can_be_told_is_said_before_anything_is_drawn(trained, mo
 
 def test_features_that_lack_a_file_are_told_before_anything_is_opened_or_trained(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(Digits, "open", lambda *_: pytest.fail("nothing is to be read"))
-    with pytest.raises(DataError, match=r"add --set evaluate\.features\.file="):
+    with pytest.raises(DataError, match=r"set evaluate\.features\.file to "):
         judge(ALONE, trained, "evaluate.features=inception")
-    with pytest.raises(DataError, match=r"add --set evaluate\.features\.file="):
+    with pytest.raises(DataError, match=r"set evaluate\.features\.file to "):
         train_and_judge(small("evaluate.features=inception"), tmp_path / "run", REGISTRY, ALONE)
     assert not (tmp_path / "run").exists()
 

@@ -85,7 +85,7 @@ def test_a_dataset_that_cannot_be_opened_is_an_error_that_says_so(trained, tmp_p
         sample(trained[0], tmp_path / "out", "data.dataset.file=gone.npz")
     assert str(caught.value) == (
         "the labels are no class indices, and those of the dataset cannot be read: gone.npz: there is no such file;"
-        " --set data.dataset says where it is"
+        " let data.dataset say where it is"
     )
     assert not (tmp_path / "out").exists()
 

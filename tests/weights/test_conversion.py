@@ -281,7 +281,7 @@ def test_heads_of_an_unknown_width_must_be_given(published, convert, tmp_path):
     with pytest.raises(WeightsError) as caught:
         convert(published(), overrides=())
     assert str(caught.value) == (
-        "x.pt: the number of heads cannot be told from shapes, and 8 is no published width; add --set backbone.heads=N"
+        "x.pt: the number of heads cannot be told from shapes, and 8 is no published width; set backbone.heads"
     )
     assert convert(published(), overrides=["backbone.heads=4"]).weights.recipe.backbone.heads == 4
     with pytest.raises(RecipeError, match="dim 8 does not divide by 3 heads"):
@@ -293,7 +293,7 @@ def test_heads_of_a_published_width_are_noted(registry, recipe, published):
     checkpoint = ForeignCheckpoint(Path("SiT.pt"), published(backbone=backbone), "")
     converted = from_published(checkpoint, None, registry, format="sit")
     assert converted.notes == (
-        "backbone.heads is 6, as published for width 384: shapes do not tell; --set backbone.heads=N for another",
+        "backbone.heads is 6, as published for width 384: shapes do not tell; set backbone.heads for another",
     )
     assert not from_published(checkpoint, None, registry, format="sit", overrides=["backbone.heads=4"]).notes
 

@@ -292,6 +292,12 @@ def test_raw_without_last_weights(save):
     )
 
 
+def test_blocks_that_were_compiled_one_by_one_have_their_own_keys(save):
+    compiled = {key.replace("b.", "b._orig_mod."): tensor for key, tensor in ONE.items()}
+    assert compiled.keys() != ONE.keys()
+    assert same(read_checkpoint(save({"ema": compiled})).tensors)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_prefixes_of_ddp_and_compile_are_left_out(prefix, save):
     assert same(read_checkpoint(save({"ema": {f"{prefix}{key}": tensor for key, tensor in ONE.items()}})).tensors)

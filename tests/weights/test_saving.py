@@ -68,6 +68,17 @@ def test_a_moving_average_is_saved_by_its_state(backbone, path):
     assert backbone.blocks[0].mlp.fc1.weight.any()
 
 
+def test_wrappers_around_wrappers_are_left_out_of_a_state(backbone, path):
+    state = AveragedModel(DataParallel(torch.compile(backbone))).state_dict()
+    assert "module.module._orig_mod.blocks.0.mlp.fc1.weight" in state
+    zoo.save(backbone, path, state=state)
+    assert same(load_file(path), backbone.state_dict())
+    zoo.save(backbone, path, state=DataParallel(AveragedModel(backbone)).state_dict())
+    assert same(load_file(path), backbone.state_dict())
+    with pytest.raises(WeightsError, match=r"holds these keys twice, with and without a prefix: blocks\.0\.mlp"):
+        zoo.save(backbone, path, state={**backbone.state_dict(), "module.blocks.0.mlp.fc1.bias": torch.zeros(1)})
+
+
 def test_state_that_does_not_fit_is_told_and_nothing_is_written(backbone, path):
     state = backbone.state_dict()
     del state["blocks.0.mlp.fc1.bias"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 from zoo.assembly import build, create_part
 from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
+from zoo.errors import PluginError
 from zoo.flow import Guidance, Solver, evaluations
 from zoo.kinds import BACKBONE_KINDS
 from zoo.recipe import Recipe
@@ -99,8 +100,10 @@ class ImageAudit:
         solver: its name.
         steps: updates.
         guidance: a scale for every stage, noisiest first.
-        passes: through the backbone in every stage, with label and without; None where an adaptive solver decides.
+        passes: through the backbone in every stage, with label and without; None where an adaptive solver decides, or
+            where the solver is of a plug-in that is not here.
         macs: of all passes; None likewise. Modulations count for every pass, although a batch shares them.
+        problem: why the solver is not here.
     """
 
     solver: str
@@ -108,12 +111,16 @@ class ImageAudit:
     guidance: tuple[float, ...]
     passes: tuple[int, ...] | None
     macs: int | None
+    problem: str = ""
 
     @property
     def words(self) -> str:
-        """``250 updates by euler, guidance 1.5``."""
+        """``250 updates by euler, guidance 1.5``, and where the passes are not known, why."""
         scales = " and ".join(f"{scale:g}" for scale in dict.fromkeys(self.guidance))
-        return f"{self.steps} updates by {self.solver}, guidance {scales}"
+        words = f"{self.steps} updates by {self.solver}, guidance {scales}"
+        if self.problem:
+            return f"unknown: {words}; {self.problem}"
+        return words if self.passes is not None else f"as many passes as it takes: {words}"
 
 
 @dataclass(frozen=True)
@@ -230,10 +237,14 @@ def _mean(values: Sequence[int], weights: Sequence[Fraction]) -> int:
 def _image(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> ImageAudit:
     options = recipe.sample
     guidance = Guidance.of(options.guidance, len(backbone.stages), options.guided_channels, options.guidance_interval)
-    solver: Solver = create_part(recipe, "solver")
+    unknown = ImageAudit(options.solver.type, options.steps, guidance.scales, None, None)
+    try:
+        solver: Solver = create_part(recipe, "solver")
+    except PluginError as error:  # weights are read, and their backbone counted, without what drew with them
+        return replace(unknown, problem=str(error))
     levels = solver.levels(options.steps)
     if levels is None:
-        return ImageAudit(options.solver.type, options.steps, guidance.scales, None, None)
+        return unknown
     passes = tuple(sum(each) for each in evaluations(levels, backbone.stages, backbone.ties, guidance))
     macs = sum(count.macs * each for count, each in zip(counts, passes, strict=True))
     return ImageAudit(options.solver.type, options.steps, guidance.scales, passes, macs)

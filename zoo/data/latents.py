@@ -66,8 +66,8 @@ class Latents(Dataset):
         self.vae = vae
         if vae is None:
             self.preview = (
-                "without a VAE, pictures show three latent channels; give one, such as"
-                " --set data.dataset.vae=stabilityai/sd-vae-ft-ema"
+                "without a VAE, pictures show three latent channels; set data.dataset.vae,"
+                " such as to stabilityai/sd-vae-ft-ema"
             )
         self._autoencoder: Autoencoder | None = None
 

@@ -25,7 +25,7 @@ SWITCHES = {"return_features", "no_output_bias"}
 
 GET = (
     "NVIDIA's is at https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt:"
-    " download it, and add --set evaluate.features.file=inception-2015-12-05.pt"
+    " download it, and set evaluate.features.file to inception-2015-12-05.pt"
 )
 """What to do where there is no file."""
 

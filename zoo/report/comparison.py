@@ -36,9 +36,9 @@ class Cost:
         macs: multiply-adds of a pass, mean over uniform noise levels.
         stages: noisiest first.
         image_macs: multiply-adds of an image by the recipe's ``sample`` section; None where a solver of adaptive steps
-            decides.
+            decides, or is not here.
         passes: through the backbone for an image; None likewise.
-        sampling: solver, updates and guidance, in words.
+        sampling: solver, updates and guidance, in words; and why the passes are not known.
         activation_bytes: estimated, what a sample adds to the peak of a training step, mean over uniform noise levels;
             None where a part does not run on fake tensors.
         memory_problem: why it is None.
@@ -127,7 +127,7 @@ def cost_of(recipe: Recipe) -> Cost:
         ),
         image_macs=image.macs,
         passes=None if image.passes is None else sum(image.passes),
-        sampling=image.words if image.macs is not None else f"as many passes as it takes: {image.words}",
+        sampling=image.words,
         activation_bytes=activation_bytes,
         memory_problem=problem,
     )

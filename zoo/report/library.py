@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from rich.console import Console
+from torch import nn
 
 from zoo.assembly import Assembly, as_recipe
 from zoo.audit import Audit, audit
@@ -17,6 +18,7 @@ from zoo.registry import Registry
 from zoo.report import diagram as drawings
 from zoo.report.printing import print_audit, print_comparison
 from zoo.report.shown import Shown
+from zoo.weights import write_whole
 
 if TYPE_CHECKING:
     from zoo.report.comparison import Entry
@@ -71,14 +73,14 @@ class Diagram:
     svg: str
 
     def save(self, path: str | Path) -> None:
-        """Write it; a file of that name is replaced.
+        """Write it; a file of that name is replaced, whole or not at all.
 
         Raises:
-            ZooError: the name does not end in ``.svg``.
+            ZooError: the name does not end in ``.svg``, or the file cannot be written.
         """
         if Path(path).suffix != ".svg":
             raise ZooError(f"{path}: let the name end in .svg")
-        Path(path).write_text(self.svg, encoding="utf-8")
+        write_whole(Path(path), lambda file: file.write_text(self.svg, encoding="utf-8"))
 
     def __repr__(self) -> str:
         return f"<diagram of {self.name}: a notebook shows it, .save('{self.name}.svg') writes it>"
@@ -161,10 +163,12 @@ def compare(
     from zoo.train.distributed import join_world, refuse_several
     from zoo.train.run_folder import load_run
 
-    if isinstance(assemblies, str | Path | Recipe):
-        raise ValueError(f"give a list of assemblies, such as ['dit_b', 'mpdit_b'], not {assemblies!r} alone")
+    given: Any = assemblies
+    if isinstance(given, str | Path | Recipe | nn.Module | Mapping) or not isinstance(given, Iterable):
+        alone = repr(given) if isinstance(given, str | Path) else f"a {type(given).__name__}"
+        raise ValueError(f"give a list of assemblies, such as ['dit_b', 'mpdit_b'], not {alone} alone")
     registry = (registry or Registry.installed()).with_parts(parts)
-    given = list(assemblies)
+    given = list(given)
     if not given:
         raise ValueError("give assemblies to compare, such as ['dit_b', 'mpdit_b']")
     runs = [each for each in given if isinstance(each, str | Path) and (Path(each) / "recipe.yaml").is_file()]

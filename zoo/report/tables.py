@@ -132,7 +132,7 @@ def params_words(params: Params) -> str:
 def image_words(image: ImageAudit) -> str:
     """``4.041 T = 250 passes: 250 updates by euler, guidance 1``."""
     if image.macs is None or image.passes is None:
-        return f"as many passes as it takes: {image.words}"
+        return image.words
     return f"{with_unit(image.macs)} = {sum(image.passes)} passes: {image.words}"
 
 

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
+from zoo.devices import named_device, refusing_device
 from zoo.errors import (
     DataError,
     FaultError,
@@ -247,19 +248,14 @@ def _store() -> Any:
 def _device(name: str | None, local: int) -> torch.device:
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
+    with refusing_device(name):
+        device = named_device(name)
         if device.type not in ("cpu", "cuda", "mps"):
             raise RuntimeError("zoo computes on cpu, cuda or mps")
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("there is no GPU that this PyTorch can use")
         if device.index is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise RuntimeError("every process takes a device of its own; leave the number out")
         if device.type == "cuda":
             device = torch.device("cuda", local if device.index is None else device.index)
             torch.cuda.set_device(device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, AttributeError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise ZooError(f"device {name}: cannot be used: {reason}") from error
     return device

@@ -90,8 +90,8 @@ def labels_for(
         if is_index:
             raise
         raise DataError(
-            f"the labels are no class indices, and those of the dataset cannot be read: {error}; --set data.dataset"
-            " says where it is"
+            f"the labels are no class indices, and those of the dataset cannot be read: {error}; let"
+            " data.dataset say where it is"
         ) from error
     except ValueError as error:  # of the conditioner
         raise DataError(f"the class conditioner does not take the labels of the dataset: {error}") from error

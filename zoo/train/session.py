@@ -342,7 +342,7 @@ class Session:
 def _no_start(init: str, name: str) -> str:
     """That there is no such ``train.init``; and of a weight file, how to make it."""
     missing = f"{init}: there is no such weight file or run, and train.init of {name} starts from it"
-    fresh = "--set train.init=null starts from fresh weights"
+    fresh = "set train.init to null to start from fresh weights"
     if not init.endswith(".safetensors"):
         return f"{missing}; {fresh}"
     return (

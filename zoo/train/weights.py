@@ -12,6 +12,7 @@ import torch
 
 from zoo.assembly import Assembly, as_recipe, build, check_recorded
 from zoo.backbone import Backbone
+from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.recipe import Overrides
 from zoo.registry import Registry
@@ -160,12 +161,19 @@ def load(
     Raises:
         WeightsError: the file cannot be read, is damaged, or is of another backbone than ``recipe``.
         RunError: the run has no sound checkpoint.
-        RecipeError: ``recipe`` cannot be read or built.
+        NumericError: weights that are not finite.
+        PluginError: the backbone is of a plug-in that is not installed; or see ``zoo.build``.
+        RecipeError: ``recipe``, or the run's own, cannot be read or built.
+        ZooError: the folder holds no run, ``raw`` weights of a file, which holds one set, or no such device.
+        ValueError: there are no such ``weights``, overrides without a recipe or of a validated one, or what is no
+            dtype.
     """
+    check_dtype(dtype)
+    place = usable_device(device)
     if recipe is None and list(overrides):
         raise ValueError("overrides: of a recipe, and none is given; a weight file's own is not changed")
     registry = (registry or Registry.installed()).with_parts(parts)
     given = open_weights(Path(path), registry, weights=weights)
     if recipe is not None:
         refuse_other_backbone(path, given.recipe, as_recipe(recipe, overrides, registry))
-    return filled(given, torch.device(device or torch.get_default_device()), dtype)
+    return filled(given, place, dtype)

@@ -78,7 +78,7 @@ def from_published(
         if not _has_heads(overrides):
             notes.append(
                 f"backbone.heads is {recipe.backbone.heads}, as published for width {recipe.backbone.dim}: shapes do"
-                " not tell; --set backbone.heads=N for another"
+                " not tell; set backbone.heads for another"
             )
     recipe, changes = _settled(recipe, chosen, registry)
     notes += [f"backbone.{key} is {value}, as {chosen.name} has it" for key, value in changes.items()]
@@ -144,7 +144,7 @@ def infer_recipe(
     if "heads" not in backbone and not _has_heads(overrides):
         raise WeightsError(
             f"{checkpoint.path}: the number of heads cannot be told from shapes, and {backbone['dim']} is no published"
-            " width; add --set backbone.heads=N"
+            " width; set backbone.heads"
         )
     settings: dict[str, Any] = {}
     if backbone["latent"]["channels"] == 4:  # of Stable Diffusion's autoencoder, as all published models

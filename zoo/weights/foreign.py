@@ -11,7 +11,6 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,10 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import WeightsError
-from zoo.weights.state import DTYPES, Which
-
-PREFIXES = ("module.", "_orig_mod.")
-"""What DDP and torch.compile put before every key."""
+from zoo.weights.state import DTYPES, Which, without_prefixes
 
 AVERAGED, LAST = "ema", "model"
 """The weights of a training checkpoint."""
@@ -71,7 +67,7 @@ def read_checkpoint(path: Path, *, weights: Which = "ema") -> ForeignCheckpoint:
     content = _read(path)
     name, state = _chosen(path, content, weights)
     _check_tensors(path, state)
-    return ForeignCheckpoint(path, _without_prefixes(path, state), name, _model_of(content))
+    return ForeignCheckpoint(path, without_prefixes(state, path), name, _model_of(content))
 
 
 def _read(path: Path) -> Any:
@@ -215,17 +211,3 @@ def _is_plain(tensor: Tensor) -> bool:
 
 def _kind_of(tensor: Tensor) -> str:
     return str(tensor.dtype if tensor.dtype not in DTYPES else tensor.device if tensor.is_meta else tensor.layout)
-
-
-def _without_prefixes(path: Path, state: Mapping[Any, Tensor]) -> dict[str, Tensor]:
-    names = [(str(key), _without_prefix(str(key))) for key in state]
-    twice = [name for name, count in Counter(name for _, name in names).items() if count > 1]
-    if twice:
-        raise WeightsError(f"{path}: holds these keys twice, with and without a prefix: {', '.join(twice)}")
-    return {name: state[key] for (_, name), key in zip(names, state, strict=True)}
-
-
-def _without_prefix(key: str) -> str:
-    while found := next((prefix for prefix in PREFIXES if key.startswith(prefix)), None):
-        key = key.removeprefix(found)
-    return key

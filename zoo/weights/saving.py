@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from zoo.assembly import backbone_in, build, recipe_of
 from zoo.errors import WeightsError
 from zoo.weights.files import write_weights
-from zoo.weights.state import mismatches, refuse_non_finite
+from zoo.weights.state import mismatches, refuse_non_finite, without_prefixes
 
 SUFFIX = ".safetensors"
 SHOWN = 10
@@ -38,7 +38,8 @@ def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] |
         raise WeightsError(f"{path}: let the name end in {SUFFIX}, which is what it will be")
     inner = backbone_in(backbone)
     recipe = recipe_of(inner)
-    tensors = _bare(inner.state_dict() if state is None else state)
+    tensors = without_prefixes(inner.state_dict() if state is None else state, path)
+    tensors.pop("n_averaged", None)  # of AveragedModel
     problems = list(mismatches(tensors, build(recipe, device="meta").state_dict()))
     if problems:
         rest = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
@@ -55,12 +56,3 @@ def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] |
             )
     refuse_non_finite(tensors, path)
     write_weights(path, {name: tensor.detach() for name, tensor in tensors.items()}, recipe)
-
-
-def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state by the backbone's own names, without those of DDP, ``torch.compile`` and ``AveragedModel``."""
-    return {
-        name.removeprefix("module.").replace("_orig_mod.", ""): tensor
-        for name, tensor in state.items()
-        if name != "n_averaged"
-    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -76,6 +78,19 @@ def filled(weights: Weights, device: torch.device, dtype: torch.dtype | None = N
                 reset(module)
     backbone.load_state_dict(weights.tensors)
     return backbone.eval()
+
+
+def without_prefixes(state: Mapping[Any, Tensor], where: str | Path) -> dict[str, Tensor]:
+    """A state dict by the backbone's own keys, without what DDP, ``AveragedModel`` and ``torch.compile`` put into them.
+
+    Raises:
+        WeightsError: two tensors of one key.
+    """
+    names = [re.sub(r"^(module\.)+", "", str(key).replace("_orig_mod.", "")) for key in state]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise WeightsError(f"{where}: holds these keys twice, with and without a prefix: {', '.join(twice)}")
+    return dict(zip(names, state.values(), strict=True))
 
 
 def refuse_misfits(weights: Weights, wanted: Mapping[str, Tensor], where: str | Path) -> None:

@@ -1,0 +1,59 @@
+"""Where tensors are made and in what type, as a user asks for it: one line where that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from zoo.errors import ZooError, first_line
+
+
+def usable_device(device: torch.device | str | None) -> torch.device:
+    """The device, on which a tensor can be made here; PyTorch's default if left out.
+
+    Raises:
+        ZooError: there is no such device.
+    """
+    if device is None:
+        return torch.get_default_device()
+    with refusing_device(device):
+        found = named_device(device)
+        torch.empty(0, device=found)
+    return found
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Refuse what is no dtype.
+
+    Raises:
+        ValueError: it is a dtype's name, or anything else.
+    """
+    if not isinstance(dtype, torch.dtype | None):
+        raise ValueError(f"dtype: give a torch.dtype, such as torch.bfloat16, not {dtype!r}")
+
+
+def named_device(name: torch.device | str) -> torch.device:
+    """The device of a name, as PyTorch reads it; no tensor is made there.
+
+    Raises:
+        RuntimeError: no device has such a name, or there is no GPU.
+    """
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("there is no GPU that this PyTorch can use")
+    return device
+
+
+@contextmanager
+def refusing_device(name: object) -> Iterator[None]:
+    """Tell in one line what PyTorch raises, in many ways, where a device cannot be used.
+
+    Raises:
+        ZooError: in place of it.
+    """
+    try:
+        yield
+    except (RuntimeError, AssertionError, AttributeError, ImportError, TypeError) as error:
+        raise ZooError(f"device {name}: cannot be used: {first_line(error)}") from error
