@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -79,6 +80,12 @@ def count_stage(backbone: Backbone, stage: int) -> StageCount:
         AuditError: an operator is neither counted nor known to be negligible; or a part fails, does not trace, or
             declares what cannot be.
     """
+    # The tracer notes the whole call stack at every operator; that of a thread of its own is short.
+    with ThreadPoolExecutor(max_workers=1) as short:
+        return short.submit(_count_stage, backbone, stage).result()
+
+
+def _count_stage(backbone: Backbone, stage: int) -> StageCount:
     witness = FlopCounterMode(display=False, custom_mapping=VECTOR_PRODUCTS)
     with _restored(backbone), _quiet(), witness:
         backbone.eval()
