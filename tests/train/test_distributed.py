@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,9 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
 """Choices beside each part with its defaults."""
 
 
+DTYPES = [torch.float64, torch.float32]
+
+
 def choices() -> dict[str, list[Any]]:
     """Every factor of the covering array: every part of every kind, and every way to compute."""
     factors: dict[str, list[Any]] = {}
@@ -62,6 +65,7 @@ def choices() -> dict[str, list[Any]]:
         "accumulate": [1, 2],
         "checkpoint_activations": [False, True],
         "parallel": ["ddp", "fsdp"],
+        "dtype": DTYPES,
     }
 
 
@@ -69,15 +73,16 @@ def names(kind: str) -> list[str]:
     return [entry.name for entry in REGISTRY.entries(kind)]
 
 
-def recipes() -> list[dict[str, Any]]:
-    """Recipes among which every two choices meet."""
+def recipes() -> list[tuple[dict[str, Any], torch.dtype]]:
+    """Recipes, each with a precision, among which every two choices meet."""
     factors = choices()
     found = []
     for row in AllPairs(list(factors.values())):
         chosen = dict(zip(factors, row, strict=True))
         train = {key: chosen.pop(key) for key in ("accumulate", "checkpoint_activations", "parallel")}
         objective = {key: chosen.pop(key) for key in ("noise_sampler", "weighting")}
-        found.append(recipe(chosen, train, objective))
+        dtype = chosen.pop("dtype")
+        found.append((recipe(chosen, train, objective), dtype))
     return found
 
 
@@ -98,11 +103,8 @@ def recipe(
     }
 
 
-DTYPES = (torch.float64, torch.float32)
-
-
-def train_in_each(world: World, values: dict[str, Any]) -> list[dict[str, Any]]:
-    return [train(world, values, dtype) for dtype in DTYPES]
+def train_in_each(world: World, values: dict[str, Any], dtypes: Sequence[torch.dtype]) -> list[dict[str, Any]]:
+    return [train(world, values, dtype) for dtype in dtypes]
 
 
 def train(world: World, values: dict[str, Any], dtype: torch.dtype, steps: int = 2) -> dict[str, Any]:
@@ -139,7 +141,8 @@ FAMILIES = ("dit_b", "sit_b", "mpdit_b", "mpdit_xl_512_three_level", "ppflow_b_2
 
 @pytest.mark.parametrize("index", range(len(RECIPES)))
 def test_two_processes_train_as_one(index: int) -> None:
-    check_two_are_one(RECIPES[index])
+    values, dtype = RECIPES[index]
+    check_two_are_one(values, [dtype])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -147,16 +150,16 @@ def test_every_family_trains_on_two_processes_as_on_one(family: str) -> None:
     small = ["backbone.dim=16", "backbone.heads=2", "backbone.latent={channels: 1, height: 16, width: 16}"]
     data = ["backbone.num_classes=10", "data={dataset: digits, normalize: none, workers: 0}"]
     train = ["train={steps: 2, batch: 16, precision: float32}", "sample.guided_channels="]
-    check_two_are_one(load_recipe(family, [*small, *data, *train], REGISTRY).resolved())
+    check_two_are_one(load_recipe(family, [*small, *data, *train], REGISTRY).resolved(), DTYPES)
 
 
-def check_two_are_one(values: dict[str, Any]) -> None:
+def check_two_are_one(values: dict[str, Any], dtypes: Sequence[torch.dtype]) -> None:
     plain = {**values, "train": {**values["train"], "parallel": "ddp"}}
     fsdp = values["train"]["parallel"] == "fsdp"
-    on_one, on_two = alone(train_in_each, plain), run_ranks(train_in_each, 2, values, group=fsdp)
+    on_one, on_two = alone(train_in_each, plain, dtypes), run_ranks(train_in_each, 2, values, dtypes, group=fsdp)
     for each in on_two:
         assert isinstance(each, list), each
-    for dtype, one, *two in zip(DTYPES, on_one, *on_two, strict=True):
+    for dtype, one, *two in zip(dtypes, on_one, *on_two, strict=True):
         assert all(torch.tensor(each["losses"]).isfinite().all() for each in (one, *two))
         for key in ("weights", "averages", "gradients"):
             assert furthest(two[0][key], two[1][key]) == 0.0, "the processes' weights are not the same bit by bit"
@@ -171,9 +174,9 @@ def check_two_are_one(values: dict[str, Any]) -> None:
 
 def test_the_recipes_cover_every_pair_of_choices() -> None:
     assert 20 <= len(RECIPES) <= 60
-    schedules = {values["backbone"]["patch_schedule"]["type"] for values in RECIPES}
+    schedules = {values["backbone"]["patch_schedule"]["type"] for values, _ in RECIPES}
     assert schedules == set(names("patch_schedule"))
-    uppers = {(each["backbone"]["upsampler"]["type"], each["train"]["parallel"]) for each in RECIPES}
+    uppers = {(each["backbone"]["upsampler"]["type"], each["train"]["parallel"]) for each, _ in RECIPES}
     assert uppers == {(name, parallel) for name in names("upsampler") for parallel in ("ddp", "fsdp")}
 
 
