@@ -377,8 +377,11 @@ def test_builds_a_recipe_by_name_with_overrides(registry):
     assert len(backbone.blocks) == 1
 
 
-def test_a_validated_recipe_takes_no_overrides(registry):
+def test_a_validated_recipe_takes_no_overrides_and_no_parts(registry):
     recipe = load_recipe("dit_s", (), registry)
+    for parts in ([DiTBlock], DiTBlock):
+        with pytest.raises(ValueError, match=r"^parts: a validated recipe is frozen; give them to zoo.load_recipe"):
+            build(recipe, parts=parts)
     with pytest.raises(ValueError, match=r"overrides: a validated recipe is frozen; give them to zoo.load_recipe"):
         build(recipe, ["backbone.depth=1"], registry=registry)
 

@@ -74,7 +74,7 @@ def test_three_counters_agree(name: str) -> None:
     assert report.recipe == name
     assert all(parameter.is_meta for parameter in backbone.parameters())
     counted = [stage.macs for stage in report.stages]
-    assert counted == closed_form_macs(recipe, REGISTRY)
+    assert counted == closed_form_macs(recipe)
     assert counted == [forward_macs(backbone, stage) for stage in range(len(backbone.stages))]
 
 

@@ -140,7 +140,7 @@ def build(
         RecipeError: the recipe cannot be read or built.
         PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
         ZooError: there is no such device.
-        ValueError: overrides of a validated recipe, or what is no dtype.
+        ValueError: overrides or parts beside a validated recipe, which has its own, or what is no dtype.
     """
     check_dtype(dtype)
     recipe = as_recipe(recipe, overrides, registry, parts)
@@ -160,12 +160,13 @@ def as_recipe(
     Raises:
         RecipeError: it cannot be read or built.
         PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
-        ValueError: overrides of a validated recipe, or a backbone that knows none.
+        ValueError: overrides or parts beside a validated recipe, which has its own, or a backbone that knows none.
     """
     if not isinstance(given, Recipe | nn.Module):
         return load_recipe(given, overrides, registry, parts=parts)
-    if list(overrides):
-        raise ValueError("overrides: a validated recipe is frozen; give them to zoo.load_recipe, with its name")
+    for name, more in {"overrides": overrides, "parts": [parts] if isinstance(parts, type) else parts}.items():
+        if list(more):
+            raise ValueError(f"{name}: a validated recipe is frozen; give them to zoo.load_recipe, with its name")
     return given if isinstance(given, Recipe) else recipe_of(backbone_in(given))
 
 

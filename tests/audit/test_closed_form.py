@@ -38,7 +38,7 @@ def forward_macs(backbone: Backbone) -> list[int]:
 def test_counters_agree(values: dict[str, Any]) -> None:
     recipe = load_or_pass(values, REGISTRY)
     backbone = build(recipe, registry=REGISTRY, device="meta")
-    expected = closed_form_macs(recipe, REGISTRY)
+    expected = closed_form_macs(recipe)
     assert forward_macs(backbone) == expected
     assert [count_stage(backbone, stage).macs for stage in range(len(expected))] == expected
 
@@ -64,7 +64,7 @@ def find_any(condition: Callable[[Recipe], bool], **fixed: str) -> dict[str, Any
 
 
 def disagrees(recipe: Recipe) -> bool:
-    return forward_macs(build(recipe, registry=REGISTRY, device="meta")) != closed_form_macs(recipe, REGISTRY)
+    return forward_macs(build(recipe, registry=REGISTRY, device="meta")) != closed_form_macs(recipe)
 
 
 ALL_FORMULAS = [(kind, name) for kind, of_kind in closed_form.FORMULAS.items() for name in of_kind]
@@ -86,4 +86,4 @@ def test_a_formula_that_is_off_by_one_is_caught(kind: str, name: str, monkeypatc
 def test_a_plugins_part_has_no_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(closed_form.FORMULAS["block"], "dit")
     with pytest.raises(KeyError, match="dit"):
-        find_any(lambda recipe: bool(closed_form_macs(recipe, REGISTRY)))
+        find_any(lambda recipe: bool(closed_form_macs(recipe)))

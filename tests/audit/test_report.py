@@ -133,7 +133,7 @@ def test_mean_is_exact(thresholds: list[int]) -> None:
     recipe = recipe_of("by_timestep", depth=1, patch_schedule={"type": "by_timestep", "stages": stages})
     report = audit(recipe)
     weights = [Fraction(high - low, 100) for low, high in zip(lows, [100, *lows], strict=False)]
-    costs = closed_form_macs(recipe, REGISTRY)
+    costs = closed_form_macs(recipe)
     mean = sum(weight * macs for weight, macs in zip(weights, costs, strict=True))
     assert report.macs == round(mean)
     assert report.norm_ops == round(sum(w * s.norm_ops for w, s in zip(weights, report.stages, strict=True)))

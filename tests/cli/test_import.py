@@ -40,7 +40,7 @@ def published(registry, backbone=BACKBONE, layout="sit"):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         own = build(recipe, registry=registry, device="cpu").state_dict()
-    return to_published(Weights(recipe, own, {}), layout, registry)
+    return to_published(Weights(recipe, own, {}), layout)
 
 
 @pytest.fixture(autouse=True)
@@ -368,7 +368,7 @@ def large(registry):
     backbone = BACKBONE | {"dim": 768, "depth": 9, "latent": {"channels": 4, "height": 8, "width": 8}}
     recipe = load_recipe({"name": "large", "backbone": backbone}, registry=registry)
     own = build(recipe, registry=registry, device="meta").state_dict()
-    shapes = to_published(Weights(recipe, own, {}), "sit", registry)
+    shapes = to_published(Weights(recipe, own, {}), "sit")
     return {key: torch.full(tensor.shape, 0.01) for key, tensor in shapes.items()}
 
 

@@ -77,7 +77,7 @@ def judge(mixed, path, monkeypatch):
     def judged(*overrides, with_controls=False):
         recipe = small("data.dataset=uneven", f"evaluate.count={COUNT}", *overrides, registry=mixed)
         weights = open_weights(path, mixed)
-        return evaluate(weights, recipe, mixed, ALONE, with_controls=with_controls)
+        return evaluate(weights, recipe, ALONE, with_controls=with_controls)
 
     monkeypatch.setattr(Drawing, "images", perfect)
     return judged

@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 
 def judge(world, path, *overrides):
-    return evaluate(open_weights(path, REGISTRY), small("evaluate.count=20", *overrides), REGISTRY, world)
+    return evaluate(open_weights(path, REGISTRY), small("evaluate.count=20", *overrides), world)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

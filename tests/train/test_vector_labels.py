@@ -75,7 +75,7 @@ def test_evaluations(trained, monkeypatch, choice):
     asked = []
     spy(monkeypatch, asked)
     recipe = vectors("evaluate.count=18", f"evaluate.labels={choice}", registry=REGISTRY)
-    found = evaluate(open_weights(trained[0], REGISTRY), recipe, REGISTRY, ALONE)
+    found = evaluate(open_weights(trained[0], REGISTRY), recipe, ALONE)
     assert_labels_of_the_dataset(asked[0], 18)
     assert found.record["classes"]["generated"] is None
 

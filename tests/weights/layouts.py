@@ -126,18 +126,18 @@ def check_there_and_back(name, backbone, seed=0, dtype=torch.float32, as_pickle=
     """From ours to published and back, and once more from there, by way of a file."""
     recipe = load(backbone)
     first = random_like(build(recipe, registry=REGISTRY, device="meta").state_dict(), seed, dtype)
-    published = to_published(Weights(recipe, first, {}), name, REGISTRY)
+    published = to_published(Weights(recipe, first, {}), name)
     converted = from_published(reread(published, as_pickle), recipe, REGISTRY, format=name)
     assert converted.weights.recipe == recipe
     assert same_bits(converted.weights.tensors, first)
-    assert same_bits(to_published(converted.weights, name, REGISTRY), published)
+    assert same_bits(to_published(converted.weights, name), published)
 
 
 def check_inferred(name, backbone, dtype=torch.float32):
     """Shapes and tables tell the ``backbone`` section, but for the heads."""
     recipe = load(backbone)
     own = {key: tensor.to(dtype) for key, tensor in own_tensors(recipe).items()}
-    checkpoint = ForeignCheckpoint(Path("x.pt"), to_published(Weights(recipe, own, {}), name, REGISTRY), "")
+    checkpoint = ForeignCheckpoint(Path("x.pt"), to_published(Weights(recipe, own, {}), name), "")
     overrides = [f"backbone.heads={backbone['heads']}"]
     converted = from_published(checkpoint, None, REGISTRY, format=name, overrides=overrides, name="inferred")
     assert converted.weights.recipe.name == "inferred"
@@ -171,7 +171,7 @@ TWO_STAGES = SMALL | SIGMA | of_stages("ppflow", [(4, 8), (2, 4)])
 def published_of(name, backbone=None):
     """A recipe, and weights of it in the published layout."""
     recipe = load(backbone or EXAMPLES[name])
-    return recipe, to_published(Weights(recipe, own_tensors(recipe), {}), name, REGISTRY)
+    return recipe, to_published(Weights(recipe, own_tensors(recipe), {}), name)
 
 
 def infer(name, tensors, *overrides):

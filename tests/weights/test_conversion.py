@@ -59,7 +59,7 @@ def published(registry, recipe):
 
     def do(layout="sit", backbone=SIT):
         own = build(recipe(backbone), registry=registry, device="cpu").state_dict()
-        return to_published(Weights(recipe(backbone), own, {}), layout, registry)
+        return to_published(Weights(recipe(backbone), own, {}), layout)
 
     return do
 

@@ -100,7 +100,7 @@ def test_a_table_of_another_kind_is_taken_for_that_of_a_square():
 def refusal(name, backbone):
     """What is told of an export, a line for every reason."""
     with pytest.raises(WeightsError, match=rf"^drawn: {name} cannot hold it:\n") as caught:
-        to_published(Weights(load(backbone), {}, {}), name, REGISTRY)
+        to_published(Weights(load(backbone), {}, {}), name)
     return list(caught.value.problems)
 
 
@@ -124,7 +124,7 @@ def test_a_part_that_the_format_has_not(name):
                 continue
             seen.add(kind)
             with pytest.raises(WeightsError) as caught:
-                to_published(Weights(found[0], {}, {}), name, REGISTRY)
+                to_published(Weights(found[0], {}, {}), name)
             line = f"backbone.{kind}: {name} has {' or '.join(names)}, the recipe {entry.name}"
             assert line in caught.value.problems
             assert found[1] or caught.value.problems == (line,)
@@ -216,7 +216,7 @@ ANOTHER_FUNCTION = {
 def test_a_time_embedder_that_published_code_cannot_compute(name, change):
     recipe = load(EXAMPLES[name] | change)
     with pytest.raises(WeightsError, match=r"backbone\.time_embedder\.(grid|blocks|layers): "):
-        to_published(Weights(recipe, own_tensors(recipe), {}), name, REGISTRY)
+        to_published(Weights(recipe, own_tensors(recipe), {}), name)
 
 
 def test_all_reasons_are_told_at_once():

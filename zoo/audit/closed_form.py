@@ -12,19 +12,17 @@ from math import prod
 from typing import Any
 
 from zoo.recipe.schema import BackboneRecipe, Recipe
-from zoo.registry import Registry
 from zoo.schedule import Grid, Stage, grid_of
 
 
-def closed_form_macs(recipe: Recipe, registry: Registry) -> list[int]:
+def closed_form_macs(recipe: Recipe) -> list[int]:
     """Multiply-adds of every stage at batch 1.
 
     Raises:
         KeyError: a plug-in's part, for which there is no formula here.
     """
     backbone = recipe.backbone
-    spec = backbone.patch_schedule
-    schedule = registry.get("patch_schedule", spec.type).create(spec.options, {"depth": backbone.depth})
+    schedule = backbone.patch_schedule.create({"depth": backbone.depth})
     return [_stage(backbone, stage) for stage in schedule.stages()]
 
 

@@ -77,7 +77,7 @@ def evaluate(
                 warn_of(problem)
             with world.together():
                 given = source.read(registry)
-            found = judged(given, recipe, registry, world, seed=seed, with_controls=with_controls)
+            found = judged(given, recipe, world, seed=seed, with_controls=with_controls)
         if world.is_main:
             if out is not None:  # before anything is printed, since a closed pipe ends the command
                 text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"

@@ -56,7 +56,7 @@ def export(
         write_diffusers(out, given, registry)
     else:
         turned = with_clock_of(given, to, registry)
-        tensors = to_published(turned, to, registry)
+        tensors = to_published(turned, to)
         write_whole(out, lambda path: write_published(path, tensors, pickle=out.suffix in PICKLES))
         if turned is not given:
             clock = turned.recipe.backbone.time_embedder.resolved()["clock"]

@@ -107,7 +107,7 @@ def cost(
     Raises:
         AuditError: the assembly cannot be counted exactly.
         RecipeError: the recipe cannot be read or built.
-        ValueError: overrides of what is validated, or a backbone without a recipe.
+        ValueError: overrides or parts beside what is validated, or a backbone without a recipe.
     """
     recipe = as_recipe(assembly, overrides, registry, parts)
     return AssemblyCost(**vars(audit(recipe)), assembly=recipe)
@@ -131,7 +131,7 @@ def diagram(
     Raises:
         AuditError: the assembly cannot be counted exactly.
         RecipeError: the recipe cannot be read or built.
-        ValueError: overrides of what is validated, or a backbone without a recipe.
+        ValueError: overrides or parts beside what is validated, or a backbone without a recipe.
     """
     recipe = as_recipe(assembly, overrides, registry, parts)
     return Diagram(recipe.name, drawings.diagram(audit(recipe), recipe))

@@ -12,18 +12,17 @@ from torch import Tensor, nn
 from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
-from zoo.registry import Registry
 from zoo.schedule import noise_ranges
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import randomise
 from zoo.testing.initialise_laws import assert_initialises_whole
 
-AssemblyLaw = Callable[[Recipe, Registry], None]
+AssemblyLaw = Callable[[Recipe], None]
 
 
-def build_random(recipe: Recipe, registry: Registry, seed: int = 0, dtype: torch.dtype = torch.float64) -> Backbone:
+def build_random(recipe: Recipe, seed: int = 0, dtype: torch.dtype = torch.float64) -> Backbone:
     """The assembly with every parameter randomised."""
-    backbone = build(recipe, registry=registry, dtype=dtype)
+    backbone = build(recipe, dtype=dtype)
     randomise(backbone, seed, std=0.3)
     return backbone
 
@@ -37,9 +36,9 @@ def mixed_inputs(backbone: Backbone, dtype: torch.dtype = torch.float64) -> tupl
     return latents, t, backbone.class_conditioner.example_labels(len(t))
 
 
-def sample_is_alone(recipe: Recipe, registry: Registry) -> None:
+def sample_is_alone(recipe: Recipe) -> None:
     """A sample's output does not depend on who else is in the batch, or on the stages that they are in."""
-    backbone = build_random(recipe, registry)
+    backbone = build_random(recipe)
     latents, t, labels = mixed_inputs(backbone)
     together = backbone(latents, t, labels)
     for index in range(len(t)):
@@ -48,9 +47,9 @@ def sample_is_alone(recipe: Recipe, registry: Registry) -> None:
         assert_close(together[one], alone, f"sample {index} at t = {float(t[index])} depends on the rest of its batch")
 
 
-def follows_its_stages(recipe: Recipe, registry: Registry) -> None:
+def follows_its_stages(recipe: Recipe) -> None:
     """Each sample goes through the stage that its noise level is in, thresholds included, in any order."""
-    backbone = build_random(recipe, registry)
+    backbone = build_random(recipe)
     thresholds = [stage.noise_above for stage in backbone.stages[:-1]]
     tie = 1 if backbone.ties == "cleaner" else 0
     expected = {threshold: index + tie for index, threshold in enumerate(thresholds)}
@@ -71,28 +70,28 @@ def follows_its_stages(recipe: Recipe, registry: Registry) -> None:
     assert_close(shuffled, velocity[order], "the output is not in batch order")
 
 
-def takes_modulation(recipe: Recipe, registry: Registry) -> None:
+def takes_modulation(recipe: Recipe) -> None:
     """``forward_stage`` with what ``modulate`` returned computes what it computes without."""
-    backbone = build_random(recipe, registry)
+    backbone = build_random(recipe)
     latents, t, labels = mixed_inputs(backbone)
     for stage in range(len(backbone.stages)):
         given = backbone.forward_stage(stage, latents, t, labels, backbone.modulate(stage, t, labels))
         assert torch.equal(given, backbone.forward_stage(stage, latents, t, labels)), "modulate gives something else"
 
 
-def keeps_dtype_and_shape(recipe: Recipe, registry: Registry) -> None:
+def keeps_dtype_and_shape(recipe: Recipe) -> None:
     """Velocity has shape and dtype of the latents, also in bfloat16."""
     for dtype in (torch.float32, torch.bfloat16):
-        backbone = build_random(recipe, registry, dtype=dtype)
+        backbone = build_random(recipe, dtype=dtype)
         latents, t, labels = mixed_inputs(backbone, dtype)
         velocity = backbone(latents, t, labels)
         assert velocity.shape == latents.shape
         assert velocity.dtype == dtype
 
 
-def residual_stream_is_wide(recipe: Recipe, registry: Registry) -> None:
+def residual_stream_is_wide(recipe: Recipe) -> None:
     """Under autocast blocks are given and return float32 tokens: rounded ones, a block has added up in bfloat16."""
-    backbone = build_random(recipe, registry, dtype=torch.float32)
+    backbone = build_random(recipe, dtype=torch.float32)
     narrow: list[str] = []
 
     def look(index: int, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -107,9 +106,9 @@ def residual_stream_is_wide(recipe: Recipe, registry: Registry) -> None:
     assert not narrow, f"under autocast {narrow[0]} tokens, and the residual stream should be torch.float32"
 
 
-def gradient_reaches_all(recipe: Recipe, registry: Registry) -> None:
+def gradient_reaches_all(recipe: Recipe) -> None:
     """A batch with samples of all stages gives every parameter a gradient, but those declared to have none."""
-    backbone = build_random(recipe, registry)
+    backbone = build_random(recipe)
     latents, t, labels = mixed_inputs(backbone)
     velocity = backbone(latents, t, labels)
     weigh = torch.Generator().manual_seed(2)
@@ -117,31 +116,31 @@ def gradient_reaches_all(recipe: Recipe, registry: Registry) -> None:
     assert_gradients(backbone)
 
 
-def state_round_trip(recipe: Recipe, registry: Registry) -> None:
+def state_round_trip(recipe: Recipe) -> None:
     """The state dict through safetensors into another build gives the same velocity, bit by bit."""
-    backbone = build_random(recipe, registry)
-    other = build_random(recipe, registry, seed=1)
+    backbone = build_random(recipe)
+    other = build_random(recipe, seed=1)
     inputs = mixed_inputs(backbone)
     assert not torch.equal(backbone(*inputs), other(*inputs)), "the output does not depend on the weights"
     other.load_state_dict(load(save(backbone.state_dict())))
     assert torch.equal(backbone(*inputs), other(*inputs)), "the state dict does not carry all of the state"
 
 
-def builds_share_nothing(recipe: Recipe, registry: Registry) -> None:
+def builds_share_nothing(recipe: Recipe) -> None:
     """Two builds share no tensor, and building changes no recipe."""
     before = recipe.resolved()
-    first, second = (build(recipe, registry=registry) for _ in range(2))
+    first, second = (build(recipe) for _ in range(2))
     assert not storages(first) & storages(second), "two builds share a tensor"
     assert recipe.resolved() == before, "building changes the recipe"
 
 
-def initialises_whole(recipe: Recipe, registry: Registry) -> None:
+def initialises_whole(recipe: Recipe) -> None:
     """Built on the meta device, the assembly is made whole by ``init_weights``, as one that was built on the CPU."""
 
     def create(device: str, seed: int) -> Backbone:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(recipe, registry=registry, device=device)
+            return build(recipe, device=device)
 
     def outputs(backbone: nn.Module) -> list[Tensor]:
         assert isinstance(backbone, Backbone)

@@ -90,7 +90,7 @@ def check_assemblies(
     def run(values: dict[str, Any]) -> None:
         recipe = load_or_pass(values, registry, refused)
         for law in laws:
-            law(recipe, registry)
+            law(recipe)
 
     _check(run, refused)
 

@@ -23,7 +23,6 @@ from zoo.evaluate import Features, FeatureSet, ImageSet
 from zoo.evaluate.judging import Judge, RealImages, controls, features_of, rows_of_classes
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
-from zoo.registry import Registry
 from zoo.train.distributed import World
 from zoo.train.drawing import check_guidance, prepare_drawing
 from zoo.train.labels import Labels, classes_for, counts_of, labels_for
@@ -55,7 +54,6 @@ class Evaluation:
 def evaluate(
     weights: Weights,
     recipe: Recipe,
-    registry: Registry,
     world: World,
     *,
     seed: int = 0,
@@ -68,7 +66,6 @@ def evaluate(
     Args:
         weights: of a run or a file.
         recipe: theirs, with the ``sample`` and ``evaluate`` sections to use.
-        registry: the parts to choose from.
         world: this process among those of the job.
         seed: of the noise, of the controls, and of the choice of real images.
         with_controls: compare noise, class means, shuffled labels and a copy of the training images as well.
@@ -82,7 +79,7 @@ def evaluate(
         NumericError: an image is not finite.
         ZooError: there is no figure that these features allow.
     """
-    found = _Evaluation(weights, recipe, registry, world, seed)
+    found = _Evaluation(weights, recipe, world, seed)
     real = found.features_of_real("train")
     with world.together():
         found.judge_by(real)
@@ -113,8 +110,8 @@ def features_for(recipe: Recipe) -> Features:
 class _Evaluation:
     """An evaluation on its way: every process has a share of the pictures, and the main one all features."""
 
-    def __init__(self, weights: Weights, recipe: Recipe, registry: Registry, world: World, seed: int) -> None:
-        self.weights, self.recipe, self.registry, self.world, self.seed = weights, recipe, registry, world, seed
+    def __init__(self, weights: Weights, recipe: Recipe, world: World, seed: int) -> None:
+        self.weights, self.recipe, self.world, self.seed = weights, recipe, world, seed
         with world.together():
             self.features = features_for(recipe)
             refuse_other_backbone("the weights", weights.recipe, recipe)

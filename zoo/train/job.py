@@ -35,7 +35,6 @@ class Job:
         reader: reads this rank's samples.
         dataset: makes pictures.
         normalize: what was done to the latents.
-        registry: the parts that all of these are from.
     """
 
     recipe: Recipe
@@ -44,7 +43,6 @@ class Job:
     reader: Reader
     dataset: Dataset
     normalize: Normalize
-    registry: Registry
 
 
 def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, ranks: int) -> Job:
@@ -93,7 +91,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
     )
-    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, registry)
+    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize)
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:

@@ -153,7 +153,7 @@ class Session:
     def _backbone(self) -> Backbone:
         """The same on every process, whatever its device."""
         torch.manual_seed(self.recipe.train.seed)
-        backbone = build(self.recipe, registry=self.registry, device="cpu").to(self.world.device)
+        backbone = build(self.recipe, device="cpu").to(self.world.device)
         own = np.random.SeedSequence([self.recipe.train.seed, self.world.rank]).generate_state(1, np.uint64)
         torch.manual_seed(int(own[0]))
         return backbone

@@ -94,7 +94,7 @@ def judge_run(
     for known in run.read_evaluations():
         if all(known.get(key) == value for key, value in wanted.items()):
             return known
-    found = evaluate(source.read(registry), recipe, registry, world).to_dict()
+    found = evaluate(source.read(registry), recipe, world).to_dict()
     try:
         run.write_evaluation(found)
     except RunError as error:  # somebody else's run, perhaps

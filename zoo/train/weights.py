@@ -62,7 +62,7 @@ class WeightsSource:
             RecipeError: the run's recipe cannot be built here.
         """
         weights = read_weights(self.path, registry) if self.checkpoint is None else self._of_run(registry)
-        refuse_misfits(weights, build(weights.recipe, registry=registry, device="meta").state_dict(), self.where)
+        refuse_misfits(weights, build(weights.recipe, device="meta").state_dict(), self.where)
         refuse_non_finite(weights.tensors, self.where)
         return weights
 

@@ -82,7 +82,7 @@ def from_published(
             )
     recipe, changes = _settled(recipe, chosen, registry)
     notes += [f"backbone.{key} is {value}, as {chosen.name} has it" for key, value in changes.items()]
-    backbone = build(recipe, registry=registry, device="meta")
+    backbone = build(recipe, device="meta")
     entries = _entries(
         recipe, backbone, chosen, f"{checkpoint.path}: {recipe.name} cannot hold weights of {chosen.name}"
     )
@@ -104,13 +104,13 @@ def with_clock_of(weights: Weights, format: str, registry: Registry) -> Weights:
     return with_clock(weights, FORMATS[format].time["sinusoidal"]["clock"], registry)
 
 
-def to_published(weights: Weights, format: str, registry: Registry) -> dict[str, Tensor]:  # noqa: A002
+def to_published(weights: Weights, format: str) -> dict[str, Tensor]:  # noqa: A002
     """Weights of ours under published names, in the published layout; ``with_clock_of`` turns their clock first.
 
     Raises:
         WeightsError: the published code cannot have this backbone; the message has a line for every reason.
     """
-    backbone = build(weights.recipe, registry=registry, device="meta")
+    backbone = build(weights.recipe, device="meta")
     entries = _entries(weights.recipe, backbone, FORMATS[format], f"{weights.recipe.name}: {format} cannot hold it")
     return {entry.published: entry.turn.to_published(weights.tensors[entry.own]).contiguous() for entry in entries}
 

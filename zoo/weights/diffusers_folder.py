@@ -50,7 +50,7 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
     with torch.device("cpu"):  # where weights of files are, whatever the default is
         weights = with_clock(weights, "noise", registry)
         recipe = weights.recipe
-        backbone = build(recipe, registry=registry, device="meta")
+        backbone = build(recipe, device="meta")
         problems = list(_misfits(recipe, backbone)) or list(_other_tables(backbone, weights.tensors))
         if problems:
             raise WeightsError(f"{recipe.name}: DiTTransformer2DModel cannot express it", problems)

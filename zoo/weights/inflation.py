@@ -100,8 +100,8 @@ class _Inflation:
     def __init__(self, donor: Weights, target: Recipe, registry: Registry, average: Average) -> None:
         self.surgery = Surgery()
         self.donor, self.target, self.average = self._with_clock_of(donor, target, registry), target, average
-        self.before = build(donor.recipe, registry=registry, device="meta")
-        self.after = build(target, registry=registry, device="meta")
+        self.before = build(donor.recipe, device="meta")
+        self.after = build(target, device="meta")
         self._check()
         self.wanted = self.after.state_dict()
         self.dtype = _dtype_of(donor.tensors)

@@ -42,7 +42,7 @@ def run_page(run: RunFolder, registry: Registry) -> str:
         RecipeError: its recipe cannot be built here.
     """
     recipe = check_recorded(run.read_recipe(), registry, ("backbone", "objective", "sample"))
-    assembly, training, quality = assembly_of(recipe, registry), training_of(run, recipe), quality_of(run)
+    assembly, training, quality = assembly_of(recipe), training_of(run, recipe), quality_of(run)
     return _render(
         "run.html",
         title=printable(recipe.name),

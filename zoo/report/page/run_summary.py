@@ -16,7 +16,6 @@ from zoo.assembly import build
 from zoo.audit import Audit, audit_backbone, count_params, training_macs
 from zoo.errors import AuditError
 from zoo.recipe import Recipe
-from zoo.registry import Registry
 from zoo.report.diagram import diagram
 from zoo.report.page.curves import loss_curve, strip, window_of
 from zoo.report.page.inline import Plot, inline
@@ -81,9 +80,9 @@ class Training:
     plots: tuple[Plot, ...]
 
 
-def assembly_of(recipe: Recipe, registry: Registry) -> Assembly:
+def assembly_of(recipe: Recipe) -> Assembly:
     """Count an assembly, and draw it."""
-    backbone = build(recipe, registry=registry, device="meta")
+    backbone = build(recipe, device="meta")
     params = count_params(backbone)
     facts = [("parameters", params_words(params))]
     try:
