@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from rich.console import Console
 from torch import nn
 
-from zoo.assembly import Assembly, as_recipe
+from zoo.assembly import RecipeLike, as_recipe
 from zoo.audit import Audit, audit
 from zoo.errors import ZooError
 from zoo.recipe import Overrides, Recipe
@@ -90,7 +90,7 @@ class Diagram:
 
 
 def cost(
-    assembly: Assembly,
+    assembly: RecipeLike,
     overrides: Overrides = (),
     *,
     registry: Registry | None = None,
@@ -114,7 +114,7 @@ def cost(
 
 
 def diagram(
-    assembly: Assembly,
+    assembly: RecipeLike,
     overrides: Overrides = (),
     *,
     registry: Registry | None = None,
@@ -138,7 +138,7 @@ def diagram(
 
 
 def compare(
-    assemblies: Iterable[Assembly],
+    assemblies: Iterable[RecipeLike],
     *,
     registry: Registry | None = None,
     parts: Iterable[type[Any]] = (),

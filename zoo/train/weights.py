@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zoo.assembly import Assembly, as_recipe, build, check_recorded
+from zoo.assembly import RecipeLike, as_recipe, build, check_recorded
 from zoo.backbone import Backbone
 from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
@@ -137,7 +137,7 @@ def open_weights(
 
 def load(
     path: str | Path,
-    recipe: Assembly | None = None,
+    recipe: RecipeLike | None = None,
     overrides: Overrides = (),
     *,
     weights: Which = "ema",

@@ -1,0 +1,19 @@
+"""From a recipe to an assembly: read and checked with every problem, and built."""
+
+from zoo.assembly.building import build, create_part, create_parts
+from zoo.assembly.given import RecipeLike, as_recipe, backbone_in, recipe_of
+from zoo.assembly.loading import change_section, check_recorded, check_tree, load_recipe
+
+__all__ = [
+    "RecipeLike",
+    "as_recipe",
+    "backbone_in",
+    "build",
+    "change_section",
+    "check_recorded",
+    "check_tree",
+    "create_part",
+    "create_parts",
+    "load_recipe",
+    "recipe_of",
+]

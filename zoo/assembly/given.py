@@ -1,0 +1,67 @@
+"""The recipe of what Python has in hand: a recipe in some form, or a backbone that was built from one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from zoo.assembly.loading import load_recipe
+from zoo.backbone import Backbone
+from zoo.recipe import Overrides, Recipe
+from zoo.registry import Registry
+
+RecipeLike = Recipe | nn.Module | str | Path | Mapping[str, Any]
+"""A validated recipe, a backbone, or the path, name or plain values of a recipe."""
+
+
+def as_recipe(
+    given: RecipeLike,
+    overrides: Overrides = (),
+    registry: Registry | None = None,
+    parts: Iterable[type[Any]] = (),
+) -> Recipe:
+    """The validated recipe that is given, or a backbone's, or the one that ``load_recipe`` makes of anything else.
+
+    Raises:
+        RecipeError: it cannot be read or built.
+        PluginError: a class of ``parts`` that breaks the rules of its kind, or two parts of one name.
+        ValueError: overrides or parts beside a validated recipe, which has its own, or a backbone that knows none.
+    """
+    if not isinstance(given, Recipe | nn.Module):
+        return load_recipe(given, overrides, registry, parts=parts)
+    for name, more in {"overrides": overrides, "parts": [parts] if isinstance(parts, type) else parts}.items():
+        if list(more):
+            raise ValueError(f"{name}: a validated recipe is frozen; give them to zoo.load_recipe, with its name")
+    return given if isinstance(given, Recipe) else recipe_of(backbone_in(given))
+
+
+def backbone_in(module: nn.Module) -> Backbone:
+    """The backbone itself, without what PyTorch puts around it: DDP, ``torch.compile``, ``AveragedModel``.
+
+    Raises:
+        ValueError: it is another module.
+    """
+    inner: Any = module
+    while not isinstance(inner, Backbone):
+        inner = getattr(inner, "_orig_mod", getattr(inner, "module", None))
+        if not isinstance(inner, nn.Module):
+            name = f"{type(module).__module__}.{type(module).__qualname__}"
+            raise ValueError(
+                f"{name} is no backbone of zoo's; give what zoo.build or zoo.load returned (DDP, torch.compile and"
+                " AveragedModel around it may stay)"
+            )
+    return inner
+
+
+def recipe_of(backbone: Backbone) -> Recipe:
+    """The recipe that it was built from.
+
+    Raises:
+        ValueError: it was put together by hand.
+    """
+    if backbone.recipe is None:
+        raise ValueError("this backbone was put together by hand and knows no recipe; zoo.build makes one that does")
+    return backbone.recipe

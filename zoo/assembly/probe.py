@@ -1,0 +1,113 @@
+"""Parts tried on the meta device, so that all of a recipe's problems are told before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from zoo.assembly.refusals import refusals
+from zoo.assembly.supply import create_whole, supply
+from zoo.errors import KeyPath, PluginError
+from zoo.recipe import Draft
+from zoo.registry import PartEntry
+from zoo.schedule import Level, Stage, patches_of, schedule_problems
+
+
+def probe(draft: Draft) -> None:
+    """Construct every valid part once on the meta device, and put down what the constructors refuse."""
+    values = draft.values["backbone"]
+    with torch.device("meta"):
+        schedule = _try("patch_schedule", draft, ())
+        stages: tuple[Stage, ...] = ()
+        if schedule:
+            latent = values.get("latent")
+            height, width = (latent.height, latent.width) if latent else (0, 0)  # which every patch divides
+            found: list[tuple[KeyPath, str]] = []
+            try:
+                stages = schedule[0].stages()
+                found = [
+                    (("backbone", "patch_schedule", *schedule[0].key_path(stage, level)), message)
+                    for stage, level, message in schedule_problems(stages, values["depth"], height, width)
+                ]
+            except Exception as error:
+                _put_down(draft, "patch_schedule", draft.parts["patch_schedule"][0], error)
+            draft.problems.extend(found)
+            if stages and not found:
+                draft.problems.extend(_sampling_problems(draft, len(stages)))
+            if found:
+                stages = _each_patch_alone(stages, height, width)
+        built = {
+            kind: _try(kind, draft, stages)
+            for kind in draft.parts
+            if kind != "patch_schedule" and (stages or kind not in _NEED_STAGES)
+        }
+    for several in draft.lists.values():
+        for index, (entry, spec) in enumerate(several):
+            try:
+                entry.create(spec.options, {})
+            except Exception as error:
+                _put_down(draft, entry.kind, entry, error, index)
+    blocks, positions = built.get("block"), built.get("position")
+    if blocks and positions and blocks[0].uses_rotary != positions[0].gives_rotary:
+        block, position = draft.parts["block"][1].type, draft.parts["position"][1].type
+        draft.problems.append(
+            (
+                ("backbone", "position"),
+                f"block {block!r} turns queries and keys by rotary angles, and position {position!r} gives none"
+                if blocks[0].uses_rotary
+                else f"position {position!r} gives rotary angles, and block {block!r} does not use them",
+            )
+        )
+
+
+def _each_patch_alone(stages: tuple[Stage, ...], height: int, width: int) -> tuple[Stage, ...]:
+    """A stage for every patch that fits, to hear what other parts refuse where the patches do not go together."""
+    fitting = [patch for patch in patches_of(stages) if patch[0] <= height and patch[1] <= width]
+    return tuple(Stage(noise_above=0.0, levels=(Level(patch=patch, blocks=1),)) for patch in fitting)
+
+
+def _sampling_problems(draft: Draft, stages: int) -> Iterator[tuple[KeyPath, str]]:
+    """What ``sample`` asks for that this backbone cannot give."""
+    values, latent = draft.values["sample"], draft.values["backbone"].get("latent")
+    scales = values.get("guidance", 1.0)
+    if isinstance(scales, tuple) and len(scales) != stages:
+        count = f"{len(scales)} scale{'s' * (len(scales) != 1)}"
+        yield ("sample", "guidance"), f"{count} for {stages} stages; give one for every stage, noisiest first, or one"
+    channels = values.get("guided_channels")
+    if channels is not None and latent and channels > latent.channels:
+        yield ("sample", "guided_channels"), f"{channels}, but the latents have {latent.channels} channels"
+    low, high = values.get("guidance_interval", (0.0, 1.0))
+    if low > high:
+        yield ("sample", "guidance_interval"), f"goes from lowest to highest noise level, not from {low} to {high}"
+
+
+_NEED_STAGES = ("patch_embedder", "position", "upsampler", "stage_embedder", "head")
+
+
+def _try(kind: str, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None:
+    """The distinct instances of a kind, or None where a value that they need is not valid."""
+    if kind not in draft.parts:
+        return None
+    entry, spec = draft.parts[kind]
+    try:
+        supplied = list(supply(kind, draft.values["backbone"], stages).values())
+    except KeyError:
+        return None
+    if kind == "block":  # they differ in their index alone
+        supplied = supplied[:1]
+    built = []
+    for given in supplied:
+        try:
+            built.append(create_whole(spec, given))
+        except Exception as error:
+            _put_down(draft, kind, entry, error)
+            return None
+    return built
+
+
+def _put_down(draft: Draft, kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> None:
+    if isinstance(error, PluginError) or not isinstance(error, ValueError):
+        draft.fault = error
+    draft.problems.extend(refusals(kind, entry, error, index))
