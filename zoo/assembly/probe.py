@@ -32,7 +32,7 @@ def probe(draft: Draft) -> None:
                     for stage, level, message in schedule_problems(stages, values["depth"], height, width)
                 ]
             except Exception as error:
-                _put_down(draft, "patch_schedule", draft.parts["patch_schedule"][0], error)
+                _put_down(draft, "patch_schedule", draft.parts["patch_schedule"].entry, error)
             draft.problems.extend(found)
             if stages and not found:
                 draft.problems.extend(_sampling_problems(draft, len(stages)))
@@ -44,14 +44,14 @@ def probe(draft: Draft) -> None:
             if kind != "patch_schedule" and (stages or kind not in _NEED_STAGES)
         }
     for several in draft.lists.values():
-        for index, (entry, spec) in enumerate(several):
+        for index, spec in enumerate(several):
             try:
-                entry.create(spec.options, {})
+                spec.create({})
             except Exception as error:
-                _put_down(draft, entry.kind, entry, error, index)
+                _put_down(draft, spec.entry.kind, spec.entry, error, index)
     blocks, positions = built.get("block"), built.get("position")
     if blocks and positions and blocks[0].uses_rotary != positions[0].gives_rotary:
-        block, position = draft.parts["block"][1].type, draft.parts["position"][1].type
+        block, position = draft.parts["block"].type, draft.parts["position"].type
         draft.problems.append(
             (
                 ("backbone", "position"),
@@ -90,7 +90,7 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None
     """The distinct instances of a kind, or None where a value that they need is not valid."""
     if kind not in draft.parts:
         return None
-    entry, spec = draft.parts[kind]
+    spec = draft.parts[kind]
     try:
         supplied = list(supply(kind, draft.values["backbone"], stages).values())
     except KeyError:
@@ -102,7 +102,7 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None
         try:
             built.append(create_whole(spec, given))
         except Exception as error:
-            _put_down(draft, kind, entry, error)
+            _put_down(draft, kind, spec.entry, error)
             return None
     return built
 

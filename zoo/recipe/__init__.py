@@ -3,8 +3,8 @@
 from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import differences, fingerprint
-from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree
-from zoo.recipe.recorded import Recorded, recorded_in
+from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree, recorded_in
+from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, BackboneRecipe, PartSpec, Recipe
 from zoo.recipe.source import Node
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from zoo.errors import KeyPath, PluginError, RecipeError, dotted
+from zoo.errors import KeyPath, PluginError, RecipeError, ZooError, dotted
 from zoo.kinds import KINDS, key_of, kind_at, kinds_of
 from zoo.recipe.find import find_recipe
 from zoo.recipe.merge import merge, override, override_value, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
+from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import (
     SECTIONS,
     AsWritten,
@@ -27,10 +29,7 @@ from zoo.recipe.schema import (
     RecipeOptions,
 )
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
-from zoo.registry import PartEntry, Registry
-
-if TYPE_CHECKING:
-    from zoo.recipe.recorded import Recorded
+from zoo.registry import Registry
 
 _SUPPLIED: tuple[KeyPath, ...] = tuple(
     ("backbone", *key) for key in (("latent", "height"), ("latent", "width"), ("dim",), ("depth",), ("heads",))
@@ -63,8 +62,8 @@ class Draft:
     tree: Node
     name: str = ""
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
-    parts: dict[str, tuple[PartEntry, PartSpec]] = field(default_factory=dict)
-    lists: dict[str, list[tuple[PartEntry, PartSpec]]] = field(default_factory=dict)
+    parts: dict[str, PartSpec] = field(default_factory=dict)
+    lists: dict[str, list[PartSpec]] = field(default_factory=dict)
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
     fault: Exception | None = None
     missing: list[tuple[KeyPath, str]] = field(default_factory=list)
@@ -134,6 +133,23 @@ def read_tree(
     if "name" not in tree.value or tree.value["name"].value is None:
         tree = Node({**tree.value, "name": Node(name, tree.origin)}, tree.origin)
     return tree
+
+
+def recorded_in(run: Path, overrides: Overrides = ()) -> Recorded:
+    """The recipe of a run's folder, overridden; not yet checked.
+
+    Raises:
+        ZooError: the folder holds no run.
+        RecipeError: the recipe cannot be read, or an override is of no such form.
+    """
+    recipe = run / "recipe.yaml"
+    if not recipe.exists():
+        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
+    plugins: dict[str, str] = {}
+    with suppress(OSError, ValueError, TypeError, LookupError):  # damaged or gone: then a part that is missing is told
+        started = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        plugins = {str(name): str(version) for name, version in dict(started[-1]["plugins"]).items()}
+    return Recorded(str(run), read_tree(recipe, overrides), plugins)
 
 
 def draft_recipe(
@@ -219,7 +235,7 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
             draft.values[section][kind] = _kept_part(kind, raw.get(kind), (section, kind), registry, draft)
         elif (found := _draft_part(kind, raw.get(kind), (section, kind), registry, draft)) is not None:
             draft.parts[kind] = found
-            draft.values[section][kind] = found[1]
+            draft.values[section][kind] = found
 
 
 def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
@@ -236,7 +252,7 @@ def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
         return
     found = [_draft_part(kind, each, (*path, index), registry, draft) for index, each in enumerate(several)]
     draft.lists[kind] = [each for each in found if each is not None]
-    draft.values[str(path[0])][str(path[1])] = tuple(spec for _, spec in draft.lists[kind])
+    draft.values[str(path[0])][str(path[1])] = tuple(draft.lists[kind])
 
 
 def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> Part | None:
@@ -244,7 +260,7 @@ def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Dr
     alone = Draft(draft.tree)
     found = _draft_part(kind, raw, path, registry, alone)
     if found is not None:
-        return found[1]
+        return found
     if draft.recorded is None or not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
         draft.problems.extend(alone.problems)
         return None
@@ -256,9 +272,7 @@ def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Dr
     return KeptPart(type=raw["type"], options=options, plugins=absent, problem=problem)
 
 
-def _draft_part(
-    kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft
-) -> tuple[PartEntry, PartSpec] | None:
+def _draft_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> PartSpec | None:
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
@@ -281,7 +295,7 @@ def _draft_part(
         return None
     given = {key: value for key, value in raw.items() if key != "type"}
     options = _validate(entry.signature.options, given, path, draft, others=["type"])
-    return None if options is None else (entry, PartSpec(entry=entry, options=options))
+    return None if options is None else PartSpec(entry=entry, options=options)
 
 
 def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, others: Iterable[str]) -> M | None:

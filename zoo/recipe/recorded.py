@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from zoo.errors import ZooError
 from zoo.plugins import Plugin
-from zoo.recipe.load import Overrides, read_tree
 from zoo.recipe.source import Node
 from zoo.registry import Registry
 
@@ -53,20 +48,3 @@ class Recorded:
             given = ", ".join(name.rpartition(".")[2] for name in classes)
             origins.append(f"of {', '.join(classes)}, in no package; give the class in Python, by parts=[{given}]")
         return f"{self.where}: {' and '.join(parts)}: {', or '.join(origins)}"
-
-
-def recorded_in(run: Path, overrides: Overrides = ()) -> Recorded:
-    """The recipe of a run's folder, overridden; not yet checked.
-
-    Raises:
-        ZooError: the folder holds no run.
-        RecipeError: the recipe cannot be read, or an override is of no such form.
-    """
-    recipe = run / "recipe.yaml"
-    if not recipe.exists():
-        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
-    plugins: dict[str, str] = {}
-    with suppress(OSError, ValueError, TypeError, LookupError):  # damaged or gone: then a part that is missing is told
-        started = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        plugins = {str(name): str(version) for name, version in dict(started[-1]["plugins"]).items()}
-    return Recorded(str(run), read_tree(recipe, overrides), plugins)
