@@ -216,7 +216,7 @@ def test_heads_that_shapes_do_not_tell():
     assert line.startswith(
         "error: model.pt: the number of heads cannot be told from shapes, and 8 is no published width"
     )
-    assert line.endswith("; add --set backbone.heads=N")
+    assert line.endswith("; set backbone.heads")
 
 
 def test_a_weight_file_of_zoos_own(registry):

@@ -115,8 +115,8 @@ def test_a_recipe_that_starts_from_weights_names_the_commands_that_make_them():
         "ppflow_xl_3_from_sit_xl.safetensors: there is no such weight file or run, and train.init of ppflow_xl_3 starts"
         " from it; published weights become it by `zoo import CHECKPOINT --recipe DONOR --out donor.safetensors` and"
         " `zoo inflate donor.safetensors --recipe RECIPE --out ppflow_xl_3_from_sit_xl.safetensors`, DONOR being the"
-        " checkpoint's recipe, such as sit_xl, and RECIPE the one to train; --set train.init=null starts from fresh"
-        " weights"
+        " checkpoint's recipe, such as sit_xl, and RECIPE the one to train; set train.init to null to start from"
+        " fresh weights"
     )
     assert [path.name for path in Path().iterdir()] == ["small.yaml"]
 

@@ -172,11 +172,11 @@ def test_a_schedule_of_a_plug_in_is_drawn():
     registry = registry_with(part("patch_schedule", "halves")(Halves))
     seen = set()
 
-    def look(recipe, registry):
+    def look(recipe):
         stages = build(recipe, device="meta").stages
         seen.add((recipe.backbone.patch_schedule.type, patches_of(stages)))
 
-    check_assemblies(registry, laws=[look], patch_schedule="halves")
+    check_assemblies(registry, laws=[look], patch_schedule="halves", examples=100)
     assert {name for name, _ in seen} == {"halves"}
     assert {((6, 6), (3, 1)), ((4, 4), (2, 2))} <= {patches for _, patches in seen}
     check_assemblies(registry, laws=[look], examples=100)
