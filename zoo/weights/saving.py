@@ -18,7 +18,7 @@ SHOWN = 10
 
 
 def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] | None = None) -> None:
-    """Write a backbone's weights with its recipe: a file that ``zoo.load`` and every command reads.
+    """Write a backbone's weights with its recipe: a file for ``zoo.load``, and for every command that takes weights.
 
     A file of that name is replaced, whole or not at all. In a job of several processes, one of them saves.
 
