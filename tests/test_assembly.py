@@ -472,6 +472,19 @@ def test_a_level_that_a_schedule_makes_wrongly_is_told_in_a_line(problems, late)
     assert line == "r.yaml:7: backbone.patch_schedule: mine: Level: blocks: should be above 0, got 0"
 
 
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [(None, "None"), ([Level(patch=2, blocks=1)], "a list of a Level"), (7, "a int"), ((1, 2), "(1, 2)")],
+)
+def test_a_schedule_that_returns_no_stages_is_told_in_a_line(problems, monkeypatch, stages, words):
+    monkeypatch.setattr(Mine, "stages", lambda self: stages)
+    (line,) = problems(BASE.replace(UNIFORM, "mine"), registry=registry_with(Mine))
+    assert line == (
+        f"r.yaml:7: backbone.patch_schedule: mine, of plug-in zoo-extra: stages() returned {words} in place of a tuple"
+        " of Stages"
+    )
+
+
 @part("patch_schedule", "mine")
 class Misspelt(PatchSchedule):
     def __init__(self, depth: int) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from zoo.errors import ZooError, first_line
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def usable_device(device: torch.device | str | None) -> torch.device:
@@ -32,6 +36,19 @@ def check_dtype(dtype: torch.dtype | None) -> None:
     """
     if not isinstance(dtype, torch.dtype | None):
         raise ValueError(f"dtype: give a torch.dtype, such as torch.bfloat16, not {dtype!r}")
+
+
+def cast_weights(module: Module, dtype: torch.dtype) -> Module:
+    """The module with its weights, and all that is in their dtype, in another one; it is changed in place.
+
+    Tables that a part made wider or complex on purpose stay so: ``Module.to`` would round them, or drop their imaginary
+    part.
+    """
+    own = next((parameter.dtype for parameter in module.parameters()), dtype)
+    cast: Module = module._apply(  # type: ignore[no-untyped-call]
+        lambda tensor: tensor.to(dtype) if tensor.dtype == own else tensor
+    )
+    return cast
 
 
 def named_device(name: torch.device | str) -> torch.device:

@@ -101,6 +101,32 @@ def test_attention_of_pytorch_is_made_as_its_constructor_makes_it():
     assert not made.out_proj.bias.any()
 
 
+def test_an_initialiser_of_ones_own_goes_before_pytorchs():
+    class Scaled(nn.MultiheadAttention):
+        def __init__(self):
+            super().__init__(4, 2)
+            self.scale = parameter()
+            self.reset_parameters()
+
+        def reset_parameters(self):
+            self._reset_parameters()
+            nn.init.ones_(self.scale)
+
+    scaled = Scaled()
+    nn.init.zeros_(scaled.scale)
+    init_weights(scaled)
+    assert scaled.scale.all()
+
+
+@pytest.mark.parametrize("make", [lambda one: nn.ModuleList([one, one]), lambda one: Owner(one=one, other=one)])
+def test_a_tensor_under_two_names_is_refused(make):
+    """A checkpoint holds each tensor once, and ``to_empty`` would make two of them."""
+    told = list(faults(make(nn.Linear(2, 2))))
+    assert len(told) == 2
+    assert told[0].endswith("it wherever it is wanted")
+    assert "weight and " in told[0]
+
+
 def test_no_gradient_is_asked_of_initialisers():
     class Filled(Owner):
         def reset_parameters(self):

@@ -13,6 +13,7 @@ import zoo
 from tests.train.small import ALONE, train
 from tests.train.small import small as digits
 from tests.weights.small import BY_DEPTH, SIZE, inputs, random_weights, small
+from zoo.assembly import build
 from zoo.errors import NumericError, PluginError, WeightsError, ZooError
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
@@ -104,9 +105,40 @@ class TabledBlock(DiTBlock):
         return super().forward(tokens, modulation, layout)
 
 
+class Threes(nn.Module):
+    """A table of a module inside of a part, which its file holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.empty(2))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        self.values.fill_(3.0)
+
+
+@part("block", "derived")
+class DerivedBlock(DiTBlock):
+    """A block with a table that is made of another module's, a complex one, and one that float32 does not hold."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.threes = Threes()
+        self.register_buffer("sixes", torch.empty(2), persistent=False)
+        self.register_buffer("turns", torch.empty(2, dtype=torch.complex64))
+        self.register_buffer("fine", torch.empty(2, dtype=torch.float64))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        self.sixes.copy_(2 * self.threes.values)
+        self.turns.fill_(1j)
+        self.fine.fill_(1 + 2**-40)
+
+
 def tabled():
     registry = Registry()
-    registry.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [TabledBlock])), Plugin("tests", "1"))
+    blocks = zoo.hookimpl(lambda: [TabledBlock, DerivedBlock])
+    registry.register(SimpleNamespace(zoo_parts=blocks), Plugin("tests", "1"))
     return registry
 
 
@@ -129,6 +161,21 @@ def test_tables_that_no_file_holds_are_made(tmp_path):
     write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe)
     backbone = load(tmp_path / "w.safetensors", registry=registry)
     assert all(torch.equal(block.table, torch.full((SIZE["dim"],), 2.0)) for block in backbone.blocks)
+
+
+@pytest.mark.usefixtures("garbage")
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float64])
+def test_tables_are_those_of_a_build(tmp_path, dtype):
+    """Each in the dtype that its part chose, but for what is in that of the weights."""
+    registry = tabled()
+    recipe = small(registry, block="derived")
+    write_weights(tmp_path / "w.safetensors", build(recipe).state_dict(), recipe)
+    loaded = load(tmp_path / "w.safetensors", registry=registry, dtype=dtype).blocks[0]
+    for block in (loaded, build(recipe, dtype=dtype).blocks[0]):
+        assert block.mlp.fc1.weight.dtype == block.sixes.dtype == (dtype or torch.float32)
+        assert block.sixes.tolist() == [6.0, 6.0]
+        assert block.turns.tolist() == [1j, 1j]
+        assert block.fine.tolist() == [1 + 2**-40] * 2
 
 
 @pytest.mark.usefixtures("garbage")

@@ -19,6 +19,7 @@ from torch import nn
 import zoo
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import SIZE
+from tests.train.small import train as trained_in
 from zoo.assembly import load_recipe
 from zoo.data import digits
 from zoo.data.stream import Order
@@ -415,3 +416,17 @@ def test_bfloat16_learns_as_well(tmp_path: Path) -> None:
     alone(run, tmp_path, recipe(precision="bfloat16"))
     losses = [line["loss"] for line in RunFolder(tmp_path).read_metrics()]
     assert losses[-1] < losses[0]
+
+
+def test_pictures_that_fail_do_not_end_a_run(tmp_path, monkeypatch):
+    """Whatever a plug-in's solver or dataset does wrong: what has been trained is worth more."""
+    said = []
+
+    def fail(self, average, step):
+        raise KeyError("palette")
+
+    monkeypatch.setattr(Silent, "say", lambda self, text: said.append(text))
+    monkeypatch.setattr(Session, "_write_pictures", fail)
+    run = trained_in(tmp_path / "run")
+    assert "warning: no pictures of step 3: KeyError: 'palette'" in said
+    assert (run.checkpoints / "step_00000003").exists()

@@ -82,13 +82,28 @@ def test_wrappers_around_wrappers_are_left_out_of_a_state(backbone, path):
 def test_state_that_does_not_fit_is_told_and_nothing_is_written(backbone, path):
     state = backbone.state_dict()
     del state["blocks.0.mlp.fc1.bias"]
-    with pytest.raises(WeightsError, match="not written, since the tensors are not those of small") as caught:
+    with pytest.raises(WeightsError, match="not written, since it is not what small builds") as caught:
         zoo.save(backbone, path, state={**state, "lora": torch.zeros(1)})
     assert caught.value.problems == ("blocks.0.mlp.fc1.bias is missing", "lora is unexpected")
     with pytest.raises(WeightsError) as caught:
         zoo.save(backbone, path, state={})
     assert len(caught.value.problems) == 11
     assert caught.value.problems[-1] == f"and {len(backbone.state_dict()) - 10} more"
+    assert not path.exists()
+
+
+def test_a_backbone_that_is_not_what_its_recipe_builds_any_more(backbone, path):
+    class Mine(nn.Module):
+        pass
+
+    backbone.blocks[0].mlp = Mine()
+    backbone.prediction = "epsilon"
+    with pytest.raises(WeightsError, match="not written, since it is not what small builds") as caught:
+        zoo.save(backbone, path)
+    told = caught.value.problems
+    assert told[0].startswith("blocks.0.mlp is a ")
+    assert ".Mine in place of a M" in told[0]
+    assert told[1] == "prediction is 'epsilon' in place of 'velocity'"
     assert not path.exists()
 
 

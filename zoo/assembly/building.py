@@ -12,7 +12,7 @@ from zoo.assembly.given import as_recipe
 from zoo.assembly.refusals import refused
 from zoo.assembly.supply import create_whole, supply
 from zoo.backbone import Backbone
-from zoo.devices import check_dtype, usable_device
+from zoo.devices import cast_weights, check_dtype, usable_device
 from zoo.errors import PluginError
 from zoo.kinds import KINDS, key_of
 from zoo.parts.base import PatchSchedule
@@ -51,7 +51,7 @@ def build(
     recipe = as_recipe(recipe, overrides, registry, parts)
     with usable_device(device):
         backbone = _assemble(recipe)
-    return backbone if dtype is None else backbone.to(dtype)
+    return backbone if dtype is None else cast_weights(backbone, dtype)
 
 
 def create_parts(recipe: Recipe, kind: str) -> list[Any]:

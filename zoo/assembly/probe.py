@@ -10,6 +10,8 @@ import torch
 from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import create_whole, supply
 from zoo.errors import KeyPath, PluginError
+from zoo.parts.base import PatchSchedule
+from zoo.parts.returned import described
 from zoo.recipe import Draft
 from zoo.registry import PartEntry
 from zoo.schedule import Level, Stage, patches_of, schedule_problems
@@ -26,7 +28,7 @@ def probe(draft: Draft) -> None:
             height, width = (latent.height, latent.width) if latent else (0, 0)  # which every patch divides
             found: list[tuple[KeyPath, str]] = []
             try:
-                stages = schedule[0].stages()
+                stages = _stages(schedule[0])
                 found = [
                     (("backbone", "patch_schedule", *schedule[0].key_path(stage, level)), message)
                     for stage, level, message in schedule_problems(stages, values["depth"], height, width)
@@ -60,6 +62,13 @@ def probe(draft: Draft) -> None:
                 else f"position {position!r} gives rotary angles, and block {block!r} does not use them",
             )
         )
+
+
+def _stages(schedule: PatchSchedule) -> tuple[Stage, ...]:
+    stages = schedule.stages()
+    if not isinstance(stages, tuple | list) or not all(isinstance(stage, Stage) for stage in stages):
+        raise PluginError(f"stages() returned {described(stages)} in place of a tuple of Stages")
+    return tuple(stages)
 
 
 def _each_patch_alone(stages: tuple[Stage, ...], height: int, width: int) -> tuple[Stage, ...]:

@@ -30,14 +30,16 @@ def reset(module: nn.Module) -> None:
 
 def initialiser(module: nn.Module) -> Callable[[], object] | None:
     """What makes a module's own parameters and buffers, if it can."""
-    # The one module of PyTorch that owns parameters and calls it otherwise.
-    name = "_reset_parameters" if isinstance(module, nn.MultiheadAttention) else "reset_parameters"
-    found: Callable[[], object] | None = getattr(module, name, None)
+    found: Callable[[], object] | None = getattr(module, "reset_parameters", None)
+    if found is None and isinstance(module, nn.MultiheadAttention):  # the one of PyTorch that calls it otherwise
+        return module._reset_parameters
     return found
 
 
 def faults(part: nn.Module) -> Iterator[str]:
-    """What ``init_weights`` would leave as garbage: tensors that no ``reset_parameters`` makes, or not registered.
+    """What building on the meta device and files would spoil.
+
+    Tensors that no ``reset_parameters`` makes, that are not registered, or that are registered twice.
 
     Attributes of modules are looked through, and the containers of Python in them, but not closures and other objects.
     """
@@ -55,6 +57,16 @@ def faults(part: nn.Module) -> Iterator[str]:
             yield (
                 f"{where} holds tensors or modules in {attribute}, where PyTorch does not see them; make them buffers"
                 " (register_buffer), parameters or sub-modules (nn.ModuleList)"
+            )
+
+    names: dict[int, list[str]] = {}
+    for name, tensor in (*part.named_parameters(remove_duplicate=False), *part.named_buffers(remove_duplicate=False)):
+        names.setdefault(id(tensor), []).append(name)
+    for same in names.values():
+        if len(same) > 1:
+            yield (
+                f"{' and '.join(same)} are one tensor, of which a file, or another device, makes several; register it"
+                " once, and have forward use it wherever it is wanted"
             )
 
 

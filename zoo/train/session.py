@@ -322,8 +322,9 @@ class Session:
         def draw() -> None:
             try:
                 self._write_pictures(average, trainer.step)
-            except (ZooError, RuntimeError, OSError) as error:
-                self._tell(f"warning: no pictures of step {trainer.step}: {error}")
+            except Exception as error:  # a plug-in's fault as well: training is dearer than pictures
+                reason = error if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+                self._tell(f"warning: no pictures of step {trainer.step}: {reason}")
 
         self.world.first(draw)
 

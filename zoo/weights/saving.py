@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from zoo.assembly import backbone_in, build, recipe_of
+from zoo.backbone import Backbone
 from zoo.errors import WeightsError
 from zoo.weights.files import write_weights
 from zoo.weights.state import mismatches, refuse_non_finite, without_prefixes
 
 SUFFIX = ".safetensors"
 SHOWN = 10
+_COMPILED = re.compile(r"(^|\.)_orig_mod")
 
 
 def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] | None = None) -> None:
@@ -30,7 +33,8 @@ def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] |
 
     Raises:
         ValueError: it is no backbone, or one that was put together by hand.
-        WeightsError: tensors that do not fit the recipe or have no values here, or the file cannot be written.
+        WeightsError: parts that have been exchanged by hand, tensors that do not fit the recipe or have no values here,
+            or the file cannot be written.
         NumericError: weights that are not finite, which ``zoo.load`` would refuse.
     """
     path = Path(path)
@@ -40,10 +44,11 @@ def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] |
     recipe = recipe_of(inner)
     tensors = without_prefixes(inner.state_dict() if state is None else state, path)
     tensors.pop("n_averaged", None)  # of AveragedModel
-    problems = list(mismatches(tensors, build(recipe, device="meta").state_dict()))
+    fresh = build(recipe, device="meta")
+    problems = [*_edits(inner, fresh), *mismatches(tensors, fresh.state_dict())]
     if problems:
         rest = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        reason = f"{path}: not written, since the tensors are not those of {recipe.name}"
+        reason = f"{path}: not written, since it is not what {recipe.name} builds"
         raise WeightsError(reason, [*problems[:SHOWN], *rest])
     for name, tensor in tensors.items():
         if tensor.is_meta:
@@ -56,3 +61,15 @@ def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] |
             )
     refuse_non_finite(tensors, path)
     write_weights(path, {name: tensor.detach() for name, tensor in tensors.items()}, recipe)
+
+
+def _edits(backbone: Backbone, fresh: Backbone) -> Iterator[str]:
+    """What has been done to a backbone by hand, which its recipe does not say."""
+    modules = {_COMPILED.sub("", name): module for name, module in backbone.named_modules()}
+    for name, module in fresh.named_modules():
+        if name in modules and not isinstance(modules[name], type(module)):
+            yield f"{name} is a {type(modules[name]).__qualname__} in place of a {type(module).__qualname__}"
+    for name in ("latent", "stages", "ties", "prediction"):
+        own, wanted = getattr(backbone, name), getattr(fresh, name)
+        if own != wanted:
+            yield f"{name} is {own!r} in place of {wanted!r}"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
+from zoo.devices import cast_weights
 from zoo.errors import NumericError, WeightsError
 from zoo.parts.initialise import init_weights, reset
 from zoo.recipe import Recipe, differences, fingerprint
@@ -71,12 +72,12 @@ def filled(weights: Weights, device: torch.device, dtype: torch.dtype | None = N
     backbone = build(weights.recipe, device="meta")
     names = [name for name, _ in backbone.named_parameters()]
     dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
-    backbone = backbone.to(dtype).to_empty(device=device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for module in backbone.modules():
-            if module._non_persistent_buffers_set:  # tables that no file holds
-                reset(module)
+    backbone = cast_weights(backbone, dtype).to_empty(device=device)
     backbone.load_state_dict(weights.tensors)
+    if any(module._non_persistent_buffers_set for module in backbone.modules()):  # tables that no file holds
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            backbone.apply(lambda module: reset(module) if module._non_persistent_buffers_set else None)
+        backbone.load_state_dict(weights.tensors)  # what their modules have made anew besides
     return backbone.eval()
 
 
