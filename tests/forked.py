@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
+from jaxtyping import config
+
 from tests.train.ranks import SERVER, TIMEOUT
 from zoo.cli import main
 
@@ -30,6 +32,7 @@ def run_zoo(*words: str, folder: Path, path: Sequence[Path] = ()) -> CompletedPr
 def _run(
     words: Sequence[str], folder: Path, path: Sequence[Path], environment: Mapping[str, str], out: Path, err: Path
 ) -> None:
+    config.update("jaxtyping_disable", True)  # as for users; in a trace each check of a size would be an operator
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -44,6 +44,7 @@ def test_purposes_keep_their_numbers():
         "SAMPLE": 3,
         "SOLVER": 4,
         "POSTERIOR": 5,
+        "LABELS": 6,
     }
 
 

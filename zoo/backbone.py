@@ -303,8 +303,13 @@ class Backbone(nn.Module):
         return prod(self._grid(patch))
 
     def _promised(self, returned: Any, shape: tuple[int, ...], kind: str, key: str | int = "") -> Tensor:
-        """What a part returned, if it is what its kind promises. Only looks at the shape, so that it compiles."""
-        if isinstance(returned, Tensor) and returned.shape == shape:
+        """What a part returned, if it is what its kind promises. Only looks at the shape, so that it compiles.
+
+        Not in a trace, where each look at a size would be an operator; what does not trace, an audit runs once more
+        without one.
+        """
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if tracing or (isinstance(returned, Tensor) and returned.shape == shape):
             return returned
         raise self._broken_promise(returned, f"a tensor {sizes(shape)}", kind, key)
 

@@ -1,5 +1,6 @@
 """The stream of samples: a function of seed and step, whatever the number of ranks, pieces and data workers."""
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -9,6 +10,7 @@ from multiprocessing import active_children, get_context
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import _utils as torch_data
 from torch.utils.data._utils import signal_handling
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
@@ -244,6 +246,14 @@ def end():
 
 
 @pytest.fixture
+def short_shutdown(monkeypatch):
+    """Do not wait five seconds for the workers of an iterator that is collected after an error."""
+    monkeypatch.setattr(torch_data, "MP_STATUS_CHECK_INTERVAL", 0.1)
+    yield
+    gc.collect()
+
+
+@pytest.fixture
 def short_wait(monkeypatch):
     """Look after silent workers ten times a second, not every five seconds."""
     monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
@@ -310,7 +320,7 @@ def test_workers_read_on_when_the_whole_group_is_asked_to_end():
 
 
 @pytest.fixture
-def broken_off(monkeypatch):
+def broken_off(monkeypatch, without_handler, short_shutdown):
     """Lets what workers hand over arrive as an error, once ``ready(workers)`` is done."""
 
     def patched(error, ready):
@@ -354,7 +364,7 @@ def test_while_all_workers_live_it_is_no_error_of_theirs(error, broken_off, monk
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("kind", [RuntimeError, FileNotFoundError, EOFError])
-def test_a_fault_of_a_plug_in_is_not_taken_for_broken_data(workers, kind, monkeypatch):
+def test_a_fault_of_a_plug_in_is_not_taken_for_broken_data(workers, kind, monkeypatch, short_shutdown):
     def programming_error():
         raise kind("boom")
 

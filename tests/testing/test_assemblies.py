@@ -30,7 +30,7 @@ def registry_with(*parts: type) -> Registry:
 
 @pytest.mark.parametrize("law", ASSEMBLY_LAWS, ids=lambda law: law.__name__)
 def test_random_assemblies_keep_the_law(registry, law):
-    check_assemblies(registry, laws=[law], examples=40)
+    check_assemblies(registry, laws=[law], examples=20)
 
 
 @part("block", "attends_across_the_batch")

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from zoo.data.base import Dataset, Normalize
-from zoo.errors import PluginError
+from zoo.errors import DataError, PluginError
 from zoo.evaluate.base import Metric
 from zoo.evaluate.digits_network import Training
 from zoo.evaluate.pca import PCAFeatures
@@ -653,7 +653,7 @@ def test_law_catches_a_broken_part(law, broken, message):
 
 def test_what_is_checked_elsewhere_is_what_the_kit_cannot_draw():
     for kind, name in WITH_FILES:
-        with pytest.raises(TypeError, match="option 'file'"):
+        with pytest.raises(DataError, match="need a file"):
             check_part(Registry().get(kind, name))
 
 

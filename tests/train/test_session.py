@@ -145,8 +145,9 @@ def stopped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    ("ranks", "way"), [(1, "plain"), (2, "plain"), (1, "fsdp"), pytest.param(2, "fsdp", marks=pytest.mark.slow)]
+)
 def test_resumed_run_equals_the_run_that_never_stopped(
     tmp_path: Path, whole_run: Callable[..., Path], ranks: int, way: str
 ) -> None:

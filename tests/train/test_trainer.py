@@ -53,6 +53,9 @@ WAYS = {
 }
 
 
+pytestmark = pytest.mark.slow  # torch.compile takes seconds, whatever it compiles
+
+
 @pytest.fixture(scope="module")
 def trained() -> dict[str, tuple[int, list[float]]]:
     """How many graphs were compiled, and the losses, in each way to compute."""
