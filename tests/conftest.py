@@ -5,6 +5,7 @@ pytest-xdist fills the cores, unless OMP_NUM_THREADS says otherwise. Global rand
 fixture and every test. Hypothesis draws the same examples every time, or with ``--hypothesis-seed N`` those of N.
 """
 
+import gc
 import os
 import random
 from collections.abc import Iterator
@@ -60,6 +61,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before any test is collected, since ``@given`` keeps the profile that it finds."""
     if config.getoption("--hypothesis-seed") is not None:
         settings.load_profile("seeded")
+    gc.disable()  # until all modules are imported and all tests are there
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the garbage collector need not look through them, again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 def forget_what_was_drawn() -> None:

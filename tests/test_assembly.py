@@ -297,7 +297,7 @@ def test_a_resolved_recipe_is_read_back_the_same(registry, data):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_mutated_recipes_are_read_or_refused(registry, seed):
     draw = random.Random(seed)
     text = list((package_recipes() / "hybrid_b.yaml").read_text().replace("extends: mpdit_b.yaml", "extends: mpdit_b"))
@@ -336,7 +336,7 @@ VALUES = st.sampled_from(
 
 
 @given(st.data())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_recipes_with_odd_values_are_read_or_refused(registry, data):
     values = load_recipe(yaml.safe_load(BASE), (), registry).resolved()
     for _ in range(data.draw(st.integers(1, 3))):

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from zoo import hookimpl
-from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.errors import PluginError, RecipeError
 from zoo.parts.base import PatchSchedule
@@ -173,7 +172,7 @@ def test_a_schedule_of_a_plug_in_is_drawn():
     seen = set()
 
     def look(recipe):
-        stages = build(recipe, device="meta").stages
+        stages = recipe.backbone.patch_schedule.create({"depth": recipe.backbone.depth}).stages()
         seen.add((recipe.backbone.patch_schedule.type, patches_of(stages)))
 
     check_assemblies(registry, laws=[look], patch_schedule="halves", examples=100)
