@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -105,7 +106,10 @@ def _check(run: Callable[[], None], refused: Sequence[str]) -> None:
     try:
         run()
     except Unsatisfiable as error:
-        reason = f", the last one: {refused[-1]}" if refused else ""
+        alike: dict[str, list[str]] = {}
+        for each in refused:
+            alike.setdefault(re.sub(r"\d+", "", each), []).append(each)
+        reason = f", mostly so: {max(alike.values(), key=len)[0]}" if refused else ""
         raise TypeError(f"every example is refused, and nothing was checked{reason}") from error
 
 
