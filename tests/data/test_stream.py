@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import threading
 from collections import Counter
 from dataclasses import fields
 from multiprocessing import active_children, get_context
@@ -313,7 +314,15 @@ def ask_to_end():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_workers_read_on_when_the_whole_group_is_asked_to_end():
+@pytest.mark.parametrize("threads", [0, 3])
+def test_workers_read_on_when_the_whole_group_is_asked_to_end(threads, monkeypatch):
+    """Also where PyTorch starts threads in them, which it does before any code of ours runs."""
+
+    def start_threads(count):
+        for _ in range(threads):
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+    monkeypatch.setattr(torch, "set_num_threads", start_threads)  # the first that a worker does
     steps = read_steps(0, 5, source=Tiny(fault=ask_to_end), workers=1)
     assert len(steps) == 5
     assert any(7 in batch.indices for batch in steps)

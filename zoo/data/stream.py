@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
 from multiprocessing.connection import wait
@@ -27,6 +28,9 @@ from zoo.randomness import Purpose, generator_at
 
 LOST = "DataLoader worker (pid"
 """How PyTorch's messages on workers that have died begin."""
+
+CAN_TELL_SENDERS = hasattr(signal, "sigwaitinfo")
+"""Not on macOS, where a SIGTERM to all processes ends data workers too."""
 
 PATIENCE = 5.0
 """Seconds in which a worker that has broken off its connections ends."""
@@ -233,10 +237,24 @@ def _started(loader: DataLoader[Any]) -> Iterator[Any]:
     for the worker's samples finds out, seconds later.
     """
     before = signal.getsignal(signal.SIGCHLD)
-    iterator = iter(loader)
+    with _sigterm_blocked():  # for workers from their birth: PyTorch makes them threads before any code of ours runs
+        iterator = iter(loader)
     if before is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, before)
     return iterator
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Have SIGTERM wait, in this thread and in processes that it forks."""
+    if not CAN_TELL_SENDERS:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Keys:
@@ -259,8 +277,7 @@ def _heed_the_rank_alone(rank: int, worker: int) -> None:
     waits for its workers when it ends, may end them by SIGTERM.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where a SIGTERM to all processes ends workers too
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if CAN_TELL_SENDERS:
         threading.Thread(target=_wait_for_the_rank, args=(rank,), daemon=True).start()
 
 
