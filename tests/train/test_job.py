@@ -110,6 +110,27 @@ def test_a_batch_that_cannot_be_split_is_refused_with_numbers_that_can(batch, ac
         assert places[-1][-1] == number - 1
 
 
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "ranks", "advice"),
+    [
+        (8, 1, 3, "start 1, 2 or 4 processes; for a new one take 6 or 9"),
+        (6, 2, 2, "start 1 or 3 processes; for a new one take 4 or 8"),
+        (15, 2, 2, "start 1 or 3 processes with train.accumulate 1; for a new one take 12 or 16"),
+        (7, 1, 2, "start 1 process; for a new one take 6 or 8"),
+    ],
+)
+def test_counts_of_processes_that_a_run_can_go_on_with(batch, accumulate, ranks, advice, registry):
+    """Since its batch may not change, another one is no advice."""
+    options = ["train.stage_group=1", "backbone.patch_schedule={type: uniform, patch: 2}", f"train.batch={batch}"]
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, *options, f"train.accumulate={accumulate}", ranks=ranks)
+    assert str(caught.value).endswith(f"; to go on with a run, whose batch stays, {advice}")
+    counts = [int(each) for each in re.findall(r"\d+", advice.split(" process", 1)[0])]
+    kept = 1 if "with train.accumulate 1" in advice else accumulate
+    for count in counts:
+        open_small(registry, *options, f"train.accumulate={kept}", ranks=count)
+
+
 def test_every_piece_of_every_rank_has_samples_of_every_stage(registry):
     """Or a stage's weights would get no gradient there."""
     for ranks in (1, 2, 4):

@@ -124,8 +124,21 @@ def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:
         raise ZooError(
             f"{recipe.name}: train.batch {options.batch} is no multiple of {unit} = {ranks} (processes) x"
             f" {options.accumulate} (train.accumulate) x {group} (samples after which the pattern of stages repeats:"
-            f" train.stage_group); take {nearest}"
+            f" train.stage_group); {_going_on(options.batch, options.accumulate, group, ranks)}take {nearest}"
         )
+
+
+def _going_on(batch: int, accumulate: int, group: int, ranks: int) -> str:
+    """How a run can go on with its batch, which stays; nothing where no run can have had it."""
+    groups, rest = divmod(batch, group)
+    if rest:
+        return ""
+    also = "" if groups % accumulate == 0 else " with train.accumulate 1"
+    pieces = groups if also else groups // accumulate
+    fitting = [str(count) for count in range(1, 2 * ranks + 1) if pieces % count == 0]
+    *fewer, most = fitting
+    counts = f"{', '.join(fewer)} or {most} processes" if fewer else f"{most} process"
+    return f"to go on with a run, whose batch stays, start {counts}{also}; for a new one "
 
 
 def _check_labels(recipe: Recipe, backbone: Backbone, source: Source) -> None:
