@@ -29,6 +29,7 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
+from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Step, Trainer
@@ -179,7 +180,7 @@ def test_the_comparison_catches_what_is_not_restored(
 
             monkeypatch.setattr(checkpoints.Checkpoint, "tensors", tensors)
         elif lost == "random":
-            monkeypatch.setattr("zoo.train.session.set_random_state", lambda states, world: None)
+            monkeypatch.setattr("zoo.train.resuming.set_random_state", lambda states, world: None)
         else:
             monkeypatch.setattr("zoo.data.stream._Keys.__init__", keys_from_the_beginning)
         return run(world, tmp_path / "parts", recipe(), resume=True).step
@@ -427,7 +428,7 @@ def test_pictures_that_fail_do_not_end_a_run(tmp_path, monkeypatch):
         raise KeyError("palette")
 
     monkeypatch.setattr(Silent, "say", lambda self, text: said.append(text))
-    monkeypatch.setattr(Session, "_write_pictures", fail)
+    monkeypatch.setattr(Records, "_write_pictures", fail)
     run = trained_in(tmp_path / "run")
     assert "warning: no pictures of step 3: KeyError: 'palette'" in said
     assert (run.checkpoints / "step_00000003").exists()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,28 +11,22 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
-from zoo.errors import DataError, NumericError, Preempted, RunError, WeightsError, ZooError
-from zoo.recipe import Recipe, Recorded, differences, fingerprint, read_tree
+from zoo.errors import DataError, NumericError, Preempted, WeightsError
+from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
-from zoo.train.board import Board
 from zoo.train.distributed import World
-from zoo.train.drawing import prepare_drawing
 from zoo.train.job import open_job
-from zoo.train.labels import labels_for
-from zoo.train.pictures import grid, write_loss_curve, write_png
+from zoo.train.records import Records
+from zoo.train.resuming import refuse_another, restore
 from zoo.train.run_folder import RunFolder
-from zoo.train.state import random_states, set_random_state
+from zoo.train.saving import Saver
 from zoo.train.trainer import Step, Trainer, asked_to_stop
 from zoo.train.weights import WeightsSource, find_weights
-from zoo.weights import Weights, filled, refuse_other_backbone
-
-GRID = 16
-"""Samples of the grids that a run draws."""
+from zoo.weights import refuse_other_backbone
 
 
 class Watcher(Protocol):
@@ -62,20 +55,6 @@ class Silent:
         """Nothing."""
 
 
-class Clock:
-    """Tells how fast steps go by."""
-
-    def __init__(self, step: int) -> None:
-        self._step, self._since = step, time.perf_counter()
-
-    def steps_per_second(self, step: int) -> float:
-        """The mean since the last call."""
-        now, done = time.perf_counter(), step - self._step
-        seconds = now - self._since
-        self._step, self._since = step, now
-        return done / seconds
-
-
 @dataclass
 class Session:
     """A run in its folder.
@@ -93,8 +72,6 @@ class Session:
     registry: Registry
     world: World
     watcher: Watcher
-    _saved: int = field(default=0, init=False)  # the step of the newest checkpoint
-    _board: Board | None = field(default=None, init=False)
     _goes_on: bool = field(default=False, init=False)
 
     def run(self, *, resume: bool = False, stop_at: int | None = None) -> Trainer:
@@ -120,7 +97,7 @@ class Session:
         try:
             self.world.first(lambda: self._open_folder(resume=resume, init=init))
             trainer = Trainer(job, backbone, self.world)
-            self._restore(trainer)
+            restore(trainer, self.folder, self.registry, self._tell)
             last = min(self.recipe.train.steps, stop_at or self.recipe.train.steps)
             if trainer.step >= self.recipe.train.steps:
                 wanted = self.recipe.train.steps
@@ -135,10 +112,12 @@ class Session:
                 )
                 return trainer
             self.world.first(lambda: self._begin_after(trainer.step))
-            if self.recipe.train.tensorboard:
-                self.world.first(partial(self._open_board, trainer.step))
-            with asked_to_stop(patient=self.world.size > 1) as stop:  # while it is saved, too
-                self._train(trainer, last, stop)
+            saver = Saver(trainer, self.folder, self._tell)
+            with (
+                closing(Records(trainer, self.folder, self._tell)) as records,
+                asked_to_stop(patient=self.world.size > 1) as stop,  # while it is saved, too
+            ):
+                self._train(trainer, last, stop, saver, records)
             if trainer.step < last or last < self.recipe.train.steps:
                 raise Preempted(
                     f"{self.folder.path}: asked to stop, and saved after step {trainer.step} of"
@@ -146,8 +125,6 @@ class Session:
                 )
             return trainer
         finally:
-            if self._board is not None:
-                self._board.close()
             self.folder.unlock()
 
     def _backbone(self) -> Backbone:
@@ -188,7 +165,7 @@ class Session:
         if self._goes_on:
             folder.lock()
             before = check_recorded(folder.read_recipe(), self.registry, needs=())
-            self._refuse_another(before, f"{folder.path}", "leave out --recipe and --set to go on")
+            refuse_another(folder.path, before, self.recipe, "leave out --recipe and --set to go on")
         else:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
@@ -196,58 +173,9 @@ class Session:
             folder.lock()
             folder.write(self.recipe, self.recipe.resolved(), init)
 
-    def _open_board(self, step: int) -> None:
-        self._board = Board(self.folder.path / "tensorboard", step)
-
-    def _restore(self, trainer: Trainer) -> None:
-        # One process chooses: on a shared file system, others may see another newest one.
-        found, problems = self.world.first(lambda: checkpoints.latest(self.folder.checkpoints))
-        for problem in problems:
-            self._tell(f"warning: {problem}; it is left out")
-        with self.world.together():
-            if found is not None:
-                self._take(found, trainer)
-            elif problems:
-                raise RunError(
-                    f"{self.folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}; begin another run"
-                )
-        self._saved = trainer.step
-
-    def _take(self, found: checkpoints.Checkpoint, trainer: Trainer) -> None:
-        try:
-            state = found.state()
-            self._check_state(found, state, trainer)
-            trainer.state.load(found)
-            set_random_state(state["random"], self.world)
-            trainer.step = found.step
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise RunError(f"{found.path}: state.json cannot be used: {type(error).__name__}: {error}") from error
-
     def _tell(self, text: str) -> None:
         if self.world.is_main:
             self.watcher.say(text)
-
-    def _check_state(self, found: checkpoints.Checkpoint, state: dict[str, Any], trainer: Trainer) -> None:
-        recorded = Recorded(str(found.path), read_tree(state["recipe"]), {})
-        before = check_recorded(recorded, self.registry, needs=())
-        self._refuse_another(before, f"{found.path}", "put the run's recipe.yaml back as it was")
-        length = trainer.job.reader.order.length
-        if state["samples"] != length:
-            was = state["samples"]
-            raise DataError(f"{found.path}: the dataset had {was} samples, and has {length} now; it must be the same")
-        if state["ranks"] != self.world.size:
-            self._tell(
-                f"note: going on with {self.world.size} processes in place of {state['ranks']}: the same training up to"
-                " rounding, and to what parts draw by PyTorch's own generator"
-            )
-
-    def _refuse_another(self, before: Recipe, where: str, mend: str) -> None:
-        other = differences(before.resolved(), self.recipe.resolved())
-        if other:
-            raise ZooError(
-                f"{where}: was trained by another recipe (its values first): {'; '.join(other)}; {mend}, or choose"
-                " another --run-dir"
-            )
 
     def _begin_after(self, step: int) -> None:
         if self._goes_on:
@@ -255,89 +183,26 @@ class Session:
         self.folder.forget_after(step)
         checkpoints.set_aside_after(self.folder.checkpoints, step)
 
-    def _train(self, trainer: Trainer, last: int, stop: Callable[[], bool]) -> None:
+    def _train(self, trainer: Trainer, last: int, stop: Callable[[], bool], saver: Saver, records: Records) -> None:
         options = self.recipe.train
         self.world.first(partial(self.watcher.start, trainer, last))
-        clock = Clock(trainer.step)
         try:
             for step in trainer.run(last, stop):
-                speed = None
-                if step.step % options.log_every == 0 or step.step == options.steps:
-                    speed = clock.steps_per_second(step.step) * options.batch
-                    self.world.first(partial(self._log, step, speed))
+                speed = records.log(step)
                 if self.world.is_main:
                     self.watcher.step(step, speed)
                 if step.step % options.checkpoint_every == 0 and step.step < last:
-                    self._save(trainer)
+                    saver.save()
                 if options.sample_every and step.step % options.sample_every == 0 and step.step < last:
-                    self._draw(trainer)
+                    records.draw()
         except DataError:
-            self._save(trainer)
+            saver.save()
             raise
         except NumericError as error:
-            raise NumericError(f"{error}; {self._last_checkpoint()}") from error
-        self._save(trainer)
+            raise NumericError(f"{error}; {saver.last()}") from error
+        saver.save()
         if trainer.step == options.steps:
-            self._draw(trainer)
-
-    def _last_checkpoint(self) -> str:
-        found, _ = checkpoints.latest(self.folder.checkpoints)
-        advice = "begin another run, with a lower learning rate or clipped gradients"
-        return f"the last checkpoint is {found.path}; {advice}" if found else f"there is no checkpoint yet; {advice}"
-
-    def _log(self, step: Step, speed: float) -> None:
-        line = {**step.metrics(), "images_per_second": round(speed, 2)}
-        with self.folder.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self._board is not None:
-            self._board.write(line)
-
-    def _save(self, trainer: Trainer) -> None:
-        """Write a checkpoint, unless the last one is of this step."""
-        if trainer.step == self._saved:
-            return
-        tensors = trainer.state.tensors(self.world)
-        random = random_states(self.world)
-        state = {
-            "step": trainer.step,
-            "next_sample": trainer.step * self.recipe.train.batch,
-            "samples": trainer.job.reader.order.length,
-            "random": random,
-            "ranks": self.world.size,
-            "fingerprint": fingerprint(self.recipe.resolved()),
-            "recipe": self.recipe.resolved(),
-        }
-
-        def write() -> None:
-            checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
-            checkpoints.prune(self.folder.checkpoints, self.recipe.train.keep_last)
-
-        self.world.first(write)
-        self._saved = trainer.step
-
-    def _draw(self, trainer: Trainer) -> None:
-        """A grid of samples of the averaged weights, and the loss curve; what fails in it does not end the run."""
-        average = trainer.state.average(self.world)
-
-        def draw() -> None:
-            try:
-                self._write_pictures(average, trainer.step)
-            except Exception as error:  # a plug-in's fault as well: training is dearer than pictures
-                reason = error if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-                self._tell(f"warning: no pictures of step {trainer.step}: {reason}")
-
-        self.world.first(draw)
-
-    def _write_pictures(self, average: Mapping[str, Tensor], step: int) -> None:
-        lines = self.folder.read_metrics()
-        write_loss_curve([line["step"] for line in lines], [line["loss"] for line in lines], self.folder.loss_curve)
-        backbone = filled(Weights(self.recipe, average, {}), self.world.device)
-        seed, stages = self.recipe.train.seed, len(backbone.stages)
-        drawing = prepare_drawing(self.recipe, stages, seed, batch=GRID)
-        labels = labels_for(backbone.class_conditioner, GRID, "balanced", seed, drawing.dataset.open)
-        images = drawing.images(backbone, labels.values, 0)
-        self.folder.samples.mkdir(exist_ok=True)
-        write_png(grid(images), self.folder.samples / f"step_{step:08d}.png")
+            records.draw()
 
 
 def _no_start(init: str, name: str) -> str:

@@ -1,0 +1,87 @@
+"""Going on with a run: what it must have in common with the run as it was, and the state that it takes up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from zoo.assembly import check_recorded
+from zoo.errors import DataError, RunError, ZooError
+from zoo.recipe import Recipe, Recorded, differences, read_tree
+from zoo.registry import Registry
+from zoo.train import checkpoint as checkpoints
+from zoo.train.run_folder import RunFolder
+from zoo.train.state import set_random_state
+from zoo.train.trainer import Trainer
+
+
+def restore(trainer: Trainer, folder: RunFolder, registry: Registry, tell: Callable[[str], None]) -> None:
+    """Take up the newest sound checkpoint of a run, if it has any.
+
+    Args:
+        trainer: takes it; every process takes part.
+        folder: of the run.
+        registry: the parts to choose from.
+        tell: takes a line for the user, on the main process.
+
+    Raises:
+        RunError: there are checkpoints, but none is sound, or it does not fit the recipe.
+        ZooError: it is of another recipe.
+        DataError: it is of other data.
+    """
+    # One process chooses: on a shared file system, others may see another newest one.
+    found, problems = trainer.world.first(lambda: checkpoints.latest(folder.checkpoints))
+    for problem in problems:
+        tell(f"warning: {problem}; it is left out")
+    with trainer.world.together():
+        if found is not None:
+            _take(found, trainer, registry, tell)
+        elif problems:
+            raise RunError(f"{folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}; begin another run")
+
+
+def refuse_another(where: object, before: Recipe, recipe: Recipe, mend: str) -> None:
+    """Refuse a recipe that would train something else than the one before.
+
+    Raises:
+        ZooError: it would; the message says in what they differ.
+    """
+    other = differences(before.resolved(), recipe.resolved())
+    if other:
+        raise ZooError(
+            f"{where}: was trained by another recipe (its values first): {'; '.join(other)}; {mend}, or choose"
+            " another --run-dir"
+        )
+
+
+def _take(found: checkpoints.Checkpoint, trainer: Trainer, registry: Registry, tell: Callable[[str], None]) -> None:
+    try:
+        state = found.state()
+        _check(found, state, trainer, registry, tell)
+        trainer.state.load(found)
+        set_random_state(state["random"], trainer.world)
+        trainer.step = found.step
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise RunError(f"{found.path}: state.json cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _check(
+    found: checkpoints.Checkpoint,
+    state: dict[str, Any],
+    trainer: Trainer,
+    registry: Registry,
+    tell: Callable[[str], None],
+) -> None:
+    recorded = Recorded(str(found.path), read_tree(state["recipe"]), {})
+    before = check_recorded(recorded, registry, needs=())
+    refuse_another(found.path, before, trainer.job.recipe, "put the run's recipe.yaml back as it was")
+    length, ranks = trainer.job.reader.order.length, trainer.world.size
+    if state["samples"] != length:
+        was = state["samples"]
+        raise DataError(f"{found.path}: the dataset had {was} samples, and has {length} now; it must be the same")
+    if state["ranks"] != ranks:
+        tell(
+            f"note: going on with {ranks} processes in place of {state['ranks']}: the same training up to rounding, and"
+            " to what parts draw by PyTorch's own generator"
+        )
