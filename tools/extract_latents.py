@@ -263,6 +263,8 @@ def run(given: argparse.Namespace) -> None:
             f"--size {_times(size)}: a latent pixel of this VAE is {vae.factor} image pixels wide and high;"
             f" give multiples of {vae.factor}"
         )
+    for note in filter(None, (listing.note for listing in listings.values())):
+        print(f"note: {note}", file=sys.stderr)
     total = sum(map(len, listings.values()))
     console = Console(stderr=True)
     columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -99,6 +99,8 @@ class OptionError(ValueError):
 
 def printable(text: str) -> str:
     """``text`` on one line, with what a terminal would act on or cannot show as an escape."""
+    if text.isprintable():  # far faster than asking every character, and there may be a million file names
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

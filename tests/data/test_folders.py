@@ -40,9 +40,53 @@ def test_labels_follow_the_sorted_class_folders_at_any_depth(tmp_path):
 
 def test_hidden_and_other_files_are_left_out(tmp_path):
     touch(
-        tmp_path, "a/1.png", "a/._1.png", "a/.hidden/2.png", ".git/3.png", "a/notes.txt", "a/png", "README", "a/4.gif"
+        tmp_path, "a/1.png", "a/._1.png", "a/.hidden/2.png", ".git/3.png", "a/notes.txt", "a/png", "README", "a/4.eps"
     )
     assert ids(list_images(tmp_path)) == ["a/1.png"]
+
+
+def test_every_ending_of_pictures(tmp_path):
+    endings = [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".avif",
+    ]
+    touch(tmp_path, *(f"a/x{ending}" for ending in endings), *(f"a/y{ending.upper()}" for ending in endings))
+    assert len(list_images(tmp_path)) == 2 * len(endings)
+    assert list_images(tmp_path).note is None
+
+
+def test_what_is_left_out_is_counted_by_ending(tmp_path):
+    touch(tmp_path, "a/1.png", "a/x.TXT", "a/x/y.txt", "labels.csv", "a/LICENSE", "a/.hidden.txt", "a/z.t\nxt")
+    assert list_images(tmp_path).note == (
+        f"{tmp_path}: left out 5 files that are no pictures: 2 .txt, 1 .csv, 1 .t\\nxt, 1 without ending"
+    )
+    touch(tmp_path, *(f"a/{index}.{index}" for index in range(9)))
+    assert list_images(tmp_path).note == (
+        f"{tmp_path}: left out 14 files that are no pictures: 2 .txt, 1 .0, 1 .1, 1 .2, 1 .3, 1 .4, 1 .5, 1 .6,"
+        " 5 of other endings"
+    )
+
+
+def test_what_is_left_out_of_a_split_and_of_a_folder_without_classes(tmp_path):
+    touch(tmp_path, "in/train/a/1.png", "in/held_out/a/2.png", "in/held_out/a/2.json", "flat/1.png", "flat/2.svg")
+    assert list_images(tmp_path / "in").note is None
+    assert list_images(tmp_path / "in", "held_out").note == (
+        f"{tmp_path}/in: left out 1 file that is no picture: 1 .json"
+    )
+    assert list_images(tmp_path / "flat", flat=True).note == (
+        f"{tmp_path}/flat: left out 1 file that is no picture: 1 .svg"
+    )
 
 
 def test_a_folder_that_is_named_like_a_picture_is_a_folder(tmp_path):
@@ -113,7 +157,7 @@ def test_what_is_no_folder_of_classes(tmp_path):
     touch(tmp_path, "a/1.png", "a/notes.txt")
     (tmp_path / "empty").mkdir()
     missing, file, empty = tmp_path / "missing", tmp_path / "a" / "1.png", tmp_path / "empty"
-    endings = ".jpg, .jpeg, .png, .webp, .bmp"
+    endings = ", ".join(ENDINGS)
     assert message(missing) == f"{missing}: there is no such folder"
     assert message(file) == f"{file}: is a file; give the folder that holds the data"
     assert message(empty) == (
@@ -121,7 +165,6 @@ def test_what_is_no_folder_of_classes(tmp_path):
     )
     assert message(empty, flat=True) == f"{empty}: holds no pictures ({endings})"
     assert message(tmp_path) == f"{empty}: is a class without pictures ({endings}); remove it"
-    assert ", ".join(ENDINGS) == endings
 
 
 def test_a_picture_beside_the_class_folders(tmp_path):

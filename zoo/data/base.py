@@ -40,6 +40,9 @@ class Source(ABC):
     statistics: Statistics | None = None
     """Recorded statistics of the latent channels, if any."""
 
+    notes: tuple[str, ...] = ()
+    """What users should know before they train on it, a line each: what it leaves out, say."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of samples."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,17 @@ from jaxtyping import Int
 from pydantic import Field
 
 from zoo.data.base import Split
-from zoo.errors import DataError, MissingSplitError
+from zoo.errors import DataError, MissingSplitError, printable
 
 Text = Annotated[str, Field(min_length=1)]
 """A path as a recipe gives it."""
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"
+)  # fmt: skip
+MOST_ENDINGS = 8
+"""Endings of what is left out that one line counts."""
+
 TRAIN = "train"
 HELD_OUT = ("held_out", "val")
 
@@ -31,6 +37,7 @@ class ImageList:
         folder: what the paths are relative to.
         classes: names; a label is a position here. Empty where the pictures have no classes, and all labels are 0.
         labels: of each picture [n].
+        others: how many files beside them are left out since they do not end as pictures do, by their ending.
     """
 
     folder: Path
@@ -39,6 +46,7 @@ class ImageList:
     # One block of bytes and not a list: forked data workers would copy every page of a million strings.
     names: bytes
     ends: Int[np.ndarray, " n"]
+    others: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,6 +59,18 @@ class ImageList:
         """The picture's path below the folder, printable."""
         return shown(os.fsdecode(self._name(index)))
 
+    @property
+    def note(self) -> str | None:
+        """What is left out, on one line; None where nothing is."""
+        if not self.others:
+            return None
+        often = sorted(self.others.items(), key=lambda each: (-each[1], each[0]))
+        told = [f"{count} {ending}" for ending, count in often[:MOST_ENDINGS]]
+        rest = sum(count for _, count in often[MOST_ENDINGS:])
+        files = "file that is no picture" if sum(self.others.values()) == 1 else "files that are no pictures"
+        counts = ", ".join(told + [f"{rest} of other endings"] * (rest > 0))
+        return f"{shown(self.folder)}: left out {sum(self.others.values())} {files}: {counts}"
+
     def _name(self, index: int) -> bytes:
         return self.names[self.ends[index - 1] if index else 0 : self.ends[index]]
 
@@ -58,8 +78,8 @@ class ImageList:
 def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> ImageList:
     """The pictures of a split: in a folder for each class, or these in folders ``train`` and ``held_out`` (or ``val``).
 
-    Labels follow the sorted names of the class folders (of ``train``'s, for both splits). Hidden files and folders, and
-    files that do not end as pictures do, are left out; links are followed.
+    Labels follow the sorted names of the class folders (of ``train``'s, for both splits). Hidden files and folders are
+    left out, and so are files that do not end as pictures do, which are counted; links are followed.
 
     Args:
         folder: of the dataset.
@@ -71,12 +91,13 @@ def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> 
     """
     below = split_folder(folder, split)
     classes = _classes(split_folder(folder, "train"))
+    others = Counter[str]()
     if flat and not classes:
-        found = [(0, name) for name in _images(below)]
+        found = [(0, name) for name in _images(below, others)]
         if not found:
             raise DataError(f"{shown(below)}: holds no pictures ({', '.join(ENDINGS)})")
     else:
-        found = list(_labelled(below, classes))
+        found = list(_labelled(below, classes, others))
     prefix = os.fsencode(below.name) + b"/" if below != folder else b""
     names = [prefix + os.fsencode(name) for _, name in found]
     return ImageList(
@@ -85,6 +106,7 @@ def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> 
         labels=np.array([label for label, _ in found], dtype=np.int64),
         names=b"".join(names),
         ends=np.cumsum([len(name) for name in names], dtype=np.int64),
+        others=dict(others),
     )
 
 
@@ -120,16 +142,17 @@ def split_folder(folder: Path, split: Split) -> Path:
 
 def shown(path: Path | str) -> str:
     """A path as it can be printed on one line, whatever its bytes are."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in os.fspath(path))
+    return printable(os.fspath(path))
 
 
 def _classes(folder: Path) -> list[str]:
     return sorted(_sub_folders(folder))
 
 
-def _labelled(folder: Path, classes: list[str]) -> Iterator[tuple[int, str]]:
-    """Label and path below ``folder`` of every picture in its class folders."""
-    loose = next((entry.name for entry in _visible(folder) if _is_picture(entry)), None)
+def _labelled(folder: Path, classes: list[str], others: Counter[str]) -> Iterator[tuple[int, str]]:
+    """Label and path below ``folder`` of every picture in its class folders; ``others`` counts what is beside them."""
+    files = [entry for entry in _visible(folder) if not entry.is_dir()]
+    loose = next((entry.name for entry in files if _is_picture(entry)), None)
     own = _classes(folder)
     if not own:
         holds = "holds pictures, but no class folders" if loose else "holds no class folders"
@@ -139,31 +162,34 @@ def _labelled(folder: Path, classes: list[str]) -> Iterator[tuple[int, str]]:
     unknown = sorted(set(own) - set(classes))
     if unknown:
         raise DataError(f"{shown(folder / unknown[0])}: no such class is in {TRAIN!r}, so it has no label")
+    others.update(_ending(entry) for entry in files)
     for name in own:
-        found = [f"{name}/{image}" for image in _images(folder / name)]
+        found = [f"{name}/{image}" for image in _images(folder / name, others)]
         if not found:
             raise DataError(f"{shown(folder / name)}: is a class without pictures ({', '.join(ENDINGS)}); remove it")
         label = classes.index(name)
         yield from ((label, image) for image in found)
 
 
-def _images(folder: Path) -> list[str]:
-    """Sorted paths below ``folder`` of all pictures in it, at any depth."""
-    return sorted(_walk(folder, "", frozenset()))
+def _images(folder: Path, others: Counter[str]) -> list[str]:
+    """Sorted paths below ``folder`` of all pictures in it, at any depth; ``others`` counts what is beside them."""
+    return sorted(_walk(folder, "", frozenset(), others))
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]], others: Counter[str]) -> Iterator[str]:
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
         raise DataError(f"{shown(folder)}: is a link to a folder that it lies in; remove it")
     for entry in _visible(folder):
         if entry.is_dir():
-            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", above | {here})
+            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", above | {here}, others)
         elif _is_picture(entry):
             if not entry.is_file():
                 raise DataError(f"{shown(entry.path)}: is no file, or a link to nothing; remove it")
             yield prefix + entry.name
+        else:
+            others[_ending(entry)] += 1
 
 
 def _sub_folders(folder: Path) -> set[str]:
@@ -172,6 +198,10 @@ def _sub_folders(folder: Path) -> set[str]:
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
     return entry.name.lower().endswith(ENDINGS) and not entry.is_dir()
+
+
+def _ending(entry: os.DirEntry[str]) -> str:
+    return shown(os.path.splitext(entry.name)[1].lower()) or "without ending"
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:

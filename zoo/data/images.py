@@ -26,7 +26,9 @@ class Images(Dataset):
     """Pictures from a folder for each class: cropped to the latent's size from the centre, scaled to [-1, 1].
 
     The folder may be divided into ``train`` and ``held_out`` (or ``val``), each with the class folders. Without classes
-    (``num_classes: 0``) the pictures may also lie in one folder. Held-out pictures are never flipped.
+    (``num_classes: 0``) the pictures may also lie in one folder. Held-out pictures are never flipped. Files ending in
+    .jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm and .avif are pictures, of which the first frame is
+    taken; what else there is, is left out and counted.
 
     Options:
         folder: where the pictures are.
@@ -66,6 +68,7 @@ class ImageSource(Source):
 
     def __init__(self, images: ImageList, channels: int, size: tuple[int, int], *, flip: bool) -> None:
         self.images = images
+        self.notes = () if images.note is None else (images.note,)
         self._channels = channels
         self._size = size
         self._flip = flip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from zoo.data.folders import shown
 from zoo.errors import DataError
@@ -14,14 +15,22 @@ from zoo.errors import DataError
 if TYPE_CHECKING:  # half of this package does without Pillow
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # GIF, since many are misnamed; nothing that starts other programs
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "PPM")  # nothing that starts other programs, as EPS does
+OPTIONAL_FORMATS = {"WEBP": "webp", "AVIF": "avif"}
+"""What Pillow reads only where it was built with it, by the name of its feature."""
+
 MODES = {1: "L", 3: "RGB"}
+CONVERT = "convert it to 8 or 16 bits"
+
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+WHITE_IS_ZERO, SIGNED = 0, 2
 
 
 def read_picture(path: Path, channels: int, height: int, width: int) -> UInt8[np.ndarray, "height width channels"]:
     """A picture's pixels, cropped to ``height`` x ``width`` from its centre.
 
-    It is turned as its EXIF tag says, 16 bits become 8, and what is transparent shows white.
+    Of several frames or pages it is the first. It is turned as its EXIF tag says, 16 bits become 8, of floating-point
+    numbers 0 is black and 1 is white, and what is transparent shows white.
 
     Args:
         path: of the file.
@@ -30,7 +39,7 @@ def read_picture(path: Path, channels: int, height: int, width: int) -> UInt8[np
         width: of the crop.
 
     Raises:
-        DataError: it is no picture, or one that is damaged or absurdly large.
+        DataError: it is no picture, or one that is damaged, absurdly large, or of a kind that is not read here.
     """
     return np.asarray(centre_crop(_decode(path, MODES[channels]), height, width)).reshape(height, width, channels)
 
@@ -56,25 +65,62 @@ def _decode(path: Path, mode: str) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=FORMATS) as file:
-            return _plain(ImageOps.exif_transpose(file)).convert(mode)
+        with Image.open(path, formats=_formats()) as file:
+            return _plain(ImageOps.exif_transpose(file), file).convert(mode)
+    except DataError as error:
+        raise DataError(f"{shown(path)}: {error}") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{shown(path)}: is too large to be a picture for training: {error}") from error
     except UnidentifiedImageError:
-        raise DataError(f"{shown(path)}: is no picture, or one that is damaged; replace or remove it") from None
+        raise DataError(f"{shown(path)}: {_why_unknown(path)}") from None
     except Exception as error:  # decoders raise many kinds where a file is damaged
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{shown(path)}: cannot be read as a picture: {reason}; replace or remove it") from error
 
 
-def _plain(image: Image) -> Image:
-    """The image with 8 bits a channel and without transparency."""
+@cache
+def _formats() -> tuple[str, ...]:
+    from PIL import features
+
+    there = features.get_supported()
+    return (*FORMATS, *(name for name, feature in OPTIONAL_FORMATS.items() if feature in there))
+
+
+def _why_unknown(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    found = "AVIF" if head[4:] in (b"ftypavif", b"ftypavis") else "WEBP" if head[8:] == b"WEBP" else None
+    if found is None or found in _formats():
+        return "is no picture, or one that is damaged; replace or remove it"
+    return f"is {found}, which the Pillow that is installed cannot read; pip install --upgrade pillow, or convert it"
+
+
+def _plain(image: Image, file: Image) -> Image:
+    """The image with 8 bits a channel and without transparency; ``file`` knows what its numbers mean."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # convert() would clip 16 bits, not scale them
-        values = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):  # convert() would clip the numbers, not scale them
+        return Image.fromarray((_brightness(image, file) * 255 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image
+
+
+def _brightness(image: Image, file: Image) -> Float[np.ndarray, "height width"]:
+    """Of grey that has more than 8 bits: from 0, which is black, to 1.
+
+    Raises:
+        DataError: nobody can tell which number is white.
+    """
+    tags = getattr(file, "tag_v2", {})
+    bits, signed = tags.get(BITS_PER_SAMPLE, (16,))[0], tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
+    white = 1 if image.mode == "F" else 2**bits - 1
+    values = np.asarray(image).astype(np.float64)
+    if image.mode != "F" and (bits > 16 or signed):
+        raise DataError(f"holds {'signed ' * signed}numbers of {bits} bits, of which none is white; {CONVERT}")
+    if not (values.min() >= 0 and values.max() <= white):  # also where one is not a number
+        raise DataError(
+            f"holds numbers from {values.min():g} to {values.max():g}, of which 1 would be white; {CONVERT}"
+        )
+    return 1 - values / white if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else values / white
