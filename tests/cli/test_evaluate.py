@@ -53,7 +53,7 @@ def test_figures_stand_beside_those_of_held_out_real_images():
 def test_the_record_says_how_the_images_were_made():
     assert zoo("eval", "--run", "run", "--seed", 3, "--count", 12, "--set", "sample.solver=heun", "--out", "f.json")
     found = json.loads(Path("f.json").read_text())
-    assert found["counts"] == {"train": 1198, "generated": 12, "held-out real": 599}
+    assert found["counts"] == {"train": 1198, "generated": 12, "held-out real": 12}
     assert (found["seed"], found["sample"]["solver"], found["sample"]["steps"]) == (3, {"type": "heun"}, 2)
     assert found["evaluate"]["features"] == {"type": "pca", "components": 32}
     assert len(found["weights_sha256"]) == 64
@@ -83,11 +83,25 @@ def test_few_images_leave_figures_out_and_say_so():
     result = zoo("eval", "--run", "run", "--count", 3, "--set", "evaluate.labels=balanced", "--out", "f.json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(Path("f.json").read_text())
-    assert set(found["left_out"]) == {"precision_recall of generated", "diversity of generated"}
+    sets = ("generated", "held-out real")
+    assert set(found["left_out"]) == {
+        f"{metric} of {each}" for metric in ("precision_recall", "diversity") for each in sets
+    }
     assert "fid" in found["figures"]["generated"]
     assert "precision" not in found["figures"]["generated"]
     warning = "warning: precision_recall of generated is left out: 3 neighbours need more than 3 images, not 3"
     assert warning in result.stderr.splitlines()
+
+
+def test_figures_of_few_images_are_called_rough():
+    result = zoo("eval", "--run", "run", "--count", 319, "--set", "evaluate.metrics=[fid]", "--out", "f.json")
+    doubt = (
+        "figures of 319 drawn images are rough, and Frechet distances come out too large: 32 features ask for 320"
+        " images or more; take evaluate.count=320"
+    )
+    assert f"warning: {doubt}" in result.stderr.splitlines()
+    assert json.loads(Path("f.json").read_text())["doubts"] == [doubt]
+    assert "rough" not in zoo("eval", "--run", "run", "--count", 320, "--set", "evaluate.metrics=[fid]").stderr
 
 
 def test_a_folder_that_cannot_be_written_to_loses_nothing(monkeypatch):
@@ -103,7 +117,7 @@ def test_a_folder_that_cannot_be_written_to_loses_nothing(monkeypatch):
 
 def test_real_images_may_be_fewer():
     assert zoo("eval", "--run", "run", "--count", 12, "--set", "evaluate.real=100", "--out", "f.json").exit_code == 0
-    assert json.loads(Path("f.json").read_text())["counts"] == {"train": 100, "generated": 12, "held-out real": 100}
+    assert json.loads(Path("f.json").read_text())["counts"] == {"train": 100, "generated": 12, "held-out real": 12}
 
 
 def test_controls_are_judged_as_well():

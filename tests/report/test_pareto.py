@@ -21,7 +21,9 @@ METRICS = ("accuracy", "fid")
 
 
 def entry(name, macs, *qualities, image=None, activations=None):
-    outcomes = tuple(Outcome(name, 10, 500, {"fid": 1.0, **each}, METRICS, 100.0, 50.0) for each in qualities)
+    outcomes = tuple(
+        Outcome(name, 10, 500, {"fid": 1.0, **each}, METRICS, 100.0, 50.0, has_floor=True) for each in qualities
+    )
     return Entry(name, Cost(macs // 2, macs, (), image, None, "", activations), outcomes)
 
 

@@ -1,5 +1,7 @@
 """Tables of plain cells, as commands print them and pages show them."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.train.small import small
@@ -11,7 +13,7 @@ COST = Cost(2_000_000, 3_000_000, (StageCost((0.0, 1.0), 3_000_000, (8, 20)),), 
 
 
 def outcome(fid: float, **figures: float) -> Outcome:
-    return Outcome("run", 3, 12, {"fid": fid, **figures}, ("fid",), None, 5.0)
+    return Outcome("run", 3, 12, {"fid": fid, **figures}, ("fid",), None, 5.0, has_floor=True)
 
 
 def test_every_row_has_a_cell_for_every_column():
@@ -51,6 +53,12 @@ def test_deviations_stand_below_means_of_several_runs():
     assert [row[:4] for row in table.rows] == [("one", "2", step, "1.5\n± 0.7"), ("other", "1", step, "1.5")]
     assert [row[table.columns.index(">x")] for row in table.rows] == ["-", "2"]
     assert quality_table([Entry("none", COST)]) is None
+
+
+def test_figures_without_a_floor_are_called_so():
+    bare = Entry("bare", COST, (replace(outcome(1.0), has_floor=False),))
+    assert "12 images each (no floor): means" in quality_table([bare]).title
+    assert "floor" not in quality_table([Entry("one", COST, (outcome(1.0),))]).title
 
 
 def test_what_is_not_known_is_a_dash():

@@ -24,8 +24,8 @@ def trained(tmp_path_factory):
     return train(tmp_path_factory.mktemp("runs") / "small").path
 
 
-def judge(world, path, *overrides):
-    return evaluate(open_weights(path, REGISTRY), small("evaluate.count=20", *overrides), world)
+def judge(world, path, *overrides, seed=0):
+    return evaluate(open_weights(path, REGISTRY), small("evaluate.count=20", *overrides), world, seed=seed)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -51,7 +51,7 @@ def test_the_classes_of_every_set_are_on_record(trained):
     classes = judge(ALONE, trained, "evaluate.labels=balanced").record["classes"]
     assert classes["generated"] == {str(index): 2 for index in range(10)}
     assert {name: sum(counts.values()) for name, counts in classes.items()} == {
-        "train": 1198, "generated": 20, "held-out real": 599
+        "train": 1198, "generated": 20, "held-out real": 20
     }  # fmt: skip
     random = judge(ALONE, trained, "evaluate.labels=random").record["classes"]["generated"]
     assert sum(random.values()) == 20
@@ -123,9 +123,44 @@ def test_a_dataset_without_held_out_images_has_no_floor(trained, monkeypatch):
 
     whole = Digits.open
     monkeypatch.setattr(Digits, "open", without)
-    assert set(judge(ALONE, trained).figures) == {GENERATED}
+    found = judge(ALONE, trained)
+    assert set(found.figures) == {GENERATED}
+    assert found.record["doubts"][0] == (
+        "no floor, figures of real images that training has not seen: no images are held out (of latents, let"
+        " tools/extract_latents.py read a folder that is so divided)"
+    )
     monkeypatch.undo()
-    assert set(judge(ALONE, trained).figures) == {GENERATED, HELD_OUT}
+    found = judge(ALONE, trained)
+    assert set(found.figures) == {GENERATED, HELD_OUT}
+    assert not any("no floor" in each for each in found.record["doubts"])
+
+
+@pytest.mark.parametrize("choice", ["data", "balanced", "random"])
+def test_the_floor_is_of_as_many_images_as_are_drawn(trained, choice, monkeypatch):
+    """A Frechet distance is the larger the fewer the images."""
+    read, plain = [], DigitsSource.read
+
+    def spied(self, indices, random):
+        if len(self) == 599:
+            read.extend(indices.tolist())
+        return plain(self, indices, random)
+
+    monkeypatch.setattr(DigitsSource, "read", spied)
+    found = judge(ALONE, trained, f"evaluate.labels={choice}")
+    assert found.record["counts"] == {"train": 1198, GENERATED: 20, HELD_OUT: 20}
+    assert len(read) == len(set(read)) == 20, "no image twice, and none in vain"
+    assert choice != "balanced" or set(found.record["classes"][HELD_OUT].values()) == {2}
+    judge(ALONE, trained, f"evaluate.labels={choice}", seed=1)
+    assert len(set(read)) > 20, "others of another seed"
+
+
+def test_fewer_held_out_images_than_are_drawn_are_all_taken_and_told(trained):
+    found = judge(ALONE, trained, "evaluate.count=600", "evaluate.metrics=[fid]", "sample.batch=600", "sample.steps=1")
+    assert found.record["counts"] == {"train": 1198, GENERATED: 600, HELD_OUT: 599}
+    assert found.record["doubts"] == [
+        "the floor is of 599 held-out images, all that there are in that mix of classes, and 600 were drawn: a"
+        " Frechet distance of fewer images comes out larger"
+    ]
 
 
 def test_held_out_images_that_cannot_be_read_are_an_error(trained, monkeypatch):

@@ -313,7 +313,7 @@ def test_evaluations_come_by_step_and_those_of_another_way_stay(tmp_path):
         found = {
             "figures": {"generated": {"fid": fid}}, "counts": {}, "checkpoint": checkpoint, "weights": "ema",
             "weights_sha256": "", "sample": {"steps": steps}, "evaluate": {}, "data": {}, "drawing": {},
-            "libraries": {},
+            "libraries": {}, "doubts": [],
         }  # fmt: skip
         folder.write_evaluation(found)
         folder.write_evaluation({**found, "weights": "raw"})

@@ -90,4 +90,6 @@ def evaluate(
                     warn_of(str(error))
             for metric, reason in found.record["left_out"].items():
                 warn_of(f"{metric} is left out: {reason}")
+            for doubt in found.record["doubts"]:
+                warn_of(doubt)
             print_figures(console(), recipe, found.figures, found.record)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
+from torch import Tensor
 
 from zoo.data import Dataset, Split
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
@@ -30,7 +31,7 @@ class RealImages(Images):
 
     Attributes:
         source: the samples of the split.
-        indices: of those that were chosen, in order.
+        indices: of those that are taken, in order.
 
     Raises:
         MissingSplitError: there is no such split.
@@ -47,7 +48,7 @@ class RealImages(Images):
     ) -> None:
         self._dataset, self.source, self._seed = dataset, dataset.open(split), seed
         self._device = device or torch.device("cpu")
-        self.indices = _some(len(self.source), most, seed)
+        self.indices = some_of(len(self.source), most, seed)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -59,7 +60,7 @@ class RealImages(Images):
 
     def in_memory(self) -> ImageSet:
         """All of them, or as many as memory is for."""
-        chosen = self.indices[_some(len(self), MOST_IN_MEMORY, self._seed)]
+        chosen = self.indices[some_of(len(self), MOST_IN_MEMORY, self._seed)]
         parts = list(self._read(chosen))
         labels = [each.labels for each in parts if each.labels is not None]
         return ImageSet(np.concatenate([each.images for each in parts]), np.concatenate(labels) if labels else None)
@@ -68,16 +69,20 @@ class RealImages(Images):
         for first in range(0, len(indices), BATCH):
             index = indices[first : first + BATCH]
             samples = self.source.read(index, [np.random.default_rng([self._seed, int(each)]) for each in index])
-            are_classes = samples.labels.ndim == 1 and not samples.labels.is_floating_point()
-            labels = samples.labels.numpy() if are_classes else None
-            yield ImageSet(self._dataset.to_images(samples.latents.to(self._device)).cpu().numpy(), labels)
+            images = self._dataset.to_images(samples.latents.to(self._device)).cpu().numpy()
+            yield ImageSet(images, classes_in(samples.labels))
 
 
-def _some(count: int, most: int | None, seed: int) -> Int[np.ndarray, " n"]:
+def some_of(count: int, most: int | None, seed: int) -> Int[np.ndarray, " n"]:
     """Indices in order: all, or as many as are wanted."""
     if most is None or count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def classes_in(labels: Shaped[Tensor, "n ..."]) -> Int[np.ndarray, " n"] | None:
+    """Labels of a dataset as class indices; None where they are none."""
+    return labels.numpy() if labels.ndim == 1 and not labels.is_floating_point() else None
 
 
 def rows_of_classes(labels: Int[np.ndarray, " n"], wanted: Int[np.ndarray, " m"]) -> Int[np.ndarray, " rows"]:

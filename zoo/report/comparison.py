@@ -13,7 +13,7 @@ from zoo.errors import AuditError
 from zoo.recipe import Overrides, Recipe, fingerprint
 from zoo.registry import Registry
 from zoo.train.distributed import World
-from zoo.train.evaluation import GENERATED
+from zoo.train.evaluation import GENERATED, HELD_OUT
 from zoo.train.run_folder import RunFolder, step_of
 from zoo.train.trial import judge_run
 
@@ -66,6 +66,7 @@ class Outcome:
         metrics: that told them, by the names of the parts.
         trained_per_second: images, the median over the lines of the metrics; None without a line.
         drawn_per_second: images, while it was judged.
+        has_floor: there are figures of held-out real images to hold these against.
     """
 
     run: str
@@ -75,6 +76,7 @@ class Outcome:
     metrics: tuple[str, ...]
     trained_per_second: float | None
     drawn_per_second: float
+    has_floor: bool
 
 
 class Spread(NamedTuple):
@@ -149,6 +151,7 @@ def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
         metrics=tuple(each["type"] for each in found["evaluate"]["metrics"]),
         trained_per_second=median(speeds) if speeds else None,
         drawn_per_second=found["drawing"]["images_per_second"],
+        has_floor=HELD_OUT in found["figures"],
     )
 
 

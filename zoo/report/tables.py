@@ -106,14 +106,16 @@ def quality_table(entries: Sequence[Entry]) -> Table | None:
     names = list(dict.fromkeys(name for entry in entries for name in entry.figures()))
     if not names:
         return None
-    images = "/".join(dict.fromkeys(str(run.images) for entry in entries for run in entry.outcomes))
+    runs = [run for entry in entries for run in entry.outcomes]
+    images = "/".join(dict.fromkeys(str(run.images) for run in runs))
+    floor = "" if all(run.has_floor for run in runs) else " (no floor)"
     rows = (
         (entry.name, str(len(entry.outcomes)), _steps(entry), *_spreads(entry.figures(), names))
         for entry in entries
         if entry.outcomes
     )
     return Table(
-        f"What runs came to, judged by {images} images each: means, and standard deviations over runs",
+        f"What runs came to, judged by {images} images each{floor}: means, and standard deviations over runs",
         ("recipe", ">runs", ">steps", *(f">{name}" for name in names)),
         tuple(rows),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.progress import track
 
 from zoo.assembly import create_part, create_parts
-from zoo.data import Split
+from zoo.data import Source
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
-from zoo.evaluate.judging import Judge, RealImages, controls, features_of, rows_of_classes
+from zoo.evaluate.floor import doubts_of, rows_as_drawn
+from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, features_of, rows_of_classes, some_of
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.train.distributed import World
@@ -80,11 +81,11 @@ def evaluate(
         ZooError: there is no figure that these features allow.
     """
     found = _Evaluation(weights, recipe, world, seed)
-    real = found.features_of_real("train")
+    real = found.features_of_real(found.real, "train images")
     with world.together():
         found.judge_by(real)
     generated = found.draw()
-    held_out = found.features_of_real("held_out")
+    held_out = found.floor()
     return world.first(lambda: found.compare(generated, held_out, with_controls=with_controls))
 
 
@@ -121,15 +122,13 @@ class _Evaluation:
                 raise ZooError(f"evaluation compares pictures: {self.drawing.dataset.preview}")
             check_guidance(recipe, self.backbone)
             self.features.to(world.device)
-            self.real = self._real("train")
+            self.real = RealImages(self.drawing.dataset, "train", seed, recipe.evaluate.real, world.device)
             self.features.fit(self.real)
         # One process reads them: a dataset may have to read whole samples for it.
         self.labels: Labels = world.first(self._labels)
         self.judge: Judge | None = None  # of the main process
+        self.no_floor: str | None = None
         self.seconds = 0.0
-
-    def _real(self, split: Split) -> RealImages:
-        return RealImages(self.drawing.dataset, split, self.seed, self.recipe.evaluate.real, self.world.device)
 
     def _labels(self) -> Labels:
         """What the images of all batches are asked to be of."""
@@ -137,15 +136,37 @@ class _Evaluation:
         count = -(-self.recipe.evaluate.count // self.drawing.batch) * self.drawing.batch
         return labels_for(conditioner, count, choice, self.seed, lambda: self.real.source, self.real.indices)
 
-    def features_of_real(self, split: Split) -> FeatureSet | None:
-        """Features of real images, on the main process; None on the others, and where there is no such split."""
+    def features_of_real(self, real: RealImages, what: str) -> FeatureSet | None:
+        """Features of real images, on the main process; None on the others."""
+        with self.world.together():
+            batches = real.batches(self.world.rank, self.world.size)
+            own = [self._features_of(each) for each in self._tracked(batches, what)]
+        return self._joined(own)
+
+    def floor(self) -> FeatureSet | None:
+        """Features of as many held-out images as are drawn, on the main process; None where there are no such."""
         with self.world.together():
             try:
-                batches = self._real(split).batches(self.world.rank, self.world.size)
-            except MissingSplitError:
+                held_out = RealImages(self.drawing.dataset, "held_out", self.seed, device=self.world.device)
+            except MissingSplitError as error:
+                self.no_floor = str(error)
                 return None
-            own = [self._features_of(each) for each in self._tracked(batches, f"{split.replace('_', ' ')} images")]
-        return self._joined(own)
+        # One process reads their labels, as those of the others.
+        held_out.indices = self.world.first(lambda: self._chosen(held_out.source))
+        return self.features_of_real(held_out, "held-out images")
+
+    def _chosen(self, held_out: Source) -> Int[np.ndarray, " n"]:
+        """Which held-out images stand beside the generated ones.
+
+        A generator may be asked for classes of which no image is held out; a floor can only be of the others.
+        """
+        choice, count = self.recipe.evaluate.labels, self.recipe.evaluate.count
+        is_mixed = choice != "data" and self.labels.are_classes
+        labels = classes_in(held_out.labels(np.arange(len(held_out)))) if is_mixed else None
+        if choice == "data" or labels is None:
+            return some_of(len(held_out), count, self.seed)
+        there = np.unique(labels)
+        return rows_as_drawn(labels, there[classes_for(len(there), count, choice, self.seed)], self.seed)
 
     def judge_by(self, real: FeatureSet | None) -> None:
         """Begin to compare with real images; on the main process."""
@@ -183,15 +204,23 @@ class _Evaluation:
             counts[name], classes[name] = len(found), counts_of(found.labels)
             figures[name], refusals = self.judge.figures(found)
             left_out |= {f"{metric} of {name}": reason for metric, reason in refusals.items()}
-        return Evaluation(figures, self._record(counts, classes, left_out))
+        doubts = doubts_of(counts[GENERATED], counts["train"], counts.get(HELD_OUT), self.judge.real.pooled.shape[1])
+        return Evaluation(figures, self._record(counts, classes, left_out, [*self._lacks(), *doubts]))
+
+    def _lacks(self) -> Iterator[str]:
+        if self.no_floor is not None:
+            yield (
+                f"no floor, figures of real images that training has not seen: {self.no_floor} (of latents, let"
+                " tools/extract_latents.py read a folder that is so divided)"
+            )
 
     def _sets(
         self, generated: FeatureSet, held_out: FeatureSet | None, with_controls: bool
     ) -> Iterator[tuple[str, FeatureSet]]:
-        """What is compared, one set after the other; real images are of classes chosen as for generated ones."""
+        """What is compared, one set after the other; controls are of classes chosen as for generated images."""
         yield GENERATED, generated
         if held_out is not None:
-            yield HELD_OUT, held_out.rows(self._rows(held_out))
+            yield HELD_OUT, held_out
         if with_controls:
             train = self.real.in_memory()
             rows = self._rows(train)
@@ -199,11 +228,8 @@ class _Evaluation:
             for name, make in controls(chosen, self.seed).items():
                 yield name, features_of(self.features, make())
 
-    def _rows(self, real: FeatureSet | ImageSet) -> Int[np.ndarray, " n"]:
-        """Which of the real images stand beside the generated ones: all, or of those classes that there are, by choice.
-
-        A generator may be asked for classes of which no image is held out; a floor can only be of the others.
-        """
+    def _rows(self, real: ImageSet) -> Int[np.ndarray, " n"]:
+        """Which real images controls are made of: all, or of those classes that there are, by choice."""
         choice, labels = self.recipe.evaluate.labels, real.labels
         if labels is None or choice == "data" or not self.labels.are_classes:
             return np.arange(len(real))
@@ -231,6 +257,7 @@ class _Evaluation:
         counts: Mapping[str, int],
         classes: Mapping[str, Mapping[str, int] | None],
         left_out: Mapping[str, str],
+        doubts: Sequence[str],
     ) -> dict[str, Any]:
         assert self.judge is not None
         named = "linear discriminants of the features" if self.judge.classifier else "the features' own"
@@ -245,6 +272,7 @@ class _Evaluation:
             "counts": dict(counts),
             "classes": dict(classes),
             "left_out": dict(left_out),
+            "doubts": list(doubts),
             "drawing": {
                 "device": str(self.world.device),
                 "processes": self.world.size,

@@ -45,6 +45,7 @@ class _Found(BaseModel):
     data: dict[str, Any]
     drawing: dict[str, Any]
     libraries: dict[str, str]
+    doubts: list[str]
 
 
 class RunFolder:

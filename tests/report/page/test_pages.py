@@ -91,6 +91,16 @@ def page_of(run: RunFolder) -> Page:
     return Page(run_page(run, REGISTRY))
 
 
+def test_a_page_without_a_floor_says_so(copy):
+    (path,) = copy.evaluations.glob("step_00000003*.json")
+    found = json.loads(path.read_text())
+    del found["figures"]["held-out real"]
+    path.write_text(json.dumps({**found, "doubts": ["no floor, figures of ..."]}))
+    page = page_of(copy)
+    assert "no floor" in [text for _, text in page.words]
+    assert "no floor, figures of ..." in page.texts("dd")
+
+
 def missing(page: Page) -> str:
     return " ".join(page.texts("p"))
 

@@ -19,7 +19,7 @@ class Quality:
 
     Attributes:
         step: of the checkpoint.
-        headline: name and value of the figure to look at first, and what real images come to.
+        headline: name and value of the figure to look at first, and what real images come to; None without a floor.
         table: all figures.
         facts: how the images were made.
         record: the same in full, as it was written.
@@ -81,6 +81,7 @@ def _evaluation_facts(found: Mapping[str, Any]) -> Facts:
         ("weights", f"averaged, {found['checkpoint']}"),
         ("SHA-256 of the weights", found["weights_sha256"]),
         ("versions", pairs_words({"zoo": found["zoo"], **found["libraries"]})),
+        *(("doubt", each) for each in found["doubts"]),
     ]
 
 

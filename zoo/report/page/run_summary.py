@@ -148,7 +148,7 @@ def headlines(
         found.append(("Multiply-adds of training", cost, "" if training.speed is None else _duration(training.seconds)))
     if quality is not None:
         name, value, floor = quality.headline
-        beside = "" if floor is None else f"held-out real images: {floor:.4g}"
+        beside = "no floor" if floor is None else f"held-out real images: {floor:.4g}"
         found.append((name, f"{value:.4g}", beside))
     return found
 
