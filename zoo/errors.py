@@ -64,6 +64,12 @@ class ProcessError(RunError):
     """A failure of one process of a job alone, which the others know nothing of."""
 
 
+class LauncherError(ProcessError):
+    """What a launcher tells this process does not say its place among those of its job."""
+
+    exit_code = 2
+
+
 class FaultError(ZooError):
     """A fault of zoo or of a plug-in on another process of the job, which tells where it is."""
 

@@ -291,12 +291,37 @@ def test_a_batch_that_cannot_be_split_makes_no_folder():
     assert not Path("run").exists()
 
 
-def test_a_recipe_is_refused_before_torch_is_imported(tmp_path):
-    command = "app(['train', '-r', 'nonsense'])"
+@pytest.mark.parametrize(
+    ("recipe", "variables", "message"),
+    [
+        ("nonsense", {}, "nonsense: "),
+        (
+            "digits_dit",
+            {"WORLD_SIZE": "2"},
+            "WORLD_SIZE is set and RANK is not: to run one process, unset WORLD_SIZE; ",
+        ),
+        ("digits_dit", {"RANK": "one", "WORLD_SIZE": "2"}, "RANK='one' is no whole number from 0 on; "),
+        (
+            "digits_dit",
+            {"RANK": "0", "WORLD_SIZE": "1"},
+            "--procs starts processes itself, and RANK and WORLD_SIZE are",
+        ),
+    ],
+)
+def test_what_cannot_begin_is_refused_before_torch_is_imported(recipe, variables, message, tmp_path):
+    command = f"app(['train', '-r', {recipe!r}, '--procs', '2'])"
     code = f"import sys; from zoo.cli import app\ntry: {command}\nfinally: sys.exit('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
     assert result.returncode == 0
-    assert result.stderr.startswith("error: nonsense: ")
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
 
 
 def test_the_loss_is_not_finite(finished):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.common import Debug, Device, WhichWeights, console, installed_registry, warn_of
+from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import RunError
 
@@ -49,10 +49,7 @@ def evaluate(
     check_overrides(overrides or (), ("sample", "data", "evaluate"))
     recorded = read_recipe_of(run, [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])])
 
-    if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        from zoo.train.launch import launch
-
-        raise typer.Exit(launch(sys.argv[1:], procs))
+    start_if_several(procs)
 
     from zoo.assembly import check_recorded
     from zoo.report.printing import print_figures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.common import Debug, Device, WhichWeights, installed_registry
+from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import ZooError
 
@@ -55,10 +55,7 @@ def sample(
     wanted = _labels(labels)
     recorded = read_recipe_of(run, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
     check_overrides(overrides or (), ("sample", "data"))
-    if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        from zoo.train.launch import launch
-
-        raise typer.Exit(launch(sys.argv[1:], procs))
+    start_if_several(procs)
 
     from zoo.assembly import check_recorded
     from zoo.train.distributed import join_world

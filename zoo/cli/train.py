@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from zoo.cli.common import Debug, Device, installed_registry
+from zoo.cli.processes import start_if_several
 from zoo.errors import ZooError
 from zoo.recipe import Node, Recorded, read_tree, recorded_in
 
@@ -58,8 +57,7 @@ def train(
         raise ZooError(f"{run_dir}: holds no run to go on with (no recipe.yaml)")
     else:
         given = recorded_in(run_dir, overrides or ())
-    if procs > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        _launch(procs)
+    start_if_several(procs)
 
     from zoo.assembly import check_recorded, check_tree
     from zoo.cli.progress import Progress
@@ -90,10 +88,3 @@ def own_folder(name: str) -> Path:
     if Path(name).name != name or name == ".." or not name.isprintable():
         raise ZooError(f"name: {name!a} cannot be a folder's; give --run-dir D")
     return RUNS / name
-
-
-def _launch(procs: int) -> None:
-    from zoo.train.launch import launch
-
-    arguments = list(sys.argv[1:])
-    raise typer.Exit(launch(arguments, procs))

@@ -15,7 +15,6 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.rendezvous import rendezvous
 
 from zoo.devices import named_device, refusing_device
 from zoo.errors import (
@@ -29,6 +28,8 @@ from zoo.errors import (
     ZooError,
     first_line,
 )
+from zoo.train.launcher_variables import RUN_ID, Place, read_place
+from zoo.train.meeting import meet
 
 T = TypeVar("T")
 
@@ -181,21 +182,22 @@ def join_world(device: str | None = None, *, group: bool = False) -> Iterator[Wo
 
     Raises:
         ZooError: there is no such device.
+        LauncherError: the launcher's variables do not say which process this is, or the others do not come.
     """
-    rank, size, local = (int(os.environ.get(name, default)) for name, default in _ENVIRONMENT)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    place = read_place()
+    rank, size = place.rank, place.size
+    if RUN_ID in os.environ:
         _stop_with_the_launcher()
-    place = _device(device, local)
+    where = _device(device, place)
     if size == 1 and not group:
-        yield World(rank, size, place)
+        yield World(rank, size, where)
         return
-    backend = f"cpu:gloo,{place.type}:{'nccl' if place.type == 'cuda' else 'gloo'}" if place.type != "cpu" else "gloo"
-    store = _store() if size > 1 else dist.HashStore()  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    backend = f"cpu:gloo,{where.type}:{'nccl' if where.type == 'cuda' else 'gloo'}" if where.type != "cpu" else "gloo"
+    dist.init_process_group(backend, store=meet(place), rank=rank, world_size=size)
     # Others wait in it while the main process writes or draws, which may take longer than gradients ever should.
     control = dist.new_group(backend="gloo", timeout=PATIENCE)
     try:
-        yield World(rank, size, place, control)
+        yield World(rank, size, where, control)
     except Preempted:
         _leave()
         raise
@@ -210,9 +212,6 @@ def refuse_several(world: World, command: str) -> None:
     """
     if world.size > 1:
         raise ZooError(f"zoo {command}: runs in one process; start it without torchrun")
-
-
-_ENVIRONMENT = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
 def _stop_with_the_launcher() -> None:
@@ -231,31 +230,17 @@ def _leave() -> None:
     dist.destroy_process_group()
 
 
-def _store() -> Any:
-    """The store in which the processes find each other.
-
-    On one node it is named by the attempt: after torchrun's restart, processes would otherwise read the addresses of
-    those that have died.
-    """
-    store, _, _ = next(rendezvous("env://"))
-    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
-        return dist.PrefixStore(  # type: ignore[attr-defined]
-            f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store
-        )
-    return store
-
-
-def _device(name: str | None, local: int) -> torch.device:
+def _device(name: str | None, place: Place) -> torch.device:
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     with refusing_device(name):
         device = named_device(name)
         if device.type not in ("cpu", "cuda", "mps"):
             raise RuntimeError("zoo computes on cpu, cuda or mps")
-        if device.index is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if device.index is not None and place.size > 1:
             raise RuntimeError("every process takes a device of its own; leave the number out")
         if device.type == "cuda":
-            device = torch.device("cuda", local if device.index is None else device.index)
+            device = torch.device("cuda", place.local if device.index is None else device.index)
             torch.cuda.set_device(device)
         torch.empty(0, device=device)
     return device
