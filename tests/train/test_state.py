@@ -198,3 +198,15 @@ def test_a_rank_that_had_no_state_keeps_its_own():
     before = torch.get_rng_state()
     set_random_state(states, World(1, 2, torch.device("cpu")))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_tables_that_are_infinite_by_design_may_be_saved_and_others_must_stay_finite(registry):
+    torch.manual_seed(0)
+    backbone = build(small(registry=registry), registry=registry)
+    backbone.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    backbone.register_buffer("table", torch.tensor([0.0, 1.0]))
+    backbone.register_buffer("empty", torch.empty(0))
+    state = TrainState(backbone, adamw(backbone.parameters(), OPTIONS))
+    assert state.not_finite(ALONE) == []
+    backbone.table[1] = torch.nan
+    assert state.not_finite(ALONE) == ["model/table"]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from zoo.errors import DataError, NumericError
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import random_states
-from zoo.train.trainer import Trainer
+from zoo.train.trainer import Step, Trainer
+
+ANOTHER_RUN = "begin another run, with a lower learning rate or clipped gradients"
+"""What to do where going on would lead to the same again."""
+
+SHOWN = 3
+"""Tensors that a message names."""
 
 
 class Saver:
@@ -25,11 +32,27 @@ class Saver:
         self.world, self.recipe = trainer.world, trainer.job.recipe
         self.saved = trainer.step
 
+    def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """Pass on the steps of training, and when they fail, save what is whole or say what there is."""
+        try:
+            yield from steps
+        except DataError:
+            self.save()
+            raise
+        except NumericError as error:
+            raise NumericError(f"{error}; {self._last()}; {ANOTHER_RUN}") from error
+
     def save(self) -> None:
-        """Write a checkpoint, unless the last one is of this step."""
+        """Write a checkpoint, unless the last one is of this step.
+
+        Raises:
+            NumericError: weights, averages or AdamW's moments are not finite; older checkpoints are kept.
+            RunError: it cannot be written.
+        """
         trainer, recipe = self.trainer, self.recipe
         if trainer.step == self.saved:
             return
+        self._check_finite()
         tensors = trainer.state.tensors(self.world)
         random = random_states(self.world)
         state = {
@@ -49,8 +72,16 @@ class Saver:
         self.world.first(write)
         self.saved = trainer.step
 
-    def last(self) -> str:
-        """Which checkpoint there is to go back to, and what to do where going on would lead to the same again."""
+    def _check_finite(self) -> None:
+        bad = self.trainer.state.not_finite(self.world)
+        if bad:
+            more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+            raise NumericError(
+                f"step {self.trainer.step}: training has made what is not finite, and is not saved:"
+                f" {', '.join(bad[:SHOWN])}{more}; {self._last()}; {ANOTHER_RUN}"
+            )
+
+    def _last(self) -> str:
+        """Which checkpoint there is to go back to."""
         found, _ = checkpoints.latest(self.folder.checkpoints)
-        advice = "begin another run, with a lower learning rate or clipped gradients"
-        return f"the last checkpoint is {found.path}; {advice}" if found else f"there is no checkpoint yet; {advice}"
+        return f"the last checkpoint is {found.path}" if found else "there is no checkpoint yet"

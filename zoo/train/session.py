@@ -14,7 +14,7 @@ import torch
 
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
-from zoo.errors import DataError, NumericError, Preempted, WeightsError
+from zoo.errors import Preempted, WeightsError
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
@@ -188,20 +188,14 @@ class Session:
     def _train(self, trainer: Trainer, last: int, stop: Callable[[], bool], saver: Saver, records: Records) -> None:
         options = self.recipe.train
         self.world.first(partial(self.watcher.start, trainer, last))
-        try:
-            for step in trainer.run(last, stop):
-                speed = records.log(step)
-                if self.world.is_main:
-                    self.watcher.step(step, speed)
-                if step.step % options.checkpoint_every == 0 and step.step < last:
-                    saver.save()
-                if options.sample_every and step.step % options.sample_every == 0 and step.step < last:
-                    records.draw()
-        except DataError:
-            saver.save()
-            raise
-        except NumericError as error:
-            raise NumericError(f"{error}; {saver.last()}") from error
+        for step in saver.watch(trainer.run(last, stop)):
+            speed = records.log(step)
+            if self.world.is_main:
+                self.watcher.step(step, speed)
+            if step.step % options.checkpoint_every == 0 and step.step < last:
+                saver.save()
+            if options.sample_every and step.step % options.sample_every == 0 and step.step < last:
+                records.draw()
         saver.save()
         if trainer.step == options.steps:
             records.draw()

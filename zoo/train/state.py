@@ -14,6 +14,7 @@ from zoo.errors import RunError
 from zoo.train.checkpoint import Checkpoint
 from zoo.train.distributed import World
 from zoo.train.optimizer import EMA
+from zoo.train.soundness import not_finite
 
 MODEL, AVERAGE, OPTIMIZER = "model", "ema", "optimizer"
 MOMENTS, COUNT = ("exp_avg", "exp_avg_sq"), "step"
@@ -32,6 +33,20 @@ class TrainState:
         self.backbone, self.optimizer = backbone, optimizer
         self.parameters = {name: each for name, each in backbone.named_parameters() if each.requires_grad}
         self.ema = EMA(self.parameters)
+        tables = {name: each for name, each in self._model() if name not in self.parameters}
+        self._infinite_tables = {name for name, bad in not_finite(tables).items() if bad}  # such as masks of -inf
+
+    def not_finite(self, world: World) -> list[str]:
+        """What holds NaN or infinity on any process, by file and name; every process must take part.
+
+        Tensors that training does not update may hold what they held from the start.
+        """
+        moments = dict(self._optimizer())
+        model = {name: each for name, each in self._model() if name not in self._infinite_tables}
+        files = {MODEL: model, AVERAGE: self.ema.averages, OPTIMIZER: moments}
+        bad = not_finite({f"{file}/{name}": each for file, values in files.items() for name, each in values.items()})
+        anywhere = world.sum(torch.tensor(list(bad.values()), dtype=torch.int64)).tolist()
+        return [name for name, count in zip(bad, anywhere, strict=True) if count]
 
     def tensors(self, world: World) -> dict[str, dict[str, Tensor]]:
         """Whole tensors on the CPU, by file and name, on the main process; every process must take part."""
