@@ -367,7 +367,7 @@ def write_latents(folder: Path, samples: int, layout: Layout, shard: int) -> tup
 
 def read_files(files: Sequence[Path], indices: np.ndarray, channels: int) -> Tensor:
     """A batch of means [B, C, H, W] in float32, one file a sample."""
-    return torch.from_numpy(np.stack([np.load(files[index])[:channels] for index in indices])).float()
+    return torch.from_numpy(np.stack([np.load(files[index])[:channels] for index in indices])).float()  # noqa: TID251 - own
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _distributions() -> dict[str, metadata.Distribution]:
     for distribution in metadata.distributions():
         try:
             found.setdefault(distribution.name, distribution)
-        except Exception:  # a folder left behind by an uninstall, without a name to tell
+        except Exception:  # noqa: S112 - a folder left behind by an uninstall, without a name to tell
             continue
     return found
 

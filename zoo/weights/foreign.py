@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import re
 import warnings
 import zipfile
@@ -15,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # noqa: TID251 - what PyTorch raises; nothing is read by it
 from typing import Any
 
 import torch
@@ -105,8 +105,8 @@ def _read_pickle(path: Path, *, zipped: bool) -> Any:
         with torch.serialization.safe_globals(list(HARMLESS)), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of protocols, which the error below tells
             # A file of before PyTorch 1.6 is no archive, and cannot be mapped into memory.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)  # noqa: TID251
+    except UnpicklingError as error:
         needed = _needed_code(path, error)
         if needed:
             raise WeightsError(
