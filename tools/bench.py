@@ -36,8 +36,10 @@ from zoo import Registry, build, load_recipe
 from zoo.audit import audit
 from zoo.backbone import Backbone
 from zoo.data.latent_index import INDEX, LatentIndex, Layout, ShardRecord, StatisticsRecord, VAERecord
-from zoo.data.latent_shards import Shard, encode_ids, write_shard, write_whole
+from zoo.data.latent_shards import Shard, encode_ids, write_shard
 from zoo.data.latents import Latents
+from zoo.errors import DataError
+from zoo.files import write_whole
 from zoo.flow import EulerSolver, Guidance, UniformNoise, evaluations, plan_stages, sample, velocity_errors
 from zoo.recipe import Recipe
 from zoo.train.optimizer import EMA
@@ -359,7 +361,7 @@ def write_latents(folder: Path, samples: int, layout: Layout, shard: int) -> tup
         classes=("0",),
         shards=tuple(records),
     )
-    write_whole(sharded / INDEX, index.model_dump_json().encode())
+    write_whole(sharded / INDEX, index.model_dump_json(), DataError)
     for path, values in zip(files, moments.numpy(), strict=True):
         np.save(path, values)
     return sharded, files

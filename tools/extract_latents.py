@@ -28,9 +28,10 @@ from torch import Tensor
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.folders import ImageList, list_images, shown, split_folders
 from zoo.data.latent_index import INDEX, Dtype, LatentIndex, Layout, ShardRecord, StatisticsRecord, VAERecord
-from zoo.data.latent_shards import Shard, encode_ids, open_shard, shard_settings, write_shard, write_whole
+from zoo.data.latent_shards import Shard, encode_ids, open_shard, shard_settings, write_shard
 from zoo.data.pictures import read_picture
 from zoo.errors import DataError, ZooError
+from zoo.files import write_whole
 
 Advance = Callable[[int], None]
 
@@ -140,7 +141,7 @@ def _extract(
         classes=listing.classes,
         shards=tuple(records),
     )
-    write_whole(out / INDEX, (index.model_dump_json(indent=2) + "\n").encode())
+    write_whole(out / INDEX, index.model_dump_json(indent=2) + "\n", DataError)
 
 
 def _is_complete(path: Path, listing: ImageList, rows: range, layout: Layout, settings: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 import zoo as package
 from zoo.assembly import build, load_recipe
 from zoo.cli import app
-from zoo.weights import FORMATS, conversion, read_weights, to_published, write_weights
+from zoo.weights import FORMATS, read_weights, to_published, write_weights
 from zoo.weights.published.layout import Turn
 
 SIZE = {"latent": {"channels": 3, "height": 8, "width": 16}, "num_classes": 5, "dim": 8, "depth": 3, "heads": 2}
@@ -277,13 +277,14 @@ def test_weights_that_someone_changed_and_that_do_not_fit_their_recipe(name, to,
 
 @pytest.mark.parametrize("out", ["out.pt", "out.safetensors"])
 def test_a_disk_that_is_full(out, weights, monkeypatch):
-    def full(tensors, path, **how):
-        Path(path).write_bytes(b"half")
+    def full(tensors, file, *metadata):
+        Path(getattr(file, "name", file)).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(conversion, "save_file", full)
+    path = weights("sit")
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     monkeypatch.setattr(torch, "save", full)
-    (line,) = refused(3, weights("sit"), "sit", out)
+    (line,) = refused(3, path, "sit", out)
     assert line == f"error: {out}: cannot be written: No space left on device"
 
 

@@ -100,7 +100,7 @@ def test_a_resumed_extraction_gives_the_same_files(run, tool, tmp_path, whole, m
     out = tmp_path / "out"
     monkeypatch.setattr(tool, "write_shard", interrupted)
     if shards == 3:  # all shards, but no index
-        monkeypatch.setattr(tool, "write_whole", lambda path, content: interrupted(path, None, None))
+        monkeypatch.setattr(tool, "write_whole", lambda path, content, error: interrupted(path, None, None))
     assert run(out) == (130, "", "interrupted; go on with --resume\n")
     monkeypatch.undo()
     assert "index.json" not in os.listdir(out)

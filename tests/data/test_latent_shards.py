@@ -1,14 +1,13 @@
 """Shards are whole or not there, equal for equal tensors, and mapped rather than read."""
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from zoo.data.latent_index import Layout
-from zoo.data.latent_shards import Shard, encode_ids, open_shard, shard_settings, write_shard, write_whole
+from zoo.data.latent_shards import Shard, encode_ids, open_shard, shard_settings, write_shard
 from zoo.errors import DataError
 
 LAYOUT = Layout(2, 3, 5, "float16", "stored")
@@ -125,19 +124,3 @@ def test_what_is_no_shard(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "z")
     assert message(tmp_path / "z") == f"{tmp_path}/z: holds no tensor 'ids', which the index asks for"
     assert shard_settings(tmp_path / "z") == {}
-
-
-@pytest.mark.parametrize("step", [(os, "fsync"), (Path, "replace")])
-def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, step):
-    path = tmp_path / "x"
-    write_whole(path, b"old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(*step, fail)
-    with pytest.raises(DataError) as error:
-        write_whole(path, b"new and longer")
-    assert str(error.value) == f"{path}: cannot be written: No space left on device"
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["x"]

@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+from safetensors.torch import save_file
 
 import zoo
 from zoo.errors import RunError
@@ -95,21 +97,21 @@ def after(count, error, function):
 def cut_off(count, error):
     """``save_file`` that writes half of the file, and then raises."""
 
-    def half(values, path):
+    def half(values, path, metadata):
         whole, calls[0] = calls[0] != count, calls[0] + 1
-        checkpoints_save_file(values, path)
+        save_file(values, path, metadata)
         if not whole:
-            os.truncate(path, path.stat().st_size // 2)
+            os.truncate(path, os.path.getsize(path) // 2)
             raise error
 
     calls = [0]
     return half, calls
 
 
-checkpoints_save_file = checkpoints.save_file
 POINTS = {
-    "save_file": (checkpoints, "save_file", checkpoints.save_file, 2),
-    "write_json": (checkpoints, "write_json", checkpoints.write_json, 2),
+    "save_file": (safetensors.torch, "save_file", save_file, 2),
+    "write": (checkpoints, "write_new", checkpoints.write_new, 4),
+    "chmod": (Path, "chmod", Path.chmod, 4),
     "hash": (checkpoints, "_sha256", checkpoints._sha256, 3),
     "fsync": (os, "fsync", os.fsync, 6),
     "mkdir": (Path, "mkdir", Path.mkdir, 2),
@@ -158,7 +160,7 @@ def test_a_crash_at_any_point_leaves_the_older_ones_whole_and_no_half_one(point,
 def test_a_crash_in_the_midst_of_a_file(count, tmp_path, monkeypatch):
     write(tmp_path, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "save_file", cut_off(count, Crash())[0])
+        patch.setattr(safetensors.torch, "save_file", cut_off(count, Crash())[0])
         with pytest.raises(Crash):
             write(tmp_path, 2)
     assert_newest(tmp_path, 1)

@@ -147,7 +147,7 @@ def test_a_disk_that_fills_up_leaves_nothing(registry, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(diffusers_folder, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(WeightsError, match=r"out: cannot be written: .*No space left on device"):
         write_diffusers(tmp_path / "out", random_weights(small(registry, latent=LATENT), registry), registry)
     assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 from zoo.assembly import build, load_recipe
 from zoo.errors import WeightsError, ZooError
-from zoo.weights import files, refuse_existing, state, write_initialised
+from zoo.weights import refuse_existing, state, write_initialised
 
 VALUES = {
     "backbone": {
@@ -95,10 +96,10 @@ def test_others_may_read_what_the_umask_lets_them(recipe, registry, tmp_path):
 
 def test_a_failure_leaves_nothing_half_written(recipe, registry, tmp_path, monkeypatch):
     def full(*arguments, **options):
-        arguments[1].touch()
+        Path(arguments[1]).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(files, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(WeightsError, match="No space left on device"):
         write_initialised(recipe, tmp_path / "w.safetensors", 0)
     assert not list(tmp_path.iterdir())

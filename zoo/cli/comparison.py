@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli.common import console
+from zoo.errors import RunError
+from zoo.files import write_whole
 from zoo.registry import Registry
 from zoo.report.comparison import Entry
 from zoo.report.pareto import axes_of, check_suffix, plot, to_svg
 from zoo.report.printing import print_comparison
-from zoo.weights import refuse_existing, write_whole
+from zoo.weights import refuse_existing
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Output:
 
         Raises:
             ZooError: there is no such axis.
-            WeightsError: the plot cannot be written.
+            RunError: the plot cannot be written.
         """
         if self.plot is not None:
             _draw(entries, self.plot, self.x, self.y, registry)
@@ -70,12 +72,12 @@ def _draw(entries: Sequence[Entry], path: Path, x: str | None, y: str | None, re
     """Write the plot in the format of the file's name."""
     figure = plot(entries, *axes_of(entries, x, y, registry))
     if path.suffix.lower() == ".png":
-        write_whole(path, lambda file: figure.savefig(file, format="png"))
+        write_whole(path, lambda file: figure.savefig(file, format="png"), RunError)
     else:
         text = to_svg(figure)
         if path.suffix.lower() == ".html":
             from zoo.report.page import comparison_page
 
             text = comparison_page(entries, text)
-        write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+        write_whole(path, text, RunError)
     print(f"wrote {path}", file=sys.stderr)

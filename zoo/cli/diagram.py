@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.common import Debug, installed_registry, tidy_when_stopped, without_garbage_collection
-from zoo.errors import ZooError
+from zoo.errors import RunError, ZooError
 from zoo.recipe import read_tree
 
 
@@ -48,12 +48,13 @@ def diagram(
 
     from zoo.assembly import check_tree
     from zoo.audit import audit
+    from zoo.files import write_whole
     from zoo.report.diagram import diagram as drawn
-    from zoo.weights import refuse_existing, write_whole
+    from zoo.weights import refuse_existing
 
     refuse_existing(out)
     registry = installed_registry()
     loaded = check_tree(tree, registry)
     text = drawn(audit(loaded), loaded)
-    write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_whole(out, text, RunError)
     print(f"wrote {out}", file=sys.stderr)

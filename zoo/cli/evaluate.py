@@ -52,6 +52,7 @@ def evaluate(
     start_if_several(procs)
 
     from zoo.assembly import check_recorded
+    from zoo.files import write_whole
     from zoo.report.printing import print_figures
     from zoo.train.distributed import join_world
     from zoo.train.evaluation import evaluate as judged
@@ -59,7 +60,7 @@ def evaluate(
     from zoo.train.failures import told_plainly
     from zoo.train.run_folder import load_run
     from zoo.train.weights import find_weights
-    from zoo.weights import refuse_existing, write_whole
+    from zoo.weights import refuse_existing
 
     registry = installed_registry()
     recipe = check_recorded(recorded, registry, ("backbone", "data", "sample", "evaluate"))
@@ -78,7 +79,7 @@ def evaluate(
         if world.is_main:
             if out is not None:  # before anything is printed, since a closed pipe ends the command
                 text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
-                write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
+                write_whole(out, text, RunError)
                 print(f"wrote {out}", file=sys.stderr)
             if run.is_dir():
                 try:

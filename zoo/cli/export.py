@@ -43,7 +43,7 @@ def export(
         raise ZooError(f"--out {out}: let the name end in {' or '.join(wanted)}")
 
     from zoo.train.weights import open_weights
-    from zoo.weights import refuse_existing, to_published, with_clock_of, write_published, write_weights, write_whole
+    from zoo.weights import refuse_existing, to_published, with_clock_of, write_published, write_weights
 
     refuse_existing(out)
     registry = installed_registry()
@@ -57,7 +57,7 @@ def export(
     else:
         turned = with_clock_of(given, to, registry)
         tensors = to_published(turned, to)
-        write_whole(out, lambda path: write_published(path, tensors, pickle=out.suffix in PICKLES))
+        write_published(out, tensors, pickle=out.suffix in PICKLES)
         if turned is not given:
             clock = turned.recipe.backbone.time_embedder.resolved()["clock"]
             print(f"note: time_embedder is turned to {to}'s clock, {clock}: equal up to rounding", file=sys.stderr)

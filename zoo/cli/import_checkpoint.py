@@ -51,7 +51,8 @@ def import_checkpoint(
     tree = None if recipe is None else read_tree(recipe, overrides or ())
 
     from zoo.assembly import check_tree
-    from zoo.weights import from_published, read_checkpoint, refuse_existing, write_weights, write_whole
+    from zoo.files import write_whole
+    from zoo.weights import from_published, read_checkpoint, refuse_existing, write_weights
 
     for path in (out,) if recipe is not None else (out, beside):
         refuse_existing(path)
@@ -71,7 +72,7 @@ def import_checkpoint(
         header = f"# {printable(checkpoint.name)}, as its shapes tell.   zoo build --recipe {beside.name} --flops\n"
         text = header + to_yaml(weights.recipe.resolved())
         try:
-            write_whole(beside, lambda path: path.write_text(text, encoding="utf-8"))
+            write_whole(beside, text, WeightsError)
         except WeightsError:
             out.unlink()
             raise

@@ -23,10 +23,12 @@ def report(
 
     The page holds all it shows, and needs no network. A run may still be going on, or not have been judged.
     """
+    from zoo.errors import RunError
+    from zoo.files import write_whole
     from zoo.report.page import run_page
     from zoo.report.pareto import check_suffix
     from zoo.train.run_folder import load_run
-    from zoo.weights import refuse_existing, write_whole
+    from zoo.weights import refuse_existing
 
     folder = load_run(run)
     if out is not None:
@@ -34,5 +36,5 @@ def report(
         refuse_existing(out)
     page = out or folder.path / "report.html"  # which is made of what stays there, and may be made again
     text = run_page(folder, installed_registry())
-    write_whole(page, lambda path: path.write_text(text, encoding="utf-8"))
+    write_whole(page, text, RunError)
     print(f"wrote {page}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,12 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from zoo.data.folders import shown
 from zoo.data.latent_index import Layout
 from zoo.errors import DataError
+from zoo.files import safetensors, write_whole
 
 SETTINGS = "zoo latents"
 _DTYPES = {"float16": "F16", "float32": "F32"}
@@ -103,31 +102,7 @@ def write_shard(path: Path, shard: Shard, settings: Mapping[str, str]) -> None:
     tensors = {"moments": shard.moments, "labels": shard.labels, "ids": shard.ids}
     if shard.moments_flipped is not None:
         tensors["moments_flipped"] = shard.moments_flipped
-    write_whole(path, save(tensors, {SETTINGS: json.dumps(settings, sort_keys=True)}))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that under its name there is all of it or nothing, also after a crash.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise DataError(f"{shown(path)}: cannot be written: {error.strerror}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, safetensors(tensors, {SETTINGS: json.dumps(settings, sort_keys=True)}), DataError)
 
 
 def _reason(error: Exception) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.errors import WeightsError
 from zoo.evaluate.digits_network import DigitsNetwork, Training, train_network
+from zoo.files import safetensors, write_whole
 
 HASH = "sha256"
 
@@ -60,11 +60,11 @@ def _read(file: Path) -> DigitsNetwork:
 
 
 def _write(network: DigitsNetwork, file: Path) -> None:
-    from zoo.weights import write_whole
-
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = network.state_dict()
-    write_whole(file, lambda path: save_file(tensors, path, metadata={HASH: sha256_of(tensors)}))
+    own = file.with_name(f"{file.name}.{os.getpid()}")  # others may be training it as well
+    write_whole(own, safetensors(tensors, {HASH: sha256_of(tensors)}), WeightsError)
+    own.replace(file)
 
 
 def sha256_of(tensors: Mapping[str, Tensor]) -> str:

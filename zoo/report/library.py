@@ -12,13 +12,13 @@ from torch import nn
 
 from zoo.assembly import RecipeLike, as_recipe
 from zoo.audit import Audit, audit
-from zoo.errors import ZooError
+from zoo.errors import RunError, ZooError
+from zoo.files import write_whole
 from zoo.recipe import Overrides, Recipe
 from zoo.registry import Registry
 from zoo.report import diagram as drawings
 from zoo.report.printing import print_audit, print_comparison
 from zoo.report.shown import Shown
-from zoo.weights import write_whole
 
 if TYPE_CHECKING:
     from zoo.report.comparison import Entry
@@ -80,7 +80,7 @@ class Diagram:
         """
         if Path(path).suffix != ".svg":
             raise ZooError(f"{path}: let the name end in .svg")
-        write_whole(Path(path), lambda file: file.write_text(self.svg, encoding="utf-8"))
+        write_whole(Path(path), self.svg, RunError)
 
     def __repr__(self) -> str:
         return f"<diagram of {self.name}: a notebook shows it, .save('{self.name}.svg') writes it>"

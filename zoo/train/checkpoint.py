@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import RunError
+from zoo.files import FAILURES, UNFINISHED, reason_of, remove, safetensors, unfinished_of, whole_folder, write_new
 
 PREFIX = "step_"
-UNFINISHED = ".unfinished"
 MANIFEST, STATE = "manifest.json", "state.json"
 FORMAT = {"format": "zoo checkpoint", "version": 1}
 
@@ -92,29 +90,19 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
         RunError: the disk is full, or refuses; or tensors share memory.
     """
     final = folder / f"{PREFIX}{step:08d}"
-    unfinished = folder / f".{final.name}{UNFINISHED}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove(unfinished)
-        unfinished.mkdir()
-        for name, values in tensors.items():
-            save_file({key: value.contiguous() for key, value in values.items()}, unfinished / f"{name}.safetensors")
-        write_json(unfinished / STATE, state)
-        written = sorted(unfinished.iterdir())
-        manifest = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in written}
-        for file in written:
-            _to_disk(file)
-        write_json(unfinished / MANIFEST, {**FORMAT, "step": step, "files": manifest})
-        _to_disk(unfinished / MANIFEST)
-        _to_disk(unfinished)
-        if final.exists():  # one that did not verify, or training would have gone on from it
-            _remove(final)
-        unfinished.rename(final)
-        _to_disk(folder)
-    except (OSError, SafetensorError, RuntimeError) as error:  # a RuntimeError where parts share a tensor
-        with suppress(OSError):
-            _remove(unfinished)
-        reason = str(error).strip().splitlines()[0]
+        with whole_folder(final) as unfinished:
+            for name, values in tensors.items():
+                contiguous = {key: value.contiguous() for key, value in values.items()}
+                write_new(unfinished / f"{name}.safetensors", safetensors(contiguous))
+            write_new(unfinished / STATE, to_json(state))
+            written = sorted(unfinished.iterdir())
+            manifest = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in written}
+            write_new(unfinished / MANIFEST, to_json({**FORMAT, "step": step, "files": manifest}))
+            remove(final)  # one that did not verify, or training would have gone on from it
+    except FAILURES as error:
+        reason = reason_of(error)
         raise RunError(f"{final}: the checkpoint cannot be written: {reason}; older ones are whole") from error
     return Checkpoint(final)
 
@@ -192,11 +180,11 @@ def prune(folder: Path, keep: int) -> None:
     with _changing(folder):
         for path in _folders(folder)[:-keep]:
             # Renamed first: a crash while files go away must not leave what looks like a checkpoint.
-            going = path.with_name(f".{path.name}{UNFINISHED}")
-            _remove(going)
+            going = unfinished_of(path)
+            remove(going)
             path.rename(going)
         for path in folder.glob(f".{PREFIX}*{UNFINISHED}"):
-            _remove(path)
+            remove(path)
 
 
 def set_aside_after(folder: Path, step: int) -> None:
@@ -209,13 +197,13 @@ def set_aside_after(folder: Path, step: int) -> None:
         for path in _folders(folder):
             if Checkpoint(path).step > step:
                 aside = path.with_name(f"{path.name}.unsound")
-                _remove(aside)
+                remove(aside)
                 path.rename(aside)
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
+def to_json(values: Mapping[str, Any]) -> str:
     """Plain values as readable JSON."""
-    path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
 @contextmanager
@@ -241,18 +229,3 @@ def _folders(folder: Path) -> list[Path]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -15,6 +15,9 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from zoo.errors import RunError
+from zoo.files import write_whole
+
 EXIT_CODES = "ZOO_EXIT_CODES"
 """The environment variable that names the folder for exit codes."""
 
@@ -67,4 +70,4 @@ def launch(arguments: Sequence[str], procs: int) -> int:
 def leave_exit_code(code: int) -> None:
     """Tell the launcher how this process ends."""
     if EXIT_CODES in os.environ:
-        Path(os.environ[EXIT_CODES], os.environ["RANK"]).write_text(str(code))
+        write_whole(Path(os.environ[EXIT_CODES], os.environ["RANK"]), str(code), RunError)

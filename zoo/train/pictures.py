@@ -5,17 +5,27 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+
+from zoo.errors import RunError
+from zoo.files import write_whole
 
 GAP = 2
 
 
 def write_png(image: np.ndarray, path: Path) -> None:
-    """Write an 8-bit picture [H, W, 1 or 3]."""
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+    """Write an 8-bit picture [H, W, 1 or 3]; it may be one of 50,000, so that nobody waits for the disk.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    write_whole(path, lambda file: picture.save(file, "png"), RunError, synced=False)
 
 
 def read_png(path: Path) -> np.ndarray:
@@ -42,19 +52,29 @@ def write_npz(images: Iterable[np.ndarray], count: int, path: Path) -> None:
     """Write RGB pictures as ``arr_0`` [count, H, W, 3], 8-bit: what ADM's evaluation suite reads.
 
     One picture at a time, since 50,000 of 256 x 256 are 10 GB.
+
+    Raises:
+        RunError: it cannot be written.
     """
     each = iter(images)
     first = next(each)
-    with zipfile.ZipFile(path, "w") as archive, archive.open("arr_0.npy", "w", force_zip64=True) as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *first.shape)}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.write(np.ascontiguousarray(first).tobytes())
-        for image in each:
-            file.write(np.ascontiguousarray(image).tobytes())
+
+    def write(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w") as archive, archive.open("arr_0.npy", "w", force_zip64=True) as array:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, *first.shape)}
+            np.lib.format.write_array_header_1_0(array, header)
+            for image in chain((first,), each):
+                array.write(np.ascontiguousarray(image).tobytes())
+
+    write_whole(path, write, RunError)
 
 
 def write_loss_curve(steps: Sequence[int], losses: Sequence[float], path: Path) -> None:
-    """Draw the loss against steps, and its running mean."""
+    """Draw the loss against steps, and its running mean.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     from matplotlib.figure import Figure  # half a second, for the end of a run
 
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
@@ -67,4 +87,4 @@ def write_loss_curve(steps: Sequence[int], losses: Sequence[float], path: Path) 
         means = np.convolve(losses, np.full(window, 1 / window), mode="valid")
         axes.plot(steps[window - 1 :], means, color="tab:blue", label=f"mean of {window} lines")
         axes.legend()
-    figure.savefig(path)
+    write_whole(path, lambda file: figure.savefig(file, format="png"), RunError)

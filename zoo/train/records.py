@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from zoo.errors import ZooError
+from zoo.files import append_line
 from zoo.train.board import Board
 from zoo.train.drawing import prepare_drawing
 from zoo.train.labels import labels_for
@@ -90,8 +91,7 @@ class Records:
         self._board = Board(self.folder.path / "tensorboard", self.trainer.step)
 
     def _write(self, line: Mapping[str, object]) -> None:
-        with self.folder.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.folder.metrics, json.dumps(line))
         if self._board is not None:
             self._board.write(line)
 

@@ -21,15 +21,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, BinaryIO
 
 import torch
 from pydantic import BaseModel, Field
 
 from zoo.errors import RunError, ZooError, printable
+from zoo.files import open_to_append, reason_of, unfinished_of, write_whole
 from zoo.plugins import zoo_version
 from zoo.recipe import Overrides, Recipe, Recorded, recorded_in, to_yaml
-from zoo.train.checkpoint import PREFIX, UNFINISHED
+from zoo.train.checkpoint import PREFIX
 
 
 class _Found(BaseModel):
@@ -64,7 +65,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.evaluations = path / "evaluations"
         self.loss_curve = path / "loss.png"
-        self._lock: TextIO | None = None
+        self._lock: BinaryIO | None = None
 
     @property
     def is_used(self) -> bool:
@@ -97,15 +98,16 @@ class RunFolder:
             RunError: one is training in it, or there is no right to write into it.
         """
         try:
-            self._lock = (self.path / ".lock").open("a+")
+            self._lock = open_to_append(self.path / ".lock")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._lock.truncate(0)
-            print(f"process {os.getpid()} on {platform.node()}", file=self._lock, flush=True)
+            self._lock.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+            self._lock.flush()
         except BlockingIOError as error:
             owner = (self.path / ".lock").read_text(encoding="utf-8").strip() or "another process"
             raise RunError(f"{self.path}: {owner} is training in this folder; wait for it, or stop it") from error
         except OSError as error:
-            raise RunError(f"{self.path}: the run folder cannot be locked: {error.strerror}") from error
+            raise RunError(f"{self.path}: the run folder cannot be locked: {reason_of(error)}") from error
 
     def unlock(self) -> None:
         """Let others train in the folder."""
@@ -131,15 +133,15 @@ class RunFolder:
                 **({} if init is None else {"init": dict(init)}),
             }
         )
-        _replace(self.recipe, f"# {header}\n{text}")  # first: with it, there is a run in the folder
-        _replace(self.versions, json.dumps(started, indent=1) + "\n")
+        write_whole(self.recipe, f"# {header}\n{text}", RunError)  # first: with it, there is a run in the folder
+        write_whole(self.versions, json.dumps(started, indent=1) + "\n", RunError)
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of later steps, which will come again, and a line that was cut off."""
         if not self.metrics.exists():
             return
         kept = [line for line, values in self._whole_lines() if values["step"] <= step]
-        _replace(self.metrics, "".join(f"{line}\n" for line in kept))
+        write_whole(self.metrics, "".join(f"{line}\n" for line in kept), RunError)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Every line of the metrics that is whole.
@@ -162,12 +164,11 @@ class RunFolder:
         digest = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
         try:
             self.evaluations.mkdir(exist_ok=True)
-            text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-            path = self.evaluations / f"{found['checkpoint']}-{digest[:8]}.json"
-            _replace(path, text)
-            return path
         except OSError as error:
-            raise RunError(f"{self.evaluations}: cannot be written to: {error.strerror}") from error
+            raise RunError(f"{self.evaluations}: cannot be made: {error.strerror}") from error
+        path = self.evaluations / f"{found['checkpoint']}-{digest[:8]}.json"
+        write_whole(path, json.dumps(found, indent=1, allow_nan=False) + "\n", RunError)
+        return path
 
     def read_evaluations(self) -> list[dict[str, Any]]:
         """The evaluations of averaged weights: by step, and those of one step in the order in which they were made."""
@@ -198,8 +199,8 @@ class RunFolder:
             raise RunError(f"{self.versions}: is not what zoo wrote: {error}; remove it") from error
 
     def _others(self) -> list[Path]:
-        own = (".lock", f".{self.recipe.name}{UNFINISHED}", f".{self.versions.name}{UNFINISHED}")
-        return [path for path in self.path.iterdir() if path.name not in own]
+        own = (self.path / ".lock", unfinished_of(self.recipe), unfinished_of(self.versions))
+        return [path for path in self.path.iterdir() if path not in own]
 
 
 def step_of(found: Mapping[str, Any]) -> int:
@@ -219,12 +220,3 @@ def load_run(path: Path) -> RunFolder:
             f"{path}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file"
         )
     return folder
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

@@ -12,6 +12,7 @@ from rich.progress import track
 
 from zoo.backbone import Backbone
 from zoo.errors import RunError, ZooError
+from zoo.files import write_whole
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.registry import Registry
@@ -136,7 +137,7 @@ def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: Labels
         "plugins": recipe.plugins(),
         "torch": torch.__version__,
     }
-    checkpoints.write_json(request.out / "samples.json", record)
+    write_whole(request.out / "samples.json", checkpoints.to_json(record), RunError)
 
 
 def _path(out: Path, index: int) -> Path:

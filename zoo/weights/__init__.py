@@ -7,7 +7,6 @@ from zoo.weights.files import (
     refuse_existing,
     write_initialised,
     write_weights,
-    write_whole,
 )
 from zoo.weights.foreign import read_checkpoint
 from zoo.weights.inflation import inflate, initialise_rest
@@ -46,5 +45,4 @@ __all__ = [
     "write_initialised",
     "write_published",
     "write_weights",
-    "write_whole",
 ]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from einops import rearrange
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.assembly import build, change_section, check_tree
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError, WeightsError
+from zoo.files import safetensors, write_whole
 from zoo.recipe import Recipe, read_tree
 from zoo.recipe.find import package_recipes
 from zoo.recipe.source import show
@@ -116,11 +117,13 @@ def to_published(weights: Weights, format: str) -> dict[str, Tensor]:  # noqa: A
 
 
 def write_published(path: Path, tensors: Mapping[str, Tensor], *, pickle: bool) -> None:
-    """Write a plain state dict, as torch.save does or as safetensors."""
-    if pickle:
-        torch.save(dict(tensors), path)
-    else:
-        save_file(dict(tensors), path, metadata={"format": "pt"})
+    """Write a plain state dict, as torch.save does or as safetensors.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    pickled = partial(torch.save, dict(tensors))
+    write_whole(path, pickled if pickle else safetensors(tensors, {"format": "pt"}), WeightsError)
 
 
 def infer_recipe(

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.errors import WeightsError
+from zoo.files import FAILURES, reason_of, safetensors, whole_folder, write_new
 from zoo.parts.time_embedders import FREQUENCIES, MAX_PERIOD
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import patch_name
 from zoo.weights.clock import with_clock
-from zoo.weights.files import to_disk
 from zoo.weights.published.dit import SiT
 from zoo.weights.state import Weights, is_same_table, position_tables
 
@@ -55,19 +52,12 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
         if problems:
             raise WeightsError(f"{recipe.name}: DiTTransformer2DModel cannot express it", problems)
         tensors = dict(_tensors(recipe, weights.tensors))
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        (unfinished / "config.json").write_text(json.dumps(_config(recipe), indent=2) + "\n", encoding="utf-8")
-        file = unfinished / "diffusion_pytorch_model.safetensors"
-        save_file(tensors, file, metadata={"format": "pt"})
-        to_disk(file)
-        unfinished.rename(folder)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{folder}: cannot be written: {str(error).strip().splitlines()[0]}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with whole_folder(folder) as unfinished:
+            write_new(unfinished / "config.json", json.dumps(_config(recipe), indent=2) + "\n")
+            write_new(unfinished / "diffusion_pytorch_model.safetensors", safetensors(tensors, {"format": "pt"}))
+    except FAILURES as error:
+        raise WeightsError(f"{folder}: cannot be written: {reason_of(error)}") from error
 
 
 def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:

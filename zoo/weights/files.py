@@ -12,19 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.assembly import check_recorded
 from zoo.errors import RecipeError, WeightsError, ZooError
+from zoo.files import safetensors, write_whole
 from zoo.recipe import Overrides, Recipe, Recorded, fingerprint, read_tree
 from zoo.registry import Registry
 from zoo.weights.state import Weights, backbone_fingerprint, initialised
@@ -95,11 +96,11 @@ def write_weights(
     if seed is not None:
         metadata["seed"] = str(seed)
 
-    def write(unfinished: Path) -> None:
-        save_file(_untied(tensors), unfinished, metadata=metadata)
-        _finish_header(unfinished)
+    def write(file: BinaryIO) -> None:
+        safetensors(_untied(tensors), metadata)(file)
+        _finish_header(Path(file.name))
 
-    write_whole(path, write)
+    write_whole(path, write, WeightsError)
 
 
 def _untied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -111,32 +112,6 @@ def _untied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         own[key] = tensor.clone(memory_format=torch.contiguous_format) if place in seen else tensor.contiguous()
         seen.add(place)
     return own
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have a file written under another name, bring it to the disk, and rename it.
-
-    Raises:
-        WeightsError: it cannot be written; nothing is left of it.
-    """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        write(unfinished)
-        to_disk(unfinished)
-        unfinished.replace(path)
-    except (SafetensorError, OSError, RuntimeError) as error:  # a RuntimeError of torch.save
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{path}: cannot be written: {reason}") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-
-
-def to_disk(path: Path) -> None:
-    """Bring a file to the disk, and let those read it whom the umask lets: safetensors writes for its owner alone."""
-    path.chmod(0o666 & ~_umask())
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def read_weights(path: Path, registry: Registry) -> Weights:
@@ -224,12 +199,6 @@ def _reading(path: Path) -> Iterator[None]:
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(2)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _hash_of_tensors(file: Any) -> str:

@@ -1,0 +1,149 @@
+"""What zoo writes: whole or not there, whatever happens meanwhile, and never through a link.
+
+A folder that is written to may have been sent by somebody, with links in it. A link in the place of a file is replaced
+by the file, or refused where the file is gone on with; what it leads to stays as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from safetensors import SafetensorError
+
+from zoo.errors import ZooError, first_line, printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNFINISHED = ".unfinished"
+
+Content = str | bytes | Callable[[BinaryIO], object]
+"""Of a file: text, which becomes UTF-8, bytes, or what writes them into a file that is open."""
+
+FAILURES = (OSError, SafetensorError, RuntimeError)
+"""What writing ends with where it cannot be done; RuntimeErrors are torch.save's, and of tensors that share memory."""
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, and lets few users make links
+
+
+def write_whole(path: Path, content: Content, error: type[ZooError], *, synced: bool = True) -> None:
+    """Write a file, or put it in the place of another one; readers, and a crash, find the old or the new one, whole.
+
+    Args:
+        path: the file; its folder exists.
+        content: what is written.
+        error: what to raise.
+        synced: whether it survives a power cut as well; waiting for the disk takes some 10 ms.
+
+    Raises:
+        ZooError: of type ``error``, if it cannot be written; nothing is left of it.
+    """
+    unfinished = unfinished_of(path)
+    try:
+        remove(unfinished)
+        write_new(unfinished, content, synced=synced)
+        unfinished.replace(path)
+        if synced:
+            to_disk(path.parent)
+    except FAILURES as failure:
+        raise error(f"{printable(str(path))}: cannot be written: {reason_of(failure)}") from failure
+    finally:
+        with suppress(OSError):
+            remove(unfinished)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill by ``write_new``, which has its name when the block ends, and is gone if that fails."""
+    unfinished = unfinished_of(path)
+    try:
+        remove(unfinished)
+        unfinished.mkdir()
+        yield unfinished
+        to_disk(unfinished)
+        unfinished.rename(path)
+        to_disk(path.parent)
+    finally:
+        with suppress(OSError):
+            remove(unfinished)
+
+
+def write_new(path: Path, content: Content, *, synced: bool = True) -> None:
+    """Write a file that is not there yet, and by default bring it to the disk.
+
+    Raises:
+        OSError: it is there, if only as a link that leads nowhere; or it cannot be written, as all of ``FAILURES`` say.
+    """
+    with path.open("xb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode() if isinstance(content, str) else content)
+    path.chmod(stat.S_IMODE(mode))  # as the umask says: safetensors puts a file in the place, for its owner alone
+    if synced:
+        to_disk(path)
+
+
+def safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Callable[[BinaryIO], None]:
+    """The content of a file of tensors [any shape], each contiguous and with memory of its own."""
+    from safetensors.torch import save_file  # torch
+
+    return lambda file: save_file(dict(tensors), file.name, None if metadata is None else dict(metadata))
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add a line to a file, which is made if it is not there.
+
+    Raises:
+        OSError: it is a link, or cannot be written.
+    """
+    with open_to_append(path) as file:
+        file.write(f"{text}\n".encode())
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file to read it and to write at its end; it is made if it is not there.
+
+    Raises:
+        OSError: it is a link, or cannot be written.
+    """
+    return open(path, "a+b", opener=lambda name, flags: os.open(name, flags | _NO_LINK, 0o666))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder, or a link and not what it leads to; or nothing, if there is nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def to_disk(path: Path) -> None:
+    """Have a file, or the names in a folder, survive a power cut."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def unfinished_of(path: Path) -> Path:
+    """Where a file or folder is while it is written; what a crash has left there is replaced."""
+    return path.with_name(f".{path.name}{UNFINISHED}")
+
+
+def reason_of(failure: BaseException) -> str:
+    """Why something could not be written, in one line."""
+    if isinstance(failure, OSError) and failure.errno == errno.ELOOP:
+        return "it is a link, and zoo writes through none; remove it"
+    return (isinstance(failure, OSError) and failure.strerror) or first_line(failure)
