@@ -198,7 +198,10 @@ def _read(
     """Batches of pictures ``[B, height, width, C]``, the next one being read while one is used."""
 
     def read(row: int) -> UInt8[np.ndarray, "height width C"]:
-        return read_picture(listing.path(row), channels, *options.size)
+        try:
+            return read_picture(listing.path(row), channels, *options.size)
+        except DataError as error:
+            raise DataError(f"{error}; replace or remove it") from error
 
     pieces = [rows[start : start + options.batch] for start in range(0, len(rows), options.batch)]
     ahead = pool.map(read, pieces[0])

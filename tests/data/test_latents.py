@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.base import Statistics
 from zoo.data.latents import Latents
+from zoo.data.left_out import find_left_out, read_kept
 from zoo.data.normalize import PerChannel
 from zoo.data.pictures import read_picture
 from zoo.errors import DataError
@@ -299,7 +300,14 @@ def test_a_latent_that_is_not_finite(latents, plane, value):
     read(source, np.array([0, 1, 2, 3, 4, 5, 7, 8, 9]))
     with pytest.raises(DataError) as error:
         read(source, np.array([9, 2, 6, 0]))
-    assert str(error.value) == f"{path}: the latent of {source.id(6)} is not finite; extract it again"
+    assert str(error.value) == f"{path}: the latent of {source.id(6)} is not finite"
+    left_out = find_left_out(source, (source.id(0),))
+    with pytest.raises(DataError) as error:
+        read_kept(source, np.array([9, 2, 6]), lambda: generators(3), left_out)
+    assert str(error.value) == (
+        f"{path}: the latent of {source.id(6)} is not finite; leave it out:"
+        f""" --set 'data.leave_out=["{source.id(0)}", "{source.id(6)}"]'"""
+    )
 
 
 def test_a_flipped_latent_that_is_not_finite(latents):
@@ -307,6 +315,11 @@ def test_a_flipped_latent_that_is_not_finite(latents):
     source = dataset(latents, sample_posterior=False).open()
     with pytest.raises(DataError, match="is not finite"):
         read(source, np.zeros(20, dtype=np.int64))
+
+
+def test_all_ids_are_those_of_one_by_one(extracted):
+    source = dataset(extracted()).open()
+    assert list(source.ids()) == [source.id(index) for index in range(len(source))]
 
 
 def test_huge_numbers_are_still_finite(latents):

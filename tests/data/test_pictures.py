@@ -222,7 +222,6 @@ def test_what_is_no_picture(tmp_path, content):
     (tmp_path / "x.png").write_bytes(content)
     found = message(tmp_path / "x.png")
     assert found.startswith(f"{tmp_path}/x.png: ")
-    assert found.endswith("; replace or remove it")
     if not content.startswith(b"\x89"):
         assert "is no picture, or one that is damaged" in found
 
@@ -236,7 +235,6 @@ def test_truncated_pictures(tmp_path, noise, ending, share):
     path.write_bytes(content[: int(share * len(content))])
     found = message(path)
     assert found.startswith(f"{path}: ")
-    assert found.endswith("; replace or remove it")
 
 
 def test_a_decompression_bomb(tmp_path, monkeypatch):

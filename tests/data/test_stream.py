@@ -198,7 +198,9 @@ def test_dropping_more_labels_drops_the_same_ones_too_and_moves_nothing_else():
 def test_what_is_not_finite_is_named(value, workers):
     with pytest.raises(DataError) as caught:
         read_steps(0, 3, source=Tiny(bad={9: value}), workers=workers)
-    assert str(caught.value) == "tiny 9: holds NaN or infinite values; leave the sample out, or extract it again"
+    assert str(caught.value) == (
+        "tiny 9: holds NaN or infinite values; leave it out: --set 'data.leave_out=[\"tiny 9\"]'"
+    )
 
 
 @pytest.mark.parametrize(("label", "workers"), [(4, 0), (-1, 0), (1000, 1)])
@@ -230,7 +232,7 @@ def own_fault():
 def test_an_error_of_the_data_arrives_as_one_line(workers):
     with pytest.raises(DataError) as caught:
         read_steps(0, 3, source=Tiny(fault=own_fault), workers=workers)
-    assert str(caught.value) == "x.bin: is broken"
+    assert str(caught.value) == """x.bin: is broken; leave it out: --set 'data.leave_out=["tiny 7"]'"""
 
 
 def test_steps_before_the_broken_sample_are_read():

@@ -6,10 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.train.small import ALONE, small
+from zoo.assembly import create_part
+from zoo.data.stream import Order
+from zoo.errors import DataError
+from zoo.evaluate.judging import RealImages
 from zoo.registry import Registry
+from zoo.train import checkpoint as checkpoints
+from zoo.train.drawing import prepare_drawing
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 
@@ -48,3 +55,52 @@ def test_what_is_left_out_for_its_ending_is_told_when_training_starts(tmp_path: 
     (pictures / "a" / "notes.txt").write_text("")
     said = train(tmp_path / "run", f"data.dataset={{type: images, folder: {pictures}}}")
     assert f"note: {pictures}: left out 1 file that is no picture: 1 .txt" in said
+
+
+def newest(run: Path) -> checkpoints.Checkpoint:
+    """The newest checkpoint of a run."""
+    found, problems = checkpoints.latest(RunFolder(run).checkpoints)
+    assert found is not None
+    assert not problems
+    return found
+
+
+def test_a_run_goes_on_without_a_broken_picture(tmp_path: Path, pictures: Path) -> None:
+    """As if it had been left out from the start, since the others come when they would have come anyway."""
+    data = f"data.dataset={{type: images, folder: {pictures}}}"
+    names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
+    name = names[int(Order(16, 8, 0).indices(1, range(8))[3])]  # of the second step
+    (pictures / name).write_bytes((pictures / name).read_bytes()[:40])
+    with pytest.raises(DataError) as caught:
+        train(tmp_path / "run", data, "train.steps=4")
+    left_out = f'data.leave_out=["{name}"]'
+    assert str(caught.value) == (
+        f"{pictures}/{name}: is no picture, or one that is damaged; leave it out: --set '{left_out}'"
+    )
+    assert newest(tmp_path / "run").step == 1
+
+    said = train(tmp_path / "run", data, "train.steps=4", left_out, resume=True)
+    assert "note: data.leave_out: 1 of 16 samples are left out" in said
+    train(tmp_path / "whole", data, "train.steps=4", left_out)
+    one, other = (newest(tmp_path / run).tensors("model") for run in ("run", "whole"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[each], other[each]) for each in one)
+
+    said = train(tmp_path / "run", data, "train.steps=5", f'data.leave_out=["{name}", "b/gone.png"]', resume=True)
+    assert 'warning: data.leave_out: no sample is called "b/gone.png"; there is nothing to leave out' in said
+
+
+def test_real_images_and_labels_leave_it_out_too(tmp_path: Path, pictures: Path) -> None:
+    (pictures / "b" / "05.png").write_bytes(b"")
+    recipe = small(f"data.dataset={{type: images, folder: {pictures}}}", 'data.leave_out=["b/05.png"]')
+    real = RealImages(create_part(recipe, "dataset"), "train", 0, None, None, recipe.data.leave_out)
+    assert sum(len(batch.images) for batch in real.batches()) == 15
+    assert len(real.in_memory().images) == 15
+    source, kept = prepare_drawing(recipe, 2, 0).samples()
+    assert [source.id(index) for index in np.setdiff1d(np.arange(16), kept).tolist()] == ["b/05.png"]
+    with pytest.raises(DataError) as caught:
+        list(RealImages(create_part(recipe, "dataset"), "train", 0).batches())
+    assert str(caught.value) == (
+        f"""{pictures}/b/05.png: is no picture, or one that is damaged; leave it out: """
+        """--set 'data.leave_out=["b/05.png"]'"""
+    )

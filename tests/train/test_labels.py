@@ -38,6 +38,10 @@ class Uneven(Source):
         return str(index)
 
 
+def all_of(source):
+    return lambda: (source(), np.arange(200))
+
+
 def test_balanced_classes_go_round(registry):
     found = labels_for(conditioner(registry), 13, "balanced", 0, never)
     assert found.values.tolist() == [*range(10), 0, 1, 2]
@@ -59,21 +63,23 @@ def test_random_classes_are_a_function_of_seed_and_place(registry):
 
 
 def test_the_datas_mix_is_that_of_its_samples(registry):
-    found = labels_for(conditioner(registry), 400, "data", 0, Uneven)
+    found = labels_for(conditioner(registry), 400, "data", 0, all_of(Uneven))
     assert counts_of(found.values[:200].numpy()) == {"3": 192, "5": 8}
     assert found.values[:200].tolist() == found.values[200:].tolist()
     assert found.values[:200].tolist() != sorted(found.values[:200].tolist())
-    assert labels_for(conditioner(registry), 30, "data", 0, Uneven).values.tolist() == found.values[:30].tolist()
+    assert (
+        labels_for(conditioner(registry), 30, "data", 0, all_of(Uneven)).values.tolist() == found.values[:30].tolist()
+    )
 
 
 def test_the_datas_mix_is_of_the_samples_that_are_compared_with(registry):
-    found = labels_for(conditioner(registry), 60, "data", 0, Uneven, among=np.arange(190, 200))
+    found = labels_for(conditioner(registry), 60, "data", 0, lambda: (Uneven(), np.arange(190, 200)))
     assert counts_of(found.values.numpy()) == {"3": 12, "5": 48}
 
 
 def test_labels_that_the_conditioner_does_not_take(registry):
     with pytest.raises(DataError, match="the class conditioner does not take the labels of the dataset: labels: 5 is"):
-        labels_for(conditioner(registry, "backbone.num_classes=4"), 200, "data", 0, Uneven)
+        labels_for(conditioner(registry, "backbone.num_classes=4"), 200, "data", 0, all_of(Uneven))
 
 
 def test_a_sample_is_read_once_for_its_label_however_often_it_is_drawn(registry):
@@ -83,7 +89,7 @@ def test_a_sample_is_read_once_for_its_label_however_often_it_is_drawn(registry)
             return super().labels(indices)
 
     read = []
-    labels_for(conditioner(registry), 450, "data", 0, Read)
+    labels_for(conditioner(registry), 450, "data", 0, all_of(Read))
     assert sorted(read) == list(range(200))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -77,7 +77,11 @@ class Source(ABC):
 
     @abstractmethod
     def id(self, index: int) -> str:
-        """What a user would know a sample by, such as its file."""
+        """What a user would know a sample by, such as its file: on one line, and no other sample's."""
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all samples, in order. Override it where that can be told faster than one by one."""
+        return map(self.id, range(len(self)))
 
 
 class Dataset(ABC):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError, safe_open
@@ -40,6 +41,11 @@ class Shard:
     def id(self, row: int) -> str:
         """The name of a sample."""
         return bytes(self.ids[row].tolist()).rstrip(b"\0").decode(errors="backslashreplace")
+
+    def all_ids(self) -> list[str]:
+        """The names of all samples, in order."""
+        rows = np.ascontiguousarray(self.ids.numpy()).view(f"S{self.ids.shape[1]}").ravel()
+        return [name.decode(errors="backslashreplace") for name in rows.tolist()]
 
 
 def encode_ids(ids: list[str]) -> UInt8[Tensor, "n L"]:

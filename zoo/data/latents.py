@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -178,6 +178,11 @@ class LatentSource(Source):
         number, row = self._place(index)
         return self._shard(number).id(row)
 
+    def ids(self) -> Iterator[str]:
+        """The pictures' paths, a shard at a time."""
+        for number in range(len(self.index.shards)):
+            yield from self._open(number).all_ids()
+
     def _own_generator(self, index: int, flipped: bool) -> np.random.Generator:
         """That of an encoding: the same in every run and epoch, and in a folder that holds other samples besides."""
         digest = hashlib.blake2b(self.id(index).encode(), digest_size=8).digest()
@@ -200,7 +205,7 @@ class LatentSource(Source):
         wrong = (~latents.isfinite()).flatten(1).any(dim=1)
         if bool(wrong.any()):
             sample = int(indices[int(wrong.nonzero()[0])])
-            raise DataError(f"{self._file_of(sample)}: the latent of {self.id(sample)} is not finite; extract it again")
+            raise DataError(f"{self._file_of(sample)}: the latent of {self.id(sample)} is not finite")
 
     def _place(self, sample: int) -> tuple[int, int]:
         number = int(np.searchsorted(self._starts, sample, side="right")) - 1

@@ -75,7 +75,7 @@ def _decode(path: Path, mode: str) -> Image:
         raise DataError(f"{shown(path)}: {_why_unknown(path)}") from None
     except Exception as error:  # decoders raise many kinds where a file is damaged
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{shown(path)}: cannot be read as a picture: {reason}; replace or remove it") from error
+        raise DataError(f"{shown(path)}: cannot be read as a picture: {reason}") from error
 
 
 @cache
@@ -91,7 +91,7 @@ def _why_unknown(path: Path) -> str:
         head = file.read(12)
     found = "AVIF" if head[4:] in (b"ftypavif", b"ftypavis") else "WEBP" if head[8:] == b"WEBP" else None
     if found is None or found in _formats():
-        return "is no picture, or one that is damaged; replace or remove it"
+        return "is no picture, or one that is damaged"
     return f"is {found}, which the Pillow that is installed cannot read; pip install --upgrade pillow, or convert it"
 
 

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from multiprocessing.connection import wait
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from zoo.data.base import Normalize, Source
+from zoo.data.left_out import NOTHING, LeftOut, read_kept
 from zoo.errors import DataError
 from zoo.randomness import Purpose, generator_at
 
@@ -79,11 +80,16 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Order:
-    """The order in which training sees ``length`` samples."""
+    """The order in which training sees ``length`` samples.
+
+    What is left out keeps its place in it, which the next sample takes that is not: all others come when they would
+    come anyway.
+    """
 
     length: int
     batch: int
     seed: int
+    left_out: LeftOut = field(default=NOTHING, compare=False)
 
     def indices(self, step: int, places: range) -> Int[np.ndarray, " B"]:
         """Positions in the dataset of the samples at ``places`` of a step's global batch."""
@@ -92,8 +98,15 @@ class Order:
         found = np.empty_like(row)
         for epoch in np.unique(epochs).tolist():
             own = epochs == epoch
-            found[own] = _permutation(self.length, self.seed, epoch)[positions[own]]
+            found[own] = self._taken(_permutation(self.length, self.seed, epoch), positions[own])
         return found
+
+    def _taken(self, order: Int[np.ndarray, " length"], positions: Int[np.ndarray, " b"]) -> Int[np.ndarray, " b"]:
+        """What stands at ``positions`` of an epoch's order, or after them where it is left out."""
+        mask = self.left_out.mask
+        while mask.any() and (out := mask[order[positions]]).any():
+            positions = (positions + out) % self.length
+        return order[positions]
 
 
 @lru_cache(maxsize=2)  # a batch can lie across two epochs
@@ -132,7 +145,11 @@ class Reader(Dataset["Batch | DataError"]):
         """
         places, seed = self.share.places(self.order.batch, piece), self.order.seed
         indices = self.order.indices(step, places)
-        samples = self.source.read(indices, [generator_at(seed, Purpose.AUGMENT, step, place) for place in places])
+
+        def augment() -> list[np.random.Generator]:
+            return [generator_at(seed, Purpose.AUGMENT, step, place) for place in places]
+
+        samples = read_kept(self.source, indices, augment, self.order.left_out)
         self._check(samples.latents, samples.labels, indices)
         latents = self.normalize.apply(samples.latents)
         flow = [generator_at(seed, Purpose.FLOW, step, place) for place in places]
@@ -151,8 +168,8 @@ class Reader(Dataset["Batch | DataError"]):
     def _check(self, latents: Tensor, labels: Tensor, indices: Int[np.ndarray, " B"]) -> None:
         finite = latents.isfinite().flatten(1).all(dim=1)
         if not finite.all():
-            first = self.source.id(int(indices[int((~finite).nonzero()[0])]))
-            raise DataError(f"{first}: holds NaN or infinite values; leave the sample out, or extract it again")
+            ids = list(map(self.source.id, dict.fromkeys(indices[~finite.numpy()].tolist())))
+            raise DataError(f"{ids[0]}: holds NaN or infinite values; {self.order.left_out.advice(ids)}")
         if self.num_classes and not labels.is_floating_point():
             outside = (labels < 0) | (labels >= self.num_classes)
             if outside.any():

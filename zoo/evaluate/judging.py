@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from zoo.data import Dataset, Split
+from zoo.data.left_out import open_kept, read_kept
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.verdicts import LinearClassifier
 from zoo.registry import MARK
@@ -28,6 +30,7 @@ class RealImages(Images):
         seed: of what is drawn anew whenever a sample is read, and of the choice.
         most: so many of them at most, chosen at random; None for all.
         device: where latents are decoded.
+        leave_out: ids of samples that are not among them, or the path of a file with one a line.
 
     Attributes:
         source: the samples of the split.
@@ -45,10 +48,13 @@ class RealImages(Images):
         seed: int,
         most: int | None = None,
         device: torch.device | None = None,
+        leave_out: str | tuple[str, ...] | None = None,
     ) -> None:
-        self._dataset, self.source, self._seed = dataset, dataset.open(split), seed
+        self._dataset, self._seed = dataset, seed
+        self.source, self._left_out = open_kept(dataset, split, leave_out)
         self._device = device or torch.device("cpu")
-        self.indices = some_of(len(self.source), most, seed)
+        kept = self._left_out.kept
+        self.indices = kept[some_of(len(kept), most, seed)]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -65,10 +71,13 @@ class RealImages(Images):
         labels = [each.labels for each in parts if each.labels is not None]
         return ImageSet(np.concatenate([each.images for each in parts]), np.concatenate(labels) if labels else None)
 
+    def _generators(self, indices: Int[np.ndarray, " n"]) -> list[np.random.Generator]:
+        return [np.random.default_rng([self._seed, index]) for index in indices.tolist()]
+
     def _read(self, indices: Int[np.ndarray, " n"]) -> Iterator[ImageSet]:
         for first in range(0, len(indices), BATCH):
             index = indices[first : first + BATCH]
-            samples = self.source.read(index, [np.random.default_rng([self._seed, int(each)]) for each in index])
+            samples = read_kept(self.source, index, partial(self._generators, index), self._left_out)
             images = self._dataset.to_images(samples.latents.to(self._device)).cpu().numpy()
             yield ImageSet(images, classes_in(samples.labels))
 

@@ -14,7 +14,7 @@ FREE: dict[str, set[str] | None] = {
     "name": None,
     "sample": None,
     "evaluate": None,
-    "data": {"workers"},
+    "data": {"workers", "leave_out"},
     "train": {
         "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
         "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel",

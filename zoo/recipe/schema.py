@@ -123,6 +123,10 @@ class DataOptions(Options):
     """What training reads, parts aside."""
 
     workers: Annotated[int, Field(ge=0, le=1024, description="processes of each rank that read ahead")] = 0
+    leave_out: Annotated[
+        Annotated[str, Field(min_length=1)] | tuple[Annotated[str, Field(min_length=1)], ...] | None,
+        Field(description="ids of samples to leave out, or the path of a text file with one a line"),
+    ] = None
 
 
 class TrainOptions(Options):

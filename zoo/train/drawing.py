@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from zoo.assembly import create_part
 from zoo.backbone import Backbone
-from zoo.data import Dataset, Normalize
+from zoo.data import Dataset, Normalize, Source
+from zoo.data.left_out import open_kept
 from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver
 from zoo.recipe import Recipe
@@ -38,6 +40,15 @@ class Drawing:
     normalize: Normalize
     seed: int
     batch: int
+
+    def samples(self) -> tuple[Source, Int[np.ndarray, " n"]]:
+        """The dataset's training samples, and the indices of those that are not left out.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        source, left_out = open_kept(self.dataset, "train", self.recipe.data.leave_out)
+        return source, left_out.kept
 
     def images(self, backbone: Backbone, labels: Tensor, batch: int, count: int | None = None) -> list[np.ndarray]:
         """The pictures of one batch.

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from zoo.assembly import create_part, create_parts
-from zoo.data import Source
+from zoo.data import Split
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
 from zoo.evaluate.floor import doubts_of, rows_as_drawn
@@ -122,7 +122,7 @@ class _Evaluation:
                 raise ZooError(f"evaluation compares pictures: {self.drawing.dataset.preview}")
             check_guidance(recipe, self.backbone)
             self.features.to(world.device)
-            self.real = RealImages(self.drawing.dataset, "train", seed, recipe.evaluate.real, world.device)
+            self.real = self._real("train", recipe.evaluate.real)
             self.features.fit(self.real)
         # One process reads them: a dataset may have to read whole samples for it.
         self.labels: Labels = world.first(self._labels)
@@ -130,11 +130,15 @@ class _Evaluation:
         self.no_floor: str | None = None
         self.seconds = 0.0
 
+    def _real(self, split: Split, most: int | None = None) -> RealImages:
+        leave_out = self.recipe.data.leave_out
+        return RealImages(self.drawing.dataset, split, self.seed, most, self.world.device, leave_out)
+
     def _labels(self) -> Labels:
         """What the images of all batches are asked to be of."""
         choice, conditioner = self.recipe.evaluate.labels, self.backbone.class_conditioner
         count = -(-self.recipe.evaluate.count // self.drawing.batch) * self.drawing.batch
-        return labels_for(conditioner, count, choice, self.seed, lambda: self.real.source, self.real.indices)
+        return labels_for(conditioner, count, choice, self.seed, lambda: (self.real.source, self.real.indices))
 
     def features_of_real(self, real: RealImages, what: str) -> FeatureSet | None:
         """Features of real images, on the main process; None on the others."""
@@ -147,22 +151,22 @@ class _Evaluation:
         """Features of as many held-out images as are drawn, on the main process; None where there are no such."""
         with self.world.together():
             try:
-                held_out = RealImages(self.drawing.dataset, "held_out", self.seed, device=self.world.device)
+                held_out = self._real("held_out")
             except MissingSplitError as error:
                 self.no_floor = str(error)
                 return None
         # One process reads their labels, as those of the others.
-        held_out.indices = self.world.first(lambda: self._chosen(held_out.source))
+        held_out.indices = self.world.first(lambda: held_out.indices[self._chosen(held_out)])
         return self.features_of_real(held_out, "held-out images")
 
-    def _chosen(self, held_out: Source) -> Int[np.ndarray, " n"]:
-        """Which held-out images stand beside the generated ones.
+    def _chosen(self, held_out: RealImages) -> Int[np.ndarray, " n"]:
+        """Which of the held-out images stand beside the generated ones.
 
         A generator may be asked for classes of which no image is held out; a floor can only be of the others.
         """
         choice, count = self.recipe.evaluate.labels, self.recipe.evaluate.count
         is_mixed = choice != "data" and self.labels.are_classes
-        labels = classes_in(held_out.labels(np.arange(len(held_out)))) if is_mixed else None
+        labels = classes_in(held_out.source.labels(held_out.indices)) if is_mixed else None
         if choice == "data" or labels is None:
             return some_of(len(held_out), count, self.seed)
         there = np.unique(labels)

@@ -12,6 +12,7 @@ import torch
 from zoo.assembly import change_section, create_part
 from zoo.backbone import Backbone
 from zoo.data import Dataset, Normalize, Source
+from zoo.data.left_out import LeftOut, open_kept
 from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
 from zoo.flow import StagePlan, Weighting, plan_stages
@@ -35,6 +36,7 @@ class Job:
         reader: reads this rank's samples.
         dataset: makes pictures.
         normalize: what was done to the latents.
+        notes: what to say before training starts, a line each.
     """
 
     recipe: Recipe
@@ -43,6 +45,7 @@ class Job:
     reader: Reader
     dataset: Dataset
     normalize: Normalize
+    notes: tuple[str, ...] = ()
 
 
 def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, ranks: int) -> Job:
@@ -71,13 +74,13 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     _check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     dataset: Dataset = create_part(recipe, "dataset")
-    source = dataset.open("train")
+    source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
     if len(source) < options.batch:
         raise DataError(
             f"dataset {recipe.data.dataset.type} has {len(source)} samples, fewer than train.batch {options.batch};"
             " set train.batch lower"
         )
-    _check_labels(recipe, backbone, source)
+    _check_labels(recipe, backbone, source, left_out)
     normalize: Normalize = create_part(recipe, "normalize")
     fitted = normalize.fitted(source.statistics)
     if fitted:
@@ -86,12 +89,13 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     reader = Reader(
         source,
         normalize,
-        Order(len(source), options.batch, options.seed),
+        Order(len(source), options.batch, options.seed, left_out),
         Share(rank, ranks, options.accumulate),
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
     )
-    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize)
+    notes = (*(f"note: {note}" for note in source.notes), *left_out.notes())
+    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, notes)
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:
@@ -141,9 +145,10 @@ def _going_on(batch: int, accumulate: int, group: int, ranks: int) -> str:
     return f"to go on with a run, whose batch stays, start {counts}{also}; for a new one "
 
 
-def _check_labels(recipe: Recipe, backbone: Backbone, source: Source) -> None:
+def _check_labels(recipe: Recipe, backbone: Backbone, source: Source, left_out: LeftOut) -> None:
     """Look at some samples' labels, since what they are is between the dataset and the conditioner alone."""
-    indices = np.unique(np.linspace(0, len(source) - 1, LABELS_LOOKED_AT).astype(np.int64))
+    kept = left_out.kept
+    indices = kept[np.unique(np.linspace(0, len(kept) - 1, LABELS_LOOKED_AT).astype(np.int64))]
     labels = source.labels(indices)
     for row, index in enumerate(indices.tolist()):
         try:

@@ -57,8 +57,7 @@ def labels_for(
     count: int,
     choice: Choice,
     seed: int,
-    open_data: Callable[[], Source],
-    among: Int[np.ndarray, " n"] | None = None,
+    open_data: Callable[[], tuple[Source, Int[np.ndarray, " n"]]],
 ) -> Labels:
     """Labels of ``count`` images; the first ones are the same whatever the count.
 
@@ -68,8 +67,8 @@ def labels_for(
         choice: ``balanced``, all classes in turn; ``random``, each class as likely as any other; or ``data``, those of
             the dataset's samples in a random order, again and again.
         seed: of what is random.
-        open_data: the samples of the dataset; not called where they are not asked for.
-        among: take the labels of these samples alone; of all if left out.
+        open_data: the samples of the dataset, and indices of those that are taken; not called where they are not asked
+            for.
 
     Raises:
         DataError: labels of the dataset are needed and cannot be read, or are not what the conditioner takes.
@@ -80,9 +79,8 @@ def labels_for(
     if isinstance(conditioner, IndexConditioner) and choice != "data":
         return Labels(torch.from_numpy(classes_for(conditioner.num_classes, count, choice, seed)), are_classes=True)
     try:
-        source = open_data()
-        samples = _in_random_order(len(source) if among is None else len(among), count, seed)
-        samples = samples if among is None else among[samples]
+        source, among = open_data()
+        samples = among[_in_random_order(len(among), count, seed)]
         read, place = np.unique(samples, return_inverse=True)
         values = source.labels(read)[torch.from_numpy(place)]
         refuse_other_labels(conditioner, values)

@@ -101,7 +101,7 @@ def _labels(request: SampleRun, drawing: Drawing, backbone: Backbone, count: int
     if request.labels:
         return wanted_labels(conditioner, count, request.labels)
     choice = drawing.recipe.sample.labels
-    return labels_for(conditioner, count, choice, request.seed, drawing.dataset.open)
+    return labels_for(conditioner, count, choice, request.seed, drawing.samples)
 
 
 def _warnings(drawing: Drawing) -> Iterator[str]:

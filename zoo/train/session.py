@@ -93,8 +93,8 @@ class Session:
         with self.world.together():
             job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
         self.recipe = job.recipe
-        for note in job.reader.source.notes:
-            self._tell(f"note: {note}")
+        for note in job.notes:
+            self._tell(note)
         init = None if start is None else self._start_from(start, backbone)
         try:
             self.world.first(lambda: self._open_folder(resume=resume, init=init))

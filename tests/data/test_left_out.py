@@ -1,0 +1,162 @@
+"""Which samples are left out, what takes their place, and how a message says to leave out more."""
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.data.base import Dataset, Samples, Source
+from zoo.data.left_out import LeftOut, find_left_out, ids_in, open_kept, read_kept
+from zoo.data.stream import Order
+from zoo.errors import DataError, MissingSplitError
+
+
+class Named(Source):
+    """Samples of which some cannot be read, some only when their generator draws so."""
+
+    def __init__(self, names, broken=(), sometimes=()):
+        self.names, self.broken, self.sometimes = names, broken, sometimes
+
+    def __len__(self):
+        return len(self.names)
+
+    def read(self, indices, random):
+        for index, generator in zip(indices.tolist(), random, strict=True):
+            flipped = generator.random() < 0.5
+            if index in self.broken or (index in self.sometimes and flipped):
+                raise DataError(f"{self.names[index]}: is broken")
+        return Samples(torch.zeros(len(indices), 1, 2, 2), torch.zeros(len(indices), dtype=torch.int64))
+
+    def id(self, index):
+        return self.names[index]
+
+
+class Halves(Dataset):
+    """One named sample in each of its splits, or in the first one alone."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    def open(self, split="train"):
+        place = ("train", "held_out").index(split)
+        if place >= len(self.names):
+            raise MissingSplitError("none is held out")
+        return Named([self.names[place], "other"])
+
+    def to_images(self, latents):
+        raise NotImplementedError
+
+
+def test_samples_are_left_out_by_their_ids():
+    found = find_left_out(Named(["a", "b", "c", "d"]), ("d", "b", "d"))
+    assert found.mask.tolist() == [False, True, False, True]
+    assert found.kept.tolist() == [0, 2]
+    assert found.notes() == ["note: data.leave_out: 2 of 4 samples are left out"]
+    assert find_left_out(Named(["a"]), None).notes() == []
+
+
+def test_ids_are_read_from_a_file_a_line_each(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a b/ü.png\n\n  # x \r\nlast", encoding="utf-8")
+    assert ids_in(str(path)) == ("a b/ü.png", "  # x ", "last")
+
+
+def test_a_list_that_cannot_be_read(tmp_path):
+    path = tmp_path / "list.txt"
+    with pytest.raises(DataError) as caught:
+        ids_in(str(path))
+    assert str(caught.value) == f"{path}: there is no such file, and data.leave_out names it"
+    path.write_bytes(b"\xff\xff")
+    with pytest.raises(DataError, match=f"^{path}: cannot be read, and data.leave_out names it: "):
+        ids_in(str(path))
+
+
+def test_ids_that_no_sample_has_are_told():
+    names = tuple(f"x{index}" for index in range(10))
+    found = find_left_out(Named(["a", "b"]), ("b", *names))
+    assert found.notes()[1] == (
+        'warning: data.leave_out: no sample is called "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7" and 2 more;'
+        " there is nothing to leave out"
+    )
+
+
+def test_one_list_serves_all_splits():
+    _, train = open_kept(Halves("a", "b"), "train", ("b", "c"))
+    assert (train.mask.tolist(), train.unknown) == ([False, False], ("c",))
+    _, held_out = open_kept(Halves("a", "b"), "held_out", ("a", "b"))
+    assert (held_out.mask.tolist(), held_out.unknown) == ([True, False], ())
+    assert open_kept(Halves("a"), "train", ("b",))[1].unknown == ("b",)
+
+
+def test_something_must_be_left():
+    with pytest.raises(DataError) as caught:
+        find_left_out(Named(["a", "b"]), ("a", "b"))
+    assert str(caught.value) == "data.leave_out names all 2 samples; nothing is left to read"
+
+
+@pytest.mark.parametrize("batch", [4, 7, 11])
+def test_the_next_of_the_order_takes_the_place_and_nothing_else_moves(batch):
+    length, out = 11, (2, 3, 7, 8, 10)
+    mask = np.isin(np.arange(length), out)
+    plain, leaving = Order(length, batch, 5), Order(length, batch, 5, LeftOut(None, mask))
+    steps = range(6 * length)
+    before, after = (
+        np.concatenate([order.indices(step, range(batch)) for step in steps]) for order in (plain, leaving)
+    )
+    for start in range(0, len(before) // length * length, length):
+        epoch = before[start : start + length].tolist()
+        for place in range(length):
+            following = epoch[place:] + epoch[:place]
+            assert after[start + place] == next(each for each in following if each not in out)
+
+
+def test_what_takes_a_place_is_the_same_for_every_share_of_a_batch():
+    order = Order(9, 6, 1, LeftOut(None, np.arange(9) % 2 == 0))
+    whole = order.indices(4, range(6)).tolist()
+    assert [int(order.indices(4, range(place, place + 1))[0]) for place in range(6)] == whole
+
+
+def generators(count):
+    return lambda: [np.random.default_rng(index) for index in range(count)]
+
+
+def test_a_sample_that_cannot_be_read_comes_with_what_to_do_about_it():
+    source = Named(["a", "it's", "c"], broken={1})
+    with pytest.raises(DataError) as caught:
+        read_kept(source, np.arange(3), generators(3), LeftOut(("x",), np.zeros(3, dtype=bool)))
+    assert str(caught.value) == ("""it's: is broken; leave it out: --set 'data.leave_out=["x", "it'"'"'s"]'""")
+    with pytest.raises(DataError) as caught:
+        read_kept(source, np.arange(3), generators(3), LeftOut("a list.txt", np.zeros(3, dtype=bool)))
+    assert str(caught.value) == """it's: is broken; leave it out: add "it's" to a list.txt, a line each"""
+
+
+def test_all_of_a_batch_that_cannot_be_read_are_named_at_once():
+    source = Named(list("abcd"), broken={1, 3})
+    with pytest.raises(DataError) as caught:
+        read_kept(source, np.array([0, 1, 2, 3, 1]), generators(5), LeftOut(None, np.zeros(4, dtype=bool)))
+    assert str(caught.value) == (
+        """b: is broken (and 1 more of the 5 read at once); leave them out: --set 'data.leave_out=["b", "d"]'"""
+    )
+    many = Named([str(index) for index in range(20)], broken=set(range(19)))
+    with pytest.raises(DataError) as caught:
+        read_kept(many, np.arange(20), generators(20), LeftOut(None, np.zeros(20, dtype=bool)))
+    assert str(caught.value).endswith(
+        "leave them out: `zoo data check --leave-out FILE` writes a list, which data.leave_out takes"
+    )
+
+
+def test_what_can_be_read_in_some_draws_alone_is_named_too():
+    """Such as a latent whose mirror image alone is not finite."""
+    for seed in range(8):
+        source = Named(list("ab"), sometimes={1})
+        draws = lambda seed=seed: [np.random.default_rng([seed, index]) for index in range(2)]  # noqa: E731
+        if draws()[1].random() < 0.5:
+            with pytest.raises(DataError, match="leave it out"):
+                read_kept(source, np.arange(2), draws, LeftOut(None, np.zeros(2, dtype=bool)))
+        else:
+            assert len(read_kept(source, np.arange(2), draws, LeftOut(None, np.zeros(2, dtype=bool))).labels) == 2
+
+
+def test_where_nothing_can_be_read_samples_are_not_blamed():
+    with pytest.raises(DataError) as caught:
+        read_kept(Named(list("ab"), broken={0, 1}), np.arange(2), generators(2), LeftOut(None, np.zeros(2, dtype=bool)))
+    assert str(caught.value) == "a: is broken"

@@ -1,0 +1,174 @@
+"""Samples that a recipe leaves out, by ``data.leave_out``: those that cannot be read, or should not be trained on.
+
+They keep their place in the order of all samples, so that a run can go on without them; the next one of the order that
+is not left out takes it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from zoo.data.base import Dataset, Samples, Source, Split
+from zoo.errors import DataError, MissingSplitError, printable
+
+SHOWN = 8
+"""Ids that a message names."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Which samples of a source are left out.
+
+    Attributes:
+        given: ids, or the path of a file that holds them, as the recipe says.
+        mask: whether a sample is left out [n].
+        unknown: ids that no sample has.
+    """
+
+    given: str | tuple[str, ...] | None
+    mask: Bool[np.ndarray, " n"]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> Int[np.ndarray, " m"]:
+        """Indices of the others, in order."""
+        return np.flatnonzero(~self.mask)
+
+    def notes(self) -> list[str]:
+        """What to say before the others are used, a line each."""
+        count = int(self.mask.sum())
+        lines = [f"note: data.leave_out: {count} of {len(self.mask)} samples are left out"] if count else []
+        if self.unknown:
+            lines.append(
+                f"warning: data.leave_out: no sample is called {_some_of(self.unknown)}; there is nothing to leave out"
+            )
+        return lines
+
+    def advice(self, ids: Collection[str]) -> str:
+        """How to leave out more samples, to be added to what is wrong with them."""
+        it = "it" if len(ids) == 1 else "them"
+        if isinstance(self.given, str):
+            way = f"add {_some_of(ids)} to {printable(self.given)}, a line each"
+        else:
+            every = json.dumps([*(self.given or ()), *ids], ensure_ascii=False)
+            way = f"--set {shlex.quote(f'data.leave_out={every}')}"
+        if len(ids) > SHOWN:
+            way = "`zoo data check --leave-out FILE` writes a list, which data.leave_out takes"
+        return f"leave {it} out: {way}"
+
+
+NOTHING = LeftOut(None, np.zeros(0, dtype=bool))
+
+
+def ids_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The ids that a recipe's ``data.leave_out`` names, by themselves or in a file with one a line.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if not isinstance(given, str):
+        return given or ()
+    path = Path(given).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(
+            f"{printable(str(path.absolute()))}: there is no such file, and data.leave_out names it"
+        ) from None
+    except (OSError, ValueError) as error:  # a ValueError where it is not UTF-8, or a zero byte is in the path
+        raise DataError(f"{printable(str(path))}: cannot be read, and data.leave_out names it: {error}") from error
+    return tuple(line for line in lines if line.strip())
+
+
+def open_kept(dataset: Dataset, split: Split, given: str | tuple[str, ...] | None) -> tuple[Source, LeftOut]:
+    """The samples of a split, and which of them a recipe leaves out.
+
+    An id of another split of the dataset is not called unknown, since one list may serve for all.
+
+    Raises:
+        MissingSplitError: there is no such split.
+        DataError: the data, or the list of what is left out, cannot be read; or all is left out.
+    """
+    source = dataset.open(split)
+    found = find_left_out(source, given)
+    if found.unknown:
+        with suppress(MissingSplitError):
+            other = dataset.open("held_out" if split == "train" else "train")
+            found = LeftOut(given, found.mask, find_left_out(other, found.unknown, all_of_it=True).unknown)
+    return source, found
+
+
+def find_left_out(source: Source, given: str | tuple[str, ...] | None, *, all_of_it: bool = False) -> LeftOut:
+    """Which samples of a source are left out.
+
+    Args:
+        source: of one split.
+        given: ids, or the path of a file that holds them.
+        all_of_it: nothing need be kept.
+
+    Raises:
+        DataError: the list cannot be read, or names all samples.
+    """
+    mask = np.zeros(len(source), dtype=bool)
+    wanted = dict.fromkeys(ids_in(given))
+    if not wanted:
+        return LeftOut(given, mask)
+    found = set[str]()
+    for index, name in enumerate(source.ids()):
+        if name in wanted:
+            mask[index] = True
+            found.add(name)
+    if mask.all() and not all_of_it:
+        raise DataError(f"data.leave_out names all {len(mask)} samples; nothing is left to read")
+    return LeftOut(given, mask, tuple(name for name in wanted if name not in found))
+
+
+def read_kept(
+    source: Source,
+    indices: Int[np.ndarray, " B"],
+    generators: Callable[[], Sequence[np.random.Generator]],
+    left_out: LeftOut,
+) -> Samples:
+    """Samples of a source; what is wrong with them comes with advice.
+
+    Args:
+        source: of which samples are left out.
+        indices: of those to read.
+        generators: gives one for each of them, the same whenever it is called.
+        left_out: what is left out already.
+
+    Raises:
+        DataError: a sample cannot be read.
+    """
+    try:
+        return source.read(indices, generators())
+    except DataError as error:
+        bad = _unreadable(source, indices, generators())
+        if not bad or len(bad) == len(set(indices.tolist())) > 1:  # not the samples are at fault then, but their disk
+            raise
+        more = f" (and {len(bad) - 1} more of the {len(indices)} read at once)" if len(bad) > 1 else ""
+        raise DataError(f"{error}{more}; {left_out.advice(bad)}") from error
+
+
+def _unreadable(source: Source, indices: Int[np.ndarray, " B"], generators: Sequence[np.random.Generator]) -> list[str]:
+    """Ids of those samples that cannot be read by themselves."""
+    found = dict[str, None]()
+    for index, generator in zip(indices.tolist(), generators, strict=True):
+        try:
+            source.read(np.array([index]), [generator])
+        except DataError:
+            found[source.id(index)] = None
+    return list(found)
+
+
+def _some_of(ids: Collection[str]) -> str:
+    shown = ", ".join(json.dumps(each, ensure_ascii=False) for each in list(ids)[:SHOWN])
+    return shown + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
