@@ -74,6 +74,21 @@ def test_a_signal_ends_a_job_with_75_and_all_is_saved(
     assert f"saved after step {newest.step} of 1000000" in said
 
 
+def test_under_nohup_a_job_outlives_its_terminal_and_heeds_sigusr1(tmp_path: Path) -> None:
+    """The launcher too, which passes on one SIGUSR1 and waits, whatever comes next."""
+    run = str(tmp_path / "run")
+    train = command("train", "--recipe", "digits_hybrid", *ENDLESS, "--run-dir", run, "--procs", "2")
+    process = Popen(["nohup", *train], stderr=PIPE, text=True, start_new_session=True)
+    wait_for_step(process)
+    os.killpg(process.pid, signal.SIGHUP)
+    wait_for_step(process)
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGUSR1)
+    code, said = finish(process)
+    assert code == 75, said
+    assert said.splitlines()[-1].startswith(f"stopped: {run}: asked to stop, and saved after step ")
+
+
 def test_exit_codes_come_through_the_launcher(tmp_path: Path) -> None:
     done = subprocess.run(
         command(

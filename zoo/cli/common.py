@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, printable
 from zoo.plugins import PluginFailure
 from zoo.registry import Registry
+from zoo.signals import handled, stop_signals
 
 Device = Annotated[
     str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
@@ -98,17 +99,13 @@ def warn_of(problem: str) -> None:
 
 @contextmanager
 def tidy_when_stopped() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end a command as Ctrl-C does, so that nothing half-written stays behind."""
+    """Have SIGTERM and its like end a command as Ctrl-C does, so that nothing half-written stays behind."""
 
     def stop(number: int, frame: object) -> None:
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with handled((each for each in stop_signals() if each != signal.SIGINT), stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

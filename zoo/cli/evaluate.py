@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, WhichWeights, console, installed_registry, warn_of
+from zoo.cli.common import Debug, Device, WhichWeights, console, installed_registry, tidy_when_stopped, warn_of
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import RunError
 
 
+@tidy_when_stopped()
 def evaluate(
     run: Annotated[
         Path,

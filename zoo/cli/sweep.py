@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, installed_registry
+from zoo.cli.common import Debug, Device, installed_registry, tidy_when_stopped
 from zoo.cli.compare import PlotOption, XOption, YOption
 from zoo.cli.train import own_folder
 from zoo.errors import ZooError
 from zoo.recipe import read_tree
 
 
+@tidy_when_stopped()
 def sweep(
     recipe: Annotated[
         str,
@@ -68,6 +69,7 @@ def sweep(
     from zoo.report.sweep import read_variation
     from zoo.report.sweep_run import Sweep
     from zoo.train.distributed import join_world, refuse_several
+    from zoo.train.stopping import deaf_once_stopped
 
     output = Output(plot, x, y, as_json)
     output.check()
@@ -79,7 +81,7 @@ def sweep(
     plan = Sweep(recipe, overrides or (), variations, registry)
     count = len(plan.combinations())
     entries, problems = [], []
-    with join_world(device) as world:
+    with deaf_once_stopped(), join_world(device) as world:
         refuse_several(world, "sweep")
         found = plan.train(folder, world, Progress) if with_training else plan.count()
         for place, each in enumerate(found, start=1):

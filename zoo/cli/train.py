@@ -45,7 +45,8 @@ def train(
 ) -> None:
     """Train a recipe; the run folder holds checkpoints, metrics, samples and the resolved recipe.
 
-    Ctrl-C or SIGTERM finishes the step, saves, and ends with exit code 75; --resume goes on as if nothing had been.
+    Ctrl-C, SIGTERM, SIGHUP (unless ignored, as by nohup) or SIGUSR1 finishes the step, saves, and ends with exit code
+    75; --resume goes on as if nothing had been.
     Across machines: torchrun --nnodes 2 --nproc-per-node 8 ... -m zoo train --recipe R.
     """
     given: Node | Recorded  # before torch is imported
@@ -65,6 +66,7 @@ def train(
     from zoo.train.failures import told_plainly
     from zoo.train.run_folder import RunFolder
     from zoo.train.session import Session, Silent
+    from zoo.train.stopping import deaf_once_stopped
 
     registry = installed_registry()
     if isinstance(given, Recorded):
@@ -73,7 +75,7 @@ def train(
         checked = check_tree(given, registry)
     folder = RunFolder(run_dir or own_folder(checked.name))
     with join_world(device, group=checked.train.parallel == "fsdp") as world, Progress() as progress:
-        with told_plainly():
+        with told_plainly(), deaf_once_stopped():
             Session(checked, folder, registry, world, progress if world.is_main else Silent()).run(resume=resume)
         if world.is_main:
             progress.finish(folder)

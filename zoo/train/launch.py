@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -17,9 +19,15 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from zoo.errors import RunError
 from zoo.files import write_whole
+from zoo.signals import handled, ignored, stop_signals
 
 EXIT_CODES = "ZOO_EXIT_CODES"
 """The environment variable that names the folder for exit codes."""
+
+# Older versions of PyTorch insist on handlers of their own: of SIGHUP under nohup too, and not of SIGUSR1.
+_WITHOUT_HANDLERS: dict[str, Any] = (
+    {"signals_to_handle": ""} if "signals_to_handle" in LaunchConfig.__dataclass_fields__ else {}
+)
 
 GRACE = 24 * 3600  # seconds that processes which have been asked to stop may take to finish their step and save
 
@@ -46,8 +54,9 @@ def launch(arguments: Sequence[str], procs: int) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
+        **_WITHOUT_HANDLERS,
     )
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _first_signal_raised():
         os.environ[EXIT_CODES] = folder
         try:
             elastic_launch(config, sys.executable)("-m", "zoo", *arguments)
@@ -71,3 +80,24 @@ def leave_exit_code(code: int) -> None:
     """Tell the launcher how this process ends."""
     if EXIT_CODES in os.environ:
         write_whole(Path(os.environ[EXIT_CODES], os.environ["RANK"]), str(code), RunError)
+
+
+@contextmanager
+def _first_signal_raised() -> Iterator[None]:
+    """Have a signal raise what makes PyTorch's agent pass it on, and wait for the processes to save.
+
+    Later ones are left alone: they would break off that wait, or take the exit code from a job that has saved.
+    """
+    asked = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise SignalException(f"the launcher got signal {number}", signal.Signals(number))
+
+    signals = stop_signals()
+    with handled(signals, handle):
+        yield
+    if asked:
+        ignored(signals)

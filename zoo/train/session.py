@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from zoo.train.records import Records
 from zoo.train.resuming import refuse_another, restore
 from zoo.train.run_folder import RunFolder
 from zoo.train.saving import Saver
-from zoo.train.trainer import Step, Trainer, asked_to_stop
+from zoo.train.stopping import asked_to_stop, refuse_to_begin
+from zoo.train.trainer import Step, Trainer
 from zoo.train.weights import WeightsSource, find_weights
 from zoo.weights import refuse_other_backbone
 
@@ -96,7 +97,10 @@ class Session:
         for note in job.notes:
             self._tell(note)
         init = None if start is None else self._start_from(start, backbone)
+        stopping = ExitStack()
+        stop = stopping.enter_context(asked_to_stop(patient=self.world.size > 1))  # until all is saved
         try:
+            refuse_to_begin(self.world, stop)
             self.world.first(lambda: self._open_folder(resume=resume, init=init))
             trainer = Trainer(job, backbone, self.world)
             restore(trainer, self.folder, self.registry, self._tell)
@@ -115,10 +119,7 @@ class Session:
                 return trainer
             self.world.first(lambda: self._begin_after(trainer.step))
             saver = Saver(trainer, self.folder, self._tell)
-            with (
-                closing(Records(trainer, self.folder, self._tell)) as records,
-                asked_to_stop(patient=self.world.size > 1) as stop,  # while it is saved, too
-            ):
+            with closing(Records(trainer, self.folder, self._tell)) as records:
                 self._train(trainer, last, stop, saver, records)
             if trainer.step < last or last < self.recipe.train.steps:
                 raise Preempted(
@@ -128,6 +129,7 @@ class Session:
             return trainer
         finally:
             self.folder.unlock()
+            stopping.close()
 
     def _backbone(self) -> Backbone:
         """The same on every process, whatever its device."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from inspect import signature
-from types import FrameType
 from typing import Any
 
 import torch
@@ -87,7 +83,7 @@ class Trainer:
         self.state = TrainState(backbone, self.optimizer)
 
     def run(self, last: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
-        """Train to step ``last``, and tell every update; ends early where ``stop`` says so on any process.
+        """Train to step ``last``, and tell every update; ends early, its step done, where ``stop`` says so on any rank.
 
         Raises:
             NumericError: a loss or a gradient is not finite, on any process; nothing has been updated by it.
@@ -102,6 +98,8 @@ class Trainer:
         )
         pieces, error = _next(batches)
         self.world.agree(error)
+        if self.world.sum(torch.tensor([int(stop())])).item():  # while samples were waited for, or before
+            return
         with closing(batches):
             while self.step < last:
                 losses = self._accumulate(pieces)
@@ -238,30 +236,3 @@ def _next(batches: Iterator[list[Batch]]) -> tuple[list[Batch], DataError | None
         return next(batches, []), None
     except DataError as error:
         return [], error
-
-
-@contextmanager
-def asked_to_stop(*, patient: bool) -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or SIGINT (Ctrl-C) has come; it no longer ends the process, but a second Ctrl-C does.
-
-    Args:
-        patient: not even a second one does, since a launcher passes on what the terminal has sent already.
-    """
-    asked = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if asked.is_set() and number == signal.SIGINT and not patient:
-            raise KeyboardInterrupt
-        asked.set()
-        if os.environ.get("RANK", "0") == "0":
-            os.write(2, b"stopping after this step\n")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    before = {each: signal.signal(each, handle) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked.is_set
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -1,0 +1,38 @@
+"""Which signals ask a command to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+"""Of schedulers, Ctrl-C, a terminal that goes away, and SLURM's ``--signal``. Windows has not all of them."""
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Those that this system has.
+
+    What was ignored when the process began stays so, as SIGHUP does under nohup. Not Ctrl-C: shells let all their
+    background jobs ignore it, also those that are sent SIGINT later to have them stop.
+    """
+    known = [signal.Signals[name] for name in NAMES if name in signal.Signals.__members__]
+    return [each for each in known if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
+
+
+@contextmanager
+def handled(signals: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have ``handler`` called on signals; of the main thread alone."""
+    before = {each: signal.signal(each, handler) for each in signals}
+    try:
+        yield
+    finally:
+        for each, former in before.items():
+            signal.signal(each, former)
+
+
+def ignored(signals: Iterable[signal.Signals]) -> None:
+    """Ignore signals until the process ends."""
+    for each in signals:
+        signal.signal(each, signal.SIG_IGN)
