@@ -63,7 +63,9 @@ def refused(result: Result, exit_code: int = 2) -> str:
 def test_draws_what_the_run_s_recipe_says():
     result = sample()
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "wrote 64 images and grid.png to out\n"
+    *progress, last = result.stderr.splitlines()
+    assert last == "wrote 64 images and grid.png to out"
+    assert progress[0] == "drawing: 10 %"
     assert len(list(Path("out").glob("0*.png"))) == 64
     assert record()["labels"] == [index % 10 for index in range(64)]
     assert record()["weights"] == "ema"
@@ -247,9 +249,18 @@ def test_another_process_draws_the_same(runs, tmp_path):
         assert (read_png(Path("again") / name) == read_png(Path("out") / name)).all()
 
 
+def test_samples_that_are_there_already():
+    for told in ("wrote 3 images and grid.png to out\n", "out: holds all 3 images already\n"):
+        result = sample("--count", 3, *(["--resume"] if Path("out").exists() else []))
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", told)
+    Path("out/000001.png").unlink()
+    Path("out/samples.json").unlink()
+    assert sample("--count", 3, "--resume").stderr == "wrote 1 images to out, which holds all 3 now\n"
+
+
 def test_help_names_every_option():
     result = CliRunner().invoke(app, ["sample", "--help"], terminal_width=200)
     assert result.exit_code == 0
-    options = "run out weights labels count steps solver guidance seed set npz procs device debug"
+    options = "run out weights labels count steps solver guidance seed set npz resume procs device debug"
     for option in options.split():
         assert f"--{option}" in result.stdout

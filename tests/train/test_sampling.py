@@ -46,7 +46,7 @@ def record_of(out):
 def test_there_are_as_many_images_as_asked_for(count, run, tmp_path, registry):
     images = draw(run, tmp_path / "deep" / "out", registry, count=count)
     names = {path.name for path in (tmp_path / "deep" / "out").iterdir()}
-    assert names == {*(f"{index:06d}.png" for index in range(count)), "grid.png", "samples.json"}
+    assert names == {*(f"{index:06d}.png" for index in range(count)), "grid.png", "request.json", "samples.json"}
     assert len(images) == count
 
 
@@ -244,6 +244,7 @@ def test_a_disk_that_fills_up(run, tmp_path, registry, monkeypatch):
     monkeypatch.setattr(sampling, "write_png", full)
     with pytest.raises(RunError, match="out: cannot be written or read: No space left on device"):
         draw(run, tmp_path / "out", registry)
+    assert not (tmp_path / "out" / "samples.json").exists()  # what is not recorded is not complete
 
 
 def test_a_disk_that_fills_up_at_the_end(run, tmp_path, registry, monkeypatch):

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -21,6 +21,9 @@ from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, printabl
 from zoo.plugins import PluginFailure
 from zoo.registry import Registry
 from zoo.signals import handled, stop_signals
+
+if TYPE_CHECKING:  # torch
+    from zoo.train.distributed import World
 
 Device = Annotated[
     str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
@@ -106,6 +109,17 @@ def tidy_when_stopped() -> Iterator[None]:
 
     with handled((each for each in stop_signals() if each != signal.SIGINT), stop):
         yield
+
+
+@contextmanager
+def told_how_to_go_on(world: World) -> Iterator[None]:
+    """Say that nothing is lost, where work that keeps what is done is stopped by Ctrl-C or a signal."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if world.is_main:
+            print("what has been done is kept; the same command with --resume goes on", file=sys.stderr)
+        raise
 
 
 @contextmanager

@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, WhichWeights, installed_registry, tidy_when_stopped
+from zoo.cli.common import (
+    Debug,
+    Device,
+    WhichWeights,
+    installed_registry,
+    tidy_when_stopped,
+    told_how_to_go_on,
+)
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import ZooError
@@ -45,6 +52,9 @@ def sample(
     npz: Annotated[
         bool, typer.Option("--npz", help="Write samples.npz too, the array that ADM's evaluation suite reads.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an interrupted call with the same options has drawn.")
+    ] = False,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
     device: Device = None,
     debug: Debug = False,
@@ -73,12 +83,19 @@ def sample(
         count=count or len(wanted) or 64,
         seed=seed,
         npz=npz,
+        resume=resume,
     )
     with join_world(device) as world:
-        with told_plainly():
-            draw_samples(request, checked, registry, world)
+        with told_plainly(), told_how_to_go_on(world):
+            drawn = draw_samples(request, checked, registry, world)
         if world.is_main:
-            print(f"wrote {request.count} images and grid.png to {out}", file=sys.stderr)
+            if drawn == request.count:
+                told = f"wrote {drawn} images and grid.png to {out}"
+            elif drawn:
+                told = f"wrote {drawn} images to {out}, which holds all {request.count} now"
+            else:
+                told = f"{out}: holds all {request.count} images already"
+            print(told, file=sys.stderr)
 
 
 def _labels(text: str | None) -> tuple[int, ...]:

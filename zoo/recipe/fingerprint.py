@@ -37,8 +37,14 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """A line for every difference that changes what training computes."""
     any_length = _is_constant(one) or _is_constant(other)
-    found = _differences(_without_free(one, any_length), _without_free(other, any_length), ())
-    return [f"{dotted(path)}: {_show(before)} and {_show(after)}" for path, before, after in found]
+    return all_differences(_without_free(one, any_length), _without_free(other, any_length))
+
+
+def all_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """A line for every difference of plain values."""
+    return [
+        f"{dotted(path)}: {_show(before)} and {_show(after)}" for path, before, after in _differences(one, other, ())
+    ]
 
 
 def _is_constant(resolved: Mapping[str, Any]) -> bool:

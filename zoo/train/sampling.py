@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from zoo.backbone import Backbone
-from zoo.errors import RunError, ZooError
+from zoo.errors import RunError, WeightsError, ZooError
 from zoo.files import write_whole
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
@@ -21,7 +21,10 @@ from zoo.train.distributed import World
 from zoo.train.drawing import Drawing, check_guidance, prepare_drawing
 from zoo.train.labels import Labels, labels_for, wanted_labels
 from zoo.train.pictures import grid, read_png, write_npz, write_png
-from zoo.train.weights import find_weights
+from zoo.train.run_folder import step_of
+from zoo.train.sample_folder import SampleFolder, refuse_another
+from zoo.train.tracking import tracked
+from zoo.train.weights import WeightsSource, find_weights
 from zoo.weights import Weights, Which, filled, refuse_other_backbone
 
 GRID = 100
@@ -40,6 +43,7 @@ class SampleRun:
         count: images.
         seed: of the noise.
         npz: whether to write the array that ADM's evaluation suite reads.
+        resume: go on with what an interrupted call has begun.
     """
 
     run: Path
@@ -49,10 +53,24 @@ class SampleRun:
     count: int
     seed: int
     npz: bool
+    resume: bool = False
+
+    @property
+    def folder(self) -> SampleFolder:
+        """Where images go."""
+        return SampleFolder(self.out)
+
+    def asked(self, recipe: Recipe) -> dict[str, Any]:
+        """What all images are drawn by, as plain values."""
+        data = {key: value for key, value in recipe.data.resolved().items() if key != "workers"}
+        own = {key: getattr(self, key) for key in ("weights", "count", "seed", "npz")}
+        return {**own, "labels": list(self.labels), "sample": recipe.sample.resolved(), "data": data}
 
 
-def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: World) -> None:
+def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: World) -> int:
     """Draw images on all processes, each in whole batches; image i is the same for any number of them.
+
+    What has been drawn stays when this is interrupted, and can be gone on with.
 
     Args:
         request: what is asked for.
@@ -60,21 +78,33 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         registry: the parts to choose from.
         world: this process among those of the job.
 
+    Returns:
+        How many of the images this call has drawn, on all processes.
+
     Raises:
-        ZooError: the folder is not empty, or a label is no class.
+        ZooError: the folder is not empty, holds what was asked for otherwise, or a label is no class.
         DataError: labels are the dataset's, and it cannot be read.
         RunError: there is no sound checkpoint, or a file cannot be written.
         WeightsError: the weight file cannot be used.
     """
+    folder, asked = request.folder, request.asked(recipe)
     # One process chooses: while a run goes on, others may see another newest one.
-    found = world.first(lambda: find_weights(request.run, weights=request.weights))
+    begun = world.first(lambda: _begun(request, asked))
+    if begun is not None and world.first(folder.record.exists):
+        return 0
+    found = world.first(lambda: _find_weights(request, begun))
     terminal = Console(stderr=True, highlight=False)
     if world.is_main:
+        if request.resume and begun is None:
+            terminal.print(
+                f"note: {request.out}: holds no samples to go on with; all are drawn", markup=False, soft_wrap=True
+            )
         for problem in found.passed_over():
             terminal.print(f"warning: {problem}", markup=False, soft_wrap=True)
     with world.together():
         weights = found.read(registry)
         refuse_other_backbone(found.where, weights.recipe, recipe)
+        _refuse_other_weights(request, begun, weights)
         backbone = filled(weights, world.device)
         drawing = prepare_drawing(recipe, len(backbone.stages), request.seed)
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
@@ -85,15 +115,55 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     if world.is_main:
         for warning in _warnings(drawing):
             terminal.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    world.first(lambda: _make_folder(request.out))
-    batches = range(world.rank, whole, world.size)
-    hidden = not (world.is_main and terminal.is_terminal)
+    world.first(lambda: folder.begin({**weights.source, **asked}))
+    drawn = 0
     with world.together(request.out):
-        for batch in track(batches, "drawing", console=terminal, disable=hidden):
+        missing = _missing(request, drawing, range(world.rank, whole, world.size), begun)
+        for batch, indices in tracked(missing.items(), len(missing), "drawing", world):
             images = drawing.images(backbone, labels.values, batch, request.count)
-            for index, image in enumerate(images, start=batch * drawing.batch):
-                write_png(image, _path(request.out, index))
+            for index in indices:
+                write_png(images[index - batch * drawing.batch], folder.image(index))
+                drawn += 1
     world.first(lambda: _finish(request, recipe, weights, labels))
+    return int(world.sum(torch.tensor(drawn)))
+
+
+def _begun(request: SampleRun, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What was asked of the images that there are, if they are to be gone on with."""
+    begun = request.folder.begun(resume=request.resume)
+    if begun is not None:
+        refuse_another(request.folder, begun, asked)
+    return begun
+
+
+def _find_weights(request: SampleRun, begun: Mapping[str, Any] | None) -> WeightsSource:
+    """The weights to draw with: those of the images that there are, if any."""
+    if begun is None or "checkpoint" not in begun or not request.run.is_dir():
+        return find_weights(request.run, weights=request.weights)
+    try:
+        return find_weights(request.run, weights=request.weights, step=step_of(begun))
+    except RunError as error:
+        raise RunError(f"{error}; the images in {request.out} were drawn from it: choose another folder") from error
+
+
+def _refuse_other_weights(request: SampleRun, begun: Mapping[str, Any] | None, weights: Weights) -> None:
+    if begun is not None and begun.get("weights_sha256") != weights.source["weights_sha256"]:
+        raise WeightsError(
+            f"{request.run}: holds other weights than those that the images in {request.out} were drawn from; choose"
+            " another folder"
+        )
+
+
+def _missing(
+    request: SampleRun, drawing: Drawing, batches: range, begun: Mapping[str, Any] | None
+) -> dict[int, list[int]]:
+    """Of some batches, those that are not all there, with the images that are missing."""
+    missing = {}
+    for batch in batches:
+        first = batch * drawing.batch
+        indices = range(first, min(first + drawing.batch, request.count))
+        missing[batch] = [index for index in indices if begun is None or not request.folder.has(index)]
+    return {batch: indices for batch, indices in missing.items() if indices}
 
 
 def _labels(request: SampleRun, drawing: Drawing, backbone: Backbone, count: int) -> Labels:
@@ -111,22 +181,12 @@ def _warnings(drawing: Drawing) -> Iterator[str]:
         yield "guidance compares with no label, which training has never seen: objective.label_dropout was 0"
 
 
-def _make_folder(out: Path) -> None:
-    if out.is_file():
-        raise ZooError(f"{out}: is a file; choose a folder")
-    if out.exists() and any(out.iterdir()):
-        raise ZooError(f"{out}: is not empty; choose another folder, or remove it first")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{out}: cannot be made: {error.strerror}") from error
-
-
 def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: Labels) -> None:
-    paths = [_path(request.out, index) for index in range(request.count)]
-    write_png(grid([read_png(path) for path in paths[:GRID]]), request.out / "grid.png")
+    folder = request.folder
+    paths = [folder.image(index) for index in range(request.count)]
+    write_png(grid([read_png(path) for path in paths[:GRID]]), folder.grid)
     if request.npz:
-        write_npz((read_png(path) for path in paths), len(paths), request.out / "samples.npz")
+        write_npz((read_png(path) for path in paths), len(paths), folder.array)
     record = {
         **weights.source,
         "sample": recipe.sample.resolved(),
@@ -137,8 +197,4 @@ def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: Labels
         "plugins": recipe.plugins(),
         "torch": torch.__version__,
     }
-    write_whole(request.out / "samples.json", checkpoints.to_json(record), RunError)
-
-
-def _path(out: Path, index: int) -> Path:
-    return out / f"{index:06d}.png"
+    write_whole(folder.record, checkpoints.to_json(record), RunError)
