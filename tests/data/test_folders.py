@@ -38,6 +38,18 @@ def test_labels_follow_the_sorted_class_folders_at_any_depth(tmp_path):
     assert [listing.path(index) for index in range(5)] == [tmp_path / name for name in ids(listing)]
 
 
+def test_folders_that_are_all_numbers_sort_as_numbers(tmp_path):
+    touch(tmp_path, "train/10/a.png", "train/2/b.png", "train/0/c.png", "train/02/d.png", "held_out/10/e.png")
+    touch(tmp_path, "held_out/2/f.png")
+    assert list_images(tmp_path).classes == ("0", "02", "2", "10")
+    assert ids(list_images(tmp_path, "held_out")) == ["held_out/2/f.png", "held_out/10/e.png"]
+    assert list_images(tmp_path, "held_out").labels.tolist() == [2, 3]
+    touch(tmp_path, "train/x/g.png")
+    assert list_images(tmp_path).classes == ("0", "02", "10", "2", "x")  # as text
+    touch(tmp_path / "other", "²/1.png", "10/2.png", "3/3.png")  # a digit, and no number
+    assert list_images(tmp_path / "other").classes == ("10", "3", "²")
+
+
 def test_hidden_and_other_files_are_left_out(tmp_path):
     touch(
         tmp_path, "a/1.png", "a/._1.png", "a/.hidden/2.png", ".git/3.png", "a/notes.txt", "a/png", "README", "a/4.eps"

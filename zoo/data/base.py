@@ -12,10 +12,15 @@ import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
+from zoo.data.fingerprint import Fingerprint, Group, digest, digest_of_labels
+
 Split = Literal["train", "held_out"]
 
 AT_ONCE = 512
 """Samples that are read together where only their labels are wanted."""
+
+LOOKED_AT = 64
+"""Samples, from the first to the last at even distances, whose labels and names are taken for all."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class Source(ABC):
 
     notes: tuple[str, ...] = ()
     """What users should know before they train on it, a line each: what it leaves out, say."""
+
+    classes: tuple[str, ...] = ()
+    """Names of the classes by label; empty where there are none."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -82,6 +90,33 @@ class Source(ABC):
     def ids(self) -> Iterator[str]:
         """The ids of all samples, in order. Override it where that can be told faster than one by one."""
         return map(self.id, range(len(self)))
+
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Samples of each class, by label; None where that cannot be told without reading them."""
+        return None
+
+    def fingerprint(self, *, files: bool = True) -> Fingerprint:
+        """What tells these samples, in their order, from others: a run goes on where it is as it was.
+
+        It is the same whenever and wherever the same data is opened, whichever samples can be read. Here some samples
+        stand for all, with their names, and their labels where ``labels`` is overridden; override it where more can be
+        told without reading samples.
+
+        Args:
+            files: also tell sizes and times of files, which has to look at every one.
+
+        Raises:
+            DataError: a file is gone.
+        """
+        some = np.unique(np.linspace(0, len(self) - 1, LOOKED_AT).astype(np.int64))
+        names = digest(f"{self.id(index)}\0".encode() for index in some.tolist())
+        return Fingerprint(
+            samples=len(self),
+            classes=self.classes,
+            counts=self.class_counts(),
+            labels="" if type(self).labels is Source.labels else digest_of_labels(self.labels(some)),
+            groups=(("", Group(samples=len(self), names=names)),),
+        )
 
 
 class Dataset(ABC):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.data.base import Dataset, Samples, Source, Split
+from zoo.data.fingerprint import counts_of_classes
 from zoo.data.pixels import to_pixels
 from zoo.errors import DataError
 from zoo.registry import part
@@ -64,6 +65,7 @@ class DigitsSource(Source):
         index: Int[np.ndarray, " n"],
         channels: int,
     ) -> None:
+        self.classes = tuple(map(str, range(CLASSES)))
         self._images = images
         self._labels = labels
         self._index = index
@@ -84,3 +86,7 @@ class DigitsSource(Source):
     def id(self, index: int) -> str:
         """The digit's index in ``load_digits``."""
         return f"digit {self._index[index]}"
+
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Digits of each class."""
+        return counts_of_classes(self._labels.numpy(), CLASSES)

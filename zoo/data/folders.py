@@ -14,6 +14,7 @@ from jaxtyping import Int
 from pydantic import Field
 
 from zoo.data.base import Split
+from zoo.data.fingerprint import Group, digest
 from zoo.errors import DataError, MissingSplitError, printable
 
 Text = Annotated[str, Field(min_length=1)]
@@ -35,12 +36,14 @@ class ImageList:
 
     Attributes:
         folder: what the paths are relative to.
+        below: the part of it that the pictures lie in, such as ``train/``; empty where it is not divided.
         classes: names; a label is a position here. Empty where the pictures have no classes, and all labels are 0.
         labels: of each picture [n].
         others: how many files beside them are left out since they do not end as pictures do, by their ending.
     """
 
     folder: Path
+    below: str
     classes: tuple[str, ...]
     labels: Int[np.ndarray, " n"]
     # One block of bytes and not a list: forked data workers would copy every page of a million strings.
@@ -71,6 +74,31 @@ class ImageList:
         counts = ", ".join(told + [f"{rest} of other endings"] * (rest > 0))
         return f"{shown(self.folder)}: left out {sum(self.others.values())} {files}: {counts}"
 
+    def groups(self, *, files: bool) -> Iterator[tuple[str, Group]]:
+        """The pictures of each class, by its name; all as of one that has none where there are no classes.
+
+        Args:
+            files: look at every file, for its size and when it was changed.
+
+        Raises:
+            DataError: a file is gone.
+        """
+        start = len(os.fsencode(self.below))
+        for label, name in enumerate(self.classes or ("",)):
+            rows = range(*np.searchsorted(self.labels, [label, label + 1]).tolist())
+            if not rows:  # of a held-out part that has none
+                continue
+            inside = self._name(rows[0]).index(b"/", start) + 1 if name else start
+            names = digest(self._name(row)[inside:] + b"\0" for row in rows)
+            sizes, times = self._files(rows) if files else ("", "")
+            yield name, Group(samples=len(rows), names=names, sizes=sizes, times=times)
+
+    def _files(self, rows: range) -> tuple[str, str]:
+        """Digests of sizes and times of files."""
+        folder = os.fsencode(self.folder) + b"/"
+        found = np.array([look_at(folder + self._name(row)) for row in rows], dtype=np.int64)
+        return digest([found[:, 0].tobytes()]), digest([found[:, 1].tobytes()])
+
     def _name(self, index: int) -> bytes:
         return self.names[self.ends[index - 1] if index else 0 : self.ends[index]]
 
@@ -78,8 +106,9 @@ class ImageList:
 def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> ImageList:
     """The pictures of a split: in a folder for each class, or these in folders ``train`` and ``held_out`` (or ``val``).
 
-    Labels follow the sorted names of the class folders (of ``train``'s, for both splits). Hidden files and folders are
-    left out, and so are files that do not end as pictures do, which are counted; links are followed.
+    Labels follow the sorted names of the class folders (of ``train``'s, for both splits): as numbers where all are
+    numbers, so that 2 comes before 10, and else as text. Hidden files and folders are left out, and so are files that
+    do not end as pictures do, which are counted; links are followed.
 
     Args:
         folder: of the dataset.
@@ -98,10 +127,11 @@ def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> 
             raise DataError(f"{shown(below)}: holds no pictures ({', '.join(ENDINGS)})")
     else:
         found = list(_labelled(below, classes, others))
-    prefix = os.fsencode(below.name) + b"/" if below != folder else b""
-    names = [prefix + os.fsencode(name) for _, name in found]
+    prefix = f"{below.name}/" if below != folder else ""
+    names = [os.fsencode(prefix + name) for _, name in found]
     return ImageList(
         folder=folder,
+        below=prefix,
         classes=tuple(shown(name) for name in classes),
         labels=np.array([label for label, _ in found], dtype=np.int64),
         names=b"".join(names),
@@ -140,13 +170,29 @@ def split_folder(folder: Path, split: Split) -> Path:
     return found[split]
 
 
+def look_at(path: Path | bytes) -> tuple[int, int]:
+    """The size of a file in bytes, and when it was last changed, in nanoseconds.
+
+    Raises:
+        DataError: it is gone, or may not be looked at.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise DataError(f"{shown(os.fsdecode(path))}: cannot be looked at: {error.strerror}") from error
+    return status.st_size, status.st_mtime_ns
+
+
 def shown(path: Path | str) -> str:
     """A path as it can be printed on one line, whatever its bytes are."""
     return printable(os.fspath(path))
 
 
 def _classes(folder: Path) -> list[str]:
-    return sorted(_sub_folders(folder))
+    """Class folders, in the order of their labels."""
+    names = _sub_folders(folder)
+    numbered = all(name.isascii() and name.isdecimal() for name in names)
+    return sorted(names, key=lambda name: (int(name) if numbered else 0, name))
 
 
 def _labelled(folder: Path, classes: list[str], others: Counter[str]) -> Iterator[tuple[int, str]]:
@@ -163,11 +209,12 @@ def _labelled(folder: Path, classes: list[str], others: Counter[str]) -> Iterato
     if unknown:
         raise DataError(f"{shown(folder / unknown[0])}: no such class is in {TRAIN!r}, so it has no label")
     others.update(_ending(entry) for entry in files)
-    for name in own:
+    for label, name in enumerate(classes):
+        if name not in own:
+            continue
         found = [f"{name}/{image}" for image in _images(folder / name, others)]
         if not found:
             raise DataError(f"{shown(folder / name)}: is a class without pictures ({', '.join(ENDINGS)}); remove it")
-        label = classes.index(name)
         yield from ((label, image) for image in found)
 
 

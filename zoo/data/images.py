@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from zoo.data.base import Dataset, Samples, Source, Split
+from zoo.data.fingerprint import Fingerprint, counts_of_classes, digest_of_labels
 from zoo.data.folders import ImageList, Text, list_images, shown
 from zoo.data.pictures import read_picture
 from zoo.data.pixels import to_latents, to_pixels
@@ -25,7 +26,8 @@ FLIP_PROBABILITY = 0.5
 class Images(Dataset):
     """Pictures from a folder for each class: cropped to the latent's size from the centre, scaled to [-1, 1].
 
-    The folder may be divided into ``train`` and ``held_out`` (or ``val``), each with the class folders. Without classes
+    Labels count the class folders in the order of their names; where all names are numbers, 2 comes before 10. The
+    folder may be divided into ``train`` and ``held_out`` (or ``val``), each with the class folders. Without classes
     (``num_classes: 0``) the pictures may also lie in one folder. Held-out pictures are never flipped. Files ending in
     .jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm and .avif are pictures, of which the first frame is
     taken; what else there is, is left out and counted.
@@ -69,6 +71,7 @@ class ImageSource(Source):
     def __init__(self, images: ImageList, channels: int, size: tuple[int, int], *, flip: bool) -> None:
         self.images = images
         self.notes = () if images.note is None else (images.note,)
+        self.classes = images.classes
         self._channels = channels
         self._size = size
         self._flip = flip
@@ -92,3 +95,17 @@ class ImageSource(Source):
     def id(self, index: int) -> str:
         """The picture's path below the dataset's folder."""
         return self.images.id(index)
+
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Pictures of each class."""
+        return counts_of_classes(self.images.labels, len(self.classes))
+
+    def fingerprint(self, *, files: bool = True) -> Fingerprint:
+        """By class, names in order and, of the files, sizes and times; the pictures are not read."""
+        return Fingerprint(
+            samples=len(self),
+            classes=self.classes,
+            counts=self.class_counts(),
+            labels=digest_of_labels(torch.from_numpy(self.images.labels)),
+            groups=tuple(self.images.groups(files=files)),
+        )

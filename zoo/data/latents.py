@@ -17,7 +17,8 @@ from torch import Tensor
 
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.base import Dataset, Samples, Source, Split, Statistics
-from zoo.data.folders import Text, shown, split_folder
+from zoo.data.fingerprint import Fingerprint, Group, counts_of_classes, digest, digest_of_labels
+from zoo.data.folders import Text, look_at, shown, split_folder
 from zoo.data.latent_index import INDEX, LatentIndex, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pixels import to_pixels
@@ -122,6 +123,7 @@ class LatentSource(Source):
     def __init__(self, folder: Path, index: LatentIndex, *, sample_posterior: SamplePosterior, flip: bool) -> None:
         self.folder = folder
         self.index = index
+        self.classes = index.classes
         self._sample_posterior = sample_posterior
         self._flip = flip and index.flip == "stored"
         self._starts = np.cumsum([0, *(record.count for record in index.shards)])
@@ -182,6 +184,30 @@ class LatentSource(Source):
         """The pictures' paths, a shard at a time."""
         for number in range(len(self.index.shards)):
             yield from self._open(number).all_ids()
+
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Samples of each class; None where a label has no name in the index."""
+        return counts_of_classes(self._labels.numpy(), len(self.classes))
+
+    def fingerprint(self, *, files: bool = True) -> Fingerprint:
+        """By shard, in order: the hash that the index has recorded, ids and, of the file, size and time."""
+        return Fingerprint(
+            samples=len(self),
+            classes=self.classes,
+            counts=self.class_counts(),
+            labels=digest_of_labels(self._labels),
+            groups=tuple(self._groups(files)),
+            of="shard",
+        )
+
+    def _groups(self, files: bool) -> Iterator[tuple[str, Group]]:
+        for number, record in enumerate(self.index.shards):
+            ids = digest([self._open(number).ids.numpy().tobytes()])
+            group = Group(samples=record.count, names=ids, recorded=record.sha256)
+            if files:
+                size, time = look_at(self.folder / record.file)
+                group = group.model_copy(update={"sizes": str(size), "times": str(time)})
+            yield record.file, group
 
     def _own_generator(self, index: int, flipped: bool) -> np.random.Generator:
         """That of an encoding: the same in every run and epoch, and in a folder that holds other samples besides."""

@@ -6,10 +6,13 @@ Needs hypothesis: the extra ``testing`` of diffusion-zoo. In a plug-in's tests::
 
     def test_my_block_keeps_the_laws():
         check_part(MyBlock)
+
+A dataset is checked with files that are here: ``tells_its_data(lambda: MyDataset(...).open())``.
 """
 
 from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.check import check_assemblies, check_part, load_or_pass
+from zoo.testing.data_laws import tells_its_data
 from zoo.testing.laws import LAWS, compiles_whole, laws_of
 from zoo.testing.strategies import options, recipes
 
@@ -23,4 +26,5 @@ __all__ = [
     "load_or_pass",
     "options",
     "recipes",
+    "tells_its_data",
 ]

@@ -1,12 +1,14 @@
-"""Laws of normalisations."""
+"""Laws of normalisations, and of the sources of a dataset."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from zoo.data.base import Statistics
+from zoo.data.base import Source, Statistics
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case
 
@@ -27,6 +29,29 @@ def inverts(case: Case) -> None:
         assert applied.dtype == restored.dtype == dtype, f"normalising changes {dtype}"
         assert torch.equal(latents, before), "normalising changes its inputs"
         assert_close(restored, latents, "invert does not undo apply", tolerance)
+
+
+def tells_its_data(open_source: Callable[[], Source]) -> None:
+    """A source says of the same data the same, whatever was read before: opened anew, and in a data worker.
+
+    A run could not be gone on with otherwise. Labels are those that come with the samples.
+
+    Args:
+        open_source: opens the same data whenever it is called.
+    """
+    source = open_source()
+    assert len(source) > 0, "there are no samples"
+    told = source.fingerprint()
+    assert open_source().fingerprint() == told, "opened anew, the same data has another fingerprint"
+    # As pickling, by which data workers get it: with what __getstate__ and __reduce__ say.
+    assert copy.deepcopy(source).fingerprint() == told, "in a data worker the fingerprint is another"
+    indices = np.array([len(source) - 1, 0])
+    samples = source.read(indices, [np.random.default_rng(seed) for seed in (1, 2)])
+    assert torch.equal(source.labels(indices), samples.labels), "labels are others than come with the samples"
+    assert source.fingerprint() == told, "the fingerprint is another once samples have been read"
+    assert source.fingerprint(files=False).order() == told.order(), "names, labels or order hang on a look at files"
+    counts = source.class_counts()
+    assert counts is None or sum(counts) == len(source), "the samples of all classes are not all samples"
 
 
 LAWS: dict[str, tuple[Callable[[Case], None], ...]] = {"normalize": (inverts,)}

@@ -11,7 +11,7 @@ import torch
 
 from zoo.assembly import change_section, create_part
 from zoo.backbone import Backbone
-from zoo.data import Dataset, Normalize, Source
+from zoo.data import Dataset, Fingerprint, Normalize, Source
 from zoo.data.left_out import LeftOut, open_kept
 from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
@@ -36,6 +36,7 @@ class Job:
         reader: reads this rank's samples.
         dataset: makes pictures.
         normalize: what was done to the latents.
+        data: what tells the dataset's samples from others.
         notes: what to say before training starts, a line each.
     """
 
@@ -45,6 +46,7 @@ class Job:
     reader: Reader
     dataset: Dataset
     normalize: Normalize
+    data: Fingerprint
     notes: tuple[str, ...] = ()
 
 
@@ -95,7 +97,8 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         label_dropout=recipe.objective.label_dropout,
     )
     notes = (*(f"note: {note}" for note in source.notes), *left_out.notes())
-    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, notes)
+    data = source.fingerprint(files=rank == 0)
+    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, data, notes)
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:

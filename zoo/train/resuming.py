@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from zoo.assembly import check_recorded
-from zoo.errors import DataError, RunError, ZooError
+from zoo.errors import RunError, ZooError
 from zoo.recipe import Recipe, Recorded, differences, read_tree
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
+from zoo.train import same_data
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import set_random_state
 from zoo.train.trainer import Trainer
@@ -76,10 +77,9 @@ def _check(
     recorded = Recorded(str(found.path), read_tree(state["recipe"]), {})
     before = check_recorded(recorded, registry, needs=())
     refuse_another(found.path, before, trainer.job.recipe, "put the run's recipe.yaml back as it was")
-    length, ranks = trainer.job.reader.order.length, trainer.world.size
-    if state["samples"] != length:
-        was = state["samples"]
-        raise DataError(f"{found.path}: the dataset had {was} samples, and has {length} now; it must be the same")
+    for warning in same_data.refuse_changed(same_data.read(state, found.path), trainer.job.data, found.path):
+        tell(f"warning: {warning}")
+    ranks = trainer.world.size
     if state["ranks"] != ranks:
         tell(
             f"note: going on with {ranks} processes in place of {state['ranks']}: the same training up to rounding, and"

@@ -8,6 +8,7 @@ from zoo.errors import DataError, NumericError
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import RunFolder
+from zoo.train.same_data import record
 from zoo.train.state import random_states
 from zoo.train.trainer import Step, Trainer
 
@@ -58,7 +59,7 @@ class Saver:
         state = {
             "step": trainer.step,
             "next_sample": trainer.step * recipe.train.batch,
-            "samples": trainer.job.reader.order.length,
+            **record(trainer.job.data),
             "random": random,
             "ranks": self.world.size,
             "fingerprint": fingerprint(recipe.resolved()),

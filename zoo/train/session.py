@@ -23,6 +23,7 @@ from zoo.train.job import open_job
 from zoo.train.records import Records
 from zoo.train.resuming import refuse_another, restore
 from zoo.train.run_folder import RunFolder
+from zoo.train.same_data import agreed
 from zoo.train.saving import Saver
 from zoo.train.stopping import asked_to_stop, refuse_to_begin
 from zoo.train.trainer import Step, Trainer
@@ -93,6 +94,7 @@ class Session:
         backbone = self._backbone()
         with self.world.together():
             job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
+        job = agreed(job, self.world)
         self.recipe = job.recipe
         for note in job.notes:
             self._tell(note)

@@ -1,0 +1,85 @@
+"""That a run goes on with the data that it began with, and that all of its processes read the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from zoo.data.fingerprint import Fingerprint, some_of
+from zoo.errors import DataError, RunError
+from zoo.train.distributed import World
+from zoo.train.job import Job
+
+
+def agreed(job: Job, world: World) -> Job:
+    """The job with the fingerprint of its data that the main process has taken; every process takes part.
+
+    Raises:
+        DataError: another process reads other data.
+    """
+    own = torch.frombuffer(bytearray(bytes.fromhex(job.data.order())), dtype=torch.uint8)
+    main, *others = world.gather(own)
+    ranks = [str(rank) for rank, digest in enumerate(others, 1) if not torch.equal(digest, main)]
+    if ranks:
+        raise DataError(
+            f"dataset {job.recipe.data.dataset.type}: process {', '.join(ranks)} reads other data than process 0: other"
+            " names, labels or order; copy it anew to that machine, or read it from one place"
+        )
+    return replace(job, data=world.first(lambda: job.data))
+
+
+def record(data: Fingerprint) -> dict[str, Any]:
+    """What a checkpoint holds of a fingerprint, as plain values: ``data``, and the names of ``classes``."""
+    values = data.model_dump(mode="json")
+    return {"classes": values.pop("classes"), "data": values}
+
+
+def read(state: Mapping[str, Any], where: Path) -> Fingerprint:
+    """The fingerprint that a checkpoint holds.
+
+    Raises:
+        RunError: it is not what zoo wrote.
+    """
+    try:
+        return Fingerprint.model_validate_json(json.dumps({**state["data"], "classes": state["classes"]}))
+    except (ValidationError, KeyError, TypeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+        raise RunError(f"{where}: what state.json says of the data cannot be used: {reason}") from error
+
+
+def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path) -> Iterator[str]:
+    """Refuse to go on from a checkpoint with other data than it was trained on.
+
+    Args:
+        before: of that.
+        now: of the data that is here.
+        where: the checkpoint is, in the folder of its run.
+
+    Returns:
+        What to warn of, since it may be harmless.
+
+    Raises:
+        DataError: samples, labels or their order are others; the message says what moved.
+    """
+    found = now.changes_since(before)
+    if found.moved:
+        raise DataError(
+            f"{where}: the data is not what was trained on: {some_of(found.moved)}; put it back as it was, or begin"
+            f" another run with train.init={where.parent.parent}"
+        )
+    if found.replaced:  # such as by somebody who has mended pictures that could not be read
+        yield (
+            f"{some_of(found.replaced)}: files of other sizes under the same names since {where}; training goes on with"
+            " those that are there now"
+        )
+    if found.touched:
+        yield (
+            f"{some_of(found.touched)}: files have been copied or changed since {where}, to the same names and sizes;"
+            " `zoo data check` looks into them"
+        )
