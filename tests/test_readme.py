@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from zoo import Registry, build, load_recipe
 from zoo.cli import app
 from zoo.plugins import Plugin
+from zoo.recipe.fingerprint import FREE
 from zoo.testing import check_part
 from zoo.weights import write_initialised
 
@@ -109,3 +110,17 @@ def test_the_diagram_is_what_is_drawn(tmp_path):
     assert result.exit_code == 0
     docs = Path(__file__).parents[1] / "docs"
     assert (tmp_path / "hybrid_b.svg").read_text() == (docs / "hybrid_b.svg").read_text()
+
+
+def may_change() -> str:
+    """The table of what may change when a run goes on, as the README shows it."""
+    rows = ["| key | what it changes |", "| --- | --- |"]
+    for free in FREE:
+        where = [f"only where `{key}` is `{value}`" for key, value in free.where.items()]
+        rows.append(f"| `{free.key}` | {', '.join([free.effect, *where])} |")
+    return "\n".join(rows)
+
+
+def test_what_may_change_when_a_run_goes_on_is_what_the_table_says():
+    shown = README.partition("<!-- may change -->\n")[2].partition("\n<!-- /may change -->")[0]
+    assert shown == may_change()

@@ -335,7 +335,7 @@ def test_the_loss_is_not_finite(finished):
     assert " is not finite; samples: digit " in line
     newest = checkpoints.latest(Path("other/checkpoints"))[0]
     assert (
-        f"the last checkpoint is {newest.path}; begin another run, with a lower learning rate or clipped gradients"
+        f"the last checkpoint is {newest.path}; go on without such updates by: zoo train --resume --run-dir other"
         in line
     )
     assert newest.step == int(line.split()[1].rstrip(":")) - 1

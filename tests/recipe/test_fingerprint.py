@@ -6,7 +6,7 @@ import json
 import pytest
 
 from zoo.assembly import load_recipe
-from zoo.recipe import differences, fingerprint
+from zoo.recipe import changes, differences, fingerprint
 from zoo.recipe.fingerprint import FREE
 from zoo.recipe.schema import SECTIONS, TrainOptions
 
@@ -16,12 +16,12 @@ OTHER = {
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "schedule": "constant", "warmup": 3,
     "betas": [0.5, 0.5], "weight_decay": 0.5, "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16",
-    "init": "w.safetensors",
+    "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3,
 }  # fmt: skip
 """Another value of every option of ``train``."""
 MAY_CHANGE = {
     "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
-    "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel",
+    "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel", "on_non_finite", "max_skipped",
 }  # fmt: skip
 """Those that a run may go on with: how it computes and for how long, not what."""
 
@@ -32,7 +32,10 @@ def resolved(*overrides, registry):
 
 def test_every_option_of_training_is_decided_on():
     assert set(OTHER) == set(TrainOptions.model_fields)
-    assert set(FREE) <= {"name", *SECTIONS}
+    assert {free.key.partition(".")[0] for free in FREE} <= {"name", *SECTIONS}
+    assert {free.key for free in FREE if free.key.startswith("train.") and not free.where} == {
+        f"train.{name}" for name in MAY_CHANGE
+    }
 
 
 @pytest.mark.parametrize("option", OTHER)
@@ -46,6 +49,19 @@ def test_an_option_of_training_counts_unless_it_is_free(option, registry):
     if option == "betas":
         told = ["train.betas.0: 0.9 and 0.5", "train.betas.1: 0.999 and 0.5"]
     assert differences(before, after) == told
+    changed = [str(each) for each in changes(before, after)]
+    value, was = (json.dumps(each) for each in (OTHER[option], before["train"][option]))
+    assert changed == ([f"train.{option}: {value} in place of {was}"] if free else [])
+
+
+def test_what_changed_beside_what_may_not_is_told_by_itself(registry):
+    before = resolved(registry=registry)
+    after = resolved("sample={steps: 3, solver: heun}", "train.seed=5", "data.workers=2", registry=registry)
+    assert [each.to_dict() for each in changes(before, after)] == [
+        {"key": "data.workers", "before": 0, "after": 2},
+        {"key": "sample.steps", "before": before["sample"]["steps"], "after": 3},
+        {"key": "sample.solver.type", "before": "euler", "after": "heun"},
+    ]
 
 
 @pytest.mark.parametrize(

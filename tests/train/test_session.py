@@ -217,16 +217,16 @@ def stop_by(number: int, rank: int) -> Any:
     """Training in which one process gets a signal after step 3."""
 
     def work(world: World, path: Path) -> str:
-        plain = Trainer._update
+        plain = Trainer._told
 
-        def update(self: Trainer, *arguments: Any, **options: Any) -> Step:
+        def told(self: Trainer, *arguments: Any, **options: Any) -> Step:
             step = plain(self, *arguments, **options)
             if step.step == 3 and world.rank == rank:
                 os.kill(os.getpid(), number)
             return step
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Trainer, "_update", update)
+            patch.setattr(Trainer, "_told", told)
             try:
                 run(world, path, recipe())
             except Preempted as error:

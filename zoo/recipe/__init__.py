@@ -2,7 +2,7 @@
 
 from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
-from zoo.recipe.fingerprint import all_differences, differences, fingerprint
+from zoo.recipe.fingerprint import all_differences, changes, differences, fingerprint
 from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree, recorded_in
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, BackboneRecipe, PartSpec, Recipe
@@ -19,6 +19,7 @@ __all__ = [
     "RecipeSummary",
     "Recorded",
     "all_differences",
+    "changes",
     "differences",
     "draft_recipe",
     "find_recipe",

@@ -2,76 +2,134 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.errors import dotted
+from zoo.errors import KeyPath, dotted
 from zoo.recipe.source import show
 
-FREE: dict[str, set[str] | None] = {
-    "name": None,
-    "sample": None,
-    "evaluate": None,
-    "data": {"workers", "leave_out"},
-    "train": {
-        "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
-        "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel",
-    },
-}  # fmt: skip
-"""What may change when a run goes on (None: the whole section): how it computes and what it shows, but not what.
 
-So may ``train.steps`` where the learning rate does not depend on it, and where the files of a dataset are.
-"""
+@dataclass(frozen=True)
+class Free:
+    """A value that may change when a run goes on.
 
-PLACES = {"folder", "vae"}
+    Attributes:
+        key: its key path, dotted; that of a section stands for all of its values.
+        effect: what it changes of the steps to come, in words for users.
+        where: values of other keys without which it may not change.
+    """
+
+    key: str
+    effect: str
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+    def applies(self, resolved: Mapping[str, Any]) -> bool:
+        """Whether it may change in a recipe."""
+        return all(_at(resolved, key) == value for key, value in self.where.items())
+
+
+FREE = (
+    Free("name", "what the run is called"),
+    Free("sample", "how samples are drawn"),
+    Free("evaluate", "how samples are judged"),
+    Free("data.workers", "how many processes read ahead; they read the same"),
+    Free("data.leave_out", "which samples the next ones of the order stand in for"),
+    Free("data.dataset.folder", "where the files are"),
+    Free("data.dataset.vae", "where the files of the VAE are"),
+    Free("train.steps", "how long it trains", where={"train.schedule": "constant"}),
+    Free("train.accumulate", "memory and speed; the same training up to rounding"),
+    Free("train.checkpoint_activations", "memory and speed; the same training up to rounding"),
+    Free("train.compile", "speed; the same training up to rounding"),
+    Free("train.compile_backend", "speed; the same training up to rounding"),
+    Free("train.parallel", "memory and speed; the same training up to rounding"),
+    Free("train.on_non_finite", "whether an update that is not finite stops the run or is left out"),
+    Free("train.max_skipped", "how many updates in a row may be left out"),
+    Free("train.log_every", "when lines of metrics are written"),
+    Free("train.checkpoint_every", "when checkpoints are written"),
+    Free("train.keep_last", "how many checkpoints are kept"),
+    Free("train.sample_every", "when grids of samples are drawn"),
+    Free("train.tensorboard", "whether TensorBoard's event files are written"),
+)
+"""Everything that may change when a run goes on: how it computes and what it shows, but not what it computes."""
 
 
 def fingerprint(resolved: Mapping[str, Any]) -> str:
     """A SHA-256 over all that decides what training computes, rounding aside."""
-    text = json.dumps(_without_free(resolved, _is_constant(resolved)), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_without_free(resolved, resolved), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """A line for every difference that changes what training computes."""
-    any_length = _is_constant(one) or _is_constant(other)
-    return all_differences(_without_free(one, any_length), _without_free(other, any_length))
+    return _told(_refused(one, other))
 
 
 def all_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """A line for every difference of plain values."""
-    return [
-        f"{dotted(path)}: {_show(before)} and {_show(after)}" for path, before, after in _differences(one, other, ())
-    ]
+    return _told(_differences(one, other, ()))
 
 
-def _is_constant(resolved: Mapping[str, Any]) -> bool:
-    return bool(resolved.get("train", {}).get("schedule") == "constant")
+@dataclass(frozen=True)
+class Change:
+    """A value that is another than before."""
+
+    path: KeyPath
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return f"{dotted(self.path)}: {_show(self.after)} in place of {_show(self.before)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; of what is or was not there, nothing."""
+        values = {"before": self.before, "after": self.after}
+        return {"key": dotted(self.path), **{name: each for name, each in values.items() if each is not _MISSING}}
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """What differs and may, by the table of free values."""
+    refused = {each.path for each in _refused(before, after)}
+    return [each for each in _differences(before, after, ()) if each.path not in refused]
 
 
 _MISSING = object()
+
+
+def _told(changes: Iterable[Change]) -> list[str]:
+    return [f"{dotted(each.path)}: {_show(each.before)} and {_show(each.after)}" for each in changes]
 
 
 def _show(value: Any) -> str:
     return "nothing" if value is _MISSING else show(value)
 
 
-def _without_free(resolved: Mapping[str, Any], any_length: bool) -> dict[str, Any]:
-    kept = {}
-    for section, values in resolved.items():
-        free = FREE.get(section, set())
-        if free is not None:
-            kept[section] = {key: value for key, value in values.items() if key not in free}
-    if any_length:
-        kept["train"].pop("steps", None)
-    if "dataset" in kept.get("data", {}):
-        kept["data"]["dataset"] = {key: value for key, value in kept["data"]["dataset"].items() if key not in PLACES}
+def _refused(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Change]:
+    return list(_differences(_without_free(one, one, other), _without_free(other, one, other), ()))
+
+
+def _without_free(resolved: Mapping[str, Any], *compared: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without what may change in any of those that are compared."""
+    kept = copy.deepcopy(dict(resolved))
+    for free in FREE:
+        if any(map(free.applies, compared)):
+            above, _, key = free.key.rpartition(".")
+            _at(kept, above).pop(key, None)
     return kept
 
 
-def _differences(one: Any, other: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
+def _at(resolved: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key; an empty mapping where there is none."""
+    found: Any = resolved
+    for each in key.split(".") if key else ():
+        found = found.get(each, {})
+    return found
+
+
+def _differences(one: Any, other: Any, path: KeyPath) -> Iterator[Change]:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in dict.fromkeys([*one, *other]):
             yield from _differences(one.get(key, _MISSING), other.get(key, _MISSING), (*path, key))
@@ -79,4 +137,4 @@ def _differences(one: Any, other: Any, path: tuple[str | int, ...]) -> Iterator[
         for index, pair in enumerate(zip(one, other, strict=True)):
             yield from _differences(*pair, (*path, index))
     elif one != other:
-        yield path, one, other
+        yield Change(path, one, other)

@@ -175,6 +175,11 @@ class TrainOptions(Options):
     parallel: Annotated[
         Literal["ddp", "fsdp"], Field(description="whole weights on every rank, or each a share of them (FSDP2)")
     ] = "ddp"
+    on_non_finite: Annotated[
+        Literal["stop", "skip"],
+        Field(description="what an update whose loss or gradient is not finite does: stop the run, or leave it out"),
+    ] = "stop"
+    max_skipped: Annotated[int, Field(ge=1, description="updates that may be left out in a row")] = 10
     log_every: Annotated[int, Field(ge=1, description="steps between lines of metrics.jsonl")] = 10
     checkpoint_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 5_000
     keep_last: Annotated[int, Field(ge=1, description="checkpoints to keep")] = 2

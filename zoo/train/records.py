@@ -57,12 +57,15 @@ class Records:
             self.world.first(self._open_board)
 
     def log(self, step: Step) -> float | None:
-        """Write a line of the metrics where one is due.
+        """Write a line of the metrics where one is due, and one of every update that was left out.
 
         Returns:
             Images per second since the last line; None where none is due.
         """
         options = self.recipe.train
+        if step.skipped:
+            self.world.first(lambda: self._append(step.metrics()))
+            return None
         if step.step % options.log_every and step.step != options.steps:
             return None
         speed = self._clock.steps_per_second(step.step) * options.batch
@@ -91,12 +94,15 @@ class Records:
         self._board = Board(self.folder.path / "tensorboard", self.trainer.step)
 
     def _write(self, line: Mapping[str, object]) -> None:
-        append_line(self.folder.metrics, json.dumps(line))
+        self._append(line)
         if self._board is not None:
             self._board.write(line)
 
+    def _append(self, line: Mapping[str, object]) -> None:
+        append_line(self.folder.metrics, json.dumps(line))
+
     def _write_pictures(self, average: Mapping[str, Tensor], step: int) -> None:
-        lines = self.folder.read_metrics()
+        lines = [line for line in self.folder.read_metrics() if "loss" in line]
         write_loss_curve([line["step"] for line in lines], [line["loss"] for line in lines], self.folder.loss_curve)
         backbone = filled(Weights(self.recipe, average, {}), self.world.device)
         seed, stages = self.recipe.train.seed, len(backbone.stages)

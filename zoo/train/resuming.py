@@ -62,7 +62,7 @@ def _take(found: checkpoints.Checkpoint, trainer: Trainer, registry: Registry, t
         _check(found, state, trainer, registry, tell)
         trainer.state.load(found)
         set_random_state(state["random"], trainer.world)
-        trainer.step = found.step
+        trainer.step, trainer.skipped = found.step, int(state["skipped"])
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise RunError(f"{found.path}: state.json cannot be used: {type(error).__name__}: {error}") from error
 

@@ -2,7 +2,7 @@
 
 recipe.yaml       the resolved recipe: trains the same again
 run.json          versions of zoo, plug-ins and torch, for every time that the run was started
-metrics.jsonl     a line every ``train.log_every`` steps
+metrics.jsonl     a line every ``train.log_every`` steps, and one for every update that was left out
 checkpoints/      the newest ``train.keep_last`` ones
 samples/          grids of samples, by step
 evaluations/      what `zoo eval` found, by step
@@ -18,7 +18,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -72,6 +72,11 @@ class RunFolder:
         """Whether there is a run in the folder."""
         return self.recipe.exists()
 
+    @property
+    def command(self) -> str:
+        """What goes on with the run."""
+        return f"zoo train --resume --run-dir {shlex.quote(str(self.path))}"
+
     def read_recipe(self, overrides: Overrides = ()) -> Recorded:
         """The recipe that is trained, in full, and overridden; not yet checked."""
         return recorded_in(self.path, overrides)
@@ -116,11 +121,23 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    def write(self, recipe: Recipe, resolved: Mapping[str, Any], init: Mapping[str, Any] | None = None) -> None:
-        """Record what is trained, with which versions, and what its first weights were (None: freshly initialised)."""
+    def write(
+        self,
+        recipe: Recipe,
+        resolved: Mapping[str, Any],
+        init: Mapping[str, Any] | None = None,
+        changes: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Record what is trained, and with which versions.
+
+        Args:
+            recipe: what is trained.
+            resolved: in full.
+            init: what its first weights were; None: freshly initialised.
+            changes: what is another than before, where a run goes on.
+        """
         text = to_yaml(resolved)
-        path = shlex.quote(str(self.path))
-        header = printable(f"{recipe.name}, in full.   zoo train --resume --run-dir {path}")
+        header = printable(f"{recipe.name}, in full.   {self.command}")
         started = self._started()
         started.append(
             {
@@ -131,6 +148,7 @@ class RunFolder:
                 "machine": platform.platform(),
                 "command": sys.argv,
                 **({} if init is None else {"init": dict(init)}),
+                **({"changes": list(changes)} if changes else {}),
             }
         )
         write_whole(self.recipe, f"# {header}\n{text}", RunError)  # first: with it, there is a run in the folder

@@ -41,7 +41,7 @@ class Saver:
             self.save()
             raise
         except NumericError as error:
-            raise NumericError(f"{error}; {self._last()}; {ANOTHER_RUN}") from error
+            raise NumericError(f"{error}; {self._last()}; {self._way_past()}, or {ANOTHER_RUN}") from error
 
     def save(self) -> None:
         """Write a checkpoint, unless the last one is of this step.
@@ -60,6 +60,7 @@ class Saver:
             "step": trainer.step,
             "next_sample": trainer.step * recipe.train.batch,
             **record(trainer.job.data),
+            "skipped": trainer.skipped,
             "random": random,
             "ranks": self.world.size,
             "fingerprint": fingerprint(recipe.resolved()),
@@ -81,6 +82,12 @@ class Saver:
                 f"step {self.trainer.step}: training has made what is not finite, and is not saved:"
                 f" {', '.join(bad[:SHOWN])}{more}; {self._last()}; {ANOTHER_RUN}"
             )
+
+    def _way_past(self) -> str:
+        """How to go on from an update that is not finite: from the same state, the next one would be the same."""
+        options = self.recipe.train
+        option = f"max_skipped={10 * options.max_skipped}" if options.on_non_finite == "skip" else "on_non_finite=skip"
+        return f"go on without such updates by: {self.folder.command} --set train.{option}"
 
     def _last(self) -> str:
         """Which checkpoint there is to go back to."""

@@ -15,7 +15,7 @@ import torch
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.errors import Preempted, WeightsError
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, changes
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
@@ -74,7 +74,7 @@ class Session:
     registry: Registry
     world: World
     watcher: Watcher
-    _goes_on: bool = field(default=False, init=False)
+    _before: Recipe | None = field(default=None, init=False)  # of the run that goes on, on the main process
 
     def run(self, *, resume: bool = False, stop_at: int | None = None) -> Trainer:
         """Train to the end of the recipe.
@@ -126,7 +126,7 @@ class Session:
             if trainer.step < last or last < self.recipe.train.steps:
                 raise Preempted(
                     f"{self.folder.path}: asked to stop, and saved after step {trainer.step} of"
-                    f" {self.recipe.train.steps}; go on with: zoo train --resume --run-dir {self.folder.path}"
+                    f" {self.recipe.train.steps}; go on with: {self.folder.command}"
                 )
             return trainer
         finally:
@@ -167,11 +167,10 @@ class Session:
 
     def _open_folder(self, *, resume: bool, init: Mapping[str, Any] | None) -> None:
         folder = self.folder
-        self._goes_on = folder.is_used and resume
-        if self._goes_on:
+        if folder.is_used and resume:
             folder.lock()
-            before = check_recorded(folder.read_recipe(), self.registry, needs=())
-            refuse_another(folder.path, before, self.recipe, "leave out --recipe and --set to go on")
+            self._before = check_recorded(folder.read_recipe(), self.registry, needs=())
+            refuse_another(folder.path, self._before, self.recipe, "leave out --recipe and --set to go on")
         else:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
@@ -184,8 +183,12 @@ class Session:
             self.watcher.say(text)
 
     def _begin_after(self, step: int) -> None:
-        if self._goes_on:
-            self.folder.write(self.recipe, self.recipe.resolved())
+        if self._before is not None:
+            changed = changes(self._before.resolved(), self.recipe.resolved())
+            for change in changed:
+                self._tell(f"note: going on with {change}")
+            record = [{"step": step, **change.to_dict()} for change in changed]
+            self.folder.write(self.recipe, self.recipe.resolved(), changes=record)
         self.folder.forget_after(step)
         checkpoints.set_aside_after(self.folder.checkpoints, step)
 
@@ -193,6 +196,8 @@ class Session:
         options = self.recipe.train
         self.world.first(partial(self.watcher.start, trainer, last))
         for step in saver.watch(trainer.run(last, stop)):
+            if step.skipped:
+                self._tell(f"warning: {step.skipped}; this update is left out")
             speed = records.log(step)
             if self.world.is_main:
                 self.watcher.step(step, speed)

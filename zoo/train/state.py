@@ -33,6 +33,11 @@ class TrainState:
         self.backbone, self.optimizer = backbone, optimizer
         self.parameters = {name: each for name, each in backbone.named_parameters() if each.requires_grad}
         self.ema = EMA(self.parameters)
+        for parameter in self.parameters.values():  # as AdamW does at its first update, which may be left out
+            self.optimizer.state[parameter] = {
+                COUNT: torch.zeros((), device=parameter.device),
+                **{key: torch.zeros_like(parameter) for key in MOMENTS},
+            }
         tables = {name: each for name, each in self._model() if name not in self.parameters}
         self._infinite_tables = {name for name, bad in not_finite(tables).items() if bad}  # such as masks of -inf
 
@@ -63,20 +68,14 @@ class TrainState:
         Raises:
             RunError: it holds other tensors than this backbone has.
         """
-        own = {MODEL: dict(self._model()), AVERAGE: dict(self._average()), OPTIMIZER: self._moments_like()}
+        own = {MODEL: dict(self._model()), AVERAGE: dict(self._average()), OPTIMIZER: dict(self._optimizer())}
         given = {file: checkpoint.tensors(file) for file in own}
         for file in own:
             _check(checkpoint, file, own[file], given[file])
         with torch.no_grad():
-            for file in (MODEL, AVERAGE):
-                for name, tensor in own[file].items():
+            for file, tensors in own.items():
+                for name, tensor in tensors.items():
                     tensor.copy_(_like(tensor, given[file][name]))
-            moments = given[OPTIMIZER]
-            for name, parameter in self.parameters.items():
-                self.optimizer.state[parameter] = {
-                    **{key: _like(parameter, moments[f"{name}/{key}"]) for key in MOMENTS},
-                    COUNT: moments[f"{name}/{COUNT}"].to(parameter.device, copy=True),
-                }
 
     def _model(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.backbone.state_dict().items()
@@ -84,11 +83,6 @@ class TrainState:
     def _average(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.backbone.state_dict().items():
             yield name, self.ema.averages.get(name, tensor)
-
-    def _moments_like(self) -> dict[str, Tensor]:
-        """Tensors of the shapes that AdamW keeps once it has done an update."""
-        like = {f"{name}/{key}": each for name, each in self.parameters.items() for key in MOMENTS}
-        return like | {f"{name}/{COUNT}": torch.empty(()) for name in self.parameters}
 
     def _optimizer(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self.parameters.items():

@@ -47,6 +47,7 @@ class Step:
         learning_rate: of this update.
         ema_decay: after this update.
         stop: whether any process has been asked to stop.
+        skipped: why the update was left out, which its loss and gradient tell; empty where it was done.
     """
 
     step: int
@@ -56,11 +57,14 @@ class Step:
     learning_rate: float
     ema_decay: float
     stop: bool
+    skipped: str = ""
 
     def metrics(self) -> dict[str, Any]:
         """What a line of the metrics says, but for the time that it took."""
+        if self.skipped:
+            return {"step": self.step, "skipped": self.skipped}
         values = asdict(self)
-        del values["stop"]
+        del values["stop"], values["skipped"]
         return {**values, "stage_errors": list(self.stage_errors)}
 
 
@@ -71,13 +75,17 @@ class Trainer:
         job: what to train it with.
         backbone: with the same weights on every process, on the device of ``world``.
         world: this process among those of the job.
+
+    Attributes:
+        step: updates done or left out.
+        skipped: updates that have been left out in a row, up to now.
     """
 
     def __init__(self, job: Job, backbone: Backbone, world: World) -> None:
         self.job, self.backbone, self.world = job, backbone, world
         self.options = job.recipe.train
         self.dtype = next(backbone.parameters()).dtype
-        self.step = 0
+        self.step = self.skipped = 0
         self.model = _wrapped(backbone, self.options, world)
         self.optimizer = adamw((each for each in backbone.parameters() if each.requires_grad), self.options)
         self.state = TrainState(backbone, self.optimizer)
@@ -86,7 +94,8 @@ class Trainer:
         """Train to step ``last``, and tell every update; ends early, its step done, where ``stop`` says so on any rank.
 
         Raises:
-            NumericError: a loss or a gradient is not finite, on any process; nothing has been updated by it.
+            NumericError: a loss or a gradient is not finite, on any process, and the options do not have it left out;
+                nothing has been updated by it.
             DataError: samples cannot be read, on any process; the updates before it are whole.
         """
         batches = stream(
@@ -109,8 +118,13 @@ class Trainer:
                 told = torch.tensor([not norm.isfinite(), stop(), error is not None], dtype=torch.float64)
                 told = self.world.sum(torch.cat([errors, weights, told]))
                 errors, weights, (infinite, stopped, failed) = torch.split(told, [len(errors), len(weights), 3])
-                self._check(errors, bool(infinite))
-                yield self._update(errors, weights, norm, stop=bool(stopped))
+                problem = self._problem(errors, bool(infinite))
+                if not problem:
+                    self._update()
+                else:
+                    self._skip(problem)
+                self.step += 1
+                yield self._told(errors, weights, norm, stop=bool(stopped), skipped=problem)
                 if stopped:
                     return
                 if failed:
@@ -137,22 +151,32 @@ class Trainer:
             errors[places], weights[places] = error.cpu().double(), weight.cpu().double()
         return errors, weights
 
-    def _update(self, errors: Tensor, weights: Tensor, norm: Tensor, *, stop: bool) -> Step:
-        rate = learning_rate(self.step, self.options)
+    def _update(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(self.step, self.options)
         self.optimizer.step()
-        decay = ema_decay(self.step, self.options)
-        self.state.ema.update(self.state.parameters, decay)
-        self.step += 1
+        self.state.ema.update(self.state.parameters, ema_decay(self.step, self.options))
+        self.skipped = 0
+
+    def _skip(self, problem: str) -> None:
+        """Leave an update out: nothing changes but the step, and with it the samples to come."""
+        if self.options.on_non_finite == "stop":
+            raise NumericError(problem)
+        if self.skipped == self.options.max_skipped:
+            raise NumericError(f"{problem}; the {self.skipped} updates before it are left out already")
+        self.skipped += 1
+
+    def _told(self, errors: Tensor, weights: Tensor, norm: Tensor, *, stop: bool, skipped: str) -> Step:
+        """What there is to tell of the update that has just been done, or left out."""
         return Step(
             step=self.step,
             loss=float((weights * errors).mean()),
             stage_errors=self._by_stage(errors),
             grad_norm=float(norm),
-            learning_rate=rate,
-            ema_decay=decay,
+            learning_rate=learning_rate(self.step - 1, self.options),
+            ema_decay=ema_decay(self.step - 1, self.options),
             stop=stop,
+            skipped=skipped,
         )
 
     def _loss(self, piece: Batch) -> tuple[Tensor, Tensor]:
@@ -182,17 +206,17 @@ class Trainer:
             nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
         return norm.detach()
 
-    def _check(self, errors: Tensor, gradient: bool) -> None:
-        """Refuse to go on from what is not finite; ``errors`` are those of the whole batch on every process."""
+    def _problem(self, errors: Tensor, gradient: bool) -> str:
+        """What is not finite, with its samples, or nothing; ``errors`` are those of the whole batch everywhere."""
         bad = (~errors.isfinite()).nonzero().flatten().tolist()
         if not (bad or gradient):
-            return
+            return ""
         indices = self.job.reader.order.indices(self.step, range(self.options.batch))
         ids = [self.job.reader.source.id(int(indices[place])) for place in bad or range(len(indices))]
         shown = ", ".join(ids[:20]) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
         what = "the loss of all samples" if len(bad) == len(ids) == len(indices) else "the loss"
         what = what if bad else "the gradient"
-        raise NumericError(f"step {self.step + 1}: {what} is not finite; samples: {shown}")
+        return f"step {self.step + 1}: {what} is not finite; samples: {shown}"
 
     def _by_stage(self, errors: Tensor) -> tuple[float, ...]:
         stages = self.job.plan.stage_of(torch.arange(len(errors)))
