@@ -60,6 +60,10 @@ class RunError(ZooError):
     exit_code = 3
 
 
+class OutputError(RunError):
+    """What a command prints cannot be written, though something reads it."""
+
+
 class ProcessError(RunError):
     """A failure of one process of a job alone, which the others know nothing of."""
 

@@ -1,11 +1,14 @@
 """What all commands share."""
 
+import gc
+import sys
 import warnings
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from zoo import cli
 from zoo.cli.common import Commands
 
 app = typer.Typer(cls=Commands)
@@ -27,8 +30,19 @@ def warned() -> None:
 def test_users_are_told_what_they_can_mend_whatever_the_interpreter_shows(told: str) -> None:
     """Libraries tell their deprecations once a process, which would make output depend on what ran before."""
     with warnings.catch_warnings():
-        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
-            warnings.simplefilter(told, kind)
+        warnings.simplefilter(told)
         result = CliRunner().invoke(app, ["warned"])
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "warning: the disk is nearly full\n"
+
+
+def test_what_plugins_warn_of_as_they_are_loaded_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``python -W error -m zoo``, where one imports a library that calls what is deprecated."""
+    monkeypatch.setattr(cli, "add_plugin_commands", lambda: warnings.warn("old", DeprecationWarning, stacklevel=1))
+    monkeypatch.setattr(sys, "argv", ["zoo", "--version"])
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 0

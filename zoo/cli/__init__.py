@@ -6,19 +6,19 @@ import gc
 import os
 import sys
 from importlib import metadata
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from zoo.cli.build import build
-from zoo.cli.common import Commands, warn
+from zoo.cli.common import Commands, warn, warnings_in_lines
 from zoo.cli.compare import compare
 from zoo.cli.diagram import diagram
 from zoo.cli.evaluate import evaluate
 from zoo.cli.export import export
 from zoo.cli.import_checkpoint import import_checkpoint
 from zoo.cli.inflate import inflate
+from zoo.cli.output import unread_output_dropped
 from zoo.cli.parts import parts
 from zoo.cli.recipes import recipes
 from zoo.cli.report import report
@@ -26,7 +26,7 @@ from zoo.cli.sample import sample
 from zoo.cli.schema import schema
 from zoo.cli.sweep import sweep
 from zoo.cli.train import train
-from zoo.errors import PluginError
+from zoo.errors import OutputError, PluginError
 from zoo.plugins import Plugin, visit_plugins, zoo_version
 
 CLI_GROUP = "zoo.cli"
@@ -93,27 +93,35 @@ def add_plugin_commands() -> None:
 
 def main() -> None:
     """Run ``zoo``."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a sign shows a question mark
-            stream.reconfigure(errors="replace")
-    try:
-        add_plugin_commands()
-        app()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # `zoo parts | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except SystemExit as end:
+    with unread_output_dropped():
+        code = _run()
+        try:
+            sys.stdout.flush()
+        except OutputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = code or error.exit_code
         if "WORLD_SIZE" in os.environ:  # taking a process group apart with the interpreter can wait for ever
             from zoo.train.launch import leave_exit_code
 
-            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
             leave_exit_code(code)
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            sys.stderr.flush()
             os._exit(code)
-        raise
-    finally:
-        gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
+    gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command, and tell its exit code."""
+    try:
+        with warnings_in_lines():
+            add_plugin_commands()
+        app()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code or 0
+    return 0

@@ -37,7 +37,7 @@ WIDTH_WITHOUT_TERMINAL = 140
 LEAST_WIDTH = 80  # on a narrower terminal lines wrap, since figures must not be cut
 
 # What ends a command in its own way. The last is ClickException, of click or of typer's own copy of it.
-NOT_OURS: tuple[type[BaseException], ...] = (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter.__mro__[2])
+NOT_OURS: tuple[type[BaseException], ...] = (typer.Exit, typer.Abort, typer.BadParameter.__mro__[2])
 
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 """Warnings about the code of zoo and of its libraries, of which users of a command can do nothing."""
@@ -59,10 +59,7 @@ class Commands(TyperGroup):
         """Run the command."""
         debug = "--debug" in ctx.args
         try:
-            with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_: warn_of(printable(str(message)))
-                for kind in FOR_DEVELOPERS:  # whatever the interpreter was told to show
-                    warnings.simplefilter("ignore", kind)
+            with warnings_in_lines():
                 return super().invoke(ctx)
         except NOT_OURS:
             raise
@@ -98,6 +95,18 @@ def warn(failures: Sequence[PluginFailure], what: str, *, debug: bool = False) -
 def warn_of(problem: str) -> None:
     """A warning on stderr."""
     print(f"warning: {problem}", file=sys.stderr)
+
+
+@contextmanager
+def warnings_in_lines() -> Iterator[None]:
+    """Tell users what they can mend, in a line each, whatever the interpreter was told to show or to raise."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: warn_of(printable(str(message)))
+        if any(action == "error" for action, *_ in warnings.filters):
+            warnings.simplefilter("default")
+        for kind in FOR_DEVELOPERS:
+            warnings.simplefilter("ignore", kind)
+        yield
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Output:
             refuse_existing(self.plot)
 
     def show(self, entries: Sequence[Entry], registry: Registry) -> None:
-        """Draw, and then print, since a closed pipe ends the command.
+        """Draw, and then print.
 
         Raises:
             ZooError: there is no such axis.

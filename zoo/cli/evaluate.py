@@ -78,7 +78,7 @@ def evaluate(
                 given = source.read(registry)
             found = judged(given, recipe, world, seed=seed, with_controls=with_controls)
         if world.is_main:
-            if out is not None:  # before anything is printed, since a closed pipe ends the command
+            if out is not None:  # before anything is printed
                 text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
                 write_whole(out, text, RunError)
                 print(f"wrote {out}", file=sys.stderr)

@@ -1,0 +1,97 @@
+"""What commands print, where nobody reads it any more."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zoo.errors import OutputError
+
+NO_READER = (errno.EPIPE, errno.ECONNRESET, errno.ESHUTDOWN)
+
+
+class Unread(io.RawIOBase):
+    """A stream that drops what nobody reads: the work of a command is worth more than its words.
+
+    Args:
+        raw: the stream below it.
+        only: numbers of errors that mean that nobody reads; any, if left out.
+    """
+
+    def __init__(self, raw: io.RawIOBase, only: Container[int] | None = None) -> None:
+        self.raw, self.only = raw, only
+
+    def write(self, data: Any) -> int:
+        """Write, or drop.
+
+        Raises:
+            OutputError: there is a reader, and it would lack what cannot be written.
+        """
+        try:
+            written = self.raw.write(data)
+        except OSError as error:
+            if self.only is not None and error.errno not in self.only:
+                self.only = None  # it is said, and the rest would be of no use
+                raise OutputError(f"the output cannot be written: {error.strerror}") from error
+            written = None
+        return len(data) if written is None else written
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self.raw.isatty()
+
+    def fileno(self) -> int:
+        """The number of the file below."""
+        return self.raw.fileno()
+
+
+@contextmanager
+def unread_output_dropped() -> Iterator[None]:
+    """Let a command go on when what it prints cannot be, such as in a pipe whose reader has ended.
+
+    On stderr that is all that fails, also on a log file's full disk. On stdout there may be what was asked for: only
+    where its reader has gone is it dropped, and the command ends as if all had been read, like ripgrep, so that
+    ``zoo build --flops | head -1`` succeeds in scripts that heed every part of a pipe.
+
+    Raises:
+        OutputError: stdout cannot be written to.
+    """
+    for number in (0, 1, 2):  # a closed one would be taken by the next file that is opened, and printed into
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _guarded(sys.stdout, NO_READER), _guarded(sys.stderr, None)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _guarded(stream: Any, only: Container[int] | None) -> Any:
+    """A stream that writes to the same file; itself where it has none, as in tests."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # without a buffer under PYTHONUNBUFFERED
+    if not isinstance(raw, io.RawIOBase) or not hasattr(raw, "fileno"):
+        return stream
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(Unread(raw, only)),
+        stream.encoding,
+        errors="replace",  # a terminal that cannot show a sign shows a question mark
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
