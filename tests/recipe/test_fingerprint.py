@@ -16,11 +16,11 @@ OTHER = {
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "schedule": "constant", "warmup": 3,
     "betas": [0.5, 0.5], "weight_decay": 0.5, "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16",
-    "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3,
+    "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3, "timeout": 60.0,
 }  # fmt: skip
 """Another value of every option of ``train``."""
 MAY_CHANGE = {
-    "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
+    "timeout", "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
     "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel", "on_non_finite", "max_skipped",
 }  # fmt: skip
 """Those that a run may go on with: how it computes and for how long, not what."""

@@ -33,8 +33,12 @@ SERVER.set_forkserver_preload(
 )
 
 
-def run_ranks(work: Callable[..., Any], ranks: int, *arguments: Any, group: bool = False) -> list[Any]:
+def run_ranks(
+    work: Callable[..., Any], ranks: int, *arguments: Any, group: bool = False, timeout: float = TIMEOUT
+) -> list[Any]:
     """What ``work(world, *arguments)`` returned on each of the ranks; an exception is returned in its place.
+
+    Of a rank that ended without a word, a SystemExit with its exit code is returned.
 
     ``work`` may be a closure: it is sent by value. What a test has patched in its own process is not.
     """
@@ -44,7 +48,7 @@ def run_ranks(work: Callable[..., Any], ranks: int, *arguments: Any, group: bool
     for rank in range(ranks):
         here, there = SERVER.Pipe(duplex=False)
         environment = {**os.environ, **_environment(rank, ranks, store.port)}
-        process = SERVER.Process(target=_run, args=(task, environment, group, there))
+        process = SERVER.Process(target=_run, args=(task, environment, group, timeout, there))
         process.start()
         there.close()
         processes.append(process)
@@ -53,7 +57,11 @@ def run_ranks(work: Callable[..., Any], ranks: int, *arguments: Any, group: bool
         found = []
         for rank, end in enumerate(ends):
             assert end.poll(TIMEOUT), f"rank {rank} has not ended"
-            found.append(pickle.loads(end.recv_bytes()))
+            try:
+                found.append(pickle.loads(end.recv_bytes()))
+            except EOFError:
+                processes[rank].join()
+                found.append(SystemExit(processes[rank].exitcode))
         return found
     finally:
         for process in processes:
@@ -75,14 +83,14 @@ def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
     }
 
 
-def _run(task: bytes, environment: Mapping[str, str], group: bool, end: Connection) -> None:
+def _run(task: bytes, environment: Mapping[str, str], group: bool, timeout: float, end: Connection) -> None:
     faulthandler.enable()
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(1)
     try:
         work, arguments = pickle.loads(task)
-        with join_world("cpu", group=group) as world:
+        with join_world("cpu", group=group, timeout=timeout) as world:
             result = work(world, *arguments)
     except Exception as error:
         error.add_note(traceback.format_exc())

@@ -74,7 +74,9 @@ def train(
     else:
         checked = check_tree(given, registry)
     folder = RunFolder(run_dir or own_folder(checked.name))
-    with join_world(device, group=checked.train.parallel == "fsdp") as world, Progress() as progress:
+    options = checked.train
+    joined = join_world(device, group=options.parallel == "fsdp", timeout=options.timeout)
+    with joined as world, Progress() as progress:
         with told_plainly(), deaf_once_stopped():
             Session(checked, folder, registry, world, progress if world.is_main else Silent()).run(resume=resume)
         if world.is_main:

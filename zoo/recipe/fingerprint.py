@@ -48,6 +48,7 @@ FREE = (
     Free("train.parallel", "memory and speed; the same training up to rounding"),
     Free("train.on_non_finite", "whether an update that is not finite stops the run or is left out"),
     Free("train.max_skipped", "how many updates in a row may be left out"),
+    Free("train.timeout", "how long a process that no longer answers is waited for"),
     Free("train.log_every", "when lines of metrics are written"),
     Free("train.checkpoint_every", "when checkpoints are written"),
     Free("train.keep_last", "how many checkpoints are kept"),

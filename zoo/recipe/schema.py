@@ -180,6 +180,9 @@ class TrainOptions(Options):
         Field(description="what an update whose loss or gradient is not finite does: stop the run, or leave it out"),
     ] = "stop"
     max_skipped: Annotated[int, Field(ge=1, description="updates that may be left out in a row")] = 10
+    timeout: Annotated[
+        float, Field(gt=0.0, le=1e6, description="seconds to wait for a process of the job that no longer answers")
+    ] = 600.0
     log_every: Annotated[int, Field(ge=1, description="steps between lines of metrics.jsonl")] = 10
     checkpoint_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 5_000
     keep_last: Annotated[int, Field(ge=1, description="checkpoints to keep")] = 2

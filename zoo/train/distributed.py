@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -30,10 +30,17 @@ from zoo.errors import (
 )
 from zoo.train.launcher_variables import RUN_ID, Place, read_place
 from zoo.train.meeting import meet
+from zoo.train.watch import Watch
 
 T = TypeVar("T")
 
+TIMEOUT = 600.0
+"""Seconds to wait for a process that no longer answers, unless the recipe says otherwise."""
+
 PATIENCE = timedelta(days=1)
+MARGIN = timedelta(minutes=1)
+"""After which NCCL ends a process that nobody else has ended."""
+
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
@@ -46,22 +53,37 @@ class World:
         size: number of processes.
         device: where it computes.
         control: the group in which processes agree, on the CPU; None for a process alone.
+        watch: ends this process where another no longer answers; None for a process alone.
     """
 
     rank: int
     size: int
     device: torch.device
     control: dist.ProcessGroup | None = None
+    watch: Watch | None = None
 
     @property
     def is_main(self) -> bool:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
+    def meeting(self) -> AbstractContextManager[None]:
+        """While this process exchanges something with all others."""
+        return nullcontext() if self.watch is None else self.watch.meeting()
+
+    def busy(self) -> AbstractContextManager[None]:
+        """While this process does what must not be cut short; it exchanges nothing."""
+        return nullcontext() if self.watch is None else self.watch.busy()
+
+    def working(self, step: Callable[[], int], rescue: Callable[[], str]) -> AbstractContextManager[None]:
+        """While the processes train: ``step`` tells updates done, ``rescue`` saves without the other processes."""
+        return nullcontext() if self.watch is None else self.watch.working(step, rescue)
+
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a CPU tensor over all processes; waits for all of them."""
         if self.size > 1:
-            dist.all_reduce(values, group=self.control)
+            with self.meeting():
+                dist.all_reduce(values, group=self.control)
         return values
 
     def gather(self, value: Tensor) -> list[Tensor]:
@@ -69,7 +91,8 @@ class World:
         if self.size == 1:
             return [value]
         values = [torch.empty_like(value) for _ in range(self.size)]
-        dist.all_gather(values, value, group=self.control)
+        with self.meeting():
+            dist.all_gather(values, value, group=self.control)
         return values
 
     def collect(self, value: T) -> list[T]:
@@ -77,7 +100,8 @@ class World:
         if self.size == 1:
             return [value]
         values: list[Any] | None = [None] * self.size if self.is_main else None
-        dist.gather_object(value, values, dst=0, group=self.control)
+        with self.meeting():
+            dist.gather_object(value, values, dst=0, group=self.control)
         return values or []
 
     def agree(self, error: Exception | None) -> None:
@@ -90,7 +114,8 @@ class World:
         """
         if self.size > 1 and self.sum(torch.tensor([error is not None], dtype=torch.int64)).item():
             told: list[Any] = [None] * self.size
-            dist.all_gather_object(told, error and self._in_words(error), group=self.control)
+            with self.meeting():
+                dist.all_gather_object(told, error and self._in_words(error), group=self.control)
             if error is None or isinstance(error, ZooError):
                 error = _from_words(next(each for each in told if each))
         if error is not None:
@@ -131,18 +156,20 @@ class World:
         """
         result: T | None = None
         error: Exception | None = None
-        if self.is_main:
-            try:
-                result = work()
-            except OSError as caught:
-                error = _of_file(caught, "a file of the run")
-            except Exception as caught:
-                error = caught
-        if self.size > 1:
-            told: list[Any] = [result, error and self._in_words(error)]
-            dist.broadcast_object_list(told, src=0, group=self.control, device=torch.device("cpu"))
-            if not self.is_main:
-                result, error = told[0], told[1] and _from_words(told[1])
+        with self.meeting():  # to which the main process has come when it begins to work
+            if self.is_main:
+                try:
+                    with self.busy():
+                        result = work()
+                except OSError as caught:
+                    error = _of_file(caught, "a file of the run")
+                except Exception as caught:
+                    error = caught
+            if self.size > 1:
+                told: list[Any] = [result, error and self._in_words(error)]
+                dist.broadcast_object_list(told, src=0, group=self.control, device=torch.device("cpu"))
+                if not self.is_main:
+                    result, error = told[0], told[1] and _from_words(told[1])
         if error is not None:
             raise error
         return cast(T, result)
@@ -173,12 +200,13 @@ def _from_words(words: tuple[str, int, str]) -> ZooError:
 
 
 @contextmanager
-def join_world(device: str | None = None, *, group: bool = False) -> Iterator[World]:
+def join_world(device: str | None = None, *, group: bool = False, timeout: float = TIMEOUT) -> Iterator[World]:
     """Join the job that torchrun or ``zoo train --procs`` started this process for, or be one process alone.
 
     Args:
         device: where to compute; this process's GPU, or the CPU where there is none, if left out.
         group: make a process group for a single process too, which FSDP needs.
+        timeout: seconds to wait for another process that no longer answers.
 
     Raises:
         ZooError: there is no such device.
@@ -193,15 +221,10 @@ def join_world(device: str | None = None, *, group: bool = False) -> Iterator[Wo
         yield World(rank, size, where)
         return
     backend = f"cpu:gloo,{where.type}:{'nccl' if where.type == 'cuda' else 'gloo'}" if where.type != "cpu" else "gloo"
-    dist.init_process_group(backend, store=meet(place), rank=rank, world_size=size)
-    # Others wait in it while the main process writes or draws, which may take longer than gradients ever should.
-    control = dist.new_group(backend="gloo", timeout=PATIENCE)
-    try:
-        yield World(rank, size, where, control)
-    except Preempted:
-        _leave()
-        raise
-    _leave()
+    store = meet(place)
+    watch = Watch(store, rank, size, timeout, _store_host()) if size > 1 else None
+    with nullcontext() if watch is None else watch.watching(), _group(backend, store, rank, size, timeout) as control:
+        yield World(rank, size, where, control, watch)
 
 
 def refuse_several(world: World, command: str) -> None:
@@ -218,6 +241,34 @@ def _stop_with_the_launcher() -> None:
     """Get a SIGTERM when the launcher is killed, or the process would train on without anyone to stop it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def _group(backend: str, store: Any, rank: int, size: int, timeout: float) -> Iterator[dist.ProcessGroup]:
+    """PyTorch's process group, and a group in which the processes agree, on the CPU.
+
+    gloo waits long: others may wait while the main process writes or draws, and the watch ends waiting for who no
+    longer answers. NCCL counts by itself, and comes second.
+    """
+    dist.init_process_group(
+        backend,
+        store=store,
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(seconds=timeout) + MARGIN if "nccl" in backend else PATIENCE,
+    )
+    control = dist.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        yield control
+    except Preempted:
+        _leave()
+        raise
+    _leave()
+
+
+def _store_host() -> int | None:
+    """The process in which the store is, unless it is in the launcher's."""
+    return None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 0
 
 
 def _leave() -> None:

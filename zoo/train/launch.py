@@ -64,6 +64,9 @@ def launch(arguments: Sequence[str], procs: int) -> int:
             rank, failure = error.get_first_failure()
             if failure.exitcode > 0:  # it has told why itself
                 return failure.exitcode
+            left = Path(folder, str(rank))
+            if left.exists():  # by another process, which has told why it ended this one
+                return int(left.read_text())
             name = signal.Signals(-failure.exitcode).name
             print(
                 f"error: process {rank} was killed by {name}; --resume goes on from the last checkpoint",
@@ -76,10 +79,11 @@ def launch(arguments: Sequence[str], procs: int) -> int:
         return 0
 
 
-def leave_exit_code(code: int) -> None:
-    """Tell the launcher how this process ends."""
+def leave_exit_code(code: int, rank: int | None = None) -> None:
+    """Tell the launcher how this process ends, or another one that this one ends."""
     if EXIT_CODES in os.environ:
-        write_whole(Path(os.environ[EXIT_CODES], os.environ["RANK"]), str(code), RunError)
+        name = os.environ["RANK"] if rank is None else str(rank)
+        write_whole(Path(os.environ[EXIT_CODES], name), str(code), RunError)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class Saver:
             **record(trainer.job.data),
             "skipped": trainer.skipped,
             "random": random,
-            "ranks": self.world.size,
+            "ranks": trainer.world.size,
             "fingerprint": fingerprint(recipe.resolved()),
             "recipe": recipe.resolved(),
         }

@@ -21,6 +21,7 @@ from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.job import open_job
 from zoo.train.records import Records
+from zoo.train.rescue import rescue
 from zoo.train.resuming import refuse_another, restore
 from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import agreed
@@ -121,7 +122,10 @@ class Session:
                 return trainer
             self.world.first(lambda: self._begin_after(trainer.step))
             saver = Saver(trainer, self.folder, self._tell)
-            with closing(Records(trainer, self.folder, self._tell)) as records:
+            with (
+                closing(Records(trainer, self.folder, self._tell)) as records,
+                self.world.working(lambda: trainer.step, partial(rescue, saver)),
+            ):
                 self._train(trainer, last, stop, saver, records)
             if trainer.step < last or last < self.recipe.train.steps:
                 raise Preempted(

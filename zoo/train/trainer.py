@@ -111,19 +111,21 @@ class Trainer:
             return
         with closing(batches):
             while self.step < last:
-                losses = self._accumulate(pieces)
-                norm = self._clip()
+                with self.world.meeting():
+                    losses = self._accumulate(pieces)
+                    norm = self._clip()
                 pieces, error = _next(batches)  # while a GPU is still at work
                 errors, weights = self._at_their_places(losses)
                 told = torch.tensor([not norm.isfinite(), stop(), error is not None], dtype=torch.float64)
                 told = self.world.sum(torch.cat([errors, weights, told]))
                 errors, weights, (infinite, stopped, failed) = torch.split(told, [len(errors), len(weights), 3])
                 problem = self._problem(errors, bool(infinite))
-                if not problem:
-                    self._update()
-                else:
-                    self._skip(problem)
-                self.step += 1
+                with self.world.busy():
+                    if not problem:
+                        self._update()
+                    else:
+                        self._skip(problem)
+                    self.step += 1
                 yield self._told(errors, weights, norm, stop=bool(stopped), skipped=problem)
                 if stopped:
                     return

@@ -1,0 +1,157 @@
+"""A process of a job stops, without ending: the others do not wait for it for ever, and lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.ranks import TIMEOUT, run_ranks
+from tests.train.small import small
+from zoo.registry import Registry
+from zoo.train import checkpoint as checkpoints
+from zoo.train.distributed import World
+from zoo.train.launch import EXIT_CODES
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
+from zoo.train.trainer import Trainer
+
+PATIENCE = 3.0
+"""``train.timeout`` of the tests; signs of life come every fifth of it, also on a busy machine."""
+
+STEPS, LAST = 6, 3
+"""Updates of a run, and the one after which a process stops."""
+
+
+def train(world: World, path: Path, *overrides: str, stops: int | None = None, signalled: int | None = None) -> str:
+    """Train; process ``stops`` stops itself after the update ``LAST``, and sends a signal to the first one before."""
+    os.dup2(os.open(path.with_name(f"said by {world.rank}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    update = Trainer._told
+
+    def stop_after(self: Trainer, *args: Any, **options: Any) -> Any:
+        step = update(self, *args, **options)
+        if world.rank == stops and step.step == LAST:
+            if signalled is not None and world.watch is not None:
+                os.kill(world.watch.beats.seen[0].pid, signalled)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return step
+
+    Trainer._told = stop_after  # type: ignore[method-assign]
+    recipe = small(f"train.steps={STEPS}", "train.checkpoint_every=2", *overrides)
+    resume = path.exists()
+    try:
+        Session(recipe, RunFolder(path), Registry(), world, Silent()).run(resume=resume)
+    finally:
+        Trainer._told = update  # type: ignore[method-assign]
+    return "done"
+
+
+def said(path: Path, rank: int) -> list[str]:
+    return path.with_name(f"said by {rank}").read_text().splitlines()
+
+
+def said_without_seconds(path: Path, rank: int) -> list[str]:
+    return [re.sub(r"for \d+ s", "for N s", line) for line in said(path, rank)]
+
+
+def hashes(path: Path) -> dict[str, Any]:
+    """Of the tensors after the last update."""
+    files = json.loads((checkpoints.at_step(path / "checkpoints", STEPS).path / checkpoints.MANIFEST).read_text())
+    return {name: each["sha256"] for name, each in files["files"].items() if name.endswith(".safetensors")}
+
+
+def codes(found: list[Any]) -> list[Any]:
+    return [each.code if isinstance(each, SystemExit) else each for each in found]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert run_ranks(train, 2, path) == ["done", "done"]
+    return hashes(path)
+
+
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_the_others_tell_which_process_stopped_and_save(
+    stopped: int, tmp_path: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it is the one that saves, another one does, once it is gone: it holds the run's folder."""
+    path = tmp_path / "run"
+    (tmp_path / "codes").mkdir()
+    monkeypatch.setenv(EXIT_CODES, str(tmp_path / "codes"))
+    found = run_ranks(train_stopping, 2, path, stopped, timeout=PATIENCE)
+    assert (codes(found)[stopped], codes(found)[1 - stopped]) == (-signal.SIGKILL, 3)
+    assert said_without_seconds(path, 1 - stopped) == [
+        f"error: step 4: process {stopped} has not answered for N s (train.timeout); saved after step 3 of 6;"
+        f" go on with: zoo train --resume --run-dir {path}"
+    ]
+    assert said(path, stopped) == []
+    assert {each.name: each.read_text() for each in (tmp_path / "codes").iterdir()} == {"0": "3", "1": "3"}
+    newest, problems = checkpoints.latest(path / "checkpoints")
+    assert newest is not None
+    assert (newest.step, problems) == (LAST, [])
+    assert run_ranks(train, 2, path) == ["done", "done"]
+    assert hashes(path) == undisturbed
+
+
+def train_stopping(world: World, path: Path, stops: int, *overrides: str, signalled: int | None = None) -> str:
+    return train(world, path, *overrides, stops=stops, signalled=signalled)
+
+
+def test_of_three_processes_one_alone_tells(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    found = run_ranks(train_stopping, 3, path, 0, "train.batch=12", timeout=PATIENCE)
+    assert codes(found) == [-signal.SIGKILL, 3, 3]
+    assert [len(said(path, rank)) for rank in range(3)] == [0, 1, 0], [said(path, rank) for rank in range(3)]
+
+
+def test_shares_of_the_weights_are_not_saved(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    found = run_ranks(train_stopping, 2, path, 1, "train.parallel=fsdp", group=True, timeout=PATIENCE)
+    assert codes(found) == [3, -signal.SIGKILL]
+    assert said_without_seconds(path, 0) == [
+        "error: step 4: process 1 has not answered for N s (train.timeout); not saved: every process holds but a share"
+        f" of the weights (train.parallel: fsdp); the last checkpoint is {path}/checkpoints/step_00000002; go on with:"
+        f" zoo train --resume --run-dir {path}"
+    ]
+
+
+def test_a_stop_ends_the_wait_within_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    found = run_ranks(stopping_with_signal, 2, path, signal.SIGTERM, timeout=TIMEOUT)
+    assert codes(found) == [75, -signal.SIGKILL]
+    assert said_without_seconds(path, 0)[-1] == (
+        "stopped: step 4: asked to stop, but process 1 has not answered for N s; saved after step 3 of 6;"
+        f" go on with: zoo train --resume --run-dir {path}"
+    )
+    newest, _ = checkpoints.latest(path / "checkpoints")
+    assert newest is not None
+    assert newest.step == LAST
+
+
+def stopping_with_signal(world: World, path: Path, number: int) -> str:
+    return train(world, path, stops=1, signalled=number)
+
+
+def work_long(world: World, path: Path) -> Any:
+    """The main process works until it has told of it twice, which it does after every ``timeout``."""
+    os.dup2(os.open(path.with_name(f"said by {world.rank}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+
+    def work() -> int:
+        while len(said(path, 0)) < 2:
+            pass
+        return 7
+
+    return world.first(work)
+
+
+def test_the_main_process_may_save_and_draw_for_long(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    assert run_ranks(work_long, 2, path, timeout=0.5) == [7, 7]
+    assert said(path, 1) == []
+    assert all(line.startswith("note: process 0 still saves, draws or judges, after ") for line in said(path, 0))

@@ -1,0 +1,98 @@
+"""Which processes of a job are no longer waited for, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from zoo.train.beats import Beat, interval
+from zoo.train.silence import GRACE, LATE, Silence
+
+TIMEOUT, PAUSE = 100.0, 1.0
+
+
+class Job:
+    """Three processes as the first one sees them; what they do is told round by round."""
+
+    def __init__(self, store_host: int | None = None) -> None:
+        self.silence = Silence(0, 3, TIMEOUT, PAUSE, store_host)
+        self.counts, self.meetings, self.rounds = [0, 0, 0], [0, 0, 0], 0
+
+    def round(self, alive: Iterable[int] = (0, 1, 2), *, seconds: float = PAUSE, store: bool = True) -> None:
+        self.rounds += store
+        for rank in alive:
+            self.counts[rank] += 1
+        beats = [Beat(count=count, meetings=met) for count, met in zip(self.counts, self.meetings, strict=True)]
+        self.silence.count(seconds, self.rounds, beats, self.meetings[0], waits=True)
+
+    def given_up(self, *, asked: bool = False, in_step: bool = True) -> dict[int, float]:
+        return self.silence.given_up(asked=asked, in_step=in_step)
+
+
+def test_a_process_without_signs_of_life_is_given_up_after_the_timeout() -> None:
+    job = Job()
+    job.round()
+    for _ in range(int(TIMEOUT)):
+        job.round([0, 2])
+    assert job.given_up() == {}
+    job.round([0, 2])
+    assert job.given_up() == job.given_up(in_step=False) == {1: TIMEOUT + 1}
+    job.round()
+    assert job.given_up() == {}, "it lives after all"
+
+
+def test_soon_where_the_job_has_been_asked_to_stop() -> None:
+    job = Job()
+    job.round()
+    for _ in range(int(GRACE)):
+        job.round([0, 2])
+        assert job.given_up(asked=True) == {}
+    job.round([0, 2])
+    assert job.given_up(asked=True) == {1: GRACE + 1}
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(False, TIMEOUT), (True, LATE)])
+def test_a_process_that_lives_is_given_up_where_it_does_not_come(asked: bool, limit: float) -> None:
+    job = Job()
+    job.meetings = [5, 4, 5]
+    job.round()
+    for _ in range(int(limit)):
+        job.round()
+    assert job.given_up(asked=asked) == {}
+    job.round()
+    assert job.given_up(asked=asked) == {1: limit + 1}
+    assert job.given_up(asked=asked, in_step=False) == {}, "its share of the work may be larger"
+
+
+def test_one_that_comes_late_step_by_step_is_waited_for() -> None:
+    job = Job()
+    for step in range(int(3 * TIMEOUT)):
+        job.meetings = [step + 1, step, step + 1]
+        job.round()
+        assert job.given_up() == {}
+
+
+def test_a_job_that_was_stopped_as_a_whole_goes_on() -> None:
+    job = Job()
+    job.round()
+    job.round([0], seconds=10 * TIMEOUT)
+    assert job.given_up() == job.given_up(asked=True) == {}
+
+
+@pytest.mark.parametrize(("host", "given_up"), [(None, {}), (0, {}), (2, {2: TIMEOUT + 1})])
+def test_a_store_that_does_not_answer_is_its_process(host: int | None, given_up: dict[int, float]) -> None:
+    """Where it is the launcher's, and the launcher has been stopped, training needs it not."""
+    job = Job(host)
+    job.round()
+    for _ in range(int(TIMEOUT) + 1):
+        job.round(store=False)
+    assert job.given_up() == given_up
+    job.round([0])
+    assert job.given_up() == {}
+
+
+def test_many_processes_look_at_each_other_seldom() -> None:
+    assert interval(2, 600) == 1.0
+    assert interval(1024, 600) == 16.0
+    assert interval(2, 1.0) == 0.2

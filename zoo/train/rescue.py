@@ -1,0 +1,56 @@
+"""A checkpoint without the other processes of a job, one of which no longer answers."""
+
+from __future__ import annotations
+
+import time
+from copy import copy
+from dataclasses import replace
+
+from zoo.errors import RunError
+from zoo.train import checkpoint as checkpoints
+from zoo.train.run_folder import RunFolder
+from zoo.train.saving import Saver
+
+FOLDER_PATIENCE = 10.0
+"""Seconds in which the data workers of a main process that has been killed let go of the run's folder."""
+
+
+def rescue(saver: Saver) -> str:
+    """Save what this process holds, and tell what there is to go on from.
+
+    The weights must be whole: no update may be going on. Another process than the main one saves only if it can lock
+    the run's folder, which the main process holds as long as there is any of it: it might wake up. The random states
+    of the others are lost; what parts draw by PyTorch's own generator will be other numbers.
+
+    Raises:
+        RunError: the folder is held, or the disk refuses.
+    """
+    trainer, folder = saver.trainer, saver.folder
+    resume = f"go on with: {folder.command}"
+    if trainer.options.parallel == "fsdp":
+        found, _ = checkpoints.latest(folder.checkpoints)
+        last = f"the last checkpoint is {found.path}; {resume}" if found else "there is no checkpoint yet"
+        return f"not saved: every process holds but a share of the weights (train.parallel: fsdp); {last}"
+    if trainer.step == 0:
+        return "no step was done yet"
+    if not trainer.world.is_main:
+        _take_over(folder)
+    try:
+        lone = copy(saver)
+        lone.world = replace(trainer.world, rank=0, size=1, control=None, watch=None)
+        lone.save()
+    finally:
+        folder.unlock()
+    return f"saved after step {trainer.step} of {trainer.options.steps}; {resume}"
+
+
+def _take_over(folder: RunFolder) -> None:
+    end = time.monotonic() + FOLDER_PATIENCE
+    while True:
+        try:
+            folder.lock()
+            return
+        except RunError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)

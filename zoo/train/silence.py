@@ -1,0 +1,77 @@
+"""How long each process of a job has been silent, and which of them are no longer waited for.
+
+Time is counted by rounds of whoever looks, each of which counts for little: a job that has been stopped as a whole
+(Ctrl-Z), and goes on, has not been silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoo.train.beats import Beat
+
+GRACE = 5.0
+"""Seconds without a sign of life after which a process is no longer waited for where the job has been asked to stop."""
+
+LATE = 30.0
+"""The same of a process that lives, but has not come to the exchange that others wait in."""
+
+
+class Silence:
+    """Counts the seconds in which processes have given no sign of life, or have not come to where others wait.
+
+    Args:
+        rank: who looks.
+        size: how many processes there are.
+        timeout: seconds after which a process is no longer waited for.
+        pause: seconds between two signs of life.
+        store_host: the process in which the signs are kept, if it is one of the job's.
+    """
+
+    def __init__(self, rank: int, size: int, timeout: float, pause: float, store_host: int | None) -> None:
+        self.rank, self.timeout, self.pause = rank, timeout, pause
+        self._store_host = store_host
+        self._store = 0.0
+        self._silent, self._late = [0.0] * size, [0.0] * size
+        self._counts = [-1] * size
+        self._meetings = -1
+        self._rounds = -1
+
+    def count(self, seconds: float, rounds: int, beats: Sequence[Beat], meetings: int, *, waits: bool) -> None:
+        """Take note of a round.
+
+        Args:
+            seconds: since the last one.
+            rounds: how often signs of life have been fetched.
+            beats: the last sign of each process.
+            meetings: the exchanges that this process has come to.
+            waits: whether it is in one.
+        """
+        self._store += min(seconds, 2 * self.pause)
+        if rounds == self._rounds:
+            return
+        seconds, self._rounds, self._store = min(self._store, 2 * self.pause), rounds, 0.0
+        waits = waits and meetings == self._meetings
+        for rank, beat in enumerate(beats):
+            self._silent[rank] = self._silent[rank] + seconds if beat.count == self._counts[rank] else 0.0
+            self._late[rank] = self._late[rank] + seconds if waits and beat.meetings < meetings else 0.0
+            self._counts[rank] = beat.count
+        self._meetings = meetings
+
+    def given_up(self, *, asked: bool, in_step: bool) -> dict[int, float]:
+        """The processes that are no longer waited for, and the seconds of their silence.
+
+        Args:
+            asked: whether the job has been asked to stop.
+            in_step: whether all processes have the same to do, so that one which is late does not get on.
+        """
+        patience = lateness = self.timeout
+        if asked:
+            patience, lateness = min(patience, max(GRACE, 3 * self.pause)), min(lateness, LATE)
+        if self._store > patience:
+            return {} if self._store_host in (None, self.rank) else {self._store_host: self._store}
+        found = {}
+        for rank, (silent, late) in enumerate(zip(self._silent, self._late, strict=True)):
+            if rank != self.rank and (silent > patience or (in_step and late > lateness)):
+                found[rank] = max(silent, late)
+        return found
