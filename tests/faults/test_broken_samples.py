@@ -104,3 +104,20 @@ def test_real_images_and_labels_leave_it_out_too(tmp_path: Path, pictures: Path)
         f"""{pictures}/b/05.png: is no picture, or one that is damaged; leave it out: """
         """--set 'data.leave_out=["b/05.png"]'"""
     )
+
+
+def test_a_picture_that_was_removed_comes_back_empty_and_is_left_out(tmp_path: Path, pictures: Path) -> None:
+    data = f"data.dataset={{type: images, folder: {pictures}}}"
+    broken = pictures / "b" / "05.png"
+    train(tmp_path / "run", data, "train.steps=2")
+    broken.unlink()
+    with pytest.raises(DataError) as caught:
+        train(tmp_path / "run", data, "train.steps=3", resume=True)
+    assert str(caught.value).endswith(
+        ": the data is not what was trained on: class 'b' has 7 samples in place of 8; put it back as it was (of a file"
+        " that could not be read, an empty one of its name is enough, left out by data.leave_out), or begin another run"
+        f" with train.init={tmp_path}/run"
+    )
+    broken.touch()
+    train(tmp_path / "run", data, "train.steps=3", 'data.leave_out=["b/05.png"]', resume=True)
+    assert newest(tmp_path / "run").step == 3

@@ -117,12 +117,9 @@ def message(begun: Path, root: Path, kind: str, change: Change) -> str:
     assert found is not None
     assert found.step == 1
     text = str(caught.value)
-    before, after = (
-        f"{found.path}: the data is not what was trained on: ",
-        "; put it back as it was, or begin another run with",
-    )
+    before, after = f"{found.path}: the data is not what was trained on: ", "; put it back as it was"
     assert text.startswith(before), text
-    assert text.endswith(f"{after} train.init={root / f'run_{kind}'}"), text
+    assert text.endswith(f", or begin another run with train.init={root / f'run_{kind}'}"), text
     return text.removeprefix(before).partition(after)[0]
 
 

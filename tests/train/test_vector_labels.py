@@ -12,6 +12,7 @@ from tests.train.vectors import SAMPLES, vector_registry, vectors
 from zoo.errors import DataError
 from zoo.train.drawing import Drawing
 from zoo.train.evaluation import evaluate
+from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.sampling import SampleRun, draw_samples
 from zoo.train.session import Session, Silent
@@ -103,13 +104,13 @@ def test_a_grid_that_lacks_its_labels_is_no_end_of_a_run(trained, tmp_path, monk
     session = Session(
         vectors("train.steps=4", registry=REGISTRY), RunFolder(tmp_path / "run"), REGISTRY, ALONE, Silent()
     )
-    write = Session._write_pictures
+    write = Records._write_pictures
 
     def without(self, average, step):
         self.recipe = vectors("data.dataset.file=gone.npz", registry=REGISTRY)
         write(self, average, step)
 
-    monkeypatch.setattr(Session, "_write_pictures", without)
+    monkeypatch.setattr(Records, "_write_pictures", without)
     assert session.run(resume=True).step == 4
     assert any("no pictures of step 4: the labels are no class indices" in each for each in said)
 

@@ -13,6 +13,7 @@ import typer
 from zoo.cli.build import build
 from zoo.cli.common import Commands, warn, warnings_in_lines
 from zoo.cli.compare import compare
+from zoo.cli.data import data
 from zoo.cli.diagram import diagram
 from zoo.cli.evaluate import evaluate
 from zoo.cli.export import export
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(build)
 app.command()(compare)
+app.add_typer(data, name="data")
 app.command()(diagram)
 app.command("eval")(evaluate)
 app.command()(export)
@@ -74,6 +76,7 @@ def _root(
 def add_plugin_commands() -> None:
     """Add the commands of installed plug-ins; one that fails is named on stderr, and the rest goes on without it."""
     owners = {info.name or getattr(info.callback, "__name__", ""): "zoo" for info in app.registered_commands}
+    owners |= {str(info.name): "zoo" for info in app.registered_groups}
 
     def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
         name = entry_point.name

@@ -5,9 +5,22 @@ from __future__ import annotations
 from zoo.data import digits, images, latents, normalize
 from zoo.data.base import Dataset, Normalize, Samples, Source, Split, Statistics
 from zoo.data.fingerprint import Fingerprint, Group
+from zoo.data.problems import Checked, Problem
 from zoo.hookspecs import hookimpl
 
-__all__ = ["Dataset", "Fingerprint", "Group", "Normalize", "Samples", "Source", "Split", "Statistics", "zoo_parts"]
+__all__ = [
+    "Checked",
+    "Dataset",
+    "Fingerprint",
+    "Group",
+    "Normalize",
+    "Problem",
+    "Samples",
+    "Source",
+    "Split",
+    "Statistics",
+    "zoo_parts",
+]
 
 
 @hookimpl

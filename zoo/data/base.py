@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from zoo.data.fingerprint import Fingerprint, Group, digest, digest_of_labels
+from zoo.data.problems import Checked, check_by_reading
 
 Split = Literal["train", "held_out"]
 
@@ -117,6 +119,22 @@ class Source(ABC):
             labels="" if type(self).labels is Source.labels else digest_of_labels(self.labels(some)),
             groups=(("", Group(samples=len(self), names=names)),),
         )
+
+    def check(self, indices: Int[np.ndarray, " B"]) -> Checked:
+        """What is wrong with samples, all that is: it is not enough that one draw of them can be read.
+
+        Override it where that can be told otherwise than by reading them as ``read`` does. Nothing is raised for a
+        sample.
+        """
+        return check_by_reading(self, indices)
+
+    def recorded(self) -> Mapping[Path, str]:
+        """Files of the samples with the SHA-256 that was recorded when they were written, if any was."""
+        return {}
+
+    def ignored(self) -> Iterator[str]:
+        """What lies among the samples' files and is none of them, for users who miss some."""
+        return iter(())
 
 
 class Dataset(ABC):

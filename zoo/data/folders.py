@@ -140,6 +140,14 @@ def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> 
     )
 
 
+def other_files(folder: Path, below: str = "") -> Iterator[str]:
+    """Paths below ``folder`` of what there is beside pictures in the part ``below`` of it, hidden files aside."""
+    for path, folders, files in os.walk(folder / below, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        others = (name for name in sorted(files) if not name.startswith(".") and not _ends_as_picture(name))
+        yield from (shown(os.path.relpath(os.path.join(path, name), folder)) for name in others)
+
+
 def split_folders(folder: Path) -> dict[Split, Path]:
     """The folder of each split that there is: sub-folders, or the folder itself as ``train`` where it is not divided.
 
@@ -244,7 +252,11 @@ def _sub_folders(folder: Path) -> set[str]:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    return entry.name.lower().endswith(ENDINGS) and not entry.is_dir()
+    return _ends_as_picture(entry.name) and not entry.is_dir()
+
+
+def _ends_as_picture(name: str) -> bool:
+    return name.lower().endswith(ENDINGS)
 
 
 def _ending(entry: os.DirEntry[str]) -> str:

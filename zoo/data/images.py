@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.data.fingerprint import Fingerprint, counts_of_classes, digest_of_labels
-from zoo.data.folders import ImageList, Text, list_images, shown
+from zoo.data.folders import ImageList, Text, list_images, other_files, shown
 from zoo.data.pictures import read_picture
 from zoo.data.pixels import to_latents, to_pixels
 from zoo.errors import DataError
@@ -109,3 +109,7 @@ class ImageSource(Source):
             labels=digest_of_labels(torch.from_numpy(self.images.labels)),
             groups=tuple(self.images.groups(files=files)),
         )
+
+    def ignored(self) -> Iterator[str]:
+        """Files that do not end as pictures do."""
+        return other_files(self.images.folder, self.images.below)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from zoo.data.folders import Text, look_at, shown, split_folder
 from zoo.data.latent_index import INDEX, LatentIndex, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pixels import to_pixels
+from zoo.data.problems import NOT_FINITE, Checked, Problem
 from zoo.errors import DataError
 from zoo.randomness import Purpose, generator_at
 from zoo.registry import part
@@ -156,7 +157,7 @@ class LatentSource(Source):
         flipped = np.zeros(len(indices), dtype=bool)
         if self._flip:
             flipped[:] = [generator.random() < FLIP_PROBABILITY for generator in random]
-        moments = self._gather(indices, flipped)
+        moments = self._gather(indices, flipped, planes=(2 if self._sample_posterior else 1) * self.index.channels)
         latents = moments[:, : self.index.channels]
         if self._sample_posterior:
             if self._sample_posterior == "fixed":
@@ -209,14 +210,33 @@ class LatentSource(Source):
                 group = group.model_copy(update={"sizes": str(size), "times": str(time)})
             yield record.file, group
 
+    def check(self, indices: Int[np.ndarray, " B"]) -> Checked:
+        """All that is stored of samples, mirrored pictures too; a variance must be finite as well."""
+        wrong = np.zeros(len(indices), dtype=bool)
+        for mirrored in range(1 + (self.index.flip == "stored")):
+            moments = self._gather(indices, np.full(len(indices), bool(mirrored)), planes=2 * self.index.channels)
+            deviation = (moments[:, self.index.channels :] * 0.5).exp()
+            finite = moments[:, : self.index.channels].isfinite() & deviation.isfinite()
+            wrong |= ~finite.flatten(1).all(dim=1).numpy()
+        problems = [
+            Problem(NOT_FINITE, f"{self._file_of(index)}: the latent of {self.id(index)} is not finite", self.id(index))
+            for index in indices[wrong].tolist()
+        ]
+        return Checked(problems, indices[~wrong], self.labels(indices[~wrong]))
+
+    def recorded(self) -> Mapping[Path, str]:
+        """The shards, as the index has them."""
+        return {self.folder / record.file: record.sha256 for record in self.index.shards}
+
     def _own_generator(self, index: int, flipped: bool) -> np.random.Generator:
         """That of an encoding: the same in every run and epoch, and in a folder that holds other samples besides."""
         digest = hashlib.blake2b(self.id(index).encode(), digest_size=8).digest()
         return generator_at(0, Purpose.POSTERIOR, int(flipped), int.from_bytes(digest, "little"))
 
-    def _gather(self, indices: Int[np.ndarray, " B"], flipped: Bool[np.ndarray, " B"]) -> Float[Tensor, "B P H W"]:
-        """What ``read`` needs of the moments: all planes, or the means alone."""
-        planes = (2 if self._sample_posterior else 1) * self.index.channels
+    def _gather(
+        self, indices: Int[np.ndarray, " B"], flipped: Bool[np.ndarray, " B"], planes: int
+    ) -> Float[Tensor, "B P H W"]:
+        """The first so many planes of the moments: means, and then log-variances."""
         gathered = np.empty((len(indices), planes, self.index.height, self.index.width), dtype=self.index.dtype)
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         rows, keys = indices - self._starts[numbers], 2 * numbers + flipped

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from zoo.data.fingerprint import Fingerprint, some_of
 from zoo.errors import DataError, RunError
+from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.job import Job
+from zoo.train.run_folder import RunFolder
 
 
 def agreed(job: Job, world: World) -> Job:
@@ -53,6 +55,18 @@ def read(state: Mapping[str, Any], where: Path) -> Fingerprint:
         raise RunError(f"{where}: what state.json says of the data cannot be used: {reason}") from error
 
 
+def changes_since_newest(run: RunFolder, now: Fingerprint) -> Iterator[str]:
+    """What a run would say of its data if it went on from its newest checkpoint; nothing where it has none.
+
+    Raises:
+        DataError: it would not go on with it.
+        RunError: what the checkpoint says of the data cannot be used.
+    """
+    newest, _ = checkpoints.latest(run.checkpoints)
+    if newest is not None:
+        yield from refuse_changed(read(newest.state(), newest.path), now, newest.path)
+
+
 def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path) -> Iterator[str]:
     """Refuse to go on from a checkpoint with other data than it was trained on.
 
@@ -69,9 +83,14 @@ def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path) -> Iterat
     """
     found = now.changes_since(before)
     if found.moved:
+        back = "put it back as it was"
+        if now.samples < before.samples and now.of == "class":
+            back += (
+                " (of a file that could not be read, an empty one of its name is enough, left out by data.leave_out)"
+            )
         raise DataError(
-            f"{where}: the data is not what was trained on: {some_of(found.moved)}; put it back as it was, or begin"
-            f" another run with train.init={where.parent.parent}"
+            f"{where}: the data is not what was trained on: {some_of(found.moved)}; {back}, or begin another run with"
+            f" train.init={where.parent.parent}"
         )
     if found.replaced:  # such as by somebody who has mended pictures that could not be read
         yield (

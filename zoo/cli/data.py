@@ -1,0 +1,213 @@
+"""``zoo data``: what there is to train on."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from zoo.cli.common import Debug, installed_registry
+from zoo.errors import DataError, MissingSplitError, ZooError
+from zoo.recipe import read_tree, recorded_in
+
+if TYPE_CHECKING:
+    from zoo.data import Source
+    from zoo.data.check import Findings, Work
+    from zoo.data.left_out import LeftOut
+    from zoo.recipe import Recipe
+
+MOST_CLASSES = 20
+"""Classes whose counts are printed without --verbose."""
+
+data = typer.Typer(no_args_is_help=True, help="Look at what there is to train on.")
+
+
+@data.callback()
+def _group() -> None:
+    """Have even a single command of this group go by its name."""
+
+
+@data.command()
+def check(
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", metavar="R", help="A path, or a name that `zoo recipes` lists."),
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", metavar="D", help="The folder of a run, in its place.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as data.dataset.folder=F. Repeatable."),
+    ] = None,
+    leave_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--leave-out", metavar="FILE", dir_okay=False, help="Write the ids of what is wrong, a line each."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", dir_okay=False, help="Write all that is wrong, a line each.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, metavar="N", help="Processes that read. (default: data.workers)")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="List every file that is no sample, and the count of every class.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Look at every sample of a recipe's dataset, held-out ones too; the exit code is 3 if something is wrong.
+
+    Finds what cannot be read, NaN and infinite values, labels without a class, and files whose bytes are not those that
+    were recorded when they were written; with --run, what has changed since the run's newest checkpoint. Says which
+    files are no samples, and how many samples each class has.
+
+    What --leave-out FILE writes, data.leave_out takes: zoo train --set data.leave_out=FILE, also with --resume.
+    """
+    if (recipe is None) == (run is None):
+        raise ZooError("zoo data check: give --recipe R, or --run D; `zoo recipes` lists recipes")
+    if recipe is not None:
+        tree = read_tree(recipe, overrides or ())
+    else:
+        assert run is not None
+        recorded = recorded_in(run, overrides or ())
+
+    from zoo.assembly import check_recorded, check_tree
+    from zoo.data.left_out import ids_in
+    from zoo.weights import refuse_existing
+
+    for file in filter(None, (leave_out, out)):
+        refuse_existing(file)
+    registry = installed_registry()
+    checked = check_recorded(recorded, registry, ("data",)) if recipe is None else check_tree(tree, registry)
+    wrong = False
+    with _lines(out) as problems, _lines(leave_out) as ids:
+        ids.writelines(f"{name}\n" for name in ids_in(checked.data.leave_out))  # what is written takes its place
+        for split in ("train", "held_out"):
+            wrong |= _check_split(checked, split, workers, problems, ids, verbose=verbose)
+        if run is not None:
+            wrong |= _check_since(checked, run, problems)
+    if not wrong:
+        print("all is well")
+        return
+    if leave_out is None:
+        print(
+            "to train without these samples: --leave-out FILE writes a list, which data.leave_out takes",
+            file=sys.stderr,
+        )
+    else:
+        print(f"to train without these samples: zoo train --set data.leave_out={leave_out}", file=sys.stderr)
+    raise typer.Exit(DataError.exit_code)
+
+
+def _check_split(
+    recipe: Recipe,
+    split: Literal["train", "held_out"],
+    workers: int | None,
+    problems: IO[str],
+    ids: IO[str],
+    *,
+    verbose: bool,
+) -> bool:
+    """Look at a split, and say what there is to say; whether something is wrong."""
+    from zoo.assembly import create_part
+    from zoo.data.check import Findings, check
+    from zoo.data.left_out import open_kept
+
+    try:
+        source, left_out = open_kept(create_part(recipe, "dataset"), split, recipe.data.leave_out)
+    except MissingSplitError as error:
+        print(f"{split}: {error}")
+        return False
+    except DataError as error:
+        print(f"{split}: cannot be opened: {error}")
+        problems.write(f"{error}\n")
+        return True
+    found = Findings()
+    number = recipe.data.workers if workers is None else workers
+    for work in _tracked(source, check(source, left_out, recipe.backbone.num_classes, number), split):
+        found.add(work)
+        problems.writelines(f"{problem.message}\n" for problem in work.problems)
+        ids.writelines(f"{problem.id}\n" for problem in work.problems if problem.id)
+    _print_findings(split, source, left_out, found, verbose=verbose)
+    return bool(found.problems)
+
+
+def _check_since(recipe: Recipe, run: Path, problems: IO[str]) -> bool:
+    """Say what has changed since a run's newest checkpoint; whether the run would not go on with it."""
+    from zoo.assembly import create_part
+    from zoo.train.run_folder import RunFolder
+    from zoo.train.same_data import changes_since_newest
+
+    try:
+        source: Source = create_part(recipe, "dataset").open("train")
+        for line in changes_since_newest(RunFolder(run), source.fingerprint()):
+            print(f"warning: {line}")
+    except DataError as error:
+        print(error)
+        problems.write(f"{error}\n")
+        return True
+    return False
+
+
+def _tracked(source: Source, works: Iterator[Work], what: str) -> Iterator[Work]:
+    """The parts of a check, with a bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from zoo.data.check import amount
+
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=amount(source))
+        for work in works:
+            yield work
+            bar.advance(task, work.done)
+
+
+def _print_findings(split: str, source: Source, left_out: LeftOut, found: Findings, *, verbose: bool) -> None:
+    print(f"{split}: {len(source)} samples{_classes(source.classes, found, verbose=verbose)}")
+    for line in (*(f"note: {note}" for note in source.notes), *left_out.notes()):
+        print(f"  {line}")
+    for name in source.ignored() if verbose else ():
+        print(f"    {name}")
+    for kind, count in found.problems.items():
+        print(f"  {count} {kind}:")
+        for message in found.first[kind]:
+            print(f"    {message}")
+        if count > len(found.first[kind]):
+            print(f"    and {count - len(found.first[kind])} more")
+
+
+def _classes(names: Sequence[str], found: Findings, *, verbose: bool) -> str:
+    """How many samples each class has, by name where there are names."""
+    if not found.labels:
+        return ""
+    counts = {label: found.labels[label] for label in range(len(names))} | dict(sorted(found.labels.items()))
+    if len(counts) > MOST_CLASSES and not verbose:
+        return f" of {len(counts)} classes with {min(counts.values())} to {max(counts.values())} each"
+    each = (f"{names[label] if label < len(names) else label} {count}" for label, count in counts.items())
+    return f" of {len(counts)} classes: {', '.join(each)}"
+
+
+@contextmanager
+def _lines(path: Path | None) -> Iterator[IO[str]]:
+    """A file to write lines to, which is kept under a path, if any, when all are written."""
+    from zoo.files import write_whole
+
+    with (
+        tempfile.TemporaryFile("w+b") as file,
+        open(file.fileno(), "w", encoding="utf-8", errors="backslashreplace", closefd=False) as text,
+    ):
+        yield text
+        text.flush()
+        if path is not None:
+            file.seek(0)
+            write_whole(path, lambda whole: shutil.copyfileobj(file, whole), ZooError)
+            print(f"wrote {path}", file=sys.stderr)

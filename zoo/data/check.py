@@ -1,0 +1,164 @@
+"""A look at all that a dataset holds: what ``zoo data check`` does."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from zoo.data.base import Source
+from zoo.data.folders import shown
+from zoo.data.left_out import LeftOut
+from zoo.data.problems import Problem, check_by_reading
+from zoo.errors import DataError, printable
+
+AT_ONCE = 64
+"""Samples that are looked at together."""
+
+SHOWN = 20
+"""Problems of each kind that are kept by their messages."""
+
+LOST = "DataLoader worker (pid"
+"""How PyTorch's messages on workers that have died begin."""
+
+CHANGED = "are not what was recorded when they were written"
+NO_CLASS = "have a label that there is no class for"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A part of the check of a split.
+
+    Attributes:
+        done: samples and files that were looked at.
+        problems: what is wrong with them.
+        labels: how many sound samples have which label, where labels are class indices.
+    """
+
+    done: int
+    problems: tuple[Problem, ...] = ()
+    labels: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Findings:
+    """What there is to say of a split, whatever its size.
+
+    Attributes:
+        problems: how many there are of each kind.
+        first: messages of the first of each kind.
+        labels: how many sound samples have which label.
+    """
+
+    problems: Counter[str] = field(default_factory=Counter)
+    first: dict[str, list[str]] = field(default_factory=dict)
+    labels: Counter[int] = field(default_factory=Counter)
+
+    def add(self, work: Work) -> None:
+        """Take in a part of the check."""
+        self.labels.update(work.labels)
+        for problem in work.problems:
+            self.problems[problem.kind] += 1
+            first = self.first.setdefault(problem.kind, [])
+            if len(first) < SHOWN:
+                first.append(problem.message)
+
+
+def amount(source: Source) -> int:
+    """How much there is to look at: samples and files."""
+    return len(source) + len(source.recorded())
+
+
+def check(source: Source, left_out: LeftOut, num_classes: int, workers: int = 0) -> Iterator[Work]:
+    """Look at all samples of a source that are not left out, and at the files with recorded hashes.
+
+    Args:
+        source: of a split.
+        left_out: which samples are left out.
+        num_classes: labels that are class indices are to be below it; 0 for any.
+        workers: processes that do it; 0 for this one alone.
+
+    Returns:
+        Parts of it as they are done, in order; never more than a few at a time are in memory.
+
+    Raises:
+        DataError: a process has ended.
+    """
+    files = [partial(_check_file, path, digest) for path, digest in source.recorded().items()]
+    starts = range(0, len(source), AT_ONCE)
+    jobs = _Jobs(source, left_out, num_classes, files, starts)
+    loader = DataLoader(
+        jobs,
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_heed_no_terminal if workers else None,
+        generator=torch.Generator(),
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if not str(error).startswith(LOST):
+            raise
+        raise DataError(
+            f"{printable(str(error).splitlines()[0])}; with too little memory, take fewer --workers"
+        ) from error
+
+
+class _Jobs(Dataset[Work]):
+    """The parts of a check, files first."""
+
+    def __init__(
+        self, source: Source, left_out: LeftOut, num_classes: int, files: Sequence[Callable[[], Work]], starts: range
+    ) -> None:
+        self.source, self.left_out, self.num_classes = source, left_out, num_classes
+        self.files, self.starts = files, starts
+
+    def __len__(self) -> int:
+        return len(self.files) + len(self.starts)
+
+    def __getitem__(self, number: int) -> Work:
+        if number < len(self.files):
+            return self.files[number]()
+        start = self.starts[number - len(self.files)]
+        every = np.arange(start, min(start + AT_ONCE, len(self.source)))
+        return self._check_samples(every[~self.left_out.mask[every]], len(every))
+
+    def _check_samples(self, indices: np.ndarray, done: int) -> Work:
+        if not len(indices):
+            return Work(done)
+        try:
+            found = self.source.check(indices)
+        except Exception:  # such as a file that has gone meanwhile
+            found = check_by_reading(self.source, indices)
+        if found.labels.ndim != 1 or found.labels.is_floating_point():
+            return Work(done, tuple(found.problems))
+        outside = (found.labels < 0) | (found.labels >= self.num_classes) if self.num_classes else None
+        problems = list(found.problems)
+        for row in [] if outside is None else outside.nonzero().flatten().tolist():
+            name, label = self.source.id(int(found.sound[row])), int(found.labels[row])
+            problems.append(Problem(NO_CLASS, f"{name}: label {label} is outside 0..{self.num_classes - 1}", name))
+        return Work(done, tuple(problems), Counter(found.labels.tolist()))
+
+
+def _check_file(path: Path, recorded: str) -> Work:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return Work(1, (Problem(CHANGED, f"{shown(path)}: cannot be read: {error.strerror}", ""),))
+    if found == recorded:
+        return Work(1)
+    return Work(1, (Problem(CHANGED, f"{shown(path)}: its SHA-256 is {found}, and {recorded} was recorded", ""),))
+
+
+def _heed_no_terminal(worker: int) -> None:
+    """Leave Ctrl-C to the process that the terminal shows, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
