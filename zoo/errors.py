@@ -8,9 +8,16 @@ KeyPath = tuple[str | int, ...]
 
 
 class ZooError(ValueError):
-    """Something that the user can mend; the message says what, where and how."""
+    """Something that the user can mend; the message says what, where and how.
+
+    Args:
+        lines: of the message, mostly one. What a terminal would act on in the names of a stranger is escaped.
+    """
 
     exit_code = 2
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(map(printable, lines)))
 
 
 class RecipeError(ZooError):
@@ -18,7 +25,7 @@ class RecipeError(ZooError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(dict.fromkeys(printable(problem) for problem in problems))
-        super().__init__("\n".join(self.problems))
+        super().__init__(*self.problems)
 
 
 class PluginError(ZooError):
@@ -41,7 +48,7 @@ class WeightsError(ZooError):
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         self.problems = tuple(map(printable, problems))
-        super().__init__("\n  ".join([printable(message) + ":" * bool(self.problems), *self.problems]))
+        super().__init__(message + ":" * bool(self.problems), *(f"  {problem}" for problem in self.problems))
 
 
 class DataError(ZooError):
@@ -112,6 +119,11 @@ def printable(text: str) -> str:
     if text.isprintable():  # far faster than asking every character, and there may be a million file names
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """``text`` with its lines, each printable."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def first_line(error: BaseException) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, console, installed_registry, tidy_when_stopped, without_garbage_collection
+from zoo.cli.common import Debug, console, installed_registry, tell, tidy_when_stopped, without_garbage_collection
 from zoo.recipe import Recipe, read_tree
 
 
@@ -68,7 +67,7 @@ def build(
     _print(loaded, other, flops=flops, as_json=as_json)
     if out is not None:
         write_initialised(loaded, out, seed)
-        print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, seed {seed})", file=sys.stderr)
+        tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, seed {seed})")
 
 
 def _print(recipe: Recipe, other: Recipe | None, *, flops: bool, as_json: bool) -> None:

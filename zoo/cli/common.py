@@ -75,7 +75,7 @@ class Commands(TyperGroup):
 def describe(error: Exception) -> str:
     """An error's message: one line, or a line for each problem."""
     if not isinstance(error, ZooError):
-        reason = " ".join(str(error).split())
+        reason = printable(" ".join(str(error).split()))
         return f"{type(error).__name__}: {reason} (a fault of zoo or of a plug-in; --debug shows where)"
     if isinstance(error, WeightsError):
         return str(error)
@@ -87,21 +87,26 @@ def warn(failures: Sequence[PluginFailure], what: str, *, debug: bool = False) -
     """Name plug-ins that failed on stderr, with ``what`` of theirs is missing, and with ``debug`` their tracebacks."""
     for failure in failures:
         plugin = f"plug-in {failure.plugin.name} {failure.plugin.version}"
-        print(f"warning: {plugin} failed to load, its {what} are missing: {failure.reason}", file=sys.stderr)
+        warn_of(f"{plugin} failed to load, its {what} are missing: {failure.reason}")
         if debug:
             print(failure.traceback, file=sys.stderr)
 
 
+def tell(text: str) -> None:
+    """A line on stderr, in which names are escaped that would be more, or would act on the terminal."""
+    print(printable(text), file=sys.stderr)
+
+
 def warn_of(problem: str) -> None:
     """A warning on stderr."""
-    print(f"warning: {problem}", file=sys.stderr)
+    tell(f"warning: {problem}")
 
 
 @contextmanager
 def warnings_in_lines() -> Iterator[None]:
     """Tell users what they can mend, in a line each, whatever the interpreter was told to show or to raise."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: warn_of(printable(str(message)))
+        warnings.showwarning = lambda message, *_: warn_of(str(message))
         if any(action == "error" for action, *_ in warnings.filters):
             warnings.simplefilter("default")
         for kind in FOR_DEVELOPERS:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.cli.common import console
+from zoo.cli.common import console, tell
 from zoo.errors import RunError
 from zoo.files import write_whole
 from zoo.registry import Registry
@@ -80,4 +79,4 @@ def _draw(entries: Sequence[Entry], path: Path, x: str | None, y: str | None, re
 
             text = comparison_page(entries, text)
         write_whole(path, text, RunError)
-    print(f"wrote {path}", file=sys.stderr)
+    tell(f"wrote {path}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, tidy_when_stopped, without_garbage_collection
+from zoo.cli.common import Debug, installed_registry, tell, tidy_when_stopped, without_garbage_collection
 from zoo.errors import RunError, ZooError
 from zoo.recipe import read_tree
 
@@ -57,4 +56,4 @@ def diagram(
     loaded = check_tree(tree, registry)
     text = drawn(audit(loaded), loaded)
     write_whole(out, text, RunError)
-    print(f"wrote {out}", file=sys.stderr)
+    tell(f"wrote {out}")

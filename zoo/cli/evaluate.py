@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, WhichWeights, console, installed_registry, tidy_when_stopped, warn_of
+from zoo.cli.common import Debug, Device, WhichWeights, console, installed_registry, tell, tidy_when_stopped, warn_of
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import RunError
@@ -81,10 +80,10 @@ def evaluate(
             if out is not None:  # before anything is printed
                 text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
                 write_whole(out, text, RunError)
-                print(f"wrote {out}", file=sys.stderr)
+                tell(f"wrote {out}")
             if run.is_dir():
                 try:
-                    print(f"wrote {load_run(run).write_evaluation(found.to_dict())}", file=sys.stderr)
+                    tell(f"wrote {load_run(run).write_evaluation(found.to_dict())}")
                 except RunError as error:  # somebody else's run, perhaps
                     warn_of(str(error))
             for metric, reason in found.record["left_out"].items():

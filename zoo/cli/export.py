@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, WhichWeights, installed_registry, tidy_when_stopped, warn_of
+from zoo.cli.common import Debug, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
 from zoo.errors import ZooError
 
 PICKLES = (".pt", ".pth", ".bin")
@@ -60,5 +59,5 @@ def export(
         write_published(out, tensors, pickle=out.suffix in PICKLES)
         if turned is not given:
             clock = turned.recipe.backbone.time_embedder.resolved()["clock"]
-            print(f"note: time_embedder is turned to {to}'s clock, {clock}: equal up to rounding", file=sys.stderr)
-    print(f"wrote {out}", file=sys.stderr)
+            tell(f"note: time_embedder is turned to {to}'s clock, {clock}: equal up to rounding")
+    tell(f"wrote {out}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, WhichWeights, installed_registry, tidy_when_stopped
+from zoo.cli.common import Debug, WhichWeights, installed_registry, tell, tidy_when_stopped
 from zoo.errors import WeightsError, ZooError, printable
 from zoo.recipe import read_tree, to_yaml
+from zoo.shell import command
 
 
 @tidy_when_stopped()
@@ -69,7 +69,8 @@ def import_checkpoint(
     weights = converted.weights
     write_weights(out, weights.tensors, weights.recipe, source=weights.source)
     if recipe is None:
-        header = f"# {printable(checkpoint.name)}, as its shapes tell.   zoo build --recipe {beside.name} --flops\n"
+        build = command("zoo", "build", "--recipe", beside.name, "--flops")
+        header = f"# {printable(checkpoint.name)}, as its shapes tell.   {build}\n"
         text = header + to_yaml(weights.recipe.resolved())
         try:
             write_whole(beside, text, WeightsError)
@@ -77,8 +78,8 @@ def import_checkpoint(
             out.unlink()
             raise
     for note in converted.notes:
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
     count = f"{len(weights.tensors)} tensors, {out.stat().st_size / 1e6:.1f} MB"
-    print(f"wrote {out} ({converted.format}'s {weights.source['weights']} weights, {count})", file=sys.stderr)
+    tell(f"wrote {out} ({converted.format}'s {weights.source['weights']} weights, {count})")
     if recipe is None:
-        print(f"wrote {beside}, the recipe", file=sys.stderr)
+        tell(f"wrote {beside}, the recipe")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, WhichWeights, installed_registry, tidy_when_stopped, warn_of
+from zoo.cli.common import Debug, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
 from zoo.errors import WeightsError, ZooError
 from zoo.recipe import read_tree
 
@@ -71,5 +70,5 @@ def inflate(
     source = {**given.source, "recipe": given.recipe.name, "average": average, "new": surgery.new}
     files.write_weights(out, tensors, target, source=source, seed=seed if surgery.new else None)
     for line in [*surgery.notes, *lines]:
-        print(f"note: {line}", file=sys.stderr)
-    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
+        tell(f"note: {line}")
+    tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -12,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from zoo.cli.common import tell
 from zoo.cli.slowness import SlownessWatch
-from zoo.errors import AuditError
+from zoo.errors import AuditError, printable
 
 if TYPE_CHECKING:
     from zoo.train.run_folder import RunFolder
@@ -89,7 +89,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line above the bar."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, soft_wrap=True)
 
     def _macs_per_image(self, trainer: Trainer) -> int | None:
         from zoo.audit import audit, training_macs
@@ -104,11 +104,9 @@ class Progress:
         """Say where everything is."""
         self._bar.stop()
         grids = sorted(folder.samples.glob("*.png"))
-        print(
-            f"wrote {folder.path}: recipe.yaml, checkpoints, metrics.jsonl, {folder.loss_curve.name}", file=sys.stderr
-        )
+        tell(f"wrote {folder.path}: recipe.yaml, checkpoints, metrics.jsonl, {folder.loss_curve.name}")
         if grids:
-            print(f"samples: {grids[-1]}", file=sys.stderr)
+            tell(f"samples: {grids[-1]}")
 
 
 def _with_unit(value: float) -> str:

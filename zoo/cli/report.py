@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry
+from zoo.cli.common import Debug, installed_registry, tell
 
 
 def report(
@@ -37,4 +36,4 @@ def report(
     page = out or folder.path / "report.html"  # which is made of what stays there, and may be made again
     text = run_page(folder, installed_registry())
     write_whole(page, text, RunError)
-    print(f"wrote {page}", file=sys.stderr)
+    tell(f"wrote {page}")

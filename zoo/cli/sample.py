@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from zoo.cli.common import (
     Device,
     WhichWeights,
     installed_registry,
+    tell,
     tidy_when_stopped,
     told_how_to_go_on,
 )
@@ -95,7 +95,7 @@ def sample(
                 told = f"wrote {drawn} images to {out}, which holds all {request.count} now"
             else:
                 told = f"{out}: holds all {request.count} images already"
-            print(told, file=sys.stderr)
+            tell(told)
 
 
 def _labels(text: str | None) -> tuple[int, ...]:

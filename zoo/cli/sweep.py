@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, installed_registry, tidy_when_stopped
+from zoo.cli.common import Debug, Device, installed_registry, tell, tidy_when_stopped
 from zoo.cli.compare import PlotOption, XOption, YOption
 from zoo.cli.train import own_folder
 from zoo.errors import ZooError
@@ -90,7 +89,7 @@ def sweep(
             if each.problem is not None:
                 problems.append(each.problem)
             words = "done" if each.problem is None else "; ".join(str(each.problem).splitlines())
-            print(f"{place}/{count} {each.name}: {words}", file=sys.stderr)
+            tell(f"{place}/{count} {each.name}: {words}")
     if not entries:
         raise ZooError(f"{name}: no combination can be built and counted")
     output.show(entries, registry)

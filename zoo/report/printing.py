@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.table import Table as RichTable
 
 from zoo.audit import Audit, count_params
 from zoo.backbone import Backbone
+from zoo.errors import printable_lines
 from zoo.recipe import Recipe
 from zoo.report.tables import (
     Table,
@@ -100,7 +101,7 @@ def _print(console: Console, table: Table, folding: int | None = None) -> None:
     for place, column in enumerate(table.columns):
         name = column.removeprefix(">")
         folds = folding is not None and place >= folding
-        pieces = [name, *(row[place] for row in table.rows)]
+        pieces = [name, *(printable_lines(row[place]) for row in table.rows)]
         least = max(cell_len(line) for piece in pieces for line in (piece.split() if folds else piece.split("\n")))
         justify: JustifyMethod = "right" if column.startswith(">") else "left"
         shown.add_column(name, justify=justify, no_wrap=not folds, min_width=least)
@@ -113,6 +114,11 @@ def _print(console: Console, table: Table, folding: int | None = None) -> None:
         console.print(shown)
     else:
         console.print(shown, width=needed, crop=False, soft_wrap=True)
+
+
+def escape(text: str) -> str:
+    """A stranger's text as rich takes it: neither rich nor the terminal acts on it."""
+    return without_markup(printable_lines(text))
 
 
 def _strong(words: str) -> str:

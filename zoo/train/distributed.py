@@ -196,7 +196,11 @@ def _from_words(words: tuple[str, int, str]) -> ZooError:
         for each in (ZooError, FaultError, DataError, RunError, WeightsError, NumericError, Preempted)
     }
     by_code = {each.exit_code: each for each in reversed(kinds.values())}
-    return kinds.get(name, by_code.get(exit_code, ZooError))(text)
+    kind = kinds.get(name, by_code.get(exit_code, ZooError))
+    first, *others = text.split("\n")
+    if kind is WeightsError and others:
+        return WeightsError(first.removesuffix(":"), [other.removeprefix("  ") for other in others])
+    return kind(first, *others)
 
 
 @contextmanager

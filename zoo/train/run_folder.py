@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ from zoo.errors import RunError, ZooError, printable
 from zoo.files import open_to_append, reason_of, unfinished_of, write_whole
 from zoo.plugins import zoo_version
 from zoo.recipe import Overrides, Recipe, Recorded, recorded_in, to_yaml
+from zoo.shell import command
 from zoo.train.checkpoint import PREFIX
 
 
@@ -75,7 +75,7 @@ class RunFolder:
     @property
     def command(self) -> str:
         """What goes on with the run."""
-        return f"zoo train --resume --run-dir {shlex.quote(str(self.path))}"
+        return command("zoo", "train", "--resume", "--run-dir", self.path)
 
     def read_recipe(self, overrides: Overrides = ()) -> Recorded:
         """The recipe that is trained, in full, and overridden; not yet checked."""

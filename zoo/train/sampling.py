@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from zoo.backbone import Backbone
-from zoo.errors import RunError, WeightsError, ZooError
+from zoo.errors import RunError, WeightsError, ZooError, printable
 from zoo.files import write_whole
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
@@ -93,14 +93,11 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     if begun is not None and world.first(folder.record.exists):
         return 0
     found = world.first(lambda: _find_weights(request, begun))
-    terminal = Console(stderr=True, highlight=False)
     if world.is_main:
         if request.resume and begun is None:
-            terminal.print(
-                f"note: {request.out}: holds no samples to go on with; all are drawn", markup=False, soft_wrap=True
-            )
+            _say(f"note: {request.out}: holds no samples to go on with; all are drawn")
         for problem in found.passed_over():
-            terminal.print(f"warning: {problem}", markup=False, soft_wrap=True)
+            _say(f"warning: {problem}")
     with world.together():
         weights = found.read(registry)
         refuse_other_backbone(found.where, weights.recipe, recipe)
@@ -114,7 +111,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     labels: Labels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch))
     if world.is_main:
         for warning in _warnings(drawing):
-            terminal.print(f"warning: {warning}", markup=False, soft_wrap=True)
+            _say(f"warning: {warning}")
     world.first(lambda: folder.begin({**weights.source, **asked}))
     drawn = 0
     with world.together(request.out):
@@ -126,6 +123,10 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
                 drawn += 1
     world.first(lambda: _finish(request, recipe, weights, labels))
     return int(world.sum(torch.tensor(drawn)))
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr)
 
 
 def _begun(request: SampleRun, asked: Mapping[str, Any]) -> dict[str, Any] | None:

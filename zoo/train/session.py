@@ -17,6 +17,7 @@ from zoo.backbone import Backbone
 from zoo.errors import Preempted, WeightsError
 from zoo.recipe import Recipe, changes
 from zoo.registry import Registry
+from zoo.shell import command
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.job import open_job
@@ -221,7 +222,7 @@ def _no_start(init: str, name: str) -> str:
     if not init.endswith(".safetensors"):
         return f"{missing}; {fresh}"
     return (
-        f"{missing}; published weights become it by `zoo import CHECKPOINT --recipe DONOR --out donor.safetensors` and"
-        f" `zoo inflate donor.safetensors --recipe RECIPE --out {init}`, DONOR being the checkpoint's recipe, such as"
-        f" sit_xl, and RECIPE the one to train; {fresh}"
+        f"{missing}; published weights become it by `zoo import CHECKPOINT --recipe DONOR --out donor.safetensors`"
+        f" and `zoo inflate donor.safetensors --recipe RECIPE {command('--out', init)}`, DONOR being the checkpoint's"
+        f" recipe, such as sit_xl, and RECIPE the one to train; {fresh}"
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from zoo.assembly import check_recorded
-from zoo.errors import printable
+from zoo.errors import printable_lines
 from zoo.recipe import to_yaml
 from zoo.registry import Registry
 from zoo.report.comparison import Entry
@@ -25,6 +25,7 @@ from zoo.report.page.run_summary import (
     training_of,
 )
 from zoo.report.tables import cost_table, quality_table
+from zoo.shell import command
 from zoo.train.run_folder import RunFolder
 
 
@@ -45,10 +46,10 @@ def run_page(run: RunFolder, registry: Registry) -> str:
     assembly, training, quality = assembly_of(recipe), training_of(run, recipe), quality_of(run)
     return _render(
         "run.html",
-        title=printable(recipe.name),
+        title=recipe.name,
         what=size_words(recipe),
         recipe=recipe,
-        folder=shlex.quote(str(run.path)),
+        judge=command("zoo", "eval", "--run", run.path),
         headlines=headlines(recipe, assembly, training, quality),
         assembly=assembly,
         training=training,
@@ -81,8 +82,14 @@ def _render(template: str, **values: Any) -> str:
         loader=PackageLoader("zoo.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(values)
+
+
+def _shown(value: Any) -> Any:
+    """What a template puts into a page; names of strangers may hold what no page may."""
+    return printable_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value

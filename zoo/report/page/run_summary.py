@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from zoo.report.tables import (
     way_table,
     with_unit,
 )
+from zoo.shell import command
 from zoo.train.job import plan_of
 from zoo.train.run_folder import RunFolder
 
@@ -189,7 +189,7 @@ def _start_facts(start: Mapping[str, Any]) -> Facts:
 
 def _words(value: Any) -> str:
     if isinstance(value, list):  # the command
-        return shlex.join(value)
+        return command(*value)
     return pairs_words(value) if isinstance(value, dict) else str(value)
 
 
