@@ -193,16 +193,19 @@ def writes(tree):
             texts = [each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)]
             opened = any(set(text) <= set("rwaxbt+") and set(text) & set("wax+") for text in texts)
             flags = any("O_WRONLY" in ast.unparse(each) or "O_RDWR" in ast.unparse(each) for each in given)
+            if "os.devnull" in map(ast.unparse, given):
+                continue
             if (name in WRITERS and given) or (name in OPENERS and (opened or flags)):
                 yield ast.unparse(call.func)
 
 
 ALLOWED = {
-    "cli/__init__.py": ["os.open"],  # /dev/null
+    "cli/data.py": ["open"],  # a temporary file
     "report/page/grids.py": ["image.save"],  # into memory, as the next three
     "report/pareto.py": ["figure.savefig"],
     "testing/assemblies.py": ["save"],
     "testing/laws.py": ["save"],
+    "train/lost_folder.py": ["checkpoints.save"],
     "train/pictures.py": ["archive.open"],
     "files.py": ["open", "path.open", "save_file"],
     "train/saving.py": ["checkpoints.save"],

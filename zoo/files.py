@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from safetensors import SafetensorError
 
-from zoo.errors import ZooError, first_line, printable
+from zoo.errors import ZooError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ def write_whole(path: Path, content: Content, error: type[ZooError], *, synced: 
         if synced:
             to_disk(path.parent)
     except FAILURES as failure:
-        raise error(f"{printable(str(path))}: cannot be written: {reason_of(failure)}") from failure
+        raise error(f"{path}: cannot be written: {reason_of(failure)}") from failure
     finally:
         with suppress(OSError):
             remove(unfinished)
@@ -135,6 +135,22 @@ def to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def refuse_without_space(folder: Path, size: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Args:
+        folder: to write into; it exists.
+        size: of what is written, in bytes.
+
+    Raises:
+        OSError: there is less than that.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        text = f"{size / 1e6:,.1f} MB are needed, and the disk has {free / 1e6:,.1f} MB left"
+        raise OSError(errno.ENOSPC, text, str(folder))
 
 
 def unfinished_of(path: Path) -> Path:

@@ -17,6 +17,7 @@ from zoo.errors import RunError
 from zoo.train import checkpoint as checkpoints
 from zoo.train.checkpoint import Checkpoint, latest, problem_of, prune, save, set_aside_after
 
+RUN = "0123456789abcdef"
 FILES = {"model.safetensors", "ema.safetensors", "state.json", "manifest.json"}
 
 
@@ -29,12 +30,12 @@ def tensors(step=1):
 
 
 def write(folder, *steps):
-    return [save(folder, step, tensors(step), {"step": step, "text": "größe"}) for step in steps]
+    return [save(folder, step, tensors(step), {"run": RUN, "step": step, "text": "größe"}) for step in steps]
 
 
 def assert_holds(checkpoint, step):
     assert checkpoint.step == step
-    assert checkpoint.state() == {"step": step, "text": "größe"}
+    assert checkpoint.state() == {"run": RUN, "step": step, "text": "größe"}
     for name, values in tensors(step).items():
         loaded = checkpoint.tensors(name)
         assert loaded.keys() == values.keys()
@@ -66,12 +67,12 @@ def test_the_newest_is_by_number_not_by_name(tmp_path):
 
 def test_a_folder_that_is_not_there_has_none(tmp_path):
     assert latest(tmp_path / "missing") == (None, [])
-    prune(tmp_path / "missing", 1)
-    set_aside_after(tmp_path / "missing", 0)
+    prune(tmp_path / "missing", 1, RUN)
+    set_aside_after(tmp_path / "missing", 0, RUN)
 
 
 def test_what_is_there_already_is_replaced(tmp_path):
-    save(tmp_path, 4, {"other": {"x": torch.ones(1)}}, {})
+    save(tmp_path, 4, {"other": {"x": torch.ones(1)}}, {"run": RUN})
     write(tmp_path, 4)
     assert_newest(tmp_path, 4)
     assert {each.name for each in (tmp_path / "step_00000004").iterdir()} == FILES
@@ -152,7 +153,7 @@ def test_a_crash_at_any_point_leaves_the_older_ones_whole_and_no_half_one(point,
     assert problem_of(tmp_path / "step_00000001") is None
     write(tmp_path, 3)
     assert_newest(tmp_path, 3)
-    prune(tmp_path, 3)
+    prune(tmp_path, 3, RUN)
     assert {each.name for each in tmp_path.iterdir()} == {f"step_0000000{step}" for step in (1, 2, 3)}
 
 
@@ -209,7 +210,7 @@ def test_tensors_that_share_memory_are_an_error_of_the_run(tmp_path):
     write(tmp_path, 1)
     shared = torch.ones(3)
     with pytest.raises(RunError, match=r"the checkpoint cannot be written: .*share memory") as caught:
-        save(tmp_path, 2, {"model": {"a": shared, "b": shared}}, {})
+        save(tmp_path, 2, {"model": {"a": shared, "b": shared}}, {"run": RUN})
     assert "\n" not in str(caught.value)
     assert_newest(tmp_path, 1)
     assert not list(tmp_path.glob(".*"))
@@ -384,7 +385,7 @@ def test_what_goes_away_after_it_was_checked_is_an_error_of_the_run(tmp_path):
 @pytest.mark.parametrize("keep", [1, 2, 3, 9])
 def test_prune_keeps_the_newest(keep, tmp_path):
     write(tmp_path, 1, 2, 10, 100)
-    prune(tmp_path, keep)
+    prune(tmp_path, keep, RUN)
     left = [int(path.name.removeprefix("step_")) for path in sorted(tmp_path.iterdir())]
     assert left == [1, 2, 10, 100][-keep:]
     assert_newest(tmp_path, 100)
@@ -394,7 +395,7 @@ def test_prune_always_leaves_one(tmp_path):
     write(tmp_path, 1)
     for keep in (0, -1):
         with pytest.raises(AssertionError, match="one must be left"):
-            prune(tmp_path, keep)
+            prune(tmp_path, keep, RUN)
     assert_newest(tmp_path, 1)
 
 
@@ -406,8 +407,68 @@ def test_prune_removes_what_crashes_have_left_and_nothing_else(tmp_path):
     others = {"step_00000005.unsound", "notes.txt", ".other"}
     for name in others:
         (tmp_path / name).touch()
-    prune(tmp_path, 1)
+    prune(tmp_path, 1, RUN)
     assert {path.name for path in tmp_path.iterdir()} == {"step_00000002", *others}
+
+
+def test_the_checkpoints_of_another_run_are_left_as_they_are(tmp_path):
+    others = [save(tmp_path, step, tensors(step), {"run": "another"}).path for step in (2, 3, 9)]
+    write(tmp_path, 1, 4, 5)
+    prune(tmp_path, 1, RUN)
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "step_00000005"])
+    message = rf"step_0000000{{}}: is not of this run \({RUN}\), and is left as it is; move it elsewhere, and --resume"
+    with pytest.raises(RunError, match=message.format(9)):
+        set_aside_after(tmp_path, 5, RUN)
+    with pytest.raises(RunError, match=message.format(3)):
+        write(tmp_path, 3)
+    assert all(problem_of(path) is None for path in others)
+
+
+def test_a_checkpoint_that_was_moved_elsewhere_and_linked_stays_there(tmp_path):
+    """Training goes on from it; when it is old, the link goes and not what it leads to."""
+    large, folder = tmp_path / "large", tmp_path / "checkpoints"
+    (saved,) = write(folder, 1)
+    large.mkdir()
+    saved.path.symlink_to(shutil.move(saved.path, large))
+    assert_newest(folder, 1)
+    for step in (2, 3):
+        write(folder, step)
+        prune(folder, 1, RUN)
+    assert [path.name for path in folder.iterdir()] == ["step_00000003"]
+    assert_newest(large, 1)
+
+
+def test_a_folder_of_checkpoints_may_be_linked_and_only_what_is_the_runs_is_changed_there(tmp_path):
+    large, folder = tmp_path / "large", tmp_path / "checkpoints"
+    unknown = {large / name for name in ("step_00000002", "step_00000007", ".step_00000008.unfinished", "notes.txt")}
+    for path in unknown:
+        path.mkdir(parents=True)
+        (path / "mine").touch()
+    folder.symlink_to(large)
+    write(folder, 1, 3, 4)
+    prune(folder, 2, RUN)
+    assert set(large.iterdir()) == {*unknown, large / "step_00000003", large / "step_00000004"}
+    for change in (lambda: write(folder, 2), lambda: set_aside_after(folder, 4, RUN)):
+        with pytest.raises(RunError, match="is not of this run"):
+            change()
+    assert all((path / "mine").exists() for path in unknown)
+
+
+def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+    size = sum(value.nbytes for values in tensors().values() for value in values.values())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, free))
+    monkeypatch.setattr(checkpoints, "whole_folder", lambda path: pytest.fail("it was begun"))
+    free = size - 1
+    with pytest.raises(RunError) as caught:
+        write(tmp_path, 2)
+    assert str(caught.value) == (
+        f"{tmp_path / 'step_00000002'}: the checkpoint cannot be written: 0.0 MB are needed, and the disk has 0.0 MB"
+        " left; older ones are whole"
+    )
+    monkeypatch.undo()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, size))
+    write(tmp_path, 2)
 
 
 def test_a_crash_while_pruning_leaves_no_half_checkpoint(tmp_path, monkeypatch):
@@ -420,10 +481,10 @@ def test_a_crash_while_pruning_leaves_no_half_checkpoint(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", crash)
         with pytest.raises(Crash):
-            prune(tmp_path, 1)
+            prune(tmp_path, 1, RUN)
     assert latest(tmp_path)[1] == []
     assert all(problem_of(path) is None for path in tmp_path.glob("step_*"))
-    prune(tmp_path, 1)
+    prune(tmp_path, 1, RUN)
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000003"]
 
 
@@ -431,7 +492,7 @@ def test_later_ones_are_set_aside_not_removed(tmp_path):
     paths = [saved.path for saved in write(tmp_path, 1, 2, 3)]
     (paths[2] / "ema.safetensors").unlink()
     for _ in range(2):  # the second time over what was set aside before
-        set_aside_after(tmp_path, 1)
+        set_aside_after(tmp_path, 1, RUN)
         assert {path.name for path in tmp_path.iterdir()} == {
             "step_00000001",
             "step_00000002.unsound",
@@ -443,7 +504,7 @@ def test_later_ones_are_set_aside_not_removed(tmp_path):
     assert (tmp_path / "step_00000002.unsound" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("change", [lambda folder: prune(folder, 1), lambda folder: set_aside_after(folder, 1)])
+@pytest.mark.parametrize("change", [prune, set_aside_after])
 def test_a_disk_that_refuses_changes_is_an_error_of_the_run(change, tmp_path, monkeypatch):
     write(tmp_path, 1, 2)
 
@@ -452,7 +513,7 @@ def test_a_disk_that_refuses_changes_is_an_error_of_the_run(change, tmp_path, mo
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(RunError, match=r"an older checkpoint cannot be moved or removed: .*Permission denied"):
-        change(tmp_path)
+        change(tmp_path, 1, RUN)
 
 
 def test_without_verification_damage_would_go_unnoticed(tmp_path, monkeypatch):

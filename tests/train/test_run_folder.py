@@ -1,12 +1,16 @@
 """The run folder: one run at a time, nothing overwritten, and a recipe that trains the same again."""
 
+import errno
 import fcntl
 import json
 import multiprocessing
 import os
 import platform
+import shutil
+import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -24,7 +28,6 @@ def written(path, registry, recipe=None):
     recipe = recipe or small(registry=registry)
     folder = RunFolder(path)
     folder.create()
-    folder.lock()
     folder.write(recipe, recipe.resolved())
     folder.unlock()
     return folder
@@ -95,9 +98,7 @@ def test_a_crash_while_the_first_files_are_written(point, call, tmp_path, regist
             written(tmp_path, registry)
     folder = RunFolder(tmp_path)
     assert folder.is_used == (call == 1)
-    if not folder.is_used:
-        folder.create()
-    folder.lock()
+    folder.lock() if folder.is_used else folder.create()
     folder.write(small(registry=registry), small(registry=registry).resolved())
     folder.unlock()
     assert load_recipe(folder.recipe, (), registry) == small(registry=registry)
@@ -116,6 +117,69 @@ def test_a_second_run_in_the_folder_is_refused_until_the_first_ends(tmp_path, re
     second.lock()
     second.unlock()
     second.unlock()  # nothing to do
+
+
+def test_of_many_that_begin_at_the_same_moment_exactly_one_does(tmp_path):
+    context = multiprocessing.get_context("fork")
+    begin, told = context.Barrier(8), context.SimpleQueue()
+
+    def start():
+        folder = RunFolder(tmp_path / "run")
+        begin.wait()
+        try:
+            folder.create()
+        except ZooError as error:
+            told.put(str(error))
+        else:
+            told.put("begins")
+        begin.wait()  # with the lock, which ends with the process
+
+    processes = [context.Process(target=start) for _ in range(8)]
+    for process in processes:
+        process.start()
+    results = [told.get() for _ in processes]
+    for process in processes:
+        process.join()
+    assert results.count("begins") == 1
+    assert all("is training in this folder" in each for each in results if each != "begins")
+
+
+def test_one_that_begins_after_another_has_begun_and_ended_sees_it(tmp_path, registry, monkeypatch):
+    """Between its look at the folder and its lock."""
+    make = Path.mkdir
+
+    def late(path, **options):
+        monkeypatch.undo()
+        make(path, **options)
+        written(path, registry)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    with pytest.raises(ZooError, match="holds a run already; go on with it by --resume"):
+        RunFolder(tmp_path / "run").create()
+    RunFolder(tmp_path / "run").lock()  # it has let go
+
+
+def test_a_folder_of_another_run_is_not_locked(tmp_path, registry):
+    """By a process that takes over from one which has ended."""
+    one = written(tmp_path, registry)
+    shutil.rmtree(tmp_path)
+    other = written(tmp_path, registry)
+    assert other.run != one.run
+    with pytest.raises(RunError, match="has been taken by another run"):
+        one.lock()
+    other.lock()
+
+
+def test_a_folder_that_goes_away_while_it_is_locked_is_told(tmp_path, monkeypatch):
+    real = fcntl.flock
+
+    def late(*arguments):
+        (tmp_path / ".lock").unlink()
+        real(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(RunError, match="is being removed or replaced; start again when that is over"):
+        RunFolder(tmp_path).lock()
 
 
 def test_the_lock_ends_with_the_process(tmp_path, registry):
@@ -153,12 +217,52 @@ def test_a_lock_that_cannot_be_made_is_an_error_of_the_run(tmp_path, monkeypatch
         RunFolder(tmp_path).lock()
     (tmp_path / ".lock").rmdir()
 
-    def unsupported(*arguments):
-        raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(fcntl, "flock", unsupported)
-    with pytest.raises(RunError, match="the run folder cannot be locked: Operation not supported"):
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_warned_of(number, tmp_path, registry, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    folder = RunFolder(tmp_path / "run")
+    assert folder.create() == (
+        f"{tmp_path / 'run'}: its file system refuses locks ({os.strerror(number)}): see to it that no other process"
+        " trains in this folder"
+    )
+    assert folder.lost() is None
+    (tmp_path / "run" / ".lock").unlink()
+    (tmp_path / "run").rmdir()
+    assert folder.lost() == "has been removed or moved"
+    folder.unlock()
+
+
+def test_other_failures_of_a_lock_are_errors_of_the_run(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(RunError, match=r"\.lock: the run folder cannot be locked: Input/output error"):
         RunFolder(tmp_path).lock()
+
+
+def test_a_system_without_fcntl_trains_and_is_warned():
+    """Windows; in a process of its own, which cannot import it."""
+    code = """
+import sys
+sys.modules["fcntl"] = None
+from pathlib import Path
+from tests.train.small import small
+from zoo.train.run_folder import RunFolder
+folder = RunFolder(Path(sys.argv[1]))
+print(folder.create())
+folder.write(small(), small().resolved())
+print(folder.lost())
+folder.unlock()
+"""
+    with TemporaryDirectory() as path:
+        done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=True)
+        warning = "this system has no flock: see to it that no other process trains in this folder"
+        assert done.stdout.splitlines() == [f"{path}: {warning}", "None"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -180,7 +284,7 @@ def test_versions_are_recorded_for_every_start(tmp_path, registry, monkeypatch):
     runs = json.loads(folder.versions.read_text())
     assert len(runs) == 2
     for run in runs:
-        assert run.keys() == {"zoo", "plugins", "torch", "python", "machine", "command"}
+        assert run.keys() == {"run", "zoo", "plugins", "torch", "python", "machine", "command"}
         assert run["plugins"].keys() == {"zoo"}
         assert run["command"] == ["zoo", "train", "--resume"]
 

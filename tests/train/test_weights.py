@@ -91,6 +91,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_starts_from_them(file, r
     folder = RunFolder(tmp_path / "run")
     folder.create()
     folder.write(recipe, recipe.resolved())
+    folder.unlock()
     Session(recipe, folder, registry, ALONE, Silent()).run(resume=True)
     wanted = open_weights(run, registry).tensors["blocks.0.mlp.fc1.weight"]
     torch.testing.assert_close(tensors(folder)["blocks.0.mlp.fc1.weight"], wanted, rtol=0, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class Board:
             raise RunError(
                 "train.tensorboard: TensorBoard is not installed; pip install 'diffusion-zoo[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+        # Its names are made of the time, the machine and the process: one that nobody can guess replaces no file.
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{uuid.uuid4().hex}")
 
     def write(self, line: Mapping[str, Any]) -> None:
         """A line of the metrics; lists become a curve for each item."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import RunError
-from zoo.files import FAILURES, UNFINISHED, reason_of, remove, safetensors, unfinished_of, whole_folder, write_new
+from zoo.files import (
+    FAILURES,
+    UNFINISHED,
+    reason_of,
+    refuse_without_space,
+    remove,
+    safetensors,
+    unfinished_of,
+    whole_folder,
+    write_new,
+)
 
 PREFIX = "step_"
 MANIFEST, STATE = "manifest.json", "state.json"
@@ -84,14 +95,17 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
         folder: of all checkpoints.
         step: updates done.
         tensors: by file name, without the suffix, and by tensor name.
-        state: what is not a tensor, as plain values.
+        state: what is not a tensor, as plain values; ``run`` is the id of the run.
 
     Raises:
-        RunError: the disk is full, or refuses; or tensors share memory.
+        RunError: the disk is full, or refuses; tensors share memory; or another run has a checkpoint of this step here.
     """
     final = folder / f"{PREFIX}{step:08d}"
+    size = sum(tensor.nbytes for values in tensors.values() for tensor in values.values())
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_others(final, state["run"])
+        refuse_without_space(folder, size)
         with whole_folder(final) as unfinished:
             for name, values in tensors.items():
                 contiguous = {key: value.contiguous() for key, value in values.items()}
@@ -170,40 +184,79 @@ def problem_of(path: Path) -> str | None:
     return None
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the ``keep`` newest checkpoints, and what crashes have left; the newest has just been saved.
+def prune(folder: Path, keep: int, run: str) -> None:
+    """Remove all but the ``keep`` newest checkpoints of a run, and what crashes have left of it.
+
+    Those of other runs stay. Of one that has been moved elsewhere, and linked from here, the link is removed.
+
+    Args:
+        folder: of all checkpoints.
+        keep: how many stay; the newest has just been saved.
+        run: the id of the run.
 
     Raises:
         RunError: the disk refuses.
     """
     assert keep > 0, "one must be left"
     with _changing(folder):
-        for path in _folders(folder)[:-keep]:
+        for path in [path for path in _folders(folder) if run_of(path) == run][:-keep]:
             # Renamed first: a crash while files go away must not leave what looks like a checkpoint.
             going = unfinished_of(path)
             remove(going)
             path.rename(going)
         for path in folder.glob(f".{PREFIX}*{UNFINISHED}"):
-            remove(path)
+            if _is_own(path, run):
+                remove(path)
 
 
-def set_aside_after(folder: Path, step: int) -> None:
+def set_aside_after(folder: Path, step: int, run: str) -> None:
     """Rename checkpoints of later steps, which are not sound: training is about to come to these steps again.
 
+    Args:
+        folder: of all checkpoints.
+        step: that training goes on from.
+        run: the id of the run.
+
     Raises:
-        RunError: the disk refuses.
+        RunError: the disk refuses, or one is of another run.
     """
     with _changing(folder):
         for path in _folders(folder):
             if Checkpoint(path).step > step:
+                _refuse_others(path, run)
                 aside = path.with_name(f"{path.name}.unsound")
                 remove(aside)
                 path.rename(aside)
 
 
+def run_of(path: Path) -> str | None:
+    """The id of the run that a checkpoint is of, if it says so."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return str(json.loads((path / STATE).read_text(encoding="utf-8"))["run"])
+    return None
+
+
+def run_of_newest(folder: Path) -> str | None:
+    """The id of the run that the newest checkpoint which says so is of."""
+    return next((run for path in reversed(_folders(folder)) if (run := run_of(path))), None)
+
+
 def to_json(values: Mapping[str, Any]) -> str:
     """Plain values as readable JSON."""
     return json.dumps(values, indent=1, sort_keys=True) + "\n"
+
+
+def _is_own(path: Path, run: str) -> bool:
+    """Whether a run may replace or remove this: it made it; or nobody says so, but it is in the run's own folder.
+
+    A folder of checkpoints may be a link to a larger disk, or have been sent with a link to anywhere.
+    """
+    return run_of(path) in ((run,) if path.parent.is_symlink() else (run, None))
+
+
+def _refuse_others(path: Path, run: str) -> None:
+    if os.path.lexists(path) and not _is_own(path, run):
+        raise RunError(f"{path}: is not of this run ({run}), and is left as it is; move it elsewhere, and --resume")
 
 
 @contextmanager

@@ -77,6 +77,8 @@ class Records:
         average, step = self.trainer.state.average(self.world), self.trainer.step
 
         def draw() -> None:
+            if self.folder.lost():
+                return
             try:
                 self._write_pictures(average, step)
             except Exception as error:  # a plug-in's fault as well: training is dearer than pictures
@@ -99,7 +101,8 @@ class Records:
             self._board.write(line)
 
     def _append(self, line: Mapping[str, object]) -> None:
-        append_line(self.folder.metrics, json.dumps(line))
+        if not self.folder.lost():  # or saving is about to say so
+            append_line(self.folder.metrics, json.dumps(line))
 
     def _write_pictures(self, average: Mapping[str, Tensor], step: int) -> None:
         lines = [line for line in self.folder.read_metrics() if "loss" in line]
@@ -110,4 +113,4 @@ class Records:
         labels = labels_for(backbone.class_conditioner, GRID, "balanced", seed, drawing.samples)
         images = drawing.images(backbone, labels.values, 0)
         self.folder.samples.mkdir(exist_ok=True)
-        write_png(grid(images), self.folder.samples / f"step_{step:08d}.png")
+        write_png(grid(images), self.folder.own(self.folder.samples / f"step_{step:08d}.png"))

@@ -37,7 +37,7 @@ def restore(trainer: Trainer, folder: RunFolder, registry: Registry, tell: Calla
         tell(f"warning: {problem}; it is left out")
     with trainer.world.together():
         if found is not None:
-            _take(found, trainer, registry, tell)
+            _take(found, trainer, folder, registry, tell)
         elif problems:
             raise RunError(f"{folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}; begin another run")
 
@@ -56,9 +56,20 @@ def refuse_another(where: object, before: Recipe, recipe: Recipe, mend: str) -> 
         )
 
 
-def _take(found: checkpoints.Checkpoint, trainer: Trainer, registry: Registry, tell: Callable[[str], None]) -> None:
+def _take(
+    found: checkpoints.Checkpoint,
+    trainer: Trainer,
+    folder: RunFolder,
+    registry: Registry,
+    tell: Callable[[str], None],
+) -> None:
     try:
         state = found.state()
+        if trainer.world.is_main and state["run"] != folder.run:
+            raise RunError(
+                f"{found.path}: is of another run ({state['run']}) than this folder ({folder.run}, as run.json says);"
+                " move it elsewhere to go on without it"
+            )
         _check(found, state, trainer, registry, tell)
         trainer.state.load(found)
         set_random_state(state["random"], trainer.world)

@@ -11,26 +11,28 @@ loss.png          the curve
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, Field
 
 from zoo.errors import RunError, ZooError, printable
-from zoo.files import open_to_append, reason_of, unfinished_of, write_whole
+from zoo.files import unfinished_of, write_whole
 from zoo.plugins import zoo_version
 from zoo.recipe import Overrides, Recipe, Recorded, recorded_in, to_yaml
 from zoo.shell import command
-from zoo.train.checkpoint import PREFIX
+from zoo.train.checkpoint import PREFIX, run_of_newest
+from zoo.train.run_lock import NAME as LOCK
+from zoo.train.run_lock import RunLock
 
 
 class _Found(BaseModel):
@@ -65,7 +67,9 @@ class RunFolder:
         self.samples = path / "samples"
         self.evaluations = path / "evaluations"
         self.loss_curve = path / "loss.png"
-        self._lock: BinaryIO | None = None
+        self.run = ""
+        """The run's id, from when the folder is locked: in run.json and in the state of every checkpoint."""
+        self._lock: RunLock | None = None
 
     @property
     def is_used(self) -> bool:
@@ -81,45 +85,82 @@ class RunFolder:
         """The recipe that is trained, in full, and overridden; not yet checked."""
         return recorded_in(self.path, overrides)
 
-    def create(self) -> None:
-        """Make the folder for a new run.
+    def create(self) -> str | None:
+        """Make the folder for a new run, and lock it.
+
+        Returns:
+            A warning, as ``lock`` does.
 
         Raises:
             ZooError: it holds something already.
+            RunError: it cannot be made, or locked.
         """
-        if self.is_used:
-            raise ZooError(f"{self.path}: holds a run already; go on with it by --resume, or choose another --run-dir")
-        if self.path.exists() and (not self.path.is_dir() or any(self._others())):
-            raise ZooError(f"{self.path}: is not empty, and holds no run; choose another --run-dir")
+        self._refuse_used()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{self.path}: the run folder cannot be made: {error.strerror}") from error
+        warning = self.lock()
+        try:
+            self._refuse_used()  # by a run that has begun, and perhaps ended, in between
+        except ZooError:
+            self.unlock()
+            raise
+        return warning
 
-    def lock(self) -> None:
+    def lock(self) -> str | None:
         """Keep other processes from training in the folder as long as this one lives.
+
+        Returns:
+            A warning where that cannot be done here.
 
         Raises:
             RunError: one is training in it, or there is no right to write into it.
         """
-        try:
-            self._lock = open_to_append(self.path / ".lock")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {platform.node()}\n".encode())
-            self._lock.flush()
-        except BlockingIOError as error:
-            owner = (self.path / ".lock").read_text(encoding="utf-8").strip() or "another process"
-            raise RunError(f"{self.path}: {owner} is training in this folder; wait for it, or stop it") from error
-        except OSError as error:
-            raise RunError(f"{self.path}: the run folder cannot be locked: {reason_of(error)}") from error
+        self._lock = RunLock(self.path)
+        recorded = self._recorded_run()
+        self.run = self.run or recorded or uuid.uuid4().hex
+        if recorded not in (None, self.run):
+            self.unlock()
+            raise RunError(f"{self.path}: has been taken by another run")
+        return self._lock.warning
 
     def unlock(self) -> None:
         """Let others train in the folder."""
         if self._lock is not None:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)  # data workers may still hold the file
-            self._lock.close()
+            self._lock.release()
             self._lock = None
+
+    def lost(self) -> str | None:
+        """How the folder has ceased to be this run's since it was locked; None while it is the run's.
+
+        Nothing may be written into a folder that is not: its files are another run's.
+        """
+        if self._lock is None or self._lock.holds():
+            return None
+        if not self.path.exists():
+            return "has been removed or moved"
+        if not self.is_used:
+            return "has been emptied"
+        if self._recorded_run() != self.run or os.path.lexists(self._lock.path):
+            return "has been taken by another run"
+        try:  # somebody has removed the lock alone
+            self.lock()
+        except RunError:
+            return "has been taken by another run"
+        return None
+
+    def own(self, path: Path) -> Path:
+        """A file in a folder of the run that may be written.
+
+        That folder may be a link to a larger disk, or have been sent with a link to anywhere: what is there stays.
+
+        Raises:
+            RunError: it is elsewhere, and exists.
+        """
+        if path.parent.is_symlink() and os.path.lexists(path):
+            raise RunError(f"{path}: exists already where {path.parent.name} links to, and is left as it is")
+        return path
 
     def write(
         self,
@@ -141,6 +182,7 @@ class RunFolder:
         started = self._started()
         started.append(
             {
+                "run": self.run,
                 "zoo": zoo_version(),
                 "plugins": recipe.plugins(),
                 "torch": torch.__version__,
@@ -185,7 +227,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{self.evaluations}: cannot be made: {error.strerror}") from error
         path = self.evaluations / f"{found['checkpoint']}-{digest[:8]}.json"
-        write_whole(path, json.dumps(found, indent=1, allow_nan=False) + "\n", RunError)
+        write_whole(self.own(path), json.dumps(found, indent=1, allow_nan=False) + "\n", RunError)
         return path
 
     def read_evaluations(self) -> list[dict[str, Any]]:
@@ -216,8 +258,20 @@ class RunFolder:
         except (ValueError, TypeError) as error:
             raise RunError(f"{self.versions}: is not what zoo wrote: {error}; remove it") from error
 
+    def _recorded_run(self) -> str | None:
+        """The id of the run that is in the folder, as run.json says, or else the newest checkpoint."""
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            return str(json.loads(self.versions.read_text(encoding="utf-8"))[-1]["run"])
+        return run_of_newest(self.checkpoints)
+
+    def _refuse_used(self) -> None:
+        if self.is_used:
+            raise ZooError(f"{self.path}: holds a run already; go on with it by --resume, or choose another --run-dir")
+        if self.path.exists() and (not self.path.is_dir() or any(self._others())):
+            raise ZooError(f"{self.path}: is not empty, and holds no run; choose another --run-dir")
+
     def _others(self) -> list[Path]:
-        own = (self.path / ".lock", unfinished_of(self.recipe), unfinished_of(self.versions))
+        own = (self.path / LOCK, unfinished_of(self.recipe), unfinished_of(self.versions))
         return [path for path in self.path.iterdir() if path not in own]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from zoo.errors import DataError, NumericError
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
+from zoo.train.lost_folder import save_elsewhere
 from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import record
 from zoo.train.state import random_states
@@ -48,15 +49,16 @@ class Saver:
 
         Raises:
             NumericError: weights, averages or AdamW's moments are not finite; older checkpoints are kept.
-            RunError: it cannot be written.
+            RunError: it cannot be written; or the folder is no longer the run's, and it is saved elsewhere.
         """
         trainer, recipe = self.trainer, self.recipe
-        if trainer.step == self.saved:
+        if trainer.step == self.saved and not self.world.first(self.folder.lost):
             return
         self._check_finite()
         tensors = trainer.state.tensors(self.world)
         random = random_states(self.world)
         state = {
+            "run": self.folder.run,
             "step": trainer.step,
             "next_sample": trainer.step * recipe.train.batch,
             **record(trainer.job.data),
@@ -68,8 +70,10 @@ class Saver:
         }
 
         def write() -> None:
+            if lost := self.folder.lost():
+                raise save_elsewhere(self.folder, lost, recipe, trainer.step, tensors, state)
             checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
-            checkpoints.prune(self.folder.checkpoints, recipe.train.keep_last)
+            checkpoints.prune(self.folder.checkpoints, recipe.train.keep_last, self.folder.run)
 
         self.world.first(write)
         self.saved = trainer.step

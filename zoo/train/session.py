@@ -105,7 +105,7 @@ class Session:
         stop = stopping.enter_context(asked_to_stop(patient=self.world.size > 1))  # until all is saved
         try:
             refuse_to_begin(self.world, stop)
-            self.world.first(lambda: self._open_folder(resume=resume, init=init))
+            self.folder.run = self.world.first(lambda: self._open_folder(resume=resume, init=init))
             trainer = Trainer(job, backbone, self.world)
             restore(trainer, self.folder, self.registry, self._tell)
             last = min(self.recipe.train.steps, stop_at or self.recipe.train.steps)
@@ -170,18 +170,21 @@ class Session:
         self._tell(f"starting from {start.path}")
         return weights.source
 
-    def _open_folder(self, *, resume: bool, init: Mapping[str, Any] | None) -> None:
+    def _open_folder(self, *, resume: bool, init: Mapping[str, Any] | None) -> str:
+        """Make the folder this run's, whose id it gives."""
         folder = self.folder
         if folder.is_used and resume:
-            folder.lock()
+            warning = folder.lock()
             self._before = check_recorded(folder.read_recipe(), self.registry, needs=())
             refuse_another(folder.path, self._before, self.recipe, "leave out --recipe and --set to go on")
         else:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
-            folder.create()
-            folder.lock()
+            warning = folder.create()
             folder.write(self.recipe, self.recipe.resolved(), init)
+        if warning is not None:
+            self._tell(f"warning: {warning}")
+        return folder.run
 
     def _tell(self, text: str) -> None:
         if self.world.is_main:
@@ -195,12 +198,12 @@ class Session:
             record = [{"step": step, **change.to_dict()} for change in changed]
             self.folder.write(self.recipe, self.recipe.resolved(), changes=record)
         self.folder.forget_after(step)
-        checkpoints.set_aside_after(self.folder.checkpoints, step)
+        checkpoints.set_aside_after(self.folder.checkpoints, step, self.folder.run)
 
     def _train(self, trainer: Trainer, last: int, stop: Callable[[], bool], saver: Saver, records: Records) -> None:
         options = self.recipe.train
         self.world.first(partial(self.watcher.start, trainer, last))
-        for step in saver.watch(trainer.run(last, stop)):
+        for step in saver.watch(trainer.run(last, lambda: stop() or self.folder.lost() is not None)):
             if step.skipped:
                 self._tell(f"warning: {step.skipped}; this update is left out")
             speed = records.log(step)

@@ -1,0 +1,78 @@
+"""One process at a time in the folder of a run, for as long as the folder is there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+from pathlib import Path
+from types import ModuleType
+
+from zoo.errors import RunError
+from zoo.files import open_to_append, reason_of
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+NAME = ".lock"
+_REFUSED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # by some NFS, Lustre, and others
+
+
+class RunLock:
+    """Keeps other processes from a folder until it is released, or this process ends.
+
+    Args:
+        folder: of a run; it exists.
+
+    Attributes:
+        warning: what to tell where nothing keeps other processes away.
+
+    Raises:
+        RunError: one is training in it, or there is no right to write into it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self.warning: str | None = None
+        try:
+            self._file = open_to_append(self.path)
+            self._lock()
+            if not self.holds():
+                raise RunError(f"{folder}: is being removed or replaced; start again when that is over")
+            self._file.truncate(0)
+            self._file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+            self._file.flush()
+        except BlockingIOError as error:
+            owner = self.path.read_text(encoding="utf-8").strip() or "another process"
+            raise RunError(f"{folder}: {owner} is training in this folder; wait for it, or stop it") from error
+        except OSError as error:
+            raise RunError(f"{self.path}: the run folder cannot be locked: {reason_of(error)}") from error
+
+    def holds(self) -> bool:
+        """Whether the file that was locked is still the folder's, which may have been removed, moved or made anew."""
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        if fcntl is not None and self.warning is None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)  # data workers may still hold the file
+        self._file.close()
+
+    def _lock(self) -> None:
+        """Ask the file system; what has no locks is told in a warning."""
+        reason = "this system has no flock"
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if error.errno not in _REFUSED:
+                    raise
+                reason = f"its file system refuses locks ({error.strerror})"
+        self.warning = f"{self.path.parent}: {reason}: see to it that no other process trains in this folder"
