@@ -98,6 +98,7 @@ def test_the_record_says_how_they_were_made(run, tmp_path, registry):
         "count": 3,
         "labels": [4, 2, 4],
         "classes": {"2": 1, "4": 2},
+        "class_names": {"2": "2", "4": "4"},
     }
 
 

@@ -68,7 +68,8 @@ def inflate(
     if surgery.new:
         tensors = files.initialise_rest(surgery, files.initialised(target, out, seed))
     source = {**given.source, "recipe": given.recipe.name, "average": average, "new": surgery.new}
-    files.write_weights(out, tensors, target, source=source, seed=seed if surgery.new else None)
+    fresh = seed if surgery.new else None
+    files.write_weights(out, tensors, target, source=source, seed=fresh, classes=given.classes)
     for line in [*surgery.notes, *lines]:
         tell(f"note: {line}")
     tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")

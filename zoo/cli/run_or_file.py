@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from zoo.classes import Classes, classes_of_run
 from zoo.errors import ZooError
 from zoo.recipe import Recorded, recorded_in
 
@@ -23,6 +24,15 @@ def read_recipe_of(run: Path, overrides: Iterable[str]) -> Recorded:
 
         return recorded_recipe(run, overrides)
     return recorded_in(run, overrides)
+
+
+def classes_of(run: Path) -> Classes:
+    """The classes that a run or a weight file was trained on, as far as it names them."""
+    if run.is_file():
+        from zoo.weights import recorded_classes
+
+        return recorded_classes(run)
+    return classes_of_run(run)
 
 
 def check_overrides(overrides: Iterable[str], sections: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.classes import doubtful_labels, find_labels
 from zoo.cli.common import (
     Debug,
     Device,
@@ -18,7 +19,7 @@ from zoo.cli.common import (
     told_how_to_go_on,
 )
 from zoo.cli.processes import start_if_several
-from zoo.cli.run_or_file import check_overrides, read_recipe_of
+from zoo.cli.run_or_file import check_overrides, classes_of, read_recipe_of
 from zoo.errors import ZooError
 
 
@@ -34,7 +35,12 @@ def sample(
     ],
     weights: WhichWeights = "ema",
     labels: Annotated[
-        str | None, typer.Option("--labels", metavar="3,5", help="Classes, in turn. (default: as sample.labels says)")
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            metavar="CLASS,..",
+            help="Classes, in turn: numbers or names, such as 3,cat. Repeatable. (default: as sample.labels says)",
+        ),
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", min=1, metavar="N", help="Images. (default: one for each label, or 64)")
@@ -63,9 +69,10 @@ def sample(
 
     What is left out is as the recipe of the run or file has it. The images are the same for any number of processes.
     """
-    wanted = _labels(labels)
     recorded = read_recipe_of(run, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
     check_overrides(overrides or (), ("sample", "data"))
+    classes = classes_of(run)
+    wanted = find_labels(labels or (), classes)
     start_if_several(procs)
 
     from zoo.assembly import check_recorded
@@ -86,6 +93,8 @@ def sample(
         resume=resume,
     )
     with join_world(device) as world:
+        for note in doubtful_labels(labels or (), classes) if world.is_main else ():
+            tell(f"note: {note}")
         with told_plainly(), told_how_to_go_on(world):
             drawn = draw_samples(request, checked, registry, world)
         if world.is_main:
@@ -96,15 +105,6 @@ def sample(
             else:
                 told = f"{out}: holds all {request.count} images already"
             tell(told)
-
-
-def _labels(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    try:
-        return tuple(int(each) for each in text.split(","))
-    except ValueError:
-        raise ZooError(f"--labels {text}: write class numbers with commas between them, such as 3,5") from None
 
 
 def _as_overrides(steps: int | None, solver: str | None, guidance: str | None) -> list[str]:

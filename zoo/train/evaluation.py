@@ -22,6 +22,7 @@ from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
 from zoo.evaluate.floor import doubts_of, rows_as_drawn
 from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, features_of, rows_of_classes, some_of
+from zoo.parts import IndexConditioner
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.train.distributed import World
@@ -138,7 +139,11 @@ class _Evaluation:
         """What the images of all batches are asked to be of."""
         choice, conditioner = self.recipe.evaluate.labels, self.backbone.class_conditioner
         count = -(-self.recipe.evaluate.count // self.drawing.batch) * self.drawing.batch
-        return labels_for(conditioner, count, choice, self.seed, lambda: (self.real.source, self.real.indices))
+        real = self.real
+        wants_data = choice == "data" or not isinstance(conditioner, IndexConditioner)
+        classes = None if wants_data else classes_in(real.source.labels(real.indices))
+        there = None if classes is None else np.unique(classes).tolist()  # no figure is of others
+        return labels_for(conditioner, count, choice, self.seed, lambda: (real.source, real.indices), there)
 
     def features_of_real(self, real: RealImages, what: str) -> FeatureSet | None:
         """Features of real images, on the main process; None on the others."""
@@ -169,8 +174,7 @@ class _Evaluation:
         labels = classes_in(held_out.source.labels(held_out.indices)) if is_mixed else None
         if choice == "data" or labels is None:
             return some_of(len(held_out), count, self.seed)
-        there = np.unique(labels)
-        return rows_as_drawn(labels, there[classes_for(len(there), count, choice, self.seed)], self.seed)
+        return rows_as_drawn(labels, classes_for(np.unique(labels), count, choice, self.seed), self.seed)
 
     def judge_by(self, real: FeatureSet | None) -> None:
         """Begin to compare with real images; on the main process."""
@@ -237,8 +241,7 @@ class _Evaluation:
         choice, labels = self.recipe.evaluate.labels, real.labels
         if labels is None or choice == "data" or not self.labels.are_classes:
             return np.arange(len(real))
-        there = np.unique(labels)
-        return rows_of_classes(labels, there[classes_for(len(there), len(real), choice, self.seed)])
+        return rows_of_classes(labels, classes_for(np.unique(labels), len(real), choice, self.seed))
 
     def _features_of(self, images: ImageSet) -> FeatureSet:
         return self.features.of(images.images, images.labels)

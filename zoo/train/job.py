@@ -96,8 +96,10 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
     )
-    notes = (*(f"note: {note}" for note in source.notes), *left_out.notes())
     data = source.fingerprint(files=rank == 0)
+    untrained = data.known_classes.untrained(recipe.backbone.num_classes)
+    warnings = () if untrained is None else (f"warning: {untrained}",)
+    notes = (*(f"note: {note}" for note in source.notes), *left_out.notes(), *warnings)
     return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, data, notes)
 
 

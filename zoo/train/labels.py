@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from zoo.classes import UNKNOWN, Classes
 from zoo.data import Source
 from zoo.errors import DataError, ZooError, first_line
 from zoo.parts import ClassConditioner, IndexConditioner
@@ -37,10 +38,13 @@ class Labels:
         """Class indices of images ``first`` to ``last - 1``; None where the labels are none."""
         return self.values[first:last].numpy() if self.are_classes else None
 
-    def record(self, count: int) -> dict[str, Any]:
+    def record(self, count: int, known: Classes = UNKNOWN) -> dict[str, Any]:
         """The labels of the first ``count`` images, as plain values: classes, or names of samples that have them."""
         if self.are_classes:
-            return {"labels": self.values[:count].tolist(), "classes": counts_of(self.classes(0, count))}
+            labels = self.values[:count].tolist()
+            names = known.names_of(labels)
+            counts = {"labels": labels, "classes": counts_of(self.classes(0, count))}
+            return {**counts, "class_names": names} if names else counts
         return {"labels": None} if self.samples is None else {"labels_of": list(self.samples[:count])}
 
 
@@ -58,17 +62,19 @@ def labels_for(
     choice: Choice,
     seed: int,
     open_data: Callable[[], tuple[Source, Int[np.ndarray, " n"]]],
+    there: Sequence[int] | None = None,
 ) -> Labels:
     """Labels of ``count`` images; the first ones are the same whatever the count.
 
     Args:
         conditioner: that takes them. Labels that are no class indices are the dataset's, whatever the ``choice``.
         count: images.
-        choice: ``balanced``, all classes in turn; ``random``, each class as likely as any other; or ``data``, those of
-            the dataset's samples in a random order, again and again.
+        choice: ``balanced``, classes in turn; ``random``, each class as likely as any other; or ``data``, those of the
+            dataset's samples in a random order, again and again.
         seed: of what is random.
         open_data: the samples of the dataset, and indices of those that are taken; not called where they are not asked
             for.
+        there: classes to choose among, such as those that have samples; all where that is not known.
 
     Raises:
         DataError: labels of the dataset are needed and cannot be read, or are not what the conditioner takes.
@@ -77,7 +83,9 @@ def labels_for(
         return Labels(torch.zeros(count, dtype=torch.int64))
     is_index = isinstance(conditioner, IndexConditioner)
     if isinstance(conditioner, IndexConditioner) and choice != "data":
-        return Labels(torch.from_numpy(classes_for(conditioner.num_classes, count, choice, seed)), are_classes=True)
+        own = np.arange(conditioner.num_classes)
+        chosen = own if there is None or len(there) == 0 else np.intersect1d(own, there)
+        return Labels(torch.from_numpy(classes_for(chosen, count, choice, seed)), are_classes=True)
     try:
         source, among = open_data()
         samples = among[_in_random_order(len(among), count, seed)]
@@ -97,12 +105,12 @@ def labels_for(
 
 
 def classes_for(
-    num_classes: int, count: int, choice: Literal["balanced", "random"], seed: int
+    classes: Int[np.ndarray, " n"], count: int, choice: Literal["balanced", "random"], seed: int
 ) -> Int[np.ndarray, " count"]:
-    """Classes for ``count`` images: all in turn or, drawn from the ``seed``, each as likely as any other."""
+    """Classes for ``count`` images: some in turn or, drawn from the ``seed``, each as likely as any other."""
     if choice == "balanced":
-        return np.arange(count) % num_classes
-    return (generator_at(seed, Purpose.LABELS, 0, 0).random(count) * num_classes).astype(np.int64)
+        return np.resize(classes, count)
+    return classes[(generator_at(seed, Purpose.LABELS, 0, 0).random(count) * len(classes)).astype(np.int64)]
 
 
 def refuse_other_labels(conditioner: ClassConditioner, labels: Shaped[Tensor, "B ..."]) -> None:

@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field
 
+from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
 from zoo.files import unfinished_of, write_whole
 from zoo.plugins import zoo_version
@@ -168,6 +169,7 @@ class RunFolder:
         resolved: Mapping[str, Any],
         init: Mapping[str, Any] | None = None,
         changes: Sequence[Mapping[str, Any]] = (),
+        classes: Classes = UNKNOWN,
     ) -> None:
         """Record what is trained, and with which versions.
 
@@ -176,6 +178,7 @@ class RunFolder:
             resolved: in full.
             init: what its first weights were; None: freshly initialised.
             changes: what is another than before, where a run goes on.
+            classes: of the data.
         """
         text = to_yaml(resolved)
         header = printable(f"{recipe.name}, in full.   {self.command}")
@@ -191,6 +194,7 @@ class RunFolder:
                 "command": sys.argv,
                 **({} if init is None else {"init": dict(init)}),
                 **({"changes": list(changes)} if changes else {}),
+                **classes.to_plain(),
             }
         )
         write_whole(self.recipe, f"# {header}\n{text}", RunError)  # first: with it, there is a run in the folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from zoo.backbone import Backbone
+from zoo.classes import labels_without_samples
 from zoo.errors import RunError, WeightsError, ZooError, printable
 from zoo.files import write_whole
 from zoo.plugins import zoo_version
@@ -108,9 +109,10 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         check_guidance(recipe, backbone)
         if request.npz and drawing.dataset.preview is not None:
             raise ZooError(f"--npz: {drawing.dataset.preview}")
-    labels: Labels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch))
+    there = weights.classes.with_samples
+    labels: Labels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch, there))
     if world.is_main:
-        for warning in _warnings(drawing):
+        for warning in [*_warnings(drawing), *labels_without_samples(request.labels, weights.classes)]:
             _say(f"warning: {warning}")
     world.first(lambda: folder.begin({**weights.source, **asked}))
     drawn = 0
@@ -167,12 +169,14 @@ def _missing(
     return {batch: indices for batch, indices in missing.items() if indices}
 
 
-def _labels(request: SampleRun, drawing: Drawing, backbone: Backbone, count: int) -> Labels:
+def _labels(
+    request: SampleRun, drawing: Drawing, backbone: Backbone, count: int, there: Sequence[int] | None
+) -> Labels:
     conditioner = backbone.class_conditioner
     if request.labels:
         return wanted_labels(conditioner, count, request.labels)
     choice = drawing.recipe.sample.labels
-    return labels_for(conditioner, count, choice, request.seed, drawing.samples)
+    return labels_for(conditioner, count, choice, request.seed, drawing.samples, there)
 
 
 def _warnings(drawing: Drawing) -> Iterator[str]:
@@ -193,7 +197,7 @@ def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: Labels
         "sample": recipe.sample.resolved(),
         "seed": request.seed,
         "count": request.count,
-        **labels.record(request.count),
+        **labels.record(request.count, weights.classes),
         "zoo": zoo_version(),
         "plugins": recipe.plugins(),
         "torch": torch.__version__,

@@ -14,6 +14,7 @@ import torch
 
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
+from zoo.classes import UNKNOWN, Classes
 from zoo.errors import Preempted, WeightsError
 from zoo.recipe import Recipe, changes
 from zoo.registry import Registry
@@ -77,6 +78,7 @@ class Session:
     world: World
     watcher: Watcher
     _before: Recipe | None = field(default=None, init=False)  # of the run that goes on, on the main process
+    _classes: Classes = field(default=UNKNOWN, init=False)
 
     def run(self, *, resume: bool = False, stop_at: int | None = None) -> Trainer:
         """Train to the end of the recipe.
@@ -97,7 +99,7 @@ class Session:
         with self.world.together():
             job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
         job = agreed(job, self.world)
-        self.recipe = job.recipe
+        self.recipe, self._classes = job.recipe, job.data.known_classes
         for note in job.notes:
             self._tell(note)
         init = None if start is None else self._start_from(start, backbone)
@@ -181,7 +183,7 @@ class Session:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
             warning = folder.create()
-            folder.write(self.recipe, self.recipe.resolved(), init)
+            folder.write(self.recipe, self.recipe.resolved(), init, classes=self._classes)
         if warning is not None:
             self._tell(f"warning: {warning}")
         return folder.run
@@ -196,7 +198,7 @@ class Session:
             for change in changed:
                 self._tell(f"note: going on with {change}")
             record = [{"step": step, **change.to_dict()} for change in changed]
-            self.folder.write(self.recipe, self.recipe.resolved(), changes=record)
+            self.folder.write(self.recipe, self.recipe.resolved(), changes=record, classes=self._classes)
         self.folder.forget_after(step)
         checkpoints.set_aside_after(self.folder.checkpoints, step, self.folder.run)
 

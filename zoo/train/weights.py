@@ -18,6 +18,7 @@ from zoo.recipe import Overrides
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import load_run
+from zoo.train.same_data import classes_in
 from zoo.train.state import AVERAGE, MODEL
 from zoo.weights import Weights, Which, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
 
@@ -75,7 +76,7 @@ class WeightsSource:
             "weights_sha256": self.checkpoint.digest(self.name),
         }
         recipe = check_recorded(load_run(self.path).read_recipe(), registry, needs=("backbone",))
-        return Weights(recipe, self.checkpoint.tensors(self.name), source)
+        return Weights(recipe, self.checkpoint.tensors(self.name), source, classes_in(self.checkpoint.state()))
 
 
 def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None) -> WeightsSource:

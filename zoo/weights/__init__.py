@@ -3,6 +3,7 @@
 from zoo.weights.conversion import Converted, from_published, to_published, with_clock_of, write_published
 from zoo.weights.files import (
     read_weights,
+    recorded_classes,
     recorded_recipe,
     refuse_existing,
     write_initialised,
@@ -34,6 +35,7 @@ __all__ = [
     "initialised",
     "read_checkpoint",
     "read_weights",
+    "recorded_classes",
     "recorded_recipe",
     "refuse_existing",
     "refuse_misfits",

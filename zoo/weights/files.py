@@ -5,6 +5,7 @@ fingerprint   SHA-256 of its backbone section
 plugins       the plug-ins whose parts it has, with their versions, as JSON
 sha256        of all that follows the header, since safetensors does not notice a flipped bit
 source, seed  what the weights are from, as JSON
+classes       what the classes are called by label, as JSON; class_counts, how many samples each had in training
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.assembly import check_recorded
+from zoo.classes import UNKNOWN, Classes, read_classes
 from zoo.errors import RecipeError, WeightsError, ZooError
 from zoo.files import safetensors, write_whole
 from zoo.recipe import Overrides, Recipe, Recorded, fingerprint, read_tree
@@ -70,6 +72,7 @@ def write_weights(
     *,
     source: Mapping[str, Any] | None = None,
     seed: int | None = None,
+    classes: Classes = UNKNOWN,
 ) -> None:
     """Write a weight file: the whole, or nothing. Equal arguments give equal files.
 
@@ -79,6 +82,7 @@ def write_weights(
         recipe: that builds the backbone.
         source: what the weights are from, as plain values.
         seed: of what was freshly initialised.
+        classes: that they were trained on.
 
     Raises:
         WeightsError: the file cannot be written.
@@ -90,6 +94,7 @@ def write_weights(
         "plugins": json.dumps(recipe.plugins()),
         "recipe": json.dumps(resolved),
         HASH: "0" * 64,
+        **{key: json.dumps(values) for key, values in classes.to_plain().items()},
     }
     if source is not None:
         metadata["source"] = json.dumps(source)
@@ -130,7 +135,17 @@ def read_weights(path: Path, registry: Registry) -> Weights:
     with _reading(path):
         tensors = load_file(path)
     source: dict[str, Any] = {"file": path.name, "weights_sha256": metadata.get(HASH)}
-    return Weights(recipe, tensors, source | {key: _value(path, metadata, key) for key in NOTES if key in metadata})
+    source |= {key: _value(path, metadata, key) for key in NOTES if key in metadata}
+    return Weights(recipe, tensors, source, _classes(path, metadata))
+
+
+def recorded_classes(path: Path) -> Classes:
+    """The classes that a weight file names.
+
+    Raises:
+        WeightsError: it is no weight file.
+    """
+    return _classes(path, _metadata(path))
 
 
 def recorded_recipe(path: Path, overrides: Overrides = ()) -> Recorded:
@@ -155,6 +170,10 @@ def recorded_recipe(path: Path, overrides: Overrides = ()) -> Recorded:
         )
     plugins = _value(path, metadata, "plugins") if "plugins" in metadata else {}
     return Recorded(str(path), read_tree(values, overrides), plugins if isinstance(plugins, dict) else {})
+
+
+def _classes(path: Path, metadata: Mapping[str, str]) -> Classes:
+    return read_classes({key: _value(path, metadata, key) for key in ("classes", "class_counts") if key in metadata})
 
 
 def _value(path: Path, metadata: Mapping[str, str], key: str) -> Any:

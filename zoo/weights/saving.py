@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.distributed.tensor import DTensor
 
 from zoo.assembly import backbone_in, build, recipe_of
 from zoo.backbone import Backbone
+from zoo.classes import Classes
 from zoo.errors import WeightsError
 from zoo.weights.files import write_weights
 from zoo.weights.state import mismatches, refuse_non_finite, without_prefixes
@@ -20,7 +21,13 @@ SHOWN = 10
 _COMPILED = re.compile(r"(^|\.)_orig_mod")
 
 
-def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] | None = None) -> None:
+def save(
+    backbone: nn.Module,
+    path: str | Path,
+    *,
+    state: Mapping[str, Tensor] | None = None,
+    classes: Sequence[str] = (),
+) -> None:
     """Write a backbone's weights with its recipe: a file for ``zoo.load``, and for every command that takes weights.
 
     A file of that name is replaced, whole or not at all. In a job of several processes, one of them saves.
@@ -30,6 +37,7 @@ def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] |
             are left out.
         path: of the file, which ends in ``.safetensors``.
         state: tensors to write in place of the backbone's own, such as ``state_dict()`` of a moving average.
+        classes: what the classes are called, by label, so that ``zoo sample --labels`` takes their names.
 
     Raises:
         ValueError: it is no backbone, or one that was put together by hand.
@@ -60,7 +68,8 @@ def save(backbone: nn.Module, path: str | Path, *, state: Mapping[str, Tensor] |
                 " one as state="
             )
     refuse_non_finite(tensors, path)
-    write_weights(path, {name: tensor.detach() for name, tensor in tensors.items()}, recipe)
+    detached = {name: tensor.detach() for name, tensor in tensors.items()}
+    write_weights(path, detached, recipe, classes=Classes(tuple(classes)))
 
 
 def _edits(backbone: Backbone, fresh: Backbone) -> Iterator[str]:

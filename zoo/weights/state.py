@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
+from zoo.classes import UNKNOWN, Classes
 from zoo.devices import cast_weights
 from zoo.errors import NumericError, WeightsError
 from zoo.parts.initialise import init_weights, reset
@@ -39,11 +40,13 @@ class Weights:
         recipe: of the backbone that they are of.
         tensors: by the backbone's names, on the CPU; of a file, memory-mapped.
         source: where they are from, as plain values.
+        classes: that they were trained on.
     """
 
     recipe: Recipe
     tensors: Mapping[str, Tensor]
     source: Mapping[str, Any]
+    classes: Classes = UNKNOWN
 
 
 def initialised(recipe: Recipe, path: Path, seed: int) -> Backbone:

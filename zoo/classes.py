@@ -1,0 +1,135 @@
+"""What classes are called, and which of them weights have seen samples of. Free of torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo.errors import ZooError
+from zoo.registry import did_you_mean
+
+SHOWN = 20
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that a backbone is trained on, as far as they are known.
+
+    Attributes:
+        names: by label.
+        counts: samples of each class, by label; None where they are not known.
+    """
+
+    names: tuple[str, ...] = ()
+    counts: tuple[int, ...] | None = None
+
+    def to_plain(self) -> dict[str, list[str] | list[int]]:
+        """What is known, as JSON has it."""
+        counts = {} if self.counts is None else {"class_counts": list(self.counts)}
+        return {**({"classes": list(self.names)} if self.names else {}), **counts}
+
+    @property
+    def with_samples(self) -> tuple[int, ...] | None:
+        """Labels of the classes that have samples; None where that is not known."""
+        if self.counts is None:
+            return None
+        return tuple(label for label, count in enumerate(self.counts) if count)
+
+    def names_of(self, labels: Sequence[int]) -> dict[str, str]:
+        """The names of some labels, by label, as JSON has it; those that have one."""
+        return {str(each): self.names[each] for each in sorted(set(labels)) if each < len(self.names)}
+
+    def shown(self, label: int) -> str:
+        """A class for messages."""
+        return f"{label}, {self.names[label]!r}" if label < len(self.names) else str(label)
+
+    def untrained(self, num_classes: int) -> str | None:
+        """That a backbone has classes without samples, for a warning; None where it has none, as far as is known."""
+        there = self.with_samples
+        if not num_classes or there is None or len(there) >= num_classes:
+            return None
+        return (
+            f"backbone.num_classes is {num_classes}, and the data has samples of {len(there)} classes; the other"
+            f" {num_classes - len(there)} are not trained, and are drawn only by --labels"
+        )
+
+
+UNKNOWN = Classes()
+
+
+def find_labels(given: Sequence[str], classes: Classes) -> tuple[int, ...]:
+    """Labels of what a user asks for, such as ``cat,dog`` and ``3``: a number is a label, whatever classes are called.
+
+    Args:
+        given: each a name, or names and numbers with commas between them.
+        classes: to choose from.
+
+    Raises:
+        ZooError: no class is called so.
+    """
+    return tuple(_find(each, text, classes) for text in given for each in _split(text, classes))
+
+
+def doubtful_labels(given: Sequence[str], classes: Classes) -> Iterator[str]:
+    """What to say of numbers that are the names of other classes, a line each."""
+    for each in dict.fromkeys(each for text in given for each in _split(text, classes)):
+        if _is_number(each) and each in classes.names and classes.names.index(each) != int(each):
+            own = classes.shown(int(each)) if int(each) >= 0 else each
+            yield f"--labels {each} is class {own}; the class called {each!r} is {classes.names.index(each)}"
+
+
+def labels_without_samples(labels: Sequence[int], classes: Classes) -> Iterator[str]:
+    """What to say of labels that no sample was trained with, a line each."""
+    there = classes.with_samples
+    for label in dict.fromkeys(labels):
+        if there is not None and label not in there:
+            yield f"--labels: class {classes.shown(label)} had no samples in training; its images mean nothing"
+
+
+def read_classes(values: Mapping[str, Any]) -> Classes:
+    """What ``to_plain`` gave, among others; nothing is known where it is something else, as in a stranger's file."""
+    names, counts = values.get("classes"), values.get("class_counts")
+    named, counted = _all_are(str, names), _all_are(int, counts)
+    return Classes(named or (), counted)
+
+
+def classes_of_run(folder: Path) -> Classes:
+    """The classes that a run was trained on, as its run.json says; none where they are not known."""
+    try:
+        return read_classes(json.loads((folder / "run.json").read_text(encoding="utf-8"))[-1])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return UNKNOWN
+
+
+def _all_are(kind: type[T], values: Any) -> tuple[T, ...] | None:
+    is_list = isinstance(values, list) and all(isinstance(each, kind) for each in values)
+    return tuple(values) if is_list else None
+
+
+def _split(text: str, classes: Classes) -> list[str]:
+    """The names and numbers in a text; one that is a class's name as a whole may hold commas."""
+    return [text] if text in classes.names else [each.strip() for each in text.split(",")]
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]+", text) is not None
+
+
+def _find(name: str, text: str, classes: Classes) -> int:
+    if _is_number(name):
+        return int(name)
+    if name in classes.names:
+        return classes.names.index(name)
+    if not classes.names:
+        raise ZooError(
+            f"--labels {text}: write class numbers with commas between them, such as 3,5; no class names are known here"
+        )
+    near = did_you_mean(name, classes.names)
+    more = f" and {len(classes.names) - SHOWN} more" if len(classes.names) > SHOWN else ""
+    names = near or f"; there are {', '.join(map(repr, classes.names[:SHOWN]))}{more}"
+    raise ZooError(f"--labels {text}: no class is called {name!r}{names}")
