@@ -438,6 +438,17 @@ def test_a_checkpoint_that_was_moved_elsewhere_and_linked_stays_there(tmp_path):
     assert_newest(large, 1)
 
 
+def test_a_linked_checkpoint_that_is_not_there_is_told(tmp_path):
+    """Its disk is not mounted."""
+    write(tmp_path, 1)
+    (tmp_path / "step_00000002").symlink_to("/large/step_00000002")
+    found, problems = latest(tmp_path)
+    assert found.step == 1
+    assert problems == [f"{tmp_path / 'step_00000002'}: links to /large/step_00000002, which is not there"]
+    set_aside_after(tmp_path, 1, RUN)
+    assert (tmp_path / "step_00000002.unsound").is_symlink()
+
+
 def test_a_folder_of_checkpoints_may_be_linked_and_only_what_is_the_runs_is_changed_there(tmp_path):
     large, folder = tmp_path / "large", tmp_path / "checkpoints"
     unknown = {large / name for name in ("step_00000002", "step_00000007", ".step_00000008.unfinished", "notes.txt")}

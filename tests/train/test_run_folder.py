@@ -6,11 +6,10 @@ import json
 import multiprocessing
 import os
 import platform
+import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -18,6 +17,7 @@ import yaml
 from tests.train.small import VALUES, small
 from zoo.assembly import load_recipe
 from zoo.errors import RunError, ZooError
+from zoo.train import run_folder, run_lock
 from zoo.train.run_folder import RunFolder, load_run
 
 ROOT = Path(__file__).parents[2]
@@ -245,24 +245,18 @@ def test_other_failures_of_a_lock_are_errors_of_the_run(tmp_path, monkeypatch):
         RunFolder(tmp_path).lock()
 
 
-def test_a_system_without_fcntl_trains_and_is_warned():
-    """Windows; in a process of its own, which cannot import it."""
-    code = """
-import sys
-sys.modules["fcntl"] = None
-from pathlib import Path
-from tests.train.small import small
-from zoo.train.run_folder import RunFolder
-folder = RunFolder(Path(sys.argv[1]))
-print(folder.create())
-folder.write(small(), small().resolved())
-print(folder.lost())
-folder.unlock()
-"""
-    with TemporaryDirectory() as path:
-        done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=True)
-        warning = "this system has no flock: see to it that no other process trains in this folder"
-        assert done.stdout.splitlines() == [f"{path}: {warning}", "None"]
+def test_a_system_without_fcntl_is_warned_of(tmp_path, registry, monkeypatch):
+    """Windows."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setattr(run_folder, "RunLock", runpy.run_path(run_lock.__file__)["RunLock"])
+    folder = RunFolder(tmp_path)
+    assert folder.create() == (
+        f"{tmp_path}: this system has no flock: see to it that no other process trains in this folder"
+    )
+    folder.write(small(registry=registry), small(registry=registry).resolved())
+    assert folder.lost() is None
+    folder.unlock()
+    RunFolder(tmp_path).lock()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

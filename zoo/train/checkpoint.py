@@ -155,6 +155,8 @@ def any_in(folder: Path) -> bool:
 
 def problem_of(path: Path) -> str | None:
     """Why a checkpoint cannot be used, or None if all of its files agree with the manifest."""
+    if path.is_symlink() and not path.exists():
+        return f"links to {path.readlink()}, which is not there"
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         wanted = {name: (each["size"], each["sha256"]) for name, each in manifest["files"].items()}
@@ -273,7 +275,7 @@ def _folders(folder: Path) -> list[Path]:
     def found() -> Iterator[tuple[int, Path]]:
         for path in folder.glob(f"{PREFIX}*"):
             number = path.name.removeprefix(PREFIX)
-            if number.isdecimal() and path.is_dir():
+            if number.isdecimal() and (path.is_dir() or path.is_symlink()):
                 yield int(number), path
 
     return [path for _, path in sorted(found())]

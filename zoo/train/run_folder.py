@@ -116,8 +116,12 @@ class RunFolder:
             A warning where that cannot be done here.
 
         Raises:
-            RunError: one is training in it, or there is no right to write into it.
+            RunError: one is training in it, there is no right to write into it, or its checkpoints are not there.
         """
+        if self.checkpoints.is_symlink() and not self.checkpoints.exists():
+            raise RunError(
+                f"{self.checkpoints}: links to {self.checkpoints.readlink()}, which is not there; is its disk mounted?"
+            )
         self._lock = RunLock(self.path)
         recorded = self._recorded_run()
         self.run = self.run or recorded or uuid.uuid4().hex
@@ -202,10 +206,11 @@ class RunFolder:
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of later steps, which will come again, and a line that was cut off."""
-        if not self.metrics.exists():
+        if not os.path.lexists(self.metrics):
             return
-        kept = [line for line, values in self._whole_lines() if values["step"] <= step]
-        write_whole(self.metrics, "".join(f"{line}\n" for line in kept), RunError)
+        lines = self._whole_lines() if self.metrics.exists() else ()
+        kept = [line for line, values in lines if values["step"] <= step]
+        write_whole(self.metrics, "".join(f"{line}\n" for line in kept), RunError)  # in the place of a link, too
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Every line of the metrics that is whole.
