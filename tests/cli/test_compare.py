@@ -85,7 +85,7 @@ def test_plots_are_what_their_names_say(tmp_path, suffix):
 def test_what_cannot_be_compared(tmp_path):
     assert refused(zoo("compare")).startswith("zoo compare: give recipes, or --runs with the folders of runs")
     assert refused(zoo("compare", "digits_ditt")).startswith("digits_ditt: there is no such recipe; did you mean")
-    assert refused(zoo("compare", "--runs", "nothing")).startswith("nothing: holds no run (no recipe.yaml)")
+    assert refused(zoo("compare", "--runs", "nothing"), 3) == "nothing: there is no such weight file or run"
     told = refused(zoo("compare", "digits_dit", "--plot", "plot.pdf"))
     assert told == "plot.pdf: cannot be drawn; take a name that ends in .png, .svg, .html"
     Path("mine.svg").write_text("mine")

@@ -54,7 +54,7 @@ def test_what_cannot_be_reported():
     told = refused(zoo("report", "--run", "run", "--out", "page.html"))
     assert told.startswith("page.html: exists already, and is left as it is")
     assert Path("page.html").read_text() == "mine"
-    assert refused(zoo("report", "--run", "nothing")).startswith("nothing: holds no run (no recipe.yaml)")
+    assert refused(zoo("report", "--run", "nothing"), 3) == "nothing: there is no such weight file or run"
     assert refused(zoo("report", "--run", "run", "--out", "no/page.html")).startswith("no/page.html: its folder does")
 
 
@@ -62,8 +62,8 @@ def test_a_recipe_that_cannot_be_built_here(tmp_path):
     Path("other").mkdir()
     Path("other/recipe.yaml").write_text("backbone: {dim: 16}\n")
     result = zoo("report", "--run", "other")
-    assert result.exit_code == 2
-    assert "other/recipe.yaml" in result.stderr
+    assert result.exit_code == 3
+    assert "other/recipe.yaml: is damaged: lacks objective, data, train, sample, evaluate; there is no" in result.stderr
     assert not Path("other/report.html").exists()
 
 

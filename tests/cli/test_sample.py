@@ -167,10 +167,10 @@ def test_guidance_of_an_unconditional_backbone():
     assert line == "small: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
 
 
-@pytest.mark.parametrize("run", ["missing", "."])
-def test_no_run(run):
+def test_no_run():
     mend = "give the folder that `zoo train` made, or a weight file"
-    assert refused(sample(run=run)) == f"{run}: holds no run (no recipe.yaml); {mend}"
+    assert refused(sample(run="missing"), 3) == "missing: there is no such weight file or run"
+    assert refused(sample(run="."), 3) == f".: holds no run (no recipe.yaml, and no checkpoint); {mend}"
 
 
 def test_a_file_that_is_no_weight_file():

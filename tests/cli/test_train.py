@@ -184,7 +184,8 @@ def test_no_recipe():
 def test_no_run_to_go_on_with(made):
     if made:
         Path("run").mkdir()
-    assert refused(resume(), 2) == "run: holds no run to go on with (no recipe.yaml)"
+    told = "holds no run (no recipe.yaml, and no checkpoint); give the folder that `zoo train` made, or a weight file"
+    assert refused(resume(), 3) == f"run: {told if made else 'there is no such weight file or run'}"
 
 
 def test_resume_with_a_recipe_starts_where_there_is_no_run():

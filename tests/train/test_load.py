@@ -14,7 +14,7 @@ from tests.train.small import ALONE, train
 from tests.train.small import small as digits
 from tests.weights.small import BY_DEPTH, SIZE, inputs, random_weights, small
 from zoo.assembly import build
-from zoo.errors import NumericError, PluginError, WeightsError, ZooError
+from zoo.errors import NumericError, PluginError, RunError, WeightsError
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
@@ -244,7 +244,7 @@ def test_a_file_that_is_cut_off(path, registry, size):
 def test_no_file_and_no_run(tmp_path, registry):
     with pytest.raises(WeightsError, match="x: there is no such weight file or run"):
         load(tmp_path / "x", registry=registry)
-    with pytest.raises(ZooError, match=r"holds no run .* give the folder that `zoo train` made, or a weight file"):
+    with pytest.raises(RunError, match=r"holds no run .* give the folder that `zoo train` made, or a weight file"):
         load(tmp_path, registry=registry)
 
 

@@ -284,13 +284,15 @@ def test_versions_are_recorded_for_every_start(tmp_path, registry, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "{", "3", "null"])
-def test_versions_that_are_broken_are_told(text, tmp_path, registry):
+def test_versions_that_are_damaged_are_kept_aside(text, tmp_path, registry):
     folder = written(tmp_path, registry)
     folder.versions.write_text(text)
-    before = folder.recipe.read_bytes()
-    with pytest.raises(RunError, match=r"run\.json: is not what zoo wrote: .*; remove it"):
-        folder.write(small(registry=registry), {})
-    assert folder.recipe.read_bytes() == before
+    with pytest.warns(
+        UserWarning, match=r"run\.json: is damaged: .*; it is kept as run\.json\.damaged, and a new list"
+    ):
+        folder.write(small(registry=registry), small(registry=registry).resolved())
+    assert (tmp_path / "run.json.damaged").read_text() == text
+    assert len(json.loads(folder.versions.read_text())) == 1
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -390,10 +392,17 @@ def test_a_crash_while_metrics_are_dropped_loses_none(tmp_path, monkeypatch):
     assert folder.metrics.read_text() == line(1) + line(2)
 
 
-@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, Path.touch])
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
 def test_what_holds_no_run_is_told(make, tmp_path):
     make(tmp_path / "x")
-    with pytest.raises(ZooError, match=r"x: holds no run \(no recipe.yaml\); give the folder that `zoo train` made"):
+    with pytest.raises(
+        RunError, match=r"x: holds no run \(no recipe.yaml, and no checkpoint\); give the folder that `zoo"
+    ):
+        load_run(tmp_path / "x")
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    with pytest.raises(RunError, match="x: there is no such weight file or run"):
         load_run(tmp_path / "x")
 
 

@@ -143,7 +143,9 @@ def test_a_file_has_no_last_weights(file, registry):
 def test_no_run_and_no_checkpoint(run, tmp_path, registry):
     with pytest.raises(WeightsError, match="x: there is no such weight file or run"):
         open_weights(tmp_path / "x", registry)
-    with pytest.raises(ZooError, match=r": holds no run \(no recipe.yaml\); give the folder .* or a weight file"):
+    with pytest.raises(
+        RunError, match=r": holds no run \(no recipe.yaml, and no checkpoint\); give the folder .* or a weight file"
+    ):
         open_weights(tmp_path, registry)
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")

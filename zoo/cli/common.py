@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,10 +66,28 @@ class Commands(TyperGroup):
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
-            if not isinstance(error, ZooError) or isinstance(error, ProcessError) or os.environ.get("RANK", "0") == "0":
+            if not isinstance(error, ZooError) or isinstance(error, ProcessError) or _is_first():
                 # Of an error that all processes of a job agree on, the first one tells.
                 print(f"{'stopped' if isinstance(error, Preempted) else 'error'}: {describe(error)}", file=sys.stderr)
             raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None
+
+
+def _teller() -> Callable[..., None]:
+    """Shows each warning once, on one process of a job."""
+    told = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = str(message)
+        if _is_first() and text not in told:
+            told.add(text)
+            warn_of(text)
+
+    return show
+
+
+def _is_first() -> bool:
+    """Whether this process tells what all processes of a job meet."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def describe(error: Exception) -> str:
@@ -104,9 +122,9 @@ def warn_of(problem: str) -> None:
 
 @contextmanager
 def warnings_in_lines() -> Iterator[None]:
-    """Tell users what they can mend, in a line each, whatever the interpreter was told to show or to raise."""
+    """Tell users what they can mend, in a line each and once, whatever the interpreter was told to show or to raise."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: warn_of(str(message))
+        warnings.showwarning = _teller()
         if any(action == "error" for action, *_ in warnings.filters):
             warnings.simplefilter("default")
         for kind in FOR_DEVELOPERS:

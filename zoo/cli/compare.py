@@ -10,7 +10,7 @@ import typer
 from zoo.cli.common import Debug, Device, installed_registry
 from zoo.cli.run_or_file import check_overrides
 from zoo.errors import ZooError
-from zoo.recipe import read_tree
+from zoo.recipe import holds_run, read_tree
 
 PlotOption = Annotated[
     Path | None,
@@ -96,7 +96,7 @@ def _told_apart(given: list[str] | tuple[()], runs: list[Path] | tuple[()]) -> t
     folders = list(runs)
     names = []
     for each in given:
-        if (Path(each) / "recipe.yaml").is_file():
+        if holds_run(Path(each)):
             folders.append(Path(each))
         else:
             names.append(each)

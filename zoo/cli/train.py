@@ -54,8 +54,6 @@ def train(
         given = read_tree(recipe, overrides or ())
     elif not (resume and run_dir):
         raise ZooError("zoo train: give --recipe R, or --resume with --run-dir D; `zoo recipes` lists recipes")
-    elif not (run_dir / "recipe.yaml").exists():
-        raise ZooError(f"{run_dir}: holds no run to go on with (no recipe.yaml)")
     else:
         given = recorded_in(run_dir, overrides or ())
     start_if_several(procs)

@@ -3,7 +3,8 @@
 from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import all_differences, changes, differences, fingerprint
-from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree, recorded_in
+from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree
+from zoo.recipe.of_run import holds_run, no_run, recorded_in
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, BackboneRecipe, PartSpec, Recipe
 from zoo.recipe.source import Node
@@ -24,7 +25,9 @@ __all__ = [
     "draft_recipe",
     "find_recipe",
     "fingerprint",
+    "holds_run",
     "list_recipes",
+    "no_run",
     "read_tree",
     "recorded_in",
     "to_yaml",

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from zoo.errors import KeyPath, PluginError, RecipeError, ZooError, dotted
+from zoo.errors import KeyPath, PluginError, RecipeError, dotted
 from zoo.kinds import KINDS, key_of, kind_at, kinds_of
 from zoo.recipe.find import find_recipe
 from zoo.recipe.merge import merge, override, override_value, without_nulls
@@ -133,23 +132,6 @@ def read_tree(
     if "name" not in tree.value or tree.value["name"].value is None:
         tree = Node({**tree.value, "name": Node(name, tree.origin)}, tree.origin)
     return tree
-
-
-def recorded_in(run: Path, overrides: Overrides = ()) -> Recorded:
-    """The recipe of a run's folder, overridden; not yet checked.
-
-    Raises:
-        ZooError: the folder holds no run.
-        RecipeError: the recipe cannot be read, or an override is of no such form.
-    """
-    recipe = run / "recipe.yaml"
-    if not recipe.exists():
-        raise ZooError(f"{run}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file")
-    plugins: dict[str, str] = {}
-    with suppress(OSError, ValueError, TypeError, LookupError):  # damaged or gone: then a part that is missing is told
-        started = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        plugins = {str(name): str(version) for name, version in dict(started[-1]["plugins"]).items()}
-    return Recorded(str(run), read_tree(recipe, overrides), plugins)
 
 
 def draft_recipe(

@@ -14,7 +14,7 @@ from zoo.assembly import RecipeLike, as_recipe
 from zoo.audit import Audit, audit
 from zoo.errors import RunError, ZooError
 from zoo.files import write_whole
-from zoo.recipe import Overrides, Recipe
+from zoo.recipe import Overrides, Recipe, holds_run
 from zoo.registry import Registry
 from zoo.report import diagram as drawings
 from zoo.report.printing import print_audit, print_comparison
@@ -171,7 +171,7 @@ def compare(
     given = list(given)
     if not given:
         raise ValueError("give assemblies to compare, such as ['dit_b', 'mpdit_b']")
-    runs = [each for each in given if isinstance(each, str | Path) and (Path(each) / "recipe.yaml").is_file()]
+    runs = [each for each in given if isinstance(each, str | Path) and holds_run(Path(each))]
     recipes = [as_recipe(each, (), registry) for each in given if not any(each is run for run in runs)]
     with join_world(device) as world:
         refuse_several(world, "compare")

@@ -17,6 +17,7 @@ import os
 import platform
 import sys
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
 from zoo.files import unfinished_of, write_whole
 from zoo.plugins import zoo_version
-from zoo.recipe import Overrides, Recipe, Recorded, recorded_in, to_yaml
+from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
 from zoo.shell import command
 from zoo.train.checkpoint import PREFIX, run_of_newest
 from zoo.train.run_lock import NAME as LOCK
@@ -75,7 +76,7 @@ class RunFolder:
     @property
     def is_used(self) -> bool:
         """Whether there is a run in the folder."""
-        return self.recipe.exists()
+        return holds_run(self.path)
 
     @property
     def command(self) -> str:
@@ -264,8 +265,16 @@ class RunFolder:
             return []
         try:
             return list(json.loads(self.versions.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise RunError(f"{self.versions}: is not what zoo wrote: {error}; remove it") from error
+        except (OSError, ValueError, TypeError) as error:
+            aside = self.versions.with_name(f"{self.versions.name}.damaged")
+            try:
+                self.versions.replace(aside)
+            except OSError as refused:
+                raise RunError(f"{self.versions}: is damaged, and cannot be moved: {refused.strerror}") from refused
+            warnings.warn(
+                f"{self.versions}: is damaged: {error}; it is kept as {aside.name}, and a new list begins", stacklevel=1
+            )
+            return []
 
     def _recorded_run(self) -> str | None:
         """The id of the run that is in the folder, as run.json says, or else the newest checkpoint."""
@@ -293,11 +302,9 @@ def load_run(path: Path) -> RunFolder:
     """The folder of a run that has been started.
 
     Raises:
-        ZooError: there is none.
+        RunError: there is none.
     """
     folder = RunFolder(path)
     if not folder.is_used:
-        raise ZooError(
-            f"{path}: holds no run (no recipe.yaml); give the folder that `zoo train` made, or a weight file"
-        )
+        raise no_run(path)
     return folder

@@ -42,7 +42,8 @@ def run_page(run: RunFolder, registry: Registry) -> str:
         PluginError: it has a part of a plug-in that is not installed.
         RecipeError: its recipe cannot be built here.
     """
-    recipe = check_recorded(run.read_recipe(), registry, ("backbone", "objective", "sample"))
+    recorded = run.read_recipe()
+    recipe = check_recorded(recorded, registry, ("backbone", "objective", "sample"))
     assembly, training, quality = assembly_of(recipe), training_of(run, recipe), quality_of(run)
     return _render(
         "run.html",
@@ -58,7 +59,7 @@ def run_page(run: RunFolder, registry: Registry) -> str:
         record="" if quality is None else to_yaml(quality.record),
         grids=read_grids(run.samples),
         starts=starts_of(run),
-        recipe_text=run.recipe.read_text(encoding="utf-8"),
+        recipe_text=to_yaml(recorded.tree.plain()),
     )
 
 

@@ -1,0 +1,163 @@
+"""What a run has lost of its records is taken from its checkpoints, and said; what nobody can tell is refused."""
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.train.small import ALONE, small, train
+from zoo import compare, load
+from zoo.cli import app
+from zoo.errors import RecipeError, RunError
+from zoo.recipe import holds_run, recorded_in
+from zoo.registry import Registry
+from zoo.report.page import run_page
+from zoo.train.run_folder import RunFolder, load_run
+from zoo.train.session import Session, Silent
+from zoo.train.weights import open_weights
+
+REGISTRY = Registry()
+
+
+def cut(path):
+    """As a disk that is full leaves a file."""
+    path.write_text(path.read_text()[: len(path.read_text()) // 2])
+
+
+LOSSES = {
+    "gone": (Path.unlink, "is gone"),
+    "empty": (lambda path: path.write_text(""), "is damaged: lacks "),
+    "zeros": (lambda path: path.write_bytes(bytes(500)), "is damaged: "),
+    "cut": (cut, "is damaged: "),
+    "not YAML": (lambda path: path.write_text("backbone: ["), "is damaged: not valid YAML"),
+    "no text": (lambda path: path.write_bytes(b"\xff\xfe"), "is damaged: not UTF-8 text"),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two steps of three."""
+    path = tmp_path_factory.mktemp("runs") / "small"
+    recipe = small("evaluate.count=12", "evaluate.metrics=[fid]", registry=REGISTRY)
+    with pytest.raises(Exception, match="asked to stop, and saved after step 2"):
+        Session(recipe, RunFolder(path), REGISTRY, ALONE, Silent()).run(stop_at=2)
+    return path
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture(params=LOSSES)
+def lost(request, run):
+    lose, told = LOSSES[request.param]
+    lose(run / "recipe.yaml")
+    return run, f"run/recipe.yaml: {told}"
+
+
+def plain(run):
+    return recorded_in(run).tree.plain()
+
+
+def test_the_recipe_is_taken_from_the_newest_checkpoint_and_said(lost, trained):
+    run, told = lost
+    with pytest.warns(UserWarning, match="recipe") as caught:
+        found = plain(run)
+    (line,) = [str(each.message) for each in caught]
+    assert told in line
+    assert line.endswith("; the recipe is taken from step_00000002")
+    assert found == plain(trained)
+    assert holds_run(run)
+
+
+@pytest.mark.filterwarnings("ignore:.*the recipe is taken from")
+def test_everything_that_reads_a_run_goes_on(lost):
+    run, _ = lost
+    open_weights(run, REGISTRY)
+    load(run, registry=REGISTRY)
+    run_page(load_run(run), REGISTRY)
+    assert len(compare([run], registry=REGISTRY)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*the recipe is taken from")
+@pytest.mark.parametrize("own", [True, False])
+def test_training_goes_on_and_writes_the_recipe_anew(own, lost, trained, tmp_path):
+    """With the run's own recipe, or with the one that it was begun with."""
+    run, _ = lost
+    folder = RunFolder(run)
+    overrides = ("evaluate.count=12", "evaluate.metrics=[fid]")
+    recipe = open_weights(run, REGISTRY).recipe if own else small(*overrides, registry=REGISTRY)
+    assert Session(recipe, folder, REGISTRY, ALONE, Silent()).run(resume=True).step == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert plain(run) == plain(trained)
+    never = train(tmp_path / "never stopped", *overrides)
+    files = (path / "checkpoints" / "step_00000003" / "model.safetensors" for path in (run, never.path))
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+def test_commands_say_it_once(run, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    (run / "recipe.yaml").unlink()
+    line = "warning: run/recipe.yaml: is gone; the recipe is taken from step_00000002"
+    for words in (
+        "sample --run run --count 1 --out out",
+        "report --run run",
+        "eval --run run",
+        "train --resume --run-dir run",
+    ):
+        result = CliRunner().invoke(app, words.split())
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.splitlines().count(line) == 1, words
+    assert (run / "recipe.yaml").exists()
+    assert line not in CliRunner().invoke(app, ["sample", "--run", "run", "--count", "1", "--out", "again"]).stderr
+
+
+def test_a_state_that_is_damaged_is_passed_over(run):
+    newest = shutil.copytree(run / "checkpoints" / "step_00000002", run / "checkpoints" / "step_00000003")
+    state = json.loads((newest / "state.json").read_text())
+    (newest / "state.json").write_text(json.dumps({**state, "recipe": {"name": "another"}}))
+    shutil.copytree(newest, run / "checkpoints" / "step_00000004.unsound")
+    (run / "recipe.yaml").unlink()
+    with pytest.warns(UserWarning, match="taken from step_00000002"):
+        assert plain(run)["name"] == "small"
+
+
+def test_where_no_checkpoint_tells_the_recipe(lost):
+    run, told = lost
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(RunError) as caught:
+        plain(run)
+    assert caught.value.exit_code == 3
+    if "is gone" in told:
+        assert "run: holds no run (no recipe.yaml, and no checkpoint); give the folder" in str(caught.value)
+        assert not holds_run(run)
+    else:
+        assert told in str(caught.value)
+        assert str(caught.value).endswith("; there is no checkpoint to take it from")
+
+
+def test_an_override_that_is_none_is_no_damage(run):
+    with pytest.raises(RecipeError, match=r"write it as key\.path=value"):
+        recorded_in(run, ["sample"])
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "null", "\xff"])
+def test_a_damaged_list_of_starts_is_kept_aside(text, run):
+    (run / "run.json").write_bytes(text.encode("latin-1"))
+    with pytest.warns(
+        UserWarning, match=r"run\.json: is damaged: .*; it is kept as run\.json\.damaged, and a new list"
+    ):
+        Session(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+    assert (run / "run.json.damaged").read_bytes() == text.encode("latin-1")
+    assert len(json.loads((run / "run.json").read_text())) == 1
+
+
+def test_a_list_of_starts_that_is_gone_begins_anew(run):
+    (run / "run.json").unlink()
+    Session(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+    assert len(json.loads((run / "run.json").read_text())) == 1
