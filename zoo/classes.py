@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo.errors import ZooError
+from zoo.json_files import read_json
 from zoo.registry import did_you_mean
 
 SHOWN = 20
@@ -101,8 +101,8 @@ def read_classes(values: Mapping[str, Any]) -> Classes:
 def classes_of_run(folder: Path) -> Classes:
     """The classes that a run was trained on, as its run.json says; none where they are not known."""
     try:
-        return read_classes(json.loads((folder / "run.json").read_text(encoding="utf-8"))[-1])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return read_classes(read_json(folder / "run.json")[-1])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return UNKNOWN
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -10,6 +9,7 @@ from pydantic import Field, PositiveInt, ValidationError
 
 from zoo.data.folders import shown
 from zoo.errors import DataError
+from zoo.json_files import parse_json, read_text
 from zoo.signature import Options
 
 INDEX = "index.json"
@@ -101,15 +101,15 @@ def read_index(folder: Path) -> LatentIndex:
     """
     path = folder / INDEX
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{shown(path)}: there is no such file; give a folder that tools/extract_latents.py has finished"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{shown(path)}: cannot be read: {error}") from error
     try:
-        values: Any = json.loads(text)
+        values: Any = parse_json(text)
     except ValueError as error:
         raise DataError(f"{shown(path)}: is not JSON: {error}") from error
     if not isinstance(values, dict) or values.get("format") != "zoo latents":

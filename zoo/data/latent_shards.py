@@ -17,6 +17,7 @@ from zoo.data.folders import shown
 from zoo.data.latent_index import Layout
 from zoo.errors import DataError
 from zoo.files import safetensors, write_whole
+from zoo.json_files import parse_json
 
 SETTINGS = "zoo latents"
 _DTYPES = {"float16": "F16", "float32": "F32"}
@@ -93,9 +94,9 @@ def shard_settings(path: Path) -> dict[str, str] | None:
     """What a shard was written with; {} if that is not said, None where nothing whole is there."""
     try:
         with safe_open(path, "pt") as file:
-            settings: dict[str, str] = json.loads((file.metadata() or {}).get(SETTINGS, "{}"))
+            settings: dict[str, str] = parse_json((file.metadata() or {}).get(SETTINGS, "{}"))
             return settings
-    except (SafetensorError, OSError, RuntimeError):
+    except (SafetensorError, OSError, RuntimeError, ValueError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import RecipeError, RunError
+from zoo.json_files import parse_json, read_json
 from zoo.recipe.load import Overrides, read_tree
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
@@ -72,8 +72,8 @@ def _states(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(found, reverse=True):
         with suppress(OSError, ValueError, LookupError, TypeError):  # damaged, or none of ours
             data = path.read_bytes()
-            manifest = json.loads((path.parent / "manifest.json").read_text(encoding="utf-8"))
-            state = json.loads(data)
+            manifest = read_json(path.parent / "manifest.json")
+            state = parse_json(data)
             is_whole = manifest["files"]["state.json"]["sha256"] == hashlib.sha256(data).hexdigest()
             if is_whole and isinstance(state["recipe"], Mapping):
                 yield path.parent.name, state
@@ -82,6 +82,6 @@ def _states(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _plugins(run: Path) -> dict[str, str]:
     """The versions of plug-ins at the last start; none where they cannot be told: then a part that is missing is."""
     with suppress(OSError, ValueError, TypeError, LookupError):
-        started = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        started = read_json(run / "run.json")
         return {str(name): str(version) for name, version in dict(started[-1]["plugins"]).items()}
     return {}

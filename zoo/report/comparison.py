@@ -142,7 +142,7 @@ def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
         run: the folder.
         found: what ``judge_run`` found.
     """
-    speeds = [line["images_per_second"] for line in run.read_metrics() if "images_per_second" in line]
+    speeds = [line["images_per_second"] for line in run.read_metrics() if _is_number(line.get("images_per_second"))]
     return Outcome(
         run=str(run.path),
         step=step_of(found),
@@ -153,6 +153,10 @@ def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
         drawn_per_second=found["drawing"]["images_per_second"],
         has_floor=HELD_OUT in found["figures"],
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 class Comparison:

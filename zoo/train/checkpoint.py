@@ -32,6 +32,7 @@ from zoo.files import (
     whole_folder,
     write_new,
 )
+from zoo.json_files import read_json
 
 PREFIX = "step_"
 MANIFEST, STATE = "manifest.json", "state.json"
@@ -56,7 +57,7 @@ class Checkpoint:
             RunError: it cannot be read, any more.
         """
         with self._reading(STATE):
-            return dict(json.loads((self.path / STATE).read_text(encoding="utf-8")))
+            return dict(read_json(self.path / STATE))
 
     def digest(self, name: str) -> str:
         """The SHA-256 of ``name.safetensors``, as the manifest has it.
@@ -65,7 +66,7 @@ class Checkpoint:
             RunError: the manifest does not name it.
         """
         with self._reading(MANIFEST):
-            files = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["files"]
+            files = read_json(self.path / MANIFEST)["files"]
         if f"{name}.safetensors" not in files:
             raise RunError(f"{self.path}: holds no {name}.safetensors; is this a checkpoint of `zoo train`?")
         return str(files[f"{name}.safetensors"]["sha256"])
@@ -158,13 +159,13 @@ def problem_of(path: Path) -> str | None:
     if path.is_symlink() and not path.exists():
         return f"links to {path.readlink()}, which is not there"
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(path / MANIFEST)
         wanted = {name: (each["size"], each["sha256"]) for name, each in manifest["files"].items()}
         made = {key: manifest[key] for key in FORMAT}
         step = manifest["step"]
     except FileNotFoundError:
         return "has no manifest.json: it was not finished"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"manifest.json cannot be read: {type(error).__name__}: {error}"
     if made != FORMAT:
         return f"manifest.json says {made} in place of {FORMAT}: it is none of this version of zoo"
@@ -234,7 +235,7 @@ def set_aside_after(folder: Path, step: int, run: str) -> None:
 def run_of(path: Path) -> str | None:
     """The id of the run that a checkpoint is of, if it says so."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        return str(json.loads((path / STATE).read_text(encoding="utf-8"))["run"])
+        return str(read_json(path / STATE)["run"])
     return None
 
 

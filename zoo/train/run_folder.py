@@ -21,36 +21,24 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BaseModel, Field
 
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
-from zoo.files import unfinished_of, write_whole
+from zoo.files import reason_of, unfinished_of, write_whole
+from zoo.json_files import parse_json, read_json, read_text
 from zoo.plugins import zoo_version
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
 from zoo.shell import command
 from zoo.train.checkpoint import PREFIX, run_of_newest
+from zoo.train.judged import Judged
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
 
-
-class _Found(BaseModel):
-    """What is read of an evaluation."""
-
-    figures: dict[str, dict[str, float]]
-    counts: dict[str, int]
-    checkpoint: Annotated[str, Field(pattern=rf"^{PREFIX}\d+$")]
-    weights: str
-    weights_sha256: str
-    sample: dict[str, Any]
-    evaluate: dict[str, Any]
-    data: dict[str, Any]
-    drawing: dict[str, Any]
-    libraries: dict[str, str]
-    doubts: list[str]
+LARGEST_NUMBER = 1e100
+"""Of the metrics; what is larger, infinite or not a number is none of zoo's."""
 
 
 class RunFolder:
@@ -219,10 +207,7 @@ class RunFolder:
         Raises:
             RunError: the file cannot be read.
         """
-        try:
-            return [values for _, values in self._whole_lines()] if self.metrics.exists() else []
-        except OSError as error:
-            raise RunError(f"{self.metrics}: cannot be read: {error.strerror}") from error
+        return [values for _, values in self._whole_lines()] if self.metrics.exists() else []
 
     def write_evaluation(self, found: Mapping[str, Any]) -> Path:
         """Keep the figures and the record of an evaluation in a file; one that was made in the same way goes.
@@ -245,26 +230,30 @@ class RunFolder:
         found: list[tuple[int, float, dict[str, Any]]] = []
         for path in self.evaluations.glob("step_*.json"):
             with suppress(OSError, ValueError):  # what is damaged, or none of ours
-                values = json.loads(path.read_text(encoding="utf-8"))
-                _Found.model_validate(values)
-                if values["weights"] == "ema" and values["figures"]["generated"]:
+                values = read_json(path)
+                Judged.model_validate(values)
+                if values["weights"] == "ema":
                     found.append((step_of(values), path.stat().st_mtime, values))
         return [values for _, _, values in sorted(found, key=lambda each: each[:2])]
 
     def _whole_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for line in self.metrics.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            text = read_text(self.metrics, errors="replace")
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.metrics}: cannot be read: {reason_of(error)}") from error
+        for line in text.split("\n"):
             try:
-                values = json.loads(line)
+                values = parse_json(line)
             except ValueError:
                 continue
-            if isinstance(values, dict) and isinstance(values.get("step"), int):
+            if isinstance(values, dict) and _is_step(values.get("step")) and _are_measured(values):
                 yield line, values
 
     def _started(self) -> list[Any]:
         if not self.versions.exists():
             return []
         try:
-            return list(json.loads(self.versions.read_text(encoding="utf-8")))
+            return list(read_json(self.versions))
         except (OSError, ValueError, TypeError) as error:
             aside = self.versions.with_name(f"{self.versions.name}.damaged")
             try:
@@ -279,7 +268,7 @@ class RunFolder:
     def _recorded_run(self) -> str | None:
         """The id of the run that is in the folder, as run.json says, or else the newest checkpoint."""
         with suppress(OSError, ValueError, LookupError, TypeError):
-            return str(json.loads(self.versions.read_text(encoding="utf-8"))[-1]["run"])
+            return str(read_json(self.versions)[-1]["run"])
         return run_of_newest(self.checkpoints)
 
     def _refuse_used(self) -> None:
@@ -291,6 +280,15 @@ class RunFolder:
     def _others(self) -> list[Path]:
         own = (self.path / LOCK, unfinished_of(self.recipe), unfinished_of(self.versions))
         return [path for path in self.path.iterdir() if path not in own]
+
+
+def _is_step(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def _are_measured(values: Mapping[str, Any]) -> bool:
+    """Whether every number of a line of the metrics is one that training can come to."""
+    return all(abs(value) < LARGEST_NUMBER for value in values.values() if isinstance(value, int | float))
 
 
 def step_of(found: Mapping[str, Any]) -> int:

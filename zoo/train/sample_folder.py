@@ -8,7 +8,6 @@ samples.json      how they were made: written last
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image
 
 from zoo.errors import RunError, ZooError
 from zoo.files import UNFINISHED, remove, write_whole
+from zoo.json_files import read_json
 from zoo.recipe import all_differences
 from zoo.train import checkpoint as checkpoints
 
@@ -75,7 +75,7 @@ class SampleFolder:
         if not resume:
             raise ZooError(f"{self.path}: holds samples already; go on with them by --resume, or choose another folder")
         try:
-            return dict(json.loads(self.request.read_text(encoding="utf-8")))
+            return dict(read_json(self.request))
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{self.request}: is not what zoo wrote: {error}; choose another folder") from error
 

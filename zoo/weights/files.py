@@ -28,6 +28,7 @@ from zoo.assembly import check_recorded
 from zoo.classes import UNKNOWN, Classes, read_classes
 from zoo.errors import RecipeError, WeightsError, ZooError
 from zoo.files import safetensors, write_whole
+from zoo.json_files import parse_json
 from zoo.recipe import Overrides, Recipe, Recorded, fingerprint, read_tree
 from zoo.registry import Registry
 from zoo.weights.state import Weights, backbone_fingerprint, initialised
@@ -178,7 +179,7 @@ def _classes(path: Path, metadata: Mapping[str, str]) -> Classes:
 
 def _value(path: Path, metadata: Mapping[str, str], key: str) -> Any:
     try:
-        return json.loads(metadata[key])
+        return parse_json(metadata[key])
     except ValueError as error:
         raise WeightsError(f"{path}: {key!r} in its metadata is not what zoo wrote: {error}") from error
 

@@ -12,6 +12,9 @@ from PIL import Image
 EARLIER = 12
 """Grids besides the newest one, at most."""
 
+MOST_PIXELS = 2**26
+"""Of a grid that is shown: 16 samples of 2048 x 2048. A stranger's few kilobytes can be a picture of gigabytes."""
+
 LARGE, SMALL = 320, 160
 """Pixels of the page that a grid should take: it is enlarged by a whole factor up to there."""
 
@@ -49,9 +52,13 @@ def read_grids(folder: Path) -> list[Grid]:
 
 def _read(step: int, path: Path, room: int) -> Grid:
     try:
-        with Image.open(path) as file:
+        if not path.is_file():  # of a pipe nothing may ever come
+            return Grid(step)
+        with Image.open(path, formats=("PNG",)) as file:
+            if file.width * file.height > MOST_PIXELS:
+                return Grid(step)
             image = file.copy()
-    except OSError:  # cut off, or being written
+    except Exception:  # cut off, or being written; decoders raise many kinds
         return Grid(step)
     if room == SMALL:
         image.thumbnail((2 * SMALL, 2 * SMALL))  # twice, for screens with small pixels

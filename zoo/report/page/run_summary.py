@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from markupsafe import Markup
 from zoo.assembly import build
 from zoo.audit import Audit, audit_backbone, count_params, training_macs
 from zoo.errors import AuditError
+from zoo.json_files import read_json
 from zoo.recipe import Recipe
 from zoo.report.diagram import diagram
 from zoo.report.page.curves import loss_curve, strip, window_of
@@ -121,7 +121,7 @@ def training_of(run: RunFolder, recipe: Recipe) -> Training:
 def starts_of(run: RunFolder) -> list[Facts]:
     """What was recorded at every start of a run, the newest first."""
     with suppress(OSError, ValueError, TypeError, AttributeError):  # damaged, or none of ours
-        return [_start_facts(each) for each in reversed(json.loads(run.versions.read_text(encoding="utf-8")))]
+        return [_start_facts(each) for each in reversed(read_json(run.versions))]
     return []
 
 
@@ -184,12 +184,12 @@ def _training_plots(lines: list[dict[str, Any]]) -> list[Plot]:
 
 
 def _start_facts(start: Mapping[str, Any]) -> Facts:
-    return [(name, _words(value)) for name, value in start.items()]
+    return [(name, command(*value) if name == "command" else _words(value)) for name, value in start.items()]
 
 
 def _words(value: Any) -> str:
-    if isinstance(value, list):  # the command
-        return command(*value)
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
     return pairs_words(value) if isinstance(value, dict) else str(value)
 
 

@@ -1,0 +1,58 @@
+"""What is read of an evaluation that may be anyone's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from zoo.train.checkpoint import PREFIX
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Part(_Read):
+    type: str
+
+
+class _Sample(_Read):
+    solver: _Part
+    steps: int
+    guidance: FiniteFloat | list[FiniteFloat]
+    guidance_interval: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+    guided_channels: int | None
+
+
+class _Evaluate(_Read):
+    features: _Part
+    metrics: list[_Part]
+
+
+class _Drawing(_Read):
+    images_per_second: FiniteFloat
+
+
+class Judged(_Read):
+    """An evaluation as it was written, as far as pages and tables read it."""
+
+    figures: dict[str, dict[str, FiniteFloat]]
+    counts: dict[str, int]
+    checkpoint: Annotated[str, Field(pattern=rf"^{PREFIX}\d{{1,15}}$")]
+    weights: str
+    weights_sha256: str
+    sample: _Sample
+    evaluate: _Evaluate
+    data: dict[str, Any]
+    drawing: _Drawing
+    libraries: dict[str, str]
+    doubts: list[str]
+    seed: int
+    zoo: str
+
+    @model_validator(mode="after")
+    def _all_are_counted(self) -> Self:
+        if not {"train", *self.figures} <= self.counts.keys() or not self.figures.get("generated"):
+            raise ValueError("figures of images that were not counted, or none")
+        return self
