@@ -438,6 +438,18 @@ def test_a_checkpoint_that_was_moved_elsewhere_and_linked_stays_there(tmp_path):
     assert_newest(large, 1)
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "7", "[" * 100_000, "\x00"])
+def test_a_checkpoint_that_does_not_say_whose_it_is(text, tmp_path):
+    """It is not pruned; training that comes to its step replaces it."""
+    saved, _ = write(tmp_path, 1, 2)
+    (saved.path / "state.json").write_text(text)
+    prune(tmp_path, 1, RUN)
+    assert checkpoints.run_of_newest(tmp_path) == RUN
+    assert checkpoints.run_of(saved.path) is None
+    write(tmp_path, 1)
+    assert problem_of(saved.path) is None
+
+
 def test_a_linked_checkpoint_that_is_not_there_is_told(tmp_path):
     """Its disk is not mounted."""
     write(tmp_path, 1)
