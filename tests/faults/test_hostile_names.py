@@ -60,7 +60,7 @@ def test_messages_are_lines(run: Path) -> None:
         (("train", "--resume", "--run-dir", FOLDER, "--set", f"backbone.block={NAME}"), 2, 1),
         (("sample", "--run", FOLDER, "--out", FOLDER), 2, 1),
         (("sample", "--run", FOLDER, "--out", "images\x1b[2J\n", "--count", 2), 0, 1),
-        (("sample", "--run", FOLDER + "\n", "--out", "other"), 2, 1),
+        (("sample", "--run", FOLDER + "\n", "--out", "other"), 3, 1),
         (("build", "--recipe", f"{FOLDER}/recipe.yaml", "--out", f"{FOLDER}\n.safetensors"), 0, 1),
     ):
         Path("small.json").write_text(json.dumps(VALUES | {"name": NAME}))
