@@ -178,7 +178,8 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing_behind(point, count,
             write(folder, 2)
     assert caught.value.exit_code == 3
     message = str(caught.value)
-    assert message.startswith(f"{folder / 'step_00000002'}: the checkpoint cannot be written: ")
+    assert message.startswith(str(folder / "step_00000002"))  # or a file of it
+    assert ": the checkpoint cannot be written: " in message
     assert message.endswith("No space left on device; older ones are whole")
     assert "\n" not in message
     assert not list(folder.glob(".*"))

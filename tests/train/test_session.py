@@ -428,7 +428,7 @@ def test_pictures_that_fail_do_not_end_a_run(tmp_path, monkeypatch):
         raise KeyError("palette")
 
     monkeypatch.setattr(Silent, "say", lambda self, text: said.append(text))
-    monkeypatch.setattr(Records, "_write_pictures", fail)
+    monkeypatch.setattr(Records, "_write_samples", fail)
     run = trained_in(tmp_path / "run")
-    assert "warning: no pictures of step 3: KeyError: 'palette'" in said
+    assert "warning: samples of step 3: not written, and the run goes on without: KeyError: 'palette'" in said
     assert (run.checkpoints / "step_00000003").exists()

@@ -10,7 +10,7 @@ from zoo.recipe.schema import TrainOptions
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.optimizer import adamw
-from zoo.train.state import TrainState, random_states, set_random_state
+from zoo.train.state import TrainState, random_state, random_states, set_random_state
 
 OPTIONS = TrainOptions(learning_rate=0.01, weight_decay=0.1)
 
@@ -185,7 +185,7 @@ def test_frozen_parameters_are_neither_averaged_nor_moved(registry):
 
 def test_random_states_are_taken_up_where_they_were():
     torch.manual_seed(5)
-    states = random_states(ALONE)
+    states = random_states(random_state(ALONE.device), ALONE)
     expected = torch.rand(4)
     torch.manual_seed(6)
     set_random_state(states, ALONE)
@@ -193,7 +193,7 @@ def test_random_states_are_taken_up_where_they_were():
 
 
 def test_a_rank_that_had_no_state_keeps_its_own():
-    states = random_states(ALONE)
+    states = random_states(random_state(ALONE.device), ALONE)
     torch.manual_seed(6)
     before = torch.get_rng_state()
     set_random_state(states, World(1, 2, torch.device("cpu")))

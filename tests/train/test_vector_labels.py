@@ -104,15 +104,16 @@ def test_a_grid_that_lacks_its_labels_is_no_end_of_a_run(trained, tmp_path, monk
     session = Session(
         vectors("train.steps=4", registry=REGISTRY), RunFolder(tmp_path / "run"), REGISTRY, ALONE, Silent()
     )
-    write = Records._write_pictures
+    write = Records._write_samples
 
     def without(self, average, step):
         self.recipe = vectors("data.dataset.file=gone.npz", registry=REGISTRY)
         write(self, average, step)
 
-    monkeypatch.setattr(Records, "_write_pictures", without)
+    monkeypatch.setattr(Records, "_write_samples", without)
     assert session.run(resume=True).step == 4
-    assert any("no pictures of step 4: the labels are no class indices" in each for each in said)
+    (warning,) = [each for each in said if each.startswith("warning: samples of step 4: ")]
+    assert "the labels are no class indices" in warning
 
 
 def test_in_python_they_must_be_given(trained):

@@ -101,7 +101,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
     Raises:
         RunError: the disk is full, or refuses; tensors share memory; or another run has a checkpoint of this step here.
     """
-    final = folder / f"{PREFIX}{step:08d}"
+    at = final = folder / f"{PREFIX}{step:08d}"
     size = sum(tensor.nbytes for values in tensors.values() for tensor in values.values())
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,16 +109,20 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
         refuse_without_space(folder, size)
         with whole_folder(final) as unfinished:
             for name, values in tensors.items():
+                at = final / f"{name}.safetensors"
                 contiguous = {key: value.contiguous() for key, value in values.items()}
-                write_new(unfinished / f"{name}.safetensors", safetensors(contiguous))
+                write_new(unfinished / at.name, safetensors(contiguous))
+            at = final / STATE
             write_new(unfinished / STATE, to_json(state))
             written = sorted(unfinished.iterdir())
             manifest = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in written}
+            at = final / MANIFEST
             write_new(unfinished / MANIFEST, to_json({**FORMAT, "step": step, "files": manifest}))
+            at = final
             remove(final)  # one that did not verify, or training would have gone on from it
     except FAILURES as error:
         reason = reason_of(error)
-        raise RunError(f"{final}: the checkpoint cannot be written: {reason}; older ones are whole") from error
+        raise RunError(f"{at}: the checkpoint cannot be written: {reason}; older ones are whole") from error
     return Checkpoint(final)
 
 

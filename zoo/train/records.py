@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from torch import Tensor
 
@@ -17,6 +20,11 @@ from zoo.train.pictures import grid, write_loss_curve, write_png
 from zoo.train.run_folder import RunFolder
 from zoo.train.trainer import Step, Trainer
 from zoo.weights import Weights, filled
+
+BOARD = "TensorBoard's event files"
+
+KEPT_LINES = 10_000
+"""Lines of the metrics that are kept in memory where they cannot be written."""
 
 GRID = 16
 """Samples of the grids that a run draws."""
@@ -37,7 +45,7 @@ class Clock:
 
 
 class Records:
-    """Writes metrics and pictures of a run.
+    """Writes metrics and pictures of a run; what cannot be written does not end it.
 
     Args:
         trainer: what trains.
@@ -52,6 +60,8 @@ class Records:
         self.trainer, self.folder, self.tell = trainer, folder, tell
         self.world, self.recipe = trainer.world, trainer.job.recipe
         self._clock = Clock(trainer.step)
+        self._unwritten: deque[str] = deque(maxlen=KEPT_LINES)
+        self._failing: set[str] = set()
         self._board: Board | None = None
         if self.recipe.train.tensorboard:
             self.world.first(self._open_board)
@@ -79,34 +89,70 @@ class Records:
         def draw() -> None:
             if self.folder.lost():
                 return
-            try:
-                self._write_pictures(average, step)
-            except Exception as error:  # a plug-in's fault as well: training is dearer than pictures
-                reason = error if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-                self.tell(f"warning: no pictures of step {step}: {reason}")
+            with self._goes_on_without(self.folder.loss_curve.name):
+                self._write_loss_curve()
+            with self._goes_on_without(f"samples of step {step}"):
+                self._write_samples(average, step)
 
         self.world.first(draw)
 
     def close(self) -> None:
         """Bring everything to the disk."""
+        if self.world.is_main:
+            self._write_lines()
         if self._board is not None:
-            self._board.close()
+            with self._goes_on_without(BOARD):
+                self._board.close()
 
     def _open_board(self) -> None:
-        self._board = Board(self.folder.path / "tensorboard", self.trainer.step)
+        with suppress(OSError):  # which is told, and tried again, when there is something to write
+            self._board = self._new_board(self.trainer.step)
 
-    def _write(self, line: Mapping[str, object]) -> None:
+    def _new_board(self, step: int) -> Board:
+        return Board(self.folder.path / "tensorboard", step)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
         self._append(line)
-        if self._board is not None:
-            self._board.write(line)
+        if self.recipe.train.tensorboard:
+            with self._goes_on_without(BOARD):
+                board, self._board = self._board or self._new_board(line["step"] - 1), None  # a new one if this fails
+                board.write(line)
+                self._board = board
 
-    def _append(self, line: Mapping[str, object]) -> None:
-        if not self.folder.lost():  # or saving is about to say so
-            append_line(self.folder.metrics, json.dumps(line))
+    def _append(self, line: Mapping[str, Any]) -> None:
+        self._unwritten.append(json.dumps(line))
+        self._write_lines()
 
-    def _write_pictures(self, average: Mapping[str, Tensor], step: int) -> None:
+    def _write_lines(self) -> None:
+        """Write the lines of the metrics that are not written yet."""
+        if self.folder.lost():  # saving is about to say so
+            return
+        name = self.folder.metrics.name
+        with self._goes_on_without(name):
+            torn = "\n" if name in self._failing else ""  # what the last try may have left is ended, and passed over
+            while self._unwritten:
+                append_line(self.folder.metrics, torn + self._unwritten[0])
+                self._unwritten.popleft()
+                torn = ""
+
+    @contextmanager
+    def _goes_on_without(self, what: str) -> Iterator[None]:
+        """Do what training is dearer than, a plug-in's faults included; of failures in a row the first is told."""
+        try:
+            yield
+        except Exception as error:
+            if what not in self._failing:
+                reason = error if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+                self.tell(f"warning: {what}: not written, and the run goes on without: {reason}")
+            self._failing.add(what)
+        else:
+            self._failing.discard(what)
+
+    def _write_loss_curve(self) -> None:
         lines = [line for line in self.folder.read_metrics() if "loss" in line]
         write_loss_curve([line["step"] for line in lines], [line["loss"] for line in lines], self.folder.loss_curve)
+
+    def _write_samples(self, average: Mapping[str, Tensor], step: int) -> None:
         backbone = filled(Weights(self.recipe, average, {}), self.world.device)
         seed, stages = self.recipe.train.seed, len(backbone.stages)
         drawing = prepare_drawing(self.recipe, stages, seed, batch=GRID)

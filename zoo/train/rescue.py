@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from copy import copy
-from dataclasses import replace
 
 from zoo.errors import RunError
 from zoo.train import checkpoint as checkpoints
@@ -36,9 +34,7 @@ def rescue(saver: Saver) -> str:
     if not trainer.world.is_main:
         _take_over(folder)
     try:
-        lone = copy(saver)
-        lone.world = replace(trainer.world, rank=0, size=1, control=None, watch=None)
-        lone.save()
+        saver.lone().save()
     finally:
         folder.unlock()
     return f"saved after step {trainer.step} of {trainer.options.steps}; {resume}"

@@ -91,6 +91,8 @@ def _check(
     for warning in same_data.refuse_changed(same_data.read(state, found.path), trainer.job.data, found.path):
         tell(f"warning: {warning}")
     ranks = trainer.world.size
+    if state["ranks"] == ranks > len(state["random"]):
+        tell("note: one process saved alone: the same training up to what parts draw by PyTorch's own generator")
     if state["ranks"] != ranks:
         tell(
             f"note: going on with {ranks} processes in place of {state['ranks']}: the same training up to rounding, and"

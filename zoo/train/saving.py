@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import replace
 
-from zoo.errors import DataError, NumericError
+from zoo.errors import NumericError, RunError
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
 from zoo.train.lost_folder import save_elsewhere
@@ -35,35 +38,80 @@ class Saver:
         self.saved = trainer.step
 
     def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """Pass on the steps of training, and when they fail, save what is whole or say what there is."""
+        """Pass on the steps of training; where one fails, save what was trained before it, and say where it is."""
         try:
             yield from steps
-        except DataError:
-            self.save()
-            raise
         except NumericError as error:
-            raise NumericError(f"{error}; {self._last()}; {self._way_past()}, or {ANOTHER_RUN}") from error
+            try:
+                saved = self._rescue()
+            except NumericError as before:  # the step that failed came of it, and so will all to come
+                raise NumericError(f"{error}; {before}") from error
+            raise NumericError(f"{error}; {saved}; {self._way_past()}, or {ANOTHER_RUN}") from error
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # of activations, where memory is what is missing
+            self.trainer.optimizer.zero_grad(set_to_none=True)
+            self.tell(f"step {self.trainer.step + 1} has failed; {self._rescue()}; go on with: {self.folder.command}")
+            raise
 
     def save(self) -> None:
-        """Write a checkpoint, unless the last one is of this step.
+        """Write a checkpoint, unless the last one is of this step, and remove old ones.
 
         Raises:
             NumericError: weights, averages or AdamW's moments are not finite; older checkpoints are kept.
             RunError: it cannot be written; or the folder is no longer the run's, and it is saved elsewhere.
         """
-        trainer, recipe = self.trainer, self.recipe
-        if trainer.step == self.saved and not self.world.first(self.folder.lost):
+        if self.trainer.step == self.saved and not self.world.first(self.folder.lost):
             return
         self._check_finite()
+        self._write()
+        self.world.first(self._prune)
+
+    def lone(self) -> Saver:
+        """The same without the other processes, which take no part any more."""
+        lone = copy(self)
+        lone.world = replace(self.world, rank=0, size=1, control=None, watch=None)
+        return lone
+
+    def _rescue(self) -> str:
+        """Save what was trained before a step that has failed, and let older checkpoints be.
+
+        What fails on all processes is saved by all. If this one has failed alone, or others have, they can take part in
+        nothing; the main one saves by itself, unless it holds but a share of the weights.
+
+        Returns:
+            What there is to go on from, in words.
+
+        Raises:
+            NumericError: what was trained before it is not finite.
+        """
+        trainer, saver = self.trainer, self
+        if trainer.step == self.saved:
+            return self._last()
+        if not trainer.whole:
+            return f"it was in the midst of its update, and nothing could be saved; {self._last()}"
+        if trainer.alone and self.world.size > 1:
+            if self.recipe.train.parallel == "fsdp":
+                return f"each process holds but a share of the weights, and nothing could be saved; {self._last()}"
+            if not self.world.is_main:
+                return "the main process saves the weights before it"
+            saver = self.lone()
+        saver._check_finite()
+        try:
+            saver._write()
+        except Exception as error:  # the first failure is to be told, whatever comes of it
+            return f"what was trained before it cannot be saved: {error or type(error).__name__}"
+        return f"the weights before it are saved: {self._last()}"
+
+    def _write(self) -> None:
+        trainer, recipe = self.trainer, self.recipe
         tensors = trainer.state.tensors(self.world)
-        random = random_states(self.world)
         state = {
             "run": self.folder.run,
             "step": trainer.step,
             "next_sample": trainer.step * recipe.train.batch,
             **record(trainer.job.data),
             "skipped": trainer.skipped,
-            "random": random,
+            "random": random_states(trainer.random, self.world),
             "ranks": trainer.world.size,
             "fingerprint": fingerprint(recipe.resolved()),
             "recipe": recipe.resolved(),
@@ -72,11 +120,19 @@ class Saver:
         def write() -> None:
             if lost := self.folder.lost():
                 raise save_elsewhere(self.folder, lost, recipe, trainer.step, tensors, state)
-            checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
-            checkpoints.prune(self.folder.checkpoints, recipe.train.keep_last, self.folder.run)
+            try:
+                checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
+            except RunError as error:
+                raise RunError(f"{error}; {self._last()}; mend it, and go on with: {self.folder.command}") from error
 
         self.world.first(write)
         self.saved = trainer.step
+
+    def _prune(self) -> None:
+        try:
+            checkpoints.prune(self.folder.checkpoints, self.recipe.train.keep_last, self.folder.run)
+        except RunError as error:  # which costs room on the disk alone
+            self.tell(f"warning: {error}")
 
     def _check_finite(self) -> None:
         bad = self.trainer.state.not_finite(self.world)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.classes import UNKNOWN, Classes
-from zoo.errors import Preempted, WeightsError
+from zoo.errors import Preempted, RunError, WeightsError
 from zoo.recipe import Recipe, changes
 from zoo.registry import Registry
 from zoo.shell import command
@@ -190,7 +191,15 @@ class Session:
 
     def _tell(self, text: str) -> None:
         if self.world.is_main:
-            self.watcher.say(text)
+            self._watched(partial(self.watcher.say, text))
+
+    def _watched(self, show: Callable[[], None]) -> None:
+        """Show how it goes; what fails in it on the main process alone would leave the others waiting for it."""
+        try:
+            show()
+        except Exception as error:
+            with suppress(OSError):  # nobody reads it
+                warnings.warn(f"progress cannot be shown: {type(error).__name__}: {error}", stacklevel=2)
 
     def _begin_after(self, step: int) -> None:
         if self._before is not None:
@@ -200,17 +209,21 @@ class Session:
             record = [{"step": step, **change.to_dict()} for change in changed]
             self.folder.write(self.recipe, self.recipe.resolved(), changes=record, classes=self._classes)
         self.folder.forget_after(step)
-        checkpoints.set_aside_after(self.folder.checkpoints, step, self.folder.run)
+        try:
+            checkpoints.set_aside_after(self.folder.checkpoints, step, self.folder.run)
+        except RunError as error:  # which matters once training has come to their steps, if it does
+            self._tell(f"warning: {error}")
 
     def _train(self, trainer: Trainer, last: int, stop: Callable[[], bool], saver: Saver, records: Records) -> None:
         options = self.recipe.train
-        self.world.first(partial(self.watcher.start, trainer, last))
+        if self.world.is_main:
+            self._watched(partial(self.watcher.start, trainer, last))
         for step in saver.watch(trainer.run(last, lambda: stop() or self.folder.lost() is not None)):
             if step.skipped:
                 self._tell(f"warning: {step.skipped}; this update is left out")
             speed = records.log(step)
             if self.world.is_main:
-                self.watcher.step(step, speed)
+                self._watched(partial(self.watcher.step, step, speed))
             if step.step % options.checkpoint_every == 0 and step.step < last:
                 saver.save()
             if options.sample_every and step.step % options.sample_every == 0 and step.step < last:

@@ -90,12 +90,17 @@ class TrainState:
                 yield f"{name}/{key}", value
 
 
-def random_states(world: World) -> list[dict[str, str]]:
-    """PyTorch's random states of every process, by rank."""
-    states: list[dict[str, str]] = [{} for _ in range(world.size)]
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """PyTorch's random states of this process, by the device that draws."""
     own = {"cpu": torch.get_rng_state()}
-    if world.device.type == "cuda":
-        own["cuda"] = torch.cuda.get_rng_state(world.device)
+    if device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(device)
+    return own
+
+
+def random_states(own: Mapping[str, Tensor], world: World) -> list[dict[str, str]]:
+    """The random states of every process, by rank, as text; every process gives its own."""
+    states: list[dict[str, str]] = [{} for _ in range(world.size)]
     for name, state in own.items():
         for rank, each in enumerate(world.gather(state)):
             states[rank][name] = base64.b64encode(each.numpy().tobytes()).decode("ascii")

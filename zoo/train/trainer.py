@@ -25,7 +25,7 @@ from zoo.recipe.schema import TrainOptions
 from zoo.train.distributed import World
 from zoo.train.job import Job
 from zoo.train.optimizer import adamw, ema_decay, learning_rate
-from zoo.train.state import TrainState
+from zoo.train.state import TrainState, random_state
 
 # Buffers are tables, the same everywhere. The option's name depends on the version of PyTorch.
 _WITHOUT_BUFFERS: dict[str, Any] = (
@@ -79,6 +79,9 @@ class Trainer:
     Attributes:
         step: updates done or left out.
         skipped: updates that have been left out in a row, up to now.
+        random: PyTorch's random states after the last step, which the next one draws from.
+        whole: whether weights, averages and moments are those after the last step; not so within an update.
+        alone: whether this process is where it may fail while others go on, or wait for it.
     """
 
     def __init__(self, job: Job, backbone: Backbone, world: World) -> None:
@@ -89,6 +92,8 @@ class Trainer:
         self.model = _wrapped(backbone, self.options, world)
         self.optimizer = adamw((each for each in backbone.parameters() if each.requires_grad), self.options)
         self.state = TrainState(backbone, self.optimizer)
+        self.random = random_state(world.device)
+        self.whole, self.alone = True, False
 
     def run(self, last: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train to step ``last``, and tell every update; ends early, its step done, where ``stop`` says so on any rank.
@@ -98,6 +103,7 @@ class Trainer:
                 nothing has been updated by it.
             DataError: samples cannot be read, on any process; the updates before it are whole.
         """
+        self.random = random_state(self.world.device)
         batches = stream(
             self.job.reader,
             self.step,
@@ -111,6 +117,7 @@ class Trainer:
             return
         with closing(batches):
             while self.step < last:
+                self.alone = True
                 with self.world.meeting():
                     losses = self._accumulate(pieces)
                     norm = self._clip()
@@ -119,6 +126,7 @@ class Trainer:
                 told = torch.tensor([not norm.isfinite(), stop(), error is not None], dtype=torch.float64)
                 told = self.world.sum(torch.cat([errors, weights, told]))
                 errors, weights, (infinite, stopped, failed) = torch.split(told, [len(errors), len(weights), 3])
+                self.alone = False
                 problem = self._problem(errors, bool(infinite))
                 with self.world.busy():
                     if not problem:
@@ -126,6 +134,7 @@ class Trainer:
                     else:
                         self._skip(problem)
                     self.step += 1
+                    self.whole, self.random = True, random_state(self.world.device)
                 yield self._told(errors, weights, norm, stop=bool(stopped), skipped=problem)
                 if stopped:
                     return
@@ -154,6 +163,7 @@ class Trainer:
         return errors, weights
 
     def _update(self) -> None:
+        self.whole = False
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.options)
         self.optimizer.step()

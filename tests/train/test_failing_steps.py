@@ -1,0 +1,351 @@
+"""A step that fails loses none of those before it; and what training can do without does not end it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.train.ranks import alone, run_ranks
+from tests.train.small import small
+from zoo import files
+from zoo.errors import NumericError, RunError
+from zoo.registry import Registry
+from zoo.train import checkpoint as checkpoints
+from zoo.train import records
+from zoo.train.board import Board
+from zoo.train.distributed import World
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
+from zoo.train.trainer import Step, Trainer
+
+STEPS = 6
+RARE = "train.checkpoint_every=100"
+
+
+class Said(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.said if line.startswith("warning: ")]
+
+
+def run(world: World, path: Path, watcher: Silent, *overrides: str) -> int:
+    """Train a backbone that draws from PyTorch's generator, or go on; gives the steps that were done."""
+    registry = Registry()
+    recipe = small(f"train.steps={STEPS}", *overrides, registry=registry)
+    folder = RunFolder(path)
+    return Session(recipe, folder, registry, world, watcher).run(resume=folder.is_used).step
+
+
+def failing(
+    step: int, error: Exception | None, method: str = "_clip", rank: int | None = None
+) -> Callable[..., Callable[..., Any]]:
+    """What a method of the trainer does instead: draw from PyTorch's generator, and fail in a step."""
+
+    def of(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def work(self: Trainer, *arguments: Any, **options: Any) -> Any:
+            result = plain(self, *arguments, **options)
+            if method == "_clip":  # every number drawn decides on the training to come, as dropout's would
+                for each in self.state.parameters.values():
+                    assert each.grad is not None
+                    each.grad += 0.01 * torch.rand(())
+            if error is not None and self.step + 1 == step and rank in (None, self.world.rank):
+                raise error
+            return result
+
+        return work
+
+    return of
+
+
+def train(
+    world: World,
+    path: Path,
+    error: Exception | None,
+    *overrides: str,
+    step: int = 4,
+    method: str = "_clip",
+    rank: int | None = None,
+) -> tuple[str, list[str]]:
+    """What ended training, if anything, and what was said."""
+    said = Said()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_clip", failing(step, None)(Trainer._clip))
+        patch.setattr(Trainer, method, failing(step, error, method, rank)(getattr(Trainer, method)))
+        try:
+            run(world, path, said, *overrides)
+        except Exception as ended:
+            return f"{type(ended).__name__}: {ended}", said.said
+    return "", said.said
+
+
+def steps_in(path: Path) -> list[int]:
+    return [int(each.name.removeprefix("step_")) for each in sorted((path / "checkpoints").glob("step_*"))]
+
+
+def end_of(path: Path) -> Any:
+    newest, problems = checkpoints.latest(path / "checkpoints")
+    assert newest is not None
+    assert (newest.step, problems) == (STEPS, [])
+    return json.loads((newest.path / "manifest.json").read_text())["files"]
+
+
+ERRORS = [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), KeyError("of a plug-in"), NumericError("NaN")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_step_that_fails_loses_none_before_it(tmp_path: Path, error: Exception) -> None:
+    told, said = alone(train, tmp_path / "parts", error, RARE)
+    kept = tmp_path / "parts" / "checkpoints" / "step_00000003"
+    saved = f"; the weights before it are saved: the last checkpoint is {kept}; go on "
+    assert told.startswith(type(error).__name__)
+    assert saved in told if isinstance(error, NumericError) else "\n".join(said).startswith(f"step 4 has failed{saved}")
+    assert alone(train, tmp_path / "parts", None, RARE)[0] == ""
+    alone(train, tmp_path / "whole", None, RARE)
+    assert end_of(tmp_path / "parts") == end_of(tmp_path / "whole")
+
+
+def test_older_checkpoints_stay_beside_the_one_before_a_failure(tmp_path: Path) -> None:
+    """The weights before a failure may be no good any more."""
+    alone(train, tmp_path, KeyError(), "train.checkpoint_every=2", "train.keep_last=1")
+    assert steps_in(tmp_path) == [2, 3]
+
+
+def test_what_an_update_has_half_changed_is_not_saved(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zoo.train.optimizer.EMA.update", failing_average(4))
+        told, said = alone(train, tmp_path, None, "train.checkpoint_every=2")
+    assert told == "KeyError: 'average'"
+    assert "it was in the midst of its update, and nothing could be saved; the last checkpoint is " in said[0]
+    assert steps_in(tmp_path) == [2]
+
+
+def failing_average(step: int) -> Callable[..., None]:
+    calls = iter(range(1, step + 1))
+
+    def update(*arguments: Any) -> None:
+        if next(calls) == step:
+            raise KeyError("average")
+
+    return update
+
+
+def test_weights_that_are_no_longer_finite_are_not_saved_before_a_step_that_fails_of_it(tmp_path: Path) -> None:
+    huge = ("train.learning_rate=3e38", "train.clip=null", RARE)
+    with pytest.raises(NumericError) as caught:
+        alone(run, tmp_path, Said(), *huge)
+    assert str(caught.value).startswith("step 2: the loss ")
+    assert "; step 1: training has made what is not finite, and is not saved: model/" in str(caught.value)
+    assert "skip" not in str(caught.value)
+    assert steps_in(tmp_path) == []
+
+
+def train_and_end(world: World, *arguments: Any, **options: Any) -> list[str]:
+    """As a process of a job does: what fails ends it, and by that breaks off its connections to the others."""
+    told, said = train(world, *arguments, **options)
+    if told:
+        raise EndedError(told, said)
+    return said
+
+
+class EndedError(Exception):
+    """What ended training on a process, and what was said before."""
+
+
+def ends(found: list[Any]) -> list[tuple[str, list[str]]]:
+    assert [type(each) for each in found] == [EndedError] * 2
+    return [each.args for each in found]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_main_process_saves_alone_where_another_or_itself_fails(tmp_path: Path, rank: int) -> None:
+    """Those that have not failed wait in a collective, in which one that has failed takes no part."""
+    failure = KeyError("of a plug-in")
+    (first, said), (second, others) = ends(run_ranks(partial(train_and_end, rank=rank), 2, tmp_path, failure, RARE))
+    assert (first, second)[rank] == "KeyError: 'of a plug-in'"
+    assert steps_in(tmp_path) == [3]
+    assert f"the weights before it are saved: the last checkpoint is {tmp_path}" in said[0]
+    assert others == []
+    said, _ = run_ranks(train_and_end, 2, tmp_path, None, RARE)
+    assert "note: one process saved alone" in said[0]
+    assert steps_in(tmp_path) == [3, STEPS]
+
+
+def test_shares_of_the_weights_are_not_saved_by_one_process_alone(tmp_path: Path) -> None:
+    options = (tmp_path, KeyError("of a plug-in"), "train.parallel=fsdp", "train.checkpoint_every=2")
+    (_, said), (told, _) = ends(run_ranks(partial(train_and_end, rank=1), 2, *options, group=True))
+    assert told == "KeyError: 'of a plug-in'"
+    assert "each process holds but a share of the weights, and nothing could be saved" in said[0]
+    assert steps_in(tmp_path) == [2]
+
+
+def test_all_processes_save_their_shares_where_all_know_of_the_failure(tmp_path: Path) -> None:
+    told = run_ranks(run_with_nan, 2, tmp_path, group=True)
+    assert {type(each) for each in told} == {NumericError}
+    assert steps_in(tmp_path) == [3]
+
+
+def run_with_nan(world: World, path: Path) -> None:
+    plain = Trainer._loss
+
+    def loss(self: Trainer, piece: Any) -> Any:
+        error, weight = plain(self, piece)
+        return (error * torch.nan if self.step == 3 and world.rank == 1 else error), weight
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_loss", loss)
+        run(world, path, Silent(), "train.parallel=fsdp", RARE)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Lets no file of a name be written, or so many times."""
+    plain_append, plain_new = files.append_line, files.write_new
+
+    def fill(name: str, times: int) -> None:
+        left = iter(range(times))
+
+        def check(path: Path) -> None:
+            if re.fullmatch(name, path.name) and next(left, None) is not None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        def append(path: Path, text: str) -> None:
+            try:
+                check(path)
+            except OSError:
+                plain_append(path, text[:5])  # as far as there was room
+                raise
+            plain_append(path, text)
+
+        def new(path: Path, content: Any, **options: Any) -> None:
+            check(path)
+            plain_new(path, content, **options)
+
+        monkeypatch.setattr(records, "append_line", append)
+        monkeypatch.setattr(checkpoints, "write_new", new)
+        monkeypatch.setattr(files, "write_new", new)
+
+    return fill
+
+
+def test_lines_of_the_metrics_that_cannot_be_written_are_written_later(tmp_path: Path, full_disk: Any) -> None:
+    said = Said()
+    full_disk("metrics.jsonl", 3)
+    assert alone(run, tmp_path, said) == STEPS
+    assert [line["step"] for line in RunFolder(tmp_path).read_metrics()] == [1, 2, 3, 4, 5, 6]
+    assert said.warnings == [
+        "warning: metrics.jsonl: not written, and the run goes on without: OSError: [Errno 28] No space left on device"
+    ]
+
+
+def test_a_run_ends_well_without_metrics_and_pictures(tmp_path: Path, full_disk: Any) -> None:
+    said = Said()
+    full_disk(r"metrics.jsonl|\.loss.png.unfinished", 1000)
+    assert alone(run, tmp_path, said, "train.sample_every=2") == STEPS
+    assert [re.match(r"warning: ([\w.]+): not written", line)[1] for line in said.warnings] == [  # type: ignore[index]
+        "metrics.jsonl", "loss.png",
+    ]  # fmt: skip
+    assert len(list((tmp_path / "samples").glob("*.png"))) == 3
+
+
+def test_tensorboard_that_fails_does_not_end_a_run_and_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    plain = Board.write
+
+    def write(self: Board, line: Any) -> None:
+        steps.append(line["step"])
+        if line["step"] in (2, 3):
+            raise OSError(errno.EIO, "Input/output error")
+        plain(self, line)
+
+    monkeypatch.setattr(Board, "write", write)
+    said = Said()
+    assert alone(run, tmp_path, said, "train.tensorboard=true") == STEPS
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert len(said.warnings) == 1
+    assert said.warnings[0].startswith("warning: TensorBoard's event files: not written, and the run goes on without: ")
+
+
+def test_a_checkpoint_that_the_disk_has_no_room_for_is_told_with_what_is_kept(tmp_path: Path, full_disk: Any) -> None:
+    alone(run, tmp_path, Said(), "train.steps=2")
+    full_disk("ema.safetensors", 1)
+    with pytest.raises(RunError) as caught:
+        alone(run, tmp_path, Said(), "train.checkpoint_every=2")
+    folder = tmp_path / "checkpoints"
+    assert str(caught.value) == (
+        f"{folder / 'step_00000004' / 'ema.safetensors'}: the checkpoint cannot be written: No space left on device;"
+        f" older ones are whole; the last checkpoint is {folder / 'step_00000002'}; mend it, and go on with:"
+        f" zoo train --resume --run-dir {tmp_path}"
+    )
+    assert caught.value.exit_code == 3
+    assert alone(run, tmp_path, Said(), "train.checkpoint_every=2") == STEPS
+
+
+def test_old_checkpoints_that_cannot_be_removed_do_not_end_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.name == "step_00000001":  # as chattr +i makes it
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    said = Said()
+    assert alone(run, tmp_path, said, "train.checkpoint_every=1", "train.keep_last=4") == STEPS
+    assert len(said.warnings) == 2
+    assert "an older checkpoint cannot be moved or removed: " in said.warnings[0]
+
+
+def test_a_checkpoint_on_a_bigger_disk_is_unlinked_when_its_turn_comes_and_not_removed(tmp_path: Path) -> None:
+    alone(run, tmp_path / "run", Said(), "train.steps=2")
+    here, there = tmp_path / "run" / "checkpoints" / "step_00000002", tmp_path / "bigger" / "step_00000002"
+    shutil.copytree(here, there)
+    shutil.rmtree(here)
+    here.symlink_to(there)
+    said = Said()
+    assert alone(run, tmp_path / "run", said, "train.checkpoint_every=1", "train.keep_last=1") == STEPS
+    assert said.warnings == []
+    assert steps_in(tmp_path / "run") == [STEPS]
+    assert checkpoints.problem_of(there) is None
+
+
+class Broken(Silent):
+    """Fails whatever it is to show."""
+
+    def start(self, trainer: Trainer, last: int) -> None:
+        raise BrokenPipeError
+
+    def step(self, step: Step, images_per_second: float | None) -> None:
+        raise ZeroDivisionError
+
+    def say(self, text: str) -> None:
+        raise KeyError(text)
+
+
+def run_unseen(world: World, path: Path) -> int:
+    return run(world, path, Broken())
+
+
+@pytest.mark.filterwarnings("ignore:progress cannot be shown")
+def test_progress_that_cannot_be_shown_ends_no_run(tmp_path: Path) -> None:
+    assert run_ranks(run_unseen, 2, tmp_path) == [STEPS] * 2
