@@ -149,16 +149,25 @@ def test_leaving_without_a_start_is_no_error():
         raise KeyError
 
 
-def test_the_end_says_where_everything_is(tmp_path, capsys):
+def test_the_end_says_where_everything_is(tmp_path, trainer, capsys, monkeypatch):
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: None)
     folder = RunFolder(tmp_path)
-    Progress().finish(folder)
+    with Progress() as progress:
+        progress.start(trainer, 5)
+    capsys.readouterr()
+    progress.finish(folder)
     written = f"wrote {tmp_path}: recipe.yaml, checkpoints, metrics.jsonl, loss.png"
     assert capsys.readouterr().err.splitlines() == [written]
     folder.samples.mkdir()
     for number in (2, 10):
         (folder.samples / f"step_{number:08d}.png").touch()
-    Progress().finish(folder)
+    progress.finish(folder)
     assert capsys.readouterr().err.splitlines() == [written, f"samples: {folder.samples / 'step_00000010.png'}"]
+
+
+def test_where_nothing_was_trained_nothing_is_said_to_be_written(tmp_path, capsys):
+    Progress().finish(RunFolder(tmp_path))
+    assert capsys.readouterr().err == ""
 
 
 def test_several_processes_are_counted(trainer, capsys, monkeypatch):

@@ -36,8 +36,9 @@ def test_every_combination_is_counted():
 
 def test_a_combination_that_cannot_be_built_is_told_and_the_others_go_on():
     result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.heads=2,3")
-    assert result.exit_code == 0
-    good, bad = result.stderr.splitlines()
+    assert result.exit_code == 2
+    good, bad, end = result.stderr.splitlines()
+    assert end == "error: 1 of 2 failed: heads=3"
     assert good == "1/2 heads=2: done"
     assert bad.startswith("2/2 heads=3: small.yaml:")
     assert "dim 16 does not divide by 3 heads" in bad
@@ -72,12 +73,13 @@ def test_combinations_are_trained_and_judged_once(monkeypatch):
 def test_a_combination_that_cannot_be_trained_keeps_its_cost():
     rates = "train.learning_rate=0.01,1.0e+30"
     result = zoo("sweep", "-r", "small.yaml", "--vary", rates, "--train", "--json", "--set", "train.clip=null")
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == 5
     good, bad = json.loads(result.stdout)
     assert len(good["outcomes"]) == 1
     assert bad["outcomes"] == []
     assert bad["cost"] == good["cost"]
-    assert "is not finite" in result.stderr.splitlines()[-1]
+    assert "is not finite" in result.stderr.splitlines()[-2]
+    assert result.stderr.splitlines()[-1] == "error: 1 of 2 failed: learning_rate=1.0e+30"
 
 
 def test_a_sweep_of_which_nothing_can_be_trained_fails_as_the_first_does():

@@ -1,5 +1,7 @@
 """Figures of digits: real ones pass, and every impostor fails one of them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,14 @@ import torch
 from zoo.audit.memory import LiveBytes
 from zoo.data.digits import Digits
 from zoo.errors import DataError
-from zoo.evaluate.base import ImageSet
+from zoo.evaluate.base import ImageSet, Metric
 from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception_score import InceptionScore
 from zoo.evaluate.judging import Judge, RealImages, controls, features_of, judge_sets
 from zoo.evaluate.pca import PCAFeatures, side_of_squares
 from zoo.evaluate.precision_recall import PrecisionRecall
+from zoo.registry import part
 
 METRICS = [FID(), SpatialFID(), InceptionScore(), PrecisionRecall(), Accuracy(), Diversity(), Novelty()]
 
@@ -211,3 +214,34 @@ def test_a_choice_of_real_images_is_random_and_depends_on_the_seed_alone(digits)
     assert (chosen(0).images != chosen(1).images).any()
     assert len(np.unique(chosen(0).labels)) == 10
     assert (chosen(0).images != train.images[:200]).any()
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (KeyError("eigenvalues"), "KeyError: 'eigenvalues'"),
+        (ValueError("too few"), "too few"),
+        ({"odd": math.nan}, "odd is nan"),
+        ({"odd": np.float32(-np.inf)}, "odd is -inf"),
+        ({"odd": torch.tensor(1.0)}, "TypeError: odd is a Tensor, and must be a number"),
+        ({"odd": None}, "TypeError: odd is a NoneType, and must be a number"),
+    ],
+)
+def test_a_metric_that_fails_keeps_no_other_figure_back(digits, found, told):
+    @part("metric", "odd")
+    class Odd(Metric):
+        """Fails, or gives what is no figure."""
+
+        def measure(self, real, generated):
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+    train, _ = digits
+    features = PCAFeatures()
+    features.fit(train)
+    real = features_of(features, train)
+    figures, refusals = Judge(features, [Odd(), *METRICS], real).figures(real)
+    assert refusals["odd"] == told
+    assert {"fid", "accuracy"} <= set(figures)
+    assert "odd" not in figures

@@ -1,16 +1,22 @@
 """Evaluations: the same for any number of processes, and every process hears of what fails on one."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+import zoo
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import ALONE, small, train
+from zoo.assembly import create_parts
 from zoo.data import Samples
 from zoo.data.digits import Digits, DigitsSource
-from zoo.errors import DataError, MissingSplitError, ZooError
+from zoo.errors import DataError, MissingSplitError, RecipeError, ZooError
+from zoo.evaluate import Metric
 from zoo.evaluate.pca import PCAFeatures
-from zoo.registry import Registry
+from zoo.plugins import Plugin
+from zoo.registry import Registry, part
 from zoo.train.drawing import Drawing
 from zoo.train.evaluation import GENERATED, HELD_OUT, evaluate
 from zoo.train.trial import train_and_judge
@@ -173,3 +179,38 @@ def test_held_out_images_that_cannot_be_read_are_an_error(trained, monkeypatch):
     monkeypatch.setattr(Digits, "open", damaged)
     with pytest.raises(DataError, match="is not JSON"):
         judge(ALONE, trained)
+
+
+@part("metric", "odd")
+class Odd(Metric):
+    """Fails where it is built, or where it measures."""
+
+    def __init__(self, *, size: int = 1):
+        if size > 1:
+            raise ValueError("size must be 1")
+
+    def measure(self, real, generated):
+        raise KeyError("eigenvalues")
+
+
+def with_odd():
+    registry = Registry()
+    registry.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [Odd])), Plugin("zoo-odd", "1.2"))
+    return registry
+
+
+def test_a_metric_that_fails_is_named_with_its_plug_in(trained):
+    registry = with_odd()
+    recipe = small("evaluate.count=20", "evaluate.metrics=[fid, odd]", registry=registry)
+    found = evaluate(open_weights(trained, registry), recipe, ALONE)
+    assert found.record["left_out"][f"odd of {GENERATED}"] == "KeyError: 'eigenvalues' (zoo-odd 1.2)"
+    assert "fid" in found.figures[GENERATED]
+
+
+def test_a_metric_that_refuses_its_options_is_told_with_its_key():
+    recipe = small("evaluate.metrics=[fid, odd]", registry=with_odd())
+    specs = recipe.evaluate.metrics
+    odd = specs[1].model_copy(update={"options": specs[1].options.model_copy(update={"size": 2})})
+    section = recipe.evaluate.model_copy(update={"metrics": (specs[0], odd)})
+    with pytest.raises(RecipeError, match=r"small: evaluate\.metrics\.1: odd: size must be 1"):
+        create_parts(recipe.model_copy(update={"evaluate": section}), "metric")

@@ -103,7 +103,8 @@ def end_of(path: Path) -> Any:
     newest, problems = checkpoints.latest(path / "checkpoints")
     assert newest is not None
     assert (newest.step, problems) == (STEPS, [])
-    return json.loads((newest.path / "manifest.json").read_text())["files"]
+    files = json.loads((newest.path / "manifest.json").read_text())["files"]
+    return {**files, "state.json": {**newest.state(), "run": None}}
 
 
 ERRORS = [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), KeyError("of a plug-in"), NumericError("NaN")]

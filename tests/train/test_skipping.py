@@ -77,7 +77,8 @@ def end_of(path: Path) -> tuple[Any, list[dict[str, Any]]]:
     newest, problems = checkpoints.latest(path / "checkpoints")
     assert newest is not None
     assert (newest.step, problems) == (STEPS, [])
-    return json.loads((newest.path / "manifest.json").read_text())["files"], lines_of(path)
+    files = json.loads((newest.path / "manifest.json").read_text())["files"]
+    return {**files, "state.json": {**newest.state(), "run": None}}, lines_of(path)
 
 
 SKIP = "train.on_non_finite=skip"

@@ -55,9 +55,23 @@ def build(
 
 
 def create_parts(recipe: Recipe, kind: str) -> list[Any]:
-    """The recipe's parts of a kind of which it holds several: ``metric``."""
+    """The recipe's parts of a kind of which it holds several: ``metric``.
+
+    Raises:
+        RecipeError: one refuses its options.
+        PluginError: one is of a plug-in that is not here; the message says what to install.
+    """
     specs = getattr(getattr(recipe, KINDS[kind].section), key_of(kind))
-    return [spec.create({}) for spec in specs]
+
+    def create(index: int, spec: Any) -> Any:
+        try:
+            return spec.create({})
+        except PluginError:
+            raise
+        except ValueError as error:
+            raise refused(recipe, kind, spec.entry, error, index) from error
+
+    return [create(index, spec) for index, spec in enumerate(specs)]
 
 
 def create_part(recipe: Recipe, kind: str) -> Any:

@@ -11,9 +11,9 @@ from zoo.recipe.messages import in_one_line
 from zoo.registry import PartEntry
 
 
-def refused(recipe: Recipe, kind: str, entry: PartEntry, error: ValueError) -> RecipeError:
+def refused(recipe: Recipe, kind: str, entry: PartEntry, error: ValueError, index: int | None = None) -> RecipeError:
     """What a part of a validated recipe raises when it is constructed, at the key that it stands at."""
-    return RecipeError([f"{recipe.name}: {dotted(path)}: {text}" for path, text in refusals(kind, entry, error)])
+    return RecipeError([f"{recipe.name}: {dotted(path)}: {text}" for path, text in refusals(kind, entry, error, index)])
 
 
 def refusals(kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> list[tuple[KeyPath, str]]:

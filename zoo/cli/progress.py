@@ -101,8 +101,10 @@ class Progress:
             return None
 
     def finish(self, folder: RunFolder) -> None:
-        """Say where everything is."""
+        """Say where everything is, if anything was trained."""
         self._bar.stop()
+        if not self._last:
+            return
         grids = sorted(folder.samples.glob("*.png"))
         tell(f"wrote {folder.path}: recipe.yaml, checkpoints, metrics.jsonl, {folder.loss_curve.name}")
         if grids:

@@ -57,7 +57,7 @@ def sweep(
     """Count every combination of a grid, and with --train, train and judge each: one table.
 
     The same command again goes on where it was stopped, and trains nothing twice. A combination that cannot be built or
-    trained is told, and the others go on.
+    trained is told, and the others go on; at the end, the exit code is that of the first that failed.
     """
     if out is not None and not with_training:
         raise ZooError(f"--out {out}: is of the runs; give --train, or leave it out")
@@ -87,11 +87,12 @@ def sweep(
             if each.entry is not None:
                 entries.append(each.entry)
             if each.problem is not None:
-                problems.append(each.problem)
+                problems.append((each.name, each.problem))
             words = "done" if each.problem is None else "; ".join(str(each.problem).splitlines())
             tell(f"{place}/{count} {each.name}: {words}")
     if not entries:
         raise ZooError(f"{name}: no combination can be built and counted")
     output.show(entries, registry)
-    if len(problems) == count:
-        raise typer.Exit(problems[0].exit_code)
+    if problems:
+        tell(f"error: {len(problems)} of {count} failed: {'; '.join(failed for failed, _ in problems)}")
+        raise typer.Exit(problems[0][1].exit_code)

@@ -35,7 +35,11 @@ def train(
         typer.Option("--run-dir", metavar="D", file_okay=False, help="The run's folder. (default: runs/NAME)"),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest sound checkpoint of the run folder.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the newest sound checkpoint; with --recipe, begin a run where --run-dir holds none.",
+        ),
     ] = False,
     procs: Annotated[
         int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine; torchrun does as well.")

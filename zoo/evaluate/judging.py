@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from torch import Tensor
 
 from zoo.data import Dataset, Split
 from zoo.data.left_out import open_kept, read_kept
+from zoo.errors import first_line
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.verdicts import LinearClassifier
 from zoo.registry import MARK
@@ -160,10 +164,28 @@ class Judge:
         for metric in self.metrics:
             if all(getattr(found, need) is not None for need in metric.needs):
                 try:
-                    figures.update(metric.measure(self.real, found))
-                except ValueError as error:
-                    refusals[getattr(type(metric), MARK)[1]] = str(error)
+                    figures.update(_finite(metric.measure(self.real, found)))
+                except Exception as error:  # it has nothing to say, or is wrong; the other figures stand
+                    words = (
+                        str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {first_line(error)}"
+                    )
+                    refusals[getattr(type(metric), MARK)[1]] = words
         return figures, refusals
+
+
+def _finite(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Figures of a metric, as plain numbers.
+
+    Raises:
+        TypeError: one is no number.
+        ValueError: one is not finite.
+    """
+    for name, value in figures.items():
+        if not isinstance(value, Real):
+            raise TypeError(f"{name} is a {type(value).__name__}, and must be a number")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+    return {name: float(value) for name, value in figures.items()}
 
 
 def features_of(features: Features, images: Images) -> FeatureSet:

@@ -25,6 +25,7 @@ from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, featur
 from zoo.parts import IndexConditioner
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
+from zoo.recipe.schema import Part
 from zoo.train.distributed import World
 from zoo.train.drawing import check_guidance, prepare_drawing
 from zoo.train.labels import Labels, classes_for, counts_of, labels_for
@@ -208,10 +209,11 @@ class _Evaluation:
         figures: dict[str, dict[str, float]] = {}
         counts, classes = {"train": len(self.judge.real)}, {"train": counts_of(self.judge.real.labels)}
         left_out = dict[str, str]()
+        origins = {each.type: _origin(each) for each in self.recipe.evaluate.metrics}
         for name, found in self._sets(generated, held_out, with_controls):
             counts[name], classes[name] = len(found), counts_of(found.labels)
             figures[name], refusals = self.judge.figures(found)
-            left_out |= {f"{metric} of {name}": reason for metric, reason in refusals.items()}
+            left_out |= {f"{metric} of {name}": f"{reason}{origins[metric]}" for metric, reason in refusals.items()}
         doubts = doubts_of(counts[GENERATED], counts["train"], counts.get(HELD_OUT), self.judge.real.pooled.shape[1])
         return Evaluation(figures, self._record(counts, classes, left_out, [*self._lacks(), *doubts]))
 
@@ -291,6 +293,12 @@ class _Evaluation:
             "plugins": self.recipe.plugins(),
             "libraries": dict(_versions()),
         }
+
+
+def _origin(spec: Part) -> str:
+    """The plug-in that a part is of, with its version, to stand behind what it says; nothing of zoo's own parts."""
+    plugins = [f"{name} {version}" for name, version in spec.plugins.items() if name != "zoo"]
+    return f" ({', '.join(plugins)})" if plugins else ""
 
 
 def _versions() -> Iterator[tuple[str, str]]:
