@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry
+from zoo.cli.common import Debug, installed_registry, tell
 from zoo.errors import DataError, MissingSplitError, ZooError
 from zoo.recipe import read_tree, recorded_in
+from zoo.shell import command
 
 if TYPE_CHECKING:
     from zoo.data import Source
@@ -96,12 +96,9 @@ def check(
         print("all is well")
         return
     if leave_out is None:
-        print(
-            "to train without these samples: --leave-out FILE writes a list, which data.leave_out takes",
-            file=sys.stderr,
-        )
+        tell("to train without these samples: --leave-out FILE writes a list, which data.leave_out takes")
     else:
-        print(f"to train without these samples: zoo train --set data.leave_out={leave_out}", file=sys.stderr)
+        tell(f"to train without these samples: {command('zoo', 'train', '--set', f'data.leave_out={leave_out}')}")
     raise typer.Exit(DataError.exit_code)
 
 
@@ -210,4 +207,4 @@ def _lines(path: Path | None) -> Iterator[IO[str]]:
         if path is not None:
             file.seek(0)
             write_whole(path, lambda whole: shutil.copyfileobj(file, whole), ZooError)
-            print(f"wrote {path}", file=sys.stderr)
+            tell(f"wrote {path}")
