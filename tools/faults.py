@@ -1,0 +1,104 @@
+"""Do harm to runs and judge what becomes of them: crashes, signals, stopped processes, full disks, lost folders.
+
+    python tools/faults.py                         # the whole campaign, about 70 minutes on two cores
+    python tools/faults.py --list                  # what there is, and how long it takes
+    python tools/faults.py --only crash --only kill --rounds 3
+    python tools/faults.py --write                 # and put the table into docs/faults.md
+
+The law of all cases: the promised exit code, one line that says what is wrong, no process left behind, and after
+--resume the tensors of the last checkpoint are, bit by bit, those of a run that was never stopped. Exit code 1 where a
+case breaks it. Full disks and read-only folders need root and ``unshare -m``, and are skipped elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from faults_cases import CASES, Outcome
+from faults_runs import Ground
+from rich.console import Console
+
+DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
+BEGIN, END = "<!-- campaign -->", "<!-- /campaign -->"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print, and tell by the exit code whether every law held."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=CASES, help="a case; can be given several times")
+    parser.add_argument("--list", action="store_true", help="list the cases")
+    parser.add_argument("--rounds", type=int, default=20, help="of signals, each, and of kill -9 (default: 20)")
+    parser.add_argument("--soak", type=float, default=30, metavar="MINUTES", help="of the soak (default: 30)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is chosen at random (default: 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what came of the cases")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {DOCS.name}")
+    options = parser.parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if options.list:
+        for name, case in CASES.items():
+            console.print(f"{name}: {case.what} (about {case.minutes:g} min)")
+        return 0
+    found: dict[str, Outcome] = {}
+    folder = Path(tempfile.mkdtemp(prefix="zoo-faults-"))
+    ground = Ground(folder, options.rounds, options.seed)
+    for name in options.only or CASES:
+        since = time.monotonic()
+        do = CASES[name].do
+        try:
+            found[name] = (partial(do, minutes=options.soak) if name == "soak" else do)(ground)
+        except Exception as error:  # of the tool, or a run that broke in a way that nobody thought of
+            found[name] = Outcome(problems=[f"{type(error).__name__}: {error}"])
+        console.print(f"{name}: {verdict(found[name])}, {time.monotonic() - since:.0f} s")
+        for problem in found[name].problems:
+            console.print(f"  {problem}")
+    failed = any(outcome.problems for outcome in found.values())
+    if failed:
+        console.print(f"the runs are kept in {folder}")
+    else:
+        shutil.rmtree(folder)
+    text = table(found)
+    print(text)
+    if options.json:
+        options.json.write_text(json.dumps({name: asdict(each) for name, each in found.items()}, indent=1) + "\n")
+    if options.write:
+        DOCS.write_text(written(DOCS.read_text(encoding="utf-8"), text), encoding="utf-8")
+    return int(failed)
+
+
+def verdict(outcome: Outcome) -> str:
+    """``20 of 20``, or why not."""
+    if outcome.skipped:
+        return f"skipped: {outcome.skipped}"
+    return f"{outcome.held} of {outcome.tried}" + (" (broken)" if outcome.problems else "")
+
+
+def table(found: Mapping[str, Outcome]) -> str:
+    """The table of the docs: what was done, how often the law held, and what users were told."""
+    lines = ["| case | harm | law held | messages |", "| --- | --- | --- | --- |"]
+    for name, outcome in found.items():
+        told = "<br>".join(f"`{_cell(message)}`" for message in outcome.told)
+        lines.append(f"| {name} | {CASES[name].what} | {verdict(outcome)} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
+def written(page: str, text: str) -> str:
+    """A page with another table between its marks."""
+    before, after = page.split(BEGIN)[0], page.split(END)[1]
+    return f"{before}{BEGIN}\n{text}{END}{after}"
+
+
+def _cell(message: str) -> str:
+    return message.replace("|", "\\|").replace("`", "'")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
