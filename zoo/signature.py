@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from zoo.errors import PluginError
 
@@ -18,6 +19,24 @@ class Options(BaseModel):
     """Strict, frozen options: an unknown key, a wrong type, inf or NaN is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Marks a text of a recipe as the path of a file or a folder, which is relative to the recipe that says it.
+
+    Attributes:
+        or_name: it may also be the name of something that is elsewhere, such as on a hub.
+    """
+
+    or_name: bool = False
+
+
+PathText = Annotated[str, Field(min_length=1), Place()]
+"""A path, as the type of an option."""
+
+PathOrName = Annotated[str, Field(min_length=1), Place(or_name=True)]
+"""A path, or the name of something that is elsewhere; where there is no such file or folder, it is a name."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,27 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
                 ) from error
         raise PluginError(f"{where}: its options make no schema: {error}") from error
     return Signature(tuple(wanted), options)
+
+
+@cache
+def places_of(options: type[BaseModel]) -> dict[str, Place]:
+    """The options that are paths, by name."""
+    found = {}
+    for name, info in options.model_fields.items():
+        marks = [mark for mark in (*info.metadata, *_metadata(info.annotation)) if isinstance(mark, Place)]
+        if marks:
+            found[name] = marks[0]
+    return found
+
+
+def _metadata(hint: Any) -> Iterator[Any]:
+    """What is annotated in a type, also in one of several that are allowed."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        yield from hint.__metadata__
+    elif origin in (typing.Union, UnionType):
+        for each in typing.get_args(hint):
+            yield from _metadata(each)
 
 
 def _has_schema(field: tuple[Any, Any]) -> bool:

@@ -111,10 +111,11 @@ def test_the_folder_is_named_after_the_recipe():
 def test_a_recipe_that_starts_from_weights_names_the_commands_that_make_them():
     """At once: nothing of 676 M parameters is built, and no data is looked for."""
     line = refused(zoo("train", "--recipe", "ppflow_xl_3"), 3)
+    missing = Path("ppflow_xl_3_from_sit_xl.safetensors").absolute()
     assert line == (
-        "ppflow_xl_3_from_sit_xl.safetensors: there is no such weight file or run, and train.init of ppflow_xl_3 starts"
-        " from it; published weights become it by `zoo import CHECKPOINT --recipe DONOR --out donor.safetensors` and"
-        " `zoo inflate donor.safetensors --recipe RECIPE --out ppflow_xl_3_from_sit_xl.safetensors`, DONOR being the"
+        f"{missing}: there is no such weight file or run, and train.init of ppflow_xl_3 starts from it; published"
+        " weights become it by `zoo import CHECKPOINT --recipe DONOR --out donor.safetensors` and"
+        f" `zoo inflate donor.safetensors --recipe RECIPE --out {missing}`, DONOR being the"
         " checkpoint's recipe, such as sit_xl, and RECIPE the one to train; set train.init to null to start from"
         " fresh weights"
     )

@@ -7,6 +7,7 @@ from zoo.data.base import Dataset, Normalize, Samples, Source, Split, Statistics
 from zoo.data.fingerprint import Fingerprint, Group
 from zoo.data.problems import Checked, Problem
 from zoo.hookspecs import hookimpl
+from zoo.signature import PathOrName, PathText
 
 __all__ = [
     "Checked",
@@ -14,6 +15,8 @@ __all__ = [
     "Fingerprint",
     "Group",
     "Normalize",
+    "PathOrName",
+    "PathText",
     "Problem",
     "Samples",
     "Source",

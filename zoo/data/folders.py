@@ -7,18 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int
-from pydantic import Field
 
 from zoo.data.base import Split
 from zoo.data.fingerprint import Group, digest
 from zoo.errors import DataError, MissingSplitError, printable
-
-Text = Annotated[str, Field(min_length=1)]
-"""A path as a recipe gives it."""
 
 ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"
@@ -268,7 +263,7 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except FileNotFoundError:
-        raise DataError(f"{shown(folder)}: there is no such folder") from None
+        raise DataError(f"{shown(folder.absolute())}: there is no such folder") from None
     except NotADirectoryError:
         raise DataError(f"{shown(folder)}: is a file; give the folder that holds the data") from None
     except (OSError, ValueError) as error:  # a ValueError where a zero byte is in the path

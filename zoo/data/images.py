@@ -13,11 +13,12 @@ from torch import Tensor
 
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.data.fingerprint import Fingerprint, counts_of_classes, digest_of_labels
-from zoo.data.folders import ImageList, Text, list_images, other_files, shown
+from zoo.data.folders import ImageList, list_images, other_files, shown
 from zoo.data.pictures import read_picture
 from zoo.data.pixels import to_latents, to_pixels
 from zoo.errors import DataError
 from zoo.registry import part
+from zoo.signature import PathText
 
 FLIP_PROBABILITY = 0.5
 
@@ -38,7 +39,7 @@ class Images(Dataset):
     """
 
     def __init__(
-        self, channels: int, height: int, width: int, num_classes: int, *, folder: Text, flip: bool = True
+        self, channels: int, height: int, width: int, num_classes: int, *, folder: PathText, flip: bool = True
     ) -> None:
         self.channels = channels
         self.size = (height, width)

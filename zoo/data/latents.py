@@ -18,7 +18,7 @@ from torch import Tensor
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.base import Dataset, Samples, Source, Split, Statistics
 from zoo.data.fingerprint import Fingerprint, Group, counts_of_classes, digest, digest_of_labels
-from zoo.data.folders import Text, look_at, shown, split_folder
+from zoo.data.folders import look_at, shown, split_folder
 from zoo.data.latent_index import INDEX, LatentIndex, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pixels import to_pixels
@@ -26,6 +26,7 @@ from zoo.data.problems import NOT_FINITE, Checked, Problem
 from zoo.errors import DataError
 from zoo.randomness import Purpose, generator_at
 from zoo.registry import part
+from zoo.signature import PathOrName, PathText
 
 FLIP_PROBABILITY = 0.5
 
@@ -55,10 +56,10 @@ class Latents(Dataset):
         width: int,
         num_classes: int,
         *,
-        folder: Text,
+        folder: PathText,
         sample_posterior: SamplePosterior = True,
         flip: bool = True,
-        vae: Text | None = None,
+        vae: PathOrName | None = None,
     ) -> None:
         self.shape = (channels, height, width)
         self.num_classes = num_classes

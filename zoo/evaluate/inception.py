@@ -15,10 +15,11 @@ from jaxtyping import Float, Int, UInt8
 from pydantic import Field
 from torch import Tensor
 
-from zoo.data.folders import Text, shown
+from zoo.data.folders import shown
 from zoo.errors import DataError
 from zoo.evaluate.base import Features, FeatureSet, Images
 from zoo.registry import part
+from zoo.signature import PathText
 
 SWITCHES = {"return_features", "no_output_bias"}
 """Arguments of NVIDIA's file, by which it is told from others."""
@@ -69,7 +70,7 @@ class InceptionFeatures(Features):
         batch: pictures that go through the network at once.
     """
 
-    def __init__(self, *, file: Text | None = None, batch: Annotated[int, Field(ge=1)] = 64) -> None:
+    def __init__(self, *, file: PathText | None = None, batch: Annotated[int, Field(ge=1)] = 64) -> None:
         self.file = None if file is None else Path(os.path.expanduser(file))  # unlike pathlib's, it takes any text
         self.batch = batch
         self._device = torch.device("cpu")

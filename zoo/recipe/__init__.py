@@ -5,6 +5,7 @@ from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import all_differences, changes, differences, fingerprint
 from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree
 from zoo.recipe.of_run import holds_run, no_run, recorded_in
+from zoo.recipe.places import absolute
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, BackboneRecipe, PartSpec, Recipe
 from zoo.recipe.source import Node
@@ -19,6 +20,7 @@ __all__ = [
     "Recipe",
     "RecipeSummary",
     "Recorded",
+    "absolute",
     "all_differences",
     "changes",
     "differences",

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from zoo.errors import KeyPath, dotted
@@ -119,6 +120,8 @@ def _without_free(resolved: Mapping[str, Any], *compared: Mapping[str, Any]) -> 
         if any(map(free.applies, compared)):
             above, _, key = free.key.rpartition(".")
             _at(kept, above).pop(key, None)
+    if isinstance(init := _at(kept, "train.init"), str):  # the weights may have moved
+        kept["train"]["init"] = PurePath(init).name
     return kept
 
 

@@ -16,6 +16,7 @@ from zoo.kinds import KINDS, key_of, kind_at, kinds_of
 from zoo.recipe.find import find_recipe
 from zoo.recipe.merge import merge, override, override_value, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
+from zoo.recipe.places import located
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import (
     SECTIONS,
@@ -205,6 +206,8 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
     plain = {key: value for key, value in raw.items() if key not in keys}
     before = len(draft.problems)
     valid = _validate(options, plain, (section,), draft, others=keys)
+    if valid:
+        valid = located(valid, lambda name: draft.tree.origin_of((section, name)).file if name in plain else None)
     bad = {problem[0][1] for problem in draft.problems[before:] if len(problem[0]) > 1}
     for name, info in options.model_fields.items():
         if name not in bad and (name in plain or not info.is_required()):
@@ -277,7 +280,10 @@ def _draft_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: D
         return None
     given = {key: value for key, value in raw.items() if key != "type"}
     options = _validate(entry.signature.options, given, path, draft, others=["type"])
-    return None if options is None else PartSpec(entry=entry, options=options)
+    if options is None:
+        return None
+    options = located(options, lambda name: draft.tree.origin_of((*path, name)).file if name in given else None)
+    return PartSpec(entry=entry, options=options)
 
 
 def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, others: Iterable[str]) -> M | None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
 from zoo.errors import PluginError
 from zoo.kinds import key_of, kinds_of
 from zoo.registry import PartEntry
-from zoo.signature import Options
+from zoo.signature import Options, PathText
 
 
 class PartSpec(BaseModel):
@@ -124,7 +124,7 @@ class DataOptions(Options):
 
     workers: Annotated[int, Field(ge=0, le=1024, description="processes of each rank that read ahead")] = 0
     leave_out: Annotated[
-        Annotated[str, Field(min_length=1)] | tuple[Annotated[str, Field(min_length=1)], ...] | None,
+        PathText | tuple[Annotated[str, Field(min_length=1)], ...] | None,
         Field(description="ids of samples to leave out, or the path of a text file with one a line"),
     ] = None
 
@@ -141,9 +141,8 @@ class TrainOptions(Options):
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**63, description="of weights, order and noise")] = 0
     init: Annotated[
-        str | None,
+        PathText | None,
         Field(
-            min_length=1,
             description="weight file, or run (its averaged weights), to start from; null: fresh ones",
         ),
     ] = None

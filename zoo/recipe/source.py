@@ -26,10 +26,17 @@ Scalar = str | int | float | bool | None
 
 
 class Origin(NamedTuple):
-    """Where a value was written: a file and its line (from 1), the text of a ``--set``, or the key of an override."""
+    """Where a value was written: a file and its line (from 1), the text of a ``--set``, or the key of an override.
+
+    Attributes:
+        source: as messages show it.
+        line: of a file.
+        file: the file itself, where it is one.
+    """
 
     source: str
     line: int | None = None
+    file: Path | None = None
 
     def __str__(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
@@ -101,7 +108,7 @@ def read_yaml(path: Path) -> Node:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError([f"{source}: not UTF-8 text (byte {error.start}); is this a recipe?"]) from error
-    return parse_yaml(text, source)
+    return parse_yaml(text, source, file=path)
 
 
 def shown_path(path: Path) -> str:
@@ -116,19 +123,20 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Node:
+def parse_yaml(text: str, source: str, *, line_numbers: bool = True, file: Path | None = None) -> Node:
     """Parse YAML text.
 
     Args:
         text: one YAML document; an empty one is null.
         source: what error messages call it.
         line_numbers: whether they say the line.
+        file: that it is the content of, if any.
 
     Raises:
         RecipeError: it is not YAML, nested or long beyond reason, or uses aliases, tags or equal keys.
     """
     try:
-        return _Reader(text, source, line_numbers).read()
+        return _Reader(text, source, line_numbers, file).read()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if line_numbers else None
         problem = f"character U+{error.character:04X} is not allowed"
@@ -143,8 +151,8 @@ def parse_yaml(text: str, source: str, *, line_numbers: bool = True) -> Node:
 class _Reader:
     """Builds nodes from parser events, so that limits hold before anything is built."""
 
-    def __init__(self, text: str, source: str, line_numbers: bool) -> None:
-        self.source, self.line_numbers = source, line_numbers
+    def __init__(self, text: str, source: str, line_numbers: bool, file: Path | None) -> None:
+        self.source, self.line_numbers, self.file = source, line_numbers, file
         self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
         self.count = 0
         self.repeated: list[str] = []
@@ -152,7 +160,7 @@ class _Reader:
     def read(self) -> Node:
         self._next()  # stream start
         if isinstance(self._next(), yaml.StreamEndEvent):
-            return Node(None, Origin(self.source))
+            return Node(None, Origin(self.source, file=self.file))
         root = self._node(self._next(), ())
         self._next()  # document end
         after = self._next()
@@ -214,7 +222,8 @@ class _Reader:
         return _resolve(event.value) if event.implicit[0] else event.value
 
     def _origin(self, event: yaml.Event) -> Origin:
-        return Origin(self.source, event.start_mark.line + 1 if self.line_numbers and event.start_mark else None)
+        line = event.start_mark.line + 1 if self.line_numbers and event.start_mark else None
+        return Origin(self.source, line, self.file)
 
     def _refuse(self, event: yaml.Event, problem: str) -> NoReturn:
         raise RecipeError([f"{self._origin(event)}: {problem}"])

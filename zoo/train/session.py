@@ -17,7 +17,7 @@ from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import Preempted, RunError, WeightsError
-from zoo.recipe import Recipe, changes
+from zoo.recipe import Recipe, absolute, changes
 from zoo.registry import Registry
 from zoo.shell import command
 from zoo.train import checkpoint as checkpoints
@@ -95,6 +95,7 @@ class Session:
             NumericError: a loss or gradient that is not finite.
             Preempted: asked to stop, and saved.
         """
+        self.recipe = absolute(self.recipe)  # or it would mean something else where its record is read
         start = self._find_start(resume=resume)  # what is missing is told before weights are made and data is read
         backbone = self._backbone()
         with self.world.together():

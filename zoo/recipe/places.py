@@ -1,0 +1,75 @@
+"""Paths in recipes: relative to the file that says them, where that is the user's own.
+
+What a recipe of a package says, or ``--set``, or Python, is relative to the working folder: that is where the user's
+data is, and not in the package.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from zoo.recipe.find import recipe_folders
+from zoo.recipe.schema import PartSpec, Recipe
+from zoo.signature import Place, places_of
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def located(options: M, written_in: Callable[[str], Path | None]) -> M:
+    """Options with those paths made absolute that are relative to a file.
+
+    Args:
+        options: of a part, or of a section of a recipe.
+        written_in: the recipe file that an option was written in, by the option's name; None where it was in none.
+    """
+    return _with_places(options, lambda name: _folder_of(written_in(name)))
+
+
+def absolute(recipe: Recipe) -> Recipe:
+    """A recipe that means the same in every working folder: all paths in it are absolute."""
+    here = Path.cwd()
+    sections: dict[str, Any] = {}
+    for section in recipe.sections():
+        own = _with_places(section, lambda name: here)
+        parts = {name: _absolute_part(getattr(own, name), here) for name in type(own).model_fields}
+        sections[section.section] = own.model_copy(update=parts)
+    return recipe.model_copy(update=sections)
+
+
+def _absolute_part(value: Any, here: Path) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_absolute_part(each, here) for each in value)
+    if not isinstance(value, PartSpec):
+        return value
+    return value.model_copy(update={"options": _with_places(value.options, lambda name: here)})
+
+
+def _with_places(options: M, folder_of: Callable[[str], Path | None]) -> M:
+    found = {}
+    for name, place in places_of(type(options)).items():
+        value = getattr(options, name)
+        if isinstance(value, str) and not value.startswith("~") and not os.path.isabs(value):
+            folder = folder_of(name)
+            if folder is not None and _is_meant(place, folder, value):
+                found[name] = os.path.normpath(folder / value)
+    return options.model_copy(update=found) if found else options
+
+
+def _is_meant(place: Place, folder: Path, value: str) -> bool:
+    """Whether a text is a path below a folder, and not the name of something elsewhere."""
+    return not place.or_name or os.path.lexists(folder / value)
+
+
+def _folder_of(file: Path | None) -> Path | None:
+    """What paths in a recipe file are relative to; None for the working folder."""
+    if file is None:
+        return None
+    path = Path(os.path.abspath(file))
+    folders, _ = recipe_folders()
+    shipped = any(each.plugin and path.resolve().is_relative_to(each.path.resolve()) for each in folders)
+    return None if shipped else path.parent
