@@ -2,9 +2,10 @@
 
     python tools/extract_latents.py IMAGES --vae stabilityai/sd-vae-ft-ema --out LATENTS --size 256
 
-IMAGES has a folder of pictures for each class, or `train` and `held_out` with such folders; pictures are cropped as the
-dataset `images` does. An extraction that was interrupted goes on with --resume, and gives the same files. The VAE needs
-the package diffusers: pip install 'diffusion-zoo[vae]'.
+IMAGES has a folder of pictures for each class, or `train` and `held_out` with such folders; pictures are cropped, and
+classes are numbered by the names of their folders (2 before 10), as the dataset `images` does. An extraction that was
+interrupted goes on with --resume, and gives the same files. The VAE needs the package diffusers:
+pip install 'diffusion-zoo[vae]'.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,15 @@ def labels_without_samples(labels: Sequence[int], classes: Classes) -> Iterator[
     for label in dict.fromkeys(labels):
         if there is not None and label not in there:
             yield f"--labels: class {classes.shown(label)} had no samples in training; its images mean nothing"
+
+
+def renamed(before: Sequence[str], now: Sequence[str]) -> str | None:
+    """The first class that is called otherwise, in words; None where all are called as before."""
+    for label, (was, name) in enumerate(itertools.zip_longest(before, now)):
+        if was != name:
+            one, other = ("nothing" if each is None else repr(each) for each in (was, name))
+            return f"class {label} was {one}, and is {other}"
+    return None
 
 
 def read_classes(values: Mapping[str, Any]) -> Classes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,18 @@ def test_only_classes_that_have_samples_are_judged(root: Path, choice: str) -> N
     recipe = small(*where, f"evaluate.labels={choice}", "evaluate.count=30", registry=registry)
     found = evaluate(open_weights(root / "run", registry), recipe, ALONE)
     assert set(found.record["classes"]["generated"]) == {"0", "1", "2"}
+
+
+def test_data_whose_classes_are_called_otherwise_is_a_doubt(root: Path, tmp_path: Path) -> None:
+    """Its labels are of other classes than the model knows."""
+    shutil.copytree(root / "pictures", tmp_path / "pictures")
+    (tmp_path / "pictures" / "2").rename(tmp_path / "pictures" / "12")
+    registry = Registry()
+    where = ("data.dataset.type=images", f"data.dataset.folder={tmp_path / 'pictures'}", "data.dataset.flip=false")
+    recipe = small(*where, "evaluate.count=30", registry=registry)
+    found = evaluate(open_weights(root / "run", registry), recipe, ALONE)
+    assert found.record["doubts"][0] == (
+        "the classes are not those of training: class 0 was '2', and is '10'; figures by class compare what is not"
+        " alike"
+    )
+    assert found.record["class_names"] == {"0": "2", "1": "10", "2": "11"}

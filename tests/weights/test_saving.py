@@ -10,8 +10,9 @@ from torch.optim.swa_utils import AveragedModel
 import zoo
 from tests.train.small import small
 from zoo.assembly import build
+from zoo.classes import Classes
 from zoo.errors import NumericError, WeightsError
-from zoo.weights import write_weights
+from zoo.weights import read_weights, recorded_classes, write_weights
 
 
 @pytest.fixture
@@ -39,6 +40,12 @@ def test_the_file_is_the_one_that_commands_write(backbone, path, tmp_path):
     zoo.save(backbone, path)
     write_weights(tmp_path / "other.safetensors", backbone.state_dict(), backbone.recipe)
     assert path.read_bytes() == (tmp_path / "other.safetensors").read_bytes()
+
+
+def test_the_names_of_classes_go_with_the_weights(backbone, path, registry):
+    zoo.save(backbone, path, classes=["cat", "dog"])
+    assert read_weights(path, registry).classes == Classes(("cat", "dog"))
+    assert recorded_classes(path) == Classes(("cat", "dog"))
 
 
 def test_a_file_of_that_name_is_replaced(backbone, path):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from zoo.classes import Classes
+from zoo.classes import Classes, renamed
 from zoo.signature import Options
 
 DIGEST_SIZE = 8
@@ -151,11 +151,9 @@ class Fingerprint(Options):
         return "replaced", where
 
     def _of_classes(self, before: Fingerprint) -> Iterator[str]:
-        if self.classes != before.classes:
-            longest = max(len(self.classes), len(before.classes))
-            one, other = (each + ("nothing",) * (longest - len(each)) for each in (before.classes, self.classes))
-            label = next(label for label in range(longest) if one[label] != other[label])
-            yield f"class {label} was {one[label]!r}, and is {other[label]!r}"
+        called_otherwise = renamed(before.classes, self.classes)
+        if called_otherwise is not None:
+            yield called_otherwise
         elif self.counts is not None and before.counts is not None and len(self.counts) == len(before.counts):
             for label, (now, was) in enumerate(zip(self.counts, before.counts, strict=True)):
                 if now != was:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from zoo.assembly import create_part, create_parts
+from zoo.classes import renamed
 from zoo.data import Split
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
@@ -218,6 +219,10 @@ class _Evaluation:
         return Evaluation(figures, self._record(counts, classes, left_out, [*self._lacks(), *doubts]))
 
     def _lacks(self) -> Iterator[str]:
+        trained_on, judged_by = self.weights.classes.names, self.real.source.classes
+        other = renamed(trained_on, judged_by) if trained_on and judged_by else None
+        if other is not None:
+            yield f"the classes are not those of training: {other}; figures by class compare what is not alike"
         if self.no_floor is not None:
             yield (
                 f"no floor, figures of real images that training has not seen: {self.no_floor} (of latents, let"
@@ -280,6 +285,9 @@ class _Evaluation:
             "seed": self.seed,
             "counts": dict(counts),
             "classes": dict(classes),
+            "class_names": self.weights.classes.names_of(
+                [int(each) for found in classes.values() for each in found or ()]
+            ),
             "left_out": dict(left_out),
             "doubts": list(doubts),
             "drawing": {
