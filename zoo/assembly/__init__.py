@@ -2,7 +2,7 @@
 
 from zoo.assembly.building import build, create_part, create_parts
 from zoo.assembly.given import RecipeLike, as_recipe, backbone_in, recipe_of
-from zoo.assembly.loading import change_section, check_recorded, check_tree, load_recipe
+from zoo.assembly.loading import change_section, check_recorded, check_tree, check_versions, load_recipe
 
 __all__ = [
     "RecipeLike",
@@ -12,6 +12,7 @@ __all__ = [
     "change_section",
     "check_recorded",
     "check_tree",
+    "check_versions",
     "create_part",
     "create_parts",
     "load_recipe",

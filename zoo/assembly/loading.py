@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zoo.assembly.probe import probe
 from zoo.errors import PluginError
-from zoo.recipe import SECTIONS, Draft, Node, Overrides, Recipe, Recorded, draft_recipe, read_tree
+from zoo.kinds import key_of
+from zoo.recipe import SECTIONS, Draft, Node, Overrides, PartSpec, Recipe, Recorded, draft_recipe, read_tree
 from zoo.registry import Registry
 
 
@@ -54,7 +58,8 @@ def check_recorded(recorded: Recorded, registry: Registry, needs: Collection[str
             installed.
 
     Raises:
-        PluginError: a part that is needed is of a plug-in that is not here; the message says what to install.
+        PluginError: a part that is needed is of a plug-in that is not here, or of another package than was recorded;
+            the message says what to install.
         RecipeError: it cannot be built; the message has a line for every problem.
     """
     draft = draft_recipe(recorded.tree, registry, recorded, needs)
@@ -62,7 +67,37 @@ def check_recorded(recorded: Recorded, registry: Registry, needs: Collection[str
     written = [part for path, part in draft.missing if recorded.tree.origin_of(path).source == source]
     if written and recorded.absent(registry):
         raise PluginError(recorded.refusal(written, registry))
-    return _checked(draft)
+    recipe = _checked(draft)
+    check_versions(recorded, recipe, needs)
+    return recipe
+
+
+def check_versions(recorded: Recorded, recipe: Recipe, needs: Collection[str]) -> None:
+    """Warn where a recipe's parts, or PyTorch, are of other versions than were recorded.
+
+    Args:
+        recorded: of a run, a checkpoint or a weight file.
+        recipe: the recorded one, as it is here.
+        needs: the sections whose parts are used.
+
+    Raises:
+        PluginError: a part is of another package than was recorded.
+    """
+    used = list(_as_recorded(recipe, recorded, needs))
+    recorded.refuse_other_packages(used)
+    other = recorded.other_versions(used, torch.__version__)
+    if other is not None:
+        warnings.warn(other, stacklevel=1)  # once, whoever asks
+
+
+def _as_recorded(recipe: Recipe, recorded: Recorded, needs: Collection[str]) -> Iterator[PartSpec]:
+    """The parts that are needed and on record: not those that an override has chosen."""
+    source = recorded.tree.origin.source
+    for section in recipe.sections():
+        for kind, part in section.parts() if section.section in needs else ():
+            origin = recorded.tree.origin_of((section.section, key_of(kind), "type"))
+            if isinstance(part, PartSpec) and origin.source == source:
+                yield part
 
 
 def change_section(recipe: Recipe, section: str, values: Mapping[str, Any], registry: Registry) -> Recipe:

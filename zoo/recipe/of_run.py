@@ -44,14 +44,14 @@ def recorded_in(run: Path, overrides: Overrides = ()) -> Recorded:
     recipe = run / "recipe.yaml"
     damage = _damage_of(recipe)
     if damage is None:
-        return Recorded(str(run), read_tree(recipe, overrides), _plugins(run))
+        return Recorded(str(run), read_tree(recipe, overrides), *_versions(run))
     step, state = next(_states(run), (None, {}))
     if step is None:
         raise (
             RunError(f"{recipe}: {damage}; there is no checkpoint to take it from") if recipe.exists() else no_run(run)
         )
     warnings.warn(f"{recipe}: {damage}; the recipe is taken from {step}", stacklevel=1)  # once, whoever asks
-    return Recorded(str(run), read_tree(state["recipe"], overrides), _plugins(run))
+    return Recorded(str(run), read_tree(state["recipe"], overrides), *_versions(run))
 
 
 def _damage_of(recipe: Path) -> str | None:
@@ -79,9 +79,9 @@ def _states(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield path.parent.name, state
 
 
-def _plugins(run: Path) -> dict[str, str]:
-    """The versions of plug-ins at the last start; none where they cannot be told: then a part that is missing is."""
+def _versions(run: Path) -> tuple[dict[str, str], str]:
+    """The versions of plug-ins and PyTorch at the last start; none where they cannot be told."""
     with suppress(OSError, ValueError, TypeError, LookupError):
-        started = read_json(run / "run.json")
-        return {str(name): str(version) for name, version in dict(started[-1]["plugins"]).items()}
-    return {}
+        last = read_json(run / "run.json")[-1]
+        return {str(name): str(version) for name, version in dict(last["plugins"]).items()}, str(last["torch"])
+    return {}, ""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from zoo.assembly import build, check_recorded
+from zoo.assembly import build, check_recorded, check_versions
 from zoo.backbone import Backbone
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import Preempted, RunError, WeightsError
@@ -179,8 +179,10 @@ class Session:
         folder = self.folder
         if folder.is_used and resume:
             warning = folder.lock()
-            self._before = check_recorded(folder.read_recipe(), self.registry, needs=())
+            recorded = folder.read_recipe()
+            self._before = check_recorded(recorded, self.registry, needs=())
             refuse_another(folder.path, self._before, self.recipe, "leave out --recipe and --set to go on")
+            check_versions(recorded, self.recipe, ("backbone", "objective", "data", "train"))
         else:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
