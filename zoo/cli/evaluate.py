@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, WhichWeights, console, installed_registry, tell, tidy_when_stopped, warn_of
+from zoo.cli.common import (
+    Debug,
+    Device,
+    WhichWeights,
+    console,
+    installed_registry,
+    tell,
+    tidy_when_stopped,
+    told_how_to_go_on,
+    warn_of,
+)
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, read_recipe_of
 from zoo.errors import RunError
@@ -36,6 +46,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", dir_okay=False, help="Write figures and record as JSON.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an interrupted call with the same options has drawn.")
+    ] = False,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
     device: Device = None,
     debug: Debug = False,
@@ -68,14 +81,15 @@ def evaluate(
     with join_world(device) as world:
         if out is not None:
             world.first(lambda: refuse_existing(out))
-        with told_plainly():
+        with told_plainly(), told_how_to_go_on(world):
             # One process chooses: while a run goes on, others may see another newest checkpoint.
             source = world.first(lambda: find_weights(run, weights=weights, step=step))
             for problem in source.passed_over() if world.is_main else ():
                 warn_of(problem)
             with world.together():
                 given = source.read(registry)
-            found = judged(given, recipe, world, seed=seed, with_controls=with_controls)
+            place = run / "evaluations" if run.is_dir() else None if out is None else out.parent
+            found = judged(given, recipe, world, seed=seed, with_controls=with_controls, keep_in=place, resume=resume)
         if world.is_main:
             if out is not None:  # before anything is printed
                 text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"

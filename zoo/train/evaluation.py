@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from rich.console import Console
-from rich.progress import track
 
 from zoo.assembly import create_part, create_parts
 from zoo.classes import renamed
 from zoo.data import Split
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
+from zoo.evaluate.base import BATCH
 from zoo.evaluate.floor import doubts_of, rows_as_drawn
 from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, features_of, rows_of_classes, some_of
+from zoo.files import UNFINISHED
 from zoo.parts import IndexConditioner
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.recipe.schema import Part
 from zoo.train.distributed import World
 from zoo.train.drawing import check_guidance, prepare_drawing
+from zoo.train.kept_features import KeptFeatures
 from zoo.train.labels import Labels, classes_for, counts_of, labels_for
+from zoo.train.tracking import tracked
 from zoo.weights import Weights, filled, refuse_other_backbone
 
 GENERATED, HELD_OUT = "generated", "held-out real"
@@ -62,6 +68,8 @@ def evaluate(
     *,
     seed: int = 0,
     with_controls: bool = False,
+    keep_in: Path | None = None,
+    resume: bool = False,
 ) -> Evaluation:
     """Draw images as the recipe says, and compare them with those that it was trained on.
 
@@ -73,6 +81,8 @@ def evaluate(
         world: this process among those of the job.
         seed: of the noise, of the controls, and of the choice of real images.
         with_controls: compare noise, class means, shuffled labels and a copy of the training images as well.
+        keep_in: the folder where features of what has been drawn are kept until the end; None to keep nothing.
+        resume: go on with what an interrupted evaluation of the same weights in the same way has kept there.
 
     Returns:
         The same on all processes.
@@ -87,9 +97,12 @@ def evaluate(
     real = found.features_of_real(found.real, "train images")
     with world.together():
         found.judge_by(real)
-    generated = found.draw()
+    kept = found.kept(keep_in, resume=resume)
+    generated = found.draw(kept)
     held_out = found.floor()
-    return world.first(lambda: found.compare(generated, held_out, with_controls=with_controls))
+    evaluation = world.first(lambda: found.compare(generated, held_out, with_controls=with_controls))
+    world.first(kept.remove)
+    return evaluation
 
 
 def way_of(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,9 +162,11 @@ class _Evaluation:
 
     def features_of_real(self, real: RealImages, what: str) -> FeatureSet | None:
         """Features of real images, on the main process; None on the others."""
-        with self.world.together():
-            batches = real.batches(self.world.rank, self.world.size)
-            own = [self._features_of(each) for each in self._tracked(batches, what)]
+        world = self.world
+        share = range(world.rank, -(-len(real) // BATCH), world.size)
+        with world.together():
+            batches = tracked(real.batches(world.rank, world.size), len(share), what, world)
+            own = [self._features_of(each) for each in batches]
         return self._joined(own)
 
     def floor(self) -> FeatureSet | None:
@@ -188,20 +203,52 @@ class _Evaluation:
             features = self.recipe.evaluate.features.type
             raise ZooError(f"{self.recipe.name}: evaluate.metrics: none of them can be told from {features}")
 
-    def draw(self) -> FeatureSet | None:
+    def kept(self, folder: Path | None, *, resume: bool) -> KeptFeatures:
+        """Where features of what has been drawn are kept, by what all of it depends on."""
+
+        def begin() -> tuple[Path | None, bool]:
+            if folder is None:
+                return None, False
+            way = {
+                "weights": self.weights.source.get("weights_sha256"),
+                "sample": self.recipe.sample.resolved(),
+                "evaluate": self.recipe.evaluate.resolved(),
+                "data": self.recipe.data.resolved(),
+                "seed": self.seed,
+                "features": self.features.record(),
+                "versions": {"plugins": self.recipe.plugins(), **dict(_versions())},
+            }
+            digest = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
+            kept = KeptFeatures(folder / f".{digest[:16]}{UNFINISHED}")
+            goes_on = kept.begin(resume=resume)
+            return kept.folder, goes_on
+
+        place, goes_on = self.world.first(begin)
+        if resume and not goes_on and self.world.is_main:
+            warnings.warn("no evaluation of these weights in this way has begun; all images are drawn", stacklevel=3)
+        return KeptFeatures(place)
+
+    def draw(self, kept: KeptFeatures) -> FeatureSet | None:
         """Features of generated images, on the main process."""
         world, count = self.world, self.recipe.evaluate.count
         whole = -(-count // self.drawing.batch)
         own = []
         with world.together():
-            for batch in self._tracked(range(world.rank, whole, world.size), "drawing"):
-                start = time.perf_counter()
-                images = np.stack(self.drawing.images(self.backbone, self.labels.values, batch, count))
-                self.seconds += time.perf_counter() - start
-                first = batch * self.drawing.batch
-                asked = self.labels.classes(first, first + len(images))
-                own.append(self._features_of(ImageSet(images, asked)))
+            batches = range(world.rank, whole, world.size)
+            for batch in tracked(batches, len(batches), "drawing", world):
+                found = kept.read(batch) or self._draw(batch, kept)
+                own.append(found[0])
+                self.seconds += found[1]
         return self._joined(own)
+
+    def _draw(self, batch: int, kept: KeptFeatures) -> tuple[FeatureSet, float]:
+        start = time.perf_counter()
+        images = np.stack(self.drawing.images(self.backbone, self.labels.values, batch, self.recipe.evaluate.count))
+        seconds = time.perf_counter() - start
+        first = batch * self.drawing.batch
+        features = self._features_of(ImageSet(images, self.labels.classes(first, first + len(images))))
+        kept.write(batch, features, seconds)
+        return features, seconds
 
     def compare(self, generated: FeatureSet | None, held_out: FeatureSet | None, *, with_controls: bool) -> Evaluation:
         """Figures of everything; on the main process."""
@@ -252,11 +299,6 @@ class _Evaluation:
 
     def _features_of(self, images: ImageSet) -> FeatureSet:
         return self.features.of(images.images, images.labels)
-
-    def _tracked(self, batches: Iterable[T], what: str) -> Iterable[T]:
-        console = Console(stderr=True)
-        hidden = not (self.world.is_main and console.is_terminal)
-        return track(batches, what, console=console, disable=hidden, transient=True)
 
     def _joined(self, own: list[FeatureSet]) -> FeatureSet | None:
         """The features of all processes, in the order of batches, on the main one."""

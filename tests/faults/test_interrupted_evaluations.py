@@ -1,0 +1,95 @@
+"""An evaluation that was interrupted is gone on with, to the figures of one that nobody interrupts."""
+
+import pytest
+
+from tests.train.ranks import run_ranks
+from tests.train.small import ALONE, small, train
+from zoo.errors import RunError
+from zoo.registry import Registry
+from zoo.train.drawing import Drawing
+from zoo.train.evaluation import evaluate
+from zoo.train.weights import open_weights
+
+REGISTRY = Registry()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "small").path
+
+
+@pytest.fixture(scope="module")
+def whole(trained):
+    return judge(ALONE, trained, None)[0]
+
+
+def judge(world, path, place, *overrides, resume=False, stop_before=None, seed=0):
+    """Figures of 20 images in four batches, and the batches that were drawn for them."""
+    images, drawn = Drawing.images, []
+
+    def listen(self, backbone, labels, batch, count=None):
+        if batch == stop_before:
+            raise RunError("stopped")
+        drawn.append(batch)
+        return images(self, backbone, labels, batch, count)
+
+    Drawing.images = listen
+    try:
+        recipe = small("evaluate.count=20", "evaluate.metrics=[fid, accuracy]", *overrides)
+        weights = open_weights(path, REGISTRY)
+        found = evaluate(weights, recipe, world, seed=seed, keep_in=place, resume=resume)
+        return {"figures": found.figures, "counts": found.record["counts"], "classes": found.record["classes"]}, drawn
+    finally:
+        Drawing.images = images
+
+
+def interrupted(path, place, before, *overrides):
+    with pytest.raises(RunError, match="stopped"):
+        judge(ALONE, path, place, *overrides, stop_before=before)
+    return place
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_what_is_missing_is_drawn_and_nothing_else(before, trained, whole, tmp_path, recwarn):
+    place = interrupted(trained, tmp_path / "evaluations", before)
+    found, drawn = judge(ALONE, trained, place, resume=True)
+    assert found == whole
+    assert drawn == list(range(before, 4))
+    assert list(place.iterdir()) == []
+    assert any("no evaluation" in str(each.message) for each in recwarn) == (before == 0)
+
+
+def test_features_that_are_damaged_are_drawn_again(trained, whole, tmp_path):
+    place = interrupted(trained, tmp_path, 3)
+    (folder,) = place.iterdir()
+    (folder / "000000.safetensors").write_bytes(b"")
+    (folder / "000001.safetensors").write_bytes((folder / "000001.safetensors").read_bytes()[:-5])
+    assert judge(ALONE, trained, place, resume=True) == (whole, [0, 1, 3])
+
+
+@pytest.mark.parametrize(
+    "overrides", [("sample.steps=3",), ("evaluate.count=21",), ("evaluate.features={type: pca, components: 8}",)]
+)
+def test_what_is_asked_otherwise_is_another_evaluation(overrides, trained, tmp_path):
+    place = interrupted(trained, tmp_path, 2)
+    with pytest.warns(UserWarning, match="no evaluation of these weights in this way has begun; all images are drawn"):
+        _, drawn = judge(ALONE, trained, place, *overrides, resume=True)
+    assert drawn == [0, 1, 2, 3]
+
+
+def test_without_resume_all_is_drawn(trained, whole, tmp_path):
+    place = interrupted(trained, tmp_path, 2)
+    assert judge(ALONE, trained, place) == (whole, [0, 1, 2, 3])
+
+
+def test_two_processes_go_on_with_what_one_began(trained, whole, tmp_path):
+    place = interrupted(trained, tmp_path, 3)
+    (first, drawn), (second, rest) = run_ranks(lambda world: judge(world, trained, place, resume=True), 2)
+    assert first == second == whole
+    assert (drawn, rest) == ([], [3])
+
+
+def test_a_place_that_cannot_be_written_to_ends_nothing(trained, whole, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.warns(UserWarning, match="if it is interrupted, this evaluation cannot be gone on with"):
+        assert judge(ALONE, trained, tmp_path / "file")[0] == whole
