@@ -34,7 +34,8 @@ class Recorded:
         Raises:
             PluginError: a part is of a package that is not on record.
         """
-        for part in parts if self.plugins else ():
+        packaged = all(Plugin(name, version).is_packaged for name, version in self.plugins.items())
+        for part in parts if self.plugins and packaged else ():  # what was in no package may be in one by now
             plugin = part.entry.plugin
             if plugin.is_packaged and plugin.name not in self.plugins:
                 before = [f"{name}=={version}" for name, version in self.plugins.items() if name != "zoo"]
