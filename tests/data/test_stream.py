@@ -1,19 +1,11 @@
 """The stream of samples: a function of seed and step, whatever the number of ranks, pieces and data workers."""
 
-import gc
-import os
-import signal
-import threading
 from collections import Counter
 from dataclasses import fields
-from multiprocessing import active_children, get_context
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import _utils as torch_data
-from torch.utils.data._utils import signal_handling
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from zoo.data.base import Samples, Source
 from zoo.data.normalize import NoNormalize, Scale
@@ -217,24 +209,6 @@ def test_without_classes_any_label_will_do():
     assert Counter(whole.labels.tolist())[1000] == 1
 
 
-class OwnDataError(DataError):
-    """A kind of a plug-in's own, that cannot be sent from a worker: it takes two arguments."""
-
-    def __init__(self, file, reason):
-        super().__init__(f"{file}: {reason}")
-
-
-def own_fault():
-    raise OwnDataError("x.bin", "is broken")
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_an_error_of_the_data_arrives_as_one_line(workers):
-    with pytest.raises(DataError) as caught:
-        read_steps(0, 3, source=Tiny(fault=own_fault), workers=workers)
-    assert str(caught.value) == """x.bin: is broken; leave it out: --set 'data.leave_out=["tiny 7"]'"""
-
-
 def test_steps_before_the_broken_sample_are_read():
     order = Order(LENGTH, 6, 3)
     bad = int(order.indices(2, range(1))[0])
@@ -242,151 +216,3 @@ def test_steps_before_the_broken_sample_are_read():
     assert [len(next(steps)), len(next(steps))] == [1, 1]
     with pytest.raises(DataError, match=f"tiny {bad}: "):
         next(steps)
-
-
-def end():
-    os._exit(9)
-
-
-@pytest.fixture
-def short_shutdown(monkeypatch):
-    """Do not wait five seconds for the workers of an iterator that is collected after an error."""
-    monkeypatch.setattr(torch_data, "MP_STATUS_CHECK_INTERVAL", 0.1)
-    yield
-    gc.collect()
-
-
-@pytest.fixture
-def short_wait(monkeypatch):
-    """Look after silent workers ten times a second, not every five seconds."""
-    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
-
-
-def test_a_worker_that_dies_is_an_error_of_the_data(short_wait):
-    with pytest.raises(DataError) as caught:
-        read_steps(0, 3, source=Tiny(fault=end), workers=1)
-    message = str(caught.value)
-    assert message.startswith("a data worker has ended: DataLoader worker (pid")
-    assert message.endswith("; with too little memory, set data.workers lower")
-    assert "\n" not in message
-
-
-def first_step_before_the_worker_died():
-    """Steps of which the first has been read; the worker has died of the one that it read ahead."""
-    seed = next(seed for seed in range(99) if 7 in Order(LENGTH, 6, seed).indices(1, range(6)))
-    assert 7 not in Order(LENGTH, 6, seed).indices(0, range(6))
-    others = set(active_children())
-    first_is_read = get_context("fork").Event()
-
-    def fault():
-        first_is_read.wait()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    steps = stream(reader(Tiny(fault=fault), batch=6, seed=seed), 0, 9, workers=1)
-    next(steps)
-    first_is_read.set()
-    for worker in set(active_children()) - others:
-        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
-    return steps
-
-
-@pytest.fixture
-def without_handler(monkeypatch):
-    """As if this were the process's first DataLoader: PyTorch sets its handler of SIGCHLD once."""
-    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
-    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGCHLD, before)
-
-
-def test_a_worker_that_is_killed_is_noticed_only_where_its_samples_are_wanted(short_wait, without_handler):
-    steps = first_step_before_the_worker_died()  # nothing is raised in the midst of what is done with the first
-    with pytest.raises(DataError, match="a data worker has ended"):
-        next(steps)
-
-
-def test_with_the_handler_of_pytorch_it_would_be_noticed_anywhere(short_wait, without_handler, monkeypatch):
-    monkeypatch.setattr("zoo.data.stream._started", iter)
-    with pytest.raises(RuntimeError, match="is killed by signal: Killed"):
-        first_step_before_the_worker_died()
-
-
-def ask_to_end():
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.mark.parametrize("threads", [0, 3])
-def test_workers_read_on_when_the_whole_group_is_asked_to_end(threads, monkeypatch):
-    """Also where PyTorch starts threads in them, which it does before any code of ours runs."""
-
-    def start_threads(count):
-        for _ in range(threads):
-            threading.Thread(target=threading.Event().wait, daemon=True).start()
-
-    monkeypatch.setattr(torch, "set_num_threads", start_threads)  # the first that a worker does
-    steps = read_steps(0, 5, source=Tiny(fault=ask_to_end), workers=1)
-    assert len(steps) == 5
-    assert any(7 in batch.indices for batch in steps)
-
-
-@pytest.fixture
-def broken_off(monkeypatch, without_handler, short_shutdown):
-    """Lets what workers hand over arrive as an error, once ``ready(workers)`` is done."""
-
-    def patched(error, ready):
-        def get(self, timeout=0):
-            ready(self._workers)
-            raise error
-
-        monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_try_get_data", get)
-
-    return patched
-
-
-CONNECTION_ERRORS = [EOFError(), ConnectionResetError(104, "Connection reset by peer"), OSError("handle is invalid")]
-
-
-@pytest.mark.parametrize("error", CONNECTION_ERRORS, ids=lambda error: type(error).__name__)
-def test_a_worker_that_dies_while_it_hands_something_over_has_died(error, broken_off):
-    died = []
-
-    def ready(workers):
-        died.append(workers[1].pid)
-        workers[1].kill()
-
-    broken_off(error, ready)
-    with pytest.raises(DataError) as caught:
-        read_steps(0, 3, workers=2)
-    assert str(caught.value) == (
-        f"a data worker has ended: DataLoader worker (pid {died[0]}) exited unexpectedly; with too little memory, set"
-        " data.workers lower"
-    )
-
-
-@pytest.mark.parametrize("error", CONNECTION_ERRORS, ids=lambda error: type(error).__name__)
-def test_while_all_workers_live_it_is_no_error_of_theirs(error, broken_off, monkeypatch):
-    monkeypatch.setattr("zoo.data.stream.PATIENCE", 0.0)
-    broken_off(error, lambda workers: None)
-    with pytest.raises(type(error)) as caught:
-        read_steps(0, 3, workers=2)
-    assert caught.value is error
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("kind", [RuntimeError, FileNotFoundError, EOFError])
-def test_a_fault_of_a_plug_in_is_not_taken_for_broken_data(workers, kind, monkeypatch, short_shutdown):
-    def programming_error():
-        raise kind("boom")
-
-    monkeypatch.setattr("zoo.data.stream.wait", lambda *_: pytest.fail("no worker is about to die"))
-    with pytest.raises(kind, match="boom") as caught:
-        read_steps(0, 3, source=Tiny(fault=programming_error), workers=workers)
-    assert not isinstance(caught.value, DataError)
-
-
-def test_a_worker_that_reads_the_next_steps_is_left_behind_without_a_word(capfd):
-    steps = stream(reader(), 0, 1000, workers=2)
-    next(steps)
-    steps.close()
-    assert capfd.readouterr() == ("", "")

@@ -6,35 +6,23 @@ the next ``batch`` of them, and each rank reads its own stretch of these, whatev
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, fields
-from functools import lru_cache, partial
-from multiprocessing.connection import wait
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from zoo.data.base import Normalize, Source
 from zoo.data.left_out import NOTHING, LeftOut, read_kept
+from zoo.data.workers import Workers
 from zoo.errors import DataError
 from zoo.randomness import Purpose, generator_at
-
-LOST = "DataLoader worker (pid"
-"""How PyTorch's messages on workers that have died begin."""
-
-CAN_TELL_SENDERS = hasattr(signal, "sigwaitinfo")
-"""Not on macOS, where a SIGTERM to all processes ends data workers too."""
-
-PATIENCE = 5.0
-"""Seconds in which a worker that has broken off its connections ends."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +102,8 @@ def _permutation(length: int, seed: int, epoch: int) -> Int[np.ndarray, " length
     return generator_at(seed, Purpose.ORDER, epoch, 0).permutation(length)
 
 
-class Reader(Dataset["Batch | DataError"]):
-    """Reads pieces of steps. An error is returned, not raised: a data worker would wrap it in a traceback."""
+class Reader(Dataset[Batch]):
+    """Reads pieces of steps."""
 
     def __init__(
         self,
@@ -130,12 +118,9 @@ class Reader(Dataset["Batch | DataError"]):
         self.source, self.normalize, self.order, self.share = source, normalize, order, share
         self.num_classes, self.label_dropout = num_classes, label_dropout
 
-    def __getitem__(self, key: tuple[int, int]) -> Batch | DataError:
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
         """The samples of (step, piece)."""
-        try:
-            return self.read(*key)
-        except DataError as error:
-            return DataError(str(error))  # a plug-in's own kind need not survive the way from a worker
+        return self.read(*key)
 
     def read(self, step: int, piece: int) -> Batch:
         """The samples of a piece of this rank's part of a step.
@@ -180,9 +165,16 @@ class Reader(Dataset["Batch | DataError"]):
 
 
 def stream(
-    reader: Reader, first: int, last: int, *, workers: int = 0, pin_memory: bool = False
+    reader: Reader,
+    first: int,
+    last: int,
+    *,
+    workers: int = 0,
+    pin_memory: bool = False,
+    limit: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Generator[list[Batch], None, None]:
-    """The pieces of steps ``first`` to ``last - 1``, a list for every step.
+    """The pieces of steps ``first`` to ``last - 1``, a list for every step; ends early if asked to while it waits.
 
     Args:
         reader: what reads them.
@@ -190,88 +182,22 @@ def stream(
         last: step to stop before.
         workers: processes that read ahead; 0 reads in this one.
         pin_memory: put batches in page-locked memory, for GPUs.
+        limit: seconds to wait for a worker.
+        stop: whether to wait no longer for one.
 
     Raises:
-        DataError: a sample cannot be read, or a worker has died.
+        DataError: a sample cannot be read, or a worker has died or does not answer.
     """
-    pieces = reader.share.pieces
-    loader = DataLoader(
-        reader,
-        sampler=_Keys(first, last, pieces),
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        worker_init_fn=partial(_heed_the_rank_alone, os.getpid()) if workers else None,
-        generator=torch.Generator(),  # or it would draw from the one whose state training saves and restores
-    )
-    step: list[Batch] = []
-    try:
-        for piece in _arriving(_started(loader)):
-            if isinstance(piece, DataError):
-                raise piece
-            step.append(piece)
-            if len(step) == pieces:
-                yield step
-                step = []
-    except RuntimeError as error:
-        if not str(error).startswith(LOST):
-            raise
-        reason = str(error).splitlines()[0]
-        raise DataError(f"a data worker has ended: {reason}; with too little memory, set data.workers lower") from error
-
-
-def _arriving(pieces: Iterator[Any]) -> Iterator[Any]:
-    """The pieces of a DataLoader.
-
-    PyTorch tells of a worker that is gone. One that is about to go breaks off a connection first, by which it hands
-    over shared memory. It is waited for here, so that it is not mixed up with what fails in this process, or is raised
-    by the dataset.
-
-    Raises:
-        RuntimeError: a worker has died.
-    """
-    workers = getattr(pieces, "_workers", [])  # there is no public way to them
-    while True:
-        try:
-            piece = next(pieces)
-        except StopIteration:
-            return
-        except (EOFError, OSError) as error:
-            if not workers or str(error).startswith(f"Caught {type(error).__name__} in DataLoader worker"):
-                raise
-            ended = wait([worker.sentinel for worker in workers], PATIENCE)
-            if not ended:
-                raise
-            pid = next(worker.pid for worker in workers if worker.sentinel in ended)
-            raise RuntimeError(f"{LOST} {pid}) exited unexpectedly") from error
-        yield piece
-
-
-def _started(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Its iterator, without PyTorch's handler of SIGCHLD.
-
-    That one raises an error when a worker dies, wherever the main thread is just then. Without it, the one who waits
-    for the worker's samples finds out, seconds later.
-    """
-    before = signal.getsignal(signal.SIGCHLD)
-    with _sigterm_blocked():  # for workers from their birth: PyTorch makes them threads before any code of ours runs
-        iterator = iter(loader)
-    if before is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, before)
-    return iterator
-
-
-@contextmanager
-def _sigterm_blocked() -> Iterator[None]:
-    """Have SIGTERM wait, in this thread and in processes that it forks."""
-    if not CAN_TELL_SENDERS:
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    keys = _Keys(first, last, reader.share.pieces)
+    with closing(Workers(reader, keys, workers, pin_memory=pin_memory)) as pieces:
+        for _ in range(first, last):
+            step: list[Batch] = []
+            for _ in range(keys.pieces):
+                piece = pieces.next(limit, stop)
+                if piece is None:
+                    return
+                step.append(piece)
+            yield step
 
 
 class _Keys:
@@ -285,20 +211,3 @@ class _Keys:
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return ((step, piece) for step in range(self.first, self.last) for piece in range(self.pieces))
-
-
-def _heed_the_rank_alone(rank: int, worker: int) -> None:
-    """Let a data worker outlive the signals of schedulers and terminals, which mean the rank.
-
-    A rank that has been asked to stop finishes its step, for which it needs its workers. Only the rank itself, which
-    waits for its workers when it ends, may end them by SIGTERM.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if CAN_TELL_SENDERS:
-        threading.Thread(target=_wait_for_the_rank, args=(rank,), daemon=True).start()
-
-
-def _wait_for_the_rank(rank: int) -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != rank:
-        pass
-    os._exit(0)

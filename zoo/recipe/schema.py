@@ -180,7 +180,7 @@ class TrainOptions(Options):
     ] = "stop"
     max_skipped: Annotated[int, Field(ge=1, description="updates that may be left out in a row")] = 10
     timeout: Annotated[
-        float, Field(gt=0.0, le=1e6, description="seconds to wait for a process of the job that no longer answers")
+        float, Field(gt=0.0, le=1e6, description="seconds to wait for a process or data worker that does not answer")
     ] = 600.0
     log_every: Annotated[int, Field(ge=1, description="steps between lines of metrics.jsonl")] = 10
     checkpoint_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 5_000

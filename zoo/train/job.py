@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from zoo.backbone import Backbone
 from zoo.data import Dataset, Fingerprint, Normalize, Source
 from zoo.data.left_out import LeftOut, open_kept
 from zoo.data.stream import Order, Reader, Share
+from zoo.data.workers import concerns
 from zoo.errors import DataError, ZooError
 from zoo.flow import StagePlan, Weighting, plan_stages
 from zoo.recipe import Recipe
@@ -99,7 +101,15 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     data = source.fingerprint(files=rank == 0)
     untrained = data.known_classes.untrained(recipe.backbone.num_classes)
     warnings = () if untrained is None else (f"warning: {untrained}",)
-    notes = (*(f"note: {note}" for note in source.notes), *left_out.notes(), *warnings)
+    latent, share = recipe.backbone.latent, options.batch // (ranks * options.accumulate)
+    batch_bytes = 2 * 4 * share * latent.channels * latent.height * latent.width  # and as much noise
+    on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    notes = (
+        *(f"note: {note}" for note in source.notes),
+        *left_out.notes(),
+        *warnings,
+        *concerns(recipe.data.workers, on_this_machine, batch_bytes),
+    )
     return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, data, notes)
 
 

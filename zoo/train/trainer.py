@@ -110,6 +110,8 @@ class Trainer:
             last,
             workers=self.job.recipe.data.workers,
             pin_memory=self.world.device.type == "cuda",
+            limit=self.options.timeout,
+            stop=stop,
         )
         pieces, error = _next(batches)
         self.world.agree(error)

@@ -1,0 +1,89 @@
+"""Runs whose data workers stop, die or fail: all steps that were done are saved, and the process ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing import active_children
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.ranks import run_ranks
+from tests.train.small import small
+from zoo.data import workers
+from zoo.errors import ZooError
+from zoo.registry import Registry
+from zoo.train import checkpoint as checkpoints
+from zoo.train.distributed import World
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
+from zoo.train.trainer import Trainer
+
+
+def run_with(path: Path, after_first_step: Callable[[list[int]], None], *, limit: float = 3600.0) -> Any:
+    """What a run of 100 steps comes to whose workers meet with something after a step."""
+
+    def work(world: World) -> tuple[int, str, int]:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        plain = Trainer._update
+
+        def update(self: Trainer, *arguments: Any, **options: Any) -> Any:
+            plain(self, *arguments, **options)
+            if self.step == 1:
+                after_first_step([each.pid for each in active_children() if each.pid is not None])
+
+        registry = Registry()
+        recipe = small("data.workers=2", "train.steps=100", f"train.timeout={limit}", registry=registry)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "_update", update)
+            patch.setattr(workers, "POLL", 0.1)
+            try:
+                Session(recipe, RunFolder(path), registry, world, Silent()).run()
+            except ZooError as error:
+                return error.exit_code, str(error), len(active_children())
+        return 0, "done", len(active_children())
+
+    return run_ranks(work, 1)[0]
+
+
+def saved_steps(path: Path) -> int:
+    newest, problems = checkpoints.latest(path / "checkpoints")
+    assert newest is not None
+    assert not problems
+    return newest.step
+
+
+def stop_all(pids: list[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+
+
+def test_workers_that_are_stopped_end_the_run_in_time_and_it_has_saved(tmp_path: Path) -> None:
+    code, told, left = run_with(tmp_path, stop_all, limit=1)
+    assert (code, left) == (3, 0)
+    assert "has given nothing for 1 s and is stopped by a signal; if it only needs longer, set train.timeout" in told
+    assert 1 <= saved_steps(tmp_path) < 100
+
+
+def test_a_signal_ends_the_wait_for_workers_that_are_stopped(tmp_path: Path) -> None:
+    def stop_and_signal(pids: list[int]) -> None:
+        stop_all(pids)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)  # by when the run waits for them, or has yet to
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+
+    code, told, left = run_with(tmp_path, stop_and_signal)
+    assert (code, left) == (75, 0)
+    assert f"saved after step {saved_steps(tmp_path)} of 100" in told
+
+
+def test_a_worker_that_is_killed_ends_the_run_and_it_has_saved(tmp_path: Path) -> None:
+    def kill(pids: list[int]) -> None:
+        os.kill(pids[0], signal.SIGKILL)
+
+    code, told, left = run_with(tmp_path, kill)
+    assert (code, left) == (3, 0)
+    assert "was killed by SIGKILL; if it was for lack of memory, as `dmesg` would tell, set data.workers lower" in told
+    assert 1 <= saved_steps(tmp_path) < 100
