@@ -223,15 +223,8 @@ def full_file_system(ground: Ground) -> Outcome:
     for size in (16, 512, 2300, 3072, 4500, 6600):
         place = ground.folder / f"mount-{size}"
         place.mkdir()
-        larger = f"mount -o remount,size=64m {place}; "
-        one = _in_own_mounts(
-            ground,
-            f"tmpfs-{size}",
-            f"mount -t tmpfs -o size={size}k tmpfs {place}",
-            (0, 3, 75),
-            place=place,
-            then=larger,
-        )
+        mount = f"mount -t tmpfs -o size={size}k tmpfs {place}"
+        one = _in_own_mounts(ground, f"tmpfs-{size}", mount, (0, 3, 75), place=place)
         if one.skipped:
             return one
         outcome.tried, outcome.held = outcome.tried + one.tried, outcome.held + one.held
@@ -270,7 +263,7 @@ def _has_mounts() -> bool:
 
 
 def read_only(ground: Ground) -> Outcome:
-    """A run folder in which nothing may be written, at the start and in the middle of training."""
+    """Going on in a run folder in which nothing may be written."""
     outcome = Outcome()
     if not _has_mounts():
         outcome.skipped = NEEDS
