@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from tests.train.small import train
 from zoo.cli import app
 from zoo.errors import RunError
+from zoo.train.drawing import Drawing
 from zoo.train.run_folder import RunFolder, step_of
 
 
@@ -169,3 +170,29 @@ def test_what_was_found_is_kept_before_it_is_printed(monkeypatch):
     zoo("eval", "--run", "run", "--count", 14, "--out", "f.json")
     assert json.loads(Path("f.json").read_text())["counts"]["generated"] == 14
     assert 14 in [each["counts"]["generated"] for each in RunFolder(Path("run")).read_evaluations()]
+
+
+KEPT = "what has been done is kept; the same command with --resume goes on\n"
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "stops_in", "told"),
+    [
+        ("run", [], 1, KEPT),
+        ("w.safetensors", ["--out", "f.json"], 1, KEPT),
+        ("w.safetensors", [], 1, ""),  # there is no place to keep it
+        ("run", [], 0, ""),  # nothing has been drawn
+    ],
+)
+def test_an_interrupted_call_tells_of_what_is_kept_and_of_nothing_else(run, options, stops_in, told, monkeypatch):
+    assert zoo("export", "run", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
+    images = Drawing.images
+
+    def stop(self, backbone, labels, batch, count):
+        if batch == stops_in:
+            raise KeyboardInterrupt
+        return images(self, backbone, labels, batch, count)
+
+    monkeypatch.setattr(Drawing, "images", stop)
+    result = zoo("eval", "--run", run, "--count", 12, *options)
+    assert (result.exit_code, result.stderr) == (130, told)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo.cli import app
+from zoo.train import sampling
 from zoo.train.pictures import read_png
 
 
@@ -267,3 +268,14 @@ def test_help_names_every_option():
     options = "run out weights labels count steps solver guidance seed set npz resume procs device debug"
     for option in options.split():
         assert f"--{option}" in result.stdout
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupted_call_says_that_it_can_be_gone_on_with_where_it_has_begun(begun, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampling, "write_png" if begun else "prepare_drawing", stop)
+    result = sample("--count", 3)
+    told = "what has been done is kept; the same command with --resume goes on\n"
+    assert (result.exit_code, result.stderr) == (130, told if begun else "")

@@ -1,6 +1,8 @@
 """An evaluation that was interrupted is gone on with, to the figures of one that nobody interrupts."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.train.ranks import run_ranks
 from tests.train.small import ALONE, small, train
@@ -8,6 +10,7 @@ from zoo.errors import RunError
 from zoo.registry import Registry
 from zoo.train.drawing import Drawing
 from zoo.train.evaluation import evaluate
+from zoo.train.kept_features import KeptFeatures
 from zoo.train.weights import open_weights
 
 REGISTRY = Registry()
@@ -37,7 +40,7 @@ def judge(world, path, place, *overrides, resume=False, stop_before=None, seed=0
     try:
         recipe = small("evaluate.count=20", "evaluate.metrics=[fid, accuracy]", *overrides)
         weights = open_weights(path, REGISTRY)
-        found = evaluate(weights, recipe, world, seed=seed, keep_in=place, resume=resume)
+        found = evaluate(weights, recipe, world, seed=seed, kept=KeptFeatures(place), resume=resume)
         return {"figures": found.figures, "counts": found.record["counts"], "classes": found.record["classes"]}, drawn
     finally:
         Drawing.images = images
@@ -72,9 +75,28 @@ def test_features_that_are_damaged_are_drawn_again(trained, whole, tmp_path):
 )
 def test_what_is_asked_otherwise_is_another_evaluation(overrides, trained, tmp_path):
     place = interrupted(trained, tmp_path, 2)
-    with pytest.warns(UserWarning, match="no evaluation of these weights in this way has begun; all images are drawn"):
+    with pytest.warns(UserWarning, match="no evaluation of these weights in this way, beside this data, has"):
         _, drawn = judge(ALONE, trained, place, *overrides, resume=True)
     assert drawn == [0, 1, 2, 3]
+
+
+def test_other_real_images_are_another_evaluation(trained, tmp_path):
+    """Features may be fitted to them: of two fits they cannot stand side by side."""
+    for index in range(24):
+        picture = tmp_path / "pictures" / "ab"[index % 2] / f"{index}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)).save(picture)
+    data = f"data.dataset={{type: images, folder: '{tmp_path}/pictures'}}"
+    place = interrupted(trained, tmp_path / "kept", 2, data)
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(picture)
+    with pytest.warns(UserWarning, match="in this way, beside this data, has begun; all images are drawn"):
+        _, drawn = judge(ALONE, trained, place, data, resume=True)
+    assert drawn == [0, 1, 2, 3]
+
+
+def test_how_many_processes_read_the_data_changes_nothing(trained, whole, tmp_path):
+    place = interrupted(trained, tmp_path, 2)
+    assert judge(ALONE, trained, place, "data.workers=2", resume=True) == (whole, [2, 3])
 
 
 def test_without_resume_all_is_drawn(trained, whole, tmp_path):

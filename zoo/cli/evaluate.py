@@ -71,6 +71,7 @@ def evaluate(
     from zoo.train.evaluation import evaluate as judged
     from zoo.train.evaluation import features_for
     from zoo.train.failures import told_plainly
+    from zoo.train.kept_features import KeptFeatures
     from zoo.train.run_folder import load_run
     from zoo.train.weights import find_weights
     from zoo.weights import refuse_existing
@@ -78,18 +79,18 @@ def evaluate(
     registry = installed_registry()
     recipe = check_recorded(recorded, registry, ("backbone", "data", "sample", "evaluate"))
     features_for(recipe)  # before weights are read
+    kept = KeptFeatures(run / "evaluations" if run.is_dir() else None if out is None else out.parent)
     with join_world(device) as world:
         if out is not None:
             world.first(lambda: refuse_existing(out))
-        with told_plainly(), told_how_to_go_on(world):
+        with told_plainly(), told_how_to_go_on(world, lambda: kept.are_some):
             # One process chooses: while a run goes on, others may see another newest checkpoint.
             source = world.first(lambda: find_weights(run, weights=weights, step=step))
             for problem in source.passed_over() if world.is_main else ():
                 warn_of(problem)
             with world.together():
                 given = source.read(registry)
-            place = run / "evaluations" if run.is_dir() else None if out is None else out.parent
-            found = judged(given, recipe, world, seed=seed, with_controls=with_controls, keep_in=place, resume=resume)
+            found = judged(given, recipe, world, seed=seed, with_controls=with_controls, kept=kept, resume=resume)
         if world.is_main:
             if out is not None:  # before anything is printed
                 text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"

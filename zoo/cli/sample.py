@@ -95,7 +95,7 @@ def sample(
     with join_world(device) as world:
         for note in doubtful_labels(labels or (), classes) if world.is_main else ():
             tell(f"note: {note}")
-        with told_plainly(), told_how_to_go_on(world):
+        with told_plainly(), told_how_to_go_on(world, request.folder.request.exists):
             drawn = draw_samples(request, checked, registry, world)
         if world.is_main:
             if drawn == request.count:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +24,13 @@ from zoo.evaluate import Features, FeatureSet, ImageSet
 from zoo.evaluate.base import BATCH
 from zoo.evaluate.floor import doubts_of, rows_as_drawn
 from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, features_of, rows_of_classes, some_of
-from zoo.files import UNFINISHED
 from zoo.parts import IndexConditioner
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.recipe.schema import Part
 from zoo.train.distributed import World
 from zoo.train.drawing import check_guidance, prepare_drawing
+from zoo.train.judged import way_of
 from zoo.train.kept_features import KeptFeatures
 from zoo.train.labels import Labels, classes_for, counts_of, labels_for
 from zoo.train.tracking import tracked
@@ -40,8 +38,6 @@ from zoo.weights import Weights, filled, refuse_other_backbone
 
 GENERATED, HELD_OUT = "generated", "held-out real"
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def evaluate(
     *,
     seed: int = 0,
     with_controls: bool = False,
-    keep_in: Path | None = None,
+    kept: KeptFeatures | None = None,
     resume: bool = False,
 ) -> Evaluation:
     """Draw images as the recipe says, and compare them with those that it was trained on.
@@ -81,7 +77,7 @@ def evaluate(
         world: this process among those of the job.
         seed: of the noise, of the controls, and of the choice of real images.
         with_controls: compare noise, class means, shuffled labels and a copy of the training images as well.
-        keep_in: the folder where features of what has been drawn are kept until the end; None to keep nothing.
+        kept: where features of what has been drawn are kept until the end; None to keep nothing.
         resume: go on with what an interrupted evaluation of the same weights in the same way has kept there.
 
     Returns:
@@ -97,20 +93,13 @@ def evaluate(
     real = found.features_of_real(found.real, "train images")
     with world.together():
         found.judge_by(real)
-    kept = found.kept(keep_in, resume=resume)
+    kept = kept or KeptFeatures(None)
+    found.begin(kept, resume=resume)
     generated = found.draw(kept)
     held_out = found.floor()
     evaluation = world.first(lambda: found.compare(generated, held_out, with_controls=with_controls))
     world.first(kept.remove)
     return evaluation
-
-
-def way_of(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What figures depend on besides the weights and the number of images, of a result as it was written.
-
-    Figures of other ways cannot be compared.
-    """
-    return {key: found.get(key) for key in ("sample", "evaluate", "data", "seed", "features", "classifier")}
 
 
 def features_for(recipe: Recipe) -> Features:
@@ -203,30 +192,38 @@ class _Evaluation:
             features = self.recipe.evaluate.features.type
             raise ZooError(f"{self.recipe.name}: evaluate.metrics: none of them can be told from {features}")
 
-    def kept(self, folder: Path | None, *, resume: bool) -> KeptFeatures:
-        """Where features of what has been drawn are kept, by what all of it depends on."""
+    def begin(self, kept: KeptFeatures, *, resume: bool) -> None:
+        """Have what is drawn be kept, by what all of it depends on."""
 
         def begin() -> tuple[Path | None, bool]:
-            if folder is None:
-                return None, False
-            way = {
-                "weights": self.weights.source.get("weights_sha256"),
-                "sample": self.recipe.sample.resolved(),
-                "evaluate": self.recipe.evaluate.resolved(),
-                "data": self.recipe.data.resolved(),
-                "seed": self.seed,
-                "features": self.features.record(),
-                "versions": {"plugins": self.recipe.plugins(), **dict(_versions())},
-            }
-            digest = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
-            kept = KeptFeatures(folder / f".{digest[:16]}{UNFINISHED}")
-            goes_on = kept.begin(resume=resume)
+            goes_on = kept.place is not None and kept.begin(self._depends_on(), resume=resume)
             return kept.folder, goes_on
 
-        place, goes_on = self.world.first(begin)
+        kept.folder, goes_on = self.world.first(begin)
         if resume and not goes_on and self.world.is_main:
-            warnings.warn("no evaluation of these weights in this way has begun; all images are drawn", stacklevel=3)
-        return KeptFeatures(place)
+            warnings.warn(
+                "no evaluation of these weights in this way, beside this data, has begun; all images are drawn",
+                stacklevel=3,
+            )
+
+    def _depends_on(self) -> dict[str, Any]:
+        """What features of generated images are a function of; these may be fitted to the real ones."""
+        return {
+            "weights_sha256": self.weights.source.get("weights_sha256"),
+            "way": way_of(self._asked()),
+            "real": self.real.source.fingerprint().model_dump(),
+            "plugins": self.recipe.plugins(),
+            "libraries": dict(_versions()),
+        }
+
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "sample": self.recipe.sample.resolved(),
+            "evaluate": self.recipe.evaluate.resolved(),
+            "data": self.recipe.data.resolved(),
+            "features": self.features.record(),
+            "seed": self.seed,
+        }
 
     def draw(self, kept: KeptFeatures) -> FeatureSet | None:
         """Features of generated images, on the main process."""
@@ -319,12 +316,8 @@ class _Evaluation:
         named = "linear discriminants of the features" if self.judge.classifier else "the features' own"
         return {
             **self.weights.source,
-            "sample": self.recipe.sample.resolved(),
-            "evaluate": self.recipe.evaluate.resolved(),
-            "data": self.recipe.data.resolved(),
-            "features": self.features.record(),
+            **self._asked(),
             "classifier": None if self.judge.real.verdicts is None else named,
-            "seed": self.seed,
             "counts": dict(counts),
             "classes": dict(classes),
             "class_names": self.weights.classes.names_of(

@@ -1,7 +1,8 @@
-"""What is read of an evaluation that may be anyone's."""
+"""What is read of an evaluation that may be anyone's, and which others it is like."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
@@ -56,3 +57,13 @@ class Judged(_Read):
         if not {"train", *self.figures} <= self.counts.keys() or not self.figures.get("generated"):
             raise ValueError("figures of images that were not counted, or none")
         return self
+
+
+def way_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What figures depend on besides the numbers of the weights, of an evaluation's record.
+
+    Figures of other ways cannot be compared; one of the same way and weights takes the place of another.
+    """
+    data = {key: value for key, value in (found.get("data") or {}).items() if key != "workers"}
+    keys = ("weights", "sample", "evaluate", "seed", "features", "classifier")
+    return {**{key: found.get(key) for key in keys}, "data": data}

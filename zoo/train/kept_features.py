@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -12,7 +16,7 @@ from safetensors.numpy import load_file, save
 
 from zoo.errors import RunError
 from zoo.evaluate import FeatureSet
-from zoo.files import remove, write_whole
+from zoo.files import UNFINISHED, remove, write_whole
 
 SECONDS = "seconds"
 
@@ -21,21 +25,36 @@ class KeptFeatures:
     """The features of each batch, in a file of its own. Where they cannot be kept, the evaluation goes on without.
 
     Args:
-        folder: that is this evaluation's alone; None to keep nothing.
+        place: a folder that evaluations share; None to keep nothing.
+
+    Attributes:
+        folder: in it, of this evaluation alone; None until that has begun, and where nothing is kept.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    def __init__(self, place: Path | None) -> None:
+        self.place = place
+        self.folder: Path | None = None
 
-    def begin(self, *, resume: bool) -> bool:
-        """Make the folder; whether there is something in it to go on with, which goes unless that is wanted."""
-        if self.folder is None:
-            return False
+    @property
+    def are_some(self) -> bool:
+        """Whether there is something to go on with."""
+        return self.folder is not None and any(self.folder.glob("*.safetensors"))
+
+    def begin(self, depends_on: Mapping[str, Any], *, resume: bool) -> bool:
+        """Make the folder; whether there is something in it to go on with, which goes unless that is wanted.
+
+        Args:
+            depends_on: all that the features are a function of, as plain values.
+            resume: go on with what there is.
+        """
+        assert self.place is not None
+        digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+        self.folder = self.place / f".{digest[:16]}{UNFINISHED}"
         try:
             if not resume:
                 remove(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
-            return any(self.folder.glob("*.safetensors"))
+            return self.are_some
         except OSError as error:
             self._without(f"{self.folder}: {error.strerror}")
             return False

@@ -33,7 +33,7 @@ from zoo.plugins import zoo_version
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
 from zoo.shell import command
 from zoo.train.checkpoint import PREFIX, run_of_newest
-from zoo.train.judged import Judged
+from zoo.train.judged import Judged, way_of
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
 
@@ -215,8 +215,7 @@ class RunFolder:
         Raises:
             RunError: the disk refuses.
         """
-        way = [found.get(key) for key in ("weights", "sample", "evaluate", "data", "seed")]
-        digest = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(way_of(found), sort_keys=True).encode()).hexdigest()
         try:
             self.evaluations.mkdir(exist_ok=True)
         except OSError as error:

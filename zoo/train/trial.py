@@ -15,6 +15,7 @@ from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.evaluation import evaluate, features_for
+from zoo.train.judged import way_of
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent, Watcher
 from zoo.train.weights import find_weights
@@ -84,15 +85,11 @@ def judge_run(
     for problem in source.passed_over():
         warnings.warn(problem, stacklevel=2)
     assert source.checkpoint is not None
-    wanted = {
-        "weights_sha256": source.checkpoint.digest(source.name),
-        "sample": recipe.sample.resolved(),
-        "evaluate": recipe.evaluate.resolved(),
-        "data": recipe.data.resolved(),
-        "seed": 0,
-    }
+    digest = source.checkpoint.digest(source.name)
+    asked = {section: getattr(recipe, section).resolved() for section in ("sample", "evaluate", "data")} | {"seed": 0}
     for known in run.read_evaluations():
-        if all(known.get(key) == value for key, value in wanted.items()):
+        way = way_of({**known, **asked})
+        if known["weights_sha256"] == digest and way_of(known) == way:
             return known
     found = evaluate(source.read(registry), recipe, world).to_dict()
     try:
