@@ -1,7 +1,10 @@
 """What classes are called: names and numbers that a user asks for, and what is read of others' files."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.train.small import train
 from zoo.classes import (
     UNKNOWN,
     Classes,
@@ -85,3 +88,12 @@ def test_plain_values():
     assert PETS.names_of([2, 0, 2, 9]) == {"0": "cat", "2": "10"}
     for odd in ({"classes": "cat"}, {"classes": [1]}, {"class_counts": {"0": 1}}, {"class_counts": ["1"]}):
         assert read_classes(odd) == UNKNOWN
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.write_text("{")])
+def test_where_the_list_of_starts_is_lost_a_checkpoint_says_what_classes_are_called(lose, tmp_path):
+    run = train(tmp_path)
+    known = classes_of_run(tmp_path)
+    assert known.names[7] == "7"
+    lose(run.versions)
+    assert classes_of_run(tmp_path) == known

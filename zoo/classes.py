@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from zoo.checkpoint_folders import newest_states
 from zoo.errors import ZooError
 from zoo.json_files import read_json
 from zoo.registry import did_you_mean
@@ -108,12 +110,21 @@ def read_classes(values: Mapping[str, Any]) -> Classes:
     return Classes(named or (), counted)
 
 
+def classes_in(state: Mapping[str, Any]) -> Classes:
+    """The classes that a checkpoint was trained on, as far as its state says."""
+    data = state.get("data")
+    counts = data.get("counts") if isinstance(data, dict) else None
+    return read_classes({"classes": state.get("classes"), "class_counts": counts})
+
+
 def classes_of_run(folder: Path) -> Classes:
-    """The classes that a run was trained on, as its run.json says; none where they are not known."""
-    try:
-        return read_classes(read_json(folder / "run.json")[-1])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return UNKNOWN
+    """The classes that a run was trained on, as its run.json says, or else a checkpoint; none where nothing does."""
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        recorded = read_classes(read_json(folder / "run.json")[-1])
+        if recorded != UNKNOWN:
+            return recorded
+    found = (classes_in(state) for _, state in newest_states(folder / "checkpoints"))
+    return next((classes for classes in found if classes != UNKNOWN), UNKNOWN)
 
 
 def _all_are(kind: type[T], values: Any) -> tuple[T, ...] | None:

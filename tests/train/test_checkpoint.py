@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 import zoo
+from zoo.checkpoint_folders import run_of, run_of_newest
 from zoo.errors import RunError
 from zoo.train import checkpoint as checkpoints
 from zoo.train.checkpoint import Checkpoint, latest, problem_of, prune, save, set_aside_after
@@ -445,8 +446,8 @@ def test_a_checkpoint_that_does_not_say_whose_it_is(text, tmp_path):
     saved, _ = write(tmp_path, 1, 2)
     (saved.path / "state.json").write_text(text)
     prune(tmp_path, 1, RUN)
-    assert checkpoints.run_of_newest(tmp_path) == RUN
-    assert checkpoints.run_of(saved.path) is None
+    assert run_of_newest(tmp_path) == RUN
+    assert run_of(saved.path) is None
     write(tmp_path, 1)
     assert problem_of(saved.path) is None
 

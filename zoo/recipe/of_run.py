@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from zoo.checkpoint_folders import newest_states
 from zoo.errors import RecipeError, RunError
-from zoo.json_files import parse_json, read_json
+from zoo.json_files import read_json
 from zoo.recipe.load import Overrides, read_tree
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
@@ -68,15 +68,9 @@ def _damage_of(recipe: Path) -> str | None:
 
 def _states(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The states of a run's checkpoints that are as they were written and hold a recipe: their names, newest first."""
-    found = [path for path in run.glob("checkpoints/step_*/state.json") if path.parent.name[5:].isdecimal()]
-    for path in sorted(found, reverse=True):
-        with suppress(OSError, ValueError, LookupError, TypeError):  # damaged, or none of ours
-            data = path.read_bytes()
-            manifest = read_json(path.parent / "manifest.json")
-            state = parse_json(data)
-            is_whole = manifest["files"]["state.json"]["sha256"] == hashlib.sha256(data).hexdigest()
-            if is_whole and isinstance(state["recipe"], Mapping):
-                yield path.parent.name, state
+    for path, state in newest_states(run / "checkpoints"):
+        if isinstance(state.get("recipe"), Mapping):
+            yield path.name, state
 
 
 def _versions(run: Path) -> tuple[dict[str, str], str]:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, run_of
 from zoo.errors import RunError
 from zoo.files import (
     FAILURES,
@@ -34,8 +35,6 @@ from zoo.files import (
 )
 from zoo.json_files import read_json
 
-PREFIX = "step_"
-MANIFEST, STATE = "manifest.json", "state.json"
 FORMAT = {"format": "zoo checkpoint", "version": 1}
 
 
@@ -129,7 +128,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
 def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that verifies, and what is wrong with every newer one."""
     problems: list[str] = []
-    for path in reversed(_folders(folder)):
+    for path in reversed(checkpoints_in(folder)):
         problem = problem_of(path)
         if problem is None:
             return Checkpoint(path), problems
@@ -145,7 +144,7 @@ def at_step(folder: Path, step: int) -> Checkpoint:
     """
     path = folder / f"{PREFIX}{step:08d}"
     if not path.is_dir():
-        kept = ", ".join(str(Checkpoint(each).step) for each in _folders(folder))
+        kept = ", ".join(str(Checkpoint(each).step) for each in checkpoints_in(folder))
         raise RunError(f"{folder}: there is no checkpoint of step {step}; there are: {kept or 'none'}")
     problem = problem_of(path)
     if problem is not None:
@@ -155,7 +154,7 @@ def at_step(folder: Path, step: int) -> Checkpoint:
 
 def any_in(folder: Path) -> bool:
     """Whether there is a checkpoint, sound or not."""
-    return bool(_folders(folder))
+    return bool(checkpoints_in(folder))
 
 
 def problem_of(path: Path) -> str | None:
@@ -206,7 +205,7 @@ def prune(folder: Path, keep: int, run: str) -> None:
     """
     assert keep > 0, "one must be left"
     with _changing(folder):
-        for path in [path for path in _folders(folder) if run_of(path) == run][:-keep]:
+        for path in [path for path in checkpoints_in(folder) if run_of(path) == run][:-keep]:
             # Renamed first: a crash while files go away must not leave what looks like a checkpoint.
             going = unfinished_of(path)
             remove(going)
@@ -228,24 +227,12 @@ def set_aside_after(folder: Path, step: int, run: str) -> None:
         RunError: the disk refuses, or one is of another run.
     """
     with _changing(folder):
-        for path in _folders(folder):
+        for path in checkpoints_in(folder):
             if Checkpoint(path).step > step:
                 _refuse_others(path, run)
                 aside = path.with_name(f"{path.name}.unsound")
                 remove(aside)
                 path.rename(aside)
-
-
-def run_of(path: Path) -> str | None:
-    """The id of the run that a checkpoint is of, if it says so."""
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        return str(read_json(path / STATE)["run"])
-    return None
-
-
-def run_of_newest(folder: Path) -> str | None:
-    """The id of the run that the newest checkpoint which says so is of."""
-    return next((run for path in reversed(_folders(folder)) if (run := run_of(path))), None)
 
 
 def to_json(values: Mapping[str, Any]) -> str:
@@ -274,16 +261,6 @@ def _changing(folder: Path) -> Iterator[None]:
         raise RunError(
             f"{folder}: an older checkpoint cannot be moved or removed: {error}; may zoo write there?"
         ) from error
-
-
-def _folders(folder: Path) -> list[Path]:
-    def found() -> Iterator[tuple[int, Path]]:
-        for path in folder.glob(f"{PREFIX}*"):
-            number = path.name.removeprefix(PREFIX)
-            if number.isdecimal() and (path.is_dir() or path.is_symlink()):
-                yield int(number), path
-
-    return [path for _, path in sorted(found())]
 
 
 def _sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from zoo.train.checkpoint import PREFIX
+from zoo.checkpoint_folders import PREFIX
 
 
 class _Read(BaseModel):

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from zoo.checkpoint_folders import PREFIX, run_of_newest
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
 from zoo.files import reason_of, unfinished_of, write_whole
@@ -32,7 +33,6 @@ from zoo.json_files import parse_json, read_json, read_text
 from zoo.plugins import zoo_version
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
 from zoo.shell import command
-from zoo.train.checkpoint import PREFIX, run_of_newest
 from zoo.train.judged import Judged, way_of
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock

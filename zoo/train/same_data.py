@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from zoo.classes import Classes, read_classes
 from zoo.data.fingerprint import Fingerprint, some_of
 from zoo.errors import DataError, RunError
 from zoo.train import checkpoint as checkpoints
@@ -41,13 +40,6 @@ def record(data: Fingerprint) -> dict[str, Any]:
     """What a checkpoint holds of a fingerprint, as plain values: ``data``, and the names of ``classes``."""
     values = data.model_dump(mode="json")
     return {"classes": values.pop("classes"), "data": values}
-
-
-def classes_in(state: Mapping[str, Any]) -> Classes:
-    """The classes that a checkpoint was trained on, as far as it says."""
-    data = state.get("data")
-    counts = data.get("counts") if isinstance(data, dict) else None
-    return read_classes({"classes": state.get("classes"), "class_counts": counts})
 
 
 def read(state: Mapping[str, Any], where: Path) -> Fingerprint:

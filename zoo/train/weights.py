@@ -12,13 +12,13 @@ import torch
 
 from zoo.assembly import RecipeLike, as_recipe, build, check_recorded
 from zoo.backbone import Backbone
+from zoo.classes import classes_in
 from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.recipe import Overrides
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import load_run
-from zoo.train.same_data import classes_in
 from zoo.train.state import AVERAGE, MODEL
 from zoo.weights import Weights, Which, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
 
