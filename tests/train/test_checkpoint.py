@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 import zoo
-from zoo.checkpoint_folders import run_of, run_of_newest
+from zoo.checkpoint_folders import checkpoints_in, run_of, run_of_newest
 from zoo.errors import RunError
 from zoo.train import checkpoint as checkpoints
 from zoo.train.checkpoint import Checkpoint, latest, problem_of, prune, save, set_aside_after
@@ -391,6 +391,62 @@ def test_prune_keeps_the_newest(keep, tmp_path):
     left = [int(path.name.removeprefix("step_")) for path in sorted(tmp_path.iterdir())]
     assert left == [1, 2, 10, 100][-keep:]
     assert_newest(tmp_path, 100)
+
+
+def save_apart(folder, *steps):
+    for step in steps:
+        save(folder, step, tensors(step), {"run": RUN, "apart": True})
+
+
+@pytest.mark.parametrize(
+    ("regular", "apart", "keep", "left"),
+    [
+        ([2, 4, 6], [3, 5, 7], 1, [6, 7]),
+        ([2, 4, 6], [3, 5, 7], 2, [4, 5, 6, 7]),
+        ([2, 4, 6], [1, 3], 3, [2, 3, 4, 6]),
+        ([6], [1, 3], 2, [1, 3, 6]),  # fewer than are to stay
+        ([], [1, 3], 1, [1, 3]),
+    ],
+)
+def test_prune_does_not_count_what_was_saved_apart(regular, apart, keep, left, tmp_path):
+    write(tmp_path, *regular)
+    save_apart(tmp_path, *apart)
+    prune(tmp_path, keep, RUN)
+    assert [Checkpoint(path).step for path in checkpoints_in(tmp_path)] == left
+
+
+def refuses(*names):
+    """``Path.rename`` where files are immutable, as chattr makes them."""
+    plain = Path.rename
+
+    def rename(path, target):
+        if path.name in names:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        return plain(path, target)
+
+    return rename
+
+
+def test_prune_removes_the_others_where_some_cannot_be_removed(tmp_path, monkeypatch):
+    write(tmp_path, 1, 2, 3, 4, 5)
+    (tmp_path / ".step_00000009.unfinished").mkdir()
+    monkeypatch.setattr(Path, "rename", refuses("step_00000001", "step_00000003"))
+    with pytest.raises(RunError) as caught:
+        prune(tmp_path, 1, RUN)
+    assert str(caught.value) == (
+        f"{tmp_path}: an older checkpoint cannot be moved or removed: [Errno 1] Operation not permitted:"
+        f" '{tmp_path / 'step_00000001'}' (and 1 more); may zoo write there?"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"step_00000001", "step_00000003", "step_00000005"}
+
+
+def test_the_others_are_set_aside_where_some_cannot_be(tmp_path, monkeypatch):
+    write(tmp_path, 1, 2, 4, 5)
+    save(tmp_path, 3, tensors(), {"run": "another"})
+    monkeypatch.setattr(Path, "rename", refuses("step_00000004"))
+    with pytest.raises(RunError, match=r"step_00000003: is not of this run .*, and --resume \(and 1 more\)$"):
+        set_aside_after(tmp_path, 1, RUN)
+    assert [Checkpoint(path).step for path in checkpoints_in(tmp_path)] == [1, 3, 4]
 
 
 def test_prune_always_leaves_one(tmp_path):

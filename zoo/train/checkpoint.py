@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, run_of
+from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, run_of, said_state
 from zoo.errors import RunError
 from zoo.files import (
     FAILURES,
@@ -36,6 +36,8 @@ from zoo.files import (
 from zoo.json_files import read_json
 
 FORMAT = {"format": "zoo checkpoint", "version": 1}
+APART = "apart"
+"""In a state that was saved because a step failed: it is kept besides those that are saved as the recipe says."""
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,11 @@ def problem_of(path: Path) -> str | None:
 
 
 def prune(folder: Path, keep: int, run: str) -> None:
-    """Remove all but the ``keep`` newest checkpoints of a run, and what crashes have left of it.
+    """Remove all but the ``keep`` newest regular checkpoints of a run, and what crashes have left of it.
 
-    Those of other runs stay. Of one that has been moved elsewhere, and linked from here, the link is removed.
+    Those that were saved apart, before a step that failed, are not counted; they go when they are older than those
+    that stay. Checkpoints of other runs stay. Of one that has been moved elsewhere, and linked from here, the link is
+    removed. What cannot be removed keeps nothing else from it.
 
     Args:
         folder: of all checkpoints.
@@ -204,15 +208,11 @@ def prune(folder: Path, keep: int, run: str) -> None:
         RunError: the disk refuses.
     """
     assert keep > 0, "one must be left"
-    with _changing(folder):
-        for path in [path for path in checkpoints_in(folder) if run_of(path) == run][:-keep]:
-            # Renamed first: a crash while files go away must not leave what looks like a checkpoint.
-            going = unfinished_of(path)
-            remove(going)
-            path.rename(going)
-        for path in folder.glob(f".{PREFIX}*{UNFINISHED}"):
-            if _is_own(path, run):
-                remove(path)
+    own = [path for path in checkpoints_in(folder) if run_of(path) == run]
+    regular = [path for path in own if said_state(path).get(APART) is not True]
+    old = own[: own.index(regular[-keep])] if len(regular) >= keep else []
+    left = [path for path in folder.glob(f".{PREFIX}*{UNFINISHED}") if _is_own(path, run)]
+    _change_each(folder, [*old, *left], _discard)
 
 
 def set_aside_after(folder: Path, step: int, run: str) -> None:
@@ -226,13 +226,14 @@ def set_aside_after(folder: Path, step: int, run: str) -> None:
     Raises:
         RunError: the disk refuses, or one is of another run.
     """
-    with _changing(folder):
-        for path in checkpoints_in(folder):
-            if Checkpoint(path).step > step:
-                _refuse_others(path, run)
-                aside = path.with_name(f"{path.name}.unsound")
-                remove(aside)
-                path.rename(aside)
+
+    def set_aside(path: Path) -> None:
+        _refuse_others(path, run)
+        aside = path.with_name(f"{path.name}.unsound")
+        remove(aside)
+        path.rename(aside)
+
+    _change_each(folder, [path for path in checkpoints_in(folder) if Checkpoint(path).step > step], set_aside)
 
 
 def to_json(values: Mapping[str, Any]) -> str:
@@ -253,14 +254,30 @@ def _refuse_others(path: Path, run: str) -> None:
         raise RunError(f"{path}: is not of this run ({run}), and is left as it is; move it elsewhere, and --resume")
 
 
-@contextmanager
-def _changing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
+def _change_each(folder: Path, paths: Sequence[Path], change: Callable[[Path], None]) -> None:
+    """Change each of some paths in a folder; one that cannot be changed keeps none of the others from it."""
+    refused: list[OSError | RunError] = []
+    for path in paths:
+        try:
+            change(path)
+        except (OSError, RunError) as error:
+            refused.append(error)
+    if refused:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        if isinstance(refused[0], RunError):
+            raise RunError(f"{refused[0]}{more}")
         raise RunError(
-            f"{folder}: an older checkpoint cannot be moved or removed: {error}; may zoo write there?"
-        ) from error
+            f"{folder}: an older checkpoint cannot be moved or removed: {refused[0]}{more}; may zoo write there?"
+        ) from refused[0]
+
+
+def _discard(path: Path) -> None:
+    """Remove a checkpoint, or what is left of one."""
+    if path.name.startswith(PREFIX):  # renamed first: a crash while files go away must not leave what looks like one
+        going = unfinished_of(path)
+        remove(going)
+        path = path.rename(going)
+    remove(path)
 
 
 def _sha256(path: Path) -> str:

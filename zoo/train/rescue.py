@@ -34,7 +34,7 @@ def rescue(saver: Saver) -> str:
     if not trainer.world.is_main:
         _take_over(folder)
     try:
-        saver.lone().save()
+        saver.lone().save(apart=True)
     finally:
         folder.unlock()
     return f"saved after step {trainer.step} of {trainer.options.steps}; {resume}"

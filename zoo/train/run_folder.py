@@ -3,7 +3,7 @@
 recipe.yaml       the resolved recipe: trains the same again
 run.json          versions of zoo, plug-ins and torch, for every time that the run was started
 metrics.jsonl     a line every ``train.log_every`` steps, and one for every update that was left out
-checkpoints/      the newest ``train.keep_last`` ones
+checkpoints/      the newest ``train.keep_last`` ones, and those since that were saved before a step that failed
 samples/          grids of samples, by step
 evaluations/      what `zoo eval` found, by step
 loss.png          the curve

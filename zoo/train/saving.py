@@ -36,6 +36,7 @@ class Saver:
         self.trainer, self.folder, self.tell = trainer, folder, tell
         self.world, self.recipe = trainer.world, trainer.job.recipe
         self.saved = trainer.step
+        self._prunes = True
 
     def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Pass on the steps of training; where one fails, save what was trained before it, and say where it is."""
@@ -53,8 +54,11 @@ class Saver:
             self.tell(f"step {self.trainer.step + 1} has failed; {self._rescue()}; go on with: {self.folder.command}")
             raise
 
-    def save(self) -> None:
+    def save(self, *, apart: bool = False) -> None:
         """Write a checkpoint, unless the last one is of this step, and remove old ones.
+
+        Args:
+            apart: beside those that the recipe asks for, since training has failed; no old ones are removed.
 
         Raises:
             NumericError: weights, averages or AdamW's moments are not finite; older checkpoints are kept.
@@ -63,8 +67,9 @@ class Saver:
         if self.trainer.step == self.saved and not self.world.first(self.folder.lost):
             return
         self._check_finite()
-        self._write()
-        self.world.first(self._prune)
+        self._write(apart=apart)
+        if not apart:
+            self.world.first(self._prune)
 
     def lone(self) -> Saver:
         """The same without the other processes, which take no part any more."""
@@ -97,17 +102,18 @@ class Saver:
             saver = self.lone()
         saver._check_finite()
         try:
-            saver._write()
+            saver._write(apart=True)
         except Exception as error:  # the first failure is to be told, whatever comes of it
             return f"what was trained before it cannot be saved: {error or type(error).__name__}"
         return f"the weights before it are saved: {self._last()}"
 
-    def _write(self) -> None:
+    def _write(self, *, apart: bool) -> None:
         trainer, recipe = self.trainer, self.recipe
         tensors = trainer.state.tensors(self.world)
         state = {
             "run": self.folder.run,
             "step": trainer.step,
+            checkpoints.APART: apart,
             "next_sample": trainer.step * recipe.train.batch,
             **record(trainer.job.data),
             "skipped": trainer.skipped,
@@ -131,8 +137,11 @@ class Saver:
     def _prune(self) -> None:
         try:
             checkpoints.prune(self.folder.checkpoints, self.recipe.train.keep_last, self.folder.run)
+            self._prunes = True
         except RunError as error:  # which costs room on the disk alone
-            self.tell(f"warning: {error}")
+            if self._prunes:  # of failures in a row the first is told
+                self.tell(f"warning: {error}")
+            self._prunes = False
 
     def _check_finite(self) -> None:
         bad = self.trainer.state.not_finite(self.world)
