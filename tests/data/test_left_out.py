@@ -54,6 +54,15 @@ def test_samples_are_left_out_by_their_ids():
     assert find_left_out(Named(["a"]), None).notes() == []
 
 
+def test_names_that_are_no_line_are_left_out_as_they_are_told(tmp_path):
+    source = Named(["a\nb\x1b", "c"], broken=[0])
+    (problem,) = source.check(np.arange(2)).problems
+    assert (problem.message, problem.id) == ("a\\nb\\x1b: is broken", "a\\nb\\x1b")
+    (tmp_path / "list.txt").write_text(f"{problem.id}\n")
+    for given in (str(tmp_path / "list.txt"), ("a\nb\x1b",)):
+        assert find_left_out(source, given).mask.tolist() == [True, False]
+
+
 def test_ids_are_read_from_a_file_a_line_each(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("a b/ü.png\n\n  # x \r\nlast", encoding="utf-8")

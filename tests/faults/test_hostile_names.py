@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -10,10 +11,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo.cli import app, progress
+from zoo.data.latent_index import INDEX
+from zoo.data.latent_shards import Shard, encode_ids, write_shard
 from zoo.errors import DataError, RecipeError, RunError, WeightsError, ZooError
 from zoo.train.distributed import _from_words
 
@@ -100,6 +104,39 @@ def test_the_command_that_goes_on_can_be_pasted(run: Path) -> None:
     assert said.split("\0")[:3] == ["train", "--resume", "--run-dir"]
     assert Path(said.split("\0")[3]).name == FOLDER
     assert not Path("owned").exists()
+
+
+def test_samples(tmp_path: Path) -> None:
+    """Latents that somebody sent, whose names stand in messages, tables and a list of what is left out."""
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    names = [f"{number}/{NAME}" for number in range(4)]
+    moments = torch.zeros(4, 2, 8, 8)
+    moments[[1, 3], 0, 0, 0] = torch.nan
+    shard = folder / "shard.safetensors"
+    write_shard(shard, Shard(moments, None, torch.tensor([0, 1, 0, 1]), encode_ids(names)), {})
+    index = {
+        **{"format": "zoo latents", "version": 1},
+        **{"channels": 1, "height": 8, "width": 8, "image_size": (8, 8), "dtype": "float32", "flip": "none"},
+        "vae": {"source": NAME, "sha256": "0" * 64},
+        "statistics": {"of": "samples", "mean": [0.0], "std": [1.0]},
+        "classes": [NAME, "b\x1b[2J"],
+        "shards": [{"file": shard.name, "count": 4, "sha256": hashlib.sha256(shard.read_bytes()).hexdigest()}],
+    }
+    (folder / INDEX).write_text(json.dumps(index))
+    dataset = {"type": "latents", "folder": FOLDER, "sample_posterior": False}
+    backbone = {**VALUES["backbone"], "num_classes": 2}
+    Path("small.json").write_text(json.dumps({**VALUES, "backbone": backbone, "data": {"dataset": dataset}}))
+    check = ("data", "check", "--recipe", "small.json", "--verbose", "--set")
+    result = zoo(*check, "data.normalize=none", "--leave-out", "list.txt", "--out", "all.txt")
+    assert result.exit_code == 3, result.stderr
+    assert len(result.stdout.splitlines()) == 5, (
+        "what there is, what is wrong with how many, two messages; none held out"
+    )
+    assert len(Path("list.txt").read_text().splitlines()) == len(Path("all.txt").read_text().splitlines()) == 2
+    left_out = zoo(*check, "data.leave_out=list.txt")
+    assert left_out.exit_code == 0, left_out.stdout
+    assert "2 of 4 samples are left out" in left_out.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zoo.cli.common import Debug, installed_registry, tell
-from zoo.errors import DataError, MissingSplitError, ZooError
+from zoo.errors import DataError, MissingSplitError, ZooError, printable
 from zoo.recipe import read_tree, recorded_in
 from zoo.shell import command
 
@@ -87,7 +87,9 @@ def check(
     checked = check_recorded(recorded, registry, ("data",)) if recipe is None else check_tree(tree, registry)
     wrong = False
     with _lines(out) as problems, _lines(leave_out) as ids:
-        ids.writelines(f"{name}\n" for name in ids_in(checked.data.leave_out))  # what is written takes its place
+        ids.writelines(
+            f"{printable(name)}\n" for name in ids_in(checked.data.leave_out)
+        )  # what is written takes its place
         for split in ("train", "held_out"):
             wrong |= _check_split(checked, split, workers, problems, ids, verbose=verbose)
         if run is not None:
@@ -144,7 +146,7 @@ def _check_since(recipe: Recipe, run: Path, problems: IO[str]) -> bool:
     try:
         source: Source = create_part(recipe, "dataset").open("train")
         for line in changes_since_newest(RunFolder(run), source.fingerprint()):
-            print(f"warning: {line}")
+            _say(f"warning: {line}")
     except DataError as error:
         print(error)
         problems.write(f"{error}\n")
@@ -169,17 +171,22 @@ def _tracked(source: Source, works: Iterator[Work], what: str) -> Iterator[Work]
 
 
 def _print_findings(split: str, source: Source, left_out: LeftOut, found: Findings, *, verbose: bool) -> None:
-    print(f"{split}: {len(source)} samples{_classes(source.classes, found, verbose=verbose)}")
+    _say(f"{split}: {len(source)} samples{_classes(source.classes, found, verbose=verbose)}")
     for line in (*(f"note: {note}" for note in source.notes), *left_out.notes()):
-        print(f"  {line}")
+        _say(f"  {line}")
     for name in source.ignored() if verbose else ():
-        print(f"    {name}")
+        _say(f"    {name}")
     for kind, count in found.problems.items():
-        print(f"  {count} {kind}:")
+        _say(f"  {count} {kind}:")
         for message in found.first[kind]:
-            print(f"    {message}")
+            _say(f"    {message}")
         if count > len(found.first[kind]):
-            print(f"    and {count - len(found.first[kind])} more")
+            _say(f"    and {count - len(found.first[kind])} more")
+
+
+def _say(line: str) -> None:
+    """Print what names of strangers may stand in; those of a plug-in's dataset are as it gives them."""
+    print(printable(line))
 
 
 def _classes(names: Sequence[str], found: Findings, *, verbose: bool) -> str:

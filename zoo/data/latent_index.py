@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError
 
 from zoo.data.folders import shown
-from zoo.errors import DataError
+from zoo.errors import DataError, printable
 from zoo.json_files import parse_json, read_text
 from zoo.signature import Options
 
 INDEX = "index.json"
 Dtype = Literal["float16", "float32"]
 Flip = Literal["stored", "none"]
+Printable = Annotated[str, AfterValidator(printable)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -70,7 +71,7 @@ class LatentIndex(Options):
         image_size: height and width of the pictures that were encoded.
         dtype: of the stored numbers.
         flip: whether the encodings of the mirrored pictures are stored too.
-        classes: names by label; empty if the pictures have no classes.
+        classes: names by label, printable; empty if the pictures have no classes.
         statistics: of all that is stored, flips included.
     """
 
@@ -84,7 +85,7 @@ class LatentIndex(Options):
     flip: Flip
     vae: VAERecord
     statistics: StatisticsRecord
-    classes: tuple[str, ...]
+    classes: tuple[Printable, ...]
     shards: Annotated[tuple[ShardRecord, ...], Field(min_length=1)]
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoo.data.folders import shown
 from zoo.data.latent_index import Layout
-from zoo.errors import DataError
+from zoo.errors import DataError, printable
 from zoo.files import safetensors, write_whole
 from zoo.json_files import parse_json
 
@@ -40,13 +40,13 @@ class Shard:
     ids: UInt8[Tensor, "n L"]
 
     def id(self, row: int) -> str:
-        """The name of a sample."""
-        return bytes(self.ids[row].tolist()).rstrip(b"\0").decode(errors="backslashreplace")
+        """The name of a sample, printable."""
+        return _name(bytes(self.ids[row].tolist()).rstrip(b"\0"))
 
     def all_ids(self) -> list[str]:
-        """The names of all samples, in order."""
+        """The names of all samples, in order, printable."""
         rows = np.ascontiguousarray(self.ids.numpy()).view(f"S{self.ids.shape[1]}").ravel()
-        return [name.decode(errors="backslashreplace") for name in rows.tolist()]
+        return list(map(_name, rows.tolist()))
 
 
 def encode_ids(ids: list[str]) -> UInt8[Tensor, "n L"]:
@@ -110,6 +110,10 @@ def write_shard(path: Path, shard: Shard, settings: Mapping[str, str]) -> None:
     if shard.moments_flipped is not None:
         tensors["moments_flipped"] = shard.moments_flipped
     write_whole(path, safetensors(tensors, {SETTINGS: json.dumps(settings, sort_keys=True)}), DataError)
+
+
+def _name(encoded: bytes) -> str:
+    return printable(encoded.decode(errors="backslashreplace"))
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,6 @@ is not left out takes it.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from jaxtyping import Bool, Int
 
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.errors import DataError, MissingSplitError, printable
+from zoo.shell import command
 
 SHOWN = 8
 """Ids that a message names."""
@@ -59,7 +59,7 @@ class LeftOut:
             way = f"add {_some_of(ids)} to {printable(self.given)}, a line each"
         else:
             every = json.dumps([*(self.given or ()), *ids], ensure_ascii=False)
-            way = f"--set {shlex.quote(f'data.leave_out={every}')}"
+            way = command("--set", f"data.leave_out={every}")
         if len(ids) > SHOWN:
             way = "`zoo data check --leave-out FILE` writes a list, which data.leave_out takes"
         return f"leave {it} out: {way}"
@@ -118,11 +118,11 @@ def find_left_out(source: Source, given: str | tuple[str, ...] | None, *, all_of
         DataError: the list cannot be read, or names all samples.
     """
     mask = np.zeros(len(source), dtype=bool)
-    wanted = dict.fromkeys(ids_in(given))
+    wanted = dict.fromkeys(map(printable, ids_in(given)))
     if not wanted:
         return LeftOut(given, mask)
     found = set[str]()
-    for index, name in enumerate(source.ids()):
+    for index, name in enumerate(map(printable, source.ids())):
         if name in wanted:
             mask[index] = True
             found.add(name)

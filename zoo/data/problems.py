@@ -26,13 +26,17 @@ class Problem:
 
     Attributes:
         kind: what is wrong, as one would say it of several: "cannot be read".
-        message: what is wrong with this one, on a line; it names the sample or its file.
-        id: of the sample, which would be left out; empty where it is not a sample, or has lost its name.
+        message: what is wrong with this one, on a line; it names the sample or its file. It becomes printable.
+        id: of the sample, which would be left out; empty where it is not a sample, or has lost its name. Likewise.
     """
 
     kind: str
     message: str
     id: str
+
+    def __post_init__(self) -> None:
+        for name in ("kind", "message", "id"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def _alone(source: Source, index: Int[np.ndarray, " 1"]) -> Checked:
         text = str(error)
         if not isinstance(error, DataError):
             text = f"{name or f'sample {index[0]}'}: {type(error).__name__}: {first_line(error)}"
-        return Checked([Problem(UNREADABLE, printable(text), name)], index[:0], torch.zeros(0, dtype=torch.int64))
+        return Checked([Problem(UNREADABLE, text, name)], index[:0], torch.zeros(0, dtype=torch.int64))
 
 
 def _id(source: Source, index: int) -> str:
