@@ -7,16 +7,18 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.train.small import ALONE, small
-from zoo.errors import RunError, ZooError
+from zoo.classes import classes_of_run
+from zoo.errors import NumericError, RunError, ZooError
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
-from zoo.train.trainer import Step
+from zoo.train.trainer import Step, Trainer
 
 STEPS = 6
 
@@ -36,9 +38,16 @@ class After(Silent):
         self.said.append(text)
 
 
-def train(run: Path, after: int = 0, work: Callable[[], object] = lambda: None, *, stop_at: int | None = None) -> After:
+def train(
+    run: Path,
+    after: int = 0,
+    work: Callable[[], object] = lambda: None,
+    *,
+    stop_at: int | None = None,
+    watcher: After | None = None,
+) -> After:
     """Train to step 6, or go on, with checkpoints after 2 and 4 steps."""
-    registry, watcher = Registry(), After(after, work)
+    registry, watcher = Registry(), watcher or After(after, work)
     recipe = small(f"train.steps={STEPS}", "train.keep_last=1", registry=registry)
     folder = RunFolder(run)
     Session(recipe, folder, registry, ALONE, watcher).run(resume=folder.is_used, stop_at=stop_at)
@@ -141,6 +150,42 @@ def test_a_folder_that_another_process_trains_in_is_not_touched(tmp_path: Path) 
         train(run, 3, work)
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step_00000002"]
     other.unlock()
+
+
+@pytest.mark.parametrize("error", [KeyError("of a plug-in"), NumericError("step 4: the loss is NaN")])
+def test_a_step_that_fails_after_the_folder_was_lost_tells_where_the_run_is_now(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not how to go on in a folder that is another's."""
+    run, plain = tmp_path / "run", Trainer._clip
+
+    def fail(self: Trainer, *arguments: Any) -> Any:
+        if self.step == 3:
+            monkeypatch.undo()
+            empty(run)
+            raise error
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "_clip", fail)
+    watcher = After(0, lambda: None)
+    with pytest.raises(type(error)) as caught:
+        train(run, watcher=watcher)
+    said = str(caught.value) if isinstance(error, NumericError) else watcher.said[-1]
+    (saved,) = tmp_path.glob("run-*")
+    told = f"{run}: has been emptied while it was trained; step 3 is saved in {saved}, without older checkpoints and"
+    assert f"; {told} metrics; go on " in said
+    assert f"zoo train --resume --run-dir {saved}" in said
+    assert "cannot be saved" not in said
+    assert [path.name for path in (saved / "checkpoints").iterdir()] == ["step_00000003"]
+
+
+def test_a_run_that_is_saved_elsewhere_knows_its_classes(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(RunError) as caught:
+        train(run, 3, lambda: empty(run))
+    saved = goes_on(str(caught.value))
+    assert json.loads((saved / "run.json").read_text())[-1]["classes"] == [str(digit) for digit in range(10)]
+    assert classes_of_run(saved).counts is not None
 
 
 def test_nothing_is_saved_where_nothing_can_be(tmp_path: Path) -> None:

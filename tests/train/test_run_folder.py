@@ -17,6 +17,7 @@ import yaml
 from tests.train.small import VALUES, small
 from zoo.assembly import load_recipe
 from zoo.errors import RunError, ZooError
+from zoo.recipe import absolute
 from zoo.train import run_folder, run_lock
 from zoo.train.run_folder import RunFolder, load_run
 
@@ -297,7 +298,7 @@ def test_versions_that_are_damaged_are_kept_aside(text, tmp_path, registry):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_recorded_recipe_is_the_recipe(path, tmp_path, registry):
-    recipe = load_recipe(path, (), registry)
+    recipe = absolute(load_recipe(path, (), registry))  # as runs have it
     folder = written(tmp_path, registry, recipe)
     assert load_recipe(folder.recipe, (), registry).resolved() == recipe.resolved()
 

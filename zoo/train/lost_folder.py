@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from zoo.classes import classes_in
 from zoo.errors import RunError, ZooError
 from zoo.recipe import Recipe
 from zoo.train import checkpoint as checkpoints
@@ -21,7 +23,7 @@ def save_elsewhere(
     step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
-) -> RunError:
+) -> Path:
     """Save what is left of a run: in the place of its folder if nothing is there, or else beside it.
 
     Args:
@@ -33,22 +35,24 @@ def save_elsewhere(
         state: what else the checkpoint has.
 
     Returns:
-        What to raise: that training has ended, and how to go on.
+        The folder that the run has now, without older checkpoints and metrics.
+
+    Raises:
+        RunError: it cannot be saved elsewhere.
     """
     place = folder.path.absolute()
     if os.path.lexists(place):
         place = place.with_name(f"{place.name}-{folder.run[:8]}")
-    lost = f"{folder.path}: {how} while it was trained"
     anew = RunFolder(place)
     try:
         anew.run = folder.run
         anew.create()
-        anew.write(recipe, recipe.resolved())
+        anew.write(recipe, recipe.resolved(), classes=classes_in(state))
         checkpoints.save(anew.checkpoints, step, tensors, state)
     except ZooError as error:
-        return RunError(f"{lost}, and step {step} cannot be saved elsewhere: {error}")
+        raise RunError(
+            f"{folder.path}: {how} while it was trained, and step {step} cannot be saved elsewhere: {error}"
+        ) from error
     finally:
         anew.unlock()
-    return RunError(
-        f"{lost}; step {step} is saved in {place}, without older checkpoints and metrics; go on with: {anew.command}"
-    )
+    return place

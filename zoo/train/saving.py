@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 
 from zoo.errors import NumericError, RunError
 from zoo.recipe import fingerprint
@@ -67,7 +68,8 @@ class Saver:
         if self.trainer.step == self.saved and not self.world.first(self.folder.lost):
             return
         self._check_finite()
-        self._write(apart=apart)
+        if moved := self._write(apart=apart):
+            raise RunError(f"{moved}; go on with: {self.folder.command}")
         if not apart:
             self.world.first(self._prune)
 
@@ -102,12 +104,20 @@ class Saver:
             saver = self.lone()
         saver._check_finite()
         try:
-            saver._write(apart=True)
+            moved = saver._write(apart=True)
         except Exception as error:  # the first failure is to be told, whatever comes of it
             return f"what was trained before it cannot be saved: {error or type(error).__name__}"
+        self.folder = saver.folder
+        if moved:
+            return moved
         return f"the weights before it are saved: {self._last()}"
 
-    def _write(self, *, apart: bool) -> None:
+    def _write(self, *, apart: bool) -> str | None:
+        """Write a checkpoint.
+
+        Returns:
+            Where it is, in words, if the run has lost its folder, and has another one from now on.
+        """
         trainer, recipe = self.trainer, self.recipe
         tensors = trainer.state.tensors(self.world)
         state = {
@@ -123,16 +133,25 @@ class Saver:
             "recipe": recipe.resolved(),
         }
 
-        def write() -> None:
+        def write() -> tuple[str, Path] | None:
             if lost := self.folder.lost():
-                raise save_elsewhere(self.folder, lost, recipe, trainer.step, tensors, state)
+                return lost, save_elsewhere(self.folder, lost, recipe, trainer.step, tensors, state)
             try:
                 checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
             except RunError as error:
                 raise RunError(f"{error}; {self._last()}; mend it, and go on with: {self.folder.command}") from error
+            return None
 
-        self.world.first(write)
+        moved = self.world.first(write)
         self.saved = trainer.step
+        if moved is None:
+            return None
+        (how, place), before = moved, self.folder.path
+        self.folder = RunFolder(place)
+        return (
+            f"{before}: {how} while it was trained; step {trainer.step} is saved in {place}, without older checkpoints"
+            " and metrics"
+        )
 
     def _prune(self) -> None:
         try:
