@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -35,6 +36,7 @@ def _run(
     config.update("jaxtyping_disable", True)  # as for users; in a trace each check of a size would be an operator
     os.environ.clear()
     os.environ.update(environment)
+    multiprocessing.set_start_method(None, force=True)  # data workers are started as for users
     os.chdir(folder)
     sys.argv[:] = ["zoo", *words]
     sys.path[:0] = map(str, path)

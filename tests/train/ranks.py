@@ -88,6 +88,9 @@ def _run(task: bytes, environment: Mapping[str, str], group: bool, timeout: floa
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(1)
+    # Data workers are started as in any run: in the server's way, which this process has from it, each rank would start
+    # another server for them, that imports everything anew for 10 s.
+    multiprocessing.set_start_method(None, force=True)
     try:
         work, arguments = pickle.loads(task)
         with join_world("cpu", group=group, timeout=timeout) as world:
