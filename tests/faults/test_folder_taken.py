@@ -16,7 +16,9 @@ from zoo.classes import classes_of_run
 from zoo.errors import NumericError, RunError, ZooError
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
+from zoo.train.rescue import rescue
 from zoo.train.run_folder import RunFolder
+from zoo.train.saving import Saver
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Step, Trainer
 
@@ -177,6 +179,26 @@ def test_a_step_that_fails_after_the_folder_was_lost_tells_where_the_run_is_now(
     assert f"zoo train --resume --run-dir {saved}" in said
     assert "cannot be saved" not in said
     assert [path.name for path in (saved / "checkpoints").iterdir()] == ["step_00000003"]
+
+
+def test_what_one_process_saves_alone_after_the_folder_was_lost_tells_where_it_is(tmp_path: Path) -> None:
+    told: list[str] = []
+    registry, folder = Registry(), RunFolder(tmp_path / "run")
+
+    class Lonely(Silent):
+        def start(self, trainer: Trainer, last: int) -> None:
+            self._saver = Saver(trainer, folder, print)
+
+        def step(self, step: Step, images_per_second: float | None) -> None:
+            if step.step == 1:
+                empty(folder.path)
+                told.append(rescue(self._saver))
+
+    Session(small(registry=registry), folder, registry, ALONE, Lonely()).run()  # as the process would not: it ends
+    saved = goes_on(told[0])
+    assert saved.name.startswith("run-")
+    assert told[0].startswith(f"{folder.path}: has been emptied while it was trained; step 1 is saved in {saved}, ")
+    assert [path.name for path in (saved / "checkpoints").iterdir()] == ["step_00000001"]
 
 
 def test_a_run_that_is_saved_elsewhere_knows_its_classes(tmp_path: Path) -> None:

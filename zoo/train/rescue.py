@@ -24,20 +24,25 @@ def rescue(saver: Saver) -> str:
         RunError: the folder is held, or the disk refuses.
     """
     trainer, folder = saver.trainer, saver.folder
-    resume = f"go on with: {folder.command}"
     if trainer.options.parallel == "fsdp":
         found, _ = checkpoints.latest(folder.checkpoints)
-        last = f"the last checkpoint is {found.path}; {resume}" if found else "there is no checkpoint yet"
+        last = (
+            f"the last checkpoint is {found.path}; go on with: {folder.command}"
+            if found
+            else "there is no checkpoint yet"
+        )
         return f"not saved: every process holds but a share of the weights (train.parallel: fsdp); {last}"
     if trainer.step == 0:
         return "no step was done yet"
     if not trainer.world.is_main:
         _take_over(folder)
+    lone = saver.lone()
     try:
-        saver.lone().save(apart=True)
+        moved = lone.save_apart()
     finally:
         folder.unlock()
-    return f"saved after step {trainer.step} of {trainer.options.steps}; {resume}"
+    saved = moved or f"saved after step {trainer.step} of {trainer.options.steps}"
+    return f"{saved}; go on with: {lone.folder.command}"
 
 
 def _take_over(folder: RunFolder) -> None:

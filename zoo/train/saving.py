@@ -55,23 +55,36 @@ class Saver:
             self.tell(f"step {self.trainer.step + 1} has failed; {self._rescue()}; go on with: {self.folder.command}")
             raise
 
-    def save(self, *, apart: bool = False) -> None:
+    def save(self) -> None:
         """Write a checkpoint, unless the last one is of this step, and remove old ones.
-
-        Args:
-            apart: beside those that the recipe asks for, since training has failed; no old ones are removed.
 
         Raises:
             NumericError: weights, averages or AdamW's moments are not finite; older checkpoints are kept.
             RunError: it cannot be written; or the folder is no longer the run's, and it is saved elsewhere.
         """
-        if self.trainer.step == self.saved and not self.world.first(self.folder.lost):
+        if self._is_saved():
             return
         self._check_finite()
-        if moved := self._write(apart=apart):
+        if moved := self._write(apart=False):
             raise RunError(f"{moved}; go on with: {self.folder.command}")
-        if not apart:
-            self.world.first(self._prune)
+        self.world.first(self._prune)
+
+    def save_apart(self) -> str | None:
+        """Write a checkpoint beside those that the recipe asks for, since training has failed; no old ones go.
+
+        Returns:
+            Where it is, in words, if the run has lost its folder, and has another one from now on.
+
+        Raises:
+            NumericError, RunError: as ``save``.
+        """
+        if self._is_saved():
+            return None
+        self._check_finite()
+        return self._write(apart=True)
+
+    def _is_saved(self) -> bool:
+        return self.trainer.step == self.saved and not self.world.first(self.folder.lost)
 
     def lone(self) -> Saver:
         """The same without the other processes, which take no part any more."""
@@ -113,11 +126,7 @@ class Saver:
         return f"the weights before it are saved: {self._last()}"
 
     def _write(self, *, apart: bool) -> str | None:
-        """Write a checkpoint.
-
-        Returns:
-            Where it is, in words, if the run has lost its folder, and has another one from now on.
-        """
+        """Write a checkpoint, and tell where, as ``save_apart`` does."""
         trainer, recipe = self.trainer, self.recipe
         tensors = trainer.state.tensors(self.world)
         state = {
