@@ -21,7 +21,7 @@ def read_json(path: Path) -> Any:
     return parse_json(read_text(path))
 
 
-def read_text(path: Path, errors: str = "strict") -> str:
+def read_text(path: Path) -> str:
     """The text of a file in UTF-8.
 
     Raises:
@@ -33,7 +33,7 @@ def read_text(path: Path, errors: str = "strict") -> str:
         raise ValueError("it is no plain file")
     if found.st_size > LARGEST:
         raise ValueError(f"it has more than {LARGEST // 2**20} MiB")
-    return path.read_text(encoding="utf-8", errors=errors)
+    return path.read_text(encoding="utf-8")
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -360,3 +360,41 @@ def run_unseen(world: World, path: Path) -> int:
 @pytest.mark.filterwarnings("ignore:progress cannot be shown")
 def test_progress_that_cannot_be_shown_ends_no_run(tmp_path: Path) -> None:
     assert run_ranks(run_unseen, 2, tmp_path) == [STEPS] * 2
+
+
+def immutable(metrics: Path, patch: pytest.MonkeyPatch) -> str:
+    """As chattr +i makes it, whoever asks."""
+    plain = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == metrics:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+        return plain(self, target)
+
+    patch.setattr(Path, "replace", replace)
+    return f"{metrics}: cannot be written: Operation not permitted"
+
+
+def unreadable(metrics: Path, patch: pytest.MonkeyPatch) -> str:
+    plain = Path.open
+
+    def open_other(self: Path, mode: str = "r", **options: Any) -> Any:
+        if (self, mode) == (metrics, "rb"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return plain(self, mode, **options)
+
+    patch.setattr(Path, "open", open_other)
+    return f"{metrics}: cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("spoil", [immutable, unreadable])
+def test_a_run_goes_on_beside_metrics_of_later_steps_that_cannot_be_dropped(
+    spoil: Callable[[Path, pytest.MonkeyPatch], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(run, tmp_path, Said(), "train.steps=2")
+    reason, said = spoil(tmp_path / "metrics.jsonl", monkeypatch), Said()
+    assert alone(run, tmp_path, said) == STEPS
+    assert said.warnings[0] == f"warning: metrics of later steps stay: {reason}"
+    assert said.warnings[1:] in ([], [f"warning: loss.png: not written, and the run goes on without: {reason}"])
+    monkeypatch.undo()
+    assert [line["step"] for line in RunFolder(tmp_path).read_metrics()] == [1, 2, 3, 4, 5, 6]

@@ -18,7 +18,7 @@ from tests.train.small import VALUES, small
 from zoo.assembly import load_recipe
 from zoo.errors import RunError, ZooError
 from zoo.recipe import absolute
-from zoo.train import run_folder, run_lock
+from zoo.train import metrics_file, run_folder, run_lock
 from zoo.train.run_folder import RunFolder, load_run
 
 ROOT = Path(__file__).parents[2]
@@ -367,6 +367,30 @@ def test_garbage_between_lines_is_dropped(garbage, tmp_path):
     assert [each["step"] for each in folder.read_metrics()] == [1, 2]
     folder.forget_after(2)
     assert folder.metrics.read_text() == line(1) + line(2)
+
+
+def test_a_line_that_is_longer_than_any_is_dropped(tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics_file, "LONGEST_LINE", 100)
+    folder = metrics(RunFolder(tmp_path), line(1), line(2, note="x" * 500), line(3))
+    folder.forget_after(3)
+    assert folder.metrics.read_text() == line(1) + line(3)
+
+
+def test_metrics_that_are_too_many_to_be_read_are_dropped_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics_file, "LARGEST", 100)
+    folder = metrics(RunFolder(tmp_path), *(line(step) for step in range(9)))
+    with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be read: it has more than"):
+        folder.read_metrics()
+    folder.forget_after(1)
+    assert folder.metrics.read_text() == line(0) + line(1)
+    assert len(folder.read_metrics()) == 2
+
+
+def test_metrics_that_are_a_pipe_are_waited_for_by_nobody(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    for call in (RunFolder(tmp_path).read_metrics, lambda: RunFolder(tmp_path).forget_after(1)):
+        with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be read: it is no plain file"):
+            call()
 
 
 def test_bytes_that_are_no_text_are_dropped(tmp_path):

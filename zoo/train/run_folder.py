@@ -18,7 +18,7 @@ import platform
 import sys
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,15 @@ import torch
 from zoo.checkpoint_folders import PREFIX, run_of_newest
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
-from zoo.files import reason_of, unfinished_of, write_whole
-from zoo.json_files import parse_json, read_json, read_text
+from zoo.files import unfinished_of, write_whole
+from zoo.json_files import read_json
 from zoo.plugins import zoo_version
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
 from zoo.shell import command
+from zoo.train import metrics_file
 from zoo.train.judged import Judged, way_of
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
-
-LARGEST_NUMBER = 1e100
-"""Of the metrics; what is larger, infinite or not a number is none of zoo's."""
 
 
 class RunFolder:
@@ -194,12 +192,12 @@ class RunFolder:
         write_whole(self.versions, json.dumps(started, indent=1) + "\n", RunError)
 
     def forget_after(self, step: int) -> None:
-        """Drop the metrics of later steps, which will come again, and a line that was cut off."""
-        if not os.path.lexists(self.metrics):
-            return
-        lines = self._whole_lines() if self.metrics.exists() else ()
-        kept = [line for line, values in lines if values["step"] <= step]
-        write_whole(self.metrics, "".join(f"{line}\n" for line in kept), RunError)  # in the place of a link, too
+        """Drop the metrics of later steps, which will come again, and a line that was cut off.
+
+        Raises:
+            RunError: the file cannot be read, or written.
+        """
+        metrics_file.forget_after(self.metrics, step)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Every line of the metrics that is whole.
@@ -207,7 +205,7 @@ class RunFolder:
         Raises:
             RunError: the file cannot be read.
         """
-        return [values for _, values in self._whole_lines()] if self.metrics.exists() else []
+        return metrics_file.read_metrics(self.metrics)
 
     def write_evaluation(self, found: Mapping[str, Any]) -> Path:
         """Keep the figures and the record of an evaluation in a file; one that was made in the same way goes.
@@ -234,19 +232,6 @@ class RunFolder:
                 if values["weights"] == "ema":
                     found.append((step_of(values), path.stat().st_mtime, values))
         return [values for _, _, values in sorted(found, key=lambda each: each[:2])]
-
-    def _whole_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        try:
-            text = read_text(self.metrics, errors="replace")
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.metrics}: cannot be read: {reason_of(error)}") from error
-        for line in text.split("\n"):
-            try:
-                values = parse_json(line)
-            except ValueError:
-                continue
-            if isinstance(values, dict) and _is_step(values.get("step")) and _are_measured(values):
-                yield line, values
 
     def _started(self) -> list[Any]:
         if not self.versions.exists():
@@ -279,15 +264,6 @@ class RunFolder:
     def _others(self) -> list[Path]:
         own = (self.path / LOCK, unfinished_of(self.recipe), unfinished_of(self.versions))
         return [path for path in self.path.iterdir() if path not in own]
-
-
-def _is_step(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 53
-
-
-def _are_measured(values: Mapping[str, Any]) -> bool:
-    """Whether every number of a line of the metrics is one that training can come to."""
-    return all(abs(value) < LARGEST_NUMBER for value in values.values() if isinstance(value, int | float))
 
 
 def step_of(found: Mapping[str, Any]) -> int:

@@ -211,7 +211,10 @@ class Session:
                 self._tell(f"note: going on with {change}")
             record = [{"step": step, **change.to_dict()} for change in changed]
             self.folder.write(self.recipe, self.recipe.resolved(), changes=record, classes=self._classes)
-        self.folder.forget_after(step)
+        try:
+            self.folder.forget_after(step)
+        except RunError as error:  # training is dearer than metrics that are told twice
+            self._tell(f"warning: metrics of later steps stay: {error}")
         try:
             checkpoints.set_aside_after(self.folder.checkpoints, step, self.folder.run)
         except RunError as error:  # which matters once training has come to their steps, if it does

@@ -1,0 +1,79 @@
+"""The metrics of a run: a line of JSON for every step that is told of. Lines that are cut off, or none of ours, go."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from zoo.errors import RunError
+from zoo.files import reason_of, write_whole
+from zoo.json_files import LARGEST, parse_json
+
+LARGEST_NUMBER = 1e100
+"""Of the metrics; what is larger, infinite or not a number is none of zoo's."""
+
+LONGEST_LINE = 2**20
+"""Bytes of a line; what is longer is none of zoo's."""
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop the lines of later steps, which will come again; however many there are.
+
+    Raises:
+        RunError: the file cannot be read, or written.
+    """
+    if not os.path.lexists(path):
+        return
+
+    def write(file: BinaryIO) -> None:
+        for line, values in _whole_lines(path) if path.exists() else ():
+            if values["step"] <= step:
+                file.write(line + b"\n")
+
+    write_whole(path, write, RunError)  # in the place of a link, too
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Every line that is whole; none where there is no file.
+
+    Raises:
+        RunError: the file cannot be read, or is too large for the memory.
+    """
+    if not path.exists():
+        return []
+    if path.stat().st_size > LARGEST:  # metrics of millions of steps are smaller
+        raise RunError(f"{path}: cannot be read: it has more than {LARGEST // 2**20} MiB")
+    return [values for _, values in _whole_lines(path)]
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # of a pipe nothing may ever come
+            raise RunError(f"{path}: cannot be read: it is no plain file")
+        with path.open("rb") as file:
+            while line := file.readline(LONGEST_LINE):
+                values = _values_of(line)
+                if values is not None:
+                    yield line.rstrip(b"\n"), values
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {reason_of(error)}") from error
+
+
+def _values_of(line: bytes) -> dict[str, Any] | None:
+    try:
+        values = parse_json(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) and _is_step(values.get("step")) and _are_measured(values) else None
+
+
+def _is_step(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def _are_measured(values: Mapping[str, Any]) -> bool:
+    """Whether every number of a line is one that training can come to."""
+    return all(abs(value) < LARGEST_NUMBER for value in values.values() if isinstance(value, int | float))
