@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 import zoo as package
 from zoo.assembly import build, load_recipe
 from zoo.cli import app
-from zoo.recipe import read_tree
+from zoo.recipe import absolute, read_tree
 from zoo.weights import Weights, read_weights, to_published, write_initialised
 
 BACKBONE = {
@@ -90,7 +90,7 @@ def test_weights_and_the_recipe_that_shapes_tell(registry):
         Path("w.yaml").read_text().startswith("# model.pt, as its shapes tell.   zoo build --recipe w.yaml --flops\n")
     )
     recipe = read_weights(Path("w.safetensors"), registry).recipe
-    assert load_recipe("w.yaml", registry=registry) == recipe
+    assert load_recipe("w.yaml", registry=registry) == absolute(recipe)
     assert recipe.name == "w"
     assert recipe.backbone.resolved() == load_recipe("small.yaml", registry=registry).backbone.resolved()
     assert recipe.data.normalize.resolved()["factor"] == 0.18215

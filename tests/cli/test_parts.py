@@ -111,4 +111,4 @@ def test_a_reader_that_goes_away_sees_no_traceback(command):
     result = subprocess.run([sys.executable, "-m", "zoo", *command], stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert result.stderr == ""
-    assert result.returncode == 1
+    assert result.returncode == 0

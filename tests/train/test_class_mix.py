@@ -39,15 +39,15 @@ class Uneven(Dataset):
 
 class UnevenSource(Source):
     def __init__(self, split):
-        self.classes = (torch.arange(COUNT) >= COUNT - RARE).long()
-        self.latents = latents_of(self.classes, {"train": 1, "held_out": 2}[split])
+        self.class_of = (torch.arange(COUNT) >= COUNT - RARE).long()
+        self.latents = latents_of(self.class_of, {"train": 1, "held_out": 2}[split])
 
     def __len__(self):
         return COUNT
 
     def read(self, indices, random):
         rows = torch.from_numpy(indices)
-        return Samples(self.latents[rows], self.classes[rows])
+        return Samples(self.latents[rows], self.class_of[rows])
 
     def id(self, index):
         return str(index)
@@ -121,10 +121,10 @@ def test_a_floor_of_few_images_of_the_last_classes(judge, choice, monkeypatch):
     def few(self, split):
         whole(self, split)
         if split == "held_out":
-            self.classes = torch.tensor([7, 8, 9])
+            self.class_of = torch.tensor([7, 8, 9])
 
     monkeypatch.setattr(UnevenSource, "__init__", few)
-    monkeypatch.setattr(UnevenSource, "__len__", lambda self: len(self.classes))
+    monkeypatch.setattr(UnevenSource, "__len__", lambda self: len(self.class_of))
     found = judge(f"evaluate.labels={choice}")
     mix = found.record["classes"][HELD_OUT]
     assert mix.items() <= {"7": 1, "8": 1, "9": 1}.items()
