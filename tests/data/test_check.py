@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import signal
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from zoo.data import workers
 from zoo.data.base import Samples, Source
 from zoo.data.check import CHANGED, NO_CLASS, SHOWN, Findings, amount, check
 from zoo.data.images import Images
@@ -99,8 +102,21 @@ def test_much_that_is_wrong_is_told_in_few_lines():
 
 
 def test_a_process_that_has_ended():
-    with pytest.raises(DataError, match="exited unexpectedly; with too little memory, take fewer --workers"):
+    with pytest.raises(DataError, match=r"^data worker 0 \(process \d+\) ended with exit code 1$"):
         look_at(Faulty(100, {70: lambda: os._exit(1)}), workers=1)
+
+
+def test_a_process_that_gives_nothing_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(workers, "POLL", 0.05)
+    source = Faulty(100, {70: lambda: os.kill(os.getpid(), signal.SIGSTOP)})
+    with pytest.raises(DataError, match=r"has given nothing for \d+ s and is stopped by a signal"):
+        list(check(source, find_left_out(source, None), 3, workers=1, limit=0.3))
+
+
+def test_pytorch_does_not_warn_of_many_processes():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert look_at(Faulty(5), workers=(os.cpu_count() or 1) + 1)[2] == 5
 
 
 def test_pictures(tmp_path, draw):

@@ -9,7 +9,6 @@ import threading
 import warnings
 from contextlib import closing, contextmanager
 from multiprocessing import active_children, get_context
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from tests.data.test_stream import Tiny, read_steps, reader
 from zoo.data import workers as module
 from zoo.data.stream import Order, stream
-from zoo.data.workers import Workers, concerns
+from zoo.data.workers import Workers
 from zoo.errors import DataError
 
 
@@ -333,33 +332,3 @@ def test_pytorch_does_not_warn_of_many_workers_a_second_time():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(read_steps(0, 1, workers=(os.cpu_count() or 1) + 1)) == 1
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """Four cores, and 64 MB of shared memory, as in a container."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4), raising=False)
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=64_000, f_frsize=1000), raising=False)
-
-
-def test_too_little_shared_memory_is_said_at_the_start(machine):
-    batch = 2 * 4 * 256 * 4 * 32 * 32
-    assert concerns(0, 1, batch) == concerns(3, 1, batch) == []
-    assert concerns(4, 1, batch) == [
-        "warning: /dev/shm has 64.0 MB free, and data workers may fill 75.5 MB (batches of 8.4 MB, data.workers: 4,"
-        " processes: 1): training will stop when it is full; set data.workers lower, or make it larger (docker run"
-        " --shm-size)"
-    ]
-
-
-def test_more_workers_than_cores_are_said_once_at_the_start(machine):
-    assert concerns(4, 1, 1) == concerns(2, 2, 1) == []
-    assert concerns(3, 2, 1) == [
-        "warning: 6 data workers (data.workers: 3, processes: 2) on 4 processor cores slow each other down; set"
-        " data.workers lower"
-    ]
-
-
-def test_where_there_is_no_such_folder_nothing_is_said_of_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "SHARED_MEMORY", tmp_path / "none")
-    assert concerns(1, 1, 10**15) == []

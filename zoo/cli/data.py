@@ -129,7 +129,8 @@ def _check_split(
         return True
     found = Findings()
     number = recipe.data.workers if workers is None else workers
-    for work in _tracked(source, check(source, left_out, recipe.backbone.num_classes, number), split):
+    works = check(source, left_out, recipe.backbone.num_classes, number, recipe.train.timeout)
+    for work in _tracked(source, works, split):
         found.add(work)
         problems.writelines(f"{problem.message}\n" for problem in work.problems)
         ids.writelines(f"{problem.id}\n" for problem in work.problems if problem.id)

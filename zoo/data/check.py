@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from zoo.data.base import Source
 from zoo.data.folders import shown
 from zoo.data.left_out import LeftOut
 from zoo.data.problems import Problem, check_by_reading
-from zoo.errors import DataError, printable
+from zoo.data.workers import Workers
 
 AT_ONCE = 64
 """Samples that are looked at together."""
 
 SHOWN = 20
 """Problems of each kind that are kept by their messages."""
-
-LOST = "DataLoader worker (pid"
-"""How PyTorch's messages on workers that have died begin."""
 
 CHANGED = "are not what was recorded when they were written"
 NO_CLASS = "have a label that there is no class for"
@@ -77,7 +73,9 @@ def amount(source: Source) -> int:
     return len(source) + len(source.recorded())
 
 
-def check(source: Source, left_out: LeftOut, num_classes: int, workers: int = 0) -> Iterator[Work]:
+def check(
+    source: Source, left_out: LeftOut, num_classes: int, workers: int = 0, limit: float | None = None
+) -> Iterator[Work]:
     """Look at all samples of a source that are not left out, and at the files with recorded hashes.
 
     Args:
@@ -85,31 +83,20 @@ def check(source: Source, left_out: LeftOut, num_classes: int, workers: int = 0)
         left_out: which samples are left out.
         num_classes: labels that are class indices are to be below it; 0 for any.
         workers: processes that do it; 0 for this one alone.
+        limit: seconds to wait for one of them.
 
     Returns:
         Parts of it as they are done, in order; never more than a few at a time are in memory.
 
     Raises:
-        DataError: a process has ended.
+        DataError: a process has ended, or gives nothing.
     """
     files = [partial(_check_file, path, digest) for path, digest in source.recorded().items()]
     starts = range(0, len(source), AT_ONCE)
     jobs = _Jobs(source, left_out, num_classes, files, starts)
-    loader = DataLoader(
-        jobs,
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=_heed_no_terminal if workers else None,
-        generator=torch.Generator(),
-    )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if not str(error).startswith(LOST):
-            raise
-        raise DataError(
-            f"{printable(str(error).splitlines()[0])}; with too little memory, take fewer --workers"
-        ) from error
+    with closing(Workers(jobs, range(len(jobs)), workers, pin_memory=False)) as works:
+        for _ in range(len(jobs)):
+            yield works.next(limit, lambda: False)
 
 
 class _Jobs(Dataset[Work]):
@@ -157,8 +144,3 @@ def _check_file(path: Path, recorded: str) -> Work:
     if found == recorded:
         return Work(1)
     return Work(1, (Problem(CHANGED, f"{shown(path)}: its SHA-256 is {found}, and {recorded} was recorded", ""),))
-
-
-def _heed_no_terminal(worker: int) -> None:
-    """Leave Ctrl-C to the process that the terminal shows, which ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

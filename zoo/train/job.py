@@ -14,8 +14,8 @@ from zoo.assembly import change_section, create_part
 from zoo.backbone import Backbone
 from zoo.data import Dataset, Fingerprint, Normalize, Source
 from zoo.data.left_out import LeftOut, open_kept
+from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
-from zoo.data.workers import concerns
 from zoo.errors import DataError, ZooError
 from zoo.flow import StagePlan, Weighting, plan_stages
 from zoo.recipe import Recipe
