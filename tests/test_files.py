@@ -208,7 +208,6 @@ ALLOWED = {
     "train/kept_features.py": ["save"],  # into memory
     "train/lost_folder.py": ["checkpoints.save"],
     "train/pictures.py": ["archive.open"],
-    "train/rescue.py": ["saver.lone().save"],  # a checkpoint, by the way of train/saving.py
     "files.py": ["open", "path.open", "save_file"],
     "train/saving.py": ["checkpoints.save"],
     "weights/files.py": ["path.open"],  # the header of what is being written
