@@ -6,6 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from zoo.train.launch import EXIT_CODES
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
+from zoo.train.watch import Watch
 
 PATIENCE = 3.0
 """``train.timeout`` of the tests; signs of life come every fifth of it, also on a busy machine."""
@@ -110,6 +114,26 @@ def test_of_three_processes_one_alone_tells(tmp_path: Path) -> None:
     assert [len(said(path, rank)) for rank in range(3)] == [0, 1, 0], [said(path, rank) for rank in range(3)]
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    """One that is kept for a process of ours, which may listen at it where this one does not."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
+
+
+def test_none_waits_for_ever_where_the_process_with_the_store_stops(tmp_path: Path, port: int) -> None:
+    """As without a launcher of zoo's or PyTorch's: once it is gone, nobody hears of anybody else."""
+    path = tmp_path / "run"
+    found = run_ranks(train_stopping, 3, path, 0, "train.batch=12", timeout=PATIENCE, meet_at=port)
+    assert codes(found) == [-signal.SIGKILL, 3, 3]
+    told = [line for rank in range(3) for line in said(path, rank) if "error: " in line]  # among PyTorch's own warnings
+    assert len(told) == 1, told
+    assert "process 0 has not answered for " in told[0]
+    assert "; saved after step 3 of 6; " in told[0]
+
+
 def test_shares_of_the_weights_are_not_saved(tmp_path: Path) -> None:
     path = tmp_path / "run"
     found = run_ranks(train_stopping, 2, path, 1, "train.parallel=fsdp", group=True, timeout=PATIENCE)
@@ -136,6 +160,46 @@ def test_a_stop_ends_the_wait_within_seconds(tmp_path: Path) -> None:
 
 def stopping_with_signal(world: World, path: Path, number: int) -> str:
     return train(world, path, stops=1, signalled=number)
+
+
+def train_alone_in_the_end(world: World, path: Path) -> str:
+    """Process 1 fails in a step, and ends; process 0 saves until the watch has given the other one up, twice over."""
+    given_up = threading.Event()
+    clip, save, count = Trainer._clip, checkpoints.save, Watch._count
+    calls = iter(range(1000))
+
+    def fail(self: Trainer) -> Any:
+        if world.rank == 1 and self.step == LAST:
+            raise KeyError("of a plug-in")
+        return clip(self)
+
+    def note_saving(*arguments: Any) -> Any:
+        with path.with_name("saves").open("a") as file:
+            file.write(f"{threading.current_thread().name}\n")
+        if threading.current_thread() is threading.main_thread():
+            assert given_up.wait(TIMEOUT)
+        return save(*arguments)
+
+    def note_given_up(self: Watch, seconds: float) -> dict[int, float]:
+        silent = count(self, seconds)
+        if silent and next(calls) == 1:
+            given_up.set()
+        return silent
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_clip", fail)
+        patch.setattr(checkpoints, "save", note_saving)
+        patch.setattr(Watch, "_count", note_given_up)
+        return train(world, path, "train.checkpoint_every=100")
+
+
+def test_one_who_saves_alone_is_not_ended_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    run_ranks(train_alone_in_the_end, 2, path, timeout=PATIENCE)
+    assert path.with_name("saves").read_text().splitlines() == ["MainThread"]
+    newest, problems = checkpoints.latest(path / "checkpoints")
+    assert newest is not None
+    assert (newest.step, problems) == (LAST, [])
 
 
 def work_long(world: World, path: Path) -> Any:

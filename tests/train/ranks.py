@@ -34,20 +34,31 @@ SERVER.set_forkserver_preload(
 
 
 def run_ranks(
-    work: Callable[..., Any], ranks: int, *arguments: Any, group: bool = False, timeout: float = TIMEOUT
+    work: Callable[..., Any],
+    ranks: int,
+    *arguments: Any,
+    group: bool = False,
+    timeout: float = TIMEOUT,
+    meet_at: int | None = None,
 ) -> list[Any]:
     """What ``work(world, *arguments)`` returned on each of the ranks; an exception is returned in its place.
 
     Of a rank that ended without a word, a SystemExit with its exit code is returned.
 
     ``work`` may be a closure: it is sent by value. What a test has patched in its own process is not.
+
+    They meet as under torchrun, which has the store; or at the port ``meet_at``, where rank 0 has it.
     """
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at a port that nobody else can take
+    if meet_at is None:
+        store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at a port that none can take
+        meeting = {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    else:
+        meeting = {"MASTER_PORT": str(meet_at)}
     task = cloudpickle.dumps((work, arguments))
     processes, ends = [], []
     for rank in range(ranks):
         here, there = SERVER.Pipe(duplex=False)
-        environment = {**os.environ, **_environment(rank, ranks, store.port)}
+        environment = {**os.environ, **_environment(rank, ranks), **meeting}
         process = SERVER.Process(target=_run, args=(task, environment, group, timeout, there))
         process.start()
         there.close()
@@ -69,16 +80,13 @@ def run_ranks(
             process.kill()
 
 
-def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
-    """As torchrun gives it to a process, whose store it holds itself."""
+def _environment(rank: int, ranks: int) -> dict[str, str]:
     return {
         "RANK": str(rank),
         "WORLD_SIZE": str(ranks),
         "LOCAL_RANK": str(rank),
         "LOCAL_WORLD_SIZE": str(ranks),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
 

@@ -43,7 +43,10 @@ class Beat:
         """Kill the process if it runs on this machine; whether it could be."""
         if self.machine != platform.node() or self.born is None or self.born != _born(self.pid):
             return False
-        os.kill(self.pid, signal.SIGKILL)
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has ended by itself
+            return False
         return True
 
 

@@ -102,7 +102,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
     Raises:
         RunError: the disk is full, or refuses; tensors share memory; or another run has a checkpoint of this step here.
     """
-    at = final = folder / f"{PREFIX}{step:08d}"
+    at = final = path_of(folder, step)
     size = sum(tensor.nbytes for values in tensors.values() for tensor in values.values())
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def at_step(folder: Path, step: int) -> Checkpoint:
     Raises:
         RunError: there is none, or it does not verify.
     """
-    path = folder / f"{PREFIX}{step:08d}"
+    path = path_of(folder, step)
     if not path.is_dir():
         kept = ", ".join(str(Checkpoint(each).step) for each in checkpoints_in(folder))
         raise RunError(f"{folder}: there is no checkpoint of step {step}; there are: {kept or 'none'}")
@@ -152,6 +152,11 @@ def at_step(folder: Path, step: int) -> Checkpoint:
     if problem is not None:
         raise RunError(f"{path}: {problem}")
     return Checkpoint(path)
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step is, if there is one."""
+    return folder / f"{PREFIX}{step:08d}"
 
 
 def any_in(folder: Path) -> bool:

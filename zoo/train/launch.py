@@ -8,7 +8,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,9 +64,9 @@ def launch(arguments: Sequence[str], procs: int) -> int:
             rank, failure = error.get_first_failure()
             if failure.exitcode > 0:  # it has told why itself
                 return failure.exitcode
-            left = Path(folder, str(rank))
-            if left.exists():  # by another process, which has told why it ended this one
-                return int(left.read_text())
+            codes = _exit_codes(folder)
+            if rank in codes:  # left by another process, which has told why it ended this one
+                return codes[rank]
             name = signal.Signals(-failure.exitcode).name
             print(
                 f"error: process {rank} was killed by {name}; --resume goes on from the last checkpoint",
@@ -74,16 +74,22 @@ def launch(arguments: Sequence[str], procs: int) -> int:
             )
             return 128 - failure.exitcode
         except SignalException as error:  # which does not say how the processes ended
-            codes = [int(path.read_text()) for path in Path(folder).iterdir()]
-            return max(codes) if len(codes) == procs else 128 + error.sigval
+            codes = _exit_codes(folder)
+            return max(codes.values()) if len(codes) == procs else 128 + error.sigval
         return 0
 
 
 def leave_exit_code(code: int, rank: int | None = None) -> None:
-    """Tell the launcher how this process ends, or another one that this one ends."""
+    """Tell the launcher how this process ends, or another one that this one ends; if it cannot be told, never mind."""
     if EXIT_CODES in os.environ:
         name = os.environ["RANK"] if rank is None else str(rank)
-        write_whole(Path(os.environ[EXIT_CODES], name), str(code), RunError)
+        with suppress(RunError):  # a disk that is full, or the folder is gone; the process has to end all the same
+            write_whole(Path(os.environ[EXIT_CODES], name), str(code), RunError)
+
+
+def _exit_codes(folder: str) -> dict[int, int]:
+    """What processes have left, by rank."""
+    return {int(path.name): int(path.read_text()) for path in Path(folder).glob("[0-9]*")}
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from zoo.errors import RunError
-from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import RunFolder
 from zoo.train.saving import Saver
 
@@ -25,12 +24,7 @@ def rescue(saver: Saver) -> str:
     """
     trainer, folder = saver.trainer, saver.folder
     if trainer.options.parallel == "fsdp":
-        found, _ = checkpoints.latest(folder.checkpoints)
-        last = (
-            f"the last checkpoint is {found.path}; go on with: {folder.command}"
-            if found
-            else "there is no checkpoint yet"
-        )
+        last = f"{saver.last}; {folder.go_on}" if saver.saved else saver.last
         return f"not saved: every process holds but a share of the weights (train.parallel: fsdp); {last}"
     if trainer.step == 0:
         return "no step was done yet"
@@ -42,7 +36,7 @@ def rescue(saver: Saver) -> str:
     finally:
         folder.unlock()
     saved = moved or f"saved after step {trainer.step} of {trainer.options.steps}"
-    return f"{saved}; go on with: {lone.folder.command}"
+    return f"{saved}; {lone.folder.go_on}"
 
 
 def _take_over(folder: RunFolder) -> None:

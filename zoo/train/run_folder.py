@@ -69,6 +69,11 @@ class RunFolder:
         """What goes on with the run."""
         return command("zoo", "train", "--resume", "--run-dir", self.path)
 
+    @property
+    def go_on(self) -> str:
+        """The same as the last words of a message."""
+        return f"go on with: {self.command}"
+
     def read_recipe(self, overrides: Overrides = ()) -> Recorded:
         """The recipe that is trained, in full, and overridden; not yet checked."""
         return recorded_in(self.path, overrides)

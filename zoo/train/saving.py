@@ -31,6 +31,9 @@ class Saver:
         trainer: what is saved; the newest checkpoint is of the step that it is at.
         folder: of the run.
         tell: takes a line for the user, on the main process.
+
+    Attributes:
+        saved: the step of the last checkpoint, 0 where there is none.
     """
 
     def __init__(self, trainer: Trainer, folder: RunFolder, tell: Callable[[str], None]) -> None:
@@ -39,20 +42,27 @@ class Saver:
         self.saved = trainer.step
         self._prunes = True
 
+    @property
+    def last(self) -> str:
+        """Which checkpoint there is to go back to, in words."""
+        if self.saved == 0:
+            return "there is no checkpoint yet"
+        return f"the last checkpoint is {checkpoints.path_of(self.folder.checkpoints, self.saved)}"
+
     def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Pass on the steps of training; where one fails, save what was trained before it, and say where it is."""
         try:
             yield from steps
         except NumericError as error:
             try:
-                saved = self._rescue()
+                saved = self._keep()
             except NumericError as before:  # the step that failed came of it, and so will all to come
                 raise NumericError(f"{error}; {before}") from error
             raise NumericError(f"{error}; {saved}; {self._way_past()}, or {ANOTHER_RUN}") from error
         except Exception as error:
             traceback.clear_frames(error.__traceback__)  # of activations, where memory is what is missing
             self.trainer.optimizer.zero_grad(set_to_none=True)
-            self.tell(f"step {self.trainer.step + 1} has failed; {self._rescue()}; go on with: {self.folder.command}")
+            self.tell(f"step {self.trainer.step + 1} has failed; {self._keep()}; {self.folder.go_on}")
             raise
 
     def save(self) -> None:
@@ -66,7 +76,7 @@ class Saver:
             return
         self._check_finite()
         if moved := self._write(apart=False):
-            raise RunError(f"{moved}; go on with: {self.folder.command}")
+            raise RunError(f"{moved}; {self.folder.go_on}")
         self.world.first(self._prune)
 
     def save_apart(self) -> str | None:
@@ -92,7 +102,7 @@ class Saver:
         lone.world = replace(self.world, rank=0, size=1, control=None, watch=None)
         return lone
 
-    def _rescue(self) -> str:
+    def _keep(self) -> str:
         """Save what was trained before a step that has failed, and let older checkpoints be.
 
         What fails on all processes is saved by all. If this one has failed alone, or others have, they can take part in
@@ -104,26 +114,31 @@ class Saver:
         Raises:
             NumericError: what was trained before it is not finite.
         """
-        trainer, saver = self.trainer, self
+        trainer = self.trainer
         if trainer.step == self.saved:
-            return self._last()
+            return self.last
         if not trainer.whole:
-            return f"it was in the midst of its update, and nothing could be saved; {self._last()}"
-        if trainer.alone and self.world.size > 1:
-            if self.recipe.train.parallel == "fsdp":
-                return f"each process holds but a share of the weights, and nothing could be saved; {self._last()}"
-            if not self.world.is_main:
-                return "the main process saves the weights before it"
-            saver = self.lone()
-        saver._check_finite()
+            return f"it was in the midst of its update, and nothing could be saved; {self.last}"
+        lonely = trainer.alone and self.world.size > 1
+        if lonely and self.recipe.train.parallel == "fsdp":
+            return f"each process holds but a share of the weights, and nothing could be saved; {self.last}"
+        if lonely and not self.world.is_main:
+            return "the main process saves the weights before it"
         try:
-            moved = saver._write(apart=True)
+            moved = self._keep_alone() if lonely else self.save_apart()
+        except NumericError:
+            raise
         except Exception as error:  # the first failure is to be told, whatever comes of it
             return f"what was trained before it cannot be saved: {error or type(error).__name__}"
-        self.folder = saver.folder
-        if moved:
-            return moved
-        return f"the weights before it are saved: {self._last()}"
+        return moved or f"the weights before it are saved: {self.last}"
+
+    def _keep_alone(self) -> str | None:
+        """The same where others have ended, or wait, for which the watch must not end this process meanwhile."""
+        with self.world.busy():
+            lone = self.lone()
+            moved = lone.save_apart()
+            self.folder, self.saved = lone.folder, lone.saved
+        return moved
 
     def _write(self, *, apart: bool) -> str | None:
         """Write a checkpoint, and tell where, as ``save_apart`` does."""
@@ -148,7 +163,7 @@ class Saver:
             try:
                 checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
             except RunError as error:
-                raise RunError(f"{error}; {self._last()}; mend it, and go on with: {self.folder.command}") from error
+                raise RunError(f"{error}; {self.last}; mend it, and {self.folder.go_on}") from error
             return None
 
         moved = self.world.first(write)
@@ -177,7 +192,7 @@ class Saver:
             more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
             raise NumericError(
                 f"step {self.trainer.step}: training has made what is not finite, and is not saved:"
-                f" {', '.join(bad[:SHOWN])}{more}; {self._last()}; {ANOTHER_RUN}"
+                f" {', '.join(bad[:SHOWN])}{more}; {self.last}; {ANOTHER_RUN}"
             )
 
     def _way_past(self) -> str:
@@ -185,8 +200,3 @@ class Saver:
         options = self.recipe.train
         option = f"max_skipped={10 * options.max_skipped}" if options.on_non_finite == "skip" else "on_non_finite=skip"
         return f"go on without such updates by: {self.folder.command} --set train.{option}"
-
-    def _last(self) -> str:
-        """Which checkpoint there is to go back to."""
-        found, _ = checkpoints.latest(self.folder.checkpoints)
-        return f"the last checkpoint is {found.path}" if found else "there is no checkpoint yet"

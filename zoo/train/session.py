@@ -135,7 +135,7 @@ class Session:
             if trainer.step < last or last < self.recipe.train.steps:
                 raise Preempted(
                     f"{self.folder.path}: asked to stop, and saved after step {trainer.step} of"
-                    f" {self.recipe.train.steps}; go on with: {self.folder.command}"
+                    f" {self.recipe.train.steps}; {self.folder.go_on}"
                 )
             return trainer
         finally:

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from zoo.errors import Preempted, RunError, ZooError, first_line, printable
+from zoo.errors import FaultError, Preempted, RunError, ZooError, first_line, printable
 from zoo.signals import stop_signals
 from zoo.train.beats import Beats, interval
 from zoo.train.launch import leave_exit_code
@@ -150,17 +150,33 @@ class Watch:
             _say(f"note: process {self.rank} still saves, draws or judges, after {self._at_work:.0f} s; others wait")
 
     def _end(self, silent: dict[int, float]) -> NoReturn:
-        """End this process; the lowest of those that are left tells why, and saves."""
+        """End this process, whatever fails meanwhile: the main thread waits for it."""
+        code = FaultError.exit_code
+        try:
+            code = self._ending(silent)
+            leave_exit_code(code)
+        except Exception as error:
+            _say(f"error: a fault of zoo: process {self.rank} ends by {type(error).__name__}: {first_line(error)}")
+        finally:
+            os._exit(code)
+
+    def _ending(self, silent: dict[int, float]) -> int:
+        """The exit code of all; the lowest of those that are left tells why, and saves."""
+        unheard, rounds = 0.0, self.beats.rounds
         while True:
-            codes = [beat.code for rank, beat in enumerate(self.beats.seen) if beat.code is not None]
+            codes = [beat.code for beat in self.beats.seen if beat.code is not None]
             if codes:
-                _leave(codes[0])
+                return codes[0]
             if silent and self.rank == min(set(range(self._size)) - silent.keys()):
-                self._tell_and_save(silent)
+                return self._tell_and_save(silent)
+            if unheard > self.timeout:  # the store has gone with a process that held it: nobody can be heard any more
+                return RunError.exit_code
             time.sleep(self.beats.pause)
+            unheard = 0.0 if self.beats.rounds > rounds else unheard + self.beats.pause
+            rounds = self.beats.rounds
             silent = self._count(self.beats.pause)
 
-    def _tell_and_save(self, silent: dict[int, float]) -> NoReturn:
+    def _tell_and_save(self, silent: dict[int, float]) -> int:
         if len(silent) + 1 < self._size:  # or they would tell that the processes that are killed have ended
             self.beats.announce()
         beats = {rank: self.beats.seen[rank] for rank in silent}
@@ -180,7 +196,7 @@ class Watch:
             beat.kill()
         if len(silent) + 1 < self._size:
             self.beats.announce(error.exit_code)
-        _leave(error.exit_code)
+        return error.exit_code
 
     def _words(self, silent: dict[int, float]) -> str:
         ranks = [str(rank) for rank in sorted(silent)]
@@ -189,11 +205,6 @@ class Watch:
         asked = "asked to stop, but " if self._asked else ""
         limit = "" if self._asked else " (train.timeout)"
         return f"{where}{asked}{who} not answered for {max(silent.values()):.0f} s{limit}"
-
-
-def _leave(code: int) -> NoReturn:
-    leave_exit_code(code)
-    os._exit(code)
 
 
 def _say(text: str) -> None:

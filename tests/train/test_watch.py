@@ -1,0 +1,56 @@
+"""A process of a job that has to end does so, whatever fails meanwhile: its main thread waits for that."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch.distributed as dist
+
+from zoo.train import beats
+from zoo.train.beats import Beat
+from zoo.train.launch import EXIT_CODES, leave_exit_code
+from zoo.train.watch import Watch
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends raises SystemExit instead."""
+
+    def end(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", end)
+
+
+def test_a_process_ends_where_what_it_does_before_fails(
+    ends: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: Watch, silent: Any) -> NoReturn:
+        raise KeyError("beat")
+
+    monkeypatch.setattr(Watch, "_ending", fail)
+    watch = Watch(dist.HashStore(), 0, 2, 60.0, None)  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit) as ended:
+        watch._end({1: 60.0})
+    assert ended.value.code == 1
+    assert capfd.readouterr().err == "error: a fault of zoo: process 0 ends by KeyError: 'beat'\n"
+
+
+def test_an_exit_code_that_cannot_be_left_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EXIT_CODES, str(tmp_path / "removed"))
+    leave_exit_code(75, rank=1)
+    monkeypatch.setenv(EXIT_CODES, str(tmp_path))
+    leave_exit_code(75, rank=1)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"1": "75"}
+
+
+def test_a_process_that_has_ended_by_itself_need_not_be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    monkeypatch.setattr(beats, "_born", lambda pid: "1")
+    assert not Beat(machine=os.uname().nodename, pid=ended.pid, born="1").kill()
