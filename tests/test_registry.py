@@ -39,8 +39,9 @@ def returning(value: object) -> SimpleNamespace:
     return SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: value))
 
 
-def marked(kind: str = "time_embedder", name: str = "clock", base: type = Clock) -> type:
-    return part(kind, name)(type("Marked", (base,), {"__doc__": base.__doc__, "__module__": "strangers"}))
+def marked(kind: str = "time_embedder", name: str = "clock", base: type = Clock, **attributes: object) -> type:
+    own = {"__doc__": base.__doc__, "__module__": "strangers", **attributes}
+    return part(kind, name)(type("Marked", (base,), own))
 
 
 def test_every_kind_has_built_in_parts_that_come_through_the_hook(registry):
@@ -57,6 +58,13 @@ def test_a_plug_in_adds_parts():
     assert (entry.plugin, entry.summary) == (STRANGER, "Tells the time.")
     built = entry.create(entry.signature.options(size=5), {"dim": 8, "never asked for": None})
     assert (built.dim, built.size) == (8, 5)
+
+
+def test_a_part_has_a_version_of_its_own():
+    registry = Registry()
+    registry.register(plug_in(marked(version=3)), STRANGER)
+    assert registry.get("time_embedder", "clock").version == 3
+    assert registry.get("time_embedder", "fno").version == 1
 
 
 def test_registries_share_nothing():
@@ -116,6 +124,10 @@ class Inherits(marked()):
         (plug_in("clock"), "is not marked"),
         (plug_in(marked("head")), "Marked is marked as a head, but does not derive from that kind's base class"),
         (plug_in(marked("head", base=Head)), "Marked leaves out what a head must have: forward"),
+        (plug_in(marked(version=0)), "strangers.Marked has version = 0; let it be a whole number, 1 or more"),
+        (plug_in(marked(version="1.1")), "strangers.Marked has version = '1.1'; let it"),
+        (plug_in(marked(version=True)), "strangers.Marked has version = True; let it"),
+        (plug_in(marked(version=property(len))), "strangers.Marked has version = <property"),
         (plug_in(), "plug-in strangers gives no part: mark its"),
         (SimpleNamespace(zoo_parts=lambda: [marked()]), r"gives no part: mark its zoo_parts\(\) with @zoo.hookimpl"),
         (SimpleNamespace(), "gives no part"),

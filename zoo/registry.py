@@ -30,6 +30,11 @@ T = TypeVar("T")
 def part(kind: str, name: str) -> Callable[[type[T]], type[T]]:
     """Mark a class as the part ``name`` of ``kind``. It is registered when its plug-in's ``zoo_parts`` returns it.
 
+    A class may say ``version = 2``, a whole number, 1 if left out. Raise it whenever the part comes to compute
+    something else from the same options and weights, such as by another formula; not for what is faster, nor for new
+    options whose defaults do as before. Where a part had another version in training, going on with the run and using
+    its weights are refused, but for starting another run from them.
+
     Raises:
         PluginError: there is no such kind, or the name is not a plain lower-case identifier.
     """
@@ -59,6 +64,11 @@ class PartEntry:
     def summary(self) -> str:
         """The first line of the part's docstring."""
         return (inspect.getdoc(self.cls) or "").split("\n", 1)[0].strip()
+
+    @property
+    def version(self) -> int:
+        """Of the part itself: another one computes something else from the same options and weights."""
+        return getattr(self.cls, "version", 1)
 
     def create(self, options: BaseModel, supplied: Mapping[str, Any]) -> Any:
         """Construct the part from its options and from those of the ``supplied`` values that it asks for."""
@@ -213,6 +223,9 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if missing:
         raise PluginError(f"{where} leaves out what a {kind} must have: {missing}")
+    version = getattr(cls, "version", 1)
+    if type(version) is not int or version < 1:
+        raise PluginError(f"{where} has version = {_brief(version)}; let it be a whole number, 1 or more")
     signature = read_signature(cls, KINDS[kind].supplied)  # type: ignore[arg-type]  # a class is hashable
     return PartEntry(kind, name, cls, plugin, signature)
 

@@ -1,6 +1,7 @@
 """Runs and weight files of a plug-in that is not installed any more: what needs it says so once, the rest goes on."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,7 +115,14 @@ def test_a_weight_file_keeps_what_it_does_not_need(runs, installed):
     assert zoo("export", "beside", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
     with safe_open("w.safetensors", "pt") as file:
         metadata = file.metadata()
-    assert json.loads(metadata["plugins"]) == {"zoo": zoo_version(), "zoo-extra": "0.0.1"}
+    versions = json.loads(metadata["versions"])
+    assert versions["packages"] == {"torch": version("torch"), "zoo": zoo_version(), "zoo-extra": "0.0.1"}
+    extra = [part for part in versions["parts"] if part["plugin"] == "zoo-extra"]
+    assert [(part["kind"], part["name"], part["version"]) for part in extra] == [
+        ("noise_sampler", "theirs", 1),
+        ("solver", "theirs", 1),
+        ("metric", "theirs", 1),
+    ]
     beside = ("objective", "data", "train", "sample", "evaluate")
     recipe = small(*BESIDE, "evaluate.count=12", registry=with_plugin()).resolved()
     assert {name: json.loads(metadata["recipe"])[name] for name in beside} == {name: recipe[name] for name in beside}

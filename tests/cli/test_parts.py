@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from zoo.cli import app
 from zoo.cli.parts import describe_options
 from zoo.kinds import KINDS
+from zoo.parts.heads import LinearHead
 from zoo.plugins import Plugin, PluginFailure
 from zoo.registry import PartEntry, Registry
 from zoo.signature import read_signature
@@ -49,10 +50,17 @@ def test_as_json():
     found = json.loads(zoo("--json").stdout)
     assert {each["kind"] for each in found} == set(KINDS)
     (fno,) = [each for each in found if each["name"] == "fno"]
-    assert fno.keys() == {"kind", "name", "summary", "options", "plugin", "version"}
+    assert fno.keys() == {"kind", "name", "summary", "options", "plugin", "version", "part_version"}
     assert fno["options"]["properties"]["blocks"] == {
         "default": 3, "maximum": 64, "minimum": 1, "title": "Blocks", "type": "integer"
     }  # fmt: skip
+
+
+def test_a_part_that_computes_something_else_by_now_shows_its_version(monkeypatch):
+    assert "version" not in zoo("--kind", "head").stdout
+    monkeypatch.setattr(LinearHead, "version", 2, raising=False)
+    assert "linear (version 2) " in zoo("--kind", "head").stdout
+    assert [each["part_version"] for each in json.loads(zoo("--kind", "head", "--json").stdout)] == [2]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ from zoo.report.page.quality import quality_of
 from zoo.report.page.run_summary import starts_of, training_of
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
-from zoo.weights import filled, read_weights, write_initialised
+from zoo.train.weights import open_weights
+from zoo.weights import filled, write_initialised
 from zoo.weights.foreign import read_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -82,7 +83,7 @@ def weights(folder: Path) -> None:
 
 def fill_weights(folder: Path) -> None:
     """Whatever was changed, weights that are taken are those that were written."""
-    state = filled(read_weights(folder / "w.safetensors", REGISTRY), torch.device("cpu")).state_dict()
+    state = filled(open_weights(folder / "w.safetensors", REGISTRY), torch.device("cpu")).state_dict()
     torch.manual_seed(0)
     for name, tensor in build(small(registry=REGISTRY), registry=REGISTRY).state_dict().items():
         torch.testing.assert_close(state[name], tensor, rtol=0, atol=0)

@@ -279,8 +279,8 @@ def test_versions_are_recorded_for_every_start(tmp_path, registry, monkeypatch):
     runs = json.loads(folder.versions.read_text())
     assert len(runs) == 2
     for run in runs:
-        assert run.keys() == {"run", "zoo", "plugins", "torch", "python", "machine", "command"}
-        assert run["plugins"].keys() == {"zoo"}
+        assert run.keys() == {"run", "versions", "python", "machine", "command"}
+        assert run["versions"]["packages"].keys() == {"zoo", "torch"}
         assert run["command"] == ["zoo", "train", "--resume"]
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -383,7 +384,8 @@ def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
         "samples/step_00000006.png",
     ]
     versions = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert [each["plugins"] for each in versions] == [{"zoo": zoo.__version__, "tests": "1"}]
+    packages = [each["versions"]["packages"] for each in versions]
+    assert packages == [{"tests": "1", "torch": metadata.version("torch"), "zoo": zoo.__version__}]
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path, whole_run: Callable[..., Path]) -> None:

@@ -45,7 +45,7 @@ def test_the_metadata_holds_the_recipe_the_plug_ins_and_the_seed(recipe, registr
         metadata = file.metadata()
     assert json.loads(metadata["recipe"]) == recipe.resolved()
     assert load_recipe(json.loads(metadata["recipe"]), (), registry) == recipe
-    assert json.loads(metadata["plugins"]).keys() == {"zoo"}
+    assert json.loads(metadata["versions"])["packages"].keys() == {"zoo", "torch"}
     assert (metadata["seed"], metadata["format"]) == ("3", "pt")
 
 

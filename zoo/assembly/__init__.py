@@ -2,9 +2,19 @@
 
 from zoo.assembly.building import build, create_part, create_parts
 from zoo.assembly.given import RecipeLike, as_recipe, backbone_in, recipe_of
-from zoo.assembly.loading import change_section, check_recorded, check_tree, check_versions, load_recipe
+from zoo.assembly.loading import (
+    TRAINED,
+    OtherParts,
+    change_section,
+    check_recorded,
+    check_tree,
+    check_versions,
+    load_recipe,
+)
 
 __all__ = [
+    "TRAINED",
+    "OtherParts",
     "RecipeLike",
     "as_recipe",
     "backbone_in",

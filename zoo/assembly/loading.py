@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, Literal
 
 from zoo.assembly.probe import probe
 from zoo.errors import PluginError
-from zoo.kinds import key_of
-from zoo.recipe import SECTIONS, Draft, Node, Overrides, PartSpec, Recipe, Recorded, draft_recipe, read_tree
+from zoo.recipe import SECTIONS, Draft, Made, Node, Overrides, Recipe, Recorded, draft_recipe, read_tree
 from zoo.registry import Registry
 
 
@@ -48,7 +45,20 @@ def check_tree(tree: Node, registry: Registry) -> Recipe:
     return _checked(draft_recipe(tree, registry))
 
 
-def check_recorded(recorded: Recorded, registry: Registry, needs: Collection[str] = tuple(SECTIONS)) -> Recipe:
+OtherParts = Literal["refused", "told"]
+"""What becomes of parts that compute something else by now than with the weights of a run, as their versions say."""
+
+TRAINED = ("backbone", "objective", "data")
+"""The sections whose parts weights come of; those of others may be chosen anew for every use."""
+
+
+def check_recorded(
+    recorded: Recorded,
+    registry: Registry,
+    needs: Collection[str] = tuple(SECTIONS),
+    *,
+    other_parts: OtherParts = "refused",
+) -> Recipe:
     """Check a recipe that zoo wrote.
 
     Args:
@@ -56,10 +66,11 @@ def check_recorded(recorded: Recorded, registry: Registry, needs: Collection[str
         registry: the parts to choose from.
         needs: the sections whose parts are needed; those of others are kept as they are written, where they are not
             installed.
+        other_parts: of those that are needed; told where a run is only looked at, or weights are but a start.
 
     Raises:
-        PluginError: a part that is needed is of a plug-in that is not here, or of another package than was recorded;
-            the message says what to install.
+        PluginError: a part that is needed is of a plug-in that is not here, or of another package or version of itself
+            than was recorded; the message says what to install.
         RecipeError: it cannot be built; the message has a line for every problem.
     """
     draft = draft_recipe(recorded.tree, registry, recorded, needs)
@@ -68,36 +79,30 @@ def check_recorded(recorded: Recorded, registry: Registry, needs: Collection[str
     if written and recorded.absent(registry):
         raise PluginError(recorded.refusal(written, registry))
     recipe = _checked(draft)
-    check_versions(recorded, recipe, needs)
+    if recorded.made is not None and needs:
+        check_versions(recorded.made, recipe, needs, other_parts=other_parts)
     return recipe
 
 
-def check_versions(recorded: Recorded, recipe: Recipe, needs: Collection[str]) -> None:
-    """Warn where a recipe's parts, or PyTorch, are of other versions than were recorded.
+def check_versions(made: Made, recipe: Recipe, needs: Collection[str], *, other_parts: OtherParts = "refused") -> None:
+    """Warn where a recipe's parts, or PyTorch, are of other versions than weights were made with.
 
     Args:
-        recorded: of a run, a checkpoint or a weight file.
-        recipe: the recorded one, as it is here.
+        made: what they were made with.
+        recipe: theirs, as it is here.
         needs: the sections whose parts are used.
+        other_parts: see ``check_recorded``.
 
     Raises:
-        PluginError: a part is of another package than was recorded.
+        PluginError: a part is of another package than was recorded, or of another version of itself.
     """
-    used = list(_as_recorded(recipe, recorded, needs))
-    recorded.refuse_other_packages(used)
-    other = recorded.other_versions(used, torch.__version__)
+    here = recipe.versions(needs)
+    made.refuse_other_packages(here)
+    if other_parts == "refused":
+        made.refuse_other_parts(recipe.versions([section for section in TRAINED if section in needs]))
+    other = made.otherwise(here)
     if other is not None:
         warnings.warn(other, stacklevel=1)  # once, whoever asks
-
-
-def _as_recorded(recipe: Recipe, recorded: Recorded, needs: Collection[str]) -> Iterator[PartSpec]:
-    """The parts that are needed and on record: not those that an override has chosen."""
-    source = recorded.tree.origin.source
-    for section in recipe.sections():
-        for kind, part in section.parts() if section.section in needs else ():
-            origin = recorded.tree.origin_of((section.section, key_of(kind), "type"))
-            if isinstance(part, PartSpec) and origin.source == source:
-                yield part
 
 
 def change_section(recipe: Recipe, section: str, values: Mapping[str, Any], registry: Registry) -> Recipe:

@@ -84,7 +84,11 @@ def check(
     for file in filter(None, (leave_out, out)):
         refuse_existing(file)
     registry = installed_registry()
-    checked = check_recorded(recorded, registry, ("data",)) if recipe is None else check_tree(tree, registry)
+    checked = (
+        check_recorded(recorded, registry, ("data",), other_parts="told")
+        if recipe is None
+        else check_tree(tree, registry)
+    )
     wrong = False
     with _lines(out) as problems, _lines(leave_out) as ids:
         ids.writelines(

@@ -60,8 +60,8 @@ def evaluate(
     folder. The images are the same for any number of processes.
     """
     check_overrides(overrides or (), ("sample", "data", "evaluate"))
-    recorded = read_recipe_of(run, [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])])
-
+    own = [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])]
+    recorded = read_recipe_of(run, own, step)
     start_if_several(procs)
 
     from zoo.assembly import check_recorded

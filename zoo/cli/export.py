@@ -48,7 +48,14 @@ def export(
     registry = installed_registry()
     given = open_weights(weights, registry, weights=which, tell=warn_of)
     if to == "zoo":
-        write_weights(out, given.tensors, given.recipe, source=given.source, classes=given.classes)
+        write_weights(
+            out,
+            given.tensors,
+            given.recipe,
+            source=given.source,
+            classes=given.classes,
+            versions=given.versions,
+        )
     elif to == "diffusers":
         from zoo.weights.diffusers_folder import write_diffusers
 

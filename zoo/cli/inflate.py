@@ -59,7 +59,7 @@ def inflate(
     files.refuse_existing(out)
     registry = installed_registry()
     target = check_tree(tree, registry)
-    given = open_weights(donor, registry, weights=weights, tell=warn_of)
+    given = open_weights(donor, registry, weights=weights, other_parts="told", tell=warn_of)
     surgery = files.inflate(given, target, registry, average=average)
     lines = list(surgery.lines())
     if lines and not allow_new:

@@ -34,7 +34,7 @@ def parts(
         for entry in entries:
             table.add_row(
                 "" if entry.kind == before else entry.kind,
-                f"[bold]{entry.name}[/]",
+                f"[bold]{entry.name}[/]" + (f" (version {entry.version})" if entry.version > 1 else ""),
                 escape("\n".join(describe_options(entry))) or "-",
                 escape(entry.summary),
                 f"{entry.plugin.name} {entry.plugin.version}",
@@ -86,4 +86,5 @@ def _plain(entry: PartEntry) -> dict[str, Any]:
         "options": entry.signature.options.model_json_schema(),
         "plugin": entry.plugin.name,
         "version": entry.plugin.version,
+        "part_version": entry.version,
     }

@@ -11,8 +11,13 @@ from zoo.errors import ZooError
 from zoo.recipe import Recorded, recorded_in
 
 
-def read_recipe_of(run: Path, overrides: Iterable[str]) -> Recorded:
+def read_recipe_of(run: Path, overrides: Iterable[str], step: int | None = None) -> Recorded:
     """The recipe of a run's folder or of a weight file, overridden; not yet checked.
+
+    Args:
+        run: the folder or file.
+        overrides: of the recipe.
+        step: of a run, the checkpoint that tells what it was made with; the newest if left out.
 
     Raises:
         ZooError: there is neither.
@@ -23,7 +28,7 @@ def read_recipe_of(run: Path, overrides: Iterable[str]) -> Recorded:
         from zoo.weights import recorded_recipe
 
         return recorded_recipe(run, overrides)
-    return recorded_in(run, overrides)
+    return recorded_in(run, overrides, step)
 
 
 def classes_of(run: Path) -> Classes:

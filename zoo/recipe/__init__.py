@@ -9,17 +9,20 @@ from zoo.recipe.places import absolute
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, BackboneRecipe, PartSpec, Recipe
 from zoo.recipe.source import Node
+from zoo.recipe.versions import Made, Versions
 
 __all__ = [
     "SECTIONS",
     "BackboneRecipe",
     "Draft",
+    "Made",
     "Node",
     "Overrides",
     "PartSpec",
     "Recipe",
     "RecipeSummary",
     "Recorded",
+    "Versions",
     "absolute",
     "all_differences",
     "changes",

@@ -250,11 +250,12 @@ def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Dr
         draft.problems.extend(alone.problems)
         return None
     options = AsWritten(**{key: value for key, value in raw.items() if key != "type"})
-    absent = draft.recorded.absent(registry)
+    absent, version = draft.recorded.absent(registry), draft.recorded.part(kind, raw["type"])
     problem = "; ".join(f"{dotted(key)}: {message}" for key, message in alone.problems)
     if alone.missing and absent:
         problem = draft.recorded.refusal([message for _, message in alone.missing], registry)
-    return KeptPart(type=raw["type"], options=options, plugins=absent, problem=problem)
+    own = absent if version is None else {version.plugin: draft.recorded.packages[version.plugin]}
+    return KeptPart(type=raw["type"], options=options, plugins=own, version=version, problem=problem)
 
 
 def _draft_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> PartSpec | None:

@@ -15,6 +15,7 @@ from zoo.recipe.load import Overrides, read_tree
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
 from zoo.recipe.source import read_yaml
+from zoo.recipe.versions import Made, Versions
 
 
 def holds_run(path: Path) -> bool:
@@ -32,10 +33,15 @@ def no_run(path: Path) -> RunError:
     )
 
 
-def recorded_in(run: Path, overrides: Overrides = ()) -> Recorded:
-    """The recipe of a run's folder, overridden; not yet checked.
+def recorded_in(run: Path, overrides: Overrides = (), step: int | None = None) -> Recorded:
+    """The recipe of a run's folder, overridden, with what a checkpoint was made with; not yet checked.
 
     Where recipe.yaml is lost or damaged, the newest checkpoint that tells it stands in, with a warning.
+
+    Args:
+        run: the folder.
+        overrides: of the recipe.
+        step: of the checkpoint; the newest if left out.
 
     Raises:
         RunError: the folder holds no run, or the recipe is damaged and there is no checkpoint.
@@ -44,14 +50,14 @@ def recorded_in(run: Path, overrides: Overrides = ()) -> Recorded:
     recipe = run / "recipe.yaml"
     damage = _damage_of(recipe)
     if damage is None:
-        return Recorded(str(run), read_tree(recipe, overrides), *_versions(run))
-    step, state = next(_states(run), (None, {}))
-    if step is None:
+        return Recorded(str(run), read_tree(recipe, overrides), _made(run, step))
+    newest, state = next(_states(run), (None, {}))
+    if newest is None:
         raise (
             RunError(f"{recipe}: {damage}; there is no checkpoint to take it from") if recipe.exists() else no_run(run)
         )
-    warnings.warn(f"{recipe}: {damage}; the recipe is taken from {step}", stacklevel=1)  # once, whoever asks
-    return Recorded(str(run), read_tree(state["recipe"], overrides), *_versions(run))
+    warnings.warn(f"{recipe}: {damage}; the recipe is taken from {newest}", stacklevel=1)  # once, whoever asks
+    return Recorded(str(run), read_tree(state["recipe"], overrides), _made(run, step))
 
 
 def _damage_of(recipe: Path) -> str | None:
@@ -73,9 +79,12 @@ def _states(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield path.name, state
 
 
-def _versions(run: Path) -> tuple[dict[str, str], str]:
-    """The versions of plug-ins and PyTorch at the last start; none where they cannot be told."""
+def _made(run: Path, step: int | None) -> Made | None:
+    """What the newest checkpoint was made with, or that of a step; of a run without one, what it was started with."""
+    for name, state in _states(run):
+        if step in (None, state.get("step")):
+            with suppress(ValueError, LookupError):
+                return Made(str(run / "checkpoints" / name), str(run), Versions.read(state["versions"]))
     with suppress(OSError, ValueError, TypeError, LookupError):
-        last = read_json(run / "run.json")[-1]
-        return {str(name): str(version) for name, version in dict(last["plugins"]).items()}, str(last["torch"])
-    return {}, ""
+        return Made(str(run), str(run), Versions.read(read_json(run / "run.json")[-1]["versions"]))
+    return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
 
 from zoo.errors import PluginError
 from zoo.kinds import key_of, kinds_of
+from zoo.recipe.versions import PartVersion, Versions
 from zoo.registry import PartEntry
 from zoo.signature import Options, PathText
 
@@ -30,6 +31,12 @@ class PartSpec(BaseModel):
     def plugins(self) -> dict[str, str]:
         """The plug-in that the part is of, with its version."""
         return {self.entry.plugin.name: self.entry.plugin.version}
+
+    @property
+    def version(self) -> PartVersion:
+        """Of which plug-in the part is, and which version of itself."""
+        entry = self.entry
+        return PartVersion(kind=entry.kind, name=entry.name, plugin=entry.plugin.name, version=entry.version)
 
     def create(self, supplied: Mapping[str, Any]) -> Any:
         """Construct the part from its options and from those of the ``supplied`` values that it asks for."""
@@ -60,6 +67,7 @@ class KeptPart(BaseModel):
         type: the part's name.
         options: as they were written.
         plugins: by name, the recorded versions of those that it may be of.
+        version: as it was recorded, if it was.
         problem: what there is to say where it is needed after all.
     """
 
@@ -68,6 +76,7 @@ class KeptPart(BaseModel):
     type: str
     options: AsWritten
     plugins: dict[str, str]
+    version: PartVersion | None
     problem: str
 
     def create(self, supplied: Mapping[str, Any]) -> NoReturn:
@@ -351,6 +360,17 @@ class Recipe(RecipeOptions):
     def plugins(self) -> dict[str, str]:
         """The version of every plug-in that it has a part of, by the plug-in's name."""
         return {name: version for _, spec in self.parts() for name, version in spec.plugins.items()}
+
+    def versions(self, sections: Collection[str] | None = None) -> Versions:
+        """What it is trained, drawn or judged with here; parts that are kept as written are as they were recorded.
+
+        Args:
+            sections: whose parts are meant; all of them if left out.
+        """
+        wanted = SECTIONS if sections is None else sections
+        used = [spec for section in self.sections() if section.section in wanted for _, spec in section.parts()]
+        plugins = {name: version for spec in used for name, version in spec.plugins.items()}
+        return Versions.here(plugins, tuple(spec.version for spec in used if spec.version is not None))
 
     def resolved(self) -> dict[str, Any]:
         """The recipe in full, without ``extends`` and with every default written out, as plain values."""

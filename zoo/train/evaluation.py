@@ -212,7 +212,7 @@ class _Evaluation:
             "weights_sha256": self.weights.source.get("weights_sha256"),
             "way": way_of(self._asked()),
             "real": self.real.source.fingerprint().model_dump(),
-            "plugins": self.recipe.plugins(),
+            "versions": self.recipe.versions().to_plain(),
             "libraries": dict(_versions()),
         }
 

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from zoo.assembly import check_recorded
+from zoo.assembly import TRAINED, check_recorded, check_versions
 from zoo.errors import RunError, ZooError
 from zoo.recipe import Recipe, Recorded, differences, read_tree
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train import same_data
+from zoo.train.made import made_with
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import set_random_state
 from zoo.train.trainer import Trainer
@@ -29,6 +30,7 @@ def restore(trainer: Trainer, folder: RunFolder, registry: Registry, tell: Calla
     Raises:
         RunError: there are checkpoints, but none is sound, or it does not fit the recipe.
         ZooError: it is of another recipe.
+        PluginError: it was trained with parts of other packages, or of other versions of themselves.
         DataError: it is of other data.
     """
     # One process chooses: on a shared file system, others may see another newest one.
@@ -85,9 +87,11 @@ def _check(
     registry: Registry,
     tell: Callable[[str], None],
 ) -> None:
-    recorded = Recorded(str(found.path), read_tree(state["recipe"]), {})
+    made = made_with(found, state)
+    recorded = Recorded(str(found.path), read_tree(state["recipe"]), made)
     before = check_recorded(recorded, registry, needs=())
     refuse_another(found.path, before, trainer.job.recipe, "put the run's recipe.yaml back as it was")
+    check_versions(made, trainer.job.recipe, TRAINED)
     for warning in same_data.refuse_changed(same_data.read(state, found.path), trainer.job.data, found.path):
         tell(f"warning: {warning}")
     ranks = trainer.world.size

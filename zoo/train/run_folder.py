@@ -23,14 +23,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zoo.checkpoint_folders import PREFIX, run_of_newest
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
 from zoo.files import unfinished_of, write_whole
 from zoo.json_files import read_json
-from zoo.plugins import zoo_version
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
 from zoo.shell import command
 from zoo.train import metrics_file
@@ -182,9 +179,7 @@ class RunFolder:
         started.append(
             {
                 "run": self.run,
-                "zoo": zoo_version(),
-                "plugins": recipe.plugins(),
-                "torch": torch.__version__,
+                "versions": recipe.versions().to_plain(),
                 "python": platform.python_version(),
                 "machine": platform.platform(),
                 "command": sys.argv,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from zoo.classes import labels_without_samples
 from zoo.errors import RunError, WeightsError, ZooError, printable
 from zoo.files import write_whole
 from zoo.plugins import zoo_version
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, Versions
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
@@ -109,12 +110,13 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         check_guidance(recipe, backbone)
         if request.npz and drawing.dataset.preview is not None:
             raise ZooError(f"--npz: {drawing.dataset.preview}")
-    there = weights.classes.with_samples
+    there, versions = weights.classes.with_samples, recipe.versions(("backbone", "data", "sample"))
     labels: Labels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch, there))
     if world.is_main:
-        for warning in [*_warnings(drawing), *labels_without_samples(request.labels, weights.classes)]:
+        of_request = [*labels_without_samples(request.labels, weights.classes), *_otherwise(request, begun, versions)]
+        for warning in [*_warnings(drawing), *of_request]:
             _say(f"warning: {warning}")
-    world.first(lambda: folder.begin({**weights.source, **asked}))
+    world.first(lambda: folder.begin({**weights.source, **asked, "versions": versions.to_plain()}))
     drawn = 0
     with world.together(request.out):
         missing = _missing(request, drawing, range(world.rank, whole, world.size), begun)
@@ -184,6 +186,14 @@ def _warnings(drawing: Drawing) -> Iterator[str]:
         yield drawing.dataset.preview
     if not drawing.guidance.is_none and drawing.recipe.objective.label_dropout == 0.0:
         yield "guidance compares with no label, which training has never seen: objective.label_dropout was 0"
+
+
+def _otherwise(request: SampleRun, begun: Mapping[str, Any] | None, here: Versions) -> Iterator[str]:
+    """What to say of images that the others are to stand beside, where these were drawn with other versions."""
+    with suppress(ValueError, LookupError):  # a request of which the versions are not what zoo wrote
+        other = None if begun is None else Versions.read(begun["versions"]).otherwise(here)
+        if other is not None:
+            yield f"{request.out}: its images were drawn with {other}; they may be others in these versions"
 
 
 def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: Labels) -> None:

@@ -155,6 +155,7 @@ class Saver:
             "ranks": trainer.world.size,
             "fingerprint": fingerprint(recipe.resolved()),
             "recipe": recipe.resolved(),
+            "versions": recipe.versions().to_plain(),
         }
 
         def write() -> tuple[str, Path] | None:

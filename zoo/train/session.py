@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from zoo.assembly import build, check_recorded, check_versions
+from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import Preempted, RunError, WeightsError
@@ -168,7 +168,7 @@ class Session:
         for problem in start.passed_over():
             self._tell(f"warning: {problem}")
         with self.world.together():
-            weights = start.read(self.registry)
+            weights = start.read(self.registry, other_parts="told")
             refuse_other_backbone(start.path, weights.recipe, self.recipe)
             backbone.load_state_dict(weights.tensors)
         self._tell(f"starting from {start.path}")
@@ -179,10 +179,8 @@ class Session:
         folder = self.folder
         if folder.is_used and resume:
             warning = folder.lock()
-            recorded = folder.read_recipe()
-            self._before = check_recorded(recorded, self.registry, needs=())
+            self._before = check_recorded(folder.read_recipe(), self.registry, needs=())
             refuse_another(folder.path, self._before, self.recipe, "leave out --recipe and --set to go on")
-            check_versions(recorded, self.recipe, ("backbone", "objective", "data", "train"))
         else:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zoo.assembly import RecipeLike, as_recipe, build, check_recorded
+from zoo.assembly import OtherParts, RecipeLike, as_recipe, build, check_recorded
 from zoo.backbone import Backbone
 from zoo.classes import classes_in
 from zoo.devices import check_dtype, usable_device
@@ -18,6 +18,7 @@ from zoo.errors import RunError, WeightsError, ZooError
 from zoo.recipe import Overrides
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
+from zoo.train.made import made_with
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
 from zoo.weights import Weights, Which, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
@@ -52,8 +53,12 @@ class WeightsSource:
         for problem in self.problems:
             yield f"{problem}; {Path(self.where).name} is taken"
 
-    def read(self, registry: Registry) -> Weights:
+    def read(self, registry: Registry, *, other_parts: OtherParts = "refused") -> Weights:
         """The weights, with their recipe.
+
+        Args:
+            registry: the parts to choose from.
+            other_parts: see ``zoo.assembly.check_recorded``.
 
         Raises:
             WeightsError: the file cannot be used.
@@ -62,21 +67,26 @@ class WeightsSource:
             PluginError: the backbone is of a plug-in that is not installed.
             RecipeError: the run's recipe cannot be built here.
         """
-        weights = read_weights(self.path, registry) if self.checkpoint is None else self._of_run(registry)
+        if self.checkpoint is None:
+            weights = read_weights(self.path, registry, other_parts=other_parts)
+        else:
+            weights = self._of_run(self.checkpoint, registry, other_parts)
         refuse_misfits(weights, build(weights.recipe, device="meta").state_dict(), self.where)
         refuse_non_finite(weights.tensors, self.where)
         return weights
 
-    def _of_run(self, registry: Registry) -> Weights:
-        assert self.checkpoint is not None
+    def _of_run(self, checkpoint: checkpoints.Checkpoint, registry: Registry, other_parts: OtherParts) -> Weights:
+        state = checkpoint.state()
         source: dict[str, Any] = {
             "run": str(self.path),
-            "checkpoint": self.checkpoint.path.name,
+            "checkpoint": checkpoint.path.name,
             "weights": next(which for which, name in NAMES.items() if name == self.name),
-            "weights_sha256": self.checkpoint.digest(self.name),
+            "weights_sha256": checkpoint.digest(self.name),
         }
-        recipe = check_recorded(load_run(self.path).read_recipe(), registry, needs=("backbone",))
-        return Weights(recipe, self.checkpoint.tensors(self.name), source, classes_in(self.checkpoint.state()))
+        made = made_with(checkpoint, state)
+        recorded = replace(load_run(self.path).read_recipe(), made=made)
+        recipe = check_recorded(recorded, registry, needs=("backbone",), other_parts=other_parts)
+        return Weights(recipe, checkpoint.tensors(self.name), source, classes_in(state), made.versions)
 
 
 def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None) -> WeightsSource:
@@ -119,6 +129,7 @@ def open_weights(
     *,
     weights: Which = "ema",
     step: int | None = None,
+    other_parts: OtherParts = "refused",
     tell: Callable[[str], object] = warnings.warn,
 ) -> Weights:
     """The weights of a file or of a run, as ``find_weights`` finds them.
@@ -128,12 +139,13 @@ def open_weights(
         registry: the parts to choose from.
         weights: of a run, the averaged ones or the last (``raw``).
         step: of a run, take the checkpoint of this step.
+        other_parts: see ``zoo.assembly.check_recorded``.
         tell: is told of newer checkpoints that are passed over.
     """
     found = find_weights(path, weights=weights, step=step)
     for problem in found.passed_over():
         tell(problem)
-    return found.read(registry)
+    return found.read(registry, other_parts=other_parts)
 
 
 def load(

@@ -2,7 +2,7 @@
 
 recipe        the resolved recipe, as JSON
 fingerprint   SHA-256 of its backbone section
-plugins       the plug-ins whose parts it has, with their versions, as JSON
+versions      of zoo, PyTorch, the plug-ins whose parts it has, and of these parts, as JSON
 sha256        of all that follows the header, since safetensors does not notice a flipped bit
 source, seed  what the weights are from, as JSON
 classes       what the classes are called by label, as JSON; class_counts, how many samples each had in training
@@ -24,12 +24,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.assembly import check_recorded
+from zoo.assembly import OtherParts, check_recorded
 from zoo.classes import UNKNOWN, Classes, read_classes
 from zoo.errors import RecipeError, WeightsError, ZooError
 from zoo.files import safetensors, write_whole
 from zoo.json_files import parse_json
-from zoo.recipe import Overrides, Recipe, Recorded, fingerprint, read_tree
+from zoo.recipe import Made, Overrides, Recipe, Recorded, Versions, fingerprint, read_tree
 from zoo.registry import Registry
 from zoo.weights.state import Weights, backbone_fingerprint, initialised
 
@@ -74,6 +74,7 @@ def write_weights(
     source: Mapping[str, Any] | None = None,
     seed: int | None = None,
     classes: Classes = UNKNOWN,
+    versions: Versions | None = None,
 ) -> None:
     """Write a weight file: the whole, or nothing. Equal arguments give equal files.
 
@@ -84,6 +85,7 @@ def write_weights(
         source: what the weights are from, as plain values.
         seed: of what was freshly initialised.
         classes: that they were trained on.
+        versions: that they were made with; those of here if left out.
 
     Raises:
         WeightsError: the file cannot be written.
@@ -92,8 +94,8 @@ def write_weights(
     metadata = {
         "fingerprint": backbone_fingerprint(recipe),
         "format": "pt",
-        "plugins": json.dumps(recipe.plugins()),
         "recipe": json.dumps(resolved),
+        "versions": json.dumps((versions or recipe.versions()).to_plain()),
         HASH: "0" * 64,
         **{key: json.dumps(values) for key, values in classes.to_plain().items()},
     }
@@ -120,24 +122,30 @@ def _untied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return own
 
 
-def read_weights(path: Path, registry: Registry) -> Weights:
+def read_weights(path: Path, registry: Registry, *, other_parts: OtherParts = "refused") -> Weights:
     """What a weight file holds; its tensors stay on the disk until they are used.
+
+    Args:
+        path: the safetensors file.
+        registry: the parts to choose from.
+        other_parts: see ``zoo.assembly.check_recorded``.
 
     Raises:
         WeightsError: it is none of zoo's, is damaged, or its recipe cannot be built here.
-        PluginError: its backbone is of a plug-in that is not installed.
+        PluginError: its backbone is of a plug-in that is not installed, or has a part in another version of itself.
     """
     recorded, metadata = recorded_recipe(path), _metadata(path)
     _verify(path, metadata)
     try:
-        recipe = check_recorded(recorded, registry, needs=("backbone",))
+        recipe = check_recorded(recorded, registry, needs=("backbone",), other_parts=other_parts)
     except RecipeError as error:
         raise WeightsError(f"{path}: its recipe cannot be built here", error.problems) from error
     with _reading(path):
         tensors = load_file(path)
     source: dict[str, Any] = {"file": path.name, "weights_sha256": metadata.get(HASH)}
     source |= {key: _value(path, metadata, key) for key in NOTES if key in metadata}
-    return Weights(recipe, tensors, source, _classes(path, metadata))
+    versions = None if recorded.made is None else recorded.made.versions
+    return Weights(recipe, tensors, source, _classes(path, metadata), versions)
 
 
 def recorded_classes(path: Path) -> Classes:
@@ -169,8 +177,16 @@ def recorded_recipe(path: Path, overrides: Overrides = ()) -> Recorded:
             f"{path}: the recipe in its metadata is not what zoo wrote: the backbone's fingerprint differs; to load the"
             " weights into another backbone, give `zoo inflate` its recipe"
         )
-    plugins = _value(path, metadata, "plugins") if "plugins" in metadata else {}
-    return Recorded(str(path), read_tree(values, overrides), plugins if isinstance(plugins, dict) else {})
+    return Recorded(str(path), read_tree(values, overrides), _made(path, metadata))
+
+
+def _made(path: Path, metadata: Mapping[str, str]) -> Made | None:
+    if "versions" not in metadata:
+        return None
+    try:
+        return Made(str(path), str(path), Versions.read(_value(path, metadata, "versions")))
+    except ValueError as error:
+        raise WeightsError(f"{path}: 'versions' in its metadata is not what zoo wrote") from error
 
 
 def _classes(path: Path, metadata: Mapping[str, str]) -> Classes:

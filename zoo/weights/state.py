@@ -20,7 +20,7 @@ from zoo.classes import UNKNOWN, Classes
 from zoo.devices import cast_weights
 from zoo.errors import NumericError, WeightsError
 from zoo.parts.initialise import init_weights, reset
-from zoo.recipe import Recipe, differences, fingerprint
+from zoo.recipe import Recipe, Versions, differences, fingerprint
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Those of weights."""
@@ -41,12 +41,14 @@ class Weights:
         tensors: by the backbone's names, on the CPU; of a file, memory-mapped.
         source: where they are from, as plain values.
         classes: that they were trained on.
+        versions: that they were made with, where that is on record.
     """
 
     recipe: Recipe
     tensors: Mapping[str, Tensor]
     source: Mapping[str, Any]
     classes: Classes = UNKNOWN
+    versions: Versions | None = None
 
 
 def initialised(recipe: Recipe, path: Path, seed: int) -> Backbone:

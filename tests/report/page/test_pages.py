@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from importlib.metadata import version
 
 import pytest
 
@@ -254,11 +255,13 @@ def test_a_recipe_that_cannot_be_built_is_an_error(copy):
 
 def test_every_start_is_told(copy):
     (start,) = json.loads(copy.versions.read_text())
-    copy.versions.write_text(json.dumps([start, {**start, "zoo": "9.9"}]))
+    later = {**start, "versions": {**start["versions"], "packages": {"zoo": "9.9"}}}
+    copy.versions.write_text(json.dumps([start, later]))
     page = page_of(copy)
     assert "It was started 2 times; the starts before" in page.texts("summary")
     told = page.texts("dd")
-    assert told.index("9.9") < told.index(start["zoo"])
+    first = f"torch {version('torch')}, zoo {start['versions']['packages']['zoo']}"
+    assert told.index("zoo 9.9") < told.index(first)
 
 
 def test_comparisons(run):

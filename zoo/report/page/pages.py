@@ -43,7 +43,7 @@ def run_page(run: RunFolder, registry: Registry) -> str:
         RecipeError: its recipe cannot be built here.
     """
     recorded = run.read_recipe()
-    recipe = check_recorded(recorded, registry, ("backbone", "objective", "sample"))
+    recipe = check_recorded(recorded, registry, ("backbone", "objective", "sample"), other_parts="told")
     assembly, training, quality = assembly_of(recipe), training_of(run, recipe), quality_of(run)
     return _render(
         "run.html",

@@ -120,7 +120,7 @@ def training_of(run: RunFolder, recipe: Recipe) -> Training:
 
 def starts_of(run: RunFolder) -> list[Facts]:
     """What was recorded at every start of a run, the newest first."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):  # damaged, or none of ours
+    with suppress(OSError, ValueError, TypeError, LookupError, AttributeError):  # damaged, or none of ours
         return [_start_facts(each) for each in reversed(read_json(run.versions))]
     return []
 
@@ -184,7 +184,8 @@ def _training_plots(lines: list[dict[str, Any]]) -> list[Plot]:
 
 
 def _start_facts(start: Mapping[str, Any]) -> Facts:
-    return [(name, command(*value) if name == "command" else _words(value)) for name, value in start.items()]
+    known = {**start, "versions": start["versions"]["packages"]}
+    return [(name, command(*value) if name == "command" else _words(value)) for name, value in known.items()]
 
 
 def _words(value: Any) -> str:

@@ -1,0 +1,180 @@
+"""Which packages and parts something was made with, and what is otherwise here. Free of torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from zoo.errors import PluginError
+from zoo.plugins import Plugin, zoo_version
+
+DISTRIBUTIONS = {"zoo": "diffusion-zoo"}
+"""What is installed by another name."""
+
+UNKNOWN = "unknown"
+"""In place of a version that cannot be told."""
+
+
+class PartVersion(BaseModel):
+    """Of which plug-in a part is, and which version of itself."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    kind: str
+    name: str
+    plugin: str
+    version: Annotated[int, Field(ge=1)]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
+
+class Versions(BaseModel):
+    """What a recipe is trained, drawn or judged with.
+
+    Attributes:
+        packages: the versions of zoo, of PyTorch, and of the plug-ins that the recipe has parts of.
+        parts: those of the recipe.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    packages: dict[str, str]
+    parts: tuple[PartVersion, ...]
+
+    @model_validator(mode="after")
+    def _packages_are_on_record(self) -> Self:
+        if not {part.plugin for part in self.parts} <= self.packages.keys():
+            raise ValueError("parts of plug-ins whose versions are not on record")
+        return self
+
+    @classmethod
+    def here(cls, plugins: Mapping[str, str], parts: tuple[PartVersion, ...]) -> Versions:
+        """Those of this process."""
+        own = {"zoo": zoo_version(), "torch": metadata.version("torch")}
+        return cls(packages=dict(sorted({**own, **plugins}.items())), parts=tuple(dict.fromkeys(parts)))
+
+    @classmethod
+    def read(cls, values: object) -> Versions:
+        """Those that zoo has written.
+
+        Raises:
+            ValueError: it has not.
+        """
+        return cls.model_validate_json(json.dumps(values))
+
+    def to_plain(self) -> dict[str, Any]:
+        """As zoo writes them."""
+        return self.model_dump(mode="json")
+
+    def part(self, kind: str, name: str) -> PartVersion | None:
+        """The part of that name, if it is on record."""
+        return next((part for part in self.parts if (part.kind, part.name) == (kind, name)), None)
+
+    def plugin_of(self, part: PartVersion) -> Plugin:
+        """The plug-in of a part, with its version."""
+        return Plugin(part.plugin, self.packages[part.plugin])
+
+    def otherwise(self, here: Versions) -> str | None:
+        """What is otherwise here, in words; None if nothing is.
+
+        Only parts that are on both records count, and their packages. Builds of one version, such as PyTorch's for CPUs
+        and for GPUs, are the same.
+        """
+        pairs = list(self.pairs(here))
+        used = dict.fromkeys(["torch", *(now.plugin for _, now in pairs)])
+        both = [(name, self.packages[name], here.packages[name]) for name in used if name in self.packages]
+        other = [(f"{name} {one}", f"{name} {two}") for name, one, two in both if _release(one) != _release(two)]
+        for before, now in pairs:
+            if _is_another(self.plugin_of(before), here.plugin_of(now)):
+                other.append((f"{before} of {before.plugin}", f"{now} of {now.plugin}"))
+            elif before.version != now.version:
+                other.append((f"{before} in version {before.version}", f"in version {now.version}"))
+        if not other:
+            return None
+        return f"{', '.join(one for one, _ in other)}; here are {', '.join(two for _, two in other)}"
+
+    def pairs(self, here: Versions) -> Iterator[tuple[PartVersion, PartVersion]]:
+        """The parts of both records: as they were, and as they are here."""
+        for now in here.parts:
+            before = self.part(now.kind, now.name)
+            if before is not None:
+                yield before, now
+
+
+@dataclass(frozen=True)
+class Made:
+    """What weights were made with.
+
+    Attributes:
+        where: the weight file or checkpoint, for messages.
+        start: what ``train.init`` takes to start from them.
+        versions: it was made with.
+    """
+
+    where: str
+    start: str
+    versions: Versions
+
+    def refuse_other_packages(self, here: Versions) -> None:
+        """Refuse parts that have the names of recorded ones and are of other packages: they may compute anything.
+
+        Raises:
+            PluginError: there is such a part.
+        """
+        for before, now in self.versions.pairs(here):
+            was, by_now = self.versions.plugin_of(before), here.plugin_of(now)
+            if _is_another(was, by_now):
+                wanted = _pip(was)
+                if now.plugin == "zoo":  # which has a part of that name by now
+                    wanted += f" {_pip(Plugin('zoo', self.versions.packages.get('zoo', UNKNOWN)))}"
+                mend = (
+                    f"pip install {wanted}"
+                    if now.plugin == "zoo"
+                    else f"uninstall {now.plugin} and pip install {wanted}"
+                )
+                raise PluginError(
+                    f"{self.where}: {now} is of {by_now.name} {by_now.version} here, and was of {was.name}"
+                    f" {was.version}; {mend}"
+                )
+
+    def refuse_other_parts(self, here: Versions) -> None:
+        """Refuse parts that compute something else from the same options and weights, as their versions say.
+
+        Raises:
+            PluginError: there is such a part.
+        """
+        for before, now in self.versions.pairs(here):
+            if before.version != now.version:
+                was, by_now = self.versions.plugin_of(before), here.plugin_of(now)
+                mend = f"pip install {_pip(was)}" if was.is_packaged else "give the part as it was"
+                raise PluginError(
+                    f"{self.where}: {now} is in version {now.version} here ({by_now.name} {by_now.version}), and was in"
+                    f" version {before.version} ({was.name} {was.version}): it computes something else; {mend}, or"
+                    f" begin another run from these weights with train.init={self.start}"
+                )
+
+    def otherwise(self, here: Versions) -> str | None:
+        """What is otherwise here, in a line; None if nothing is."""
+        other = self.versions.otherwise(here)
+        return None if other is None else f"{self.where}: made with {other}"
+
+
+def _is_another(was: Plugin, now: Plugin) -> bool:
+    """Whether two plug-ins are two packages; what was in no package may be in one by now, and the other way round."""
+    return was.is_packaged and now.is_packaged and was.name != now.name
+
+
+def _pip(plugin: Plugin) -> str:
+    """What pip takes to install it in its version."""
+    name = DISTRIBUTIONS.get(plugin.name, plugin.name)
+    return name if plugin.version == UNKNOWN else f"{name}=={plugin.version}"
+
+
+def _release(version: str) -> str:
+    return version.partition("+")[0]
