@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo.checkpoint_folders import newest_states
-from zoo.errors import ZooError
+from zoo.errors import ZooError, listed
 from zoo.json_files import read_json
 from zoo.registry import did_you_mean
 
@@ -151,6 +151,5 @@ def _find(name: str, text: str, classes: Classes) -> int:
             f"--labels {text}: write class numbers with commas between them, such as 3,5; no class names are known here"
         )
     near = did_you_mean(name, classes.names)
-    more = f" and {len(classes.names) - SHOWN} more" if len(classes.names) > SHOWN else ""
-    names = near or f"; there are {', '.join(map(repr, classes.names[:SHOWN]))}{more}"
+    names = near or f"; there are {listed([repr(each) for each in classes.names], SHOWN)}"
     raise ZooError(f"--labels {text}: no class is called {name!r}{names}")

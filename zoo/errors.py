@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 
 KeyPath = tuple[str | int, ...]
 
@@ -124,6 +125,12 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """``text`` with its lines, each printable."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def listed(texts: Collection[str], most: int = 5) -> str:
+    """Texts in a line: all, or the first of many and how many more there are."""
+    rest = len(texts) - most
+    return ", ".join(islice(texts, most)) + (f" and {rest} more" if rest > 0 else "")
 
 
 def first_line(error: BaseException) -> str:

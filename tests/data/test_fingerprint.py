@@ -7,7 +7,7 @@ import torch
 from zoo.data import Fingerprint, Group, Samples, Source
 from zoo.data.base import LOOKED_AT
 from zoo.data.digits import Digits
-from zoo.data.fingerprint import counts_of_classes, digest_of_labels, some_of
+from zoo.data.fingerprint import counts_of_classes, digest_of_labels
 from zoo.data.images import Images
 from zoo.data.latents import Latents
 from zoo.testing import tells_its_data
@@ -140,11 +140,6 @@ def test_counts_of_classes():
     assert counts_of_classes(np.array([2, 0, 2]), 4) == (1, 0, 2, 0)
     assert counts_of_classes(np.array([2, 0, -1]), 4) is None
     assert counts_of_classes(np.array([2, 10**15]), 4) is None
-
-
-def test_a_line_stays_a_line():
-    assert some_of(list("abcdefg")) == "a, b, c, d, e and 2 more"
-    assert some_of(["a", "b"]) == "a, b"
 
 
 def test_built_in_datasets_keep_the_law(pictures, latents):

@@ -15,7 +15,6 @@ from zoo.classes import Classes, renamed
 from zoo.signature import Options
 
 DIGEST_SIZE = 8
-SHOWN = 5
 
 
 class Group(Options):
@@ -180,12 +179,6 @@ def counts_of_classes(labels: Int[np.ndarray, " n"], classes: int) -> tuple[int,
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
         return None
     return tuple(np.bincount(labels, minlength=classes).tolist())
-
-
-def some_of(texts: list[str]) -> str:
-    """The first of many in a line."""
-    rest = len(texts) - SHOWN
-    return ", ".join(texts[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _samples(count: int) -> str:

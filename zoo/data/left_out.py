@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from zoo.data.base import Dataset, Samples, Source, Split
-from zoo.errors import DataError, MissingSplitError, printable
+from zoo.errors import DataError, MissingSplitError, listed, printable
 from zoo.shell import command
 
 SHOWN = 8
@@ -170,5 +170,4 @@ def _unreadable(source: Source, indices: Int[np.ndarray, " B"], generators: Sequ
 
 
 def _some_of(ids: Collection[str]) -> str:
-    shown = ", ".join(json.dumps(each, ensure_ascii=False) for each in list(ids)[:SHOWN])
-    return shown + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
+    return listed([json.dumps(each, ensure_ascii=False) for each in ids], SHOWN)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from zoo.data.fingerprint import Fingerprint, some_of
-from zoo.errors import DataError, RunError
+from zoo.data.fingerprint import Fingerprint
+from zoo.errors import DataError, RunError, listed
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.job import Job
@@ -89,16 +89,16 @@ def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path) -> Iterat
                 " (of a file that could not be read, an empty one of its name is enough, left out by data.leave_out)"
             )
         raise DataError(
-            f"{where}: the data is not what was trained on: {some_of(found.moved)}; {back}, or begin another run with"
+            f"{where}: the data is not what was trained on: {listed(found.moved)}; {back}, or begin another run with"
             f" train.init={where.parent.parent}"
         )
     if found.replaced:  # such as by somebody who has mended pictures that could not be read
         yield (
-            f"{some_of(found.replaced)}: files of other sizes under the same names since {where}; training goes on with"
+            f"{listed(found.replaced)}: files of other sizes under the same names since {where}; training goes on with"
             " those that are there now"
         )
     if found.touched:
         yield (
-            f"{some_of(found.touched)}: files have been copied or changed since {where}, to the same names and sizes;"
+            f"{listed(found.touched)}: files have been copied or changed since {where}, to the same names and sizes;"
             " `zoo data check` looks into them"
         )

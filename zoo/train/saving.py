@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
-from zoo.errors import NumericError, RunError
+from zoo.errors import NumericError, RunError, listed
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
 from zoo.train.lost_folder import save_elsewhere
@@ -190,10 +190,9 @@ class Saver:
     def _check_finite(self) -> None:
         bad = self.trainer.state.not_finite(self.world)
         if bad:
-            more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
             raise NumericError(
                 f"step {self.trainer.step}: training has made what is not finite, and is not saved:"
-                f" {', '.join(bad[:SHOWN])}{more}; {self.last}; {ANOTHER_RUN}"
+                f" {listed(bad, SHOWN)}; {self.last}; {ANOTHER_RUN}"
             )
 
     def _way_past(self) -> str:

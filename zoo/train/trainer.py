@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.backbone import Backbone
 from zoo.data.stream import Batch, stream
-from zoo.errors import DataError, NumericError, ZooError
+from zoo.errors import DataError, NumericError, ZooError, listed
 from zoo.flow import drop_labels, velocity_errors
 from zoo.recipe.schema import TrainOptions
 from zoo.train.distributed import World
@@ -227,10 +227,9 @@ class Trainer:
             return ""
         indices = self.job.reader.order.indices(self.step, range(self.options.batch))
         ids = [self.job.reader.source.id(int(indices[place])) for place in bad or range(len(indices))]
-        shown = ", ".join(ids[:20]) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
         what = "the loss of all samples" if len(bad) == len(ids) == len(indices) else "the loss"
         what = what if bad else "the gradient"
-        return f"step {self.step + 1}: {what} is not finite; samples: {shown}"
+        return f"step {self.step + 1}: {what} is not finite; samples: {listed(ids, 20)}"
 
     def _by_stage(self, errors: Tensor) -> tuple[float, ...]:
         stages = self.job.plan.stage_of(torch.arange(len(errors)))

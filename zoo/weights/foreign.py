@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.errors import WeightsError
+from zoo.errors import WeightsError, listed
 from zoo.weights.state import DTYPES, Which, without_prefixes
 
 AVERAGED, LAST = "ema", "model"
@@ -195,9 +195,8 @@ def _check_tensors(path: Path, state: Mapping[Any, Any]) -> None:
         raise WeightsError(f"{path}: holds no weights")
     foreign = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
     if foreign:
-        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
         raise WeightsError(
-            f"{path}: holds more than tensors: {', '.join(foreign[:SHOWN])}{more}; zoo looks for weights by name, or"
+            f"{path}: holds more than tensors: {listed(foreign, SHOWN)}; zoo looks for weights by name, or"
             f" for {AVERAGED!r} or {LAST!r} with such"
         )
     wrong = [f"{key} ({_kind_of(value)})" for key, value in state.items() if not _is_plain(value)]
