@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
 """Of schedulers, Ctrl-C, a terminal that goes away, and SLURM's ``--signal``. Windows has not all of them."""
@@ -22,13 +23,15 @@ def stop_signals() -> list[signal.Signals]:
 
 
 @contextmanager
-def handled(signals: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Have ``handler`` called on signals; of the main thread alone."""
-    before = {each: signal.signal(each, handler) for each in signals}
+def handled(
+    signals: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[dict[signal.Signals, Any]]:
+    """Have ``handler`` called on signals; of the main thread alone. Gives what is to become of them afterwards."""
+    after: dict[signal.Signals, Any] = {each: signal.signal(each, handler) for each in signals}
     try:
-        yield
+        yield after
     finally:
-        for each, former in before.items():
+        for each, former in after.items():
             signal.signal(each, former)
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from zoo.train.distributed import World
 from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
-from zoo.train.stopping import deaf_once_stopped
+from zoo.train.stopping import asked_to_stop, deaf_once_stopped
 from zoo.train.trainer import Trainer
 
 NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
@@ -125,7 +126,7 @@ def test_asked_before_the_first_step_it_does_not_do_it(tmp_path: Path, name: str
     """Which may take minutes to compile, or to wait for data."""
     work = signalled(session, name, signal.SIGTERM, tmp_path / "run", rank=ranks - 1)
     for told in run_ranks(work, ranks):
-        assert "asked to stop, and saved after step 0 of 3; go on with: zoo train --resume" in told
+        assert "asked to stop before its first step; go on with: zoo train --resume" in told
     assert run_ranks(told_of_run, 1, tmp_path / "run") != ["done"]
     assert run_ranks(lambda world: told_of_run(world, tmp_path / "run", resume=True), 1) == ["done"]
 
@@ -140,6 +141,28 @@ def test_a_run_that_has_saved_keeps_its_exit_code_whatever_comes_after(number: i
     with pytest.raises(Preempted), deaf_once_stopped():
         raise Preempted("saved")
     os.kill(os.getpid(), number)
+
+
+@contextmanager
+def signalled_at_its_end(number: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.kill(os.getpid(), number)
+
+
+@by_name
+def test_there_is_no_moment_in_which_it_does_not(number: int) -> None:
+    with pytest.raises(Preempted), deaf_once_stopped(), signalled_at_its_end(number), asked_to_stop(patient=True):
+        raise Preempted("saved")
+
+
+@by_name
+def test_a_process_that_does_not_end_with_its_run_gets_its_handlers_back(number: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Preempted), asked_to_stop(patient=True):
+        raise Preempted("saved")
+    assert signal.getsignal(number) == before
 
 
 @by_name

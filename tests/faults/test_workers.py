@@ -24,8 +24,10 @@ from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 
 
-def run_with(path: Path, after_first_step: Callable[[list[int]], None], *, limit: float = 3600.0) -> Any:
-    """What a run of 100 steps comes to whose workers meet with something after a step."""
+def run_with(
+    path: Path, after_first_step: Callable[[list[int]], None], *overrides: str, limit: float = 3600.0, ranks: int = 1
+) -> Any:
+    """What a run of 100 steps comes to on its last process, whose workers meet with something after a step."""
 
     def work(world: World) -> tuple[int, str, int]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -33,11 +35,12 @@ def run_with(path: Path, after_first_step: Callable[[list[int]], None], *, limit
 
         def update(self: Trainer, *arguments: Any, **options: Any) -> Any:
             plain(self, *arguments, **options)
-            if self.step == 1:
+            if self.step == 1 and world.rank == ranks - 1:
                 after_first_step([each.pid for each in active_children() if each.pid is not None])
 
         registry = Registry()
-        recipe = small("data.workers=2", "train.steps=100", f"train.timeout={limit}", registry=registry)
+        options = ("data.workers=2", "train.steps=100", f"train.timeout={limit}", *overrides)
+        recipe = small(*options, registry=registry)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Trainer, "_update", update)
             patch.setattr(workers, "POLL", 0.1)
@@ -47,7 +50,7 @@ def run_with(path: Path, after_first_step: Callable[[list[int]], None], *, limit
                 return error.exit_code, str(error), len(active_children())
         return 0, "done", len(active_children())
 
-    return run_ranks(work, 1)[0]
+    return run_ranks(work, ranks, group=ranks > 1)[-1]
 
 
 def saved_steps(path: Path) -> int:
@@ -67,6 +70,13 @@ def test_workers_that_are_stopped_end_the_run_in_time_and_it_has_saved(tmp_path:
     assert (code, left) == (3, 0)
     told = re.sub(r"\d+ s ", "N s ", told)
     assert "has given nothing for N s and is stopped by a signal; if it only needs longer, set train.timeout" in told
+    assert 1 <= saved_steps(tmp_path) < 100
+
+
+def test_all_processes_save_their_shares_where_one_has_workers_that_are_stopped(tmp_path: Path) -> None:
+    code, told, left = run_with(tmp_path, stop_all, "train.parallel=fsdp", limit=1, ranks=2)
+    assert (code, left) == (3, 0)
+    assert "is stopped by a signal" in told
     assert 1 <= saved_steps(tmp_path) < 100
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -105,42 +105,39 @@ class Session:
         for note in job.notes:
             self._tell(note)
         init = None if start is None else self._start_from(start, backbone)
-        stopping = ExitStack()
-        stop = stopping.enter_context(asked_to_stop(patient=self.world.size > 1))  # until all is saved
-        try:
-            refuse_to_begin(self.world, stop)
-            self.folder.run = self.world.first(lambda: self._open_folder(resume=resume, init=init))
-            trainer = Trainer(job, backbone, self.world)
-            restore(trainer, self.folder, self.registry, self._tell)
-            last = min(self.recipe.train.steps, stop_at or self.recipe.train.steps)
-            if trainer.step >= self.recipe.train.steps:
-                wanted = self.recipe.train.steps
-                mend = (
-                    "set train.steps higher to go on"
-                    if self.recipe.train.schedule == "constant"
-                    else f"its learning rate has gone to zero: begin another run with train.init={self.folder.path}"
-                )
-                self._tell(
-                    f"{self.folder.path}: has trained its {trainer.step} steps; {mend}"
-                    + (f" ({wanted} are asked for)" if wanted < trainer.step else "")
-                )
+        with asked_to_stop(patient=self.world.size > 1) as stop:  # until all is saved
+            try:
+                refuse_to_begin(self.world, stop)
+                self.folder.run = self.world.first(lambda: self._open_folder(resume=resume, init=init))
+                trainer = Trainer(job, backbone, self.world)
+                self._go_on(trainer, stop, stop_at or self.recipe.train.steps)
                 return trainer
-            self.world.first(lambda: self._begin_after(trainer.step))
-            saver = Saver(trainer, self.folder, self._tell)
-            with (
-                closing(Records(trainer, self.folder, self._tell)) as records,
-                self.world.working(lambda: trainer.step, partial(rescue, saver)),
-            ):
-                self._train(trainer, last, stop, saver, records)
-            if trainer.step < last or last < self.recipe.train.steps:
-                raise Preempted(
-                    f"{self.folder.path}: asked to stop, and saved after step {trainer.step} of"
-                    f" {self.recipe.train.steps}; {self.folder.go_on}"
-                )
-            return trainer
-        finally:
-            self.folder.unlock()
-            stopping.close()
+            finally:
+                self.folder.unlock()
+
+    def _go_on(self, trainer: Trainer, stop: Callable[[], bool], stop_at: int) -> None:
+        """Train from the newest checkpoint on, if there is any."""
+        steps = self.recipe.train.steps
+        restore(trainer, self.folder, self.registry, self._tell)
+        if trainer.step >= steps:
+            mend = (
+                "set train.steps higher to go on"
+                if self.recipe.train.schedule == "constant"
+                else f"its learning rate has gone to zero: begin another run with train.init={self.folder.path}"
+            )
+            asked = f" ({steps} are asked for)" if steps < trainer.step else ""
+            self._tell(f"{self.folder.path}: has trained its {trainer.step} steps; {mend}{asked}")
+            return
+        self.world.first(lambda: self._begin_after(trainer.step))
+        saver = Saver(trainer, self.folder, self._tell)
+        with (
+            closing(Records(trainer, self.folder, self._tell)) as records,
+            self.world.working(lambda: trainer.step, partial(rescue, saver)),
+        ):
+            self._train(trainer, min(steps, stop_at), stop, saver, records)
+        if trainer.step < steps:
+            done = f", and saved after step {trainer.step} of {steps}" if trainer.step else " before its first step"
+            raise Preempted(f"{self.folder.path}: asked to stop{done}; {self.folder.go_on}")
 
     def _backbone(self) -> Backbone:
         """The same on every process, whatever its device."""

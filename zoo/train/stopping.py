@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from types import FrameType
 
 import torch
@@ -14,6 +15,8 @@ import torch
 from zoo.errors import Preempted
 from zoo.signals import handled, ignored, stop_signals
 from zoo.train.distributed import World
+
+_ENDS = ContextVar("whether the process ends once it has stopped", default=False)
 
 
 @contextmanager
@@ -38,8 +41,13 @@ def asked_to_stop(*, patient: bool) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    with handled(stop_signals(), handle):
-        yield asked.is_set
+    with handled(stop_signals(), handle) as after:
+        try:
+            yield asked.is_set
+        except Preempted:
+            if _ENDS.get():
+                after.update(dict.fromkeys(after, signal.SIG_IGN))
+            raise
 
 
 def refuse_to_begin(world: World, stop: Callable[[], bool]) -> None:
@@ -55,8 +63,11 @@ def refuse_to_begin(world: World, stop: Callable[[], bool]) -> None:
 @contextmanager
 def deaf_once_stopped() -> Iterator[None]:
     """Let no further signal take the exit code from a command that has stopped and saved; the process has to end."""
+    token = _ENDS.set(True)
     try:
         yield
     except Preempted:
         ignored(stop_signals())
         raise
+    finally:
+        _ENDS.reset(token)

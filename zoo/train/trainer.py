@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -33,6 +33,10 @@ _WITHOUT_BUFFERS: dict[str, Any] = (
     if "forward_sync_buffers" in signature(DistributedDataParallel.__init__).parameters
     else {"broadcast_buffers": False}
 )
+
+
+WORKERS_SHARE = 0.8
+"""Of ``train.timeout``, in which data workers have to answer: their process says so before others give it up."""
 
 
 @dataclass(frozen=True)
@@ -104,20 +108,12 @@ class Trainer:
             DataError: samples cannot be read, on any process; the updates before it are whole.
         """
         self.random = random_state(self.world.device)
-        batches = stream(
-            self.job.reader,
-            self.step,
-            last,
-            workers=self.job.recipe.data.workers,
-            pin_memory=self.world.device.type == "cuda",
-            limit=self.options.timeout,
-            stop=stop,
-        )
-        pieces, error = _next(batches)
-        self.world.agree(error)
-        if self.world.sum(torch.tensor([int(stop())])).item():  # while samples were waited for, or before
-            return
-        with closing(batches):
+        stop = _lasting(stop)
+        with closing(self._batches(last, stop)) as batches:
+            pieces, error = _next(batches)
+            self.world.agree(error)
+            if self.world.sum(torch.tensor([int(stop())])).item():  # while samples were waited for, or before
+                return
             while self.step < last:
                 self.alone = True
                 with self.world.meeting():
@@ -142,6 +138,18 @@ class Trainer:
                     return
                 if failed:
                     self.world.agree(error)
+
+    def _batches(self, last: int, stop: Callable[[], bool]) -> Generator[list[Batch], None, None]:
+        """This process's samples of every step to come."""
+        return stream(
+            self.job.reader,
+            self.step,
+            last,
+            workers=self.job.recipe.data.workers,
+            pin_memory=self.world.device.type == "cuda",
+            limit=WORKERS_SHARE * self.options.timeout,
+            stop=stop,
+        )
 
     def _accumulate(self, pieces: list[Batch]) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Gradients of this process's part of the batch; places, errors and weights of its pieces."""
@@ -273,3 +281,15 @@ def _next(batches: Iterator[list[Batch]]) -> tuple[list[Batch], DataError | None
         return next(batches, []), None
     except DataError as error:
         return [], error
+
+
+def _lasting(stop: Callable[[], bool]) -> Callable[[], bool]:
+    """The same, and once it has said so it does not take it back: a run's folder that was gone may be seen again."""
+    said = False
+
+    def lasting() -> bool:
+        nonlocal said
+        said = said or stop()
+        return said
+
+    return lasting
