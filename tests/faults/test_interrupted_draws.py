@@ -1,5 +1,6 @@
 """Samples and figures whose drawing was interrupted are gone on with, to the same bytes as if nothing had been."""
 
+import errno
 import json
 import shutil
 import signal
@@ -10,6 +11,7 @@ import pytest
 
 from tests.train.ranks import run_ranks
 from tests.train.small import ALONE, small, train
+from zoo import files
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.registry import Registry
 from zoo.train import sampling
@@ -255,3 +257,24 @@ def test_a_command_that_is_stopped_is_gone_on_with(number, code, run, by_command
     again = subprocess.run(command(run, "out", "--resume"), cwd=tmp_path, capture_output=True, text=True, check=True)
     assert again.stderr.splitlines()[-1] == f"wrote {60 - left} images to out, which holds all 60 now"
     assert content(tmp_path / "out") == by_command
+
+
+@pytest.mark.parametrize("full", ["000013.png", "grid.png", "samples.json"])
+def test_a_full_disk_says_how_to_go_on(full, run, whole, tmp_path, monkeypatch):
+    out, write_new = tmp_path / "out", files.write_new
+
+    def refused(path, content, **options):
+        if full in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_new(path, content, **options)
+
+    monkeypatch.setattr(files, "write_new", refused)
+    with pytest.raises(RunError) as caught:
+        draw(ALONE, run, out)
+    assert str(caught.value) == (
+        f"{out / full}: cannot be written: No space left on device; what has been drawn is kept: mend it, and add"
+        " --resume to go on"
+    )
+    monkeypatch.undo()
+    draw(ALONE, run, out, resume=True)
+    assert content(out) == whole

@@ -1,11 +1,17 @@
 """An evaluation that was interrupted is gone on with, to the figures of one that nobody interrupts."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from tests.train.ranks import run_ranks
 from tests.train.small import ALONE, small, train
+from zoo import files
+from zoo.cli import app
 from zoo.errors import RunError
 from zoo.registry import Registry
 from zoo.train.drawing import Drawing
@@ -115,3 +121,24 @@ def test_a_place_that_cannot_be_written_to_ends_nothing(trained, whole, tmp_path
     (tmp_path / "file").touch()
     with pytest.warns(UserWarning, match="if it is interrupted, this evaluation cannot be gone on with"):
         assert judge(ALONE, trained, tmp_path / "file")[0] == whole
+
+
+def test_a_full_disk_costs_no_drawing_and_is_told(trained, whole, tmp_path, monkeypatch):
+    run, out = shutil.copytree(trained, tmp_path / "run"), tmp_path / "figures.json"
+    words = ["eval", "--run", str(run), "--out", str(out), "--count", "20", "--set", "evaluate.metrics=[fid, accuracy]"]
+
+    def refused(path, *_, **__):
+        raise RunError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr(files, "write_whole", refused)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[-1] == (
+        f"error: {out}: cannot be written: No space left on device; what has been drawn is kept: mend it, and add"
+        " --resume to go on"
+    )
+    monkeypatch.undo()
+    monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("draws again"))
+    result = CliRunner().invoke(app, [*words, "--resume"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(out.read_text())["figures"] == whole["figures"]

@@ -68,8 +68,8 @@ def evaluate(
     from zoo.files import write_whole
     from zoo.report.printing import print_figures
     from zoo.train.distributed import join_world
+    from zoo.train.evaluation import Evaluation, features_for
     from zoo.train.evaluation import evaluate as judged
-    from zoo.train.evaluation import features_for
     from zoo.train.failures import told_plainly
     from zoo.train.kept_features import KeptFeatures
     from zoo.train.run_folder import load_run
@@ -80,6 +80,16 @@ def evaluate(
     recipe = check_recorded(recorded, registry, ("backbone", "data", "sample", "evaluate"))
     features_for(recipe)  # before weights are read
     kept = KeptFeatures(run / "evaluations" if run.is_dir() else None if out is None else out.parent)
+
+    def write(found: Evaluation) -> None:
+        if out is None:
+            return
+        try:
+            write_whole(out, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", RunError)
+        except RunError as error:
+            go_on = "; what has been drawn is kept: mend it, and add --resume to go on" if kept.are_some else ""
+            raise RunError(f"{error}{go_on}") from error
+
     with join_world(device) as world:
         if out is not None:
             world.first(lambda: refuse_existing(out))
@@ -90,11 +100,11 @@ def evaluate(
                 warn_of(problem)
             with world.together():
                 given = source.read(registry)
-            found = judged(given, recipe, world, seed=seed, with_controls=with_controls, kept=kept, resume=resume)
+            found = judged(
+                given, recipe, world, seed=seed, with_controls=with_controls, kept=kept, resume=resume, write=write
+            )
         if world.is_main:
             if out is not None:  # before anything is printed
-                text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
-                write_whole(out, text, RunError)
                 tell(f"wrote {out}")
             if run.is_dir():
                 try:

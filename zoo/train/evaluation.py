@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -66,6 +66,7 @@ def evaluate(
     with_controls: bool = False,
     kept: KeptFeatures | None = None,
     resume: bool = False,
+    write: Callable[[Evaluation], object] | None = None,
 ) -> Evaluation:
     """Draw images as the recipe says, and compare them with those that it was trained on.
 
@@ -79,6 +80,7 @@ def evaluate(
         with_controls: compare noise, class means, shuffled labels and a copy of the training images as well.
         kept: where features of what has been drawn are kept until the end; None to keep nothing.
         resume: go on with what an interrupted evaluation of the same weights in the same way has kept there.
+        write: takes the result on the main process, while features are still kept: the disk may be full.
 
     Returns:
         The same on all processes.
@@ -98,6 +100,8 @@ def evaluate(
     generated = found.draw(kept)
     held_out = found.floor()
     evaluation = world.first(lambda: found.compare(generated, held_out, with_controls=with_controls))
+    if write is not None:
+        world.first(lambda: write(evaluation))
     world.first(kept.remove)
     return evaluation
 

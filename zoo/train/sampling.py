@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,10 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         missing = _missing(request, drawing, range(world.rank, whole, world.size), begun)
         for batch, indices in tracked(missing.items(), len(missing), "drawing", world):
             images = drawing.images(backbone, labels.values, batch, request.count)
-            for index in indices:
-                write_png(images[index - batch * drawing.batch], folder.image(index))
-                drawn += 1
+            with _gone_on_with():
+                for index in indices:
+                    write_png(images[index - batch * drawing.batch], folder.image(index))
+                    drawn += 1
     world.first(lambda: _finish(request, recipe, weights, labels))
     return int(world.sum(torch.tensor(drawn)))
 
@@ -196,6 +197,16 @@ def _otherwise(request: SampleRun, begun: Mapping[str, Any] | None, here: Versio
             yield f"{request.out}: its images were drawn with {other}; they may be others in these versions"
 
 
+@contextmanager
+def _gone_on_with() -> Iterator[None]:
+    """Say, where images or what belongs to them cannot be written, that those that are there are not lost."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{error}; what has been drawn is kept: mend it, and add --resume to go on") from error
+
+
+@_gone_on_with()
 def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: Labels) -> None:
     folder = request.folder
     paths = [folder.image(index) for index in range(request.count)]
