@@ -1,6 +1,8 @@
 """What zoo writes is whole or not there, and never goes through a link."""
 
 import ast
+import errno
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 import zoo
+from zoo import flock
 from zoo.errors import DataError, RunError, WeightsError
-from zoo.files import append_line, remove, safetensors, unfinished_of, whole_folder, write_new, write_whole
+from zoo.files import append_line, safetensors, whole_folder, write_new, write_whole
+from zoo.unfinished import remove, unfinished_of
 
 PACKAGE = Path(zoo.__file__).parent
 CONTENTS = {
@@ -136,6 +140,62 @@ def test_a_link_in_the_place_of_the_file_is_replaced(leave, inside, victim):
     write_whole(inside / "x", "new", RunError)
     assert (inside / "x").read_bytes() == b"new"
     assert not (inside / "x").is_symlink()
+
+
+def refuse_locks(*arguments):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+@pytest.fixture(params=["locks", "no locks", "no flock"])
+def locks(request, monkeypatch):
+    if request.param == "no locks":
+        monkeypatch.setattr(flock.fcntl, "flock", refuse_locks)
+    if request.param == "no flock":
+        monkeypatch.setattr(flock, "fcntl", None)  # as on Windows
+
+
+def test_of_many_that_write_a_file_at_the_same_time_each_writes_it_whole(inside, locks):
+    def write(count):
+        def content(file):
+            file.write(b"first half of %d, " % count)
+            if count:
+                write(count - 1)
+                assert (inside / "x").read_bytes() == b"first half of %d, second" % (count - 1)
+            file.write(b"second")
+
+        write_whole(inside / "x", content, RunError)
+
+    write(3)
+    assert (inside / "x").read_bytes() == b"first half of 3, second"
+    assert os.listdir(inside) == ["x"]
+
+
+def test_of_many_that_fill_a_folder_at_the_same_time_one_has_its_name(inside, locks):
+    with pytest.raises(OSError, match="x"), whole_folder(inside / "x") as late:  # noqa: PT012
+        write_new(late / "file", "late")
+        with whole_folder(inside / "x") as unfinished:
+            write_new(unfinished / "file", "first")
+            write_new(unfinished / "other", "first")
+        assert (late / "file").read_text() == "late"
+    assert {path.name: path.read_text() for path in (inside / "x").iterdir()} == {"file": "first", "other": "first"}
+    assert os.listdir(inside) == ["x"]
+
+
+def write_in_process(path, count):
+    for _ in range(20):
+        write_whole(path, safetensors({"a": torch.full((1000,), count)}), WeightsError, synced=False)
+
+
+def test_processes_that_write_a_file_at_the_same_time_do_no_harm(inside):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=write_in_process, args=(inside / "x", count)) for count in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(load_file(inside / "x")["a"].unique()) == 1
+    assert os.listdir(inside) == ["x"]
 
 
 @pytest.mark.parametrize("leave", LEFT)

@@ -11,18 +11,17 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from safetensors import SafetensorError
 
 from zoo.errors import ZooError, first_line
+from zoo.unfinished import workplace
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-UNFINISHED = ".unfinished"
 
 Content = str | bytes | Callable[[BinaryIO], object]
 """Of a file: text, which becomes UTF-8, bytes, or what writes them into a file that is open."""
@@ -36,6 +35,8 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, and lets few users 
 def write_whole(path: Path, content: Content, error: type[ZooError], *, synced: bool = True) -> None:
     """Write a file, or put it in the place of another one; readers, and a crash, find the old or the new one, whole.
 
+    Of many that write it at the same time the last one's stays.
+
     Args:
         path: the file; its folder exists.
         content: what is written.
@@ -45,34 +46,25 @@ def write_whole(path: Path, content: Content, error: type[ZooError], *, synced: 
     Raises:
         ZooError: of type ``error``, if it cannot be written; nothing is left of it.
     """
-    unfinished = unfinished_of(path)
     try:
-        remove(unfinished)
-        write_new(unfinished, content, synced=synced)
-        unfinished.replace(path)
-        if synced:
-            to_disk(path.parent)
+        with workplace(path) as folder:
+            new = folder / path.name
+            write_new(new, content, synced=synced)
+            new.replace(path)
+            if synced:
+                to_disk(path.parent)
     except FAILURES as failure:
         raise error(f"{path}: cannot be written: {reason_of(failure)}") from failure
-    finally:
-        with suppress(OSError):
-            remove(unfinished)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A folder to fill by ``write_new``, which has its name when the block ends, and is gone if that fails."""
-    unfinished = unfinished_of(path)
-    try:
-        remove(unfinished)
-        unfinished.mkdir()
+    with workplace(path) as unfinished:
         yield unfinished
         to_disk(unfinished)
         unfinished.rename(path)
         to_disk(path.parent)
-    finally:
-        with suppress(OSError):
-            remove(unfinished)
 
 
 def write_new(path: Path, content: Content, *, synced: bool = True) -> None:
@@ -118,14 +110,6 @@ def open_to_append(path: Path) -> BinaryIO:
     return open(path, "a+b", opener=lambda name, flags: os.open(name, flags | _NO_LINK, 0o666))
 
 
-def remove(path: Path) -> None:
-    """Remove a file, a folder, or a link and not what it leads to; or nothing, if there is nothing."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def to_disk(path: Path) -> None:
     """Have a file, or the names in a folder, survive a power cut."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders
@@ -151,11 +135,6 @@ def refuse_without_space(folder: Path, size: int) -> None:
     if free < size:
         text = f"{size / 1e6:,.1f} MB are needed, and the disk has {free / 1e6:,.1f} MB left"
         raise OSError(errno.ENOSPC, text, str(folder))
-
-
-def unfinished_of(path: Path) -> Path:
-    """Where a file or folder is while it is written; what a crash has left there is replaced."""
-    return path.with_name(f".{path.name}{UNFINISHED}")
 
 
 def reason_of(failure: BaseException) -> str:

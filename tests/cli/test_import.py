@@ -303,7 +303,7 @@ def test_a_disk_that_is_full_after_the_weights(monkeypatch):
     sound = Path.replace
 
     def full(path, target):
-        if path.name == ".w.yaml.unfinished":
+        if path.name == "w.yaml":
             raise OSError("No space left on device")
         return sound(path, target)
 

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import platform
-import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -15,10 +14,11 @@ import pytest
 import yaml
 
 from tests.train.small import VALUES, small
+from zoo import flock
 from zoo.assembly import load_recipe
 from zoo.errors import RunError, ZooError
 from zoo.recipe import absolute
-from zoo.train import metrics_file, run_folder, run_lock
+from zoo.train import metrics_file
 from zoo.train.run_folder import RunFolder, load_run
 
 ROOT = Path(__file__).parents[2]
@@ -248,8 +248,7 @@ def test_other_failures_of_a_lock_are_errors_of_the_run(tmp_path, monkeypatch):
 
 def test_a_system_without_fcntl_is_warned_of(tmp_path, registry, monkeypatch):
     """Windows."""
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    monkeypatch.setattr(run_folder, "RunLock", runpy.run_path(run_lock.__file__)["RunLock"])
+    monkeypatch.setattr(flock, "fcntl", None)
     folder = RunFolder(tmp_path)
     assert folder.create() == (
         f"{tmp_path}: this system has no flock: see to it that no other process trains in this folder"

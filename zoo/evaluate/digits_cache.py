@@ -62,9 +62,7 @@ def _read(file: Path) -> DigitsNetwork:
 def _write(network: DigitsNetwork, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = network.state_dict()
-    own = file.with_name(f"{file.name}.{os.getpid()}")  # others may be training it as well
-    write_whole(own, safetensors(tensors, {HASH: sha256_of(tensors)}), WeightsError)
-    own.replace(file)
+    write_whole(file, safetensors(tensors, {HASH: sha256_of(tensors)}), WeightsError)
 
 
 def sha256_of(tensors: Mapping[str, Tensor]) -> str:

@@ -24,16 +24,14 @@ from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, run_
 from zoo.errors import RunError
 from zoo.files import (
     FAILURES,
-    UNFINISHED,
     reason_of,
     refuse_without_space,
-    remove,
     safetensors,
-    unfinished_of,
     whole_folder,
     write_new,
 )
 from zoo.json_files import read_json
+from zoo.unfinished import UNFINISHED, remove, unfinished_of
 
 FORMAT = {"format": "zoo checkpoint", "version": 1}
 APART = "apart"

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file, save
 
 from zoo.errors import RunError
 from zoo.evaluate import FeatureSet
-from zoo.files import UNFINISHED, remove, write_whole
+from zoo.files import write_whole
+from zoo.unfinished import UNFINISHED, remove
 
 SECONDS = "seconds"
 

@@ -26,7 +26,7 @@ from typing import Any
 from zoo.checkpoint_folders import PREFIX, run_of_newest
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
-from zoo.files import unfinished_of, write_whole
+from zoo.files import write_whole
 from zoo.json_files import read_json
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
 from zoo.shell import command
@@ -34,6 +34,7 @@ from zoo.train import metrics_file
 from zoo.train.judged import Judged, way_of
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
+from zoo.unfinished import unfinished_of
 
 
 class RunFolder:

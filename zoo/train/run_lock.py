@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 from pathlib import Path
-from types import ModuleType
 
+from zoo import flock
 from zoo.errors import RunError
 from zoo.files import open_to_append, reason_of
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 NAME = ".lock"
-_REFUSED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # by some NFS, Lustre, and others
 
 
 class RunLock:
@@ -39,7 +31,8 @@ class RunLock:
         self.warning: str | None = None
         try:
             self._file = open_to_append(self.path)
-            self._lock()
+            if reason := flock.lock(self._file.fileno()):
+                self.warning = f"{folder}: {reason}: see to it that no other process trains in this folder"
             if not self.holds():
                 raise RunError(f"{folder}: is being removed or replaced; start again when that is over")
             self._file.truncate(0)
@@ -60,19 +53,6 @@ class RunLock:
 
     def release(self) -> None:
         """Let others have the folder."""
-        if fcntl is not None and self.warning is None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)  # data workers may still hold the file
+        if self.warning is None:
+            flock.unlock(self._file.fileno())  # data workers may still hold the file
         self._file.close()
-
-    def _lock(self) -> None:
-        """Ask the file system; what has no locks is told in a warning."""
-        reason = "this system has no flock"
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError as error:
-                if error.errno not in _REFUSED:
-                    raise
-                reason = f"its file system refuses locks ({error.strerror})"
-        self.warning = f"{self.path.parent}: {reason}: see to it that no other process trains in this folder"

@@ -16,10 +16,11 @@ from typing import Any
 from PIL import Image
 
 from zoo.errors import RunError, ZooError
-from zoo.files import UNFINISHED, remove, write_whole
+from zoo.files import write_whole
 from zoo.json_files import read_json
 from zoo.recipe import all_differences
 from zoo.train import checkpoint as checkpoints
+from zoo.unfinished import UNFINISHED, remove
 
 ASKED = ("weights", "labels", "count", "seed", "npz", "sample", "data")
 """What may not differ when images are drawn that others are to stand beside."""
