@@ -114,22 +114,23 @@ class Saver:
         Raises:
             NumericError: what was trained before it is not finite.
         """
-        trainer = self.trainer
-        if trainer.step == self.saved:
-            return self.last
-        if not trainer.whole:
-            return f"it was in the midst of its update, and nothing could be saved; {self.last}"
-        lonely = trainer.alone and self.world.size > 1
-        if lonely and self.recipe.train.parallel == "fsdp":
-            return f"each process holds but a share of the weights, and nothing could be saved; {self.last}"
-        if lonely and not self.world.is_main:
-            return "the main process saves the weights before it"
         try:
-            moved = self._keep_alone() if lonely else self.save_apart()
+            return self._kept(lonely=self.trainer.alone and self.world.size > 1)
         except NumericError:
             raise
         except Exception as error:  # the first failure is to be told, whatever comes of it
             return f"what was trained before it cannot be saved: {error or type(error).__name__}"
+
+    def _kept(self, *, lonely: bool) -> str:
+        if (self.lone() if lonely else self)._is_saved():
+            return self.last
+        if not self.trainer.whole:
+            return f"it was in the midst of its update, and nothing could be saved; {self.last}"
+        if lonely and self.recipe.train.parallel == "fsdp":
+            return f"each process holds but a share of the weights, and nothing could be saved; {self.last}"
+        if lonely and not self.world.is_main:
+            return "the main process saves the weights before it"
+        moved = self._keep_alone() if lonely else self.save_apart()
         return moved or f"the weights before it are saved: {self.last}"
 
     def _keep_alone(self) -> str | None:
