@@ -37,8 +37,8 @@ from zoo.audit import audit_backbone, count_params, training_macs
 from zoo.evaluate.judging import RealImages, controls, judge_sets
 from zoo.recipe import Recipe
 from zoo.train.distributed import World
-from zoo.train.evaluation import GENERATED, HELD_OUT
 from zoo.train.job import plan_of
+from zoo.train.judged import GENERATED, HELD_OUT
 from zoo.train.trial import train_and_judge
 
 HERE = Path(__file__).parent

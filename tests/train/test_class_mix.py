@@ -14,7 +14,8 @@ from zoo.evaluate.judging import rows_of_classes
 from zoo.plugins import Plugin
 from zoo.registry import Registry
 from zoo.train.drawing import Drawing
-from zoo.train.evaluation import GENERATED, HELD_OUT, evaluate
+from zoo.train.evaluation import evaluate
+from zoo.train.judged import GENERATED, HELD_OUT
 from zoo.train.weights import open_weights
 
 RARE, COUNT = 8, 200

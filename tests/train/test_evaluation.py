@@ -18,7 +18,8 @@ from zoo.evaluate.pca import PCAFeatures
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.train.drawing import Drawing
-from zoo.train.evaluation import GENERATED, HELD_OUT, evaluate
+from zoo.train.evaluation import evaluate
+from zoo.train.judged import GENERATED, HELD_OUT
 from zoo.train.trial import train_and_judge
 from zoo.train.weights import open_weights
 

@@ -13,7 +13,7 @@ from zoo.errors import AuditError
 from zoo.recipe import Overrides, Recipe, fingerprint
 from zoo.registry import Registry
 from zoo.train.distributed import World
-from zoo.train.evaluation import GENERATED, HELD_OUT
+from zoo.train.judged import GENERATED, HELD_OUT
 from zoo.train.run_folder import RunFolder, step_of
 from zoo.train.trial import judge_run
 

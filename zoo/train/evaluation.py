@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
 
 from zoo.assembly import create_part, create_parts
-from zoo.classes import renamed
 from zoo.data import Split
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
-from zoo.evaluate.base import BATCH
-from zoo.evaluate.floor import doubts_of, rows_as_drawn
-from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, features_of, rows_of_classes, some_of
+from zoo.evaluate.floor import doubts_of
+from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, features_of
 from zoo.parts import IndexConditioner
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
-from zoo.recipe.schema import Part
 from zoo.train.distributed import World
 from zoo.train.drawing import check_guidance, prepare_drawing
-from zoo.train.judged import way_of
+from zoo.train.evaluation_record import asked, lacks_of, libraries, origin
+from zoo.train.judged import GENERATED, HELD_OUT, way_of
 from zoo.train.kept_features import KeptFeatures
-from zoo.train.labels import Labels, classes_for, counts_of, labels_for
+from zoo.train.labels import Labels, counts_of, labels_for
+from zoo.train.mix import Mix
+from zoo.train.shared_features import features_of_real, joined
 from zoo.train.tracking import tracked
 from zoo.weights import Weights, filled, refuse_other_backbone
-
-GENERATED, HELD_OUT = "generated", "held-out real"
-LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ def evaluate(
         ZooError: there is no figure that these features allow.
     """
     found = _Evaluation(weights, recipe, world, seed)
-    real = found.features_of_real(found.real, "train images")
+    real = features_of_real(found.features, found.real, "train images", world)
     with world.together():
         found.judge_by(real)
     kept = kept or KeptFeatures(None)
@@ -135,6 +128,7 @@ class _Evaluation:
             self.features.fit(self.real)
         # One process reads them: a dataset may have to read whole samples for it.
         self.labels: Labels = world.first(self._labels)
+        self.mix = Mix(recipe.evaluate.labels, recipe.evaluate.count, seed, self.labels.are_classes)
         self.judge: Judge | None = None  # of the main process
         self.no_floor: str | None = None
         self.seconds = 0.0
@@ -153,15 +147,6 @@ class _Evaluation:
         there = None if classes is None else np.unique(classes).tolist()  # no figure is of others
         return labels_for(conditioner, count, choice, self.seed, lambda: (real.source, real.indices), there)
 
-    def features_of_real(self, real: RealImages, what: str) -> FeatureSet | None:
-        """Features of real images, on the main process; None on the others."""
-        world = self.world
-        share = range(world.rank, -(-len(real) // BATCH), world.size)
-        with world.together():
-            batches = tracked(real.batches(world.rank, world.size), len(share), what, world)
-            own = [self._features_of(each) for each in batches]
-        return self._joined(own)
-
     def floor(self) -> FeatureSet | None:
         """Features of as many held-out images as are drawn, on the main process; None where there are no such."""
         with self.world.together():
@@ -171,20 +156,8 @@ class _Evaluation:
                 self.no_floor = str(error)
                 return None
         # One process reads their labels, as those of the others.
-        held_out.indices = self.world.first(lambda: held_out.indices[self._chosen(held_out)])
-        return self.features_of_real(held_out, "held-out images")
-
-    def _chosen(self, held_out: RealImages) -> Int[np.ndarray, " n"]:
-        """Which of the held-out images stand beside the generated ones.
-
-        A generator may be asked for classes of which no image is held out; a floor can only be of the others.
-        """
-        choice, count = self.recipe.evaluate.labels, self.recipe.evaluate.count
-        is_mixed = choice != "data" and self.labels.are_classes
-        labels = classes_in(held_out.source.labels(held_out.indices)) if is_mixed else None
-        if choice == "data" or labels is None:
-            return some_of(len(held_out), count, self.seed)
-        return rows_as_drawn(labels, classes_for(np.unique(labels), count, choice, self.seed), self.seed)
+        held_out.indices = self.world.first(lambda: held_out.indices[self.mix.of_held_out(held_out)])
+        return features_of_real(self.features, held_out, "held-out images", self.world)
 
     def judge_by(self, real: FeatureSet | None) -> None:
         """Begin to compare with real images; on the main process."""
@@ -214,19 +187,10 @@ class _Evaluation:
         """What features of generated images are a function of; these may be fitted to the real ones."""
         return {
             "weights_sha256": self.weights.source.get("weights_sha256"),
-            "way": way_of(self._asked()),
+            "way": way_of(asked(self.recipe, self.features, self.seed)),
             "real": self.real.source.fingerprint().model_dump(),
             "versions": self.recipe.versions().to_plain(),
-            "libraries": dict(_versions()),
-        }
-
-    def _asked(self) -> dict[str, Any]:
-        return {
-            "sample": self.recipe.sample.resolved(),
-            "evaluate": self.recipe.evaluate.resolved(),
-            "data": self.recipe.data.resolved(),
-            "features": self.features.record(),
-            "seed": self.seed,
+            "libraries": libraries(),
         }
 
     def draw(self, kept: KeptFeatures) -> FeatureSet | None:
@@ -240,14 +204,14 @@ class _Evaluation:
                 found = kept.read(batch) or self._draw(batch, kept)
                 own.append(found[0])
                 self.seconds += found[1]
-        return self._joined(own)
+        return joined(own, self.world)
 
     def _draw(self, batch: int, kept: KeptFeatures) -> tuple[FeatureSet, float]:
         start = time.perf_counter()
         images = np.stack(self.drawing.images(self.backbone, self.labels.values, batch, self.recipe.evaluate.count))
         seconds = time.perf_counter() - start
         first = batch * self.drawing.batch
-        features = self._features_of(ImageSet(images, self.labels.classes(first, first + len(images))))
+        features = self.features.of(images, self.labels.classes(first, first + len(images)))
         kept.write(batch, features, seconds)
         return features, seconds
 
@@ -258,24 +222,14 @@ class _Evaluation:
         figures: dict[str, dict[str, float]] = {}
         counts, classes = {"train": len(self.judge.real)}, {"train": counts_of(self.judge.real.labels)}
         left_out = dict[str, str]()
-        origins = {each.type: _origin(each) for each in self.recipe.evaluate.metrics}
+        origins = {each.type: origin(each) for each in self.recipe.evaluate.metrics}
         for name, found in self._sets(generated, held_out, with_controls):
             counts[name], classes[name] = len(found), counts_of(found.labels)
             figures[name], refusals = self.judge.figures(found)
             left_out |= {f"{metric} of {name}": f"{reason}{origins[metric]}" for metric, reason in refusals.items()}
+        lacks = lacks_of(self.weights.classes.names, self.real.source.classes, self.no_floor)
         doubts = doubts_of(counts[GENERATED], counts["train"], counts.get(HELD_OUT), self.judge.real.pooled.shape[1])
-        return Evaluation(figures, self._record(counts, classes, left_out, [*self._lacks(), *doubts]))
-
-    def _lacks(self) -> Iterator[str]:
-        trained_on, judged_by = self.weights.classes.names, self.real.source.classes
-        other = renamed(trained_on, judged_by) if trained_on and judged_by else None
-        if other is not None:
-            yield f"the classes are not those of training: {other}; figures by class compare what is not alike"
-        if self.no_floor is not None:
-            yield (
-                f"no floor, figures of real images that training has not seen: {self.no_floor} (of latents, let"
-                " tools/extract_latents.py read a folder that is so divided)"
-            )
+        return Evaluation(figures, self._record(counts, classes, left_out, [*lacks, *doubts]))
 
     def _sets(
         self, generated: FeatureSet, held_out: FeatureSet | None, with_controls: bool
@@ -286,28 +240,10 @@ class _Evaluation:
             yield HELD_OUT, held_out
         if with_controls:
             train = self.real.in_memory()
-            rows = self._rows(train)
+            rows = self.mix.of_controls(train)
             chosen = ImageSet(train.images[rows], None if train.labels is None else train.labels[rows])
             for name, make in controls(chosen, self.seed).items():
                 yield name, features_of(self.features, make())
-
-    def _rows(self, real: ImageSet) -> Int[np.ndarray, " n"]:
-        """Which real images controls are made of: all, or of those classes that there are, by choice."""
-        choice, labels = self.recipe.evaluate.labels, real.labels
-        if labels is None or choice == "data" or not self.labels.are_classes:
-            return np.arange(len(real))
-        return rows_of_classes(labels, classes_for(np.unique(labels), len(real), choice, self.seed))
-
-    def _features_of(self, images: ImageSet) -> FeatureSet:
-        return self.features.of(images.images, images.labels)
-
-    def _joined(self, own: list[FeatureSet]) -> FeatureSet | None:
-        """The features of all processes, in the order of batches, on the main one."""
-        shares = self.world.collect(own)
-        if not self.world.is_main:
-            return None
-        rounds = itertools.zip_longest(*shares)  # of which every process had one batch
-        return FeatureSet.joined([each for batches in rounds for each in batches if each is not None])
 
     def _record(
         self,
@@ -320,7 +256,7 @@ class _Evaluation:
         named = "linear discriminants of the features" if self.judge.classifier else "the features' own"
         return {
             **self.weights.source,
-            **self._asked(),
+            **asked(self.recipe, self.features, self.seed),
             "classifier": None if self.judge.real.verdicts is None else named,
             "counts": dict(counts),
             "classes": dict(classes),
@@ -338,17 +274,5 @@ class _Evaluation:
             },
             "zoo": zoo_version(),
             "plugins": self.recipe.plugins(),
-            "libraries": dict(_versions()),
+            "libraries": libraries(),
         }
-
-
-def _origin(spec: Part) -> str:
-    """The plug-in that a part is of, with its version, to stand behind what it says; nothing of zoo's own parts."""
-    plugins = [f"{name} {version}" for name, version in spec.plugins.items() if name != "zoo"]
-    return f" ({', '.join(plugins)})" if plugins else ""
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):  # diffusers is there only where latents are decoded
-            yield name, version(name)

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from zoo.checkpoint_folders import PREFIX
 
+GENERATED, HELD_OUT = "generated", "held-out real"
+"""What figures are of, besides controls."""
+
 
 class _Read(BaseModel):
     model_config = ConfigDict(strict=True)
@@ -54,7 +57,7 @@ class Judged(_Read):
 
     @model_validator(mode="after")
     def _all_are_counted(self) -> Self:
-        if not {"train", *self.figures} <= self.counts.keys() or not self.figures.get("generated"):
+        if not {"train", *self.figures} <= self.counts.keys() or not self.figures.get(GENERATED):
             raise ValueError("figures of images that were not counted, or none")
         return self
 

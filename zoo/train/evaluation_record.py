@@ -1,0 +1,59 @@
+"""What stands on record of an evaluation: what was asked, what with, and what its figures lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from zoo.classes import renamed
+from zoo.evaluate import Features
+from zoo.recipe import Recipe
+from zoo.recipe.schema import Part
+
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
+
+
+def asked(recipe: Recipe, features: Features, seed: int) -> dict[str, Any]:
+    """What was asked, as plain values."""
+    return {
+        "sample": recipe.sample.resolved(),
+        "evaluate": recipe.evaluate.resolved(),
+        "data": recipe.data.resolved(),
+        "features": features.record(),
+        "seed": seed,
+    }
+
+
+def libraries() -> dict[str, str]:
+    """The versions of those that have a say in figures."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # diffusers is there only where latents are decoded
+            found[name] = version(name)
+    return found
+
+
+def origin(spec: Part) -> str:
+    """The plug-in that a part is of, with its version, to stand behind what it says; nothing of zoo's own parts."""
+    plugins = [f"{name} {version}" for name, version in spec.plugins.items() if name != "zoo"]
+    return f" ({', '.join(plugins)})" if plugins else ""
+
+
+def lacks_of(trained_on: Sequence[str], judged_by: Sequence[str], no_floor: str | None) -> Iterator[str]:
+    """A line for each thing that is missing beside the figures.
+
+    Args:
+        trained_on: names of the classes of training.
+        judged_by: those of the real images.
+        no_floor: why there are no held-out images, if there are none.
+    """
+    other = renamed(trained_on, judged_by) if trained_on and judged_by else None
+    if other is not None:
+        yield f"the classes are not those of training: {other}; figures by class compare what is not alike"
+    if no_floor is not None:
+        yield (
+            f"no floor, figures of real images that training has not seen: {no_floor} (of latents, let"
+            " tools/extract_latents.py read a folder that is so divided)"
+        )
