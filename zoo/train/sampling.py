@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import torch
 
 from zoo.backbone import Backbone
 from zoo.classes import labels_without_samples
-from zoo.errors import RunError, WeightsError, ZooError, printable
+from zoo.errors import RunError, WeightsError, ZooError
 from zoo.files import write_whole
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe, Versions
@@ -97,9 +97,9 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     found = world.first(lambda: _find_weights(request, begun))
     if world.is_main:
         if request.resume and begun is None:
-            _say(f"note: {request.out}: holds no samples to go on with; all are drawn")
+            warnings.warn(f"{request.out}: holds no samples to go on with; all are drawn", stacklevel=2)
         for problem in found.passed_over():
-            _say(f"warning: {problem}")
+            warnings.warn(problem, stacklevel=2)
     with world.together():
         weights = found.read(registry)
         refuse_other_backbone(found.where, weights.recipe, recipe)
@@ -115,7 +115,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     if world.is_main:
         of_request = [*labels_without_samples(request.labels, weights.classes), *_otherwise(request, begun, versions)]
         for warning in [*_warnings(drawing), *of_request]:
-            _say(f"warning: {warning}")
+            warnings.warn(warning, stacklevel=2)
     world.first(lambda: folder.begin({**weights.source, **asked, "versions": versions.to_plain()}))
     drawn = 0
     with world.together(request.out):
@@ -128,10 +128,6 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
                     drawn += 1
     world.first(lambda: _finish(request, recipe, weights, labels))
     return int(world.sum(torch.tensor(drawn)))
-
-
-def _say(text: str) -> None:
-    print(printable(text), file=sys.stderr)
 
 
 def _begun(request: SampleRun, asked: Mapping[str, Any]) -> dict[str, Any] | None:
