@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from zoo.data.fingerprint import Fingerprint, Group, digest, digest_of_labels
@@ -39,6 +39,11 @@ class Samples:
 
     latents: Float[Tensor, "B C H W"]
     labels: Shaped[Tensor, "B ..."]
+
+    @property
+    def finite(self) -> Bool[Tensor, " B"]:
+        """Which of them hold no NaN and nothing infinite."""
+        return self.latents.isfinite().flatten(1).all(dim=1)
 
 
 class Source(ABC):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 UNREADABLE = "cannot be read"
 NOT_FINITE = "hold NaN or infinite values"
+HOLDS_NOT_FINITE = "holds NaN or infinite values"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _read(source: Source, indices: Int[np.ndarray, " B"]) -> Samples:
 
 
 def _look_at(source: Source, indices: Int[np.ndarray, " B"], samples: Samples) -> Checked:
-    finite = samples.latents.isfinite().flatten(1).all(dim=1)
+    finite = samples.finite
     names = map(source.id, indices[~finite.numpy()].tolist())
-    problems = [Problem(NOT_FINITE, f"{name}: holds NaN or infinite values", name) for name in names]
+    problems = [Problem(NOT_FINITE, f"{name}: {HOLDS_NOT_FINITE}", name) for name in names]
     return Checked(problems, indices[finite.numpy()], samples.labels[finite])

@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo.data.base import Normalize, Source
+from zoo.data.base import Normalize, Samples, Source
 from zoo.data.left_out import NOTHING, LeftOut, read_kept
+from zoo.data.problems import HOLDS_NOT_FINITE
 from zoo.data.workers import Workers
 from zoo.errors import DataError
 from zoo.randomness import Purpose, generator_at
@@ -135,7 +136,7 @@ class Reader(Dataset[Batch]):
             return [generator_at(seed, Purpose.AUGMENT, step, place) for place in places]
 
         samples = read_kept(self.source, indices, augment, self.order.left_out)
-        self._check(samples.latents, samples.labels, indices)
+        self._check(samples, indices)
         latents = self.normalize.apply(samples.latents)
         flow = [generator_at(seed, Purpose.FLOW, step, place) for place in places]
         uniform = np.stack([generator.random(2) for generator in flow])
@@ -150,11 +151,11 @@ class Reader(Dataset[Batch]):
             indices=torch.from_numpy(indices),
         )
 
-    def _check(self, latents: Tensor, labels: Tensor, indices: Int[np.ndarray, " B"]) -> None:
-        finite = latents.isfinite().flatten(1).all(dim=1)
+    def _check(self, samples: Samples, indices: Int[np.ndarray, " B"]) -> None:
+        finite, labels = samples.finite, samples.labels
         if not finite.all():
             ids = list(map(self.source.id, dict.fromkeys(indices[~finite.numpy()].tolist())))
-            raise DataError(f"{ids[0]}: holds NaN or infinite values; {self.order.left_out.advice(ids)}")
+            raise DataError(f"{ids[0]}: {HOLDS_NOT_FINITE}; {self.order.left_out.advice(ids)}")
         if self.num_classes and not labels.is_floating_point():
             outside = (labels < 0) | (labels >= self.num_classes)
             if outside.any():
