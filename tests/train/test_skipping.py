@@ -139,6 +139,14 @@ def test_too_many_in_a_row_stop_the_run_and_more_may_be_allowed(tmp_path: Path) 
     assert [line["step"] for line in end_of(tmp_path)[1] if "skipped" in line] == [1, 3, 4, 5]
 
 
+def test_fewer_allowed_than_were_left_out_already_stop_the_run_too(tmp_path: Path) -> None:
+    options, bad = ("train.checkpoint_every=1", SKIP), {2, 3, 4, 5}
+    with pytest.raises(Preempted):
+        alone(partial(run, stop_at=4), tmp_path, bad, *options, "train.max_skipped=3")
+    with pytest.raises(NumericError, match=r"step 5: the loss .*; the 3 updates before it are left out"):
+        alone(run, tmp_path, bad, *options, "train.max_skipped=2")
+
+
 def run_with_nan_on_the_second(world: World, path: Path) -> tuple[list[str], bool]:
     """What was said, and, on the main process, whether the update changed nothing."""
     notes = run(world, path, {3}, SKIP, rank=1)

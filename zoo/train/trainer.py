@@ -184,7 +184,7 @@ class Trainer:
         """Leave an update out: nothing changes but the step, and with it the samples to come."""
         if self.options.on_non_finite == "stop":
             raise NumericError(problem)
-        if self.skipped == self.options.max_skipped:
+        if self.skipped >= self.options.max_skipped:
             raise NumericError(f"{problem}; the {self.skipped} updates before it are left out already")
         self.skipped += 1
 
