@@ -141,7 +141,13 @@ def test_samples_are_the_same_for_any_number_of_processes(tmp_path: Path) -> Non
         drawn = command("sample", "--run", run, "--out", out, "--count", "19", "--npz", "--procs", procs)
         subprocess.run(drawn, check=True)
     names = sorted(path.name for path in (tmp_path / "1").iterdir())
-    assert names == [*(f"{index:06d}.png" for index in range(19)), "grid.png", "request.json", "samples.json", "samples.npz"]
+    assert names == [
+        *(f"{index:06d}.png" for index in range(19)),
+        "grid.png",
+        "request.json",
+        "samples.json",
+        "samples.npz",
+    ]
     for name in names:
         if name != "samples.npz":  # which holds the time of writing
             assert len({(tmp_path / procs / name).read_bytes() for procs in ("1", "2", "3")}) == 1
