@@ -8,7 +8,8 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.train.ranks import TIMEOUT, run_ranks
 from tests.train.small import small
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
+from zoo.train import watch
 from zoo.train.distributed import World
 from zoo.train.launch import EXIT_CODES
 from zoo.train.run_folder import RunFolder
@@ -25,8 +27,8 @@ from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 from zoo.train.watch import Watch
 
-PATIENCE = 3.0
-"""``train.timeout`` of the tests; signs of life come every fifth of it, also on a busy machine."""
+PATIENCE = 5.0
+"""``train.timeout`` of the tests: on a busy machine too, no process that lives is silent for so long."""
 
 STEPS, LAST = 6, 3
 """Updates of a run, and the one after which a process stops."""
@@ -39,6 +41,8 @@ def train(world: World, path: Path, *overrides: str, stops: int | None = None, s
 
     def stop_after(self: Trainer, *args: Any, **options: Any) -> Any:
         step = update(self, *args, **options)
+        if step.step == LAST - 1:  # by then all know of each other which process to end
+            wait_until(lambda: world.watch is not None and all(beat.count for beat in world.watch.beats.seen))
         if world.rank == stops and step.step == LAST:
             if signalled is not None and world.watch is not None:
                 os.kill(world.watch.beats.seen[0].pid, signalled)
@@ -53,6 +57,13 @@ def train(world: World, path: Path, *overrides: str, stops: int | None = None, s
     finally:
         Trainer._told = update  # type: ignore[method-assign]
     return "done"
+
+
+def wait_until(there: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def said(path: Path, rank: int) -> list[str]:
@@ -203,19 +214,26 @@ def test_one_who_saves_alone_is_not_ended_meanwhile(tmp_path: Path) -> None:
 
 
 def work_long(world: World, path: Path) -> Any:
-    """The main process works until it has told of it twice, which it does after every ``timeout``."""
+    """The main process works until it has told of it, which it does after every ``timeout``."""
     os.dup2(os.open(path.with_name(f"said by {world.rank}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    told, say = threading.Event(), watch._say
 
-    def work() -> int:
-        while len(said(path, 0)) < 2:
-            pass
-        return 7
+    def note(text: str) -> None:
+        say(text)
+        told.set()
 
-    return world.first(work)
+    def work() -> bool:
+        return told.wait(TIMEOUT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch, "_say", note)
+        return world.first(work)
 
 
 def test_the_main_process_may_save_and_draw_for_long(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    assert run_ranks(work_long, 2, path, timeout=0.5) == [7, 7]
+    assert run_ranks(work_long, 2, path, timeout=PATIENCE) == [True, True]
     assert said(path, 1) == []
-    assert all(line.startswith("note: process 0 still saves, draws or judges, after ") for line in said(path, 0))
+    assert [re.sub(r"after \d+ s", "after N s", line) for line in said(path, 0)] == [
+        "note: process 0 still saves, draws or judges, after N s; others wait"
+    ]
