@@ -25,6 +25,7 @@ from zoo.train.board import Board
 from zoo.train.distributed import World
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
+from zoo.train.state import TrainState
 from zoo.train.trainer import Step, Trainer
 
 STEPS = 6
@@ -154,6 +155,28 @@ def failing_average(step: int) -> Callable[..., None]:
             raise KeyError("average")
 
     return update
+
+
+def test_the_first_failure_is_told_where_another_keeps_from_saving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> list[str]:
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(TrainState, "not_finite", broken)
+    told, said = alone(train, tmp_path, KeyError("of a plug-in"), RARE)
+    assert told == "KeyError: 'of a plug-in'"
+    assert "; what was trained before it cannot be saved: Connection closed by peer; go on with: " in said[0]
+
+
+def test_which_checkpoint_is_the_last_one_is_told_without_reading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be of many gigabytes."""
+    monkeypatch.setattr(checkpoints, "problem_of", None)
+    told, said = alone(train, tmp_path, KeyError("of a plug-in"), "train.checkpoint_every=3")
+    assert told == "KeyError: 'of a plug-in'"
+    assert f"; the last checkpoint is {tmp_path / 'checkpoints' / 'step_00000003'}; go on with: " in said[0]
 
 
 def test_weights_that_are_no_longer_finite_are_not_saved_before_a_step_that_fails_of_it(tmp_path: Path) -> None:
