@@ -10,15 +10,17 @@ import torch
 from PIL import Image
 
 from tests.train.small import ALONE, small
-from zoo.assembly import create_part
+from zoo.assembly import check_recorded, create_part
 from zoo.data.stream import Order
 from zoo.errors import DataError
 from zoo.evaluate.judging import RealImages
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.drawing import prepare_drawing
+from zoo.train.evaluation import evaluate
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
+from zoo.train.weights import open_weights
 
 
 class Listening(Silent):
@@ -121,3 +123,52 @@ def test_a_picture_that_was_removed_comes_back_empty_and_is_left_out(tmp_path: P
     broken.touch()
     train(tmp_path / "run", data, "train.steps=3", 'data.leave_out=["b/05.png"]', resume=True)
     assert newest(tmp_path / "run").step == 3
+
+
+def test_a_run_keeps_the_list_of_what_it_leaves_out(tmp_path: Path, pictures: Path) -> None:
+    """The file that it was read from may go, or be another one's by now."""
+    data, run, path = f"data.dataset={{type: images, folder: {pictures}}}", tmp_path / "run", tmp_path / "list.txt"
+    path.write_text("b/05.png\na/02.png\n")
+    train(run, data, "train.steps=1", f"data.leave_out={path}")
+    assert newest(run).state()["recipe"]["data"]["leave_out"] == ["b/05.png", "a/02.png"]
+    path.write_text("b/05.png\na/04.png\n")
+    kept = RunFolder(run).read_recipe(["train.steps=2"])
+    registry = Registry()
+    Session(check_recorded(kept, registry), RunFolder(run), registry, ALONE, Silent()).run(resume=True)
+    assert newest(run).state()["recipe"]["data"]["leave_out"] == ["b/05.png", "a/02.png"]
+
+    said = train(run, data, "train.steps=3", f"data.leave_out={path}", resume=True)
+    assert 'note: going on with data.leave_out: ["b/05.png", "a/04.png"] in place of ["b/05.png", "a/02.png"]' in said
+    path.unlink()
+    assert (
+        len(
+            evaluate(open_weights(run, registry), check_recorded(RunFolder(run).read_recipe(), registry), ALONE).record[
+                "data"
+            ]["leave_out"]
+        )
+        == 2
+    )
+
+
+def test_figures_say_which_samples_were_left_out(tmp_path: Path, pictures: Path) -> None:
+    """Not which file listed them: features that an interrupted evaluation keeps would be of another list."""
+    data, run, path = f"data.dataset={{type: images, folder: {pictures}}}", tmp_path / "run", tmp_path / "list.txt"
+    train(run, data, "train.steps=1")
+    path.write_text("b/05.png\n")
+    registry = Registry()
+    recipe = small(data, f"data.leave_out={path}", "evaluate.count=4", registry=registry)
+    found = evaluate(open_weights(run, registry), recipe, ALONE)
+    assert found.record["data"]["leave_out"] == ["b/05.png"]
+
+
+def test_a_list_beyond_what_a_recipe_holds(tmp_path: Path, pictures: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("".join(f"b/{index:020}.png\n" for index in range(4000)))
+    with pytest.raises(DataError) as caught:
+        train(tmp_path / "run", f"data.dataset={{type: images, folder: {pictures}}}", f"data.leave_out={path}")
+    assert str(caught.value).startswith(f"{path}: lists 4000 ids, and data.leave_out is for 96 KiB of them, ")
+    path.write_text("".join(f"b/{index:020}.png\n" for index in range(3000)))
+    train(tmp_path / "run", f"data.dataset={{type: images, folder: {pictures}}}", f"data.leave_out={path}")
+    kept = check_recorded(RunFolder(tmp_path / "run").read_recipe(), Registry())
+    assert kept.data.leave_out is not None
+    assert len(kept.data.leave_out) == 3000

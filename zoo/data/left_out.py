@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,21 @@ from zoo.shell import command
 SHOWN = 8
 """Ids that a message names."""
 
+IN_A_COMMAND = 20
+"""Ids of a command that a message tells."""
+
 
 @dataclass(frozen=True)
 class LeftOut:
     """Which samples of a source are left out.
 
     Attributes:
-        given: ids, or the path of a file that holds them, as the recipe says.
+        ids: as the recipe names them, or the file that it names.
         mask: whether a sample is left out [n].
         unknown: ids that no sample has.
     """
 
-    given: str | tuple[str, ...] | None
+    ids: tuple[str, ...]
     mask: Bool[np.ndarray, " n"]
     unknown: tuple[str, ...] = ()
 
@@ -55,21 +58,19 @@ class LeftOut:
     def advice(self, ids: Collection[str]) -> str:
         """How to leave out more samples, to be added to what is wrong with them."""
         it = "it" if len(ids) == 1 else "them"
-        if isinstance(self.given, str):
-            way = f"add {_some_of(ids)} to {printable(self.given)}, a line each"
-        else:
-            every = json.dumps([*(self.given or ()), *ids], ensure_ascii=False)
-            way = command("--set", f"data.leave_out={every}")
-        if len(ids) > SHOWN:
+        every = [*self.ids, *ids]
+        if len(ids) > SHOWN or len(every) > IN_A_COMMAND:
             way = "`zoo data check --leave-out FILE` writes a list, which data.leave_out takes"
+        else:
+            way = command("--set", f"data.leave_out={json.dumps(every, ensure_ascii=False)}")
         return f"leave {it} out: {way}"
 
 
-NOTHING = LeftOut(None, np.zeros(0, dtype=bool))
+NOTHING = LeftOut((), np.zeros(0, dtype=bool))
 
 
 def ids_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """The ids that a recipe's ``data.leave_out`` names, by themselves or in a file with one a line.
+    """The ids that a recipe's ``data.leave_out`` names, by themselves or in a file with one a line, as they are there.
 
     Raises:
         DataError: the file cannot be read.
@@ -78,7 +79,7 @@ def ids_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
         return given or ()
     path = Path(given).expanduser()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise DataError(
             f"{printable(str(path.absolute()))}: there is no such file, and data.leave_out names it"
@@ -102,7 +103,8 @@ def open_kept(dataset: Dataset, split: Split, given: str | tuple[str, ...] | Non
     if found.unknown:
         with suppress(MissingSplitError):
             other = dataset.open("held_out" if split == "train" else "train")
-            found = LeftOut(given, found.mask, find_left_out(other, found.unknown, all_of_it=True).unknown)
+            unknown = find_left_out(other, found.unknown, all_of_it=True).unknown
+            found = replace(found, unknown=unknown)
     return source, found
 
 
@@ -117,18 +119,26 @@ def find_left_out(source: Source, given: str | tuple[str, ...] | None, *, all_of
     Raises:
         DataError: the list cannot be read, or names all samples.
     """
+    ids = ids_in(given)
     mask = np.zeros(len(source), dtype=bool)
-    wanted = dict.fromkeys(map(printable, ids_in(given)))
-    if not wanted:
-        return LeftOut(given, mask)
+    wanted = {printable(each): printable(each.strip()) for each in ids}
+    found = _leave_out(source, wanted, mask)
+    # A name may begin or end with spaces; where none does so, they are of whoever has written the list.
+    trimmed = {name: plain for name, plain in wanted.items() if name not in found}
+    found |= _leave_out(source, set(trimmed.values()) - set(trimmed), mask)
+    if mask.all() and not all_of_it:
+        raise DataError(f"data.leave_out names all {len(mask)} samples; nothing is left to read")
+    return LeftOut(ids, mask, tuple(name for name, plain in trimmed.items() if plain not in found))
+
+
+def _leave_out(source: Source, wanted: Collection[str], mask: Bool[np.ndarray, " n"]) -> set[str]:
+    """Mark the samples that are called so, and give the names of those."""
     found = set[str]()
-    for index, name in enumerate(map(printable, source.ids())):
+    for index, name in enumerate(map(printable, source.ids()) if wanted else ()):
         if name in wanted:
             mask[index] = True
             found.add(name)
-    if mask.all() and not all_of_it:
-        raise DataError(f"data.leave_out names all {len(mask)} samples; nothing is left to read")
-    return LeftOut(given, mask, tuple(name for name in wanted if name not in found))
+    return found
 
 
 def read_kept(

@@ -137,8 +137,13 @@ def _differences(one: Any, other: Any, path: KeyPath) -> Iterator[Change]:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in dict.fromkeys([*one, *other]):
             yield from _differences(one.get(key, _MISSING), other.get(key, _MISSING), (*path, key))
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other) and not _are_names(one, other):
         for index, pair in enumerate(zip(one, other, strict=True)):
             yield from _differences(*pair, (*path, index))
     elif one != other:
         yield Change(path, one, other)
+
+
+def _are_names(*lists: list[Any]) -> bool:
+    """Whether lists hold texts alone, such as ids, which have no places of their own."""
+    return all(isinstance(each, str) for values in lists for each in values)

@@ -27,6 +27,7 @@ from zoo.train.evaluation_record import asked, lacks_of, libraries, origin
 from zoo.train.judged import GENERATED, HELD_OUT, way_of
 from zoo.train.kept_features import KeptFeatures
 from zoo.train.labels import Labels, counts_of, labels_for
+from zoo.train.leaving_out import with_ids
 from zoo.train.mix import Mix
 from zoo.train.shared_features import features_of_real, joined
 from zoo.train.tracking import tracked
@@ -84,7 +85,7 @@ def evaluate(
         NumericError: an image is not finite.
         ZooError: there is no figure that these features allow.
     """
-    found = _Evaluation(weights, recipe, world, seed)
+    found = _Evaluation(weights, with_ids(recipe, world), world, seed)
     real = features_of_real(found.features, found.real, "train images", world)
     with world.together():
         found.judge_by(real)

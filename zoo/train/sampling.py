@@ -22,6 +22,7 @@ from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.drawing import Drawing, check_guidance, prepare_drawing
 from zoo.train.labels import Labels, labels_for, wanted_labels
+from zoo.train.leaving_out import with_ids
 from zoo.train.pictures import grid, read_png, write_npz, write_png
 from zoo.train.run_folder import step_of
 from zoo.train.sample_folder import SampleFolder, refuse_another
@@ -89,6 +90,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         RunError: there is no sound checkpoint, or a file cannot be written.
         WeightsError: the weight file cannot be used.
     """
+    recipe = with_ids(recipe, world)
     folder, asked = request.folder, request.asked(recipe)
     # One process chooses: while a run goes on, others may see another newest one.
     begun = world.first(lambda: _begun(request, asked))

@@ -23,6 +23,7 @@ from zoo.shell import command
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.job import open_job
+from zoo.train.leaving_out import with_ids
 from zoo.train.records import Records
 from zoo.train.rescue import rescue
 from zoo.train.resuming import refuse_another, restore
@@ -95,7 +96,8 @@ class Session:
             NumericError: a loss or gradient that is not finite.
             Preempted: asked to stop, and saved.
         """
-        self.recipe = absolute(self.recipe)  # or it would mean something else where its record is read
+        # Or it would mean something else where its record is read, or when.
+        self.recipe = with_ids(absolute(self.recipe), self.world)
         start = self._find_start(resume=resume)  # what is missing is told before weights are made and data is read
         backbone = self._backbone()
         with self.world.together():
