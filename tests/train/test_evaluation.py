@@ -11,6 +11,7 @@ from tests.train.ranks import alone, run_ranks
 from tests.train.small import ALONE, small, train
 from zoo.assembly import create_parts
 from zoo.data import Samples
+from zoo.data.base import LOOKED_AT
 from zoo.data.digits import Digits, DigitsSource
 from zoo.errors import DataError, MissingSplitError, RecipeError, ZooError
 from zoo.evaluate import Metric
@@ -87,7 +88,8 @@ def test_one_process_reads_the_labels_of_the_data(trained):
         return asked, found.record["classes"][GENERATED]
 
     (first, mix), (second, same) = run_ranks(work, 2)
-    assert (first, second) == ([24], [])
+    assert second == []
+    assert [count for count in first if count != LOOKED_AT] == [24]  # besides what tells this data from others
     assert mix == same
     assert sum(mix.values()) == 20
 

@@ -67,6 +67,7 @@ class Outcome:
         trained_per_second: images, the median over the lines of the metrics; None without a line.
         drawn_per_second: images, while it was judged.
         has_floor: there are figures of held-out real images to hold these against.
+        doubts: why the figures may not mean what they seem to, a line each.
     """
 
     run: str
@@ -77,6 +78,7 @@ class Outcome:
     trained_per_second: float | None
     drawn_per_second: float
     has_floor: bool
+    doubts: tuple[str, ...] = ()
 
 
 class Spread(NamedTuple):
@@ -152,6 +154,7 @@ def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
         trained_per_second=median(speeds) if speeds else None,
         drawn_per_second=found["drawing"]["images_per_second"],
         has_floor=HELD_OUT in found["figures"],
+        doubts=tuple(found["doubts"]),
     )
 
 
@@ -213,7 +216,7 @@ def _identity(recipe: Recipe) -> str:
     resolved: dict[str, Any] = recipe.resolved()
     resolved["train"]["seed"] = 0
     resolved["data"]["normalize"] = recipe.data.normalize.type
-    return fingerprint(resolved) + repr(resolved["sample"])
+    return fingerprint(resolved) + repr((resolved["sample"], resolved["data"]["leave_out"]))
 
 
 def _spread(values: Sequence[float]) -> Spread:

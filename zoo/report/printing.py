@@ -85,6 +85,17 @@ def print_comparison(console: Console, entries: Sequence[Entry]) -> None:
     quality = quality_table(entries)
     if quality is not None:
         _print(console, quality, folding=2)
+    for doubt, runs in _doubts(entries).items():
+        console.print(f"{escape(doubt)} ({escape(', '.join(runs))})", soft_wrap=True)
+
+
+def _doubts(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """What makes figures doubtful, and the runs that it is said of."""
+    found: dict[str, list[str]] = {}
+    for outcome in (outcome for entry in entries for outcome in entry.outcomes):
+        for doubt in outcome.doubts:
+            found.setdefault(doubt, []).append(outcome.run)
+    return found
 
 
 def _print_header(console: Console, recipe: Recipe) -> None:

@@ -29,6 +29,7 @@ from zoo.train.kept_features import KeptFeatures
 from zoo.train.labels import Labels, counts_of, labels_for
 from zoo.train.leaving_out import with_ids
 from zoo.train.mix import Mix
+from zoo.train.real_data import digest_of_real
 from zoo.train.shared_features import features_of_real, joined
 from zoo.train.tracking import tracked
 from zoo.weights import Weights, filled, refuse_other_backbone
@@ -127,6 +128,7 @@ class _Evaluation:
             self.features.to(world.device)
             self.real = self._real("train", recipe.evaluate.real)
             self.features.fit(self.real)
+        self.real_data = world.first(lambda: digest_of_real(self.drawing.dataset, recipe.data.leave_out))
         # One process reads them: a dataset may have to read whole samples for it.
         self.labels: Labels = world.first(self._labels)
         self.mix = Mix(recipe.evaluate.labels, recipe.evaluate.count, seed, self.labels.are_classes)
@@ -188,8 +190,7 @@ class _Evaluation:
         """What features of generated images are a function of; these may be fitted to the real ones."""
         return {
             "weights_sha256": self.weights.source.get("weights_sha256"),
-            "way": way_of(asked(self.recipe, self.features, self.seed)),
-            "real": self.real.source.fingerprint().model_dump(),
+            "way": way_of(asked(self.recipe, self.features, self.real_data, self.seed)),
             "versions": self.recipe.versions().to_plain(),
             "libraries": libraries(),
         }
@@ -228,7 +229,7 @@ class _Evaluation:
             counts[name], classes[name] = len(found), counts_of(found.labels)
             figures[name], refusals = self.judge.figures(found)
             left_out |= {f"{metric} of {name}": f"{reason}{origins[metric]}" for metric, reason in refusals.items()}
-        lacks = lacks_of(self.weights.classes.names, self.real.source.classes, self.no_floor)
+        lacks = lacks_of(self.weights, self.real.source.fingerprint(), self.no_floor)
         doubts = doubts_of(counts[GENERATED], counts["train"], counts.get(HELD_OUT), self.judge.real.pooled.shape[1])
         return Evaluation(figures, self._record(counts, classes, left_out, [*lacks, *doubts]))
 
@@ -257,7 +258,7 @@ class _Evaluation:
         named = "linear discriminants of the features" if self.judge.classifier else "the features' own"
         return {
             **self.weights.source,
-            **asked(self.recipe, self.features, self.seed),
+            **asked(self.recipe, self.features, self.real_data, self.seed),
             "classifier": None if self.judge.real.verdicts is None else named,
             "counts": dict(counts),
             "classes": dict(classes),

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from zoo.classes import renamed
+from zoo.data.fingerprint import Fingerprint
+from zoo.errors import listed
 from zoo.evaluate import Features
 from zoo.recipe import Recipe
 from zoo.recipe.schema import Part
+from zoo.weights import Weights
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
 
 
-def asked(recipe: Recipe, features: Features, seed: int) -> dict[str, Any]:
-    """What was asked, as plain values."""
+def asked(recipe: Recipe, features: Features, real_data: str, seed: int) -> dict[str, Any]:
+    """What was asked, and beside which real images, as plain values."""
     return {
         "sample": recipe.sample.resolved(),
         "evaluate": recipe.evaluate.resolved(),
         "data": recipe.data.resolved(),
+        "real_data": real_data,
         "features": features.record(),
         "seed": seed,
     }
@@ -41,17 +45,23 @@ def origin(spec: Part) -> str:
     return f" ({', '.join(plugins)})" if plugins else ""
 
 
-def lacks_of(trained_on: Sequence[str], judged_by: Sequence[str], no_floor: str | None) -> Iterator[str]:
-    """A line for each thing that is missing beside the figures.
+def lacks_of(weights: Weights, judged_by: Fingerprint, no_floor: str | None) -> Iterator[str]:
+    """A line for each thing that is missing beside the figures, or makes them doubtful.
 
     Args:
-        trained_on: names of the classes of training.
-        judged_by: those of the real images.
+        weights: that are judged.
+        judged_by: the data of the real images.
         no_floor: why there are no held-out images, if there are none.
     """
-    other = renamed(trained_on, judged_by) if trained_on and judged_by else None
+    trained_on = weights.classes.names
+    other = renamed(trained_on, judged_by.classes) if trained_on and judged_by.classes else None
+    changes = None if weights.data is None else judged_by.changes_since(weights.data)
     if other is not None:
         yield f"the classes are not those of training: {other}; figures by class compare what is not alike"
+    elif changes is not None and changes.moved:
+        yield f"the data is not what was trained on: {listed(changes.moved)}"
+    elif changes is not None and changes.replaced:
+        yield f"the data is not what was trained on: files of {listed(changes.replaced)} are of other sizes"
     if no_floor is not None:
         yield (
             f"no floor, figures of real images that training has not seen: {no_floor} (of latents, let"

@@ -8,14 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from zoo.assembly import check_recorded, load_recipe
-from zoo.errors import RunError, ZooError
-from zoo.recipe import Recipe, differences
+from zoo.assembly import check_recorded, create_part, load_recipe
+from zoo.data import Dataset
+from zoo.errors import DataError, RunError, ZooError
+from zoo.recipe import Recipe, all_differences, differences
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
+from zoo.train import same_data
 from zoo.train.distributed import World
 from zoo.train.evaluation import evaluate, features_for
 from zoo.train.judged import way_of
+from zoo.train.real_data import digest_of_real
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent, Watcher
 from zoo.train.weights import find_weights
@@ -53,6 +56,7 @@ def train_and_judge(
     newest, _ = checkpoints.latest(run.checkpoints)
     if newest is not None and newest.step >= recipe.train.steps:
         _refuse_another(run, recipe, registry)
+        _refuse_changed_data(run, recipe)
     else:
         with watch() as watcher:
             Session(recipe, run, registry, world, watcher).run(resume=run.is_used)
@@ -87,10 +91,21 @@ def judge_run(
     assert source.checkpoint is not None
     digest = source.checkpoint.digest(source.name)
     asked = {section: getattr(recipe, section).resolved() for section in ("sample", "evaluate", "data")} | {"seed": 0}
-    for known in run.read_evaluations():
-        way = way_of({**known, **asked})
-        if known["weights_sha256"] == digest and way_of(known) == way:
-            return known
+    known = [
+        each
+        for each in run.read_evaluations()
+        if each["weights_sha256"] == digest and way_of(each) == way_of({**each, **asked})
+    ]
+    try:
+        real_data = digest_of_real(create_part(recipe, "dataset"), recipe.data.leave_out)
+    except DataError as error:
+        if not known:
+            raise
+        warnings.warn(f"{run.path}: its figures stand as they were found: {error}", stacklevel=2)
+        return known[-1]
+    for each in known:
+        if each.get("real_data") == real_data:
+            return each
     found = evaluate(source.read(registry), recipe, world).to_dict()
     try:
         run.write_evaluation(found)
@@ -104,7 +119,20 @@ def _refuse_another(run: RunFolder, recipe: Recipe, registry: Registry) -> None:
     before, wanted = check_recorded(run.read_recipe(), registry, needs=()).resolved(), recipe.resolved()
     before["data"]["normalize"] = wanted["data"]["normalize"]
     other = differences(before, wanted)
+    if before["data"]["leave_out"] != wanted["data"]["leave_out"]:  # which may change while a run goes on
+        other += all_differences(*({"data": {"leave_out": each["data"]["leave_out"]}} for each in (before, wanted)))
     if other:
         raise ZooError(
             f"{run.path}: was trained by another recipe (its values first): {'; '.join(other)}; choose another folder"
         )
+
+
+def _refuse_changed_data(run: RunFolder, recipe: Recipe) -> None:
+    """Refuse what is trained already on data that has changed since; data that is gone can be no other."""
+    try:
+        dataset: Dataset = create_part(recipe, "dataset")
+        now = dataset.open("train").fingerprint()
+    except DataError:
+        return
+    for warning in same_data.changes_since_newest(run, now):
+        warnings.warn(warning, stacklevel=2)

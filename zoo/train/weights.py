@@ -18,6 +18,7 @@ from zoo.errors import RunError, WeightsError, ZooError
 from zoo.recipe import Overrides
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
+from zoo.train import same_data
 from zoo.train.made import made_with
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
@@ -86,7 +87,8 @@ class WeightsSource:
         made = made_with(checkpoint, state)
         recorded = replace(load_run(self.path).read_recipe(), made=made)
         recipe = check_recorded(recorded, registry, needs=("backbone",), other_parts=other_parts)
-        return Weights(recipe, checkpoint.tensors(self.name), source, classes_in(state), made.versions)
+        data = same_data.read(state, checkpoint.path)
+        return Weights(recipe, checkpoint.tensors(self.name), source, classes_in(state), made.versions, data)
 
 
 def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None) -> WeightsSource:

@@ -17,6 +17,7 @@ from torch import Tensor
 from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.classes import UNKNOWN, Classes
+from zoo.data.fingerprint import Fingerprint
 from zoo.devices import cast_weights
 from zoo.errors import NumericError, WeightsError
 from zoo.parts.initialise import init_weights, reset
@@ -42,6 +43,7 @@ class Weights:
         source: where they are from, as plain values.
         classes: that they were trained on.
         versions: that they were made with, where that is on record.
+        data: that they were trained on, likewise.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class Weights:
     source: Mapping[str, Any]
     classes: Classes = UNKNOWN
     versions: Versions | None = None
+    data: Fingerprint | None = None
 
 
 def initialised(recipe: Recipe, path: Path, seed: int) -> Backbone:
