@@ -112,9 +112,7 @@ def read_classes(values: Mapping[str, Any]) -> Classes:
 
 def classes_in(state: Mapping[str, Any]) -> Classes:
     """The classes that a checkpoint was trained on, as far as its state says."""
-    data = state.get("data")
-    counts = data.get("counts") if isinstance(data, dict) else None
-    return read_classes({"classes": state.get("classes"), "class_counts": counts})
+    return read_classes(state)
 
 
 def classes_of_run(folder: Path) -> Classes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from tests.train.small import ALONE, small
 from zoo.assembly import check_recorded, create_part
+from zoo.classes import Classes, classes_in, classes_of_run
 from zoo.data.stream import Order
 from zoo.errors import DataError
 from zoo.evaluate.judging import RealImages
@@ -159,6 +162,30 @@ def test_figures_say_which_samples_were_left_out(tmp_path: Path, pictures: Path)
     recipe = small(data, f"data.leave_out={path}", "evaluate.count=4", registry=registry)
     found = evaluate(open_weights(run, registry), recipe, ALONE)
     assert found.record["data"]["leave_out"] == ["b/05.png"]
+
+
+def test_a_class_of_which_all_is_left_out_is_not_trained(tmp_path: Path, pictures: Path) -> None:
+    """Nor is it drawn, or held against the images that are."""
+    for split in ("train", "held_out"):
+        shutil.copytree(pictures, tmp_path / "divided" / split)
+    data, run = f"data.dataset={{type: images, folder: {tmp_path / 'divided'}}}", tmp_path / "run"
+    left_out = json.dumps([f"train/a/{index:02}.png" for index in range(0, 16, 2)])
+    said = train(run, data, "train.steps=1", "backbone.num_classes=2", f"data.leave_out={left_out}")
+    assert any(each.startswith("warning: backbone.num_classes is 2, and the data has samples of 1 cl") for each in said)
+    trained = Classes(("a", "b"), (0, 8))
+    assert classes_of_run(run) == trained
+    assert classes_in(newest(run).state()) == trained
+    registry = Registry()
+    for choice in ("data", "balanced"):
+        given = [f"evaluate.labels={choice}", "evaluate.count=6"]
+        recipe = check_recorded(RunFolder(run).read_recipe(given), registry)
+        found = evaluate(open_weights(run, registry), recipe, ALONE)
+        assert found.record["classes"] == {"train": {"1": 8}, "generated": {"1": 6}, "held-out real": {"1": 6}}
+    shutil.rmtree(tmp_path / "divided" / "held_out" / "b")
+    found = evaluate(open_weights(run, registry), recipe, ALONE)
+    assert any(
+        "what is held out is of no class that has samples in training" in each for each in found.record["doubts"]
+    )
 
 
 def test_a_list_beyond_what_a_recipe_holds(tmp_path: Path, pictures: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from zoo.classes import Classes, renamed
+from zoo.classes import renamed
 from zoo.signature import Options
 
 DIGEST_SIZE = 8
@@ -78,11 +78,6 @@ class Fingerprint(Options):
     labels: str
     groups: tuple[tuple[str, Group], ...] = ()
     of: str = "class"
-
-    @property
-    def known_classes(self) -> Classes:
-        """What classes are called, and which have samples."""
-        return Classes(self.classes, self.counts)
 
     def order(self) -> str:
         """A digest of everything but what only a look at the files tells."""

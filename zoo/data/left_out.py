@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
+from zoo.classes import Classes
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.errors import DataError, MissingSplitError, listed, printable
 from zoo.shell import command
@@ -139,6 +140,17 @@ def _leave_out(source: Source, wanted: Collection[str], mask: Bool[np.ndarray, "
             mask[index] = True
             found.add(name)
     return found
+
+
+def classes_kept(source: Source, left_out: LeftOut) -> Classes:
+    """What the classes of a source are called, and how many samples of each are not left out, if that is known."""
+    counts = source.class_counts()
+    if counts is None or not left_out.mask.any():
+        return Classes(source.classes, counts)
+    with suppress(DataError):  # of a source that can count labels, and not tell those of samples that it cannot read
+        gone = np.bincount(source.labels(np.flatnonzero(left_out.mask)).numpy(), minlength=len(counts))
+        counts = tuple((np.array(counts) - gone).tolist())
+    return Classes(source.classes, counts)
 
 
 def read_kept(

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from zoo.classes import Classes
 from zoo.data import Dataset, Split
-from zoo.data.left_out import open_kept, read_kept
-from zoo.errors import first_line
+from zoo.data.left_out import classes_kept, open_kept, read_kept
+from zoo.errors import MissingSplitError, first_line
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.verdicts import LinearClassifier
 from zoo.registry import MARK
@@ -62,6 +63,24 @@ class RealImages(Images):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def classes(self) -> Classes:
+        """What classes are called, and how many samples of each are not left out."""
+        return classes_kept(self.source, self._left_out)
+
+    def without_other_classes(self, than: Classes) -> None:
+        """Take only samples of classes that have samples elsewhere too, as far as that is known.
+
+        Raises:
+            MissingSplitError: there are none.
+        """
+        own, others = self.classes.with_samples, than.with_samples
+        if own is None or others is None or set(own) <= set(others):
+            return
+        self.indices = self.indices[np.isin(self.source.labels(self.indices).numpy(), others)]
+        if len(self) == 0:
+            raise MissingSplitError("what is held out is of no class that has samples in training; divide it anew")
 
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[ImageSet]:
         """All of them, some at a time; of several ranks, every rank has a share of the batches."""

@@ -155,6 +155,7 @@ class _Evaluation:
         with self.world.together():
             try:
                 held_out = self._real("held_out")
+                held_out.without_other_classes(self.real.classes)
             except MissingSplitError as error:
                 self.no_floor = str(error)
                 return None

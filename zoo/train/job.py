@@ -12,8 +12,9 @@ import torch
 
 from zoo.assembly import change_section, create_part
 from zoo.backbone import Backbone
+from zoo.classes import Classes
 from zoo.data import Dataset, Fingerprint, Normalize, Source
-from zoo.data.left_out import LeftOut, open_kept
+from zoo.data.left_out import LeftOut, classes_kept, open_kept
 from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
@@ -39,6 +40,7 @@ class Job:
         dataset: makes pictures.
         normalize: what was done to the latents.
         data: what tells the dataset's samples from others.
+        classes: what they are called, and how many samples of each are trained on.
         notes: what to say before training starts, a line each.
     """
 
@@ -49,6 +51,7 @@ class Job:
     dataset: Dataset
     normalize: Normalize
     data: Fingerprint
+    classes: Classes
     notes: tuple[str, ...] = ()
 
 
@@ -98,8 +101,8 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
     )
-    data = source.fingerprint(files=rank == 0)
-    untrained = data.known_classes.untrained(recipe.backbone.num_classes)
+    classes = classes_kept(source, left_out)
+    untrained = classes.untrained(recipe.backbone.num_classes)
     warnings = () if untrained is None else (f"warning: {untrained}",)
     latent, share = recipe.backbone.latent, options.batch // (ranks * options.accumulate)
     batch_bytes = 2 * 4 * share * latent.channels * latent.height * latent.width  # and as much noise
@@ -110,7 +113,8 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         *warnings,
         *concerns(recipe.data.workers, on_this_machine, batch_bytes),
     )
-    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, data, notes)
+    data = source.fingerprint(files=rank == 0)
+    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, data, classes, notes)
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:

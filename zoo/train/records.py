@@ -156,7 +156,7 @@ class Records:
         backbone = filled(Weights(self.recipe, average, {}), self.world.device)
         seed, stages = self.recipe.train.seed, len(backbone.stages)
         drawing = prepare_drawing(self.recipe, stages, seed, batch=GRID)
-        there = self.trainer.job.data.known_classes.with_samples
+        there = self.trainer.job.classes.with_samples
         labels = labels_for(backbone.class_conditioner, GRID, "balanced", seed, drawing.samples, there)
         images = drawing.images(backbone, labels.values, 0)
         self.folder.samples.mkdir(exist_ok=True)

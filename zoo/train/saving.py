@@ -150,6 +150,7 @@ class Saver:
             "step": trainer.step,
             checkpoints.APART: apart,
             "next_sample": trainer.step * recipe.train.batch,
+            **trainer.job.classes.to_plain(),
             **record(trainer.job.data),
             "skipped": trainer.skipped,
             "random": random_states(trainer.random, self.world),

@@ -103,7 +103,7 @@ class Session:
         with self.world.together():
             job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
         job = agreed(job, self.world)
-        self.recipe, self._classes = job.recipe, job.data.known_classes
+        self.recipe, self._classes = job.recipe, job.classes
         for note in job.notes:
             self._tell(note)
         init = None if start is None else self._start_from(start, backbone)
