@@ -61,6 +61,32 @@ def test_a_number_that_another_class_is_called():
     assert list(doubtful_labels(["1"], Classes(("0", "1")))) == []
 
 
+COMMAS = Classes(("0,1", "cat", "dog", "cat,dog", "new\\nline", "it's"))
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "said"),
+    [
+        ("0,1", (0, 1), ["--labels 0,1 is classes 0, 1; the class called '0,1' is 0"]),
+        ("cat,dog", (3,), ["--labels 'cat,dog' is class 3; for several, give each in a --labels of its own"]),
+        ("cat,0,1", (1, 0, 1), []),
+        ("dog,cat", (2, 1), []),
+        ("new\nline", (4,), []),  # as the folder is called
+        ("new\\nline,it's", (4, 5), []),
+    ],
+)
+def test_commas_in_names(given, labels, said):
+    """Numbers are numbers first; and what could be meant otherwise is told."""
+    assert find_labels([given], COMMAS) == labels
+    assert list(doubtful_labels([given], COMMAS)) == said
+
+
+def test_what_is_meant_can_be_pasted():
+    assert message(["new"], COMMAS) == r"--labels new: no class is called 'new'; did you mean 'new\nline'?"
+    assert message(["its"], COMMAS).endswith("""did you mean 'it'"'"'s'?""")
+    assert message(["3,"], COMMAS) == "--labels 3,: a class is missing; write such as 3,5"
+
+
 def test_classes_without_samples():
     assert PETS.with_samples == (0, 2, 3)
     assert list(labels_without_samples((0, 1, 1, 700), PETS)) == [

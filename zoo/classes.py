@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo.checkpoint_folders import newest_states
-from zoo.errors import ZooError, listed
+from zoo.errors import ZooError, listed, printable
 from zoo.json_files import read_json
-from zoo.registry import did_you_mean
+from zoo.shell import command
 
 SHOWN = 20
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class Classes:
 
     def shown(self, label: int) -> str:
         """A class for messages."""
-        return f"{label}, {self.names[label]!r}" if label < len(self.names) else str(label)
+        return f"{label}, {_quoted(self.names[label])}" if label < len(self.names) else str(label)
 
     def untrained(self, num_classes: int) -> str | None:
         """That a backbone has classes without samples, for a warning; None where it has none, as far as is known."""
@@ -69,7 +70,8 @@ def find_labels(given: Sequence[str], classes: Classes) -> tuple[int, ...]:
     """Labels of what a user asks for, such as ``cat,dog`` and ``3``: a number is a label, whatever classes are called.
 
     Args:
-        given: each a name, or names and numbers with commas between them.
+        given: each a name, or names and numbers with commas between them. What is a class's name as a whole is that
+            class, commas and all, unless it is numbers alone.
         classes: to choose from.
 
     Raises:
@@ -79,11 +81,20 @@ def find_labels(given: Sequence[str], classes: Classes) -> tuple[int, ...]:
 
 
 def doubtful_labels(given: Sequence[str], classes: Classes) -> Iterator[str]:
-    """What to say of numbers that are the names of other classes, a line each."""
+    """What to say of what could have been meant otherwise, a line each: a number, or names, that a class is called."""
+    for text in dict.fromkeys(given):
+        parts, whole = _parts(text), printable(text)
+        if len(parts) == 1 or whole not in classes.names:
+            continue
+        own = classes.names.index(whole)
+        if _are_numbers(parts):
+            yield f"--labels {text} is classes {listed(parts, SHOWN)}; the class called {_quoted(whole)} is {own}"
+        elif all(_is_number(each) or each in classes.names for each in parts):
+            yield f"--labels {_quoted(whole)} is class {own}; for several, give each in a --labels of its own"
     for each in dict.fromkeys(each for text in given for each in _split(text, classes)):
         if _is_number(each) and each in classes.names and classes.names.index(each) != int(each):
-            own = classes.shown(int(each)) if int(each) >= 0 else each
-            yield f"--labels {each} is class {own}; the class called {each!r} is {classes.names.index(each)}"
+            shown = classes.shown(int(each)) if int(each) >= 0 else each
+            yield f"--labels {each} is class {shown}; the class called {_quoted(each)} is {classes.names.index(each)}"
 
 
 def labels_without_samples(labels: Sequence[int], classes: Classes) -> Iterator[str]:
@@ -131,8 +142,18 @@ def _all_are(kind: type[T], values: Any) -> tuple[T, ...] | None:
 
 
 def _split(text: str, classes: Classes) -> list[str]:
-    """The names and numbers in a text; one that is a class's name as a whole may hold commas."""
-    return [text] if text in classes.names else [each.strip() for each in text.split(",")]
+    """The names and numbers in a text."""
+    parts = _parts(text)
+    whole = printable(text)
+    return [whole] if whole in classes.names and not _are_numbers(parts) else parts
+
+
+def _parts(text: str) -> list[str]:
+    return [each.strip(" ") for each in text.split(",")]
+
+
+def _are_numbers(parts: Sequence[str]) -> bool:
+    return all(map(_is_number, parts))
 
 
 def _is_number(text: str) -> bool:
@@ -142,12 +163,23 @@ def _is_number(text: str) -> bool:
 def _find(name: str, text: str, classes: Classes) -> int:
     if _is_number(name):
         return int(name)
+    name = printable(name)  # as names are that are read from folders
     if name in classes.names:
         return classes.names.index(name)
+    asked = command("--labels", text)
+    if not name:
+        raise ZooError(f"{asked}: a class is missing; write such as 3,5")
     if not classes.names:
         raise ZooError(
-            f"--labels {text}: write class numbers with commas between them, such as 3,5; no class names are known here"
+            f"{asked}: write class numbers with commas between them, such as 3,5; no class names are known here"
         )
-    near = did_you_mean(name, classes.names)
-    names = near or f"; there are {listed([repr(each) for each in classes.names], SHOWN)}"
-    raise ZooError(f"--labels {text}: no class is called {name!r}{names}")
+    near = difflib.get_close_matches(name, classes.names, n=1, cutoff=0.5)
+    known = [_quoted(each) for each in classes.names]
+    names = f"did you mean {_quoted(near[0])}?" if near else f"there are {listed(known, SHOWN)}"
+    raise ZooError(f"{asked}: no class is called {_quoted(name)}; {names}")
+
+
+def _quoted(name: str) -> str:
+    """A name, or several, as a shell takes it; in quotes even where it needs none."""
+    quoted = command(name)
+    return quoted if quoted != name else f"'{name}'"

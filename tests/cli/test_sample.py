@@ -144,11 +144,17 @@ def test_an_option_that_there_is_not():
 
 
 @pytest.mark.parametrize(
-    ("labels", "odd"),
-    [("three", "three"), ("3,,5", ""), ("", ""), ("3,", ""), ("3 5", "3 5"), ("1.5", "1.5"), ("²", "²")],
+    ("labels", "message"),
+    [
+        ("three", "--labels three: no class is called 'three'"),
+        ("3,,5", "--labels 3,,5: a class is missing"),
+        ("", "--labels '': a class is missing"),
+        ("3 5", "--labels '3 5': no class is called '3 5'"),
+        ("1.5", "--labels 1.5: no class is called '1.5'"),
+        ("²", "--labels '²': no class is called '²'"),
+    ],
 )
-def test_labels_that_are_no_class(labels, odd):
-    message = f"--labels {labels}: no class is called {odd!r}"
+def test_labels_that_are_no_class(labels, message):
     assert refused(sample("--labels", labels)).startswith(message)
 
 
