@@ -146,7 +146,7 @@ def test_an_override_that_is_none_is_no_damage(run):
         recorded_in(run, ["sample"])
 
 
-@pytest.mark.parametrize("text", ["", "{", "3", "null", "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "3", "null", "\xff", "[]", "{}", "[3]"])
 def test_a_damaged_list_of_starts_is_kept_aside(text, run):
     (run / "run.json").write_bytes(text.encode("latin-1"))
     with pytest.warns(
@@ -158,6 +158,9 @@ def test_a_damaged_list_of_starts_is_kept_aside(text, run):
 
 
 def test_a_list_of_starts_that_is_gone_begins_anew(run):
+    before = json.loads((run / "run.json").read_text())[-1]["run"]
     (run / "run.json").unlink()
-    Session(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+    with pytest.warns(UserWarning, match=r"run\.json: is gone; a new list of starts begins, and the run's id is taken"):
+        Session(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+    assert json.loads((run / "run.json").read_text())[-1]["run"] == before
     assert len(json.loads((run / "run.json").read_text())) == 1

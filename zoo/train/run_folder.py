@@ -236,10 +236,16 @@ class RunFolder:
 
     def _started(self) -> list[Any]:
         if not self.versions.exists():
+            if self.is_used:
+                warnings.warn(
+                    f"{self.versions}: is gone; a new list of starts begins, and the run's id is taken from its"
+                    " checkpoints if there are any",
+                    stacklevel=1,
+                )
             return []
         try:
-            return list(read_json(self.versions))
-        except (OSError, ValueError, TypeError) as error:
+            return _starts(read_json(self.versions))
+        except (OSError, ValueError) as error:
             aside = self.versions.with_name(f"{self.versions.name}.damaged")
             try:
                 self.versions.replace(aside)
@@ -265,6 +271,13 @@ class RunFolder:
     def _others(self) -> list[Path]:
         own = (self.path / LOCK, unfinished_of(self.recipe), unfinished_of(self.versions))
         return [path for path in self.path.iterdir() if path not in own]
+
+
+def _starts(values: Any) -> list[dict[str, Any]]:
+    """The entries of run.json, of which there is one at least."""
+    if not (isinstance(values, list) and values and all(isinstance(each, dict) for each in values)):
+        raise ValueError("it is no list of starts")
+    return values
 
 
 def step_of(found: Mapping[str, Any]) -> int:
