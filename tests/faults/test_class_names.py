@@ -121,3 +121,13 @@ def test_data_whose_classes_are_called_otherwise_is_a_doubt(root: Path, tmp_path
         " alike"
     )
     assert found.record["class_names"] == {"0": "2", "1": "10", "2": "11"}
+
+
+@pytest.mark.parametrize("of", ["run", "file.safetensors"])
+def test_starting_from_weights_of_other_classes_is_warned_of(root: Path, tmp_path: Path, of: str) -> None:
+    shutil.copytree(root / "pictures", tmp_path / "pictures")
+    where = ("data.dataset.type=images", f"data.dataset.folder={tmp_path / 'pictures'}", f"train.init={root / of}")
+    assert train(tmp_path / "same", *where) == [WARNING, f"starting from {root / of}"]
+    (tmp_path / "pictures" / "10").rename(tmp_path / "pictures" / "cat")
+    other = f"warning: {root / of}: has learned other classes than those of the data: class 0 was '2', and is '11'"
+    assert train(tmp_path / "other", *where) == [WARNING, other, f"starting from {root / of}"]

@@ -19,6 +19,7 @@ from zoo.plugins import zoo_version
 from zoo.recipe import Recipe, Versions
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
+from zoo.train.beside_data import refuse_inside_data
 from zoo.train.distributed import World
 from zoo.train.drawing import Drawing, check_guidance, prepare_drawing
 from zoo.train.labels import Labels, labels_for, wanted_labels
@@ -93,7 +94,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     recipe = with_ids(recipe, world)
     folder, asked = request.folder, request.asked(recipe)
     # One process chooses: while a run goes on, others may see another newest one.
-    begun = world.first(lambda: _begun(request, asked))
+    begun = world.first(lambda: _begun(request, recipe))
     if begun is not None and world.first(folder.record.exists):
         return 0
     found = world.first(lambda: _find_weights(request, begun))
@@ -132,11 +133,13 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     return int(world.sum(torch.tensor(drawn)))
 
 
-def _begun(request: SampleRun, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+def _begun(request: SampleRun, recipe: Recipe) -> dict[str, Any] | None:
     """What was asked of the images that there are, if they are to be gone on with."""
     begun = request.folder.begun(resume=request.resume)
-    if begun is not None:
-        refuse_another(request.folder, begun, asked)
+    if begun is None:
+        refuse_inside_data(request.out, recipe, "choose another --out")
+    else:
+        refuse_another(request.folder, begun, request.asked(recipe))
     return begun
 
 

@@ -15,12 +15,13 @@ import torch
 
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
-from zoo.classes import UNKNOWN, Classes
+from zoo.classes import UNKNOWN, Classes, renamed
 from zoo.errors import Preempted, RunError, WeightsError
 from zoo.recipe import Recipe, absolute, changes
 from zoo.registry import Registry
 from zoo.shell import command
 from zoo.train import checkpoint as checkpoints
+from zoo.train.beside_data import refuse_inside_data
 from zoo.train.distributed import World
 from zoo.train.job import open_job
 from zoo.train.leaving_out import with_ids
@@ -98,6 +99,8 @@ class Session:
         """
         # Or it would mean something else where its record is read, or when.
         self.recipe = with_ids(absolute(self.recipe), self.world)
+        if not (resume and self.folder.is_used):
+            refuse_inside_data(self.folder.path, self.recipe, "choose another --run-dir")
         start = self._find_start(resume=resume)  # what is missing is told before weights are made and data is read
         backbone = self._backbone()
         with self.world.together():
@@ -170,6 +173,10 @@ class Session:
             weights = start.read(self.registry, other_parts="told")
             refuse_other_backbone(start.path, weights.recipe, self.recipe)
             backbone.load_state_dict(weights.tensors)
+        trained_on, here = weights.classes.names, self._classes.names
+        other = renamed(trained_on, here) if trained_on and here else None
+        if other is not None:
+            self._tell(f"warning: {start.path}: has learned other classes than those of the data: {other}")
         self._tell(f"starting from {start.path}")
         return weights.source
 
