@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.base import Statistics
 from zoo.data.latents import Latents
-from zoo.data.left_out import find_left_out, read_kept
+from zoo.data.left_out import find_left_out, open_kept, read_kept
 from zoo.data.normalize import PerChannel
 from zoo.data.pictures import read_picture
 from zoo.errors import DataError
@@ -221,6 +221,19 @@ def test_splits_share_statistics_and_held_out_latents_are_never_flipped(extracte
 
 
 # What is refused.
+
+
+def test_an_id_is_of_one_split_alone(extracted, tmp_path):
+    """Though two folders of pictures were encoded, whose paths are the same. Encodings stay as they are."""
+    for split in ("train", "val"):
+        shutil.copytree(extracted(), tmp_path / split)
+    latents, whole = dataset(tmp_path, sample_posterior="fixed"), dataset(extracted(), sample_posterior="fixed")
+    held_out, name = latents.open("held_out"), whole.open().id(3)
+    assert (latents.open().id(3), held_out.id(3)) == (f"train/{name}", f"val/{name}")
+    assert list(held_out.ids()) == [held_out.id(index) for index in range(len(held_out))]
+    assert open_kept(latents, "train", (f"train/{name}",))[1].mask.sum() == 1
+    assert open_kept(latents, "held_out", (f"train/{name}",))[1].mask.sum() == 0
+    assert torch.equal(read(latents.open()).latents, read(whole.open()).latents)
 
 
 def refusal(latents, split="train"):

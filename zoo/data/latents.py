@@ -18,7 +18,7 @@ from torch import Tensor
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.base import Dataset, Samples, Source, Split, Statistics
 from zoo.data.fingerprint import Fingerprint, Group, counts_of_classes, digest, digest_of_labels
-from zoo.data.folders import look_at, shown, split_folder
+from zoo.data.folders import HELD_OUT, TRAIN, look_at, shown, split_folder
 from zoo.data.latent_index import INDEX, LatentIndex, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pixels import to_pixels
@@ -94,7 +94,11 @@ class Latents(Dataset):
                 f" {self.num_classes}; set it to 0"
             )
         source = LatentSource(
-            folder, index, sample_posterior=self.sample_posterior, flip=self.flip and split == "train"
+            folder,
+            index,
+            sample_posterior=self.sample_posterior,
+            flip=self.flip and split == "train",
+            below=() if folder == self.folder else (TRAIN,) if split == "train" else (folder.name, *HELD_OUT),
         )
         source.check_labels(self.num_classes)
         source.statistics = Statistics(fitted_on.statistics.mean, fitted_on.statistics.std)
@@ -120,10 +124,28 @@ class Latents(Dataset):
 
 
 class LatentSource(Source):
-    """The latents of one split, in memory-mapped shards."""
+    """The latents of one split, in memory-mapped shards.
 
-    def __init__(self, folder: Path, index: LatentIndex, *, sample_posterior: SamplePosterior, flip: bool) -> None:
+    Args:
+        folder: that they are in.
+        index: of that folder.
+        sample_posterior: see ``Latents``.
+        flip: likewise.
+        below: folders, such as ``train``, that no other split's samples are named after; where pictures were not
+            divided as their latents are, the first one tells the samples of two splits apart.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        index: LatentIndex,
+        *,
+        sample_posterior: SamplePosterior,
+        flip: bool,
+        below: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
+        self._below = tuple(f"{name}/" for name in below)
         self.index = index
         self.classes = index.classes
         self._sample_posterior = sample_posterior
@@ -178,14 +200,13 @@ class LatentSource(Source):
         return self._labels[torch.from_numpy(indices)]
 
     def id(self, index: int) -> str:
-        """The picture's path, as it was when it was encoded."""
-        number, row = self._place(index)
-        return self._shard(number).id(row)
+        """The picture's path, as it was when it was encoded; where need be, below the split's folder."""
+        return self._in_split(self._recorded_id(index))
 
     def ids(self) -> Iterator[str]:
         """The pictures' paths, a shard at a time."""
         for number in range(len(self.index.shards)):
-            yield from self._open(number).all_ids()
+            yield from map(self._in_split, self._open(number).all_ids())
 
     def class_counts(self) -> tuple[int, ...] | None:
         """Samples of each class; None where a label has no name in the index."""
@@ -231,7 +252,7 @@ class LatentSource(Source):
 
     def _own_generator(self, index: int, flipped: bool) -> np.random.Generator:
         """That of an encoding: the same in every run and epoch, and in a folder that holds other samples besides."""
-        digest = hashlib.blake2b(self.id(index).encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(self._recorded_id(index).encode(), digest_size=8).digest()
         return generator_at(0, Purpose.POSTERIOR, int(flipped), int.from_bytes(digest, "little"))
 
     def _gather(
@@ -253,6 +274,13 @@ class LatentSource(Source):
         if bool(wrong.any()):
             sample = int(indices[int(wrong.nonzero()[0])])
             raise DataError(f"{self._file_of(sample)}: the latent of {self.id(sample)} is not finite")
+
+    def _recorded_id(self, index: int) -> str:
+        number, row = self._place(index)
+        return self._shard(number).id(row)
+
+    def _in_split(self, name: str) -> str:
+        return f"{self._below[0]}{name}" if self._below and not name.startswith(self._below) else name
 
     def _place(self, sample: int) -> tuple[int, int]:
         number = int(np.searchsorted(self._starts, sample, side="right")) - 1
