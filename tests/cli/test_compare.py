@@ -1,6 +1,7 @@
 """``zoo compare``: tables, JSON and plots of recipes and runs; and every refusal as one line."""
 
 import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -80,6 +81,18 @@ def test_plots_are_what_their_names_say(tmp_path, suffix):
         assert text.startswith("<!doctype html>") == (suffix == ".html")
     if suffix == ".svg":
         ElementTree.fromstring(text)
+
+
+def test_what_a_run_costs_that_cannot_be_judged_is_shown(runs, tmp_path):
+    shutil.copytree(runs / "seed1", tmp_path / "broken")
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "step_00000003")
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "step_00000002")
+    result = zoo("compare", "--runs", tmp_path / "broken", "--json")
+    assert result.exit_code == 3
+    (entry,) = json.loads(result.stdout)
+    assert (entry["outcomes"], entry["cost"]["params"] > 0) == ([], True)
+    told = f"error: {tmp_path}/broken: there is no sound checkpoint: none has been written yet"
+    assert result.stderr.splitlines()[-1] == told
 
 
 def test_what_cannot_be_compared(tmp_path):

@@ -1,8 +1,11 @@
 """Assemblies side by side: exact costs, and runs averaged where only their seeds differ."""
 
+import shutil
+
 import pytest
 
 from tests.train.small import ALONE, VALUES, small, train
+from zoo import compare
 from zoo.assembly import load_recipe
 from zoo.audit import audit
 from zoo.errors import AuditError
@@ -99,3 +102,23 @@ def test_a_run_counts_once(runs, tmp_path):
     (tmp_path / "link").symlink_to(runs[0].path)
     (entry,) = entries([], [runs[0], runs[0], RunFolder(tmp_path / "link")])
     assert len(entry.outcomes) == 1
+
+
+def test_a_copy_of_a_run_is_no_repetition(runs, tmp_path):
+    copy = RunFolder(shutil.copytree(runs[0].path, tmp_path / "copy"))
+    with pytest.warns(UserWarning, match=r"copy: is a copy of .*one, and no run of its own; it is left out"):
+        (entry,) = entries([], [runs[0], copy, runs[1]])
+    assert [each.run for each in entry.outcomes] == [str(runs[0].path), str(runs[1].path)]
+
+
+def test_a_run_that_cannot_be_judged_keeps_nothing_from_the_others(runs, tmp_path):
+    broken = RunFolder(shutil.copytree(runs[2].path, tmp_path / "broken"))
+    for checkpoint in broken.checkpoints.iterdir():
+        (checkpoint / "model.safetensors").unlink()
+    comparison = Comparison([], [broken, runs[0]], (), REGISTRY, ALONE)
+    assert [len(each.outcomes) for each in comparison.entries()] == [0, 1]
+    (problem,) = comparison.problems
+    assert problem.words.startswith(f"{broken.path}: there is no sound checkpoint")
+    assert problem.exit_code == 3
+    with pytest.warns(UserWarning, match=r"broken: .*there is no sound checkpoint"):
+        assert len(compare([broken.path, runs[0].path], registry=REGISTRY)) == 2

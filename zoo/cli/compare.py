@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, installed_registry
+from zoo.cli.common import Debug, Device, installed_registry, tell
 from zoo.cli.run_or_file import check_overrides
 from zoo.errors import ZooError
 from zoo.recipe import holds_run, read_tree
@@ -56,7 +56,8 @@ def compare(
     """Compare assemblies: parameters, multiply-adds, tokens, memory; and of runs, quality and speed.
 
     Runs of one recipe that differ in their seeds alone make one row, with means and deviations. A run that has not been
-    judged is judged now, as `zoo eval` does.
+    judged, or beside other data, is judged now, as `zoo eval` does. What one that cannot be judged costs is shown; at
+    the end, the exit code is that of the first such run.
     """
     names, folders = _told_apart(given or (), runs or ())
     if not (names or folders):
@@ -89,6 +90,10 @@ def compare(
         )
         entries = list(counted)
     output.show(entries, registry)
+    for problem in comparison.problems:
+        tell(f"error: {problem.words}")
+    if comparison.problems:
+        raise typer.Exit(comparison.problems[0].exit_code)
 
 
 def _told_apart(given: list[str] | tuple[()], runs: list[Path] | tuple[()]) -> tuple[list[str], list[Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 from zoo.assembly import build, check_recorded
 from zoo.audit import activation_memory, audit_backbone
-from zoo.errors import AuditError
+from zoo.errors import AuditError, ZooError
 from zoo.recipe import Overrides, Recipe, fingerprint
 from zoo.registry import Registry
 from zoo.train.distributed import World
@@ -79,6 +80,13 @@ class Outcome:
     drawn_per_second: float
     has_floor: bool
     doubts: tuple[str, ...] = ()
+
+
+class Problem(NamedTuple):
+    """Why a run cannot be judged, beginning with the run; and the exit code that a command ends with."""
+
+    words: str
+    exit_code: int
 
 
 class Spread(NamedTuple):
@@ -172,6 +180,9 @@ class Comparison:
         registry: the parts to choose from.
         world: where to draw.
 
+    Attributes:
+        problems: runs that could not be judged, and why; known when all entries are.
+
     Raises:
         PluginError: a run has a part of a plug-in that is not installed.
         RecipeError: the recipe of a run cannot be built here.
@@ -189,7 +200,8 @@ class Comparison:
         self._found: dict[str, tuple[str, Recipe, list[tuple[RunFolder, Recipe]]]] = {}
         for recipe in recipes:
             self._found.setdefault(_identity(recipe), (recipe.name, recipe, []))
-        for run in {each.path.resolve(): each for each in runs}.values():
+        self.problems: list[Problem] = []
+        for run in _without_copies(runs):
             recipe = check_recorded(run.read_recipe(overrides), registry, ("backbone", "data", "sample", "evaluate"))
             is_taken = recipe.name in (name for name, _, _ in self._found.values())
             name = str(run.path) if is_taken else recipe.name
@@ -201,14 +213,33 @@ class Comparison:
     def entries(self) -> Iterator[Entry]:
         """Each of them, when it has been counted and judged.
 
+        A run that cannot be judged is among the ``problems``, and keeps nothing from the others.
+
         Raises:
             AuditError: an assembly cannot be counted exactly.
-            ZooError: a run cannot be judged.
         """
         for name, recipe, runs in self._found.values():
-            cost = cost_of(recipe)
-            outcomes = (outcome_of(run, judge_run(run, own, self.registry, self.world)) for run, own in runs)
-            yield Entry(name, cost, tuple(outcomes))
+            yield Entry(name, cost_of(recipe), tuple(self._outcomes(runs)))
+
+    def _outcomes(self, runs: Iterable[tuple[RunFolder, Recipe]]) -> Iterator[Outcome]:
+        for run, recipe in runs:
+            try:
+                yield outcome_of(run, judge_run(run, recipe, self.registry, self.world))
+            except ZooError as error:
+                words = "; ".join(str(error).splitlines())
+                where = "" if words.startswith(f"{run.path}") else f"{run.path}: "
+                self.problems.append(Problem(where + words, error.exit_code))
+
+
+def _without_copies(runs: Iterable[RunFolder]) -> Iterator[RunFolder]:
+    """Each run once: a copy of its folder, or another path to it, is no repetition."""
+    found: dict[str, RunFolder] = {}
+    for run in {each.path.resolve(): each for each in runs}.values():
+        first = found.setdefault(run.recorded_run() or str(run.path.resolve()), run)
+        if first is run:
+            yield run
+        else:
+            warnings.warn(f"{run.path}: is a copy of {first.path}, and no run of its own; it is left out", stacklevel=4)
 
 
 def _identity(recipe: Recipe) -> str:

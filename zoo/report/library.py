@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,7 @@ def compare(
 
     Args:
         assemblies: each as ``zoo.cost`` takes it, or the folder of a run. Runs of one recipe that differ in their seeds
-            alone make one entry; one that has not been judged is judged now.
+            alone make one entry; one that has not been judged is judged now; of one that cannot be there is a warning.
         registry: the parts to choose from; all installed ones if left out.
         parts: more of them: classes marked by ``@zoo.part`` that are in no package.
         device: where runs are judged; a GPU if there is one.
@@ -156,7 +157,6 @@ def compare(
     Raises:
         AuditError: an assembly cannot be counted exactly.
         RecipeError: a recipe cannot be read or built.
-        ZooError: a run cannot be judged.
     """
     # What trains takes a while to import, and costs need none of it.
     from zoo.report.comparison import Comparison
@@ -176,4 +176,7 @@ def compare(
     with join_world(device) as world:
         refuse_several(world, "compare")
         comparison = Comparison(recipes, [load_run(Path(run)) for run in runs], (), registry, world)
-        return AssemblyComparison(tuple(comparison.entries()))
+        entries = tuple(comparison.entries())
+    for problem in comparison.problems:
+        warnings.warn(problem.words, stacklevel=2)
+    return AssemblyComparison(entries)

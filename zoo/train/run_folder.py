@@ -113,7 +113,7 @@ class RunFolder:
                 f"{self.checkpoints}: links to {self.checkpoints.readlink()}, which is not there; is its disk mounted?"
             )
         self._lock = RunLock(self.path)
-        recorded = self._recorded_run()
+        recorded = self.recorded_run()
         self.run = self.run or recorded or uuid.uuid4().hex
         if recorded not in (None, self.run):
             self.unlock()
@@ -137,7 +137,7 @@ class RunFolder:
             return "has been removed or moved"
         if not self.is_used:
             return "has been emptied"
-        if self._recorded_run() != self.run or os.path.lexists(self._lock.path):
+        if self.recorded_run() != self.run or os.path.lexists(self._lock.path):
             return "has been taken by another run"
         try:  # somebody has removed the lock alone
             self.lock()
@@ -191,6 +191,12 @@ class RunFolder:
         )
         write_whole(self.recipe, f"# {header}\n{text}", RunError)  # first: with it, there is a run in the folder
         write_whole(self.versions, json.dumps(started, indent=1) + "\n", RunError)
+
+    def recorded_run(self) -> str | None:
+        """The id of the run that is in the folder, as run.json says, or else the newest checkpoint."""
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            return str(read_json(self.versions)[-1]["run"])
+        return run_of_newest(self.checkpoints)
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of later steps, which will come again, and a line that was cut off.
@@ -255,12 +261,6 @@ class RunFolder:
                 f"{self.versions}: is damaged: {error}; it is kept as {aside.name}, and a new list begins", stacklevel=1
             )
             return []
-
-    def _recorded_run(self) -> str | None:
-        """The id of the run that is in the folder, as run.json says, or else the newest checkpoint."""
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            return str(read_json(self.versions)[-1]["run"])
-        return run_of_newest(self.checkpoints)
 
     def _refuse_used(self) -> None:
         if self.is_used:
