@@ -179,6 +179,17 @@ def test_what_is_no_folder_of_classes(tmp_path):
     assert message(tmp_path) == f"{empty}: is a class without pictures ({endings}); remove it"
 
 
+def test_names_that_are_shown_alike(tmp_path):
+    """No list of names, and no --labels, could tell them apart."""
+    touch(tmp_path, "a/new\nline.png", "a/new\\line.png", "new\nline/1.png", "b\\n/1.png")
+    assert list_images(tmp_path).classes == ("a", "b\\n", r"new\nline")
+    touch(tmp_path, r"new\nline/2.png")
+    assert message(tmp_path) == rf"{tmp_path}/new\nline: two names are shown like this; rename one"
+    (tmp_path / r"new\nline" / "2.png").rename(tmp_path / "a" / r"new\nline.png")
+    (tmp_path / r"new\nline").rmdir()
+    assert message(tmp_path) == rf"{tmp_path}/a/new\nline.png: two names are shown like this; rename one"
+
+
 def test_a_picture_beside_the_class_folders(tmp_path):
     touch(tmp_path, "a/1.png", "cover.png")
     expected = f"{tmp_path}/cover.png: lies beside the class folders; move it into one, or away"

@@ -145,6 +145,12 @@ def test_fewer_samples_than_a_batch(registry):
         open_small(registry, "data.dataset={type: counted, count: 7}")
     assert str(caught.value) == "dataset counted has 7 samples, fewer than train.batch 8; set train.batch lower"
     assert open_small(registry, "data.dataset={type: counted, count: 8}").reader.order.length == 8
+    with pytest.raises(DataError) as caught:
+        open_small(registry, "data.dataset={type: counted, count: 9}", "data.leave_out=['0', '3']")
+    assert str(caught.value) == (
+        "dataset counted has 7 samples beside the 2 that data.leave_out names, fewer than train.batch 8; set"
+        " train.batch lower"
+    )
 
 
 def test_weights_that_predict_noise_are_not_trained(registry):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +111,8 @@ def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> 
         flat: also take a folder of pictures without any class folder.
 
     Raises:
-        DataError: it is no such folder, or has no such split; a class without pictures, or pictures without a class.
+        DataError: it is no such folder, or has no such split; a class without pictures, or pictures without a class;
+            names that are shown alike, by which neither classes nor pictures can be told apart.
     """
     below = split_folder(folder, split)
     classes = _classes(split_folder(folder, "train"))
@@ -122,6 +123,8 @@ def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> 
             raise DataError(f"{shown(below)}: holds no pictures ({', '.join(ENDINGS)})")
     else:
         found = list(_labelled(below, classes, others))
+    _refuse_alike(below, classes)
+    _refuse_alike(below, [name for _, name in found])
     prefix = f"{below.name}/" if below != folder else ""
     names = [os.fsencode(prefix + name) for _, name in found]
     return ImageList(
@@ -196,6 +199,16 @@ def _classes(folder: Path) -> list[str]:
     names = _sub_folders(folder)
     numbered = all(name.isascii() and name.isdecimal() for name in names)
     return sorted(names, key=lambda name: (int(name) if numbered else 0, name))
+
+
+def _refuse_alike(folder: Path, names: Sequence[str]) -> None:
+    """Refuse names of which one, as it is shown, is another: such as one with a line break, and one with ``\\n``."""
+    odd = [name for name in names if shown(name) != name]
+    if odd:
+        found = Counter(map(shown, odd)) + Counter(name for name in names if shown(name) == name)
+        alike = next((name for name in odd if found[shown(name)] > 1), None)
+        if alike is not None:
+            raise DataError(f"{shown(folder / alike)}: two names are shown like this; rename one")
 
 
 def _labelled(folder: Path, classes: list[str], others: Counter[str]) -> Iterator[tuple[int, str]]:

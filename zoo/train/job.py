@@ -82,9 +82,11 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     dataset: Dataset = create_part(recipe, "dataset")
     source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
-    if len(source) < options.batch:
+    kept = len(left_out.kept)
+    if kept < options.batch:
+        beside = f" beside the {len(source) - kept} that data.leave_out names" if kept < len(source) else ""
         raise DataError(
-            f"dataset {recipe.data.dataset.type} has {len(source)} samples, fewer than train.batch {options.batch};"
+            f"dataset {recipe.data.dataset.type} has {kept} samples{beside}, fewer than train.batch {options.batch};"
             " set train.batch lower"
         )
     _check_labels(recipe, backbone, source, left_out)
