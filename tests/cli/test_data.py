@@ -1,5 +1,6 @@
 """``zoo data check``: what it finds in a dataset, and the list of what is left out."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,9 @@ def test_what_is_wrong_is_told_and_leads_to_exit_code_3(tmp_path):
 def test_the_list_of_what_is_left_out_mends_it(tmp_path):
     result = zoo("data", "check", "--recipe", "own.yaml", "--leave-out", "list.txt", "--out", "all.txt")
     assert result.exit_code == 3
-    assert result.stderr.endswith("to train without these samples: zoo train --set data.leave_out=list.txt\n")
+    assert result.stderr.endswith(
+        "to train without these samples: zoo train --recipe own.yaml --set data.leave_out=list.txt\n"
+    )
     assert Path("list.txt").read_text() == "train/b/05.png\nheld_out/a/06.png\n"
     assert len(Path("all.txt").read_text().splitlines()) == 2
 
@@ -65,6 +68,24 @@ def test_the_list_of_what_is_left_out_mends_it(tmp_path):
     Path("pictures/train/a/02.png").write_bytes(b"")
     zoo("data", "check", "--recipe", "own.yaml", "--set", "data.leave_out=list.txt", "--leave-out", "new.txt")
     assert Path("new.txt").read_text() == "train/b/05.png\nheld_out/a/06.png\ntrain/a/02.png\n"
+
+
+def test_what_is_told_can_be_pasted():
+    given = ("--set", "train.steps=1", "--set", "data.leave_out=[x]", "--leave-out", "a list.txt")
+    result = zoo("data", "check", "--recipe", "own.yaml", *given)
+    told = result.stderr.splitlines()[-1].removeprefix("to train without these samples: ")
+    assert told == "zoo train --recipe own.yaml --set train.steps=1 --set 'data.leave_out=a list.txt'"
+    assert zoo(*shlex.split(told)[1:], "--run-dir", "run").exit_code == 0
+
+    Path("pictures/train/a/02.png").write_bytes(b"")
+    told = zoo("data", "check", "--run", "run", "--leave-out", "b.txt").stderr.splitlines()[-1]
+    assert told.endswith("samples: zoo train --resume --run-dir run --set data.leave_out=b.txt")
+    assert zoo(*shlex.split(told.split(": ")[1])[1:], "--set", "train.steps=2").exit_code == 0
+
+
+def test_where_no_sample_is_wrong_none_need_be_left_out():
+    result = zoo("data", "check", "--recipe", "own.yaml", "--set", "data.dataset.folder=gone", "--leave-out", "a.txt")
+    assert (result.exit_code, result.stderr) == (3, "wrote a.txt\n")
 
 
 def test_files_that_are_no_samples_are_listed_where_that_is_asked_for():
@@ -109,6 +130,9 @@ def test_refusals(tmp_path):
     result = zoo("data", "check", "--recipe", "own.yaml", "--leave-out", "own.yaml")
     assert result.exit_code == 2
     assert "own.yaml: exists already" in result.stderr
+    result = zoo("data", "check", "--recipe", "own.yaml", "--leave-out", "a.txt", "--out", tmp_path / "a.txt")
+    assert (result.exit_code, Path("a.txt").exists()) == (2, False)
+    assert result.stderr.endswith("a.txt; give each a file of its own\n")
 
 
 def test_nothing_to_look_at_is_told():
@@ -126,4 +150,5 @@ def test_what_has_changed_since_a_runs_newest_checkpoint_is_told():
     result = zoo("data", "check", "--run", "run", "--out", "all.txt")
     assert result.exit_code == 3
     assert "the data is not what was trained on: class 'a' is called 'c'" in result.stdout
+    assert result.stderr == "wrote all.txt\n"
     assert "the data is not what was trained on: class 'a' is called 'c'" in Path("all.txt").read_text()

@@ -83,28 +83,35 @@ def check(
 
     for file in filter(None, (leave_out, out)):
         refuse_existing(file)
+    if leave_out is not None and out is not None and leave_out.resolve() == out.resolve():
+        raise ZooError(f"zoo data check: --leave-out and --out are both {out}; give each a file of its own")
     registry = installed_registry()
     checked = (
         check_recorded(recorded, registry, ("data",), other_parts="told")
         if recipe is None
         else check_tree(tree, registry)
     )
-    wrong = False
+    wrong, named = False, 0
     with _lines(out) as problems, _lines(leave_out) as ids:
         ids.writelines(
             f"{printable(name)}\n" for name in ids_in(checked.data.leave_out)
         )  # what is written takes its place
         for split in ("train", "held_out"):
-            wrong |= _check_split(checked, split, workers, problems, ids, verbose=verbose)
+            found = _check_split(checked, split, workers, problems, ids, verbose=verbose)
+            wrong |= found is None or bool(found.problems)
+            named += found.samples if found else 0
         if run is not None:
             wrong |= _check_since(checked, run, problems)
     if not wrong:
         print("all is well")
         return
-    if leave_out is None:
+    if named and leave_out is None:
         tell("to train without these samples: --leave-out FILE writes a list, which data.leave_out takes")
-    else:
-        tell(f"to train without these samples: {command('zoo', 'train', '--set', f'data.leave_out={leave_out}')}")
+    elif named:
+        of = ("--recipe", recipe) if run is None else ("--resume", "--run-dir", run)
+        given = [each for each in overrides or () if not each.startswith("data.leave_out=")]
+        words = [word for each in (*given, f"data.leave_out={leave_out}") for word in ("--set", each)]
+        tell(f"to train without these samples: {command('zoo', 'train', *of, *words)}")
     raise typer.Exit(DataError.exit_code)
 
 
@@ -116,8 +123,8 @@ def _check_split(
     ids: IO[str],
     *,
     verbose: bool,
-) -> bool:
-    """Look at a split, and say what there is to say; whether something is wrong."""
+) -> Findings | None:
+    """Look at a split, and say what there is to say; None where it cannot be opened."""
     from zoo.assembly import create_part
     from zoo.data.check import Findings, check
     from zoo.data.left_out import open_kept
@@ -126,11 +133,11 @@ def _check_split(
         source, left_out = open_kept(create_part(recipe, "dataset"), split, recipe.data.leave_out)
     except MissingSplitError as error:
         print(f"{split}: {error}")
-        return False
+        return Findings()
     except DataError as error:
         print(f"{split}: cannot be opened: {error}")
         problems.write(f"{error}\n")
-        return True
+        return None
     found = Findings()
     number = recipe.data.workers if workers is None else workers
     works = check(source, left_out, recipe.backbone.num_classes, number, recipe.train.timeout)
@@ -139,7 +146,7 @@ def _check_split(
         problems.writelines(f"{problem.message}\n" for problem in work.problems)
         ids.writelines(f"{problem.id}\n" for problem in work.problems if problem.id)
     _print_findings(split, source, left_out, found, verbose=verbose)
-    return bool(found.problems)
+    return found
 
 
 def _check_since(recipe: Recipe, run: Path, problems: IO[str]) -> bool:

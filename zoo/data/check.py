@@ -52,17 +52,20 @@ class Findings:
         problems: how many there are of each kind.
         first: messages of the first of each kind.
         labels: how many sound samples have which label.
+        samples: how many can be left out, by their ids.
     """
 
     problems: Counter[str] = field(default_factory=Counter)
     first: dict[str, list[str]] = field(default_factory=dict)
     labels: Counter[int] = field(default_factory=Counter)
+    samples: int = 0
 
     def add(self, work: Work) -> None:
         """Take in a part of the check."""
         self.labels.update(work.labels)
         for problem in work.problems:
             self.problems[problem.kind] += 1
+            self.samples += problem.id != ""
             first = self.first.setdefault(problem.kind, [])
             if len(first) < SHOWN:
                 first.append(problem.message)
