@@ -15,6 +15,9 @@ from zoo.json_files import LARGEST, parse_json
 LARGEST_NUMBER = 1e100
 """Of the metrics; what is larger, infinite or not a number is none of zoo's."""
 
+NUMBERS = ("loss", "grad_norm", "learning_rate", "ema_decay", "images_per_second")
+"""Of a line, where it has them."""
+
 LONGEST_LINE = 2**20
 """Bytes of a line; what is longer is none of zoo's."""
 
@@ -67,13 +70,18 @@ def _values_of(line: bytes) -> dict[str, Any] | None:
         values = parse_json(line)
     except ValueError:
         return None
-    return values if isinstance(values, dict) and _is_step(values.get("step")) and _are_measured(values) else None
+    return values if isinstance(values, dict) and _is_step(values.get("step")) and _is_ours(values) else None
 
 
 def _is_step(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 53
 
 
-def _are_measured(values: Mapping[str, Any]) -> bool:
-    """Whether every number of a line is one that training can come to."""
-    return all(abs(value) < LARGEST_NUMBER for value in values.values() if isinstance(value, int | float))
+def _is_ours(values: Mapping[str, Any]) -> bool:
+    """Whether what zoo writes is of the kind that it writes, and every number is one that training can come to."""
+    errors = values.get("stage_errors", [])
+    numbers = [values[key] for key in NUMBERS if key in values] + (errors if isinstance(errors, list) else [None])
+    others = [value for value in values.values() if isinstance(value, int | float)]
+    return all(type(each) in (int, float) for each in numbers) and all(
+        abs(each) < LARGEST_NUMBER for each in (*numbers, *others)
+    )
