@@ -173,12 +173,14 @@ def test_what_was_found_is_kept_before_it_is_printed(monkeypatch):
 
 
 KEPT = "what has been done is kept; the same command with --resume goes on\n"
+KEPT_OF_STEP = KEPT.replace("--resume", "--resume --step 3")  # a run that is trained further has a newer one
 
 
 @pytest.mark.parametrize(
     ("run", "options", "stops_in", "told"),
     [
-        ("run", [], 1, KEPT),
+        ("run", [], 1, KEPT_OF_STEP),
+        ("run", ["--step", "3"], 1, KEPT),
         ("w.safetensors", ["--out", "f.json"], 1, KEPT),
         ("w.safetensors", [], 1, ""),  # there is no place to keep it
         ("run", [], 0, ""),  # nothing has been drawn

@@ -135,7 +135,7 @@ def test_a_full_disk_costs_no_drawing_and_is_told(trained, whole, tmp_path, monk
     assert result.exit_code == 3
     assert result.stderr.splitlines()[-1] == (
         f"error: {out}: cannot be written: No space left on device; what has been drawn is kept: mend it, and add"
-        " --resume to go on"
+        " --resume --step 3 to go on"
     )
     monkeypatch.undo()
     monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("draws again"))

@@ -144,18 +144,21 @@ def tidy_when_stopped() -> Iterator[None]:
 
 
 @contextmanager
-def told_how_to_go_on(world: World, is_some_kept: Callable[[], bool]) -> Iterator[None]:
+def told_how_to_go_on(
+    world: World, is_some_kept: Callable[[], bool], options: Callable[[], str] = lambda: "--resume"
+) -> Iterator[None]:
     """Say that nothing is lost, where work that keeps what is done is stopped by Ctrl-C or a signal.
 
     Args:
         world: this process among those of the job.
         is_some_kept: whether there is something to go on with.
+        options: that the same command goes on with.
     """
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         if world.is_main and is_some_kept():
-            print("what has been done is kept; the same command with --resume goes on", file=sys.stderr)
+            print(f"what has been done is kept; the same command with {options()} goes on", file=sys.stderr)
         raise
 
 

@@ -73,7 +73,7 @@ def evaluate(
     from zoo.train.failures import told_plainly
     from zoo.train.kept_features import KeptFeatures
     from zoo.train.run_folder import load_run
-    from zoo.train.weights import find_weights
+    from zoo.train.weights import WeightsSource, find_weights
     from zoo.weights import refuse_existing
 
     registry = installed_registry()
@@ -81,19 +81,26 @@ def evaluate(
     features_for(recipe)  # before weights are read
     kept = KeptFeatures(run / "evaluations" if run.is_dir() else None if out is None else out.parent)
 
+    source: WeightsSource | None = None
+
+    def going_on() -> str:
+        """Options; while a run is trained further, its newest checkpoint may soon be another."""
+        checkpoint = None if step is not None or source is None else source.checkpoint
+        return "--resume" if checkpoint is None else f"--resume --step {checkpoint.step}"
+
     def write(found: Evaluation) -> None:
         if out is None:
             return
         try:
             write_whole(out, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", RunError)
         except RunError as error:
-            go_on = "; what has been drawn is kept: mend it, and add --resume to go on" if kept.are_some else ""
+            go_on = f"; what has been drawn is kept: mend it, and add {going_on()} to go on" if kept.are_some else ""
             raise RunError(f"{error}{go_on}") from error
 
     with join_world(device) as world:
         if out is not None:
             world.first(lambda: refuse_existing(out))
-        with told_plainly(), told_how_to_go_on(world, lambda: kept.are_some):
+        with told_plainly(), told_how_to_go_on(world, lambda: kept.are_some, going_on):
             # One process chooses: while a run goes on, others may see another newest checkpoint.
             source = world.first(lambda: find_weights(run, weights=weights, step=step))
             for problem in source.passed_over() if world.is_main else ():
