@@ -92,13 +92,24 @@ def test_what_a_recipe_extends_is_looked_up_beside_it():
     assert find_recipe("dit_s", beside=Path("sub/r.yaml")) == package_recipes() / "dit_s.yaml"
 
 
+@pytest.mark.parametrize("name", ["base.yaml", "../own/base.yaml"])
+def test_what_a_link_extends_is_told_with_where_it_was_looked_for(name):
+    write("base.yaml")
+    linked = write("own/r.yaml")
+    link = Path("links/r.yaml")
+    link.parent.mkdir()
+    link.symlink_to(linked.resolve())
+    with pytest.raises(RecipeError, match=rf"there is no such recipe \(looked for {Path.cwd()}/\w+/base.yaml\)"):
+        find_recipe(name, beside=link)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("mpdit_bb", "mpdit_bb: there is no such recipe; did you mean 'mpdit_b'?"),
         ("mpditb.yaml", "mpditb.yaml: there is no such recipe; did you mean 'mpdit_b'?"),
         ("qqq", "qqq: there is no such recipe; `zoo recipes` lists those that have a name"),
-        ("no/such/r.yaml", "no/such/r.yaml: there is no such recipe; `zoo recipes` lists"),
+        ("/no/../no/r.yaml", "/no/../no/r.yaml: there is no such recipe (looked for /no/r.yaml); `zoo recipes` lists"),
         ("recipes", "recipes: a folder, not a recipe"),
         (".", ".: a folder, not a recipe"),
         ("/", "/: a folder, not a recipe"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -119,7 +120,9 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
         raise RecipeError([f"{shown_path(here)}: a folder, not a recipe"])
     hint = did_you_mean(path.stem, names) or "; `zoo recipes` lists those that have a name"
     failed = "".join(f". Plug-in {failure.plugin.name} failed: {failure.reason}" for failure in failures)
-    raise RecipeError([f"{name}: there is no such recipe{hint}{failed}"])
+    is_linked = beside is not None and beside.is_symlink()
+    looked = f" (looked for {os.path.abspath(here)})" if is_linked or path.name != name else ""
+    raise RecipeError([f"{name}: there is no such recipe{looked}{hint}{failed}"])
 
 
 def _same_file(a: Path, b: Path | None) -> bool:
