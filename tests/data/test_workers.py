@@ -148,6 +148,13 @@ def test_a_worker_that_is_killed_is_noticed_only_where_its_samples_are_wanted(wi
         next(steps)
 
 
+def test_nor_does_it_matter_who_has_loaded_data_before(without_handler):
+    """PyTorch's handler stands from the first loader of a process on."""
+    signal_handling._set_SIGCHLD_handler()
+    assert "was killed" in fault_of(Tiny(fault=lambda: os.kill(os.getpid(), signal.SIGKILL)), workers=1)
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+
+
 def test_with_the_handler_of_pytorch_it_would_be_noticed_anywhere(without_handler, monkeypatch):
     monkeypatch.setattr(module, "_started", iter)
     with pytest.raises(RuntimeError, match="is killed by signal: Killed"):

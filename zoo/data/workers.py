@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from zoo.data.packed import Packed, Told, in_words
 from zoo.data.shared_memory import SHARED_MEMORY
@@ -153,6 +154,8 @@ def _started(loader: DataLoader[Any]) -> Iterator[Any]:
     """
     number = getattr(signal, "SIGCHLD", None)  # not on Windows
     before = None if number is None else signal.getsignal(number)
+    if getattr(before, "__module__", None) == signal_handling.__name__:  # set by somebody else's loader
+        before = signal.SIG_DFL
     try:
         with sigterm_blocked():  # for workers from their birth: PyTorch makes them threads before our code runs
             iterator = iter(loader)
