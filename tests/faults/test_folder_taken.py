@@ -279,5 +279,5 @@ def test_a_file_system_without_locks_is_told_once(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("fcntl.flock", refuse)
     assert [text for text in train(tmp_path / "run").said if "lock" in text] == [
         f"warning: {tmp_path / 'run'}: its file system refuses locks (No locks available): see to it that no other"
-        " process trains in this folder"
+        " process is training in this folder"
     ]

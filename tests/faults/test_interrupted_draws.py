@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -279,3 +280,44 @@ def test_a_full_disk_says_how_to_go_on(full, run, whole, tmp_path, monkeypatch):
     monkeypatch.undo()
     draw(ALONE, run, out, resume=True)
     assert content(out) == whole
+
+
+def test_another_process_that_draws_into_the_folder_is_named(run, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        draw(ALONE, run, out, stop_before=2)
+    assert not (out / ".lock").exists()
+    images = Drawing.images
+    told = []
+
+    def while_drawing(self, *arguments):
+        if not told:
+            Drawing.images = images
+            with pytest.raises(RunError) as caught:
+                draw(ALONE, run, out, resume=True)
+            told.append(str(caught.value))
+        return images(self, *arguments)
+
+    Drawing.images = while_drawing
+    try:
+        request = SampleRun(run, out, "ema", (), COUNT, 0, npz=True, resume=True)
+        draw_samples(request, small(registry=REGISTRY), REGISTRY, ALONE)
+    finally:
+        Drawing.images = images
+    (line,) = told
+    assert re.fullmatch(rf"{out}: process {os.getpid()} on .* is drawing in this folder; wait for it, or stop it", line)
+    assert not (out / ".lock").exists()
+
+
+def test_what_another_process_has_begun_meanwhile_is_left_as_it_is(run, tmp_path, monkeypatch):
+    out, labels = tmp_path / "out", sampling._labels
+
+    def meanwhile(*arguments):
+        monkeypatch.undo()
+        draw(ALONE, run, out, count=2)
+        return labels(*arguments)
+
+    monkeypatch.setattr(sampling, "_labels", meanwhile)
+    with pytest.raises(RunError, match="out: another process has drawn into it by now; choose another folder"):
+        draw(ALONE, run, out)
+    assert json.loads((out / "samples.json").read_text())["count"] == 2

@@ -214,7 +214,7 @@ def test_data_workers_that_live_on_do_not_keep_the_lock(tmp_path, registry):
 
 def test_a_lock_that_cannot_be_made_is_an_error_of_the_run(tmp_path, monkeypatch):
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(RunError, match="the run folder cannot be locked: Is a directory"):
+    with pytest.raises(RunError, match="the folder cannot be locked: Is a directory"):
         RunFolder(tmp_path).lock()
     (tmp_path / ".lock").rmdir()
 
@@ -228,7 +228,7 @@ def test_a_file_system_without_locks_is_warned_of(number, tmp_path, registry, mo
     folder = RunFolder(tmp_path / "run")
     assert folder.create() == (
         f"{tmp_path / 'run'}: its file system refuses locks ({os.strerror(number)}): see to it that no other process"
-        " trains in this folder"
+        " is training in this folder"
     )
     assert folder.lost() is None
     (tmp_path / "run" / ".lock").unlink()
@@ -242,7 +242,7 @@ def test_other_failures_of_a_lock_are_errors_of_the_run(tmp_path, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(fcntl, "flock", fail)
-    with pytest.raises(RunError, match=r"\.lock: the run folder cannot be locked: Input/output error"):
+    with pytest.raises(RunError, match=r"\.lock: the folder cannot be locked: Input/output error"):
         RunFolder(tmp_path).lock()
 
 
@@ -251,7 +251,7 @@ def test_a_system_without_fcntl_is_warned_of(tmp_path, registry, monkeypatch):
     monkeypatch.setattr(flock, "fcntl", None)
     folder = RunFolder(tmp_path)
     assert folder.create() == (
-        f"{tmp_path}: this system has no flock: see to it that no other process trains in this folder"
+        f"{tmp_path}: this system has no flock: see to it that no other process is training in this folder"
     )
     folder.write(small(registry=registry), small(registry=registry).resolved())
     assert folder.lost() is None
@@ -265,7 +265,7 @@ def test_a_folder_that_may_not_be_written(tmp_path):
     try:
         with pytest.raises(RunError, match="the run folder cannot be made: Permission denied"):
             RunFolder(tmp_path / "run").create()
-        with pytest.raises(RunError, match="the run folder cannot be locked: Permission denied"):
+        with pytest.raises(RunError, match="the folder cannot be locked: Permission denied"):
             RunFolder(tmp_path).lock()
     finally:
         tmp_path.chmod(0o700)

@@ -8,7 +8,9 @@ samples.json      how they were made: written last
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from zoo.files import write_whole
 from zoo.json_files import read_json
 from zoo.recipe import all_differences
 from zoo.train import checkpoint as checkpoints
+from zoo.train.run_lock import NAME as LOCK
+from zoo.train.run_lock import RunLock
 from zoo.unfinished import UNFINISHED, remove
 
 ASKED = ("weights", "labels", "count", "seed", "npz", "sample", "data")
@@ -69,7 +73,7 @@ class SampleFolder:
         """
         if self.path.is_file():
             raise ZooError(f"{self.path}: is a file; choose a folder")
-        if not self.path.exists() or all(_is_unfinished(each) for each in self.path.iterdir()):
+        if not self.path.exists() or all(_is_left_over(each) for each in self.path.iterdir()):
             return None
         if not self.request.exists():
             raise ZooError(f"{self.path}: is not empty; choose another folder, or remove it first")
@@ -80,21 +84,35 @@ class SampleFolder:
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{self.request}: is not what zoo wrote: {error}; choose another folder") from error
 
-    def begin(self, request: Mapping[str, Any]) -> None:
-        """Make the folder, and keep what is asked; or clear away what an interruption has left half-written.
+    @contextmanager
+    def begin(self, request: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
+        """Have the folder alone; make it and keep what is asked, or clear away what an interruption has half-written.
+
+        Args:
+            request: what is asked.
+            resume: something has been begun that is gone on with.
 
         Raises:
-            RunError: the folder cannot be made.
+            RunError: the folder cannot be made, or another process draws into it or has done so.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{self.path}: cannot be made: {error.strerror}") from error
-        for each in self.path.iterdir():
-            if _is_unfinished(each):
-                remove(each)
-        if not self.request.exists():
-            write_whole(self.request, checkpoints.to_json(request), RunError)
+        lock = RunLock(self.path, "drawing")
+        if lock.warning is not None:
+            warnings.warn(lock.warning, stacklevel=3)
+        try:
+            if self.request.exists() != resume:
+                raise RunError(f"{self.path}: another process has drawn into it by now; choose another folder")
+            for each in self.path.iterdir():
+                if _is_unfinished(each):
+                    remove(each)
+            if not resume:
+                write_whole(self.request, checkpoints.to_json(request), RunError)
+            yield
+        finally:
+            lock.remove()
 
     def has(self, index: int) -> bool:
         """Whether the picture of an image is there, and whole: a cut in the power may leave one that is not."""
@@ -120,6 +138,11 @@ def refuse_another(folder: SampleFolder, begun: Mapping[str, Any], asked: Mappin
             f"{folder.path}: other samples were asked for (these values first): {'; '.join(other)}; ask for the same,"
             " or choose another folder"
         )
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether this is no more than a process leaves that was killed before it began."""
+    return _is_unfinished(path) or path.name == LOCK
 
 
 def _is_unfinished(path: Path) -> bool:

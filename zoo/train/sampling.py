@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,17 +119,19 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         of_request = [*labels_without_samples(request.labels, weights.classes), *_otherwise(request, begun, versions)]
         for warning in [*_warnings(drawing), *of_request]:
             warnings.warn(warning, stacklevel=2)
-    world.first(lambda: folder.begin({**weights.source, **asked, "versions": versions.to_plain()}))
     drawn = 0
-    with world.together(request.out):
-        missing = _missing(request, drawing, range(world.rank, whole, world.size), begun)
-        for batch, indices in tracked(missing.items(), len(missing), "drawing", world):
-            images = drawing.images(backbone, labels.values, batch, request.count)
-            with _gone_on_with():
-                for index in indices:
-                    write_png(images[index - batch * drawing.batch], folder.image(index))
-                    drawn += 1
-    world.first(lambda: _finish(request, recipe, weights, labels))
+    with ExitStack() as stack:
+        stands = {**weights.source, **asked, "versions": versions.to_plain()}
+        world.first(lambda: stack.enter_context(folder.begin(stands, resume=begun is not None)))
+        with world.together(request.out):
+            missing = _missing(request, drawing, range(world.rank, whole, world.size), begun)
+            for batch, indices in tracked(missing.items(), len(missing), "drawing", world):
+                images = drawing.images(backbone, labels.values, batch, request.count)
+                with _gone_on_with():
+                    for index in indices:
+                        write_png(images[index - batch * drawing.batch], folder.image(index))
+                        drawn += 1
+        world.first(lambda: _finish(request, recipe, weights, labels))
     return int(world.sum(torch.tensor(drawn)))
 
 
