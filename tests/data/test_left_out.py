@@ -81,7 +81,10 @@ def test_a_list_that_cannot_be_read(tmp_path):
     path = tmp_path / "list.txt"
     with pytest.raises(DataError) as caught:
         ids_in(str(path))
-    assert str(caught.value) == f"{path}: there is no such file, and data.leave_out names it"
+    assert (
+        str(caught.value)
+        == f"{path}: there is no such file, and data.leave_out names it; write it anew, or set that to null"
+    )
     path.write_bytes(b"\xff\xff")
     with pytest.raises(DataError, match=f"^{path}: cannot be read, and data.leave_out names it: "):
         ids_in(str(path))

@@ -83,7 +83,8 @@ def ids_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise DataError(
-            f"{printable(str(path.absolute()))}: there is no such file, and data.leave_out names it"
+            f"{printable(str(path.absolute()))}: there is no such file, and data.leave_out names it; write it anew,"
+            " or set that to null"
         ) from None
     except (OSError, ValueError) as error:  # a ValueError where it is not UTF-8, or a zero byte is in the path
         raise DataError(f"{printable(str(path))}: cannot be read, and data.leave_out names it: {error}") from error
