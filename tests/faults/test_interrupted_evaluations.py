@@ -117,6 +117,25 @@ def test_two_processes_go_on_with_what_one_began(trained, whole, tmp_path):
     assert (drawn, rest) == ([], [3])
 
 
+def test_what_is_kept_goes_with_its_checkpoint(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    place = interrupted(run, run / "evaluations", 2)
+    (of_three,) = place.iterdir()
+    of_two = of_three.rename(place / of_three.name.replace("step_00000003", "step_00000002"))
+    assert of_two != of_three
+    shutil.copytree(of_two, of_three)
+    shutil.copytree(of_two, place / ".0123456789abcdef.unfinished")  # of a weight file
+    train(run, "train.steps=4", "train.keep_last=2", resume=True)
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step_00000003", "step_00000004"]
+    assert sorted(path.name for path in place.iterdir()) == [".0123456789abcdef.unfinished", of_three.name]
+
+
+def test_a_checkpoint_that_a_file_names_is_no_path(tmp_path):
+    kept = KeptFeatures(tmp_path / "place")
+    kept.begin({}, resume=False, checkpoint="../step_1")
+    assert [path.parent for path in tmp_path.rglob(".*")] == [tmp_path / "place"]
+
+
 def test_a_place_that_cannot_be_written_to_ends_nothing(trained, whole, tmp_path):
     (tmp_path / "file").touch()
     with pytest.warns(UserWarning, match="if it is interrupted, this evaluation cannot be gone on with"):

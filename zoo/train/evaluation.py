@@ -177,7 +177,8 @@ class _Evaluation:
         """Have what is drawn be kept, by what all of it depends on."""
 
         def begin() -> tuple[Path | None, bool]:
-            goes_on = kept.place is not None and kept.begin(self._depends_on(), resume=resume)
+            checkpoint = str(self.weights.source.get("checkpoint", ""))
+            goes_on = kept.place is not None and kept.begin(self._depends_on(), resume=resume, checkpoint=checkpoint)
             return kept.folder, goes_on
 
         kept.folder, goes_on = self.world.first(begin)

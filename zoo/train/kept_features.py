@@ -17,7 +17,8 @@ from safetensors.numpy import load_file, save
 from zoo.errors import RunError
 from zoo.evaluate import FeatureSet
 from zoo.files import write_whole
-from zoo.unfinished import UNFINISHED, remove
+from zoo.train.kept_places import place_of
+from zoo.unfinished import remove
 
 SECONDS = "seconds"
 
@@ -41,16 +42,17 @@ class KeptFeatures:
         """Whether there is something to go on with."""
         return self.folder is not None and any(self.folder.glob("*.safetensors"))
 
-    def begin(self, depends_on: Mapping[str, Any], *, resume: bool) -> bool:
+    def begin(self, depends_on: Mapping[str, Any], *, resume: bool, checkpoint: str = "") -> bool:
         """Make the folder; whether there is something in it to go on with, which goes unless that is wanted.
 
         Args:
             depends_on: all that the features are a function of, as plain values.
             resume: go on with what there is.
+            checkpoint: that the weights are of, as they say, if they are of any.
         """
         assert self.place is not None
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-        self.folder = self.place / f".{digest[:16]}{UNFINISHED}"
+        self.folder = place_of(self.place, digest[:16], checkpoint)
         try:
             if not resume:
                 remove(self.folder)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
+from zoo.checkpoint_folders import checkpoints_in
 from zoo.errors import NumericError, RunError, listed
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
+from zoo.train.kept_places import forget_others
 from zoo.train.lost_folder import save_elsewhere
 from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import record
@@ -183,6 +186,9 @@ class Saver:
     def _prune(self) -> None:
         try:
             checkpoints.prune(self.folder.checkpoints, self.recipe.train.keep_last, self.folder.run)
+            with suppress(OSError):  # which costs room alone, and is tried again
+                left = [path.name for path in checkpoints_in(self.folder.checkpoints)]
+                forget_others(self.folder.evaluations, left)
             self._prunes = True
         except RunError as error:  # which costs room on the disk alone
             if self._prunes:  # of failures in a row the first is told
