@@ -300,9 +300,11 @@ def folder_taken(ground: Ground) -> Outcome:
     run = ground.folder / "run-taken"
     job = _until_saved(run)
     aside = run.with_name("run-taken-aside")
+    kill(job.process.pid, signal.SIGSTOP)  # or it would save into a folder of that name first
     run.rename(aside)
     other = forked(*train(run, *SHORT, "train.seed=1"))
     before = _contents(run)
+    kill(job.process.pid, signal.SIGCONT)
     ended = job.end(60)
     problems = ended.problems(3, 75) + [f"the other run: {each}" for each in other.problems(0)]
     problems += ["the other run's folder was changed"] if _contents(run) != before else []
