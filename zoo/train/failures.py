@@ -33,5 +33,5 @@ def told_plainly() -> Iterator[None]:
                 " sample.batch or evaluate.count lower, or train.checkpoint_activations to true"
             ) from error
         if isinstance(error, dist.DistBackendError) or any(each in text for each in _LOST):
-            raise RunError("another process of the job has ended; its message says why") from error
+            raise RunError("another process of the job has ended: killed, if it left no message") from error
         raise
