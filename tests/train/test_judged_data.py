@@ -95,6 +95,20 @@ def test_what_is_done_without_other_samples_is_refused(trial):
         again(trial, "data.leave_out=[cat/1.png]")
 
 
+def test_what_a_file_lists_is_done_as_long_as_it_lists_the_same(trial, monkeypatch):
+    names = trial / "names.txt"
+    names.write_text("cat/1.png\n")
+    recipe = recipe_of(trial, f"data.leave_out='{names}'")
+    first = train_and_judge(recipe, trial / "other", REGISTRY, ALONE)
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo.train.trial.evaluate", lambda *_, **__: pytest.fail("judges again"))
+        assert train_and_judge(recipe, trial / "other", REGISTRY, ALONE) == first
+        assert judge_run(load_run(trial / "other"), recipe, REGISTRY, ALONE) == first[1]
+    names.write_text("cat/2.png\n")
+    with pytest.raises(ZooError, match="by another recipe"):
+        train_and_judge(recipe, trial / "other", REGISTRY, ALONE)
+
+
 def test_runs_that_left_out_other_samples_are_no_repetitions(trial):
     other = recipe_of(trial, "data.leave_out=[cat/1.png]")
     train_and_judge(other, trial / "other", REGISTRY, ALONE)

@@ -18,6 +18,7 @@ from zoo.train import same_data
 from zoo.train.distributed import World
 from zoo.train.evaluation import evaluate, features_for
 from zoo.train.judged import way_of
+from zoo.train.leaving_out import with_ids
 from zoo.train.real_data import digest_of_real
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent, Watcher
@@ -51,6 +52,7 @@ def train_and_judge(
         DataError: the features need a file that is not there.
         Preempted: asked to stop, and saved.
     """
+    recipe = with_ids(recipe, world)
     features_for(recipe)  # after training it would be late to hear of what they lack
     run = RunFolder(folder)
     newest, _ = checkpoints.latest(run.checkpoints)
@@ -85,6 +87,7 @@ def judge_run(
         RunError: the run has no such sound checkpoint.
         ZooError: it cannot be judged.
     """
+    recipe = with_ids(recipe, world)
     source = find_weights(run.path, step=step)
     for problem in source.passed_over():
         warnings.warn(problem, stacklevel=2)
