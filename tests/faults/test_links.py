@@ -111,7 +111,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(
         train(sent, *OPTIONS, resume=True)
     assert (content(outside), content(sent / "checkpoints")) == before
     assert str(caught.value) == (
-        f"{sent / '.lock'}: the run folder cannot be locked: it is a link, and zoo writes through none; remove it"
+        f"{sent / '.lock'}: the folder cannot be locked: it is a link, and zoo writes through none; remove it"
     )
 
 
