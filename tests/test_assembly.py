@@ -3,7 +3,6 @@
 import copy
 import pickle
 import random
-from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -345,7 +344,7 @@ def test_recipes_with_odd_values_are_read_or_refused(registry, data):
         while isinstance(at, dict) and at:
             key = data.draw(st.sampled_from(sorted(at)))
             if not isinstance(at[key], dict) or data.draw(st.integers(0, 3)) == 0:
-                at[key] = deepcopy(data.draw(VALUES))  # since the next of them may be put into this one
+                at[key] = copy.deepcopy(data.draw(VALUES))  # since the next of them may be put into this one
                 break
             at = at[key]
     assert all(line.startswith("recipe: ") and line.isprintable() for line in problems_of(values, registry))
