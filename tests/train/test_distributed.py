@@ -10,7 +10,6 @@ import pytest
 import torch
 from allpairspy import AllPairs
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import SIZE
@@ -21,6 +20,7 @@ from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import Registry
 from zoo.train.distributed import World, join_world
 from zoo.train.job import open_job
+from zoo.train.shards import whole
 from zoo.train.trainer import Trainer
 
 REGISTRY = Registry()
@@ -118,16 +118,12 @@ def train(world: World, values: dict[str, Any], dtype: torch.dtype, steps: int =
     job = open_job(recipe, backbone, REGISTRY, world.rank, world.size)
     trainer = Trainer(job, backbone, world)
     losses = [step.loss for step in trainer.run(1)]
-    gradients = {name: whole(each.grad) for name, each in trainer.state.parameters.items() if each.grad is not None}
+    parameters = trainer.state.parameters
+    gradients = {name: whole(each.grad).clone() for name, each in parameters.items() if each.grad is not None}
     losses += [step.loss for step in trainer.run(steps)]
-    weights = {name: whole(each) for name, each in trainer.state.parameters.items()}
-    averages = {name: whole(each) for name, each in trainer.state.ema.averages.items()}
+    weights = {name: whole(each.detach()).clone() for name, each in parameters.items()}
+    averages = {name: whole(each.detach()).clone() for name, each in trainer.state.ema.averages.items()}
     return {"losses": losses, "gradients": gradients, "weights": weights, "averages": averages}
-
-
-def whole(tensor: Tensor) -> Tensor:
-    full = tensor.detach()
-    return full.full_tensor() if isinstance(full, DTensor) else full.clone()
 
 
 def furthest(some: dict[str, Tensor], others: dict[str, Tensor]) -> float:

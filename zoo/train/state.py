@@ -14,6 +14,7 @@ from zoo.errors import RunError
 from zoo.train.checkpoint import Checkpoint
 from zoo.train.distributed import World
 from zoo.train.optimizer import EMA
+from zoo.train.shards import whole
 from zoo.train.soundness import not_finite
 
 MODEL, AVERAGE, OPTIMIZER = "model", "ema", "optimizer"
@@ -120,14 +121,12 @@ def set_random_state(states: list[dict[str, str]], world: World) -> None:
 
 
 def _collected(values: Iterator[tuple[str, Tensor]], world: World) -> dict[str, Tensor]:
-    whole = {}
+    collected = {}
     for name, tensor in values:
-        full = tensor.detach()
-        if isinstance(full, DTensor):
-            full = full.full_tensor()  # every process takes part
+        full = whole(tensor.detach())  # every process takes part
         if world.is_main:
-            whole[name] = full.cpu()
-    return whole
+            collected[name] = full.cpu()
+    return collected
 
 
 def _like(tensor: Tensor, full: Tensor) -> Tensor:

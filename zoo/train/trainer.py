@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
@@ -25,6 +24,7 @@ from zoo.recipe.schema import TrainOptions
 from zoo.train.distributed import World
 from zoo.train.job import Job
 from zoo.train.optimizer import adamw, ema_decay, learning_rate
+from zoo.train.shards import total_norm
 from zoo.train.state import TrainState, random_state
 
 # Buffers are tables, the same everywhere. The option's name depends on the version of PyTorch.
@@ -221,9 +221,7 @@ class Trainer:
             raise ZooError(
                 f"the forward pass does not use {names}; a part must use all of its parameters, or freeze them"
             )
-        norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
-        if isinstance(norm, DTensor):
-            norm = norm.full_tensor()
+        norm = total_norm([each.grad for each in parameters if each.grad is not None])
         if self.options.clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
         return norm.detach()

@@ -1,0 +1,43 @@
+"""Tensors that FSDP has shared out among processes, gathered by plain collectives.
+
+``DTensor.full_tensor`` takes PyTorch's functional ones, in whose ``wait_tensor`` a process of a gloo group has crashed
+(a segmentation fault, once in some thousand calls), and a process that crashes loses the steps since the last
+checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+
+@torch.no_grad()
+def whole(tensor: Tensor) -> Tensor:
+    """The full tensor of this process's shard [rows, ...]; any other tensor itself. Every process must take part."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    local, rows = tensor.to_local(), len(tensor)
+    share = -(-rows // tensor.device_mesh.size())  # of each process but the last ones, which have fewer or none
+    padded = local.new_zeros(share, *tensor.shape[1:])
+    padded[: len(local)] = local
+    return _gathered(padded, tensor)[:rows]
+
+
+@torch.no_grad()
+def total_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The norm [] of all tensors as if they were one, of shards on every process; every process must take part."""
+    norm = nn.utils.get_total_norm([each.to_local() if isinstance(each, DTensor) else each for each in tensors])
+    sharded = next((each for each in tensors if isinstance(each, DTensor)), None)
+    return norm if sharded is None else torch.linalg.vector_norm(_gathered(norm[None], sharded))
+
+
+def _gathered(local: Tensor, sharded: DTensor) -> Tensor:
+    """The tensors [rows, ...] of all processes among which ``sharded`` is shared out, in one, by rank."""
+    group = sharded.device_mesh.get_group()
+    gathered = local.new_empty(dist.get_world_size(group) * len(local), *local.shape[1:])
+    dist.all_gather_into_tensor(gathered, local.contiguous(), group)
+    return gathered
