@@ -9,8 +9,10 @@ fixture and every test. SIGHUP is heeded, also under nohup. Hypothesis draws the
 import gc
 import os
 import random
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,6 +32,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.train.small import train
 from zoo.registry import Registry
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # of which PyTorch takes no more than there are cores
@@ -104,3 +107,15 @@ def no_shrinking() -> Iterator[None]:
 def registry() -> Registry:
     """The built-in parts, whatever else is installed."""
     return Registry()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of tests.train.small in three steps, with checkpoints at 2 and 3; to be read alone."""
+    return train(tmp_path_factory.mktemp("runs") / "small").path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of ``trained``, or of the run that a module calls so."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))

@@ -10,6 +10,7 @@ from PIL import Image
 from tests.train.small import ALONE, small, train
 from zoo.errors import ZooError
 from zoo.registry import Registry
+from zoo.train.checkpoint import latest
 from zoo.train.sampling import SampleRun, draw_samples
 
 REGISTRY = Registry()
@@ -45,7 +46,10 @@ def test_a_run_in_the_folder_of_its_data_is_refused(folder, run, pictures):
 def test_a_run_that_was_moved_among_its_data_goes_on_as_far_as_the_data_is_the_same(pictures, tmp_path):
     train(tmp_path / "run", data(pictures), "train.steps=1")
     shutil.move(tmp_path / "run", pictures / ".run")
-    train(pictures / ".run", data(pictures), "train.steps=2", resume=True)
+    moved = train(pictures / ".run", data(pictures), "train.steps=2", resume=True)
+    checkpoint, _ = latest(moved.checkpoints)
+    assert checkpoint is not None
+    assert checkpoint.step == 2
 
 
 def test_samples_in_the_folder_of_the_data_are_refused(pictures, tmp_path):

@@ -25,17 +25,6 @@ COUNT = 20  # in batches of 6: four, of which the last is cut
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of three steps; checkpoints at 2 and 3."""
-    return train(tmp_path_factory.mktemp("runs") / "small").path
-
-
-@pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
-
-
-@pytest.fixture(scope="module")
 def whole(trained, tmp_path_factory):
     """What a call that nobody interrupts leaves."""
     out = tmp_path_factory.mktemp("whole") / "out"

@@ -23,11 +23,6 @@ REGISTRY = Registry()
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("runs") / "small").path
-
-
-@pytest.fixture(scope="module")
 def whole(trained):
     return judge(ALONE, trained, None)[0]
 

@@ -47,11 +47,6 @@ def trained(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
-
-
 @pytest.fixture(params=LOSSES)
 def lost(request, run):
     lose, told = LOSSES[request.param]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import warnings
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
@@ -80,11 +79,6 @@ def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "small"
     train(path, registry())
     return path
-
-
-@pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
 
 
 def file_of(run, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 import zoo
 from tests.train.ranks import alone, run_ranks
-from tests.train.small import ALONE, small, train
+from tests.train.small import ALONE, small
 from zoo.assembly import create_parts
 from zoo.data import Samples
 from zoo.data.base import LOOKED_AT
@@ -25,11 +25,6 @@ from zoo.train.trial import train_and_judge
 from zoo.train.weights import open_weights
 
 REGISTRY = Registry()
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("runs") / "small").path
 
 
 def judge(world, path, *overrides, seed=0):

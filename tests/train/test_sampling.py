@@ -8,23 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.train.small import ALONE, small, train
+from tests.train.small import ALONE, small
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.train import sampling
 from zoo.train.drawing import Drawing
 from zoo.train.pictures import GAP, read_png
 from zoo.train.sampling import SampleRun, draw_samples
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of three steps; checkpoints at 2 and 3."""
-    return train(tmp_path_factory.mktemp("runs") / "small").path
-
-
-@pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
 
 
 def request(run, out, **options):
