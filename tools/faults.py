@@ -3,7 +3,7 @@
     python tools/faults.py                         # the whole campaign, about 70 minutes on two cores
     python tools/faults.py --list                  # what there is, and how long it takes
     python tools/faults.py --only crash --only kill --rounds 3
-    python tools/faults.py --write                 # and put the table into docs/faults.md
+    python tools/faults.py --write                 # and put its lines into the table of docs/faults.md
 
 The law of all cases: the promised exit code, one line that says what is wrong, no process left behind, and after
 --resume the tensors of the last checkpoint are, bit by bit, those of a run that was never stopped. Exit code 1 where a
@@ -29,6 +29,7 @@ from rich.console import Console
 
 DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
 BEGIN, END = "<!-- campaign -->", "<!-- /campaign -->"
+HEAD = ("| case | harm | law held | messages |", "| --- | --- | --- | --- |")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--soak", type=float, default=30, metavar="MINUTES", help="of the soak (default: 30)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is chosen at random (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what came of the cases")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {DOCS.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the lines of these cases into {DOCS.name}")
     options = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if options.list:
@@ -60,17 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(f"{name}: {verdict(found[name])}, {time.monotonic() - since:.0f} s")
         for problem in found[name].problems:
             console.print(f"  {problem}")
+        if options.write:
+            DOCS.write_text(written(DOCS.read_text(encoding="utf-8"), rows(found)), encoding="utf-8")
     failed = any(outcome.problems for outcome in found.values())
     if failed:
         console.print(f"the runs are kept in {folder}")
     else:
         shutil.rmtree(folder)
-    text = table(found)
-    print(text)
+    print(table(rows(found)))
     if options.json:
         options.json.write_text(json.dumps({name: asdict(each) for name, each in found.items()}, indent=1) + "\n")
-    if options.write:
-        DOCS.write_text(written(DOCS.read_text(encoding="utf-8"), text), encoding="utf-8")
     return int(failed)
 
 
@@ -81,19 +81,26 @@ def verdict(outcome: Outcome) -> str:
     return f"{outcome.held} of {outcome.tried}" + (" (broken)" if outcome.problems else "")
 
 
-def table(found: Mapping[str, Outcome]) -> str:
-    """The table of the docs: what was done, how often the law held, and what users were told."""
-    lines = ["| case | harm | law held | messages |", "| --- | --- | --- | --- |"]
+def rows(found: Mapping[str, Outcome]) -> dict[str, str]:
+    """Lines of the docs' table by case: what was done, how often the law held, and what users were told."""
+    lines = {}
     for name, outcome in found.items():
         told = "<br>".join(f"`{_cell(message)}`" for message in outcome.told)
-        lines.append(f"| {name} | {CASES[name].what} | {verdict(outcome)} | {told} |")
-    return "\n".join(lines) + "\n"
+        lines[name] = f"| {name} | {CASES[name].what} | {verdict(outcome)} | {told} |"
+    return lines
 
 
-def written(page: str, text: str) -> str:
-    """A page with another table between its marks."""
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    return f"{before}{BEGIN}\n{text}{END}{after}"
+def table(lines: Mapping[str, str]) -> str:
+    """The lines of cases, in their order, with a head."""
+    return "\n".join([*HEAD, *(lines[name] for name in CASES if name in lines)]) + "\n"
+
+
+def written(page: str, lines: Mapping[str, str]) -> str:
+    """A page in whose table these cases have other lines; cases that were not tried now keep theirs."""
+    before, rest = page.split(BEGIN)
+    kept, after = rest.split(END)
+    former = {line.split("|")[1].strip(): line for line in kept.splitlines() if line.startswith("|")}
+    return f"{before}{BEGIN}\n{table({**former, **lines})}{END}{after}"
 
 
 def _cell(message: str) -> str:

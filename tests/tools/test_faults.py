@@ -112,14 +112,21 @@ def test_messages_are_told_without_what_differs(cases: ModuleType) -> None:
     assert cases.plain(told) == "stopped: RUN: asked to stop, and saved after step N of 40; zoo train --run-dir RUN"
 
 
-def test_the_table_stands_between_its_marks(tool: ModuleType, cases: ModuleType) -> None:
+def test_the_table_stands_between_its_marks_and_keeps_what_was_not_tried_now(
+    tool: ModuleType, cases: ModuleType
+) -> None:
     outcome = cases.Outcome(told={"error: a|b": None})
     outcome.add([])
     outcome.add(["broken"])
-    text = tool.table({"pipe": outcome, "read-only": cases.Outcome(skipped="needs root")})
-    page = tool.written("before\n<!-- campaign -->\nold\n<!-- /campaign -->\nafter\n", text)
+    page = tool.written("before\n<!-- campaign -->\nold\n<!-- /campaign -->\nafter\n", tool.rows({"pipe": outcome}))
     assert page.startswith("before\n<!-- campaign -->\n| case |")
     assert page.endswith("<!-- /campaign -->\nafter\n")
-    assert "| 1 of 2 (broken) | `error: a\\|b` |" in page
-    assert "| skipped: needs root |" in page
+    assert "| 1 of 2 (broken) | `error: a\\|b` |\n" in page
+    pipe = page.splitlines()[-3]
+    later = tool.written(page, tool.rows({"read-only": cases.Outcome(skipped="needs root")}))
+    assert later.count("| case |") == 1
+    assert [line for line in later.splitlines() if line == pipe or "| skipped: needs root |" in line][1] == pipe
+    again = tool.written(later, tool.rows({"pipe": cases.Outcome(told={}, tried=2, held=2)}))
+    assert pipe not in again
+    assert "| 2 of 2 |" in again
     assert tool.BEGIN in tool.DOCS.read_text(encoding="utf-8")
