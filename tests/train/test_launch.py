@@ -90,17 +90,22 @@ def test_under_nohup_a_job_outlives_its_terminal_and_heeds_sigusr1(tmp_path: Pat
 
 
 def test_exit_codes_come_through_the_launcher(tmp_path: Path) -> None:
+    """Which leaves no temporary folder, as PyTorch's does for logs."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     done = subprocess.run(
         command(
             "train", "--recipe", "digits_hybrid", *ENDLESS, "--run-dir", str(tmp_path / "run"), "--procs", "2",
             "--set", "train.learning_rate=1e30", "--set", "train.clip=", "--set", "train.warmup=0",
         ),
-        stderr=PIPE, text=True, check=False,
+        stderr=PIPE, text=True, check=False, env={**os.environ, "TMPDIR": str(temporary)},
     )  # fmt: skip
     assert done.returncode == 5, done.stderr
     assert next(line for line in done.stderr.splitlines() if "error" in line).startswith("error: step ")
     assert done.stderr.count("error: ") == 1
     assert "Traceback" not in done.stderr
+    cache = "torchinductor_*"  # PyTorch's, for good
+    assert [path.name for path in temporary.iterdir() if not path.match(cache)] == []
 
 
 def test_torchrun_restarts_a_job_whose_process_was_killed(tmp_path: Path) -> None:
