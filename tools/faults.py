@@ -1,6 +1,6 @@
 """Do harm to runs and judge what becomes of them: crashes, signals, stopped processes, full disks, lost folders.
 
-    python tools/faults.py                         # the whole campaign, about 70 minutes on two cores
+    python tools/faults.py                         # the whole campaign, about 85 minutes on two cores
     python tools/faults.py --list                  # what there is, and how long it takes
     python tools/faults.py --only crash --only kill --rounds 3
     python tools/faults.py --write                 # and put its lines into the table of docs/faults.md
@@ -23,8 +23,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from faults_cases import CASES, Outcome
-from faults_runs import Ground
+from faults_cases import CASES
+from faults_runs import Ground, Outcome
 from rich.console import Console
 
 DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=CASES, help="a case; can be given several times")
     parser.add_argument("--list", action="store_true", help="list the cases")
     parser.add_argument("--rounds", type=int, default=20, help="of signals, each, and of kill -9 (default: 20)")
-    parser.add_argument("--soak", type=float, default=30, metavar="MINUTES", help="of the soak (default: 30)")
+    parser.add_argument(
+        "--soak", type=float, default=30, metavar="MINUTES", help="of the soak, 4 or more (default: 30)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all that is chosen at random (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what came of the cases")
     parser.add_argument("--write", action="store_true", help=f"put the lines of these cases into {DOCS.name}")

@@ -9,10 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from faults_runs import (
     Ended,
     Ground,
     Job,
+    Outcome,
     differences,
     forked,
     kill,
@@ -32,6 +32,7 @@ from faults_runs import (
     train,
     wait_for,
 )
+from faults_soak import soak
 
 SIDE_BY_SIDE = 2
 """Jobs at once."""
@@ -40,42 +41,6 @@ NEEDS = "needs root, unshare -m and the right to mount"
 
 SHORT = ("train.steps=2", "train.checkpoint_every=1", "train.keep_last=1")
 """Two checkpoints, the first of which is removed."""
-
-
-@dataclass
-class Outcome:
-    """What came of a case.
-
-    Attributes:
-        held: how often the law held.
-        tried: how often harm was done.
-        problems: what broke it.
-        told: messages that a user saw, without what differs from time to time.
-        skipped: why the case could not be tried here.
-    """
-
-    held: int = 0
-    tried: int = 0
-    problems: list[str] = field(default_factory=list)
-    told: dict[str, None] = field(default_factory=dict)
-    skipped: str = ""
-
-    def add(self, problems: Sequence[str], *ended: Ended, what: str = "") -> None:
-        """Note one harm."""
-        self.tried += 1
-        self.held += not problems
-        self.problems += [f"{what}: {each}" if what else each for each in problems]
-        for each in ended:
-            if each.told:
-                self.told[plain(each.told)] = None
-
-
-def plain(message: str) -> str:
-    """A message with the folder, numbers of steps and processes, and seconds as letters."""
-    message = re.sub(r"'?/[^\s:;,']*/run[\w-]*", "RUN", message)
-    message = re.sub(r"step_\d+", "step_N", message)
-    message = re.sub(r"\bstep \d+", "step N", message)
-    return re.sub(r"\b(\d+) s\b", "N s", re.sub(r"process \d{3,} on \S+", "process N on HOST", message))
 
 
 def crash_at_every_write(ground: Ground) -> Outcome:
@@ -370,87 +335,6 @@ def fuzz(ground: Ground) -> Outcome:
     return outcome
 
 
-def soak(ground: Ground, minutes: float) -> Outcome:
-    """Two processes under random faults for long; memory, threads and open files stay as they are.
-
-    They are stopped for a moment and go on, and so are their data workers.
-    """
-    run = ground.folder / "run-soak"
-    often = ("train.steps=100000000", "train.checkpoint_every=50", "train.sample_every=500", "data.workers=1")
-    job = start(*train(run, *often, procs=2))
-    outcome = Outcome()
-    if not wait_for(lambda: steps_done(run) >= 60, job):
-        outcome.problems.append("did not begin")
-        return outcome
-    chosen = ground.random()
-    ranks = [job.rank(0), job.rank(1)]
-    samples: dict[int, list[Usage]] = {pid: [] for pid in ranks}
-    end = time.monotonic() + 60 * minutes
-    while time.monotonic() < end and job.process.poll() is None:
-        pid = chosen.choice([*ranks, *job.children(*ranks)])
-        kill(pid, signal.SIGSTOP)
-        time.sleep(chosen.uniform(0.0, 2.0))
-        kill(pid, signal.SIGCONT)
-        time.sleep(chosen.uniform(0.0, 2.0))
-        outcome.tried += 1
-        for each in ranks:
-            if (found := usage(each)) is not None:
-                samples[each].append(found)
-    kill(job.process.pid, signal.SIGTERM)
-    ended = job.end()
-    problems = ended.problems(75)
-    for rank, pid in enumerate(ranks):
-        problems += [f"process {rank}: {each}" for each in grown(samples[pid])]
-        if samples[pid]:
-            first, last = samples[pid][0], samples[pid][-1]
-            outcome.told[f"process {rank}: {first.words} at the start, {last.words} at the end"] = None
-    outcome.problems = problems
-    outcome.held = 0 if problems else outcome.tried
-    return outcome
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process holds: resident memory in MB, threads, open files."""
-
-    memory: float
-    threads: int
-    files: int
-
-    @property
-    def words(self) -> str:
-        """In words."""
-        return f"{self.memory:.0f} MB, {self.threads} threads, {self.files} files"
-
-
-def usage(pid: int) -> Usage | None:
-    """Of a process that lives."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-        files = len(os.listdir(f"/proc/{pid}/fd"))
-    except OSError:
-        return None
-    number = {name: int(value) for name, value in re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, flags=re.MULTILINE)}
-    return Usage(number["VmRSS"] / 1024, number["Threads"], files)
-
-
-GROWTH = {"memory": 0.05, "threads": 0.0, "files": 0.0}
-"""What may be added from the second quarter of the samples to the last one, as a share; of medians."""
-
-
-def grown(samples: Sequence[Usage]) -> Iterator[str]:
-    """What has become more."""
-    quarter = len(samples) // 4
-    if quarter == 0:
-        yield f"{len(samples)} samples are too few to tell"
-        return
-    for name, share in GROWTH.items():
-        values = [getattr(each, name) for each in samples]
-        before, after = (sorted(part)[len(part) // 2] for part in (values[quarter : 2 * quarter], values[-quarter:]))
-        if after > before * (1 + share):
-            yield f"{name} grew from {before:.0f} to {after:.0f}"
-
-
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 
 
@@ -488,6 +372,6 @@ CASES = {
     "copied": _case(folder_copied, 1),
     "pipe": _case(closed_pipe, 1),
     "fuzz": _case(fuzz, 2),
-    "soak": _case(soak, 30),
+    "soak": _case(soak, 45),
 }
 """By name, in the order in which they are tried."""

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -329,3 +330,40 @@ def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str
         for name in sorted({*found, *wanted})
         if found.get(name) != wanted.get(name)
     ]
+
+
+@dataclass
+class Outcome:
+    """What came of a case.
+
+    Attributes:
+        held: how often the law held.
+        tried: how often harm was done.
+        problems: what broke it.
+        told: messages that a user saw, without what differs from time to time.
+        skipped: why the case could not be tried here.
+    """
+
+    held: int = 0
+    tried: int = 0
+    problems: list[str] = field(default_factory=list)
+    told: dict[str, None] = field(default_factory=dict)
+    skipped: str = ""
+
+    def add(self, problems: Sequence[str], *ended: Ended, what: str = "") -> None:
+        """Note one harm."""
+        self.tried += 1
+        self.held += not problems
+        self.problems += [f"{what}: {each}" if what else each for each in problems]
+        for each in ended:
+            if each.told:
+                self.told[plain(each.told)] = None
+
+
+def plain(message: str) -> str:
+    """A message with the folder, numbers of steps and processes, and seconds as letters."""
+    message = re.sub(r"'?/[^\s:;,']*/run[\w-]*", "RUN", message)
+    message = re.sub(r"step_\d+", "step_N", message)
+    message = re.sub(r"\bstep \d+", "step N", message)
+    message = re.sub(r"\bprocess \d{3,}\b", "process N", re.sub(r"process \d{3,} on \S+", "process N on HOST", message))
+    return re.sub(r"\b(\d+) s\b", "N s", message)

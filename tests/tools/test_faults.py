@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -29,8 +31,8 @@ def runs(tool: ModuleType) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def cases(tool: ModuleType) -> ModuleType:
-    return sys.modules["faults_cases"]
+def soak(tool: ModuleType) -> ModuleType:
+    return sys.modules["faults_soak"]
 
 
 @pytest.mark.parametrize(
@@ -97,25 +99,85 @@ def test_every_write_is_a_point(runs: ModuleType, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
 
 
-def test_what_grows_breaks_the_law_of_the_soak(cases: ModuleType) -> None:
-    flat = [cases.Usage(100.0 + index % 3, 8, 20) for index in range(40)]
-    assert list(cases.grown(flat)) == []
-    leaks = [cases.Usage(100.0 + index, 8, 20 + index // 20) for index in range(40)]
-    assert [each.split()[0] for each in cases.grown(leaks)] == ["memory", "files"]
-    assert len(list(cases.grown(flat[:3]))) == 1
+def test_what_grows_breaks_the_law_of_the_soak(soak: ModuleType) -> None:
+    flat = [soak.Usage(100.0 + index % 3, 8, 20) for index in range(40)]
+    assert list(soak.grown(flat)) == []
+    leaks = [soak.Usage(100.0 + index, 8, 20 + index // 20) for index in range(40)]
+    assert [each.split()[0] for each in soak.grown(leaks)] == ["memory", "files"]
+    assert len(list(soak.grown(flat[:3]))) == 1
 
 
-def test_messages_are_told_without_what_differs(cases: ModuleType) -> None:
+def test_what_grows_from_life_to_life_breaks_it_too(soak: ModuleType) -> None:
+    """Each life begins with more than the one before, and none grows."""
+
+    def lives(threads: int, count: int) -> list[dict[str, list[Any]]]:
+        return [{"process 0": [soak.Usage(100.0, 8 + threads * life, 20)] * count} for life in range(8)]
+
+    assert list(soak.grown_in_lives(lives(0, soak.ENOUGH))) == []
+    assert list(soak.grown_in_lives(lives(1, soak.ENOUGH))) == [
+        "process 0, from life to life: threads grew from 11 to 15"
+    ]
+    assert list(soak.grown_in_lives(lives(0, soak.YOUNG))) == ["process 0: no life was long enough to tell"]
+
+
+def test_a_process_that_leaks_grows(soak: ModuleType) -> None:
+    """What is looked at is what the system says of a process that lives."""
+    before = soak.usage(os.getpid())
+    kept = [os.pipe() for _ in range(8)]
+    try:
+        assert soak.usage(os.getpid()).files > before.files + 8
+    finally:
+        for descriptor in itertools.chain(*kept):
+            os.close(descriptor)
+    block = bytearray(os.urandom(2**20) * 64)
+    assert soak.usage(os.getpid()).memory > before.memory + 32
+    del block
+
+
+def test_what_is_left_in_the_folder_of_a_run_breaks_it(soak: ModuleType, tmp_path: Path) -> None:
+    def checkpoint(step: int, *, apart: bool = False) -> None:
+        folder = tmp_path / "checkpoints" / f"step_{step:08d}"
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(json.dumps({"apart": apart}))
+
+    checkpoint(50)
+    checkpoint(60, apart=True)
+    checkpoint(100)
+    (tmp_path / "metrics.jsonl").touch()
+    assert list(soak.strays(tmp_path)) == []
+    checkpoint(150)
+    assert [each.split(":")[0] for each in soak.strays(tmp_path)] == ["more checkpoints than are kept"]
+    (tmp_path / "checkpoints" / "step_00000050").rename(tmp_path / "checkpoints" / ".step_00000050.unfinished")
+    (tmp_path / "loss.png.aside").touch()
+    assert [each.split(": ")[-1] for each in soak.strays(tmp_path)][:2] == [
+        "loss.png.aside",
+        ".step_00000050.unfinished",
+    ]
+
+
+@pytest.mark.parametrize(("steps", "lacking"), [([1, 2, 3], None), ([1, 3], "[2]"), ([1, 2, 2, 3], "[]")])
+def test_every_step_has_one_line(soak: ModuleType, tmp_path: Path, steps: list[int], lacking: str | None) -> None:
+    (tmp_path / "checkpoints" / "step_00000003").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "step_00000003" / "manifest.json").write_text('{"files": {}}')
+    (tmp_path / "metrics.jsonl").write_text("".join(f'{{"step": {step}}}\n' for step in steps))
+    found = list(soak.metrics_amiss(tmp_path))
+    assert [each.split(": ")[-1] for each in found] == ([] if lacking is None else [lacking])
+
+
+def test_messages_are_told_without_what_differs(runs: ModuleType) -> None:
     told = (
         "stopped: /tmp/x/run-signals-3: asked to stop, and saved after step 12 of 40; zoo train --run-dir /tmp/x/run-3"
     )
-    assert cases.plain(told) == "stopped: RUN: asked to stop, and saved after step N of 40; zoo train --run-dir RUN"
+    assert runs.plain(told) == "stopped: RUN: asked to stop, and saved after step N of 40; zoo train --run-dir RUN"
+    worker = "error: data worker 0 (process 7338) was killed by SIGKILL"
+    assert runs.plain(worker) == "error: data worker 0 (process N) was killed by SIGKILL"
+    assert runs.plain("error: process 1 was killed by SIGKILL") == "error: process 1 was killed by SIGKILL"
 
 
 def test_the_table_stands_between_its_marks_and_keeps_what_was_not_tried_now(
-    tool: ModuleType, cases: ModuleType
+    tool: ModuleType, runs: ModuleType
 ) -> None:
-    outcome = cases.Outcome(told={"error: a|b": None})
+    outcome = runs.Outcome(told={"error: a|b": None})
     outcome.add([])
     outcome.add(["broken"])
     page = tool.written("before\n<!-- campaign -->\nold\n<!-- /campaign -->\nafter\n", tool.rows({"pipe": outcome}))
@@ -123,10 +185,10 @@ def test_the_table_stands_between_its_marks_and_keeps_what_was_not_tried_now(
     assert page.endswith("<!-- /campaign -->\nafter\n")
     assert "| 1 of 2 (broken) | `error: a\\|b` |\n" in page
     pipe = page.splitlines()[-3]
-    later = tool.written(page, tool.rows({"read-only": cases.Outcome(skipped="needs root")}))
+    later = tool.written(page, tool.rows({"read-only": runs.Outcome(skipped="needs root")}))
     assert later.count("| case |") == 1
     assert [line for line in later.splitlines() if line == pipe or "| skipped: needs root |" in line][1] == pipe
-    again = tool.written(later, tool.rows({"pipe": cases.Outcome(told={}, tried=2, held=2)}))
+    again = tool.written(later, tool.rows({"pipe": runs.Outcome(told={}, tried=2, held=2)}))
     assert pipe not in again
     assert "| 2 of 2 |" in again
     assert tool.BEGIN in tool.DOCS.read_text(encoding="utf-8")
