@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -347,6 +348,27 @@ def test_metrics_of_later_steps_are_dropped(tmp_path):
     assert [each["step"] for each in folder.read_metrics()] == [1, 2]
     folder.forget_after(0)
     assert folder.read_metrics() == []
+
+
+def test_the_losses_of_a_long_run_take_little_memory(tmp_path):
+    """A run draws its curve again and again; lines in full would take a kilobyte for each step."""
+    count = 2000
+    errors = [0.123456789, 0.987654321]
+    folder = metrics(RunFolder(tmp_path), *(line(step, stage_errors=errors) for step in range(1, count + 1)))
+    tracemalloc.start()
+    try:
+        steps, losses = folder.read_losses()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert steps == list(range(1, count + 1))
+    assert losses == [1.0] * count
+    assert peak < 200 * count
+
+
+def test_lines_without_a_loss_are_no_points_of_the_curve(tmp_path):
+    folder = metrics(RunFolder(tmp_path), line(1), json.dumps({"step": 2, "skipped": 1}) + "\n", line(3))
+    assert folder.read_losses() == ([1, 3], [1.0, 1.0])
 
 
 @pytest.mark.parametrize("length", range(1, len(line(3))))

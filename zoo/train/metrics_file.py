@@ -45,11 +45,30 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunError: the file cannot be read, or is too large for the memory.
     """
+    return list(_metrics(path))
+
+
+def read_losses(path: Path) -> tuple[list[int], list[float]]:
+    """Steps, and the loss of each; a run reads them again and again, and holds nothing else of its lines.
+
+    Raises:
+        RunError: as ``read_metrics``.
+    """
+    steps, losses = [], []
+    for values in _metrics(path):
+        if "loss" in values:
+            steps.append(values["step"])
+            losses.append(values["loss"])
+    return steps, losses
+
+
+def _metrics(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
-        return []
+        return
     if path.stat().st_size > LARGEST:  # metrics of millions of steps are smaller
         raise RunError(f"{path}: cannot be read: it has more than {LARGEST // 2**20} MiB")
-    return [values for _, values in _whole_lines(path)]
+    for _, values in _whole_lines(path):
+        yield values
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -149,8 +149,7 @@ class Records:
             self._failing.discard(what)
 
     def _write_loss_curve(self) -> None:
-        lines = [line for line in self.folder.read_metrics() if "loss" in line]
-        write_loss_curve([line["step"] for line in lines], [line["loss"] for line in lines], self.folder.loss_curve)
+        write_loss_curve(*self.folder.read_losses(), self.folder.loss_curve)
 
     def _write_samples(self, average: Mapping[str, Tensor], step: int) -> None:
         backbone = filled(Weights(self.recipe, average, {}), self.world.device)

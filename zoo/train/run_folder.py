@@ -214,6 +214,14 @@ class RunFolder:
         """
         return metrics_file.read_metrics(self.metrics)
 
+    def read_losses(self) -> tuple[list[int], list[float]]:
+        """Steps of the metrics, and the loss of each.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        return metrics_file.read_losses(self.metrics)
+
     def write_evaluation(self, found: Mapping[str, Any]) -> Path:
         """Keep the figures and the record of an evaluation in a file; one that was made in the same way goes.
 
