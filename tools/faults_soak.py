@@ -191,7 +191,7 @@ class Life:
         job: its command.
         run: the folder of the run.
         roles: its processes.
-        samples: of what they hold, from when the first pictures are drawn: by then all is imported that it needs.
+        samples: of what they hold, from when pictures and the curve are drawn: by then all is imported that it needs.
     """
 
     job: Job
@@ -200,7 +200,7 @@ class Life:
     samples: dict[str, list[Usage]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self._drawn = _names(self.run / "samples")
+        self._before = self._drawn()
 
     @property
     def ended(self) -> bool:
@@ -211,7 +211,7 @@ class Life:
         """Let time pass."""
         until = time.monotonic() + seconds
         while True:
-            if self.samples or _names(self.run / "samples") - self._drawn:
+            if self.samples or all(now > before for now, before in zip(self._drawn(), self._before, strict=True)):
                 for role, pid in self.roles.items():
                     if (found := usage(pid)) is not None:
                         self.samples[role].append(found)
@@ -240,6 +240,11 @@ class Life:
                 aside.rename(place)
         lines = steps_done(self.run)
         wait_for(lambda: steps_done(self.run) > lines, self.job)  # or what was kept for the file might end with it
+
+    def _drawn(self) -> tuple[int, int]:
+        """How many pictures there are, and when the curve was drawn: not where a folder was in the way of metrics."""
+        curve = self.run / "loss.png"
+        return len(_names(self.run / "samples")), curve.stat().st_mtime_ns if curve.is_file() else 0
 
     @contextmanager
     def _stopped(self, role: str) -> Iterator[None]:
@@ -344,8 +349,11 @@ def _names(folder: Path) -> set[str]:
 
 def metrics_amiss(run: Path) -> Iterator[str]:
     """Whether the metrics have lines of all steps up to the newest checkpoint, once each."""
-    steps = [line["step"] for line in read_metrics(run / "metrics.jsonl")]
-    wanted = range(1, newest(run)[0] + 1)
+    last = newest(run)[0]
+    steps = [
+        step for line in read_metrics(run / "metrics.jsonl") if (step := line["step"]) <= last
+    ]  # others come again
+    wanted = range(1, last + 1)
     if steps != [*wanted]:
         lacking = sorted({*wanted} - {*steps})
         yield f"of {len(wanted)} steps {len(steps)} have lines in metrics.jsonl; lacking (the first): {lacking[:5]}"

@@ -155,7 +155,7 @@ def test_what_is_left_in_the_folder_of_a_run_breaks_it(soak: ModuleType, tmp_pat
     ]
 
 
-@pytest.mark.parametrize(("steps", "lacking"), [([1, 2, 3], None), ([1, 3], "[2]"), ([1, 2, 2, 3], "[]")])
+@pytest.mark.parametrize(("steps", "lacking"), [([1, 2, 3, 4], None), ([1, 3], "[2]"), ([1, 2, 2, 3], "[]")])
 def test_every_step_has_one_line(soak: ModuleType, tmp_path: Path, steps: list[int], lacking: str | None) -> None:
     (tmp_path / "checkpoints" / "step_00000003").mkdir(parents=True)
     (tmp_path / "checkpoints" / "step_00000003" / "manifest.json").write_text('{"files": {}}')
