@@ -173,6 +173,28 @@ def test_every_checkpoint_has_its_own_versions(run):
         open_weights(run, registry("1.1"), step=2)
 
 
+@pytest.mark.parametrize("plugin", ["zoo", "my-parts"])
+def test_a_part_that_is_gone_says_nothing_of_the_versions_that_are_here(plugin, tmp_path, monkeypatch):
+    own = versions.Versions.here
+
+    def of_an_older_zoo(*given):
+        found = own(*given)
+        return found.model_copy(update={"packages": {**found.packages, "zoo": "0.0.1"}})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(versions.Versions, "here", of_an_older_zoo)
+        train(tmp_path / "run", with_plugins(("my-parts", "1.0", Mine), (plugin, "1.0", Steady)))
+    with pytest.warns(UserWarning, match="made with zoo 0.0.1, my-parts 1.0; here are zoo .*, my-parts 1.1"):
+        recipe = check_recorded(
+            recorded_in(tmp_path / "run"), with_plugins(("my-parts", "1.1", Mine)), needs=("backbone",)
+        )
+    assert recipe.sample.solver.type == "steady"  # kept as it was written
+    here = {"zoo": zoo_version(), "my-parts": "1.1"}
+    assert here.items() <= recipe.versions().packages.items()
+    assert recipe.versions(("sample",)).packages["zoo"] == zoo_version()
+    assert recipe.plugins() == here
+
+
 OTHERS = {
     "another package": (
         with_plugins(("their-parts", "3", Mine), ("my-solvers", "1.0", Steady)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
@@ -359,7 +359,7 @@ class Recipe(RecipeOptions):
 
     def plugins(self) -> dict[str, str]:
         """The version of every plug-in that it has a part of, by the plug-in's name."""
-        return {name: version for _, spec in self.parts() for name, version in spec.plugins.items()}
+        return _plugins_of([spec for _, spec in self.parts()])
 
     def versions(self, sections: Collection[str] | None = None) -> Versions:
         """What it is trained, drawn or judged with here; parts that are kept as written are as they were recorded.
@@ -369,12 +369,17 @@ class Recipe(RecipeOptions):
         """
         wanted = SECTIONS if sections is None else sections
         used = [spec for section in self.sections() if section.section in wanted for _, spec in section.parts()]
-        plugins = {name: version for spec in used for name, version in spec.plugins.items()}
-        return Versions.here(plugins, tuple(spec.version for spec in used if spec.version is not None))
+        return Versions.here(_plugins_of(used), tuple(spec.version for spec in used if spec.version is not None))
 
     def resolved(self) -> dict[str, Any]:
         """The recipe in full, without ``extends`` and with every default written out, as plain values."""
         return {"name": self.name, **{section.section: section.resolved() for section in self.sections()}}
+
+
+def _plugins_of(parts: Sequence[Part]) -> dict[str, str]:
+    """The version of every plug-in of parts: that of here, where one of them is here."""
+    kept_first = sorted(parts, key=lambda spec: isinstance(spec, PartSpec))
+    return {name: version for spec in kept_first for name, version in spec.plugins.items()}
 
 
 SECTIONS: dict[str, tuple[type[Options], type[Section]]] = {

@@ -55,9 +55,9 @@ class Versions(BaseModel):
 
     @classmethod
     def here(cls, plugins: Mapping[str, str], parts: tuple[PartVersion, ...]) -> Versions:
-        """Those of this process."""
+        """Those of this process, whatever zoo a part that is kept as it was written was of."""
         own = {"zoo": zoo_version(), "torch": metadata.version("torch")}
-        return cls(packages=dict(sorted({**own, **plugins}.items())), parts=tuple(dict.fromkeys(parts)))
+        return cls(packages=dict(sorted({**plugins, **own}.items())), parts=tuple(dict.fromkeys(parts)))
 
     @classmethod
     def read(cls, values: object) -> Versions:
