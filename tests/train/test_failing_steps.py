@@ -20,10 +20,12 @@ from zoo import files
 from zoo.errors import NumericError, RunError
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
-from zoo.train import records
+from zoo.train import records, trainer
 from zoo.train.board import Board
 from zoo.train.distributed import World
+from zoo.train.rescue import rescue
 from zoo.train.run_folder import RunFolder
+from zoo.train.saving import Saver
 from zoo.train.session import Session, Silent
 from zoo.train.state import TrainState
 from zoo.train.trainer import Step, Trainer
@@ -169,6 +171,18 @@ def test_the_first_failure_is_told_where_another_keeps_from_saving(
     assert "; what was trained before it cannot be saved: Connection closed by peer; go on with: " in said[0]
 
 
+def test_the_first_failure_is_told_where_the_weights_before_it_are_no_longer_finite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainState, "not_finite", lambda self, world: ["model/head.bias"])
+    told, said = alone(train, tmp_path, KeyError("of a plug-in"), RARE)
+    assert told == "KeyError: 'of a plug-in'"
+    assert said[0] == (
+        "step 4 has failed; step 3: training has made what is not finite, and is not saved: model/head.bias; there is"
+        " no checkpoint yet; begin another run, with a lower learning rate or clipped gradients"
+    )
+
+
 def test_which_checkpoint_is_the_last_one_is_told_without_reading_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +232,59 @@ def test_the_main_process_saves_alone_where_another_or_itself_fails(tmp_path: Pa
     said, _ = run_ranks(train_and_end, 2, tmp_path, None, RARE)
     assert "note: one process saved alone" in said[0]
     assert steps_in(tmp_path) == [3, STEPS]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_update_that_fails_on_one_process_after_a_checkpoint_ends_all(tmp_path: Path, rank: int) -> None:
+    """The others are in the next step by then, where they wait for this process's gradients."""
+    options = ("train.checkpoint_every=3", "train.log_every=100")
+    of_one = partial(train_and_end, method="_update", rank=rank)
+    (first, said), (second, others) = ends(run_ranks(of_one, 2, tmp_path, MemoryError("no room"), *options))
+    assert (first, second)[rank] == "MemoryError: no room"
+    kept = [[3], [3, 4]][rank]  # what the main process has done by then
+    assert steps_in(tmp_path) == kept
+    assert f"the last checkpoint is {tmp_path / 'checkpoints'}/step_{kept[-1]:08d}; go on with: " in said[0]
+    assert others == []
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("step", [0, 2])
+def test_first_samples_that_fail_on_one_process_end_all(tmp_path: Path, rank: int, step: int) -> None:
+    """Not by a fault of the data, of which all are told."""
+    if step:
+        run_ranks(train_and_end, 2, tmp_path, None, f"train.steps={step}")
+    (first, said), (second, others) = ends(run_ranks(train_without_samples, 2, tmp_path, rank))
+    assert (first, second)[rank] == "KeyError: 'of a plug-in'"
+    assert steps_in(tmp_path) == ([step] if step else [])
+    there = f"the last checkpoint is {tmp_path / 'checkpoints'}/step_" if step else "there is no checkpoint yet; "
+    assert f"step {step + 1} has failed; {there}" in said[-1]
+    assert others == []
+
+
+def train_without_samples(world: World, path: Path, rank: int) -> None:
+    def fail(batches: Any) -> Any:
+        raise KeyError("of a plug-in")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if world.rank == rank:
+            patch.setattr(trainer, "_next", fail)
+        train_and_end(world, path, None)
+
+
+def test_what_an_update_has_half_changed_is_not_rescued(tmp_path: Path) -> None:
+    """The process in whose update it failed may be the one that lives while another does not answer."""
+    kept = []
+
+    def told(self: Saver) -> str:
+        kept.append(rescue(self))
+        return kept[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Saver, "_keep", told)
+        alone(partial(train, method="_update"), tmp_path, KeyError(), "train.checkpoint_every=2")
+    last = f"the last checkpoint is {tmp_path / 'checkpoints' / 'step_00000002'}; go on with: "
+    assert kept[0].startswith(f"not saved: process 0 has failed in the midst of its update; {last}")
+    assert steps_in(tmp_path) == [2]
 
 
 def test_shares_of_the_weights_are_not_saved_by_one_process_alone(tmp_path: Path) -> None:

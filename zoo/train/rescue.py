@@ -15,17 +15,20 @@ FOLDER_PATIENCE = 10.0
 def rescue(saver: Saver) -> str:
     """Save what this process holds, and tell what there is to go on from.
 
-    The weights must be whole: no update may be going on. Another process than the main one saves only if it can lock
-    the run's folder, which the main process holds as long as there is any of it: it might wake up. The random states
-    of the others are lost; what parts draw by PyTorch's own generator will be other numbers.
+    No update may be going on; weights that one has half changed, since it failed, are not saved. Another process than
+    the main one saves only if it can lock the run's folder, which the main process holds as long as there is any of it:
+    it might wake up. The random states of the others are lost; what parts draw by PyTorch's own generator will be other
+    numbers.
 
     Raises:
         RunError: the folder is held, or the disk refuses.
     """
     trainer, folder = saver.trainer, saver.folder
+    last = f"{saver.last}; {folder.go_on}" if saver.saved else saver.last
     if trainer.options.parallel == "fsdp":
-        last = f"{saver.last}; {folder.go_on}" if saver.saved else saver.last
         return f"not saved: every process holds but a share of the weights (train.parallel: fsdp); {last}"
+    if not trainer.whole:
+        return f"not saved: process {trainer.world.rank} has failed in the midst of its update; {last}"
     if trainer.step == 0:
         return "no step was done yet"
     if not trainer.world.is_main:

@@ -65,7 +65,11 @@ class Saver:
         except Exception as error:
             traceback.clear_frames(error.__traceback__)  # of activations, where memory is what is missing
             self.trainer.optimizer.zero_grad(set_to_none=True)
-            self.tell(f"step {self.trainer.step + 1} has failed; {self._keep()}; {self.folder.go_on}")
+            try:
+                there = f"{self._keep()}; {self.folder.go_on}"
+            except NumericError as before:  # which says what to do; what failed is still raised
+                there = str(before)
+            self.tell(f"step {self.trainer.step + 1} has failed; {there}")
             raise
 
     def save(self) -> None:

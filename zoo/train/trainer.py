@@ -85,7 +85,7 @@ class Trainer:
         skipped: updates that have been left out in a row, up to now.
         random: PyTorch's random states after the last step, which the next one draws from.
         whole: whether weights, averages and moments are those after the last step; not so within an update.
-        alone: whether this process is where it may fail while others go on, or wait for it.
+        alone: whether what fails now fails on this process alone, for all it knows; unless all have agreed on it.
     """
 
     def __init__(self, job: Job, backbone: Backbone, world: World) -> None:
@@ -97,7 +97,7 @@ class Trainer:
         self.optimizer = adamw((each for each in backbone.parameters() if each.requires_grad), self.options)
         self.state = TrainState(backbone, self.optimizer)
         self.random = random_state(world.device)
-        self.whole, self.alone = True, False
+        self.whole = self.alone = True
 
     def run(self, last: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train to step ``last``, and tell every update; ends early, its step done, where ``stop`` says so on any rank.
@@ -111,11 +111,10 @@ class Trainer:
         stop = _lasting(stop)
         with closing(self._batches(last, stop)) as batches:
             pieces, error = _next(batches)
-            self.world.agree(error)
+            self._agree(error)
             if self.world.sum(torch.tensor([int(stop())])).item():  # while samples were waited for, or before
                 return
             while self.step < last:
-                self.alone = True
                 with self.world.meeting():
                     losses = self._accumulate(pieces)
                     norm = self._clip()
@@ -124,20 +123,29 @@ class Trainer:
                 told = torch.tensor([not norm.isfinite(), stop(), error is not None], dtype=torch.float64)
                 told = self.world.sum(torch.cat([errors, weights, told]))
                 errors, weights, (infinite, stopped, failed) = torch.split(told, [len(errors), len(weights), 3])
-                self.alone = False
                 problem = self._problem(errors, bool(infinite))
                 with self.world.busy():
                     if not problem:
                         self._update()
                     else:
+                        self.alone = False  # since all have the same numbers
                         self._skip(problem)
+                        self.alone = True
                     self.step += 1
                     self.whole, self.random = True, random_state(self.world.device)
                 yield self._told(errors, weights, norm, stop=bool(stopped), skipped=problem)
                 if stopped:
                     return
                 if failed:
-                    self.world.agree(error)
+                    self._agree(error)
+
+    def _agree(self, error: DataError | None) -> None:
+        """Raise on all processes what keeps any of them from its samples."""
+        try:
+            self.world.agree(error)
+        except ZooError:  # anything else is of the exchange, which other processes may have left
+            self.alone = False
+            raise
 
     def _batches(self, last: int, stop: Callable[[], bool]) -> Generator[list[Batch], None, None]:
         """This process's samples of every step to come."""
