@@ -1,5 +1,6 @@
 """Figures are beside the data that is there, whatever they were beside when a run was last judged."""
 
+import os
 import shutil
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 from PIL import Image
 
 from tests.train.small import ALONE, small
+from zoo.assembly import create_part
 from zoo.errors import DataError, ZooError
 from zoo.registry import Registry
 from zoo.report.comparison import Comparison
+from zoo.train.real_data import digest_of_real
 from zoo.train.run_folder import load_run
 from zoo.train.trial import judge_run, train_and_judge
 
@@ -73,6 +76,16 @@ def test_figures_beside_fewer_images_are_made_anew_whatever_names_them(trial):
     assert judged(trial, leave_out) == before
     names.write_text("cat/1.png\ndog/2.png\n")
     assert judged(trial, leave_out)["counts"]["train"] == before["counts"]["train"] - 1
+
+
+def test_figures_stand_beside_a_copy_of_the_data(trial, monkeypatch):
+    before = judged(trial)
+    digest = digest_of_real(create_part(recipe_of(trial), "dataset"), None)
+    monkeypatch.setattr("zoo.train.trial.evaluate", lambda *_, **__: pytest.fail("judges again"))
+    for picture in (trial / "pictures").glob("*/*"):
+        os.utime(picture, (0, 0))
+    assert judged(trial) == before
+    assert digest_of_real(create_part(recipe_of(trial), "dataset"), None) == digest  # as features are kept by
 
 
 def test_figures_stand_where_the_data_is_gone(trial):

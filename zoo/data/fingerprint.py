@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,8 +81,11 @@ class Fingerprint(Options):
 
     def order(self) -> str:
         """A digest of everything but what only a look at the files tells."""
-        groups = tuple((name, group.samples_alone) for name, group in self.groups)
-        return digest([self.model_copy(update={"groups": groups}).model_dump_json().encode()])
+        return self._digest_of(lambda group: group.samples_alone)
+
+    def contents(self) -> str:
+        """A digest of everything that a copy of the files keeps."""
+        return self._digest_of(lambda group: group.contents)
 
     def changes_since(self, before: Fingerprint) -> Changes:
         """What is no longer as it was."""
@@ -96,6 +99,10 @@ class Fingerprint(Options):
         if not found["moved"] and self.labels != before.labels:
             found["moved"].append("labels are others, or in another order")
         return Changes(**found)
+
+    def _digest_of(self, part: Callable[[Group], Group]) -> str:
+        groups = tuple((name, part(group)) for name, group in self.groups)
+        return digest([self.model_copy(update={"groups": groups}).model_dump_json().encode()])
 
     def _of_groups(self, before: Fingerprint) -> Iterator[tuple[str, str]]:
         was, now = dict(before.groups), dict(self.groups)

@@ -15,6 +15,8 @@ from zoo.errors import MissingSplitError
 def digest_of_real(dataset: Dataset, leave_out: str | tuple[str, ...] | None) -> str:
     """A digest that tells the samples of all splits, as far as they are not left out, from others.
 
+    It is the same for a copy of the files, which need not keep their times.
+
     Raises:
         DataError: the data, or the list of what is left out, cannot be read.
     """
@@ -23,7 +25,7 @@ def digest_of_real(dataset: Dataset, leave_out: str | tuple[str, ...] | None) ->
         for split in get_args(Split):
             with suppress(MissingSplitError):
                 source, left_out = open_kept(dataset, split, leave_out)
-                yield f"{split} {source.fingerprint().model_dump_json()}".encode()
+                yield f"{split} {source.fingerprint().contents()}".encode()
                 yield left_out.mask.tobytes()
 
     return digest(parts())
