@@ -83,16 +83,33 @@ def test_plots_are_what_their_names_say(tmp_path, suffix):
         ElementTree.fromstring(text)
 
 
-def test_what_a_run_costs_that_cannot_be_judged_is_shown(runs, tmp_path):
-    shutil.copytree(runs / "seed1", tmp_path / "broken")
-    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "step_00000003")
-    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "step_00000002")
-    result = zoo("compare", "--runs", tmp_path / "broken", "--json")
+@pytest.fixture
+def broken(runs, tmp_path):
+    """A run without a checkpoint, and why it cannot be judged."""
+    path = shutil.copytree(runs / "seed1", tmp_path / "broken")
+    for checkpoint in (path / "checkpoints").iterdir():
+        shutil.rmtree(checkpoint)
+    return path, f"error: {path}: there is no sound checkpoint: none has been written yet"
+
+
+def test_what_a_run_costs_that_cannot_be_judged_is_shown(broken):
+    path, told = broken
+    result = zoo("compare", "--runs", path, "--json")
     assert result.exit_code == 3
     (entry,) = json.loads(result.stdout)
     assert (entry["outcomes"], entry["cost"]["params"] > 0) == ([], True)
-    told = f"error: {tmp_path}/broken: there is no sound checkpoint: none has been written yet"
     assert result.stderr.splitlines()[-1] == told
+
+
+def test_why_nothing_can_be_plotted_is_told(broken, tmp_path):
+    path, told = broken
+    result = zoo("compare", "--runs", path, "--json", "--plot", tmp_path / "a.svg", "--y", "fid")
+    assert result.exit_code == 3
+    first, last = result.stderr.splitlines()
+    assert first == told
+    assert last.startswith("error: --y fid: nothing has such a figure")
+    (entry,) = json.loads(result.stdout)
+    assert (entry["outcomes"], entry["cost"]["params"] > 0) == ([], True)
 
 
 def test_what_cannot_be_compared(tmp_path):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, installed_registry, tell
+from zoo.cli.common import Debug, Device, installed_registry
 from zoo.cli.run_or_file import check_overrides
 from zoo.errors import ZooError
 from zoo.recipe import holds_run, read_tree
@@ -89,11 +89,7 @@ def compare(
             comparison.entries(), "counting", len(comparison), console=terminal, disable=hidden, transient=True
         )
         entries = list(counted)
-    output.show(entries, registry)
-    for problem in comparison.problems:
-        tell(f"error: {problem.words}")
-    if comparison.problems:
-        raise typer.Exit(comparison.problems[0].exit_code)
+    output.show(entries, registry, comparison.problems)
 
 
 def _told_apart(given: list[str] | tuple[()], runs: list[Path] | tuple[()]) -> tuple[list[str], list[Path]]:

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from zoo.cli.common import console, tell
-from zoo.errors import RunError
+from zoo.errors import RunError, ZooError
 from zoo.files import write_whole
 from zoo.registry import Registry
-from zoo.report.comparison import Entry
+from zoo.report.comparison import Entry, Problem
 from zoo.report.pareto import axes_of, check_suffix, plot, to_svg
 from zoo.report.printing import print_comparison
 from zoo.weights import refuse_existing
@@ -44,19 +46,34 @@ class Output:
             check_suffix(self.plot)
             refuse_existing(self.plot)
 
-    def show(self, entries: Sequence[Entry], registry: Registry) -> None:
+    def show(self, entries: Sequence[Entry], registry: Registry, problems: Sequence[Problem] = ()) -> None:
         """Draw, and then print.
+
+        Args:
+            entries: what there is to show.
+            registry: the parts to choose from.
+            problems: of what should be among them, which are told first: they may be why there is nothing to draw.
 
         Raises:
             ZooError: there is no such axis.
             RunError: the plot cannot be written.
+            Exit: there are problems; with the code of the first.
         """
-        if self.plot is not None:
-            _draw(entries, self.plot, self.x, self.y, registry)
+        for problem in problems:
+            tell(f"error: {problem.words}")
+        try:
+            if self.plot is not None:
+                _draw(entries, self.plot, self.x, self.y, registry)
+        except ZooError as error:
+            if not problems:
+                raise
+            tell(f"error: {error}")
         if self.as_json:
             print(json.dumps(to_json(entries)))
         else:
             print_comparison(console(), entries)
+        if problems:
+            raise typer.Exit(problems[0].exit_code)
 
 
 def to_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:

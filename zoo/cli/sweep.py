@@ -65,6 +65,7 @@ def sweep(
 
     from zoo.cli.comparison import Output
     from zoo.cli.progress import Progress
+    from zoo.report.comparison import Problem
     from zoo.report.sweep import read_variation
     from zoo.report.sweep_run import Sweep
     from zoo.train.distributed import join_world, refuse_several
@@ -92,7 +93,5 @@ def sweep(
             tell(f"{place}/{count} {each.name}: {words}")
     if not entries:
         raise ZooError(f"{name}: no combination can be built and counted")
-    output.show(entries, registry)
-    if problems:
-        tell(f"error: {len(problems)} of {count} failed: {'; '.join(failed for failed, _ in problems)}")
-        raise typer.Exit(problems[0][1].exit_code)
+    failed = f"{len(problems)} of {count} failed: {'; '.join(failed for failed, _ in problems)}"
+    output.show(entries, registry, [Problem(failed, problem.exit_code) for _, problem in problems[:1]])
