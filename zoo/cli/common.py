@@ -66,9 +66,14 @@ class Commands(TyperGroup):
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
+            words = f"{'stopped' if isinstance(error, Preempted) else 'error'}: {describe(error)}"
             if not isinstance(error, ZooError) or isinstance(error, ProcessError) or _is_first():
                 # Of an error that all processes of a job agree on, the first one tells.
-                print(f"{'stopped' if isinstance(error, Preempted) else 'error'}: {describe(error)}", file=sys.stderr)
+                print(words, file=sys.stderr)
+            else:
+                from zoo.train.launch import leave_words
+
+                leave_words(words)
             raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None
 
 

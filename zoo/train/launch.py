@@ -19,6 +19,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from zoo.errors import RunError
 from zoo.files import write_whole
+from zoo.shell import command
 from zoo.signals import handled, ignored, stop_signals
 
 EXIT_CODES = "ZOO_EXIT_CODES"
@@ -63,19 +64,9 @@ def launch(arguments: Sequence[str], procs: int) -> int:
             elastic_launch(config, sys.executable)("-m", "zoo", *arguments)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
-            if failure.exitcode > 0:  # it has told why itself
-                return failure.exitcode
-            codes = _exit_codes(folder)
-            if rank in codes:  # left by another process, which has told why it ended this one
-                return codes[rank]
-            name = signal.Signals(-failure.exitcode).name
-            print(
-                f"error: process {rank} was killed by {name}; --resume goes on from the last checkpoint",
-                file=sys.stderr,
-            )
-            return 128 - failure.exitcode
+            return _first_failed(Path(folder), rank, failure.exitcode, arguments)
         except SignalException as error:  # which does not say how the processes ended
-            codes = _exit_codes(folder)
+            codes = _exit_codes(Path(folder))
             return max(codes.values()) if len(codes) == procs else 128 + error.sigval
         return 0
 
@@ -88,9 +79,44 @@ def leave_exit_code(code: int, rank: int | None = None) -> None:
             write_whole(Path(os.environ[EXIT_CODES], name), str(code), RunError)
 
 
-def _exit_codes(folder: str) -> dict[int, int]:
+def leave_words(text: str) -> None:
+    """Let the launcher tell why this process ends, if the first one, which has the same to tell, does not get to it."""
+    if EXIT_CODES in os.environ:
+        with suppress(RunError):
+            write_whole(_words(Path(os.environ[EXIT_CODES]), os.environ["RANK"]), text, RunError)
+
+
+def _words(folder: Path, rank: int | str) -> Path:
+    return folder / f"words-{rank}"
+
+
+def _exit_codes(folder: Path) -> dict[int, int]:
     """What processes have left, by rank."""
-    return {int(path.name): int(path.read_text()) for path in Path(folder).glob("[0-9]*")}
+    return {int(path.name): int(path.read_text()) for path in folder.glob("[0-9]*")}
+
+
+def _first_failed(folder: Path, rank: int, exit_code: int, arguments: Sequence[str]) -> int:
+    """The exit code of a job of which this process was the first to end; tells why, where no process has.
+
+    PyTorch's agent ends the others at once, maybe before the one that tells what all meet has done so.
+    """
+    codes = _exit_codes(folder)
+    if exit_code < 0 and rank not in codes:
+        name = signal.Signals(-exit_code).name
+        again = command("zoo", *arguments, *(() if "--resume" in arguments else ("--resume",)))
+        _tell(f"error: process {rank} was killed by {name}; go on with: {again}")
+        return 128 - exit_code
+    code = codes.get(rank, exit_code)
+    if _words(folder, rank).exists():
+        if codes.get(0) != code:
+            _tell(_words(folder, rank).read_text("utf-8"))
+    elif rank not in codes:
+        _tell(f"error: process {rank} has ended with exit code {code}, and does not say why")
+    return code
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 @contextmanager

@@ -1,0 +1,94 @@
+"""What the launcher of several processes tells of their ends, which PyTorch's agent brings about in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+import typer
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from typer.testing import CliRunner
+
+from zoo.cli.common import Commands
+from zoo.errors import RecipeError
+from zoo.train import launch as launching
+from zoo.train.launch import launch, leave_exit_code
+
+ARGUMENTS = ("train", "--recipe", "my recipe.yaml", "--procs", "2")
+
+
+@pytest.fixture
+def ending(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The exit code of a job of which one process is the first to end, after something else was done."""
+    monkeypatch.setattr(launching.logging, "disable", lambda level: None)
+    for name in ("OMP_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", launching.EXIT_CODES):
+        monkeypatch.setenv(name, "1")
+
+    def end(rank: int, exit_code: int, before: Callable[[], object] = lambda: None) -> int:
+        def run(*arguments: str) -> NoReturn:
+            before()
+            raise ChildFailedError("zoo", {rank: ProcessFailure(rank, 1, exit_code, "")})
+
+        monkeypatch.setattr(launching, "elastic_launch", lambda *_: run)
+        return launch(ARGUMENTS, 2)
+
+    return end
+
+
+def refused(rank: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a process prints that meets what all do."""
+    app = typer.Typer(cls=Commands)
+    app.callback()(lambda: None)
+
+    @app.command()
+    def train() -> None:
+        raise RecipeError(["train.batch: must be 1 or more"])
+
+    monkeypatch.setenv("RANK", str(rank))
+    result = CliRunner().invoke(app, ["train"])
+    leave_exit_code(result.exit_code)
+    return result.stderr
+
+
+@pytest.mark.parametrize("code_of_first", [None, 143])
+def test_what_all_processes_meet_is_told_where_the_first_one_is_ended_before_it_tells(
+    ending: Any, code_of_first: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        assert refused(1, monkeypatch) == ""
+        if code_of_first is not None:
+            leave_exit_code(code_of_first, rank=0)
+
+    assert ending(1, 2, fail) == 2
+    assert capsys.readouterr().err == "error: train.batch: must be 1 or more\n"
+
+
+def test_what_all_processes_meet_is_told_once(
+    ending: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[str] = []
+    assert ending(1, 2, lambda: told.extend(refused(rank, monkeypatch) for rank in (1, 0))) == 2
+    assert told == ["", "error: train.batch: must be 1 or more\n"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_process_that_ends_without_a_word_is_named(ending: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending(1, 7) == 7
+    assert capsys.readouterr().err == "error: process 1 has ended with exit code 7, and does not say why\n"
+
+
+def test_after_a_killed_process_the_whole_command_that_goes_on_is_told(
+    ending: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(1, -9) == 137
+    assert capsys.readouterr().err == (
+        "error: process 1 was killed by SIGKILL; go on with: zoo train --recipe 'my recipe.yaml' --procs 2 --resume\n"
+    )
+
+
+def test_a_process_that_another_one_killed_is_told_of_by_that_one(
+    ending: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(1, -9, lambda: leave_exit_code(3, rank=1)) == 3
+    assert capsys.readouterr().err == ""
