@@ -1,6 +1,7 @@
 """What a run has lost of its records is taken from its checkpoints, and said; what nobody can tell is refused."""
 
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from tests.train.small import ALONE, small, train
 from zoo import compare, load
+from zoo.assembly import load_recipe
 from zoo.cli import app
 from zoo.errors import RecipeError, RunError
 from zoo.recipe import holds_run, recorded_in
@@ -52,6 +54,10 @@ def lost(request, run):
     lose, told = LOSSES[request.param]
     lose(run / "recipe.yaml")
     return run, f"run/recipe.yaml: {told}"
+
+
+def recorded(run):
+    return load_recipe(run / "recipe.yaml", (), REGISTRY)
 
 
 def plain(run):
@@ -159,3 +165,51 @@ def test_a_list_of_starts_that_is_gone_begins_anew(run):
         Session(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
     assert json.loads((run / "run.json").read_text())[-1]["run"] == before
     assert len(json.loads((run / "run.json").read_text())) == 1
+
+
+def replace_by_link(checkpoints):
+    """To a larger disk that is not mounted."""
+    disk = checkpoints.parents[1] / "disk"
+    disk.mkdir()
+    checkpoints.symlink_to(disk)
+
+
+MISSING = {"removed": lambda _: None, "an empty folder": Path.mkdir, "a link to an empty disk": replace_by_link}
+
+
+@pytest.mark.parametrize("replace", MISSING.values(), ids=MISSING)
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(replace, run):
+    shutil.rmtree(run / "checkpoints")
+    replace(run / "checkpoints")
+    metrics = (run / "metrics.jsonl").read_bytes()
+    missing = (
+        f"{run}/checkpoints: holds no checkpoint, and one of step 2 was saved, as run.json says; is its disk mount"
+    )
+    with pytest.raises(RunError) as caught:
+        Session(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+    assert str(caught.value) == f"{missing}ed? To begin anew, remove {run} or choose another --run-dir"
+    assert (run / "metrics.jsonl").read_bytes() == metrics
+    assert len(json.loads((run / "run.json").read_text())) == 1
+    with pytest.raises(RunError, match=re.escape(missing)):
+        open_weights(run, REGISTRY)
+
+
+def test_checkpoints_that_are_a_file_are_refused_at_the_start(run):
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").write_text("a file")
+    with pytest.raises(RunError, match=r"run/checkpoints: is no folder; move it elsewhere"):
+        Session(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+    assert len(json.loads((run / "run.json").read_text())) == 1
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_begins_anew(tmp_path):
+    """Its checkpoints cannot be written; the metrics of its steps are there."""
+
+    def refuse(*_):
+        raise RunError("full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zoo.train.checkpoint.save", refuse)
+        with pytest.raises(RunError, match="full"):
+            train(tmp_path / "run")
+    assert train(tmp_path / "run", resume=True).read_metrics()[-1]["step"] == 3

@@ -1,7 +1,6 @@
 """Weights of files and runs, and runs that start from them."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -148,10 +147,12 @@ def test_no_run_and_no_checkpoint(run, tmp_path, registry):
         RunError, match=r": holds no run \(no recipe.yaml, and no checkpoint\); give the folder .* or a weight file"
     ):
         open_weights(tmp_path, registry)
-    shutil.copytree(run, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "checkpoints")
-    with pytest.raises(RunError, match="run: there is no sound checkpoint: none has been written yet"):
-        open_weights(tmp_path / "run", registry)
+    begun = RunFolder(tmp_path / "begun")
+    begun.create()
+    recipe = open_weights(run, registry).recipe
+    begun.write(recipe, recipe.resolved())
+    with pytest.raises(RunError, match="begun: there is no sound checkpoint: none has been written yet"):
+        open_weights(begun.path, registry)
 
 
 def test_weights_that_there_are_not(run, registry):

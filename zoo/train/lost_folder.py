@@ -49,6 +49,7 @@ def save_elsewhere(
         anew.create()
         anew.write(recipe, recipe.resolved(), classes=classes_in(state))
         checkpoints.save(anew.checkpoints, step, tensors, state)
+        anew.record_checkpoint(step)
     except ZooError as error:
         raise RunError(
             f"{folder.path}: {how} while it was trained, and step {step} cannot be saved elsewhere: {error}"

@@ -1,7 +1,7 @@
 """The folder of a run: recipe, versions, checkpoints, metrics and samples.
 
 recipe.yaml       the resolved recipe: trains the same again
-run.json          versions of zoo, plug-ins and torch, for every time that the run was started
+run.json          versions of zoo, plug-ins and torch, for every time that the run was started; the first checkpoint
 metrics.jsonl     a line every ``train.log_every`` steps, and one for every update that was left out
 checkpoints/      the newest ``train.keep_last`` ones, and those since that were saved before a step that failed
 samples/          grids of samples, by step
@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from zoo.checkpoint_folders import PREFIX, run_of_newest
+from zoo.checkpoint_folders import PREFIX, checkpoints_in, run_of_newest
 from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
 from zoo.files import write_whole
@@ -35,6 +35,9 @@ from zoo.train.judged import Judged, way_of
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
 from zoo.unfinished import unfinished_of
+
+CHECKPOINT = "checkpoint"
+"""In run.json: the step of the first checkpoint. Where all are gone, it tells that there were any."""
 
 
 class RunFolder:
@@ -56,6 +59,7 @@ class RunFolder:
         self.run = ""
         """The run's id, from when the folder is locked: in run.json and in the state of every checkpoint."""
         self._lock: RunLock | None = None
+        self._has_recorded = False
 
     @property
     def is_used(self) -> bool:
@@ -112,6 +116,8 @@ class RunFolder:
             raise RunError(
                 f"{self.checkpoints}: links to {self.checkpoints.readlink()}, which is not there; is its disk mounted?"
             )
+        if self.checkpoints.exists() and not self.checkpoints.is_dir():
+            raise RunError(f"{self.checkpoints}: is no folder; move it elsewhere, and put the run's checkpoints there")
         self._lock = RunLock(self.path)
         recorded = self.recorded_run()
         self.run = self.run or recorded or uuid.uuid4().hex
@@ -197,6 +203,41 @@ class RunFolder:
         with suppress(OSError, ValueError, LookupError, TypeError):
             return str(read_json(self.versions)[-1]["run"])
         return run_of_newest(self.checkpoints)
+
+    def record_checkpoint(self, step: int) -> None:
+        """Have run.json tell of the run's first checkpoint, or the first after it was lost.
+
+        What cannot be written now is tried again with the next one.
+        """
+        if self._has_recorded:
+            return
+        with suppress(OSError, ValueError, RunError):
+            starts = _starts(read_json(self.versions))
+            if _first_checkpoint(starts) is None:
+                starts[-1][CHECKPOINT] = step
+                write_whole(self.versions, json.dumps(starts, indent=1) + "\n", RunError)
+            self._has_recorded = True
+
+    def missing_checkpoints(self) -> str | None:
+        """What to say where all checkpoints are gone that run.json tells of; None where one is there, or never was."""
+        with suppress(OSError, ValueError):
+            step = _first_checkpoint(_starts(read_json(self.versions)))
+            if step is not None and not checkpoints_in(self.checkpoints):
+                return (
+                    f"{self.checkpoints}: holds no checkpoint, and one of step {step} was saved, as run.json says; is"
+                    " its disk mounted?"
+                )
+        return None
+
+    def refuse_missing_checkpoints(self) -> None:
+        """Refuse to begin anew what has been trained.
+
+        Raises:
+            RunError: there were checkpoints, and there are none any more.
+        """
+        missing = self.missing_checkpoints()
+        if missing is not None:
+            raise RunError(f"{missing} To begin anew, remove {self.path} or choose another --run-dir")
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of later steps, which will come again, and a line that was cut off.
@@ -286,6 +327,10 @@ def _starts(values: Any) -> list[dict[str, Any]]:
     if not (isinstance(values, list) and values and all(isinstance(each, dict) for each in values)):
         raise ValueError("it is no list of starts")
     return values
+
+
+def _first_checkpoint(starts: Sequence[Mapping[str, Any]]) -> int | None:
+    return next((int(step) for each in starts if isinstance(step := each.get(CHECKPOINT), int)), None)
 
 
 def step_of(found: Mapping[str, Any]) -> int:

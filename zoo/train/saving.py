@@ -172,6 +172,7 @@ class Saver:
                 return lost, save_elsewhere(self.folder, lost, recipe, trainer.step, tensors, state)
             try:
                 checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
+                self.folder.record_checkpoint(trainer.step)
             except RunError as error:
                 raise RunError(f"{error}; {self.last}; mend it, and {self.folder.go_on}") from error
             return None

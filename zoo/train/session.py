@@ -185,6 +185,7 @@ class Session:
         folder = self.folder
         if folder.is_used and resume:
             warning = folder.lock()
+            folder.refuse_missing_checkpoints()
             self._before = check_recorded(folder.read_recipe(), self.registry, needs=())
             refuse_another(folder.path, self._before, self.recipe, "leave out --recipe and --set to go on")
         else:

@@ -121,6 +121,8 @@ def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None)
         return WeightsSource(path, checkpoints.at_step(folder.checkpoints, step), name, ())
     found, problems = checkpoints.latest(folder.checkpoints)
     if found is None:
+        if missing := folder.missing_checkpoints():
+            raise RunError(missing)
         raise RunError(f"{path}: there is no sound checkpoint: {'; '.join(problems) or 'none has been written yet'}")
     return WeightsSource(path, found, name, tuple(problems))
 
