@@ -184,6 +184,27 @@ def test_a_folder_that_goes_away_while_it_is_locked_is_told(tmp_path, monkeypatc
         RunFolder(tmp_path).lock()
 
 
+@pytest.mark.parametrize(
+    "change", [Path.unlink, lambda path: path.write_bytes(b"\xff"), lambda path: path.write_bytes(b"")]
+)
+def test_a_lock_that_does_not_say_whose_it_is(change, tmp_path, registry):
+    """Who holds it ends just then, and has removed it; or it is damaged."""
+    first = written(tmp_path, registry)
+    first.lock()
+    real = fcntl.flock
+
+    def late(*arguments):
+        change(tmp_path / ".lock")
+        real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", late)
+        with pytest.raises(RunError) as caught:
+            RunFolder(tmp_path).lock()
+    assert str(caught.value) == f"{tmp_path}: another process is training in this folder; wait for it, or stop it"
+    first.unlock()
+
+
 def test_the_lock_ends_with_the_process(tmp_path, registry):
     folder = written(tmp_path, registry)
     process = multiprocessing.get_context("fork").Process(target=lambda: (folder.lock(), os._exit(0)))

@@ -41,8 +41,12 @@ class RunLock:
             self._file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
             self._file.flush()
         except BlockingIOError as error:
-            owner = self.path.read_text(encoding="utf-8").strip() or "another process"
-            raise RunError(f"{folder}: {owner} is {doing} in this folder; wait for it, or stop it") from error
+            owner = ""
+            with suppress(OSError, UnicodeError):  # who ends just now may have removed it
+                owner = self.path.read_text(encoding="utf-8").strip()
+            raise RunError(
+                f"{folder}: {owner or 'another process'} is {doing} in this folder; wait for it, or stop it"
+            ) from error
         except OSError as error:
             raise RunError(f"{self.path}: the folder cannot be locked: {reason_of(error)}") from error
 
