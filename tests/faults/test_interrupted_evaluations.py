@@ -17,6 +17,7 @@ from zoo.registry import Registry
 from zoo.train.drawing import Drawing
 from zoo.train.evaluation import evaluate
 from zoo.train.kept_features import KeptFeatures
+from zoo.train.kept_places import forget_others
 from zoo.train.weights import open_weights
 
 REGISTRY = Registry()
@@ -123,6 +124,15 @@ def test_what_is_kept_goes_with_its_checkpoint(trained, tmp_path):
     train(run, "train.steps=4", "train.keep_last=2", resume=True)
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step_00000003", "step_00000004"]
     assert sorted(path.name for path in place.iterdir()) == [".0123456789abcdef.unfinished", of_three.name]
+
+
+def test_figures_that_are_being_written_stay_while_checkpoints_go(tmp_path):
+    def content(file):
+        file.write(b"figures")
+        forget_others(tmp_path, ["step_00000020"])
+
+    files.write_whole(tmp_path / "step_00000010-0123abcd.json", content, RunError)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["figures"]
 
 
 def test_a_checkpoint_that_a_file_names_is_no_path(tmp_path):

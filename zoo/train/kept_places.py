@@ -15,7 +15,7 @@ def place_of(place: Path, name: str, checkpoint: str) -> Path:
 
     Args:
         place: a folder that evaluations share.
-        name: of this one.
+        name: of this one, of letters and digits.
         checkpoint: that its weights are of, as they say; what is no checkpoint's name, such as a stranger's, is none.
     """
     of = f"{checkpoint}-" if re.fullmatch(rf"{PREFIX}\d+", checkpoint) else ""
@@ -33,5 +33,6 @@ def forget_others(place: Path, checkpoints: Collection[str]) -> None:
         OSError: the disk refuses.
     """
     for path in () if place.is_symlink() else place.glob(f".{PREFIX}*{UNFINISHED}"):
-        if path.name.removeprefix(".").partition("-")[0] not in checkpoints:
+        kept = re.fullmatch(rf"\.({PREFIX}\d+)-\w+{re.escape(UNFINISHED)}", path.name)  # and no file being written
+        if kept and kept[1] not in checkpoints:
             remove(path)
