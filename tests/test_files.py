@@ -14,7 +14,7 @@ import zoo
 from zoo import flock
 from zoo.errors import DataError, RunError, WeightsError
 from zoo.files import append_line, safetensors, whole_folder, write_new, write_whole
-from zoo.unfinished import remove, unfinished_of
+from zoo.unfinished import remove, workplace
 
 PACKAGE = Path(zoo.__file__).parent
 CONTENTS = {
@@ -116,9 +116,14 @@ def leave_folder(path, victim):
 LEFT = [leave_link, leave_link_to_nowhere, leave_link_to_folder, leave_file, leave_folder]
 
 
+def place_of_unfinished(path):
+    with workplace(path) as place:
+        return place
+
+
 @pytest.mark.parametrize("leave", LEFT)
 def test_what_lies_in_the_place_of_the_unfinished_file_is_replaced(leave, inside, victim):
-    leave(unfinished_of(inside / "x"), victim)
+    leave(place_of_unfinished(inside / "x"), victim)
     write_whole(inside / "x", "new", RunError)
     assert (inside / "x").read_bytes() == b"new"
     assert os.listdir(inside) == ["x"]
@@ -126,7 +131,7 @@ def test_what_lies_in_the_place_of_the_unfinished_file_is_replaced(leave, inside
 
 @pytest.mark.parametrize("leave", LEFT)
 def test_what_lies_in_the_place_of_the_unfinished_folder_is_replaced(leave, inside, victim):
-    leave(unfinished_of(inside / "x"), victim)
+    leave(place_of_unfinished(inside / "x"), victim)
     with whole_folder(inside / "x") as unfinished:
         write_new(unfinished / "file", "new")
         assert not (inside / "x").exists()

@@ -11,7 +11,8 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-_REFUSED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # by some NFS, Lustre, and others
+_REFUSED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""By some NFS, Lustre, and others. The last two differ on macOS."""
 
 
 def lock(descriptor: int) -> str | None:

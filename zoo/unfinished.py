@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,12 +28,17 @@ def unfinished_of(path: Path, mark: str = "") -> Path:
     return path.with_name(f".{path.name}{mark}{UNFINISHED}")
 
 
+def is_unfinished(path: Path, of: Path) -> bool:
+    """Whether this is where a file or folder is, or was until a crash, while it is written; with any mark."""
+    return path.parent == of.parent and path.name.startswith(f".{of.name}.") and path.name.endswith(UNFINISHED)
+
+
 @contextmanager
 def workplace(path: Path) -> Iterator[Path]:
     """An empty folder beside a path for what is to be there; it is gone when the block ends, unless it was renamed.
 
-    Nobody else writes into it, though others may be writing the same at the same time. One that a crash has left is
-    emptied and taken again, where locks tell that nobody is in it.
+    Nobody else writes into it, though others may be writing the same at the same time. One that a crash has left on
+    this machine goes, where locks tell that nobody is in it.
 
     Raises:
         OSError: it cannot be made.
@@ -56,43 +64,41 @@ def remove(path: Path) -> None:
 
 def _take(path: Path) -> tuple[Path, int | None]:
     """An empty folder, and the descriptor that it is locked by; None where nothing can be locked."""
+    machine = re.sub(r"[^\w-]", "-", platform.node(), flags=re.ASCII)  # others' locks are not seen on NFS and Lustre
     count = 0
     while flock.fcntl is not None:
-        folder = unfinished_of(path, f".{count}" if count else "")
-        is_new = _make(folder)
+        folder = unfinished_of(path, f".{machine}.{count}")
+        _make(folder)
         with ExitStack() as stack:
             try:
                 held = os.open(folder, os.O_RDONLY | _FOLDER_ALONE)
                 stack.callback(os.close, held)
-                refused = flock.lock(held)
-            except FileNotFoundError:  # it was another's, who has finished
-                continue
-            except BlockingIOError:
-                count += 1
-                continue
-            if refused is not None:
-                with suppress(OSError):
-                    folder.rmdir()
-                break
-            if _is(folder, held):
-                if is_new:
+                if flock.lock(held) is not None:
+                    with suppress(OSError):
+                        folder.rmdir()
+                    break
+                if not _is(folder, held):
+                    continue
+                if not os.listdir(held) and os.access(folder, os.W_OK | os.X_OK):
                     stack.pop_all()
                     return folder, held
                 remove(folder)  # what a crash has left
+            except FileNotFoundError:  # it was another's, who has finished
+                continue
+            except (BlockingIOError, NotADirectoryError, PermissionError):  # it is in use, or another user's
+                count += 1
     folder = unfinished_of(path, f".{uuid.uuid4().hex}")
     folder.mkdir()
     return folder, None
 
 
-def _make(folder: Path) -> bool:
-    """Make a folder; whether it was not there. What else has its name goes."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        remove(folder)
-    try:
+def _make(folder: Path) -> None:
+    """Make a folder if it is not there. A file or link of its name goes, but no folder, which others may have made."""
+    with suppress(FileNotFoundError, IsADirectoryError, PermissionError):  # it is a folder, or gone, by now
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            folder.unlink()
+    with suppress(FileExistsError):
         folder.mkdir()
-    except FileExistsError:
-        return False
-    return True
 
 
 def _is(folder: Path, descriptor: int) -> bool:

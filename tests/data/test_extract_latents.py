@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from zoo.data.latent_index import read_index
 from zoo.data.latents import Latents
 from zoo.errors import DataError
+from zoo.unfinished import workplace
 
 
 @pytest.fixture
@@ -131,7 +132,9 @@ def test_what_a_crash_left_is_made_again(run, tool, tmp_path, whole, monkeypatch
     out = tmp_path / "whole"
     shard = out / "shard_00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])
-    (out / ".shard_00002.safetensors.unfinished").write_bytes(b"half")
+    with workplace(out / "shard_00002.safetensors") as left:
+        pass
+    left.write_bytes(b"half")
     (out / "shard_00002.safetensors").unlink()
 
     def crash(path, shard, settings):

@@ -14,17 +14,18 @@ from zoo.cli import app
 from zoo.errors import Preempted, RunError
 from zoo.train import checkpoint as checkpoints
 from zoo.train.run_folder import RunFolder
+from zoo.unfinished import workplace
 
 STEPS = 4
 OPTIONS = (f"train.steps={STEPS}", "train.keep_last=1", "train.tensorboard=true")
 
 FILES = [
-    "metrics.jsonl", "loss.png", "report.html", "recipe.yaml", "run.json",
-    ".metrics.jsonl.unfinished", ".loss.png.unfinished", ".report.html.unfinished", ".recipe.yaml.unfinished",
-    ".run.json.unfinished", "checkpoints/.step_00000004.unfinished", "checkpoints/.step_00000002.unfinished",
-    "samples/.step_00000004.png.unfinished", "samples/step_00000004.png",
+    "metrics.jsonl", "loss.png", "report.html", "recipe.yaml", "run.json", "samples/step_00000004.png",
+    "checkpoints/.step_00000002.unfinished",
 ]  # fmt: skip
-"""What a run writes after its second step, and what it is called before it is whole."""
+"""What a run writes after its second step, and what a checkpoint is called that goes."""
+WRITTEN = [*FILES[:5], "checkpoints/step_00000004", "samples/step_00000004.png"]
+"""What has another name before it is whole."""
 
 
 def content(folder: Path) -> dict[str, bytes | None]:
@@ -54,6 +55,11 @@ def report(run: Path) -> None:
     assert result.exit_code == 0, result.output
 
 
+def place_of_unfinished(path: Path) -> Path:
+    with workplace(path) as place:
+        return place
+
+
 def to_file(own: Path, victim: Path) -> None:
     """What is read has what it had."""
     shutil.copy(own, victim) if own.is_file() else victim.write_text("mine")
@@ -75,7 +81,8 @@ def test_links_in_the_place_of_files_are_replaced(
     lead: Callable[[Path, Path], None], sent: Path, outside: Path
 ) -> None:
     (sent / "samples").mkdir()
-    for name in FILES:
+    places = [str(place_of_unfinished(sent / name).relative_to(sent)) for name in WRITTEN]
+    for name in [*FILES, *places]:
         own, victim = sent / name, outside / name.replace("/", " ")
         if lead is not to_file and name in ("recipe.yaml", "run.json", "metrics.jsonl"):
             continue  # there would be no run, or none that can be read

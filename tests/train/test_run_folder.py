@@ -70,8 +70,10 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 def test_what_a_crash_before_the_first_line_left_is_no_hindrance(tmp_path):
-    for name in (".lock", ".recipe.yaml.unfinished", ".run.json.unfinished"):
-        (tmp_path / name).touch()
+    """On this machine or another, and where nothing can be locked."""
+    (tmp_path / ".lock").touch()
+    for name in (".recipe.yaml.node-1.0", ".recipe.yaml.another.1", ".run.json.node-1.0", ".run.json.0123456789abcdef"):
+        (tmp_path / f"{name}.unfinished").mkdir()
     folder = RunFolder(tmp_path)
     folder.create()
     assert not folder.is_used

@@ -34,7 +34,7 @@ from zoo.train import metrics_file
 from zoo.train.judged import Judged, way_of
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
-from zoo.unfinished import unfinished_of
+from zoo.unfinished import is_unfinished
 
 CHECKPOINT = "checkpoint"
 """In run.json: the step of the first checkpoint. Where all are gone, it tells that there were any."""
@@ -318,8 +318,11 @@ class RunFolder:
             raise ZooError(f"{self.path}: is not empty, and holds no run; choose another --run-dir")
 
     def _others(self) -> list[Path]:
-        own = (self.path / LOCK, unfinished_of(self.recipe), unfinished_of(self.versions))
-        return [path for path in self.path.iterdir() if path not in own]
+        return [
+            path
+            for path in self.path.iterdir()
+            if path.name != LOCK and not any(is_unfinished(path, of) for of in (self.recipe, self.versions))
+        ]
 
 
 def _starts(values: Any) -> list[dict[str, Any]]:
