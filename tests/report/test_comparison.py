@@ -106,9 +106,21 @@ def test_a_run_counts_once(runs, tmp_path):
 
 def test_a_copy_of_a_run_is_no_repetition(runs, tmp_path):
     copy = RunFolder(shutil.copytree(runs[0].path, tmp_path / "copy"))
-    with pytest.warns(UserWarning, match=r"copy: is a copy of .*one, and no run of its own; it is left out"):
+    with pytest.warns(UserWarning, match=r"copy: is of the same run as .*one, and no repetition of it; it is left out"):
         (entry,) = entries([], [runs[0], copy, runs[1]])
     assert [each.run for each in entry.outcomes] == [str(runs[0].path), str(runs[1].path)]
+
+
+def test_runs_of_other_lengths_are_no_repetitions(runs, tmp_path):
+    shorter = train(tmp_path / "shorter", *QUICK, "train.steps=2", "train.seed=2")
+    assert [len(each.outcomes) for each in entries([], [*runs[:2], shorter])] == [2, 1]
+
+
+def test_a_copy_that_went_on_by_another_recipe_has_a_row_of_its_own(runs, tmp_path):
+    shutil.copytree(runs[0].path, tmp_path / "longer")
+    longer = train(tmp_path / "longer", *QUICK, "train.steps=4", resume=True)
+    one, other = entries([], [runs[0], longer])
+    assert [each.step for entry in (one, other) for each in entry.outcomes] == [3, 4]
 
 
 def test_a_run_that_cannot_be_judged_keeps_nothing_from_the_others(runs, tmp_path):

@@ -201,11 +201,19 @@ class Comparison:
         for recipe in recipes:
             self._found.setdefault(_identity(recipe), (recipe.name, recipe, []))
         self.problems: list[Problem] = []
-        for run in _without_copies(runs):
+        known: dict[tuple[str, str], RunFolder] = {}
+        for run in {each.path.resolve(): each for each in runs}.values():
             recipe = check_recorded(run.read_recipe(overrides), registry, ("backbone", "data", "sample", "evaluate"))
+            identity = _identity(recipe)
+            # Copies are no repetitions; one that went on by another recipe, to other weights, has a row of its own.
+            first = known.setdefault((run.recorded_run() or str(run.path.resolve()), identity), run)
+            if first is not run:
+                told = f"{run.path}: is of the same run as {first.path}, and no repetition of it; it is left out"
+                warnings.warn(told, stacklevel=2)
+                continue
             is_taken = recipe.name in (name for name, _, _ in self._found.values())
             name = str(run.path) if is_taken else recipe.name
-            self._found.setdefault(_identity(recipe), (name, recipe, []))[2].append((run, recipe))
+            self._found.setdefault(identity, (name, recipe, []))[2].append((run, recipe))
 
     def __len__(self) -> int:
         return len(self._found)
@@ -231,23 +239,13 @@ class Comparison:
                 self.problems.append(Problem(where + words, error.exit_code))
 
 
-def _without_copies(runs: Iterable[RunFolder]) -> Iterator[RunFolder]:
-    """Each run once: a copy of its folder, or another path to it, is no repetition."""
-    found: dict[str, RunFolder] = {}
-    for run in {each.path.resolve(): each for each in runs}.values():
-        first = found.setdefault(run.recorded_run() or str(run.path.resolve()), run)
-        if first is run:
-            yield run
-        else:
-            warnings.warn(f"{run.path}: is a copy of {first.path}, and no run of its own; it is left out", stacklevel=4)
-
-
 def _identity(recipe: Recipe) -> str:
     """The same for runs that are to be averaged: seed and recorded statistics of the data may differ."""
     resolved: dict[str, Any] = recipe.resolved()
     resolved["train"]["seed"] = 0
     resolved["data"]["normalize"] = recipe.data.normalize.type
-    return fingerprint(resolved) + repr((resolved["sample"], resolved["data"]["leave_out"]))
+    steps = resolved["train"]["steps"]  # of a constant learning rate no matter for what each of them computes
+    return fingerprint(resolved) + repr((steps, resolved["sample"], resolved["data"]["leave_out"]))
 
 
 def _spread(values: Sequence[float]) -> Spread:
