@@ -18,6 +18,7 @@ from zoo.train.drawing import Drawing
 from zoo.train.evaluation import evaluate
 from zoo.train.kept_features import KeptFeatures
 from zoo.train.kept_places import forget_others
+from zoo.train.run_folder import RunFolder
 from zoo.train.weights import open_weights
 
 REGISTRY = Registry()
@@ -166,3 +167,27 @@ def test_a_full_disk_costs_no_drawing_and_is_told(trained, whole, tmp_path, monk
     result = CliRunner().invoke(app, [*words, "--resume"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(out.read_text())["figures"] == whole["figures"]
+
+
+def test_a_record_that_cannot_be_written_costs_no_drawing_and_is_told(trained, whole, tmp_path, monkeypatch):
+    run = RunFolder(shutil.copytree(trained, tmp_path / "run"))
+    words = ["eval", "--run", str(run.path), "--count", "20", "--set", "evaluate.metrics=[fid, accuracy]"]
+
+    def refused(path, *_, **__):
+        raise RunError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr("zoo.train.run_folder.write_whole", refused)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[-1].endswith(
+        ".json: cannot be written: No space left on device; what has been drawn is kept: mend it, and add"
+        " --resume --step 3 to go on"
+    )
+    assert "fid" in result.stdout
+    monkeypatch.undo()
+    monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("draws again"))
+    result = CliRunner().invoke(app, [*words, "--resume"])
+    assert result.exit_code == 0, result.stderr
+    (found,) = run.read_evaluations()
+    assert found["figures"] == whole["figures"]
+    assert len(list(run.evaluations.iterdir())) == 1

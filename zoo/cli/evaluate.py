@@ -88,14 +88,37 @@ def evaluate(
         checkpoint = None if step is not None or source is None else source.checkpoint
         return "--resume" if checkpoint is None else f"--resume --step {checkpoint.step}"
 
+    written: list[Path] = []
+
+    def show(found: Evaluation) -> None:
+        for path in written:
+            tell(f"wrote {path}")
+        for metric, reason in found.record["left_out"].items():
+            warn_of(f"{metric} is left out: {reason}")
+        for doubt in found.record["doubts"]:
+            warn_of(doubt)
+        print_figures(console(), recipe, found.figures, found.record)
+
+    def unwritten(error: RunError) -> RunError:
+        go_on = f"; what has been drawn is kept: mend it, and add {going_on()} to go on" if kept.are_some else ""
+        return RunError(f"{error}{go_on}")
+
     def write(found: Evaluation) -> None:
-        if out is None:
-            return
-        try:
-            write_whole(out, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", RunError)
-        except RunError as error:
-            go_on = f"; what has been drawn is kept: mend it, and add {going_on()} to go on" if kept.are_some else ""
-            raise RunError(f"{error}{go_on}") from error
+        """Before features go, and before anything is printed."""
+        if out is not None:
+            try:
+                write_whole(out, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", RunError)
+            except RunError as error:
+                raise unwritten(error) from error
+            written.append(out)
+        if run.is_dir():
+            try:
+                written.append(load_run(run).write_evaluation(found.to_dict()))
+            except RunError as error:
+                if out is None and kept.are_some:
+                    show(found)
+                    raise unwritten(error) from error
+                warn_of(str(error))  # somebody else's run, perhaps
 
     with join_world(device) as world:
         if out is not None:
@@ -111,15 +134,4 @@ def evaluate(
                 given, recipe, world, seed=seed, with_controls=with_controls, kept=kept, resume=resume, write=write
             )
         if world.is_main:
-            if out is not None:  # before anything is printed
-                tell(f"wrote {out}")
-            if run.is_dir():
-                try:
-                    tell(f"wrote {load_run(run).write_evaluation(found.to_dict())}")
-                except RunError as error:  # somebody else's run, perhaps
-                    warn_of(str(error))
-            for metric, reason in found.record["left_out"].items():
-                warn_of(f"{metric} is left out: {reason}")
-            for doubt in found.record["doubts"]:
-                warn_of(doubt)
-            print_figures(console(), recipe, found.figures, found.record)
+            show(found)
