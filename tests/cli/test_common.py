@@ -1,5 +1,6 @@
 """What all commands share."""
 
+import errno
 import gc
 import sys
 import warnings
@@ -24,6 +25,20 @@ def warned() -> None:
     warnings.warn("the disk is nearly full", stacklevel=1)
     for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.warn("a library's own affair", kind, stacklevel=1)
+
+
+@app.command()
+def opens(name: str) -> None:
+    raise {
+        "file": OSError(errno.EMFILE, "Too many open files", "/tmp/x"),
+        "socket": RuntimeError("The server socket has failed to bind. code: -24, name: EMFILE, message: too many"),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["file", "socket"])
+def test_too_many_open_files_are_no_fault_of_a_plugin(name: str) -> None:
+    result = CliRunner().invoke(app, ["opens", name])
+    assert (result.exit_code, result.stderr) == (3, "error: too many open files: raise their number by `ulimit -n`\n")
 
 
 @pytest.mark.parametrize("told", ["default", "always", "error"])

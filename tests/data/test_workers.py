@@ -318,6 +318,14 @@ def test_too_few_open_files_are_told_by_the_worker():
     assert fault_of(Tiny(fault=few), seed=seed, workers=1) == told
 
 
+def test_workers_that_would_have_too_few_open_files_are_not_started(monkeypatch):
+    """Threads of theirs would print tracebacks without end."""
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (20, 1024))
+    told = "data workers need at least 64 open files, and may have 20: raise that by `ulimit -n 64`"
+    assert fault_of(Tiny(), workers=1) == told
+    read_steps(0, 1, source=Tiny(), workers=0)
+
+
 def test_workers_that_cannot_be_started_are_an_error_of_the_data(monkeypatch):
     def refuse(loader):
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")

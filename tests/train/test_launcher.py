@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -11,7 +12,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from typer.testing import CliRunner
 
 from zoo.cli.common import Commands
-from zoo.errors import RecipeError
+from zoo.errors import RecipeError, RunError
 from zoo.train import launch as launching
 from zoo.train.launch import launch, leave_exit_code
 
@@ -92,3 +93,13 @@ def test_a_process_that_another_one_killed_is_told_of_by_that_one(
 ) -> None:
     assert ending(1, -9, lambda: leave_exit_code(3, rank=1)) == 3
     assert capsys.readouterr().err == ""
+
+
+def test_too_few_open_files_are_told_before_anything_starts(ending: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer than these PyTorch's launcher waits for ever."""
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (26, 1024))
+    with pytest.raises(RunError) as caught:
+        ending(0, 1)
+    assert str(caught.value) == (
+        "several processes need at least 64 open files, and may have 26: raise that by `ulimit -n 64`"
+    )

@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, printable
+from zoo.open_files import are_too_many
 from zoo.plugins import PluginFailure
 from zoo.registry import Registry
 from zoo.signals import handled, stop_signals
@@ -66,6 +67,8 @@ class Commands(TyperGroup):
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
+            if not isinstance(error, ZooError) and are_too_many(error):
+                error = ProcessError("too many open files: raise their number by `ulimit -n`")
             words = f"{'stopped' if isinstance(error, Preempted) else 'error'}: {describe(error)}"
             if not isinstance(error, ZooError) or isinstance(error, ProcessError) or _is_first():
                 # Of an error that all processes of a job agree on, the first one tells.

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from zoo.data.shared_memory import FULL
 from zoo.errors import DataError, printable
+from zoo.open_files import are_too_many
 
 
 class Packed:
@@ -52,7 +53,7 @@ class Told(Dataset[Any]):
 def in_words(error: Exception) -> str:
     """One line for what has failed, and what to do."""
     text = printable(" ".join(str(error).split()))
-    if "Too many open files" in text or "received 0 items of ancdata" in text:
+    if are_too_many(error):
         return "too many open files: raise their number by `ulimit -n`, or set data.workers lower"
     if "No space left on device" in text and ("shm" in text or "/torch_" in text):
         return FULL

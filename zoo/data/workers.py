@@ -24,6 +24,7 @@ from zoo.data.shared_memory import SHARED_MEMORY
 from zoo.data.worker_fates import how_ended, which_is_stuck
 from zoo.data.worker_signals import heed_the_rank_alone, sigterm_blocked
 from zoo.errors import DataError
+from zoo.open_files import are_too_many, refuse_few
 
 POLL = 1.0
 """Seconds after which one who waits for samples looks whether to wait on."""
@@ -46,6 +47,8 @@ class Workers:
     """
 
     def __init__(self, dataset: Dataset[Any], keys: Iterable[Any], count: int, *, pin_memory: bool) -> None:
+        if count:
+            refuse_few("data workers", DataError)
         with warnings.catch_warnings():  # of more workers than processors, twice; `concerns` tells it once
             warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
             loader = DataLoader(
@@ -134,7 +137,7 @@ class Workers:
 
     def _reason(self, error: Exception) -> str:
         """What has gone wrong on the way from a worker, which may be that it has ended."""
-        broken_off = isinstance(error, EOFError | OSError) and "Too many open files" not in str(error)
+        broken_off = isinstance(error, EOFError | OSError) and not are_too_many(error)
         if wait([process.sentinel for process in self._processes], PATIENCE if broken_off else 0):
             return how_ended(self._processes)
         if broken_off:

@@ -19,6 +19,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from zoo.errors import RunError
 from zoo.files import write_whole
+from zoo.open_files import refuse_few
 from zoo.shell import command
 from zoo.signals import handled, ignored, stop_signals
 
@@ -43,7 +44,11 @@ def launch(arguments: Sequence[str], procs: int) -> int:
     Returns:
         The exit code of the process that ended first with one that is not 0, or 0; after a signal the largest, or
         that of the signal if not all processes ended by themselves. PyTorch's ``torchrun`` makes a 1 of all but 0.
+
+    Raises:
+        RunError: there may be too few open files.
     """
+    refuse_few("several processes", RunError)
     logging.disable(logging.CRITICAL)  # the processes tell what is wrong
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // procs)))
     os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(GRACE)
