@@ -202,6 +202,16 @@ def test_checkpoints_that_are_a_file_are_refused_at_the_start(run):
     assert len(json.loads((run / "run.json").read_text())) == 1
 
 
+def test_weights_are_drawn_and_started_from_whatever_became_of_the_optimizer(run, tmp_path):
+    for checkpoint in (run / "checkpoints").iterdir():
+        (checkpoint / "optimizer.safetensors").write_text("damaged")
+    assert open_weights(run, REGISTRY).source["checkpoint"] == "step_00000002"
+    mend = f"begin another run from the weights of step_00000002 with train.init={run}"
+    with pytest.raises(RunError, match=f"no checkpoint is sound: .*; {re.escape(mend)}$"):
+        Session(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+    assert train(tmp_path / "another", f"train.init={run}", "train.steps=1").read_metrics()
+
+
 def test_a_run_that_stopped_before_its_first_checkpoint_begins_anew(tmp_path):
     """Its checkpoints cannot be written; the metrics of its steps are there."""
 

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import zoo
 from zoo.checkpoint_folders import checkpoints_in, run_of, run_of_newest
 from zoo.errors import RunError
 from zoo.train import checkpoint as checkpoints
-from zoo.train.checkpoint import Checkpoint, latest, problem_of, prune, save, set_aside_after
+from zoo.train.checkpoint import Checkpoint, at_step, latest, problem_of, prune, save, set_aside_after
 
 RUN = "0123456789abcdef"
 FILES = {"model.safetensors", "ema.safetensors", "state.json", "manifest.json"}
@@ -380,7 +381,7 @@ def test_what_goes_away_after_it_was_checked_is_an_error_of_the_run(tmp_path):
     (saved,) = write(tmp_path, 1)
     shutil.rmtree(saved.path)
     for read in (saved.state, lambda: saved.tensors("model"), lambda: saved.digest("model")):
-        with pytest.raises(RunError, match=r"cannot be read: .*; is the run still training\?"):
+        with pytest.raises(RunError, match=r"is gone; is the run still training\?"):
             read()
 
 
@@ -597,6 +598,31 @@ def test_a_disk_that_refuses_changes_is_an_error_of_the_run(change, tmp_path, mo
         change(tmp_path, 1, RUN)
 
 
+def test_only_what_is_to_be_read_need_be_sound(tmp_path):
+    (older, newer) = write(tmp_path, 1, 2)
+    (newer.path / "model.safetensors").write_bytes(b"damaged")
+    assert latest(tmp_path, ["ema"]) == (newer, [])
+    assert at_step(tmp_path, 2, ["ema"]) == newer
+    found, (problem,) = latest(tmp_path, ["model"])
+    assert found == older
+    assert "model.safetensors has 7 bytes in place of" in problem
+    assert latest(tmp_path, ["optimizer"]) == (
+        None,
+        [f"{each.path}: holds no optimizer.safetensors" for each in (newer, older)],
+    )
+    (newer.path / "state.json").write_text("{}")
+    assert latest(tmp_path, ["ema"])[0] == older
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_folder_whose_name_is_no_text(tmp_path):
+    (saved,) = write(tmp_path / os.fsdecode(b"\xff"), 1)
+    assert_holds(saved, 1)
+    (saved.path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(RunError, match=r"model\.safetensors: cannot be read: (?!.*still training)"):
+        saved.tensors("model")
+
+
 def test_without_verification_damage_would_go_unnoticed(tmp_path, monkeypatch):
     """The laws above have something to catch: safetensors itself reads a flipped bit without a word."""
     (saved,) = write(tmp_path, 1)
@@ -606,7 +632,7 @@ def test_without_verification_damage_would_go_unnoticed(tmp_path, monkeypatch):
     file.write_bytes(data)
     assert not all(torch.equal(a, b) for a, b in zip(saved.tensors("model").values(), tensors()["model"].values()))  # noqa: B905
     assert latest(tmp_path)[0] is None
-    monkeypatch.setattr(checkpoints, "problem_of", lambda path: None)
+    monkeypatch.setattr(checkpoints, "problem_of", lambda *_: None)
     assert latest(tmp_path)[0] == Checkpoint(saved.path)
 
 

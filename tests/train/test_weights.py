@@ -1,6 +1,9 @@
 """Weights of files and runs, and runs that start from them."""
 
 import json
+import os
+import shutil
+import sys
 
 import pytest
 import torch
@@ -133,6 +136,13 @@ def test_averaged_and_last_weights_of_a_run(run, registry):
     assert averaged.source["weights_sha256"] != last.source["weights_sha256"]
     assert averaged.recipe == last.recipe
     assert averaged.source["checkpoint"] == find_weights(run).where.split("/")[-1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_file_and_a_run_whose_names_are_no_text(file, run, tmp_path, registry):
+    for given, copy, name in ((file, shutil.copy, b"\xff file"), (run, shutil.copytree, b"\xff run")):
+        copy(given, there := tmp_path / os.fsdecode(name))
+        assert open_weights(there, registry).tensors.keys() == open_weights(given, registry).tensors.keys()
 
 
 def test_a_file_has_no_last_weights(file, registry):

@@ -18,6 +18,7 @@ from zoo.data.latent_index import Layout
 from zoo.errors import DataError, printable
 from zoo.files import safetensors, write_whole
 from zoo.json_files import parse_json
+from zoo.mapped import named_in_text
 
 SETTINGS = "zoo latents"
 _DTYPES = {"float16": "F16", "float32": "F32"}
@@ -67,7 +68,7 @@ def open_shard(path: Path, count: int, layout: Layout) -> Shard:
     planes = [count, 2 * layout.channels, layout.height, layout.width]
     moments = {"moments"} | ({"moments_flipped"} if layout.flip == "stored" else set())
     try:
-        with safe_open(path, "pt") as file:
+        with named_in_text(path) as named, safe_open(named, "pt") as file:
             for name in sorted(moments | {"labels", "ids"}):
                 if name not in file.keys():  # noqa: SIM118 - not a mapping
                     raise DataError(f"{shown(path)}: holds no tensor {name!r}, which the index asks for")
@@ -93,7 +94,7 @@ def open_shard(path: Path, count: int, layout: Layout) -> Shard:
 def shard_settings(path: Path) -> dict[str, str] | None:
     """What a shard was written with; {} if that is not said, None where nothing whole is there."""
     try:
-        with safe_open(path, "pt") as file:
+        with named_in_text(path) as named, safe_open(named, "pt") as file:
             settings: dict[str, str] = parse_json((file.metadata() or {}).get(SETTINGS, "{}"))
             return settings
     except (SafetensorError, OSError, RuntimeError, ValueError):

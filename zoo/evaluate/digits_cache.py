@@ -17,6 +17,7 @@ from torch import Tensor
 from zoo.errors import WeightsError
 from zoo.evaluate.digits_network import DigitsNetwork, Training, train_network
 from zoo.files import safetensors, write_whole
+from zoo.mapped import named_in_text
 
 HASH = "sha256"
 
@@ -48,7 +49,7 @@ def cache_file(training: Training) -> Path:
 
 def _read(file: Path) -> DigitsNetwork:
     file.stat()  # safetensors tells a missing file in words of its own
-    with safe_open(file, "pt") as opened:
+    with named_in_text(file) as named, safe_open(named, "pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
         wanted = (opened.metadata() or {}).get(HASH)
     if sha256_of(tensors) != wanted:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from zoo.files import (
     write_new,
 )
 from zoo.json_files import read_json
+from zoo.mapped import named_in_text
 from zoo.unfinished import UNFINISHED, remove, unfinished_of
 
 FORMAT = {"format": "zoo checkpoint", "version": 1}
@@ -77,15 +78,18 @@ class Checkpoint:
             RunError: the manifest does not name it, or it cannot be read, any more.
         """
         self.digest(name)
-        with self._reading(f"{name}.safetensors"):
-            return load_file(self.path / f"{name}.safetensors")
+        file = self.path / f"{name}.safetensors"
+        with self._reading(file.name), named_in_text(file) as named:
+            return load_file(named)
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, SafetensorError) as error:  # a run that goes on removes its older checkpoints
-            raise RunError(f"{self.path / name}: cannot be read: {error}; is the run still training?") from error
+        except FileNotFoundError as error:  # a run that goes on removes its older checkpoints
+            raise RunError(f"{self.path / name}: is gone; is the run still training?") from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise RunError(f"{self.path / name}: cannot be read: {reason_of(error)}") from error
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Checkpoint:
@@ -125,19 +129,24 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
     return Checkpoint(final)
 
 
-def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that verifies, and what is wrong with every newer one."""
+def latest(folder: Path, needs: Collection[str] | None = None) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that verifies, and what is wrong with every newer one.
+
+    Args:
+        folder: of all checkpoints.
+        needs: names of the tensors that are to be read, and verified; all if left out.
+    """
     problems: list[str] = []
     for path in reversed(checkpoints_in(folder)):
-        problem = problem_of(path)
+        problem = problem_of(path, needs)
         if problem is None:
             return Checkpoint(path), problems
         problems.append(f"{path}: {problem}")
     return None, problems
 
 
-def at_step(folder: Path, step: int) -> Checkpoint:
-    """The checkpoint of a step.
+def at_step(folder: Path, step: int, needs: Collection[str] | None = None) -> Checkpoint:
+    """The checkpoint of a step, as ``latest`` takes one.
 
     Raises:
         RunError: there is none, or it does not verify.
@@ -146,7 +155,7 @@ def at_step(folder: Path, step: int) -> Checkpoint:
     if not path.is_dir():
         kept = ", ".join(str(Checkpoint(each).step) for each in checkpoints_in(folder))
         raise RunError(f"{folder}: there is no checkpoint of step {step}; there are: {kept or 'none'}")
-    problem = problem_of(path)
+    problem = problem_of(path, needs)
     if problem is not None:
         raise RunError(f"{path}: {problem}")
     return Checkpoint(path)
@@ -162,8 +171,14 @@ def any_in(folder: Path) -> bool:
     return bool(checkpoints_in(folder))
 
 
-def problem_of(path: Path) -> str | None:
-    """Why a checkpoint cannot be used, or None if all of its files agree with the manifest."""
+def problem_of(path: Path, needs: Collection[str] | None = None) -> str | None:
+    """Why a checkpoint cannot be used, or None if its files agree with the manifest.
+
+    Args:
+        path: the checkpoint.
+        needs: names of the tensors that are to be read; all if left out. Of a file that nobody reads the damage, and
+            the time that hashing takes, is no matter.
+    """
     if path.is_symlink() and not path.exists():
         return f"links to {path.readlink()}, which is not there"
     try:
@@ -183,8 +198,11 @@ def problem_of(path: Path) -> str | None:
         return f"manifest.json does not name {STATE}"
     if foreign := [name for name in wanted if not re.fullmatch(r"\w[\w.-]*", name)]:
         return f"manifest.json names {foreign[0]!r}, which is no file of the checkpoint"
-    for name, (size, digest) in wanted.items():
-        file = path / name
+    read = wanted if needs is None else [STATE, *(f"{name}.safetensors" for name in needs)]
+    if absent := [name for name in read if name not in wanted]:
+        return f"holds no {absent[0]}"
+    for name in read:
+        (size, digest), file = wanted[name], path / name
         try:
             if file.stat().st_size != size:
                 return f"{name} has {file.stat().st_size} bytes in place of {size}"

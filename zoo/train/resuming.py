@@ -14,7 +14,7 @@ from zoo.train import checkpoint as checkpoints
 from zoo.train import same_data
 from zoo.train.made import made_with
 from zoo.train.run_folder import RunFolder
-from zoo.train.state import set_random_state
+from zoo.train.state import AVERAGE, set_random_state
 from zoo.train.trainer import Trainer
 
 
@@ -41,7 +41,11 @@ def restore(trainer: Trainer, folder: RunFolder, registry: Registry, tell: Calla
         if found is not None:
             _take(found, trainer, folder, registry, tell)
         elif problems:
-            raise RunError(f"{folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}; begin another run")
+            weights, _ = checkpoints.latest(folder.checkpoints, [AVERAGE])
+            anew = "begin another run"
+            if weights is not None:
+                anew += f" from the weights of {weights.path.name} with train.init={folder.path}"
+            raise RunError(f"{folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}; {anew}")
 
 
 def refuse_another(where: object, before: Recipe, recipe: Recipe, mend: str) -> None:

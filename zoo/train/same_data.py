@@ -62,7 +62,7 @@ def changes_since_newest(run: RunFolder, now: Fingerprint) -> Iterator[str]:
         DataError: it would not go on with it.
         RunError: what the checkpoint says of the data cannot be used.
     """
-    newest, _ = checkpoints.latest(run.checkpoints)
+    newest, _ = checkpoints.latest(run.checkpoints, ())
     if newest is not None:
         yield from refuse_changed(read(newest.state(), newest.path), now, newest.path)
 

@@ -118,8 +118,8 @@ def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None)
         return WeightsSource(path, None, name, ())
     folder = load_run(path)
     if step is not None:
-        return WeightsSource(path, checkpoints.at_step(folder.checkpoints, step), name, ())
-    found, problems = checkpoints.latest(folder.checkpoints)
+        return WeightsSource(path, checkpoints.at_step(folder.checkpoints, step, [name]), name, ())
+    found, problems = checkpoints.latest(folder.checkpoints, [name])
     if found is None:
         if missing := folder.missing_checkpoints():
             raise RunError(missing)

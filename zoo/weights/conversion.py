@@ -17,6 +17,7 @@ from zoo.assembly import build, change_section, check_tree
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError, WeightsError
 from zoo.files import safetensors, write_whole
+from zoo.mapped import named_in_text
 from zoo.recipe import Recipe, read_tree
 from zoo.recipe.find import package_recipes
 from zoo.recipe.source import show
@@ -200,7 +201,7 @@ def _drops_sigma(checkpoint: ForeignCheckpoint) -> bool:
 
 def _of_no_format(checkpoint: ForeignCheckpoint) -> str:
     try:
-        with safe_open(checkpoint.path, "pt") as file:
+        with named_in_text(checkpoint.path) as named, safe_open(named, "pt") as file:
             if "recipe" in (file.metadata() or {}):
                 return "is a weight file of zoo's own, which needs no import"
     except (SafetensorError, OSError):

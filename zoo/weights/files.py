@@ -29,6 +29,7 @@ from zoo.classes import UNKNOWN, Classes, read_classes
 from zoo.errors import RecipeError, WeightsError, ZooError
 from zoo.files import safetensors, write_whole
 from zoo.json_files import parse_json
+from zoo.mapped import named_in_text
 from zoo.recipe import Made, Overrides, Recipe, Recorded, Versions, fingerprint, read_tree
 from zoo.registry import Registry
 from zoo.weights.state import Weights, backbone_fingerprint, initialised
@@ -140,8 +141,8 @@ def read_weights(path: Path, registry: Registry, *, other_parts: OtherParts = "r
         recipe = check_recorded(recorded, registry, needs=("backbone",), other_parts=other_parts)
     except RecipeError as error:
         raise WeightsError(f"{path}: its recipe cannot be built here", error.problems) from error
-    with _reading(path):
-        tensors = load_file(path)
+    with _reading(path), named_in_text(path) as named:
+        tensors = load_file(named)
     source: dict[str, Any] = {"file": path.name, "weights_sha256": metadata.get(HASH)}
     source |= {key: _value(path, metadata, key) for key in NOTES if key in metadata}
     versions = None if recorded.made is None else recorded.made.versions
@@ -201,7 +202,7 @@ def _value(path: Path, metadata: Mapping[str, str], key: str) -> Any:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    with _reading(path), safe_open(path, "pt") as file:
+    with _reading(path), named_in_text(path) as named, safe_open(named, "pt") as file:
         return file.metadata() or {}
 
 

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import WeightsError, listed
+from zoo.mapped import named_in_text
 from zoo.weights.state import DTYPES, Which, without_prefixes
 
 AVERAGED, LAST = "ema", "model"
@@ -93,7 +94,8 @@ def _read(path: Path) -> Any:
 
 def _read_safetensors(path: Path) -> Any:
     try:
-        return load_file(path)
+        with named_in_text(path) as named:
+            return load_file(named)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise damaged(path, error) from error
 
