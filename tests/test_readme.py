@@ -62,6 +62,11 @@ def test_every_command_is_one(my_hybrid):
             load_recipe(command[command.index("--recipe") + 1], overrides)
 
 
+def test_nothing_is_written_over_what_another_command_wrote():
+    written = re.findall(r"\bzoo .*? --out ([^\s`]+)", README)
+    assert len(set(written)) == len(written) > 4
+
+
 def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
     (tmp_path / "my_parts.py").write_text(block_with("python", "class RepeatUpsampler"))
     monkeypatch.syspath_prepend(tmp_path)
