@@ -94,6 +94,10 @@ class NumericError(ZooError):
     exit_code = 5
 
 
+class AllNotFiniteError(NumericError):
+    """No sample of a batch has a finite loss: the weights are at fault, and not single samples."""
+
+
 class Preempted(ZooError):  # noqa: N818 - not a mistake of anyone's
     """A run that was asked to stop, and has saved its state."""
 

@@ -361,7 +361,7 @@ def test_what_is_not_finite_ends_the_run_and_names_the_checkpoint(tmp_path: Path
     with pytest.raises(NumericError) as caught:
         alone(run, tmp_path, values)
     assert caught.value.exit_code == 5
-    assert " is not finite; samples: digit " in str(caught.value)
+    assert ": the loss of all 8 samples is not finite; " in str(caught.value)
     assert "there is no checkpoint yet" in str(caught.value) or "the last checkpoint is " in str(caught.value)
 
 

@@ -47,7 +47,14 @@ class Notes(Silent):
 
 
 def run(
-    world: World, path: Path, bad: Collection[int], *overrides: str, way: str = LOSS, rank: int = 0, **options: Any
+    world: World,
+    path: Path,
+    bad: Collection[int],
+    *overrides: str,
+    way: str = LOSS,
+    rank: int = 0,
+    all_samples: bool = False,
+    **options: Any,
 ) -> Notes:
     """Train where the loss or the gradient of some steps, on one process, is not finite; or go on."""
     plain: Callable[..., Any] = getattr(Trainer, way)
@@ -55,7 +62,10 @@ def run(
     def spoiled(self: Trainer, *arguments: Any) -> Any:
         found = plain(self, *arguments)
         factor = torch.nan if self.step + 1 in bad and world.rank == rank else 1.0
-        return (found[0] * factor, found[1]) if way == LOSS else found * factor
+        if way == GRADIENT:
+            return found * factor
+        first = (torch.arange(len(found[0])) == 0) | all_samples
+        return torch.where(first, found[0] * factor, found[0]), found[1]
 
     registry, notes = Registry(), Notes()
     recipe = small(f"train.steps={STEPS}", "train.clip=null", *overrides, registry=registry)
@@ -84,14 +94,15 @@ def end_of(path: Path) -> tuple[Any, list[dict[str, Any]]]:
 SKIP = "train.on_non_finite=skip"
 
 
-@pytest.mark.parametrize(("way", "what"), [(LOSS, "the loss of all samples"), (GRADIENT, "the gradient")])
+@pytest.mark.parametrize(("way", "what"), [(LOSS, "the loss"), (GRADIENT, "the gradient")])
 def test_an_update_that_is_left_out_changes_nothing_but_the_step(tmp_path: Path, way: str, what: str) -> None:
     notes = alone(partial(run, way=way), tmp_path, {3}, SKIP, "train.log_every=2")
     before, after, later = notes.states[1:4]
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(torch.equal(after[name], later[name]) for name in after if name.endswith("/step"))
-    (warning,) = [line for line in notes.said if line.startswith("warning: ")]
+    warning, at_the_end = [line for line in notes.said if line.startswith("warning: ")]
+    assert at_the_end == "warning: 1 of 6 updates were left out, since they were not finite"
     assert warning.startswith(f"warning: step 3: {what} is not finite; samples: digit ")
     assert warning.endswith("; this update is left out")
     steps = [(line["step"], line.get("skipped", "")) for line in lines_of(tmp_path)]
@@ -115,6 +126,24 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_been_told_at_the_start(tmp_path
     (change,) = second["changes"]
     assert change.pop("step") in (2, 3)
     assert change == {"key": "train.on_non_finite", "before": "stop", "after": "skip"}
+
+
+def test_what_is_not_finite_for_all_samples_is_of_the_weights(tmp_path: Path) -> None:
+    spoiled = partial(run, all_samples=True)
+    with pytest.raises(NumericError) as caught:
+        alone(spoiled, tmp_path / "stopped", {4})
+    told = str(caught.value)
+    assert told.startswith("step 4: the loss of all 8 samples is not finite; the weights before it are saved: ")
+    assert "on_non_finite" not in told
+    assert told.endswith(
+        "; its weights are no good any more: begin another run, with a lower learning rate or clipped gradients, from"
+        " scratch or by train.init from earlier weights"
+    )
+    said = alone(spoiled, tmp_path / "skipped", {2, 5, 6}, SKIP).said
+    assert [line for line in said if line.startswith("warning: ")] == [
+        *(f"warning: step {n}: the loss of all 8 samples is not finite; this update is left out" for n in (2, 5, 6)),
+        "warning: 3 of 6 updates were left out, since they were not finite, the last 2 among them",
+    ]
 
 
 @pytest.mark.parametrize("stop_at", [1, 3])  # before anything has been updated; in the midst of a row
@@ -156,6 +185,6 @@ def run_with_nan_on_the_second(world: World, path: Path) -> tuple[list[str], boo
 
 def test_all_processes_leave_out_what_is_not_finite_on_one(tmp_path: Path) -> None:
     (said, same), others = run_ranks(run_with_nan_on_the_second, 2, tmp_path)
-    assert (len(said), same) == (1, True)
+    assert (len(said), same) == (2, True)
     assert others == ([], False)
     assert [line["step"] for line in end_of(tmp_path)[1] if "skipped" in line] == [3]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.checkpoint_folders import checkpoints_in
-from zoo.errors import NumericError, RunError, listed
+from zoo.errors import AllNotFiniteError, NumericError, RunError, listed
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
 from zoo.train.kept_places import forget_others
@@ -61,7 +61,7 @@ class Saver:
                 saved = self._keep()
             except NumericError as before:  # the step that failed came of it, and so will all to come
                 raise NumericError(f"{error}; {before}") from error
-            raise NumericError(f"{error}; {saved}; {self._way_past()}, or {ANOTHER_RUN}") from error
+            raise NumericError(f"{error}; {saved}; {self._way_past(error)}") from error
         except Exception as error:
             traceback.clear_frames(error.__traceback__)  # of activations, where memory is what is missing
             self.trainer.optimizer.zero_grad(set_to_none=True)
@@ -208,8 +208,12 @@ class Saver:
                 f" {listed(bad, SHOWN)}; {self.last}; {ANOTHER_RUN}"
             )
 
-    def _way_past(self) -> str:
+    def _way_past(self, error: NumericError) -> str:
         """How to go on from an update that is not finite: from the same state, the next one would be the same."""
+        if isinstance(error, AllNotFiniteError):  # so will the next one be, of whatever samples
+            return (
+                f"its weights are no good any more: {ANOTHER_RUN}, from scratch or by train.init from earlier weights"
+            )
         options = self.recipe.train
         option = f"max_skipped={10 * options.max_skipped}" if options.on_non_finite == "skip" else "on_non_finite=skip"
-        return f"go on without such updates by: {self.folder.command} --set train.{option}"
+        return f"go on without such updates by: {self.folder.command} --set train.{option}, or {ANOTHER_RUN}"

@@ -229,8 +229,10 @@ class Session:
         options = self.recipe.train
         if self.world.is_main:
             self._watched(partial(self.watcher.start, trainer, last))
+        begun, left_out = trainer.step, 0
         for step in saver.watch(trainer.run(last, lambda: stop() or self.folder.lost() is not None)):
             if step.skipped:
+                left_out += 1
                 self._tell(f"warning: {step.skipped}; this update is left out")
             speed = records.log(step)
             if self.world.is_main:
@@ -240,6 +242,11 @@ class Session:
             if options.sample_every and step.step % options.sample_every == 0 and step.step < last:
                 records.draw()
         saver.save()
+        if left_out:
+            ending = f", the last {trainer.skipped} among them" if trainer.skipped else ""
+            self._tell(
+                f"warning: {left_out} of {trainer.step - begun} updates were left out, since they were not finite{ending}"
+            )
         if trainer.step == options.steps:
             records.draw()
 

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.backbone import Backbone
 from zoo.data.stream import Batch, stream
-from zoo.errors import DataError, NumericError, ZooError, listed
+from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
 from zoo.flow import drop_labels, velocity_errors
 from zoo.recipe.schema import TrainOptions
 from zoo.train.distributed import World
@@ -129,7 +129,7 @@ class Trainer:
                         self._update()
                     else:
                         self.alone = False  # since all have the same numbers
-                        self._skip(problem)
+                        self._skip(problem, errors)
                         self.alone = True
                     self.step += 1
                     self.whole, self.random = True, random_state(self.world.device)
@@ -188,12 +188,18 @@ class Trainer:
         self.state.ema.update(self.state.parameters, ema_decay(self.step, self.options))
         self.skipped = 0
 
-    def _skip(self, problem: str) -> None:
-        """Leave an update out: nothing changes but the step, and with it the samples to come."""
+    def _skip(self, problem: str, errors: Tensor) -> None:
+        """Leave an update out: nothing changes but the step, and with it the samples to come.
+
+        Args:
+            problem: why.
+            errors: of the whole batch.
+        """
+        kind = NumericError if errors.isfinite().any() else AllNotFiniteError
         if self.options.on_non_finite == "stop":
-            raise NumericError(problem)
+            raise kind(problem)
         if self.skipped >= self.options.max_skipped:
-            raise NumericError(f"{problem}; the {self.skipped} updates before it are left out already")
+            raise kind(f"{problem}; the {self.skipped} updates before it are left out already")
         self.skipped += 1
 
     def _told(self, errors: Tensor, weights: Tensor, norm: Tensor, *, stop: bool, skipped: str) -> Step:
@@ -239,10 +245,11 @@ class Trainer:
         bad = (~errors.isfinite()).nonzero().flatten().tolist()
         if not (bad or gradient):
             return ""
+        if len(bad) == self.options.batch:
+            return f"step {self.step + 1}: the loss of all {len(bad)} samples is not finite"
         indices = self.job.reader.order.indices(self.step, range(self.options.batch))
         ids = [self.job.reader.source.id(int(indices[place])) for place in bad or range(len(indices))]
-        what = "the loss of all samples" if len(bad) == len(ids) == len(indices) else "the loss"
-        what = what if bad else "the gradient"
+        what = "the loss" if bad else "the gradient"
         return f"step {self.step + 1}: {what} is not finite; samples: {listed(ids, 20)}"
 
     def _by_stage(self, errors: Tensor) -> tuple[float, ...]:
