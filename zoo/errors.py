@@ -58,6 +58,10 @@ class DataError(ZooError):
     exit_code = 3
 
 
+class SampleError(DataError):
+    """Samples that cannot be trained on; the message says how to leave them out."""
+
+
 class MissingSplitError(DataError):
     """A dataset that has no such split, such as held-out samples."""
 

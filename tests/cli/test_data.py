@@ -108,6 +108,12 @@ def test_many_problems_and_many_classes_make_few_lines():
     assert result.stdout.splitlines()[0].startswith("train: 78 samples of 32 classes: a 8, b 7, c00 1, ")
 
 
+def test_a_class_with_a_comma_does_not_look_like_two():
+    Path("pictures/train/b").rename("pictures/train/shark, great")
+    line = zoo("data", "check", "--recipe", "own.yaml").stdout.splitlines()[0]
+    assert line == "train: 16 samples of 2 classes: a 8, 'shark, great' 7"
+
+
 def test_what_cannot_be_opened(tmp_path):
     result = zoo("data", "check", "--recipe", "own.yaml", "--set", "data.dataset.folder=gone")
     assert result.exit_code == 3

@@ -48,9 +48,15 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def train(run: Path, *overrides: str, resume: bool = False, stop_at: int | None = None) -> list[str]:
+def train(
+    run: Path,
+    *overrides: str,
+    resume: bool = False,
+    stop_at: int | None = None,
+    listening: Listening | None = None,
+) -> list[str]:
     """Train, and give what was said."""
-    listening, registry = Listening(), Registry()
+    listening, registry = listening or Listening(), Registry()
     recipe = small("train.sample_every=null", *overrides, registry=registry)
     Session(recipe, RunFolder(run), registry, ALONE, listening).run(resume=resume, stop_at=stop_at)
     return listening.said
@@ -76,12 +82,17 @@ def test_a_run_goes_on_without_a_broken_picture(tmp_path: Path, pictures: Path) 
     names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
     name = names[int(Order(16, 8, 0).indices(1, range(8))[3])]  # of the second step
     (pictures / name).write_bytes((pictures / name).read_bytes()[:40])
+    listening = Listening()
     with pytest.raises(DataError) as caught:
-        train(tmp_path / "run", data, "train.steps=4")
+        train(tmp_path / "run", data, "train.steps=4", listening=listening)
     left_out = f'data.leave_out=["{name}"]'
     assert str(caught.value) == (
-        f"{pictures}/{name}: is no picture, or one that is damaged; leave it out: --set '{left_out}'"
+        f"{pictures}/{name}: is no picture, or one that is damaged; leave it out:"
+        f" zoo train --resume --run-dir {tmp_path}/run --set '{left_out}'"
     )
+    (failed,) = [line for line in listening.said if " has failed; " in line]
+    assert failed.startswith("step 2 has failed; the weights before it are saved: ")
+    assert "zoo train" not in failed, "it would fail again"
     assert newest(tmp_path / "run").step == 1
 
     said = train(tmp_path / "run", data, "train.steps=4", left_out, resume=True)
@@ -119,9 +130,9 @@ def test_a_picture_that_was_removed_comes_back_empty_and_is_left_out(tmp_path: P
     with pytest.raises(DataError) as caught:
         train(tmp_path / "run", data, "train.steps=3", resume=True)
     assert str(caught.value).endswith(
-        ": the data is not what was trained on: class 'b' has 7 samples in place of 8; put it back as it was (of a file"
-        " that could not be read, an empty one of its name is enough, left out by data.leave_out), or begin another run"
-        f" with train.init={tmp_path}/run"
+        ": the data is not what was trained on: class 'b' has 7 samples in place of 8; put it back as it was; or make"
+        f" an empty file in place of each that is gone, and go on by: zoo train --resume --run-dir {tmp_path}/run --set"
+        f""" 'data.leave_out=["CLASS/FILE"]', or begin another run with train.init={tmp_path}/run"""
     )
     broken.touch()
     train(tmp_path / "run", data, "train.steps=3", 'data.leave_out=["b/05.png"]', resume=True)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from zoo.assembly import load_recipe
-from zoo.recipe import changes, differences, fingerprint
+from zoo.recipe import changes, conditions, differences, fingerprint
 from zoo.recipe.fingerprint import FREE
 from zoo.recipe.schema import SECTIONS, TrainOptions
 
@@ -105,6 +105,8 @@ def test_a_run_may_be_longer_where_the_learning_rate_does_not_know(schedule, tol
     after = resolved(f"train.schedule={schedule}", "train.steps=2000", registry=registry)
     assert differences(before, after) == told
     assert (fingerprint(before) == fingerprint(after)) == (not told)
+    rule = ['train.steps may change where train.schedule is "constant"'] if told else []
+    assert conditions(before, after) == rule
 
 
 def test_files_may_move(registry):

@@ -349,7 +349,7 @@ def run_with_torn_digit(world: World, path: Path, step: int) -> str:
 def test_torn_data_is_told_on_all_processes_and_nothing_is_lost(tmp_path: Path, ranks: int) -> None:
     told = run_ranks(run_with_torn_digit, ranks, tmp_path / "later", 3)
     assert len(set(told)) == 1
-    assert ": is torn; leave it out: --set " in told[0]
+    assert ": is torn; leave it out: zoo train --resume --run-dir " in told[0]
     newest, _ = checkpoints.latest(tmp_path / "later" / "checkpoints")
     assert newest is not None
     assert newest.step == 3

@@ -152,12 +152,14 @@ def _check_split(
 def _check_since(recipe: Recipe, run: Path, problems: IO[str]) -> bool:
     """Say what has changed since a run's newest checkpoint; whether the run would not go on with it."""
     from zoo.assembly import create_part
+    from zoo.data.left_out import ids_in
     from zoo.train.run_folder import RunFolder
     from zoo.train.same_data import changes_since_newest
 
     try:
         source: Source = create_part(recipe, "dataset").open("train")
-        for line in changes_since_newest(RunFolder(run), source.fingerprint()):
+        left_out = ids_in(recipe.data.leave_out)
+        for line in changes_since_newest(RunFolder(run), source.fingerprint(), left_out):
             _say(f"warning: {line}")
     except DataError as error:
         print(error)
@@ -208,7 +210,9 @@ def _classes(names: Sequence[str], found: Findings, *, verbose: bool) -> str:
     counts = {label: found.labels[label] for label in range(len(names))} | dict(sorted(found.labels.items()))
     if len(counts) > MOST_CLASSES and not verbose:
         return f" of {len(counts)} classes with {min(counts.values())} to {max(counts.values())} each"
-    each = (f"{names[label] if label < len(names) else label} {count}" for label, count in counts.items())
+    called = [names[label] if label < len(names) else str(label) for label in counts]
+    called = [repr(name) if "," in name else name for name in called]  # or it would look like two
+    each = (f"{name} {count}" for name, count in zip(called, counts.values(), strict=True))
     return f" of {len(counts)} classes: {', '.join(each)}"
 
 

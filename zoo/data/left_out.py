@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int
 
 from zoo.classes import Classes
 from zoo.data.base import Dataset, Samples, Source, Split
-from zoo.errors import DataError, MissingSplitError, listed, printable
+from zoo.errors import DataError, MissingSplitError, SampleError, listed, printable
 from zoo.shell import command
 
 SHOWN = 8
@@ -35,11 +35,13 @@ class LeftOut:
         ids: as the recipe names them, or the file that it names.
         mask: whether a sample is left out [n].
         unknown: ids that no sample has.
+        go_on: the command that goes on where samples are left out, for advice; empty where there is none.
     """
 
     ids: tuple[str, ...]
     mask: Bool[np.ndarray, " n"]
     unknown: tuple[str, ...] = ()
+    go_on: str = ""
 
     @property
     def kept(self) -> Int[np.ndarray, " m"]:
@@ -63,7 +65,8 @@ class LeftOut:
         if len(ids) > SHOWN or len(every) > IN_A_COMMAND:
             way = "`zoo data check --leave-out FILE` writes a list, which data.leave_out takes"
         else:
-            way = command("--set", f"data.leave_out={json.dumps(every, ensure_ascii=False)}")
+            option = command("--set", f"data.leave_out={json.dumps(every, ensure_ascii=False)}")
+            way = f"{self.go_on} {option}".lstrip()
         return f"leave {it} out: {way}"
 
 
@@ -169,7 +172,8 @@ def read_kept(
         left_out: what is left out already.
 
     Raises:
-        DataError: a sample cannot be read.
+        SampleError: a sample cannot be read.
+        DataError: none of several can.
     """
     try:
         return source.read(indices, generators())
@@ -178,7 +182,7 @@ def read_kept(
         if not bad or len(bad) == len(set(indices.tolist())) > 1:  # not the samples are at fault then, but their disk
             raise
         more = f" (and {len(bad) - 1} more of the {len(indices)} read at once)" if len(bad) > 1 else ""
-        raise DataError(f"{error}{more}; {left_out.advice(bad)}") from error
+        raise SampleError(f"{error}{more}; {left_out.advice(bad)}") from error
 
 
 def _unreadable(source: Source, indices: Int[np.ndarray, " B"], generators: Sequence[np.random.Generator]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset, get_worker_info
 
 from zoo.data.shared_memory import FULL
-from zoo.errors import DataError, printable
+from zoo.errors import DataError, SampleError, printable
 from zoo.open_files import are_too_many
 
 
@@ -43,7 +43,8 @@ class Told(Dataset[Any]):
             found = self.dataset[key]
             return found if get_worker_info() is None else Packed(found)
         except DataError as error:
-            return DataError(str(error))  # a plug-in's own kind need not survive the way from a worker
+            kind = SampleError if isinstance(error, SampleError) else DataError
+            return kind(str(error))  # a plug-in's own kind need not survive the way from a worker
         except Exception as error:
             told = DataError(in_words(error))
             told.add_note(traceback.format_exc())

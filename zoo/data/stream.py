@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from zoo.data.base import Normalize, Samples, Source
 from zoo.data.left_out import NOTHING, LeftOut, read_kept
 from zoo.data.problems import HOLDS_NOT_FINITE
 from zoo.data.workers import Workers
-from zoo.errors import DataError
+from zoo.errors import DataError, SampleError
 from zoo.randomness import Purpose, generator_at
 
 
@@ -119,6 +119,10 @@ class Reader(Dataset[Batch]):
         self.source, self.normalize, self.order, self.share = source, normalize, order, share
         self.num_classes, self.label_dropout = num_classes, label_dropout
 
+    def of_run(self, go_on: str) -> None:
+        """Have advice say by which command the run goes on, where samples are left out."""
+        self.order = replace(self.order, left_out=replace(self.order.left_out, go_on=go_on))
+
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """The samples of (step, piece)."""
         return self.read(*key)
@@ -155,7 +159,7 @@ class Reader(Dataset[Batch]):
         finite, labels = samples.finite, samples.labels
         if not finite.all():
             ids = list(map(self.source.id, dict.fromkeys(indices[~finite.numpy()].tolist())))
-            raise DataError(f"{ids[0]}: {HOLDS_NOT_FINITE}; {self.order.left_out.advice(ids)}")
+            raise SampleError(f"{ids[0]}: {HOLDS_NOT_FINITE}; {self.order.left_out.advice(ids)}")
         if self.num_classes and not labels.is_floating_point():
             outside = (labels < 0) | (labels >= self.num_classes)
             if outside.any():

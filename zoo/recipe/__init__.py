@@ -2,7 +2,7 @@
 
 from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
-from zoo.recipe.fingerprint import all_differences, changes, differences, fingerprint
+from zoo.recipe.fingerprint import all_differences, changes, conditions, differences, fingerprint
 from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree
 from zoo.recipe.of_run import holds_run, no_run, recorded_in
 from zoo.recipe.places import absolute
@@ -26,6 +26,7 @@ __all__ = [
     "absolute",
     "all_differences",
     "changes",
+    "conditions",
     "differences",
     "draft_recipe",
     "find_recipe",

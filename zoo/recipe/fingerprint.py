@@ -70,6 +70,17 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return _told(_refused(one, other))
 
 
+def conditions(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """A line for every refused difference of a value that may change under a condition."""
+    refused = {dotted(each.path) for each in _refused(one, other)}
+    return [
+        f"{free.key} may change where {key} is {_show(value)}"
+        for free in FREE
+        if free.key in refused
+        for key, value in free.where.items()
+    ]
+
+
 def all_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """A line for every difference of plain values."""
     return _told(_differences(one, other, ()))

@@ -24,6 +24,7 @@ from zoo.errors import (
     Preempted,
     RecipeError,
     RunError,
+    SampleError,
     WeightsError,
     ZooError,
     first_line,
@@ -193,7 +194,7 @@ def _from_words(words: tuple[str, int, str]) -> ZooError:
         return RecipeError(text.splitlines())
     kinds = {
         each.__name__: each
-        for each in (ZooError, FaultError, DataError, RunError, WeightsError, NumericError, Preempted)
+        for each in (ZooError, FaultError, DataError, SampleError, RunError, WeightsError, NumericError, Preempted)
     }
     by_code = {each.exit_code: each for each in reversed(kinds.values())}
     kind = kinds.get(name, by_code.get(exit_code, ZooError))

@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.assembly import TRAINED, check_recorded, check_versions
 from zoo.errors import RunError, ZooError
-from zoo.recipe import Recipe, Recorded, differences, read_tree
+from zoo.recipe import Recipe, Recorded, conditions, differences, read_tree
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train import same_data
@@ -56,8 +56,9 @@ def refuse_another(where: object, before: Recipe, recipe: Recipe, mend: str) -> 
     """
     other = differences(before.resolved(), recipe.resolved())
     if other:
+        rule = "".join(f" ({each})" for each in conditions(before.resolved(), recipe.resolved()))
         raise ZooError(
-            f"{where}: was trained by another recipe (its values first): {'; '.join(other)}; {mend}, or choose"
+            f"{where}: was trained by another recipe (its values first): {'; '.join(other)}{rule}; {mend}, or choose"
             " another --run-dir"
         )
 
@@ -96,7 +97,8 @@ def _check(
     before = check_recorded(recorded, registry, needs=())
     refuse_another(found.path, before, trainer.job.recipe, "put the run's recipe.yaml back as it was")
     check_versions(made, trainer.job.recipe, TRAINED)
-    for warning in same_data.refuse_changed(same_data.read(state, found.path), trainer.job.data, found.path):
+    left_out = trainer.job.reader.order.left_out.ids
+    for warning in same_data.refuse_changed(same_data.read(state, found.path), trainer.job.data, found.path, left_out):
         tell(f"warning: {warning}")
     ranks = trainer.world.size
     if state["ranks"] == ranks > len(state["random"]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from zoo.data.fingerprint import Fingerprint
 from zoo.errors import DataError, RunError, listed
+from zoo.shell import command
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.job import Job
@@ -55,7 +56,7 @@ def read(state: Mapping[str, Any], where: Path) -> Fingerprint:
         raise RunError(f"{where}: what state.json says of the data cannot be used: {reason}") from error
 
 
-def changes_since_newest(run: RunFolder, now: Fingerprint) -> Iterator[str]:
+def changes_since_newest(run: RunFolder, now: Fingerprint, left_out: Sequence[str]) -> Iterator[str]:
     """What a run would say of its data if it went on from its newest checkpoint; nothing where it has none.
 
     Raises:
@@ -64,16 +65,17 @@ def changes_since_newest(run: RunFolder, now: Fingerprint) -> Iterator[str]:
     """
     newest, _ = checkpoints.latest(run.checkpoints, ())
     if newest is not None:
-        yield from refuse_changed(read(newest.state(), newest.path), now, newest.path)
+        yield from refuse_changed(read(newest.state(), newest.path), now, newest.path, left_out)
 
 
-def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path) -> Iterator[str]:
+def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path, left_out: Sequence[str]) -> Iterator[str]:
     """Refuse to go on from a checkpoint with other data than it was trained on.
 
     Args:
         before: of that.
         now: of the data that is here.
         where: the checkpoint is, in the folder of its run.
+        left_out: ids of samples that are left out already.
 
     Returns:
         What to warn of, since it may be harmless.
@@ -85,9 +87,9 @@ def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path) -> Iterat
     if found.moved:
         back = "put it back as it was"
         if now.samples < before.samples and now.of == "class":
-            back += (
-                " (of a file that could not be read, an empty one of its name is enough, left out by data.leave_out)"
-            )
+            way = command("--set", f"data.leave_out={json.dumps([*left_out, 'CLASS/FILE'], ensure_ascii=False)}")
+            run = RunFolder(where.parent.parent)
+            back += f"; or make an empty file in place of each that is gone, and go on by: {run.command} {way}"
         raise DataError(
             f"{where}: the data is not what was trained on: {listed(found.moved)}; {back}, or begin another run with"
             f" train.init={where.parent.parent}"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.checkpoint_folders import checkpoints_in
-from zoo.errors import AllNotFiniteError, NumericError, RunError, listed
+from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, listed
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
 from zoo.train.kept_places import forget_others
@@ -66,7 +66,9 @@ class Saver:
             traceback.clear_frames(error.__traceback__)  # of activations, where memory is what is missing
             self.trainer.optimizer.zero_grad(set_to_none=True)
             try:
-                there = f"{self._keep()}; {self.folder.go_on}"
+                there = self._keep()
+                if not isinstance(error, SampleError):  # which says how to go on, and would come again
+                    there += f"; {self.folder.go_on}"
             except NumericError as before:  # which says what to do; what failed is still raised
                 there = str(before)
             self.tell(f"step {self.trainer.step + 1} has failed; {there}")

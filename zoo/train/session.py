@@ -114,6 +114,7 @@ class Session:
             try:
                 refuse_to_begin(self.world, stop)
                 self.folder.run = self.world.first(lambda: self._open_folder(resume=resume, init=init))
+                job.reader.of_run(self.folder.command)
                 trainer = Trainer(job, backbone, self.world)
                 self._go_on(trainer, stop, stop_at or self.recipe.train.steps)
                 return trainer
@@ -243,10 +244,9 @@ class Session:
                 records.draw()
         saver.save()
         if left_out:
-            ending = f", the last {trainer.skipped} among them" if trainer.skipped else ""
-            self._tell(
-                f"warning: {left_out} of {trainer.step - begun} updates were left out, since they were not finite{ending}"
-            )
+            of = f"{left_out} of {trainer.step - begun} updates"
+            newest = f", the last {trainer.skipped} among them" if trainer.skipped else ""
+            self._tell(f"warning: {of} were left out, since they were not finite{newest}")
         if trainer.step == options.steps:
             records.draw()
 

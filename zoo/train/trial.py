@@ -10,6 +10,7 @@ from typing import Any
 
 from zoo.assembly import check_recorded, create_part, load_recipe
 from zoo.data import Dataset
+from zoo.data.left_out import ids_in
 from zoo.errors import DataError, RunError, ZooError
 from zoo.recipe import Recipe, all_differences, differences
 from zoo.registry import Registry
@@ -137,5 +138,5 @@ def _refuse_changed_data(run: RunFolder, recipe: Recipe) -> None:
         now = dataset.open("train").fingerprint()
     except DataError:
         return
-    for warning in same_data.changes_since_newest(run, now):
+    for warning in same_data.changes_since_newest(run, now, ids_in(recipe.data.leave_out)):
         warnings.warn(warning, stacklevel=2)
