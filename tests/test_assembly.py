@@ -195,7 +195,7 @@ def test_a_line_that_is_about_other_keys_says_where_they_were_written(problems, 
     [
         (
             "{guidance: [1.0, 2.0]}",
-            "guidance: 2 scales for 1 stages; give one for every stage, noisiest first, or one",
+            "guidance: 2 scales for 1 stage; give one for every stage, noisiest first, or one",
         ),
         ("{guided_channels: 5}", "guided_channels: 5, but the latents have 4 channels"),
         (
@@ -379,11 +379,18 @@ def test_builds_a_recipe_by_name_with_overrides(registry):
 
 def test_a_validated_recipe_takes_no_overrides_and_no_parts(registry):
     recipe = load_recipe("dit_s", (), registry)
+    why = "a recipe that is validated already has its own; give them where it is made: zoo.load_recipe$"
     for parts in ([DiTBlock], DiTBlock):
-        with pytest.raises(ValueError, match=r"^parts: a validated recipe is frozen; give them to zoo.load_recipe"):
+        with pytest.raises(ValueError, match=f"^parts: {why}"):
             build(recipe, parts=parts)
-    with pytest.raises(ValueError, match=r"overrides: a validated recipe is frozen; give them to zoo.load_recipe"):
+    with pytest.raises(ValueError, match=f"^overrides: {why}"):
         build(recipe, ["backbone.depth=1"], registry=registry)
+
+
+def test_a_backbone_takes_no_parts(registry):
+    backbone = build("dit_s", ["backbone.depth=1"], registry=registry, device="meta")
+    with pytest.raises(ValueError, match=r"^parts: a backbone has its own; give them .*: zoo.build or zoo.load$"):
+        zoo.cost(backbone, parts=[DiTBlock])
 
 
 def test_what_does_not_matter_for_a_recipe_is_not_built(registry):

@@ -265,7 +265,7 @@ def test_samples_that_are_there_already():
         assert (result.exit_code, result.stdout, result.stderr) == (0, "", told)
     Path("out/000001.png").unlink()
     Path("out/samples.json").unlink()
-    assert sample("--count", 3, "--resume").stderr == "wrote 1 images to out, which holds all 3 now\n"
+    assert sample("--count", 3, "--resume").stderr == "wrote 1 image to out, which holds all 3 now\n"
 
 
 def test_help_names_every_option():

@@ -16,6 +16,10 @@ from zoo.registry import Registry
 RecipeLike = Recipe | nn.Module | str | Path | Mapping[str, Any]
 """A validated recipe, a backbone, or the path, name or plain values of a recipe."""
 
+_VALIDATED = "a recipe that is validated already", "zoo.load_recipe"
+_BUILT = "a backbone", "zoo.build or zoo.load"
+"""What has its own overrides and parts, and what took them."""
+
 
 def as_recipe(
     given: RecipeLike,
@@ -34,7 +38,8 @@ def as_recipe(
         return load_recipe(given, overrides, registry, parts=parts)
     for name, more in {"overrides": overrides, "parts": [parts] if isinstance(parts, type) else parts}.items():
         if list(more):
-            raise ValueError(f"{name}: a validated recipe is frozen; give them to zoo.load_recipe, with its name")
+            it, where = _VALIDATED if isinstance(given, Recipe) else _BUILT
+            raise ValueError(f"{name}: {it} has its own; give them where it is made: {where}")
     return given if isinstance(given, Recipe) else recipe_of(backbone_in(given))
 
 

@@ -83,7 +83,8 @@ def _sampling_problems(draft: Draft, stages: int) -> Iterator[tuple[KeyPath, str
     scales = values.get("guidance", 1.0)
     if isinstance(scales, tuple) and len(scales) != stages:
         count = f"{len(scales)} scale{'s' * (len(scales) != 1)}"
-        yield ("sample", "guidance"), f"{count} for {stages} stages; give one for every stage, noisiest first, or one"
+        of = f"{stages} stage{'s' * (stages != 1)}"
+        yield ("sample", "guidance"), f"{count} for {of}; give one for every stage, noisiest first, or one"
     channels = values.get("guided_channels")
     if channels is not None and latent and channels > latent.channels:
         yield ("sample", "guided_channels"), f"{channels}, but the latents have {latent.channels} channels"

@@ -98,10 +98,11 @@ def sample(
         with told_plainly(), told_how_to_go_on(world, request.folder.request.exists):
             drawn = draw_samples(request, checked, registry, world)
         if world.is_main:
+            images = f"{drawn} image{'s' * (drawn != 1)}"
             if drawn == request.count:
-                told = f"wrote {drawn} images and grid.png to {out}"
+                told = f"wrote {images} and grid.png to {out}"
             elif drawn:
-                told = f"wrote {drawn} images to {out}, which holds all {request.count} now"
+                told = f"wrote {images} to {out}, which holds all {request.count} now"
             else:
                 told = f"{out}: holds all {request.count} images already"
             tell(told)

@@ -56,7 +56,8 @@ class Guidance:
         """
         scales = (float(scale),) * stages if isinstance(scale, int | float) else tuple(scale)
         if len(scales) != stages:
-            raise ValueError(f"guidance: {len(scales)} scales for {stages} stages; give one, or one for every stage")
+            given = f"{len(scales)} scales for {stages} stage{'s' * (stages != 1)}"
+            raise ValueError(f"guidance: {given}; give one, or one for every stage")
         return cls(scales, channels, interval)
 
     @property

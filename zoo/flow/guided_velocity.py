@@ -104,7 +104,8 @@ class GuidedVelocity:
 def _check(backbone: Backbone, labels: Tensor | None, guidance: Guidance) -> None:
     stages, channels = len(backbone.stages), backbone.latent[0]
     if len(guidance.scales) != stages:
-        raise ValueError(f"guidance: {len(guidance.scales)} scales for {stages} stages; give one for every stage")
+        given = f"{len(guidance.scales)} scales for {stages} stage{'s' * (stages != 1)}"
+        raise ValueError(f"guidance: {given}; give one for every stage")
     if guidance.channels is not None and guidance.channels > channels:
         raise ValueError(f"guidance: {guidance.channels} channels to guide, but the latents have {channels}")
     condition = backbone.class_conditioner(labels)
