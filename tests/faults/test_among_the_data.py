@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from tests.train.small import ALONE, small, train
+from zoo.data.folders import list_images
 from zoo.errors import ZooError
 from zoo.registry import Registry
+from zoo.train.beside_data import refuse_inside_data
 from zoo.train.checkpoint import latest
 from zoo.train.sampling import SampleRun, draw_samples
 
@@ -41,6 +43,38 @@ def test_a_run_in_the_folder_of_its_data_is_refused(folder, run, pictures):
     ):
         train(pictures / run, data(folder))
     assert sorted(os.walk(pictures)) == before
+
+
+def test_what_no_split_would_read_is_no_part_of_the_data(pictures, tmp_path):
+    whole = tmp_path / "whole"
+    shutil.copytree(pictures, whole / "train")
+    recipe = small(data(whole))
+    with pytest.raises(ZooError, match="would be taken for a part of the data"):  # or there would be no split
+        refuse_inside_data(whole / "runs" / "x", recipe, "")
+    shutil.copytree(pictures, whole / "held_out")
+    for path in (whole / "runs" / "x", whole / "train" / ".runs" / "x", whole / ".x"):
+        refuse_inside_data(path, recipe, "")
+    for path in (whole, whole / "train" / "x", whole / "held_out" / "a" / "x"):
+        with pytest.raises(ZooError, match="would be taken for a part of the data"):
+            refuse_inside_data(path, recipe, "")
+    train(whole / "runs" / "x", data(whole), "train.steps=1")
+    assert len(list_images(whole)) == len(list_images(whole, "held_out")) == 16
+
+
+def test_a_run_beside_latents_that_an_index_names_is_no_part_of_them(tmp_path):
+    folder = tmp_path / "latents"
+    (folder / "train").mkdir(parents=True)
+    latents = small(f"data.dataset={{type: latents, folder: '{folder}'}}")
+    refuse_inside_data(folder / "train" / "x", latents, "")
+    with pytest.raises(ZooError, match="would be taken for a part of the data"):
+        refuse_inside_data(folder / "runs", latents, "")
+    (folder / "held_out").mkdir()
+    refuse_inside_data(folder / "runs", latents, "")
+    (folder / "held_out").rmdir()
+    (folder / "train").rmdir()
+    refuse_inside_data(folder / "runs" / "train", latents, "")
+    with pytest.raises(ZooError, match="would be taken for a part of the data"):
+        refuse_inside_data(folder / "train" / "x", latents, "")
 
 
 def test_a_run_that_was_moved_among_its_data_goes_on_as_far_as_the_data_is_the_same(pictures, tmp_path):

@@ -162,6 +162,16 @@ class Dataset(ABC):
             DataError: there is nothing to read, or it does not fit the latents and classes of the backbone.
         """
 
+    def takes(self, path: Path) -> bool:
+        """Whether what is made in a folder ``path``, which lies in one of the options, would be taken for samples.
+
+        Override it where that is not so of every folder: runs and drawn images in such ones are refused.
+
+        Raises:
+            DataError: the data cannot be looked at.
+        """
+        return True
+
     @abstractmethod
     def to_images(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
         """Pictures of latents (after ``Normalize.invert``): 8-bit, on the CPU, 1 (grey) or 3 (RGB) channels last."""

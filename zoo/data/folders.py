@@ -154,11 +154,7 @@ def split_folders(folder: Path) -> dict[Split, Path]:
     Raises:
         DataError: there is no such folder.
     """
-    below = _sub_folders(folder)
-    held_out = next((name for name in HELD_OUT if name in below), None)
-    if TRAIN in below and held_out:
-        return {"train": folder / TRAIN, "held_out": folder / held_out}
-    return {"train": folder / TRAIN if below == {TRAIN} else folder}
+    return _divided(folder, _sub_folders(folder))
 
 
 def split_folder(folder: Path, split: Split) -> Path:
@@ -174,6 +170,31 @@ def split_folder(folder: Path, split: Split) -> Path:
             f"{shown(folder)}: has no held-out part; divide it into sub-folders {TRAIN!r} and {HELD_OUT[0]!r}"
         )
     return found[split]
+
+
+def changes_division(folder: Path, path: Path) -> bool:
+    """Whether a folder that is made at ``path`` would have ``folder`` be divided otherwise, or no longer.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    folder, path = folder.resolve(), path.resolve()
+    if path == folder or not path.is_relative_to(folder) or _is_hidden(path, folder):
+        return False
+    names = _sub_folders(folder)
+    return _divided(folder, names) != _divided(folder, names | {path.relative_to(folder).parts[0]})
+
+
+def would_be_listed(folder: Path, path: Path) -> bool:
+    """Whether pictures in a folder that is made at ``path`` would be among those of a split.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    path = path.resolve()
+    parts = [each.resolve() for each in split_folders(folder).values()]
+    among = any(path.is_relative_to(part) and not _is_hidden(path, part) for part in parts)
+    return among or path == folder.resolve() or changes_division(folder, path)
 
 
 def look_at(path: Path | bytes) -> tuple[int, int]:
@@ -253,6 +274,18 @@ def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]], others: 
             yield prefix + entry.name
         else:
             others[_ending(entry)] += 1
+
+
+def _divided(folder: Path, below: set[str]) -> dict[Split, Path]:
+    """The folder of each split, by the names of the folders that there are."""
+    held_out = next((name for name in HELD_OUT if name in below), None)
+    if TRAIN in below and held_out:
+        return {"train": folder / TRAIN, "held_out": folder / held_out}
+    return {"train": folder / TRAIN if below == {TRAIN} else folder}
+
+
+def _is_hidden(path: Path, below: Path) -> bool:
+    return any(name.startswith(".") for name in path.relative_to(below).parts)
 
 
 def _sub_folders(folder: Path) -> set[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.data.fingerprint import Fingerprint, counts_of_classes, digest_of_labels
-from zoo.data.folders import ImageList, list_images, other_files, shown
+from zoo.data.folders import ImageList, list_images, other_files, shown, would_be_listed
 from zoo.data.pictures import read_picture
 from zoo.data.pixels import to_latents, to_pixels
 from zoo.errors import DataError
@@ -60,6 +60,10 @@ class Images(Dataset):
                 f" {self.num_classes}; set it to {len(images.classes)}, or to 0 for an unconditional backbone"
             )
         return ImageSource(images, self.channels, self.size, flip=self.flip and split == "train")
+
+    def takes(self, path: Path) -> bool:
+        """Whether pictures there would be listed: those beside the splits, and hidden ones, are not."""
+        return would_be_listed(self.folder, path)
 
     def to_images(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
         """The pixels."""

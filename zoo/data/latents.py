@@ -18,7 +18,7 @@ from torch import Tensor
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.base import Dataset, Samples, Source, Split, Statistics
 from zoo.data.fingerprint import Fingerprint, Group, counts_of_classes, digest, digest_of_labels
-from zoo.data.folders import HELD_OUT, TRAIN, look_at, shown, split_folder
+from zoo.data.folders import HELD_OUT, TRAIN, changes_division, look_at, shown, split_folder
 from zoo.data.latent_index import INDEX, LatentIndex, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pixels import to_pixels
@@ -103,6 +103,10 @@ class Latents(Dataset):
         source.check_labels(self.num_classes)
         source.statistics = Statistics(fitted_on.statistics.mean, fitted_on.statistics.std)
         return source
+
+    def takes(self, path: Path) -> bool:
+        """Only what would have another folder be read: its index names the shards."""
+        return path.resolve() == self.folder.resolve() or changes_division(self.folder, path)
 
     def to_images(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
         """Pictures decoded by ``vae``; without it the first three channels, each scaled by its own range.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zoo.assembly import create_part
+from zoo.data import Dataset
 from zoo.errors import ZooError, printable
 from zoo.recipe import Recipe
 from zoo.signature import places_of
 
 
 def refuse_inside_data(path: Path, recipe: Recipe, mend: str) -> None:
-    """Refuse a folder for what is about to be made that lies where the recipe's data is.
+    """Refuse a folder for what is about to be made where the recipe's dataset would take it for samples.
 
     Args:
         path: the folder, which may not be there yet.
@@ -18,7 +20,8 @@ def refuse_inside_data(path: Path, recipe: Recipe, mend: str) -> None:
         mend: what to do about it.
 
     Raises:
-        ZooError: it does.
+        ZooError: it would.
+        DataError: the data cannot be looked at.
     """
     options = recipe.data.dataset.options
     for name, place in places_of(type(options)).items():
@@ -26,6 +29,9 @@ def refuse_inside_data(path: Path, recipe: Recipe, mend: str) -> None:
         if place.or_name or not isinstance(folder, str):
             continue
         data = Path(folder).expanduser()
-        if data.is_dir() and path.resolve().is_relative_to(data.resolve()):
+        if not data.is_dir() or not path.resolve().is_relative_to(data.resolve()):
+            continue
+        dataset: Dataset = create_part(recipe, "dataset")
+        if dataset.takes(path):
             where = printable(f"{path}: lies in {data}, the data.dataset.{name}")
             raise ZooError(f"{where}, and would be taken for a part of the data; {mend}")
