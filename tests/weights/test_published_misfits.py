@@ -180,16 +180,20 @@ MISFITS = {
         "backbone.patch_schedule: mpdit has the same patches at every noise level",
     ),
     "no skip": ("mpdit", {"skip": "none"}, "backbone.skip: mpdit has linear, the recipe none"),
-    "clock": ("sit", {"time_embedder": "sinusoidal"}, "backbone.time_embedder.clock: sit has data"),
-    "clock of stages": ("ppflow", {"time_embedder": "sinusoidal"}, "backbone.time_embedder.clock: ppflow has data"),
+    "clock": ("sit", {"time_embedder": "sinusoidal"}, "backbone.time_embedder.clock: sit has data, the recipe noise"),
+    "clock of stages": (
+        "ppflow",
+        {"time_embedder": "sinusoidal"},
+        "backbone.time_embedder.clock: ppflow has data, the recipe noise",
+    ),
     "clock of levels": (
         "mpditv2",
         {"time_embedder": {"type": "sinusoidal", "clock": "data"}},
-        "backbone.time_embedder.clock: mpditv2 has noise",
+        "backbone.time_embedder.clock: mpditv2 has noise, the recipe data",
     ),
-    "scale": ("dit", {"time_embedder": "sinusoidal"}, "backbone.time_embedder.scale: dit has 1000.0"),
-    "velocity": ("dit", {"prediction": "velocity"}, "backbone.prediction: dit has epsilon"),
-    "noise": ("mpdit", {"prediction": "epsilon"}, "backbone.prediction: mpdit has velocity"),
+    "scale": ("dit", {"time_embedder": "sinusoidal"}, "backbone.time_embedder.scale: dit has 1000.0, the recipe 1.0"),
+    "velocity": ("dit", {"prediction": "velocity"}, "backbone.prediction: dit has epsilon, the recipe velocity"),
+    "noise": ("mpdit", {"prediction": "epsilon"}, "backbone.prediction: mpdit has velocity, the recipe epsilon"),
 }
 
 
@@ -201,8 +205,7 @@ def test_what_a_format_cannot_hold_is_told(name, change, line):
 def test_ties_of_the_other_side_are_told_once():
     change = stages([0.5, 0.0], [[4, 8], [2, 4]], ties="cleaner")
     (line,) = refusal("ppflow", EXAMPLES["ppflow"] | change)
-    assert line.startswith("backbone.patch_schedule")
-    assert "noisier" in line
+    assert line == "backbone.patch_schedule.ties: ppflow has noisier, the recipe cleaner"
 
 
 ANOTHER_FUNCTION = {
@@ -224,7 +227,7 @@ def test_all_reasons_are_told_at_once():
     assert refusal("mpdit", MPDIT | change) == [
         "backbone.modulation: mpdit has shared_adaln, the recipe adaln_zero",
         "backbone.patch_schedule: mpdit has 2 levels, the recipe 1",
-        "backbone.prediction: mpdit has velocity",
+        "backbone.prediction: mpdit has velocity, the recipe epsilon",
         "backbone.skip: mpdit has linear, the recipe none",
     ]
 

@@ -84,7 +84,10 @@ class PublishedFormat(ABC):
         if problem is not None:
             yield f"backbone.patch_schedule: {problem}"
         for key, want in (self.settled(recipe) | _other_options(recipe, self.layers)).items():
-            yield f"backbone.{key}: {self.name} has {want}"
+            part, *option = key.split(".")
+            found = getattr(recipe.backbone, part)
+            found = found.resolved()[option[0]] if option else found
+            yield f"backbone.{key}: {self.name} has {want}, the recipe {found}"
 
 
 def _other_options(recipe: Recipe, fixed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
