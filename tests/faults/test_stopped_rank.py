@@ -125,6 +125,32 @@ def test_of_three_processes_one_alone_tells(tmp_path: Path) -> None:
     assert [len(said(path, rank)) for rank in range(3)] == [0, 1, 0], [said(path, rank) for rank in range(3)]
 
 
+def train_elsewhere(world: World, path: Path) -> str:
+    """Process 1 asks, after an update, for what the first one never comes to: that waits for its gradients."""
+    told = Trainer._told
+
+    def ask(self: Trainer, *args: Any, **options: Any) -> Any:
+        step = told(self, *args, **options)
+        if world.rank == 1 and step.step == LAST:
+            world.first(list)
+        return step
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_told", ask)
+        return train(world, path, "train.log_every=100")
+
+
+def test_processes_that_wait_in_different_exchanges_are_ended(tmp_path: Path) -> None:
+    """They have come to as many, and both give signs of life."""
+    path = tmp_path / "run"
+    found = run_ranks(train_elsewhere, 2, path, timeout=PATIENCE)
+    assert codes(found) == [3, -signal.SIGKILL]
+    assert said_without_seconds(path, 0) == [
+        "error: step 4: process 1 has not answered for N s (train.timeout); saved after step 3 of 6;"
+        f" go on with: zoo train --resume --run-dir {path}"
+    ]
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     """One that is kept for a process of ours, which may listen at it where this one does not."""

@@ -13,18 +13,30 @@ TIMEOUT, PAUSE = 100.0, 1.0
 
 
 class Job:
-    """Three processes as the first one sees them; what they do is told round by round."""
+    """Three processes as one of them sees them, the first if not said; what they do is told round by round."""
 
-    def __init__(self, store_host: int | None = None) -> None:
-        self.silence = Silence(0, 3, TIMEOUT, PAUSE, store_host)
+    def __init__(self, store_host: int | None = None, rank: int = 0) -> None:
+        self.silence, self.rank = Silence(rank, 3, TIMEOUT, PAUSE, store_host), rank
         self.counts, self.meetings, self.rounds = [0, 0, 0], [0, 0, 0], 0
+        self.kinds = ["sum"] * 3
 
-    def round(self, alive: Iterable[int] = (0, 1, 2), *, seconds: float = PAUSE, store: bool = True) -> None:
+    def round(
+        self,
+        alive: Iterable[int] = (0, 1, 2),
+        *,
+        seconds: float = PAUSE,
+        store: bool = True,
+        works: bool = False,
+    ) -> None:
         self.rounds += store
         for rank in alive:
             self.counts[rank] += 1
-        beats = [Beat(count=count, meetings=met) for count, met in zip(self.counts, self.meetings, strict=True)]
-        self.silence.count(seconds, self.rounds, beats, self.meetings[0], waits=True)
+        beats = [
+            Beat(count=count, meetings=met, kind=kind)
+            for count, met, kind in zip(self.counts, self.meetings, self.kinds, strict=True)
+        ]
+        met, kind = self.meetings[self.rank], self.kinds[self.rank]
+        self.silence.count(seconds, self.rounds, beats, met, kind, waits=True, works=works)
 
     def given_up(self, *, asked: bool = False, in_step: bool = True) -> dict[int, float]:
         return self.silence.given_up(asked=asked, in_step=in_step)
@@ -63,6 +75,39 @@ def test_a_process_that_lives_is_given_up_where_it_does_not_come(asked: bool, li
     job.round()
     assert job.given_up(asked=asked) == {1: limit + 1}
     assert job.given_up(asked=asked, in_step=False) == {}, "its share of the work may be larger"
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(False, TIMEOUT), (True, LATE)])
+@pytest.mark.parametrize(("rank", "given_up"), [(0, [1]), (1, [2]), (2, [])])
+def test_of_two_that_wait_in_different_exchanges_the_first_gives_up_the_other(
+    rank: int, given_up: list[int], asked: bool, limit: float
+) -> None:
+    job = Job(rank=rank)
+    job.kinds = ["gradients", "first", "gradients"]
+    job.round()
+    for _ in range(int(limit)):
+        job.round()
+    assert job.given_up(asked=asked) == {}
+    job.round()
+    found = dict.fromkeys(given_up, limit + 1)
+    assert job.given_up(asked=asked) == job.given_up(asked=asked, in_step=False) == found
+
+
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_job_that_stands_still_and_has_been_asked_to_stop_is_ended(rank: int, store: bool) -> None:
+    """By the first process; where the launcher is gone, and the store with it, the others do not wait for that."""
+    job = Job(rank=rank)
+    job.round()
+    for _ in range(int(TIMEOUT)):
+        job.round(store=store)
+    assert (job.given_up(asked=True), job.silence.cut_off(asked=True)) == ({}, False)
+    job.round(store=store)
+    assert job.given_up(asked=True) == (dict.fromkeys([1, 2], TIMEOUT + 1) if rank == 0 else {})
+    assert job.silence.cut_off(asked=True) == (not store)
+    assert (job.given_up(), job.silence.cut_off(asked=False)) == ({}, False), "a step may last as long as it likes"
+    job.round(store=store, works=True)
+    assert job.given_up(asked=True) == {}, "the others wait while the first one saves"
 
 
 def test_one_that_comes_late_step_by_step_is_waited_for() -> None:

@@ -24,6 +24,7 @@ class Beat:
     Attributes:
         count: signs that it has given.
         meetings: exchanges with the others that it has come to.
+        kind: of the last one.
         ends: whether it is about to end the job.
         code: the exit code with which the job ends, once that is known.
         machine: where it runs.
@@ -33,6 +34,7 @@ class Beat:
 
     count: int = 0
     meetings: int = 0
+    kind: str = ""
     ends: bool = False
     code: int | None = None
     machine: str = ""
@@ -65,16 +67,16 @@ class Beats:
         rank: this process.
         size: how many there are.
         pause: seconds between two signs.
-        meetings: tells the exchanges that this process has come to.
+        met: tells how many exchanges this process has come to, and the kind of the last one.
     """
 
-    def __init__(self, store: Any, rank: int, size: int, pause: float, meetings: Callable[[], int]) -> None:
+    def __init__(self, store: Any, rank: int, size: int, pause: float, met: Callable[[], tuple[int, str]]) -> None:
         self.pause = pause
         self.seen = [Beat() for _ in range(size)]
         self.rounds = 0
         self._ends = False
         self._code: int | None = None
-        self._store, self._rank, self._meetings = store.clone(), rank, meetings  # a connection of its own
+        self._store, self._rank, self._met = store.clone(), rank, met  # a connection of its own
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="zoo beats", daemon=True)
 
@@ -96,7 +98,8 @@ class Beats:
         keys = [f"zoo beat {rank}" for rank in range(len(self.seen))]
         own = Beat(machine=platform.node(), pid=os.getpid(), born=_born(os.getpid()))
         while True:
-            beat = replace(own, count=self.rounds + 1, meetings=self._meetings(), ends=self._ends, code=self._code)
+            meetings, kind = self._met()
+            beat = replace(own, count=self.rounds + 1, meetings=meetings, kind=kind, ends=self._ends, code=self._code)
             try:
                 self._store.set(keys[self._rank], json.dumps(asdict(beat)))
                 there = [rank for rank, key in enumerate(keys) if self.seen[rank].count or self._store.check([key])]

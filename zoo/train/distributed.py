@@ -68,9 +68,9 @@ class World:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
-    def meeting(self) -> AbstractContextManager[None]:
-        """While this process exchanges something with all others."""
-        return nullcontext() if self.watch is None else self.watch.meeting()
+    def meeting(self, kind: str) -> AbstractContextManager[None]:
+        """While this process exchanges something with all others, which come to an exchange of the same kind."""
+        return nullcontext() if self.watch is None else self.watch.meeting(kind)
 
     def busy(self) -> AbstractContextManager[None]:
         """While this process does what must not be cut short; it exchanges nothing."""
@@ -83,7 +83,7 @@ class World:
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a CPU tensor over all processes; waits for all of them."""
         if self.size > 1:
-            with self.meeting():
+            with self.meeting("sum"):
                 dist.all_reduce(values, group=self.control)
         return values
 
@@ -92,7 +92,7 @@ class World:
         if self.size == 1:
             return [value]
         values = [torch.empty_like(value) for _ in range(self.size)]
-        with self.meeting():
+        with self.meeting("gather"):
             dist.all_gather(values, value, group=self.control)
         return values
 
@@ -101,7 +101,7 @@ class World:
         if self.size == 1:
             return [value]
         values: list[Any] | None = [None] * self.size if self.is_main else None
-        with self.meeting():
+        with self.meeting("collect"):
             dist.gather_object(value, values, dst=0, group=self.control)
         return values or []
 
@@ -115,7 +115,7 @@ class World:
         """
         if self.size > 1 and self.sum(torch.tensor([error is not None], dtype=torch.int64)).item():
             told: list[Any] = [None] * self.size
-            with self.meeting():
+            with self.meeting("errors"):
                 dist.all_gather_object(told, error and self._in_words(error), group=self.control)
             if error is None or isinstance(error, ZooError):
                 error = _from_words(next(each for each in told if each))
@@ -157,7 +157,7 @@ class World:
         """
         result: T | None = None
         error: Exception | None = None
-        with self.meeting():  # to which the main process has come when it begins to work
+        with self.meeting("first"):  # to which the main process has come when it begins to work
             if self.is_main:
                 try:
                     with self.busy():

@@ -32,12 +32,23 @@ class Silence:
         self.rank, self.timeout, self.pause = rank, timeout, pause
         self._store_host = store_host
         self._store = 0.0
-        self._silent, self._late = [0.0] * size, [0.0] * size
+        self._silent, self._late, self._elsewhere = [0.0] * size, [0.0] * size, [0.0] * size
         self._counts = [-1] * size
-        self._meetings = -1
+        self._meetings = self._stands_in = -1
+        self._still = 0.0
         self._rounds = -1
 
-    def count(self, seconds: float, rounds: int, beats: Sequence[Beat], meetings: int, *, waits: bool) -> None:
+    def count(
+        self,
+        seconds: float,
+        rounds: int,
+        beats: Sequence[Beat],
+        meetings: int,
+        kind: str,
+        *,
+        waits: bool,
+        works: bool,
+    ) -> None:
         """Take note of a round.
 
         Args:
@@ -45,9 +56,14 @@ class Silence:
             rounds: how often signs of life have been fetched.
             beats: the last sign of each process.
             meetings: the exchanges that this process has come to.
-            waits: whether it is in one.
+            kind: of the last one.
+            waits: whether it is in it.
+            works: whether it does something there for which the others wait.
         """
-        self._store += min(seconds, 2 * self.pause)
+        seconds = min(seconds, 2 * self.pause)
+        self._still = self._still + seconds if waits and not works and meetings == self._stands_in else 0.0
+        self._stands_in = meetings
+        self._store += seconds
         if rounds == self._rounds:
             return
         seconds, self._rounds, self._store = min(self._store, 2 * self.pause), rounds, 0.0
@@ -55,6 +71,8 @@ class Silence:
         for rank, beat in enumerate(beats):
             self._silent[rank] = self._silent[rank] + seconds if beat.count == self._counts[rank] else 0.0
             self._late[rank] = self._late[rank] + seconds if waits and beat.meetings < meetings else 0.0
+            elsewhere = waits and beat.meetings == meetings and beat.kind != kind
+            self._elsewhere[rank] = self._elsewhere[rank] + seconds if elsewhere else 0.0
             self._counts[rank] = beat.count
         self._meetings = meetings
 
@@ -66,6 +84,8 @@ class Silence:
             in_step: whether all processes have the same to do, so that one which is late does not get on.
         """
         patience = lateness = self.timeout
+        if asked and self._still > self.timeout and self.rank == 0:
+            return dict.fromkeys(range(1, len(self._silent)), self._still)
         if asked:
             patience, lateness = min(patience, max(GRACE, 3 * self.pause)), min(lateness, LATE)
         if self._store > patience:
@@ -74,4 +94,10 @@ class Silence:
         for rank, (silent, late) in enumerate(zip(self._silent, self._late, strict=True)):
             if rank != self.rank and (silent > patience or (in_step and late > lateness)):
                 found[rank] = max(silent, late)
+            if rank > self.rank and self._elsewhere[rank] > lateness:  # it finds the same, and one of both is to go on
+                found[rank] = self._elsewhere[rank]
         return found
+
+    def cut_off(self, *, asked: bool) -> bool:
+        """Whether this process waits in vain, and cannot hear of the others, of which the first may end the job."""
+        return asked and min(self._still, self._store) > self.timeout

@@ -115,7 +115,7 @@ class Trainer:
             if self.world.sum(torch.tensor([int(stop())])).item():  # while samples were waited for, or before
                 return
             while self.step < last:
-                with self.world.meeting():
+                with self.world.meeting("gradients"):
                     losses = self._accumulate(pieces)
                     norm = self._clip()
                 pieces, error = _next(batches)  # while a GPU is still at work

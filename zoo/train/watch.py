@@ -5,10 +5,13 @@ machine) or hangs (a dead network disk) keeps them open, and whoever waits for i
 runs, not even the handler of a signal. So a thread looks at the others' signs of life, and ends this process:
 
 - A process is silent when it gives no sign of life. That it has come to fewer exchanges than this one counts too while
-  training, whose steps are alike; elsewhere its share of the work may be larger.
+  training, whose steps are alike; elsewhere its share of the work may be larger. Two that have come to exchanges of
+  different kinds wait for each other in vain, whatever they do.
 - After ``timeout`` seconds of that, or after a few where the job has been asked to stop, the lowest process that is
   left tells of it, ends the silent ones on its machine (the launcher would wait for them), saves if it can, and all
   end with one exit code.
+- A job that has been asked to stop, and whose exchange does not end for ``timeout`` seconds, is ended likewise: also
+  where the launcher is gone, and with it the store.
 - While the main process saves or draws it gives signs of life, however long that takes.
 """
 
@@ -59,8 +62,8 @@ class Watch:
     def __init__(self, store: Any, rank: int, size: int, timeout: float, store_host: int | None) -> None:
         self.rank, self.timeout, self._size = rank, timeout, size
         self.work: Work | None = None
-        self.meetings = 0
-        self.beats = Beats(store, rank, size, interval(size, timeout), lambda: self.meetings)
+        self._met = (0, "")
+        self.beats = Beats(store, rank, size, interval(size, timeout), lambda: self._met)
         self._waits = False
         self._asked = False
         self._busy = threading.Lock()
@@ -102,9 +105,9 @@ class Watch:
                 self.work = None
 
     @contextmanager
-    def meeting(self) -> Iterator[None]:
+    def meeting(self, kind: str) -> Iterator[None]:
         """Exchange something with the other processes."""
-        self.meetings += 1
+        self._met = (self._met[0] + 1, kind)  # at once, since other threads read it
         self._waits = True
         try:
             yield
@@ -131,13 +134,14 @@ class Watch:
             seconds = time.monotonic() - since
             silent = self._count(seconds)
             self._note_long_work(seconds)
-            if (silent or any(beat.ends for beat in self.beats.seen)) and self._busy.acquire(blocking=False):
+            ends = silent or self._silence.cut_off(asked=self._asked) or any(beat.ends for beat in self.beats.seen)
+            if ends and self._busy.acquire(blocking=False):
                 self._end(silent)
 
     def _count(self, seconds: float) -> dict[int, float]:
         """Note a round, and tell who is no longer waited for."""
-        beats = self.beats
-        self._silence.count(seconds, beats.rounds, beats.seen, self.meetings, waits=self._waits)
+        beats, works = self.beats, self._busy.locked()
+        self._silence.count(seconds, beats.rounds, beats.seen, *self._met, waits=self._waits, works=works)
         return self._silence.given_up(asked=self._asked, in_step=self.work is not None)
 
     def _note_long_work(self, seconds: float) -> None:
