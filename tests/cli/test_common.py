@@ -4,6 +4,7 @@ import errno
 import gc
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import typer
@@ -61,3 +62,16 @@ def test_what_plugins_warn_of_as_they_are_loaded_ends_no_command(monkeypatch: py
         with pytest.raises(SystemExit) as ended:
             cli.main()
     assert ended.value.code == 0
+
+
+def test_a_working_folder_that_is_gone_is_told_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for words in (["recipes"], ["train", "--resume", "--run-dir", str(tmp_path)], ["data", "check", "--recipe", "x"]):
+        result = CliRunner().invoke(cli.app, words)
+        told = "error: the working folder has been removed: cd to another one first\n"
+        assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)

@@ -60,6 +60,7 @@ class Commands(TyperGroup):
         """Run the command."""
         debug = "--debug" in ctx.args
         try:
+            _refuse_gone_folder()
             with warnings_in_lines():
                 return super().invoke(ctx)
         except NOT_OURS:
@@ -78,6 +79,18 @@ class Commands(TyperGroup):
 
                 leave_words(words)
             raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None
+
+
+def _refuse_gone_folder() -> None:
+    """Refuse to run where nothing is: PyTorch ends a process there in the midst of its work, whatever it does.
+
+    Raises:
+        ZooError: the working folder has been removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ZooError("the working folder has been removed: cd to another one first") from None
 
 
 def _teller() -> Callable[..., None]:
