@@ -13,6 +13,7 @@ from zoo.classes import (
     find_labels,
     labels_without_samples,
     read_classes,
+    renamed,
 )
 from zoo.errors import ZooError
 
@@ -52,6 +53,16 @@ def test_a_class_that_there_is_not():
     assert message(["cat"], UNKNOWN) == (
         "--labels cat: write class numbers with commas between them, such as 3,5; no class names are known here"
     )
+
+
+def test_names_that_look_the_same_are_told_apart():
+    """As a folder is called that a Mac has copied; in Hangul no letter is the same."""
+    for composed, apart in (("caf\u00e9", "cafe\u0301"), ("\ud55c", "\u1112\u1161\u11ab")):
+        told = message([composed], Classes(("cat", apart)))
+        assert told.endswith(f"did you mean '{apart}'? (the same letters in another Unicode normalisation)")
+        told = f"class 0 was '{composed}', and is '{apart}' (the same letters in another Unicode normalisation)"
+        assert renamed([composed], [apart]) == told
+    assert renamed(["cat"], []) == "class 0 was 'cat', and is nothing"
 
 
 def test_a_number_that_another_class_is_called():

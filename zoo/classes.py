@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo.checkpoint_folders import newest_states
-from zoo.errors import ZooError, listed, printable
+from zoo.errors import ZooError, listed, lookalike, printable
 from zoo.json_files import read_json
 from zoo.shell import command
 
@@ -110,7 +110,7 @@ def renamed(before: Sequence[str], now: Sequence[str]) -> str | None:
     for label, (was, name) in enumerate(itertools.zip_longest(before, now)):
         if was != name:
             one, other = ("nothing" if each is None else repr(each) for each in (was, name))
-            return f"class {label} was {one}, and is {other}"
+            return f"class {label} was {one}, and is {other}{lookalike(was or '', name or '')}"
     return None
 
 
@@ -173,9 +173,12 @@ def _find(name: str, text: str, classes: Classes) -> int:
         raise ZooError(
             f"{asked}: write class numbers with commas between them, such as 3,5; no class names are known here"
         )
-    near = difflib.get_close_matches(name, classes.names, n=1, cutoff=0.5)
-    known = [_quoted(each) for each in classes.names]
-    names = f"did you mean {_quoted(near[0])}?" if near else f"there are {listed(known, SHOWN)}"
+    near = [each for each in classes.names if lookalike(name, each)]
+    near = near or difflib.get_close_matches(name, classes.names, n=1, cutoff=0.5)
+    if near:
+        names = f"did you mean {_quoted(near[0])}?{lookalike(name, near[0])}"
+    else:
+        names = f"there are {listed([_quoted(each) for each in classes.names], SHOWN)}"
     raise ZooError(f"{asked}: no class is called {_quoted(name)}; {names}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
@@ -128,6 +129,12 @@ def printable(text: str) -> str:
     if text.isprintable():  # far faster than asking every character, and there may be a million file names
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def lookalike(one: str, other: str) -> str:
+    """What to add where two names are told to differ, and look the same; nothing where they do not."""
+    same = one != other and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    return " (the same letters in another Unicode normalisation)" if same else ""
 
 
 def printable_lines(text: str) -> str:

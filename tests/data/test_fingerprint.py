@@ -32,6 +32,11 @@ ROUND = [f"class '{one}' holds what '{two}' held" for one, two in ("ab", "bc", "
         ({"a": A, "b": B}, {"a": B, "b": A}, ["class 'a' and class 'b' are exchanged"]),
         ({"a": A, "b": B, "c": C}, {"a": B, "b": C, "c": A}, ROUND),
         ({"a": A, "b": B}, {"c": A, "b": B}, ["class 'a' is called 'c'"]),
+        (
+            {"\u00e9": A},
+            {"e\u0301": A},
+            ["class '\u00e9' is called 'e\u0301' (the same letters in another Unicode normalisation)"],
+        ),
         ({"a": A, "b": B}, {"a": A, "c": C}, ["class 'c' of 3 samples is new", "class 'b' of 2 samples is gone"]),
         ({"a": A, "b": B}, {"b": B, "a": A}, ["class 'b' comes before 'a'"]),
         ({"a": A, "b": LATER}, {"a": LATER, "b": A}, ["class 'a' and class 'b' are exchanged"]),

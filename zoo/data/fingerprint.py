@@ -12,6 +12,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from zoo.classes import renamed
+from zoo.errors import lookalike
 from zoo.signature import Options
 
 DIGEST_SIZE = 8
@@ -115,7 +116,7 @@ class Fingerprint(Options):
             other = holders.get(group, holders.get(group.contents))
             if other in gone:
                 del gone[other]
-                yield "moved", f"{self.of} {other!r} is called {name!r}"
+                yield "moved", f"{self.of} {other!r} is called {name!r}{lookalike(other, name)}"
             else:
                 yield "moved", f"{self.of} {name!r} of {_samples(group.samples)} is new"
         yield from (("moved", f"{self.of} {name!r} of {_samples(was[name].samples)} is gone") for name in gone)
