@@ -1,8 +1,7 @@
 """Tensors that FSDP has shared out among processes, gathered by plain collectives.
 
 ``DTensor.full_tensor`` takes PyTorch's functional ones, in whose ``wait_tensor`` a process of a gloo group has crashed
-(a segmentation fault, once in some thousand calls), and a process that crashes loses the steps since the last
-checkpoint.
+(a segmentation fault, seldom and not at will), and a process that crashes loses the steps since the last checkpoint.
 """
 
 from __future__ import annotations
