@@ -48,6 +48,14 @@ def test_a_run_goes_on_from_another_working_folder(tmp_path: Path, monkeypatch: 
     assert go_on(run / "recipe.yaml", run, "train.steps=3") == 3
     assert go_on(own, run, "train.steps=4") == 4
 
+    moved, gone = tmp_path / "moved", tmp_path / "own" / "pictures"
+    gone.rename(moved)
+    with pytest.raises(DataError) as caught:
+        go_on(own, run, "train.steps=5")
+    way = f"zoo train --resume --run-dir {run} --set data.dataset.folder="
+    assert str(caught.value) == f"{gone}: there is no such folder; if it was moved: {way}FOLDER"
+    assert go_on(own, run, "train.steps=5", f"data.dataset.folder={moved}") == 5
+
 
 def test_what_set_says_is_where_the_shell_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

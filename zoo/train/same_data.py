@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ from pydantic import ValidationError
 
 from zoo.data.fingerprint import Fingerprint
 from zoo.errors import DataError, RunError, listed
+from zoo.recipe import Recipe
 from zoo.shell import command
+from zoo.signature import places_of
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.job import Job
@@ -35,6 +38,13 @@ def agreed(job: Job, world: World) -> Job:
             " names, labels or order; copy it anew to that machine, or read it from one place"
         )
     return replace(job, data=world.first(lambda: job.data))
+
+
+def where_it_moved(recipe: Recipe, command: str) -> str:
+    """How to go on where data is no longer in its place, as the end of a message; empty where it is."""
+    options = recipe.data.dataset.options
+    gone = [name for name in places_of(type(options)) if not os.path.exists(str(getattr(options, name) or "."))]
+    return "".join(f"; if it was moved: {command} --set data.dataset.{name}=FOLDER" for name in gone[:1])
 
 
 def record(data: Fingerprint) -> dict[str, Any]:

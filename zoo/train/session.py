@@ -16,20 +16,20 @@ import torch
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.classes import UNKNOWN, Classes, renamed
-from zoo.errors import Preempted, RunError, WeightsError
+from zoo.errors import DataError, Preempted, RunError, WeightsError
 from zoo.recipe import Recipe, absolute, changes
 from zoo.registry import Registry
 from zoo.shell import command
 from zoo.train import checkpoint as checkpoints
 from zoo.train.beside_data import refuse_inside_data
 from zoo.train.distributed import World
-from zoo.train.job import open_job
+from zoo.train.job import Job, open_job
 from zoo.train.leaving_out import with_ids
 from zoo.train.records import Records
 from zoo.train.rescue import rescue
 from zoo.train.resuming import refuse_another, restore
 from zoo.train.run_folder import RunFolder
-from zoo.train.same_data import agreed
+from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
 from zoo.train.stopping import asked_to_stop, refuse_to_begin
 from zoo.train.trainer import Step, Trainer
@@ -104,7 +104,7 @@ class Session:
         start = self._find_start(resume=resume)  # what is missing is told before weights are made and data is read
         backbone = self._backbone()
         with self.world.together():
-            job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
+            job = self._open_job(backbone, resume=resume and self.folder.is_used)
         job = agreed(job, self.world)
         self.recipe, self._classes = job.recipe, job.classes
         for note in job.notes:
@@ -120,6 +120,14 @@ class Session:
                 return trainer
             finally:
                 self.folder.unlock()
+
+    def _open_job(self, backbone: Backbone, *, resume: bool) -> Job:
+        try:
+            return open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
+        except DataError as error:
+            if resume and (moved := where_it_moved(self.recipe, self.folder.command)):
+                raise DataError(f"{error}{moved}") from error
+            raise
 
     def _go_on(self, trainer: Trainer, stop: Callable[[], bool], stop_at: int) -> None:
         """Train from the newest checkpoint on, if there is any."""

@@ -37,6 +37,6 @@ def total_norm(tensors: Sequence[Tensor]) -> Tensor:
 def _gathered(local: Tensor, sharded: DTensor) -> Tensor:
     """The tensors [rows, ...] of all processes among which ``sharded`` is shared out, in one, by rank."""
     group = sharded.device_mesh.get_group()
-    gathered = local.new_empty(dist.get_world_size(group) * len(local), *local.shape[1:])
-    dist.all_gather_into_tensor(gathered, local.contiguous(), group)
-    return gathered
+    parts = [torch.empty_like(local) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(parts, local, group)
+    return torch.cat(parts)
