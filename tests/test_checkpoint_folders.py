@@ -30,6 +30,7 @@ def folder(checkpoint, tmp_path):
         shutil.copytree(checkpoint, tmp_path / f"step_{step:08d}")
     (tmp_path / "step_00000005.unsound").mkdir()
     (tmp_path / "step_00000006").touch()
+    shutil.copytree(checkpoint, tmp_path / "step_12")  # somebody's own
     return tmp_path
 
 

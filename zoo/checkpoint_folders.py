@@ -14,13 +14,19 @@ PREFIX = "step_"
 MANIFEST, STATE = "manifest.json", "state.json"
 
 
+def name_of(step: int) -> str:
+    """What the checkpoint of a step is called."""
+    return f"{PREFIX}{step:08d}"
+
+
 def checkpoints_in(folder: Path) -> list[Path]:
-    """What has the name of a checkpoint, sound or not, by step."""
+    """What has the name of a checkpoint as zoo writes it, sound or not, by step; others are somebody's own copies."""
 
     def found() -> Iterator[tuple[int, Path]]:
         for path in folder.glob(f"{PREFIX}*"):
             number = path.name.removeprefix(PREFIX)
-            if number.isdecimal() and (path.is_dir() or path.is_symlink()):
+            is_checkpoint = number.isdecimal() and path.name == name_of(int(number))
+            if is_checkpoint and (path.is_dir() or path.is_symlink()):
                 yield int(number), path
 
     return [path for _, path in sorted(found())]

@@ -155,8 +155,11 @@ def test_the_end_says_where_everything_is(tmp_path, trainer, capsys, monkeypatch
     with Progress() as progress:
         progress.start(trainer, 5)
     capsys.readouterr()
+    for name in ("recipe.yaml", "loss.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "metrics.jsonl").mkdir()  # in whose place nothing could be written
     progress.finish(folder)
-    written = f"wrote {tmp_path}: recipe.yaml, checkpoints, metrics.jsonl, loss.png"
+    written = f"wrote {tmp_path}: checkpoints, recipe.yaml, loss.png"
     assert capsys.readouterr().err.splitlines() == [written]
     folder.samples.mkdir()
     for number in (2, 10):

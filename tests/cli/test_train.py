@@ -92,7 +92,7 @@ def test_a_run_from_start_to_end(three_steps):
     assert lines[0].endswith("M parameters on cpu, one process; 1198 samples, batch 8, to step 3")
     assert lines[-3].startswith("step 3/3  loss ")
     assert " images/s  " in lines[-3]
-    assert lines[-2] == "wrote run: recipe.yaml, checkpoints, metrics.jsonl, loss.png"
+    assert lines[-2] == "wrote run: checkpoints, recipe.yaml, metrics.jsonl, loss.png"
     assert lines[-1] == "samples: run/samples/step_00000003.png"
     assert all(line == line.rstrip() for line in lines)
     assert {path.name for path in folder.iterdir() if path.name != ".lock"} == {

@@ -1,5 +1,7 @@
 """Which samples are left out, what takes their place, and how a message says to leave out more."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -85,6 +87,13 @@ def test_a_list_that_cannot_be_read(tmp_path):
         str(caught.value)
         == f"{path}: there is no such file, and data.leave_out names it; write it anew, or set that to null"
     )
+    path.write_bytes(b"\xef\xbb\xbfa\nb\n")
+    assert ids_in(str(path)) == ("a", "b")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=f"^{path}: cannot be read, and data.leave_out names it: it is no plain file"):
+        ids_in(str(path))
+    path.unlink()
     path.write_bytes(b"\xff\xff")
     with pytest.raises(DataError, match=f"^{path}: cannot be read, and data.leave_out names it: "):
         ids_in(str(path))

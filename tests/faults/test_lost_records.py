@@ -1,6 +1,8 @@
 """What a run has lost of its records is taken from its checkpoints, and said; what nobody can tell is refused."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import warnings
@@ -35,6 +37,7 @@ LOSSES = {
     "zeros": (lambda path: path.write_bytes(bytes(500)), "is damaged: "),
     "cut": (cut, "is damaged: "),
     "not YAML": (lambda path: path.write_text("backbone: ["), "is damaged: not valid YAML"),
+    "pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is damaged: is no plain file"),
     "no text": (lambda path: path.write_bytes(b"\xff\xfe"), "is damaged: not UTF-8 text"),
 }
 
@@ -223,3 +226,48 @@ def test_a_run_that_stopped_before_its_first_checkpoint_begins_anew(tmp_path):
         with pytest.raises(RunError, match="full"):
             train(tmp_path / "run")
     assert train(tmp_path / "run", resume=True).read_metrics()[-1]["step"] == 3
+
+
+def change_state(checkpoint, change):
+    """And have the manifest say so."""
+    state = json.loads((checkpoint / "state.json").read_text())
+    change(state)
+    text = json.dumps(state).encode()
+    (checkpoint / "state.json").write_bytes(text)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"]["state.json"] = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+
+
+CHANGES = {
+    "random state": (lambda state: state["random"][0].update(cpu="AAAA"), "random state 'cpu'"),
+    "no base64": (lambda state: state["random"][0].update(cpu="A"), "state.json cannot be used: Error"),
+    "no states": (lambda state: state.update(random=[3]), "state.json cannot be used: AttributeError"),
+    "a number in place of the recipe": (lambda state: state.update(recipe=5), "its recipe is no mapping"),
+    "a name in place of the recipe": (lambda state: state.update(recipe="sit_s_2"), "its recipe is no mapping"),
+    "backbone": (lambda state: state["recipe"].update(backbone=5), "the recipe in state.json cannot be used: "),
+    "skipped": (lambda state: state.update(skipped="many"), "state.json cannot be used: ValueError"),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), CHANGES.values(), ids=CHANGES)
+def test_a_state_that_somebody_has_changed_is_refused_by_name(change, told, run):
+    newest = run / "checkpoints" / "step_00000002"
+    change_state(newest, change)
+    with pytest.raises(RunError, match=f"^{newest}: .*{told}") as caught:
+        Session(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+    assert caught.value.exit_code == 3
+
+
+def test_what_is_in_the_place_of_metrics_and_samples_is_told(run, monkeypatch):
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").mkdir()
+    (run / "samples").write_text("a file")
+    monkeypatch.chdir(run.parent)
+    result = CliRunner().invoke(app, ["train", "--resume", "--run-dir", "run"])
+    assert result.exit_code == 0, result.output
+    goes_on = "not written, and the run goes on without"
+    assert f"warning: metrics.jsonl: {goes_on}: Is a directory\n" in result.stderr
+    assert f"warning: samples of step 3: {goes_on}: run/samples: is no folder; move it elsewhere\n" in result.stderr
+    assert "Errno" not in result.stderr
+    assert "wrote run: checkpoints, recipe.yaml\n" in result.stderr

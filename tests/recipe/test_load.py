@@ -1,5 +1,6 @@
 """From a file to a checked draft: extends, names, sections, parts and their options."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -425,3 +426,22 @@ def test_a_recipe_without_metrics_has_those_of_zoo_whatever_is_installed(registr
     ]
     named = load_recipe("dit_s", ["evaluate.metrics=[aaa, fid]"], crowded)
     assert named.plugins() == {"zoo": zoo_version(), "zoo-extra": "0.0.1"}
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="pipes have no names here")
+def test_a_pipe_that_is_given_is_read(registry):
+    """As a shell's ``<(...)``."""
+    reader, writer = os.pipe()
+    os.write(writer, b"extends: sit_s\nname: piped")
+    os.close(writer)
+    try:
+        assert read_tree(f"/dev/fd/{reader}").plain()["name"] == "piped"
+    finally:
+        os.close(reader)
+
+
+def test_a_pipe_that_a_recipe_extends_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "recipe.yaml").write_text("extends: pipe.yaml")
+    with pytest.raises(RecipeError, match=r"pipe\.yaml: is no plain file$"):
+        read_tree(tmp_path / "recipe.yaml")

@@ -54,3 +54,9 @@ def test_a_process_that_has_ended_by_itself_need_not_be_killed(monkeypatch: pyte
     ended.wait()
     monkeypatch.setattr(beats, "_born", lambda pid: "1")
     assert not Beat(machine=os.uname().nodename, pid=ended.pid, born="1").kill()
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(600.2, "600 s"), (1.0, "1 s"), (0.0042, "0.004 s")])
+def test_a_silence_is_not_told_as_none(seconds: float, told: str) -> None:
+    watch = Watch(dist.HashStore(), 0, 2, 60.0, None)  # type: ignore[attr-defined]
+    assert watch._words({1: seconds}) == f"process 1 has not answered for {told} (train.timeout)"

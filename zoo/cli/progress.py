@@ -106,7 +106,8 @@ class Progress:
         if not self._last:
             return
         grids = sorted(folder.samples.glob("*.png"))
-        tell(f"wrote {folder.path}: recipe.yaml, checkpoints, metrics.jsonl, {folder.loss_curve.name}")
+        written = [file.name for file in (folder.recipe, folder.metrics, folder.loss_curve) if file.is_file()]
+        tell(f"wrote {folder.path}: {', '.join(['checkpoints', *written])}")
         if grids:
             tell(f"samples: {grids[-1]}")
 

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Int
 from zoo.classes import Classes
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.errors import DataError, MissingSplitError, SampleError, listed, printable
+from zoo.json_files import read_text
 from zoo.shell import command
 
 SHOWN = 8
@@ -83,7 +84,7 @@ def ids_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
         return given or ()
     path = Path(given).expanduser()
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).removeprefix("\ufeff").splitlines()
     except FileNotFoundError:
         raise DataError(
             f"{printable(str(path.absolute()))}: there is no such file, and data.leave_out names it; write it anew,"

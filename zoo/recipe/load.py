@@ -115,7 +115,7 @@ def read_tree(
         raise RecipeError([f"a recipe is a name, a path or a mapping with `backbone`, not {type(source).__name__}"])
     else:
         path = find_recipe(str(source))
-        name, tree = path.stem, _extended(read_yaml(path), path)
+        name, tree = path.stem, _extended(read_yaml(path, piped=True), path)
     problems: list[str] = []
     if isinstance(overrides, str):
         overrides = [overrides]

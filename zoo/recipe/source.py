@@ -89,14 +89,20 @@ def node_of(value: Any, origin: Origin) -> Node:
     return Node(value, origin)
 
 
-def read_yaml(path: Path) -> Node:
+def read_yaml(path: Path, *, piped: bool = False) -> Node:
     """Read a recipe file.
+
+    Args:
+        path: the file.
+        piped: whether it may be a pipe, such as a shell's ``<(...)``; of another one nothing may ever come.
 
     Raises:
         RecipeError: it cannot be read, is not text, or is not plain YAML.
     """
     source = shown_path(path)
     try:
+        if not piped and path.exists() and not path.is_dir() and not path.is_file():
+            raise RecipeError([f"{source}: is no plain file"])
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

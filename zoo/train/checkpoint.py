@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, run_of, said_state
+from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, name_of, run_of, said_state
 from zoo.errors import RunError
 from zoo.files import (
     FAILURES,
@@ -163,7 +163,7 @@ def at_step(folder: Path, step: int, needs: Collection[str] | None = None) -> Ch
 
 def path_of(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step is, if there is one."""
-    return folder / f"{PREFIX}{step:08d}"
+    return folder / name_of(step)
 
 
 def any_in(folder: Path) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.errors import ZooError
-from zoo.files import append_line
+from zoo.errors import RunError, ZooError
+from zoo.files import append_line, reason_of
 from zoo.train.board import Board
 from zoo.train.drawing import prepare_drawing
 from zoo.train.labels import labels_for
@@ -142,8 +142,7 @@ class Records:
             yield
         except Exception as error:
             if what not in self._failing:
-                reason = error if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-                self.tell(f"warning: {what}: not written, and the run goes on without: {reason}")
+                self.tell(f"warning: {what}: not written, and the run goes on without: {_reason_of(error)}")
             self._failing.add(what)
         else:
             self._failing.discard(what)
@@ -158,5 +157,16 @@ class Records:
         there = self.trainer.job.classes.with_samples
         labels = labels_for(backbone.class_conditioner, GRID, "balanced", seed, drawing.samples, there)
         images = drawing.images(backbone, labels.values, 0)
-        self.folder.samples.mkdir(exist_ok=True)
+        try:
+            self.folder.samples.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise RunError(f"{self.folder.samples}: is no folder; move it elsewhere") from None
         write_png(grid(images), self.folder.own(self.folder.samples / f"step_{step:08d}.png"))
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, ZooError):
+        return str(error)
+    if isinstance(error, OSError):
+        return reason_of(error)
+    return f"{type(error).__name__}: {error}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from zoo.assembly import TRAINED, check_recorded, check_versions
-from zoo.errors import RunError, ZooError
+from zoo.errors import RecipeError, RunError, ZooError
 from zoo.recipe import Recipe, Recorded, conditions, differences, read_tree
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
@@ -81,7 +80,9 @@ def _take(
         trainer.state.load(found)
         set_random_state(state["random"], trainer.world)
         trainer.step, trainer.skipped = found.step, int(state["skipped"])
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except ZooError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{found.path}: state.json cannot be used: {type(error).__name__}: {error}") from error
 
 
@@ -93,8 +94,12 @@ def _check(
     tell: Callable[[str], None],
 ) -> None:
     made = made_with(found, state)
-    recorded = Recorded(str(found.path), read_tree(state["recipe"]), made)
-    before = check_recorded(recorded, registry, needs=())
+    if not isinstance(state["recipe"], Mapping):  # what is text would be the name of a recipe
+        raise TypeError("its recipe is no mapping")
+    try:
+        before = check_recorded(Recorded(str(found.path), read_tree(state["recipe"]), made), registry, needs=())
+    except RecipeError as error:
+        raise RunError(f"{found.path}: the recipe in state.json cannot be used: {'; '.join(error.problems)}") from error
     refuse_another(found.path, before, trainer.job.recipe, "put the run's recipe.yaml back as it was")
     check_versions(made, trainer.job.recipe, TRAINED)
     left_out = trainer.job.reader.order.left_out.ids

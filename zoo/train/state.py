@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from zoo.errors import RunError
+from zoo.errors import RunError, first_line
 from zoo.train.checkpoint import Checkpoint
 from zoo.train.distributed import World
 from zoo.train.optimizer import EMA
@@ -109,15 +109,22 @@ def random_states(own: Mapping[str, Tensor], world: World) -> list[dict[str, str
 
 
 def set_random_state(states: list[dict[str, str]], world: World) -> None:
-    """Take this process's random states; a rank that had none keeps its own."""
+    """Take this process's random states; a rank that had none keeps its own.
+
+    Raises:
+        ValueError: they are none of PyTorch's.
+    """
     if world.rank >= len(states):
         return
     for name, text in states[world.rank].items():
         state = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
-        if name == "cpu":
-            torch.set_rng_state(state)
-        elif world.device.type == "cuda":
-            torch.cuda.set_rng_state(state, world.device)
+        try:
+            if name == "cpu":
+                torch.set_rng_state(state)
+            elif world.device.type == "cuda":
+                torch.cuda.set_rng_state(state, world.device)
+        except RuntimeError as error:
+            raise ValueError(f"random state {name!r}: {first_line(error)}") from error
 
 
 def _collected(values: Iterator[tuple[str, Tensor]], world: World) -> dict[str, Tensor]:

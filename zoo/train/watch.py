@@ -208,9 +208,13 @@ class Watch:
         where = "" if self.work is None else f"step {self.work.step() + 1}: "
         asked = "asked to stop, but " if self._asked else ""
         limit = "" if self._asked else " (train.timeout)"
-        return f"{where}{asked}{who} not answered for {max(silent.values()):.0f} s{limit}"
+        return f"{where}{asked}{who} not answered for {_rounded(max(silent.values()))} s{limit}"
 
 
 def _say(text: str) -> None:
     with suppress(OSError):  # nobody reads it
         os.write(2, f"{printable(text)}\n".encode("utf-8", "replace"))  # whatever lock the main thread holds
+
+
+def _rounded(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 1 else f"{seconds:.1g}"
