@@ -89,7 +89,8 @@ def broken(runs, tmp_path):
     path = shutil.copytree(runs / "seed1", tmp_path / "broken")
     for checkpoint in (path / "checkpoints").iterdir():
         shutil.rmtree(checkpoint)
-    return path, f"error: {path}: there is no sound checkpoint: none has been written yet"
+    gone = "holds no checkpoint, and one of step 2 was saved, as run.json says; is its disk mounted?"
+    return path, f"error: {path}/checkpoints: {gone}"
 
 
 def test_what_a_run_costs_that_cannot_be_judged_is_shown(broken):

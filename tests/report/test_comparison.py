@@ -126,7 +126,7 @@ def test_a_copy_that_went_on_by_another_recipe_has_a_row_of_its_own(runs, tmp_pa
 def test_a_run_that_cannot_be_judged_keeps_nothing_from_the_others(runs, tmp_path):
     broken = RunFolder(shutil.copytree(runs[2].path, tmp_path / "broken"))
     for checkpoint in broken.checkpoints.iterdir():
-        (checkpoint / "model.safetensors").unlink()
+        (checkpoint / "ema.safetensors").unlink()
     comparison = Comparison([], [broken, runs[0]], (), REGISTRY, ALONE)
     assert [len(each.outcomes) for each in comparison.entries()] == [0, 1]
     (problem,) = comparison.problems

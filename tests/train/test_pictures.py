@@ -1,10 +1,13 @@
 """Pictures: grids to the pixel, PNG files and arrays that others read, and a curve of any number of points."""
 
+import gc
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from zoo.train.pictures import GAP, grid, read_png, write_loss_curve, write_npz, write_png
+from zoo.train.pictures import COLUMNS, GAP, extremes, grid, read_png, write_loss_curve, write_npz, write_png
 
 
 def pictures(count, shape=(3, 5, 1)):
@@ -66,7 +69,7 @@ def test_the_array_takes_pictures_that_are_not_contiguous(tmp_path):
         assert (archive["arr_0"] == np.stack([image, image[::-1]])).all()
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 49, 50, 99, 100, 1234])
+@pytest.mark.parametrize("count", [0, 1, 2, 49, 50, 99, 100, 1234, 5678])
 def test_a_curve_of_any_number_of_points(count, tmp_path):
     """None: a run may draw samples before it has written a line of metrics."""
     write_loss_curve(range(1, count + 1), list(np.random.default_rng(0).random(count)), tmp_path / "loss.png")
@@ -81,3 +84,20 @@ def test_a_curve_shows_its_points(tmp_path):
     write_loss_curve([1, 2, 3], [1.0, 2.0, 3.0], rising)
     shown = [read_png(path).tobytes() for path in (empty, falling, rising)]
     assert len(set(shown)) == 3
+
+
+def test_a_long_curve_has_few_points_and_keeps_its_peaks():
+    losses = np.random.default_rng(0).random(54_321)
+    losses[777], losses[50_000] = 9.0, -9.0
+    steps, shown = extremes(range(1, len(losses) + 1), losses.tolist())
+    assert len(steps) == len(shown) <= 2 * (COLUMNS + 1) + 100
+    assert (shown.min(), shown.max()) == (-9.0, 9.0)
+    assert abs(steps[shown.argmax()] - 778) <= len(losses) / COLUMNS
+    assert [each.tolist() for each in extremes([1, 2], [4.0, 3.0])] == [[1, 1, 2, 2], [4, 4, 3, 3]]
+
+
+def test_curves_leave_nothing_in_memory(tmp_path):
+    """Python's collector would wait until hundreds of MB of figures are there."""
+    for _ in range(3):
+        write_loss_curve([1, 2, 3], [3.0, 2.0, 1.0], tmp_path / "loss.png")
+    assert not [each for each in gc.get_objects() if isinstance(each, Figure)]

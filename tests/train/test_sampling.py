@@ -180,7 +180,8 @@ def test_a_run_without_checkpoints(run, tmp_path, registry):
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(RunError) as caught:
         draw(run, tmp_path / "out", registry)
-    assert str(caught.value) == f"{run}: there is no sound checkpoint: none has been written yet"
+    gone = "holds no checkpoint, and one of step 2 was saved, as run.json says; is its disk mounted?"
+    assert str(caught.value) == f"{run}/checkpoints: {gone}"
     assert caught.value.exit_code == 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -69,8 +70,14 @@ def write_npz(images: Iterable[np.ndarray], count: int, path: Path) -> None:
     write_whole(path, write, RunError)
 
 
+COLUMNS = 1000
+"""Of a loss curve; of more lines of the metrics, each shows the least and the largest loss of some."""
+
+
 def write_loss_curve(steps: Sequence[int], losses: Sequence[float], path: Path) -> None:
     """Draw the loss against steps, and its running mean.
+
+    A run draws it again and again, so it takes the same memory for a long one, and leaves none of it behind.
 
     Raises:
         RunError: it cannot be written.
@@ -82,9 +89,20 @@ def write_loss_curve(steps: Sequence[int], losses: Sequence[float], path: Path) 
     axes.set(xlabel="step", ylabel="loss (weighted squared velocity error)")
     axes.grid(alpha=0.3)
     if losses:  # none where samples are drawn before the first line of the metrics
-        axes.plot(steps, losses, color="tab:blue", alpha=0.3, linewidth=0.8)
+        axes.plot(*extremes(steps, losses), color="tab:blue", alpha=0.3, linewidth=0.8)
         window = max(1, len(losses) // 50)
         means = np.convolve(losses, np.full(window, 1 / window), mode="valid")
-        axes.plot(steps[window - 1 :], means, color="tab:blue", label=f"mean of {window} lines")
+        every = max(1, len(losses) // COLUMNS)
+        axes.plot(steps[window - 1 :: every], means[::every], color="tab:blue", label=f"mean of {window} lines")
         axes.legend()
     write_whole(path, lambda file: figure.savefig(file, format="png"), RunError)
+    del figure, axes
+    gc.collect()  # a figure is full of circles, and Python waits until some hundred MB of them are there
+
+
+def extremes(steps: Sequence[int], losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and losses [points] of a curve that looks the same, in no more than some 2 x ``COLUMNS`` points."""
+    every = max(1, len(losses) // COLUMNS)
+    count = len(losses) // every
+    columns = np.reshape(losses[: count * every], (count, every))
+    return np.repeat(steps[: count * every : every], 2), np.stack([columns.min(1), columns.max(1)], 1).ravel()
