@@ -186,3 +186,10 @@ def test_what_is_unfinished_is_known_by_its_name(tmp_path):
         for other in (tmp_path / "y.json", tmp_path / "y" / "x.json"):
             assert not is_unfinished(folder, other)
     assert not is_unfinished(tmp_path / ".x.json.notes", tmp_path / "x.json")
+
+
+def test_long_names_of_machines_leave_room_for_those_of_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "node", lambda: "n" * 63)
+    path = tmp_path / ("f" * 230)
+    write_whole(path, "text", RunError)
+    assert path.read_text() == "text"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import stat
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -64,7 +64,7 @@ def remove(path: Path) -> None:
 
 def _take(path: Path) -> tuple[Path, int | None]:
     """An empty folder, and the descriptor that it is locked by; None where nothing can be locked."""
-    machine = re.sub(r"[^\w-]", "-", platform.node(), flags=re.ASCII)  # others' locks are not seen on NFS and Lustre
+    machine = f"{zlib.crc32(platform.node().encode()):08x}"  # others' locks are not seen on NFS and Lustre
     count = 0
     while flock.fcntl is not None:
         folder = unfinished_of(path, f".{machine}.{count}")

@@ -15,6 +15,7 @@ from zoo.errors import DataError
 from zoo.recipe import read_tree
 from zoo.registry import Registry
 from zoo.train.run_folder import RunFolder
+from zoo.train.same_data import where_it_moved
 from zoo.train.session import Session, Silent
 
 
@@ -62,3 +63,12 @@ def test_what_set_says_is_where_the_shell_was(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DataError) as caught:
         train(tmp_path / "run", "data.dataset={type: images, folder: pictures}")
     assert str(caught.value) == f"{tmp_path}/pictures: there is no such folder"
+
+
+def test_a_name_on_a_hub_is_no_folder_that_was_moved(tmp_path: Path) -> None:
+    def ways(**options: str) -> str:
+        part = {"type": "latents", "folder": str(tmp_path), "vae": "stabilityai/sd-vae-ft-ema", **options}
+        return where_it_moved(load_recipe("dit_b", {"data.dataset": part}), "zoo train --resume")
+
+    assert ways() == ""
+    assert ways(folder="/gone").endswith("zoo train --resume --set data.dataset.folder=FOLDER")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,8 +42,11 @@ def agreed(job: Job, world: World) -> Job:
 def where_it_moved(recipe: Recipe, command: str) -> str:
     """How to go on where data is no longer in its place, as the end of a message; empty where it is."""
     options = recipe.data.dataset.options
-    gone = [name for name in places_of(type(options)) if not os.path.exists(str(getattr(options, name) or "."))]
-    return "".join(f"; if it was moved: {command} --set data.dataset.{name}=FOLDER" for name in gone[:1])
+    for name, place in places_of(type(options)).items():
+        folder = getattr(options, name)
+        if isinstance(folder, str) and not place.or_name and not Path(folder).expanduser().exists():
+            return f"; if it was moved: {command} --set data.dataset.{name}=FOLDER"
+    return ""
 
 
 def record(data: Fingerprint) -> dict[str, Any]:
