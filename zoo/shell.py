@@ -4,6 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands of a run.
+
+    Attributes:
+        check: looks at its data, and lists what is wrong beside what is left out already.
+        go_on: goes on with it.
+    """
+
+    check: str
+    go_on: str
 
 
 def command(*words: str | os.PathLike[str]) -> str:

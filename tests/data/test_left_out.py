@@ -10,6 +10,7 @@ from zoo.data.base import Dataset, Samples, Source
 from zoo.data.left_out import LeftOut, find_left_out, ids_in, open_kept, read_kept
 from zoo.data.stream import Order
 from zoo.errors import DataError, MissingSplitError
+from zoo.shell import Commands
 
 
 class Named(Source):
@@ -160,6 +161,15 @@ def test_a_command_is_of_few_ids():
     advice = "leave it out: `zoo data check --leave-out FILE` writes a list, which data.leave_out takes"
     assert LeftOut(given, np.zeros(0, dtype=bool)).advice(["a"]) == advice
     assert LeftOut(given[1:], np.zeros(0, dtype=bool)).advice(["a"]).startswith("leave it out: --set 'data.leave_out=[")
+
+
+@pytest.mark.parametrize(("given", "more"), [(20, 1), (0, 9)])
+def test_a_list_for_many_is_written_and_given_to_the_run(given, more):
+    run = Commands("zoo data check --run r", "zoo train --resume --run-dir r")
+    left_out = LeftOut(tuple(f"x{index}" for index in range(given)), np.zeros(0, dtype=bool), run=run)
+    assert left_out.advice([f"y{index}" for index in range(more)]).endswith(
+        " out: zoo data check --run r --leave-out FILE, then zoo train --resume --run-dir r --set data.leave_out=FILE"
+    )
 
 
 def test_all_of_a_batch_that_cannot_be_read_are_named_at_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from tests.train.small import ALONE, small
 from zoo.assembly import check_recorded, create_part
 from zoo.classes import Classes, classes_in, classes_of_run
+from zoo.cli import app
 from zoo.data.stream import Order
 from zoo.errors import DataError
 from zoo.evaluate.judging import RealImages
@@ -104,6 +107,20 @@ def test_a_run_goes_on_without_a_broken_picture(tmp_path: Path, pictures: Path) 
 
     said = train(tmp_path / "run", data, "train.steps=5", f'data.leave_out=["{name}", "b/gone.png"]', resume=True)
     assert 'warning: data.leave_out: no sample is called "b/gone.png"; there is nothing to leave out' in said
+
+
+def test_what_is_told_where_much_is_left_out_goes_on(tmp_path: Path, pictures: Path) -> None:
+    run, names = tmp_path / "run", json.dumps([f"b/gone{index}.png" for index in range(20)])
+    data = f"data.dataset={{type: images, folder: {pictures}}}"
+    broken = sorted(pictures.rglob("*.png"))[int(Order(16, 8, 0).indices(1, range(8))[3])]
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(DataError) as caught:
+        train(run, data, "train.steps=3", f"data.leave_out={names}")
+    told = str(caught.value).partition("; leave it out: ")[2].replace("FILE", str(tmp_path / "list.txt"))
+    check, go_on = told.split(", then ")
+    for line, exit_code in ((check, 3), (go_on, 0)):
+        assert CliRunner().invoke(app, shlex.split(line)[1:]).exit_code == exit_code
+    assert newest(run).step == 3
 
 
 def test_real_images_and_labels_leave_it_out_too(tmp_path: Path, pictures: Path) -> None:

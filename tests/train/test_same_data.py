@@ -12,7 +12,7 @@ from zoo.data import Fingerprint
 from zoo.errors import DataError, RunError
 from zoo.registry import Registry
 from zoo.train.job import open_job
-from zoo.train.same_data import agreed, read, record
+from zoo.train.same_data import agreed, read, record, refuse_changed
 
 
 def job_of(rank, ranks):
@@ -50,6 +50,22 @@ def test_a_state_holds_all_of_it():
     assert state["classes"] == [str(digit) for digit in range(10)]
     assert set(state) == {"classes", "data"}
     assert read(state, Path("here")) == data
+
+
+def test_what_is_said_is_short_whatever_is_left_out(tmp_path):
+    def data(samples):
+        groups = [("a", {"samples": samples, "names": str(samples), "sizes": "0"})]
+        values = {"samples": samples, "labels": "l", "classes": ["a"], "groups": groups, "of": "class"}
+        return Fingerprint.model_validate(values, strict=False)
+
+    left_out = [f"a/{index}.png" for index in range(3000)]
+    with pytest.raises(DataError) as caught:
+        list(refuse_changed(data(8), data(7), tmp_path / "r" / "checkpoints" / "1", left_out))
+    assert (
+        f"an empty file in place of each that is gone, and go on by: zoo data check --run {tmp_path}/r --leave-out"
+        f" FILE, then zoo train --resume --run-dir {tmp_path}/r --set data.leave_out=FILE, or begin"
+    ) in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("state", [{}, {"data": 1, "classes": []}, {"data": {}, "classes": []}, {"data": {}}])

@@ -19,7 +19,7 @@ from zoo.classes import Classes
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.errors import DataError, MissingSplitError, SampleError, listed, printable
 from zoo.json_files import read_text
-from zoo.shell import command
+from zoo.shell import Commands, command
 
 SHOWN = 8
 """Ids that a message names."""
@@ -36,13 +36,13 @@ class LeftOut:
         ids: as the recipe names them, or the file that it names.
         mask: whether a sample is left out [n].
         unknown: ids that no sample has.
-        go_on: the command that goes on where samples are left out, for advice; empty where there is none.
+        run: what goes on where samples are left out, for advice; None where there is none.
     """
 
     ids: tuple[str, ...]
     mask: Bool[np.ndarray, " n"]
     unknown: tuple[str, ...] = ()
-    go_on: str = ""
+    run: Commands | None = None
 
     @property
     def kept(self) -> Int[np.ndarray, " m"]:
@@ -62,13 +62,24 @@ class LeftOut:
     def advice(self, ids: Collection[str]) -> str:
         """How to leave out more samples, to be added to what is wrong with them."""
         it = "it" if len(ids) == 1 else "them"
-        every = [*self.ids, *ids]
-        if len(ids) > SHOWN or len(every) > IN_A_COMMAND:
-            way = "`zoo data check --leave-out FILE` writes a list, which data.leave_out takes"
-        else:
-            option = command("--set", f"data.leave_out={json.dumps(every, ensure_ascii=False)}")
-            way = f"{self.go_on} {option}".lstrip()
-        return f"leave {it} out: {way}"
+        return f"leave {it} out: {way_without(self.ids, ids, self.run)}"
+
+
+def way_without(left_out: Sequence[str], more: Collection[str], run: Commands | None) -> str:
+    """The commands that leave more samples out, as the end of a message, which lists of many would make endless.
+
+    Args:
+        left_out: ids of what is left out already.
+        more: ids of the others.
+        run: what goes on; None where there is none.
+    """
+    every = [*left_out, *more]
+    if len(more) <= SHOWN and len(every) <= IN_A_COMMAND:
+        option = command("--set", f"data.leave_out={json.dumps(every, ensure_ascii=False)}")
+        return f"{run.go_on} {option}" if run else option
+    if run is None:
+        return "`zoo data check --leave-out FILE` writes a list, which data.leave_out takes"
+    return f"{run.check} --leave-out FILE, then {run.go_on} --set data.leave_out=FILE"
 
 
 NOTHING = LeftOut((), np.zeros(0, dtype=bool))

@@ -24,6 +24,7 @@ from zoo.data.problems import HOLDS_NOT_FINITE
 from zoo.data.workers import Workers
 from zoo.errors import DataError, SampleError
 from zoo.randomness import Purpose, generator_at
+from zoo.shell import Commands
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,9 @@ class Reader(Dataset[Batch]):
         self.source, self.normalize, self.order, self.share = source, normalize, order, share
         self.num_classes, self.label_dropout = num_classes, label_dropout
 
-    def of_run(self, go_on: str) -> None:
-        """Have advice say by which command the run goes on, where samples are left out."""
-        self.order = replace(self.order, left_out=replace(self.order.left_out, go_on=go_on))
+    def of_run(self, run: Commands) -> None:
+        """Have advice say by which commands the run goes on, where samples are left out."""
+        self.order = replace(self.order, left_out=replace(self.order.left_out, run=run))
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """The samples of (step, piece)."""

@@ -29,7 +29,7 @@ from zoo.errors import RunError, ZooError, printable
 from zoo.files import write_whole
 from zoo.json_files import read_json
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
-from zoo.shell import command
+from zoo.shell import Commands, command
 from zoo.train import metrics_file
 from zoo.train.judged import Judged, way_of
 from zoo.train.run_lock import NAME as LOCK
@@ -70,6 +70,11 @@ class RunFolder:
     def command(self) -> str:
         """What goes on with the run."""
         return command("zoo", "train", "--resume", "--run-dir", self.path)
+
+    @property
+    def commands(self) -> Commands:
+        """The same with what looks at its data."""
+        return Commands(command("zoo", "data", "check", "--run", self.path), self.command)
 
     @property
     def go_on(self) -> str:

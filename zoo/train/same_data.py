@@ -12,9 +12,9 @@ import torch
 from pydantic import ValidationError
 
 from zoo.data.fingerprint import Fingerprint
+from zoo.data.left_out import way_without
 from zoo.errors import DataError, RunError, listed
 from zoo.recipe import Recipe
-from zoo.shell import command
 from zoo.signature import places_of
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
@@ -99,9 +99,8 @@ def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path, left_out:
     if found.moved:
         back = "put it back as it was"
         if now.samples < before.samples and now.of == "class":
-            way = command("--set", f"data.leave_out={json.dumps([*left_out, 'CLASS/FILE'], ensure_ascii=False)}")
-            run = RunFolder(where.parent.parent)
-            back += f"; or make an empty file in place of each that is gone, and go on by: {run.command} {way}"
+            way = way_without(left_out, ["CLASS/FILE"], RunFolder(where.parent.parent).commands)
+            back += f"; or make an empty file in place of each that is gone, and go on by: {way}"
         raise DataError(
             f"{where}: the data is not what was trained on: {listed(found.moved)}; {back}, or begin another run with"
             f" train.init={where.parent.parent}"

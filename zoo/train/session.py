@@ -114,7 +114,7 @@ class Session:
             try:
                 refuse_to_begin(self.world, stop)
                 self.folder.run = self.world.first(lambda: self._open_folder(resume=resume, init=init))
-                job.reader.of_run(self.folder.command)
+                job.reader.of_run(self.folder.commands)
                 trainer = Trainer(job, backbone, self.world)
                 self._go_on(trainer, stop, stop_at or self.recipe.train.steps)
                 return trainer
