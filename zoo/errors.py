@@ -100,7 +100,7 @@ class NumericError(ZooError):
 
 
 class AllNotFiniteError(NumericError):
-    """No sample of a batch has a finite loss: the weights are at fault, and not single samples."""
+    """No sample of a batch of several has a finite loss: the weights are at fault, and not single samples."""
 
 
 class Preempted(ZooError):  # noqa: N818 - not a mistake of anyone's

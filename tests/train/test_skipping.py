@@ -146,6 +146,14 @@ def test_what_is_not_finite_for_all_samples_is_of_the_weights(tmp_path: Path) ->
     ]
 
 
+def test_a_sample_that_is_a_batch_by_itself_may_be_at_fault(tmp_path: Path) -> None:
+    with pytest.raises(NumericError) as caught:
+        alone(run, tmp_path, {2}, "train.batch=1", "backbone.patch_schedule={type: uniform, patch: 4}")
+    told = str(caught.value)
+    assert told.startswith("step 2: the loss is not finite; samples: digit ")
+    assert f"; go on without such updates by: zoo train --resume --run-dir {tmp_path} --set {SKIP}, or begin" in told
+
+
 @pytest.mark.parametrize("stop_at", [1, 3])  # before anything has been updated; in the midst of a row
 def test_what_has_been_left_out_is_kept_with_a_checkpoint(tmp_path: Path, stop_at: int) -> None:
     bad = {1} if stop_at == 1 else {2, 3, 4}

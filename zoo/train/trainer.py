@@ -195,7 +195,8 @@ class Trainer:
             problem: why.
             errors: of the whole batch.
         """
-        kind = NumericError if errors.isfinite().any() else AllNotFiniteError
+        of_all = len(errors) > 1 and not errors.isfinite().any()
+        kind = AllNotFiniteError if of_all else NumericError
         if self.options.on_non_finite == "stop":
             raise kind(problem)
         if self.skipped >= self.options.max_skipped:
@@ -245,7 +246,7 @@ class Trainer:
         bad = (~errors.isfinite()).nonzero().flatten().tolist()
         if not (bad or gradient):
             return ""
-        if len(bad) == self.options.batch:
+        if len(bad) == self.options.batch > 1:  # of one alone, its sample may be at fault as well
             return f"step {self.step + 1}: the loss of all {len(bad)} samples is not finite"
         indices = self.job.reader.order.indices(self.step, range(self.options.batch))
         ids = [self.job.reader.source.id(int(indices[place])) for place in bad or range(len(indices))]
