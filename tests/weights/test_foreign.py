@@ -1,6 +1,7 @@
 """Checkpoints of others: no code of theirs runs, damage is noticed, and what does not fit is told all at once."""
 
 import argparse
+import os
 import pickle
 import zipfile
 from io import BytesIO
@@ -53,6 +54,12 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_folder(tmp_path):
     assert message(tmp_path) == "is a folder; give a checkpoint file"
+
+
+@pytest.mark.parametrize("name", ["x.pt", "x.safetensors"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert message(tmp_path / name) == "is no plain file"
 
 
 NO_CHECKPOINTS = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import stat
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -75,6 +76,8 @@ def _read(path: Path) -> Any:
     if os.path.isdir(path):  # not Path.is_dir, which raises where a name is too long
         raise WeightsError(f"{path}: is a folder; give a checkpoint file")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # of a pipe nothing may ever come
+            raise WeightsError(f"{path}: is no plain file")
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
