@@ -1,6 +1,7 @@
 """Which samples are left out, what takes their place, and how a message says to leave out more."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,12 +93,29 @@ def test_a_list_that_cannot_be_read(tmp_path):
     assert ids_in(str(path)) == ("a", "b")
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(DataError, match=f"^{path}: cannot be read, and data.leave_out names it: it is no plain file"):
-        ids_in(str(path))
+    for piped in (False, True):
+        with pytest.raises(
+            DataError, match=f"^{path}: cannot be read, and data.leave_out names it: it is no plain file"
+        ):
+            ids_in(str(path), piped=piped)
     path.unlink()
     path.write_bytes(b"\xff\xff")
     with pytest.raises(DataError, match=f"^{path}: cannot be read, and data.leave_out names it: "):
         ids_in(str(path))
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="pipes have no names here")
+def test_what_a_shell_gives_in_the_place_of_a_file_is_read_once():
+    """As ``<(...)``; who would read it again is refused, since nothing would be left in it."""
+    reader, writer = os.pipe()
+    os.write(writer, b"a\nb\n")
+    os.close(writer)
+    try:
+        with pytest.raises(DataError, match=r"it is no plain file$"):
+            ids_in(f"/dev/fd/{reader}")
+        assert ids_in(f"/dev/fd/{reader}", piped=True) == ("a", "b")
+    finally:
+        os.close(reader)
 
 
 def test_ids_that_no_sample_has_are_told():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -179,6 +180,21 @@ def test_a_run_keeps_the_list_of_what_it_leaves_out(tmp_path: Path, pictures: Pa
         )
         == 2
     )
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="pipes have no names here")
+def test_a_list_that_a_shell_makes_is_kept_too(tmp_path: Path, pictures: Path) -> None:
+    """As ``data.leave_out=<(grep ... list.txt)``."""
+    reader, writer = os.pipe()
+    os.write(writer, b"b/05.png\n")
+    os.close(writer)
+    data, run = f"data.dataset={{type: images, folder: {pictures}}}", tmp_path / "run"
+    try:
+        said = train(run, data, "train.steps=1", f"data.leave_out=/dev/fd/{reader}")
+    finally:
+        os.close(reader)
+    assert "note: data.leave_out: 1 of 16 samples are left out" in said
+    assert newest(run).state()["recipe"]["data"]["leave_out"] == ["b/05.png"]
 
 
 def test_figures_say_which_samples_were_left_out(tmp_path: Path, pictures: Path) -> None:

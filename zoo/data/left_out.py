@@ -85,8 +85,12 @@ def way_without(left_out: Sequence[str], more: Collection[str], run: Commands | 
 NOTHING = LeftOut((), np.zeros(0, dtype=bool))
 
 
-def ids_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+def ids_in(given: str | tuple[str, ...] | None, *, piped: bool = False) -> tuple[str, ...]:
     """The ids that a recipe's ``data.leave_out`` names, by themselves or in a file with one a line, as they are there.
+
+    Args:
+        given: the ids, or the path of the file.
+        piped: whether that may be what a shell's ``<(...)`` gives, of which only the first reader has the ids.
 
     Raises:
         DataError: the file cannot be read.
@@ -95,7 +99,7 @@ def ids_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
         return given or ()
     path = Path(given).expanduser()
     try:
-        lines = read_text(path).removeprefix("\ufeff").splitlines()
+        lines = read_text(path, piped=piped).removeprefix("\ufeff").splitlines()
     except FileNotFoundError:
         raise DataError(
             f"{printable(str(path.absolute()))}: there is no such file, and data.leave_out names it; write it anew,"

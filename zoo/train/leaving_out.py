@@ -22,7 +22,7 @@ def with_ids(recipe: Recipe, world: World) -> Recipe:
     given = recipe.data.leave_out
     if not isinstance(given, str):
         return recipe
-    ids = world.first(lambda: ids_in(given))
+    ids = world.first(lambda: ids_in(given, piped=True))
     if len(json.dumps(ids)) > MOST_BYTES:
         raise DataError(
             f"{given}: lists {len(ids)} ids, and data.leave_out is for {MOST_BYTES // 1024} KiB of them, which a run"
