@@ -12,8 +12,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from typer.testing import CliRunner
 
 from zoo.cli.common import Commands
-from zoo.errors import RecipeError, RunError
+from zoo.errors import RecipeError, RunError, ZooError
 from zoo.train import launch as launching
+from zoo.train.failures import LOST
 from zoo.train.launch import launch, leave_exit_code
 
 ARGUMENTS = ("train", "--recipe", "my recipe.yaml", "--procs", "2")
@@ -37,14 +38,17 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return end
 
 
-def refused(rank: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a process prints that meets what all do."""
+REFUSED = RecipeError(["train.batch: must be 1 or more"])
+
+
+def ended(rank: int, monkeypatch: pytest.MonkeyPatch, error: ZooError = REFUSED) -> str:
+    """What a process prints that ends with an error; if none is said, with one that all meet."""
     app = typer.Typer(cls=Commands)
     app.callback()(lambda: None)
 
     @app.command()
     def train() -> None:
-        raise RecipeError(["train.batch: must be 1 or more"])
+        raise error
 
     monkeypatch.setenv("RANK", str(rank))
     result = CliRunner().invoke(app, ["train"])
@@ -57,7 +61,7 @@ def test_what_all_processes_meet_is_told_where_the_first_one_is_ended_before_it_
     ending: Any, code_of_first: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> None:
-        assert refused(1, monkeypatch) == ""
+        assert ended(1, monkeypatch) == ""
         if code_of_first is not None:
             leave_exit_code(code_of_first, rank=0)
 
@@ -69,9 +73,27 @@ def test_what_all_processes_meet_is_told_once(
     ending: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[str] = []
-    assert ending(1, 2, lambda: told.extend(refused(rank, monkeypatch) for rank in (1, 0))) == 2
+    assert ending(1, 2, lambda: told.extend(ended(rank, monkeypatch) for rank in (1, 0))) == 2
     assert told == ["", "error: train.batch: must be 1 or more\n"]
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_why_one_process_has_ended_is_told_where_the_others_have_lost_it_in_the_same_moment(
+    ending: Any, first: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[str] = []
+    errors = [RunError(LOST), RunError("a file: cannot be read"), RunError(LOST)]
+    assert ending(first, 3, lambda: told.extend(ended(rank, monkeypatch, errors[rank]) for rank in (1, 0, 2))) == 3
+    assert told == ["", f"error: {LOST}\n", ""]
+    assert capsys.readouterr().err == "error: a file: cannot be read\n"
+
+
+def test_a_loss_whose_cause_none_tells_is_told_where_the_first_process_does_not(
+    ending: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(1, 3, lambda: ended(1, monkeypatch, RunError(LOST))) == 3
+    assert capsys.readouterr().err == f"error: {LOST}\n"
 
 
 def test_a_process_that_ends_without_a_word_is_named(ending: Any, capsys: pytest.CaptureFixture[str]) -> None:

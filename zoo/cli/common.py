@@ -71,10 +71,10 @@ class Commands(TyperGroup):
             if not isinstance(error, ZooError) and are_too_many(error):
                 error = ProcessError("too many open files: raise their number by `ulimit -n`")
             words = f"{'stopped' if isinstance(error, Preempted) else 'error'}: {describe(error)}"
-            if not isinstance(error, ZooError) or isinstance(error, ProcessError) or _is_first():
-                # Of an error that all processes of a job agree on, the first one tells.
+            own = not isinstance(error, ZooError) or isinstance(error, ProcessError)
+            if own or _is_first():  # which tells of an error that all processes of a job agree on
                 print(words, file=sys.stderr)
-            else:
+            if not own and "RANK" in os.environ:
                 from zoo.train.launch import leave_words
 
                 leave_words(words)

@@ -11,6 +11,9 @@ import torch.distributed as dist
 
 from zoo.errors import ProcessError, RunError
 
+LOST = "another process of the job has ended: killed, if it left no message"
+"""What a process tells that has lost another one, whose own words say why."""
+
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -33,5 +36,5 @@ def told_plainly() -> Iterator[None]:
                 " sample.batch or evaluate.count lower, or train.checkpoint_activations to true"
             ) from error
         if isinstance(error, dist.DistBackendError) or any(each in text for each in _LOST):
-            raise RunError("another process of the job has ended: killed, if it left no message") from error
+            raise RunError(LOST) from error
         raise

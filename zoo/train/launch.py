@@ -22,6 +22,7 @@ from zoo.files import write_whole
 from zoo.open_files import refuse_few
 from zoo.shell import command
 from zoo.signals import handled, ignored, stop_signals
+from zoo.train.failures import LOST
 
 EXIT_CODES = "ZOO_EXIT_CODES"
 """The environment variable that names the folder for exit codes."""
@@ -85,14 +86,15 @@ def leave_exit_code(code: int, rank: int | None = None) -> None:
 
 
 def leave_words(text: str) -> None:
-    """Let the launcher tell why this process ends, if the first one, which has the same to tell, does not get to it."""
+    """Let the launcher tell why this process ends, unless the first one, which tells by itself, has told the same."""
     if EXIT_CODES in os.environ:
         with suppress(RunError):
-            write_whole(_words(Path(os.environ[EXIT_CODES]), os.environ["RANK"]), text, RunError)
+            write_whole(Path(os.environ[EXIT_CODES], f"words-{os.environ['RANK']}"), text, RunError)
 
 
-def _words(folder: Path, rank: int | str) -> Path:
-    return folder / f"words-{rank}"
+def _words(folder: Path) -> dict[int, str]:
+    """Why processes have ended, by rank."""
+    return {int(path.name.removeprefix("words-")): path.read_text("utf-8") for path in folder.glob("words-*")}
 
 
 def _exit_codes(folder: Path) -> dict[int, int]:
@@ -111,11 +113,13 @@ def _first_failed(folder: Path, rank: int, exit_code: int, arguments: Sequence[s
         again = command("zoo", *arguments, *(() if "--resume" in arguments else ("--resume",)))
         _tell(f"error: process {rank} was killed by {name}; go on with: {again}")
         return 128 - exit_code
-    code = codes.get(rank, exit_code)
-    if _words(folder, rank).exists():
-        if codes.get(0) != code:
-            _tell(_words(folder, rank).read_text("utf-8"))
-    elif rank not in codes:
+    code, words = codes.get(rank, exit_code), _words(folder)
+    causes = [words[each] for each in sorted(words) if LOST not in words[each]]
+    consequence = [words[rank]] if rank in words else []
+    for text in dict.fromkeys(causes or consequence):
+        if text != words.get(0):
+            _tell(text)
+    if rank not in codes and rank not in words:
         _tell(f"error: process {rank} has ended with exit code {code}, and does not say why")
     return code
 
