@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +172,16 @@ def test_none_waits_for_ever_where_the_process_with_the_store_stops(tmp_path: Pa
     assert "; saved after step 3 of 6; " in told[0]
 
 
-def test_shares_of_the_weights_are_not_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signalled", [None, signal.SIGTERM])
+def test_shares_of_the_weights_are_not_saved(signalled: int | None, tmp_path: Path) -> None:
+    """And the exit code does not say so, though the job has been asked to stop."""
     path = tmp_path / "run"
-    found = run_ranks(train_stopping, 2, path, 1, "train.parallel=fsdp", group=True, timeout=PATIENCE)
+    work = partial(train_stopping, signalled=signalled)
+    found = run_ranks(work, 2, path, 1, "train.parallel=fsdp", group=True, timeout=PATIENCE)
     assert codes(found) == [3, -signal.SIGKILL]
-    assert said_without_seconds(path, 0) == [
-        "error: step 4: process 1 has not answered for N s (train.timeout); not saved: every process holds but a share"
+    asked, limit = ("", " (train.timeout)") if signalled is None else ("asked to stop, but ", "")
+    assert said_without_seconds(path, 0)[-1:] == [
+        f"error: step 4: {asked}process 1 has not answered for N s{limit}; not saved: every process holds but a share"
         f" of the weights (train.parallel: fsdp); the last checkpoint is {path}/checkpoints/step_00000002; go on with:"
         f" zoo train --resume --run-dir {path}"
     ]

@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 import pytest
 import torch.distributed as dist
 
+from zoo.errors import RunError
 from zoo.train import beats
 from zoo.train.beats import Beat
 from zoo.train.launch import EXIT_CODES, leave_exit_code
-from zoo.train.watch import Watch
+from zoo.train.watch import Watch, Work
 
 
 @pytest.fixture
@@ -39,6 +40,57 @@ def test_a_process_ends_where_what_it_does_before_fails(
         watch._end({1: 60.0})
     assert ended.value.code == 1
     assert capfd.readouterr().err == "error: a fault of zoo: process 0 ends by KeyError: 'beat'\n"
+
+
+def saved() -> str:
+    return "saved after step 3 of 6; go on with: zoo train --resume --run-dir D"
+
+
+def held() -> NoReturn:
+    raise RunError("D: another process is training in this folder; there is no checkpoint yet")
+
+
+CUT_OFF = "asked to stop, but the others cannot be heard (is the launcher gone?)"
+
+
+@pytest.mark.parametrize(
+    ("rescue", "code", "said"),
+    [
+        (saved, 75, f"stopped: step 4: {CUT_OFF}; {saved()}\n"),
+        (
+            held,
+            3,
+            f"error: step 4: {CUT_OFF}; not saved: D: another process is training in this folder; there is no"
+            " checkpoint yet\n",
+        ),
+        (None, 3, f"error: {CUT_OFF}\n"),
+    ],
+)
+def test_a_process_that_hears_nobody_saves_and_tells(
+    ends: None, rescue: Any, code: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    watch = Watch(dist.HashStore(), 1, 2, 0.01, None)  # type: ignore[attr-defined]
+    watch._asked = True
+    watch.work = rescue and Work(lambda: 3, rescue)
+    with pytest.raises(SystemExit) as ended:
+        watch._end({})
+    assert ended.value.code == code
+    assert capfd.readouterr().err == said
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_one_that_is_ended_though_it_lives_takes_the_exit_code(lives: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on another machine, where it cannot be killed."""
+    watch = Watch(dist.HashStore(), 0, 2, 1.0, None)  # type: ignore[attr-defined]
+    watch.work = Work(lambda: 3, saved)
+    for rounds in range(10):
+        watch.beats.rounds = rounds
+        watch.beats.seen[1] = Beat(count=rounds if lives else 1)
+        watch._count(1.0)
+    announced: list[int | None] = []
+    monkeypatch.setattr(watch.beats, "announce", lambda code=None: announced.append(code))
+    assert watch._ending({1: 1.0}) == 3
+    assert announced == ([None, 3] if lives else [])
 
 
 def test_an_exit_code_that_cannot_be_left_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,18 +21,21 @@ def rescue(saver: Saver) -> str:
     numbers.
 
     Raises:
-        RunError: the folder is held, or the disk refuses.
+        RunError: this process does not hold whole weights, the folder is held, or the disk refuses.
     """
     trainer, folder = saver.trainer, saver.folder
     last = f"{saver.last}; {folder.go_on}" if saver.saved else saver.last
     if trainer.options.parallel == "fsdp":
-        return f"not saved: every process holds but a share of the weights (train.parallel: fsdp); {last}"
+        raise RunError(f"every process holds but a share of the weights (train.parallel: fsdp); {last}")
     if not trainer.whole:
-        return f"not saved: process {trainer.world.rank} has failed in the midst of its update; {last}"
+        raise RunError(f"process {trainer.world.rank} has failed in the midst of its update; {last}")
     if trainer.step == 0:
         return "no step was done yet"
     if not trainer.world.is_main:
-        _take_over(folder)
+        try:
+            _take_over(folder)
+        except RunError as error:
+            raise RunError(f"{error}; {last}") from error
     lone = saver.lone()
     try:
         moved = lone.save_apart()

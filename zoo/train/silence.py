@@ -34,9 +34,10 @@ class Silence:
         self._store = 0.0
         self._silent, self._late, self._elsewhere = [0.0] * size, [0.0] * size, [0.0] * size
         self._counts = [-1] * size
-        self._meetings = self._stands_in = -1
-        self._still = 0.0
-        self._rounds = -1
+        self._meetings = self._rounds = -1
+        self._stands_in = (-1, "")
+        self._lasts, self._longest = 0.0, dict[str, float]()
+        self._asked, self._since = False, 0.0
 
     def count(
         self,
@@ -48,6 +49,7 @@ class Silence:
         *,
         waits: bool,
         works: bool,
+        asked: bool,
     ) -> None:
         """Take note of a round.
 
@@ -59,10 +61,15 @@ class Silence:
             kind: of the last one.
             waits: whether it is in it.
             works: whether it does something there for which the others wait.
+            asked: whether the job has been asked to stop.
         """
         seconds = min(seconds, 2 * self.pause)
-        self._still = self._still + seconds if waits and not works and meetings == self._stands_in else 0.0
-        self._stands_in = meetings
+        self._asked, self._since = asked, self._since + seconds if asked else 0.0
+        stands = waits and not works and (meetings, kind) == self._stands_in
+        if not stands:
+            last = self._stands_in[1]
+            self._longest[last] = max(self._longest.get(last, 0.0), self._lasts)
+        self._stands_in, self._lasts = (meetings, kind), self._lasts + seconds if stands else 0.0
         self._store += seconds
         if rounds == self._rounds:
             return
@@ -76,28 +83,45 @@ class Silence:
             self._counts[rank] = beat.count
         self._meetings = meetings
 
-    def given_up(self, *, asked: bool, in_step: bool) -> dict[int, float]:
+    def given_up(self, *, in_step: bool) -> dict[int, float]:
         """The processes that are no longer waited for, and the seconds of their silence.
 
         Args:
-            asked: whether the job has been asked to stop.
             in_step: whether all processes have the same to do, so that one which is late does not get on.
         """
-        patience = lateness = self.timeout
-        if asked and self._still > self.timeout and self.rank == 0:
-            return dict.fromkeys(range(1, len(self._silent)), self._still)
-        if asked:
-            patience, lateness = min(patience, max(GRACE, 3 * self.pause)), min(lateness, LATE)
+        patience, lateness = self._patience(), min(self.timeout, LATE) if self._asked else self.timeout
+        on_their_way = self._store <= self.timeout and any(self._late)  # they live, or are silent
+        if self.rank == 0 and self._stands_still() and not on_their_way:
+            return dict.fromkeys(range(1, len(self._silent)), min(self._lasts, self._since))
         if self._store > patience:
             return {} if self._store_host in (None, self.rank) else {self._store_host: self._store}
         found = {}
         for rank, (silent, late) in enumerate(zip(self._silent, self._late, strict=True)):
-            if rank != self.rank and (silent > patience or (in_step and late > lateness)):
+            if not in_step:
+                late = 0.0
+            elif self._asked:  # which it has to be able to heed
+                late = min(late, self._since)
+            if rank != self.rank and (silent > patience or late > lateness):
                 found[rank] = max(silent, late)
             if rank > self.rank and self._elsewhere[rank] > lateness:  # it finds the same, and one of both is to go on
                 found[rank] = self._elsewhere[rank]
         return found
 
-    def cut_off(self, *, asked: bool) -> bool:
+    def cut_off(self) -> bool:
         """Whether this process waits in vain, and cannot hear of the others, of which the first may end the job."""
-        return asked and min(self._still, self._store) > self.timeout
+        return self._stands_still() and self._store > self.timeout
+
+    def heard(self) -> bool:
+        """Whether any other process gives signs of life, and hears those of this one."""
+        others = (silent for rank, silent in enumerate(self._silent) if rank != self.rank)
+        return self._store <= self._patience() and min(others) <= self._patience()
+
+    def _patience(self) -> float:
+        return min(self.timeout, max(GRACE, 3 * self.pause)) if self._asked else self.timeout
+
+    def _stands_still(self) -> bool:
+        """Whether this exchange has gone on too long since the job was asked to stop.
+
+        One that lasts as long as those of its kind before it may be long steps, or large shares.
+        """
+        return min(self._lasts, self._since) > self.timeout + self._longest.get(self._stands_in[1], 0.0)

@@ -10,8 +10,9 @@ runs, not even the handler of a signal. So a thread looks at the others' signs o
 - After ``timeout`` seconds of that, or after a few where the job has been asked to stop, the lowest process that is
   left tells of it, ends the silent ones on its machine (the launcher would wait for them), saves if it can, and all
   end with one exit code.
-- A job that has been asked to stop, and whose exchange does not end for ``timeout`` seconds, is ended likewise: also
-  where the launcher is gone, and with it the store.
+- A job that has been asked to stop, and whose exchange does not end for ``timeout`` seconds from then on, and longer
+  than any of its kind before, is ended likewise if nobody is still on the way to it: also where the launcher is gone,
+  and with it the store.
 - While the main process saves or draws it gives signs of life, however long that takes.
 """
 
@@ -41,7 +42,8 @@ class Work:
 
     Attributes:
         step: tells the updates done.
-        rescue: saves what this process holds, without the others, and tells what there is to go on from.
+        rescue: saves what this process holds, without the others, and tells what there is to go on from; raises why
+            it has not.
     """
 
     step: Callable[[], int]
@@ -134,15 +136,17 @@ class Watch:
             seconds = time.monotonic() - since
             silent = self._count(seconds)
             self._note_long_work(seconds)
-            ends = silent or self._silence.cut_off(asked=self._asked) or any(beat.ends for beat in self.beats.seen)
+            ends = silent or self._silence.cut_off() or any(beat.ends for beat in self.beats.seen)
             if ends and self._busy.acquire(blocking=False):
                 self._end(silent)
 
     def _count(self, seconds: float) -> dict[int, float]:
         """Note a round, and tell who is no longer waited for."""
         beats, works = self.beats, self._busy.locked()
-        self._silence.count(seconds, beats.rounds, beats.seen, *self._met, waits=self._waits, works=works)
-        return self._silence.given_up(asked=self._asked, in_step=self.work is not None)
+        self._silence.count(
+            seconds, beats.rounds, beats.seen, *self._met, waits=self._waits, works=works, asked=self._asked
+        )
+        return self._silence.given_up(in_step=self.work is not None)
 
     def _note_long_work(self, seconds: float) -> None:
         """Tell from time to time that the main process still works while the others wait."""
@@ -167,6 +171,7 @@ class Watch:
     def _ending(self, silent: dict[int, float]) -> int:
         """The exit code of all; the lowest of those that are left tells why, and saves."""
         unheard, rounds = 0.0, self.beats.rounds
+        cut_off = not silent and not any(beat.ends for beat in self.beats.seen)
         while True:
             codes = [beat.code for beat in self.beats.seen if beat.code is not None]
             if codes:
@@ -174,19 +179,29 @@ class Watch:
             if silent and self.rank == min(set(range(self._size)) - silent.keys()):
                 return self._tell_and_save(silent)
             if unheard > self.timeout:  # the store has gone with a process that held it: nobody can be heard any more
-                return RunError.exit_code
+                return self._save_and_tell(self._cut_off_words()) if cut_off else RunError.exit_code
             time.sleep(self.beats.pause)
             unheard = 0.0 if self.beats.rounds > rounds else unheard + self.beats.pause
             rounds = self.beats.rounds
             silent = self._count(self.beats.pause)
 
     def _tell_and_save(self, silent: dict[int, float]) -> int:
-        if len(silent) + 1 < self._size:  # or they would tell that the processes that are killed have ended
+        others_live = len(silent) + 1 < self._size or self._silence.heard()  # some that are ended may: elsewhere
+        if others_live:  # or they would tell that the processes that are killed have ended
             self.beats.announce()
         beats = {rank: self.beats.seen[rank] for rank in silent}
         if 0 in silent:  # which holds the run's folder, until it is gone
             beats[0].kill()
-        error: ZooError = RunError(self._words(silent))
+        code = self._save_and_tell(self._words(silent))
+        for rank, beat in beats.items():
+            leave_exit_code(code, rank)
+            beat.kill()
+        if others_live:
+            self.beats.announce(code)
+        return code
+
+    def _save_and_tell(self, words: str) -> int:
+        error: ZooError = RunError(words)
         if self.work is not None:
             try:
                 saved = self.work.rescue()
@@ -195,20 +210,20 @@ class Watch:
             except Exception as caught:
                 error = RunError(f"{error}; not saved: {first_line(caught) or type(caught).__name__}")
         _say(f"{'stopped' if isinstance(error, Preempted) else 'error'}: {error}")
-        for rank, beat in beats.items():
-            leave_exit_code(error.exit_code, rank)
-            beat.kill()
-        if len(silent) + 1 < self._size:
-            self.beats.announce(error.exit_code)
         return error.exit_code
 
     def _words(self, silent: dict[int, float]) -> str:
         ranks = [str(rank) for rank in sorted(silent)]
         who = f"process {ranks[0]} has" if len(ranks) == 1 else f"processes {', '.join(ranks)} have"
-        where = "" if self.work is None else f"step {self.work.step() + 1}: "
         asked = "asked to stop, but " if self._asked else ""
         limit = "" if self._asked else " (train.timeout)"
-        return f"{where}{asked}{who} not answered for {_rounded(max(silent.values()))} s{limit}"
+        return f"{self._where()}{asked}{who} not answered for {_rounded(max(silent.values()))} s{limit}"
+
+    def _cut_off_words(self) -> str:
+        return f"{self._where()}asked to stop, but the others cannot be heard (is the launcher gone?)"
+
+    def _where(self) -> str:
+        return "" if self.work is None else f"step {self.work.step() + 1}: "
 
 
 def _say(text: str) -> None:
