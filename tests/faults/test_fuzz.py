@@ -202,12 +202,17 @@ FORMATS = {
 }
 
 
+def report_counts(counts: Counter[str]) -> None:
+    """As tools/faults.py reads them."""
+    print("files tried:", ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def counted() -> Iterator[Counter[str]]:
     """How many files were tried."""
     counts: Counter[str] = Counter()
     yield counts
-    print("files tried:", ", ".join(f"{name} {count}" for name, count in counts.items()))
+    report_counts(counts)
 
 
 @pytest.mark.parametrize("name", FORMATS)

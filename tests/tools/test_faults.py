@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.faults.test_fuzz import report_counts
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,3 +195,12 @@ def test_the_table_stands_between_its_marks_and_keeps_what_was_not_tried_now(
     assert pipe not in again
     assert "| 2 of 2 |" in again
     assert tool.BEGIN in tool.DOCS.read_text(encoding="utf-8")
+
+
+def test_fuzzed_files_are_counted_as_the_tests_print_them(
+    cases: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {"recipe as JSON": 250, "picture .png": 150}
+    report_counts(Counter(counts))
+    assert cases.files_tried(f"....{capsys.readouterr().out}\n16 passed") == counts
+    assert cases.files_tried("16 passed") == {}
