@@ -197,9 +197,8 @@ def test_the_table_stands_between_its_marks_and_keeps_what_was_not_tried_now(
     assert tool.BEGIN in tool.DOCS.read_text(encoding="utf-8")
 
 
-def test_fuzzed_files_are_counted_as_the_tests_print_them(
-    cases: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fuzzed_files_are_counted_as_the_tests_print_them(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = sys.modules["faults_cases"]
     counts = {"recipe as JSON": 250, "picture .png": 150}
     report_counts(Counter(counts))
     assert cases.files_tried(f"....{capsys.readouterr().out}\n16 passed") == counts
