@@ -111,13 +111,22 @@ def empty(run: Path) -> None:
     (run / "mine.txt").write_text("mine")
 
 
+def empty_but_for_the_recipe(run: Path) -> None:
+    """As rm -r does where the run writes at the same time."""
+    for path in run.iterdir():
+        if path.name != "recipe.yaml":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def take(run: Path) -> None:
     """Another run in its place, which has ended."""
     shutil.rmtree(run)
     train(run)
 
 
-@pytest.mark.parametrize(("leave", "how"), [(empty, "emptied"), (take, "taken by another run")])
+@pytest.mark.parametrize(
+    ("leave", "how"), [(empty, "emptied"), (empty_but_for_the_recipe, "emptied"), (take, "taken by another run")]
+)
 @pytest.mark.parametrize("step", [1, 2, 6])
 def test_a_folder_that_another_has_is_not_touched(
     step: int, leave: Callable[[Path], object], how: str, tmp_path: Path, never_stopped: str

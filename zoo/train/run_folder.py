@@ -146,9 +146,10 @@ class RunFolder:
             return None
         if not self.path.exists():
             return "has been removed or moved"
-        if not self.is_used:
+        recorded, locked = self.recorded_run(), os.path.lexists(self._lock.path)
+        if not self.is_used or (recorded is None and not locked):  # up to what is written in these moments
             return "has been emptied"
-        if self.recorded_run() != self.run or os.path.lexists(self._lock.path):
+        if recorded != self.run or locked:
             return "has been taken by another run"
         try:  # somebody has removed the lock alone
             self.lock()
