@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.audit.closed_form import closed_form_macs
 from zoo.assembly import build, load_recipe
-from zoo.audit import Audit, audit_backbone, closed_form_macs
+from zoo.audit import Audit, audit_backbone
 from zoo.audit.trace import example_inputs
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe

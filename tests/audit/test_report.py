@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from tests.audit.closed_form import closed_form_macs
 from zoo.assembly import build, load_recipe
-from zoo.audit import Audit, audit, audit_backbone, closed_form_macs, count_params, count_stage
+from zoo.audit import Audit, audit, audit_backbone, count_params, count_stage
 from zoo.audit.report import modules_of
 from zoo.backbone import Backbone
 from zoo.errors import RecipeError

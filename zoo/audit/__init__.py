@@ -1,6 +1,5 @@
-"""What an assembly costs: counted by fvcore on the meta device, cross-checked in closed form."""
+"""What an assembly costs, counted by fvcore on the meta device."""
 
-from zoo.audit.closed_form import closed_form_macs
 from zoo.audit.memory import ActivationMemory, activation_memory
 from zoo.audit.report import Audit, audit, audit_backbone, count_params
 from zoo.audit.trace import count_stage
@@ -12,7 +11,6 @@ __all__ = [
     "activation_memory",
     "audit",
     "audit_backbone",
-    "closed_form_macs",
     "count_params",
     "count_stage",
     "training_macs",
