@@ -35,7 +35,8 @@ def _stage(backbone: BackboneRecipe, stage: Stage) -> int:
         return FORMULAS[kind][spec.type](spec.options, *numbers)
 
     def image_tokens(patch: Grid) -> int:
-        return prod(grid_of(backbone.latent.height, backbone.latent.width, patch))
+        height, width = backbone.latent.size
+        return prod(grid_of(height, width, patch))
 
     total = formula("time_embedder", dim) + formula("modulation", dim, backbone.depth)
     embedded = [levels[0].patch]

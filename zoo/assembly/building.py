@@ -105,10 +105,10 @@ def _assemble(recipe: Recipe) -> Backbone:
 
     schedule: PatchSchedule = create("patch_schedule")[None]
     stages = schedule.stages()
-    latent = options.latent
+    height, width = options.latent.size
     with_skip = options.skip == "linear"
     return Backbone(
-        latent=(latent.channels, latent.height, latent.width),
+        latent=(options.latent.channels, height, width),
         dim=options.dim,
         stages=stages,
         ties=schedule.ties,

@@ -25,7 +25,10 @@ def probe(draft: Draft) -> None:
         stages: tuple[Stage, ...] = ()
         if schedule:
             latent = values.get("latent")
-            height, width = (latent.height, latent.width) if latent else (0, 0)  # which every patch divides
+            if latent and len(latent.size) != 2:
+                draft.problems.append((("backbone", "latent", "size"), "should have 2 items: parts take two axes"))
+                return
+            height, width = latent.size if latent else (0, 0)  # which every patch divides
             found: list[tuple[KeyPath, str]] = []
             try:
                 stages = _stages(schedule[0])

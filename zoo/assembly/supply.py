@@ -43,12 +43,12 @@ def supply(kind: str, values: Mapping[str, Any], stages: tuple[Stage, ...]) -> d
         pairs = transitions_of(stages)
         return {pair: {"dim": dim, "coarse_patch": pair[0], "fine_patch": pair[1]} for pair in pairs}
     if kind == "position":
-        latent, heads = values["latent"], values["heads"]
+        (height, width), heads = values["latent"].size, values["heads"]
         return {
             patch: {
                 "dim": dim,
                 "heads": heads,
-                "grid": grid_of(latent.height, latent.width, patch),
+                "grid": grid_of(height, width, patch),
                 "patch": patch,
                 "finest_patch": finest_patch_of(stages),
             }

@@ -46,7 +46,7 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
     own = SECTIONS[section][0].model_json_schema()
     properties = dict(own["properties"])
     if section == "backbone":
-        properties["latent"] = _with_nulls(own["$defs"]["LatentRecipe"], partial=partial)
+        properties["latent"] = {"anyOf": [_with_nulls(form, partial=partial) for form in own["$defs"].values()]}
     required = list(own.get("required", []))
     for kind in kinds_of(section):
         if KINDS[kind].many:  # replaced as a whole, so that its parts are whole in a recipe that extends another, too

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from zoo.errors import KeyPath, PluginError, RecipeError, dotted
 from zoo.kinds import KINDS, key_of, kind_at, kinds_of
 from zoo.recipe.find import find_recipe
+from zoo.recipe.latent import PLANE
 from zoo.recipe.merge import merge, override, override_value, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
 from zoo.recipe.places import located
@@ -22,7 +23,6 @@ from zoo.recipe.schema import (
     SECTIONS,
     AsWritten,
     KeptPart,
-    LatentRecipe,
     Part,
     PartSpec,
     Recipe,
@@ -32,7 +32,7 @@ from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
 from zoo.registry import Registry
 
 _SUPPLIED: tuple[KeyPath, ...] = tuple(
-    ("backbone", *key) for key in (("latent", "height"), ("latent", "width"), ("dim",), ("depth",), ("heads",))
+    ("backbone", *key) for key in (*(("latent", each) for each in (*PLANE, "size")), ("dim",), ("depth",), ("heads",))
 )
 """What messages about other keys speak of, so that they can say where it was written."""
 
@@ -90,7 +90,9 @@ class Draft:
             f"{dotted(key[1:])} from {other}"
             for key in _SUPPLIED
             if len(path) > 1 and kind_at(str(path[0]), str(path[1])) and re.search(rf"\b{key[-1]}\b", message)
-            if (other := self.tree.origin_of(key)) != origin and (fallback or other.source != origin.source)
+            if self.tree.holds(key)
+            and (other := self.tree.origin_of(key)) != origin
+            and (fallback or other.source != origin.source)
         ]
         text = f"{dotted(path)}: {message}" if path else message
         return f"{origin}: {text}" + (f" ({', '.join(others)})" if others else "")
@@ -211,8 +213,11 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
     bad = {problem[0][1] for problem in draft.problems[before:] if len(problem[0]) > 1}
     for name, info in options.model_fields.items():
         if name not in bad and (name in plain or not info.is_required()):
-            value = getattr(valid, name) if valid else plain.get(name, info.default)
-            draft.values[section][name] = LatentRecipe.model_validate(value) if name == "latent" else value
+            if not valid and name in plain:  # what others of the section are wrong beside
+                value = TypeAdapter(info.rebuild_annotation()).validate_json(json.dumps(plain[name]))
+            else:
+                value = getattr(valid, name) if valid else info.default
+            draft.values[section][name] = value
     for kind in kinds:
         if KINDS[kind].many:
             _draft_parts(kind, raw.get(key_of(kind)), registry, draft)

@@ -11,6 +11,7 @@ from typing import Any
 
 from zoo.errors import RecipeError
 from zoo.kinds import KINDS, kind_at
+from zoo.recipe.latent import PLANE
 from zoo.recipe.source import Node, Origin, node_of, parse_yaml, show
 
 
@@ -74,11 +75,18 @@ def _merge(base: Node, over: Node, path: tuple[str, ...], *, stay: bool = False)
     below: dict[str, Node] = {}
     origin = over.origin
     if isinstance(base.value, dict) and not _changes_type(base.value, over.value, path):
-        below = base.value
+        below = _without_other_form(base.value, over.value) if path == ("backbone", "latent") else base.value
         origin = base.origin if stay else over.origin
     missing = Node(None, over.origin)
     merged = {key: _merge(below.get(key, missing), node, (*path, key), stay=stay) for key, node in over.value.items()}
     return Node({**below, **merged}, origin)
+
+
+def _without_other_form(base: dict[str, Node], over: dict[str, Node]) -> dict[str, Node]:
+    """The size of latents without what says it in another form than ``over``: one takes the place of the other."""
+    given = {key for key, node in over.items() if node.value is not None}
+    other = PLANE if "size" in given else ("size",) if given.intersection(PLANE) else ()
+    return {key: node for key, node in base.items() if key not in other}
 
 
 def _assign(node: Node, keys: Sequence[str], value: Node, path: tuple[str, ...], source: str) -> Node:

@@ -147,6 +147,7 @@ def _branches(schema: dict[str, Any], definitions: dict[str, Any]) -> list[dict[
     """A schema's alternatives, with references followed."""
     if "$ref" in schema:
         return _branches(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
-    if "anyOf" in schema:
-        return [branch for each in schema["anyOf"] for branch in _branches(each, definitions)]
+    alternatives = schema.get("anyOf", schema.get("oneOf"))
+    if alternatives is not None:
+        return [branch for each in alternatives for branch in _branches(each, definitions)]
     return [schema]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
 
 from zoo.errors import PluginError
 from zoo.kinds import key_of, kinds_of
+from zoo.recipe.latent import LatentRecipe
 from zoo.recipe.versions import PartVersion, Versions
 from zoo.registry import PartEntry
 from zoo.signature import Options, PathText
@@ -94,14 +95,6 @@ class KeptPart(BaseModel):
 
 Part = PartSpec | KeptPart
 Count = Annotated[int, Field(ge=1)]
-
-
-class LatentRecipe(Options):
-    """Size of the latents."""
-
-    channels: Annotated[int, Field(ge=1, le=4096, description="latent channels C")]
-    height: Annotated[int, Field(ge=1, le=65536, description="latent height H")]
-    width: Annotated[int, Field(ge=1, le=65536, description="latent width W")]
 
 
 class BackboneOptions(Options):
@@ -278,7 +271,7 @@ class BackboneRecipe(BackboneOptions, Section):
     @property
     def words(self) -> str:
         """``latent 4 x 32 x 32, 1000 classes, width 768, 12 blocks, 12 heads``."""
-        latent = f"latent {self.latent.channels} x {self.latent.height} x {self.latent.width}"
+        latent = f"latent {' x '.join(map(str, (self.latent.channels, *self.latent.size)))}"
         classes = f"{self.num_classes} classes" if self.num_classes else "unconditional"
         size = f"width {self.dim}, {self.depth} blocks, {self.heads} heads"
         predicts = "" if self.prediction == "velocity" else f"; predicts {self.prediction}"

@@ -57,6 +57,12 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
+    def holds(self, keys: KeyPath) -> bool:
+        """Whether there is a value below these keys, no list among them."""
+        if not keys:
+            return True
+        return isinstance(self.value, dict) and keys[0] in self.value and self.value[str(keys[0])].holds(keys[1:])
+
     def origin_of(self, path: KeyPath) -> Origin:
         """Where the value at ``path`` was written, or the nearest value above it."""
         node = self

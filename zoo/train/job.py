@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     untrained = classes.untrained(recipe.backbone.num_classes)
     warnings = () if untrained is None else (f"warning: {untrained}",)
     latent, share = recipe.backbone.latent, options.batch // (ranks * options.accumulate)
-    batch_bytes = 2 * 4 * share * latent.channels * latent.height * latent.width  # and as much noise
+    batch_bytes = 2 * 4 * share * math.prod((latent.channels, *latent.size))  # and as much noise
     on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     notes = (
         *(f"note: {note}" for note in source.notes),

@@ -70,8 +70,9 @@ def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
         yield "backbone.patch_schedule: it has one patch for all blocks and noise levels"
     elif (patch := backbone.stages[0].levels[0].patch)[0] != patch[1]:
         yield f"backbone.patch_schedule: its patches are square, the recipe's {patch_name(patch)}"
-    if options.latent.height != options.latent.width:
-        yield f"backbone.latent: its latents are square, the recipe's {options.latent.height} x {options.latent.width}"
+    size = options.latent.size
+    if len(size) != 2 or size[0] != size[1]:
+        yield f"backbone.latent: its latents are square, the recipe's {' x '.join(map(str, size))}"
     if options.block.type == "dit" and options.block.resolved()["mlp_ratio"] != 4.0:
         yield f"backbone.block.mlp_ratio: it has 4, the recipe {options.block.resolved()['mlp_ratio']}"
     if options.time_embedder.type == "sinusoidal":
@@ -112,7 +113,7 @@ def _config(recipe: Recipe) -> dict[str, Any]:
         "num_layers": options.depth,
         "out_channels": outputs * options.latent.channels,
         "patch_size": patch[0],
-        "sample_size": options.latent.width,
+        "sample_size": options.latent.size[-1],
     }
 
 

@@ -84,7 +84,7 @@ def test_every_stage_and_level_is_there(name, overrides):
         nodes = [texts(node)[0].text for node in boxes(column, "node")]
         assert nodes.count("upsampler") == len(stage.levels) - 1
         latent = recipe.backbone.latent
-        shape = sizes(latent.channels, latent.height, latent.width)
+        shape = sizes(latent.channels, *latent.size)
         assert (nodes[0], nodes[-1]) == (f"latent {shape}", f"{recipe.backbone.prediction} {shape}")
         assert nodes.count(f"{stage.levels[0].class_tokens} class tokens") == (stage.levels[0].class_tokens > 0)
 

@@ -37,7 +37,7 @@ def diagram(audit: Audit, recipe: Recipe) -> str:
 
     Args:
         audit: what the assembly costs.
-        recipe: the recipe of that audit, which knows the latent (C, H, W) and the width D.
+        recipe: the recipe of that audit, which knows the latent (C, *size) and the width D.
 
     Returns:
         An SVG document for light and dark themes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING
 
 from zoo.report.diagram.svg import COLOURS, text_width
@@ -98,7 +99,7 @@ class Columns:
 
     def colour(self, patch: Grid) -> str:
         """The colour of a patch: the finest has the first, and what is coarser than all colours shares the last."""
-        finest_first = sorted({level.patch for level in self.levels}, key=lambda each: (each[0] * each[1], each))
+        finest_first = sorted({level.patch for level in self.levels}, key=lambda each: (prod(each), each))
         return f"patch{min(finest_first.index(patch), PATCH_COLOURS - 1)}"
 
     @property

@@ -41,10 +41,10 @@ class StageColumn:
         columns, levels, latent = self.columns, self.stage.levels, self.columns.recipe.backbone.latent
         add(self.into, "rect", fill="panel", x=self.left, y=self.top, width=columns.width, height=columns.height, rx=10)
         self._title()
-        shape = sizes(latent.channels, latent.height, latent.width)
+        shape = sizes(latent.channels, *latent.size)
         middle = self.y + NODE / 2
         self.latent: tuple[Point, ...] = (self.spine + NODE_WIDTH / 2, middle), (self.rail, middle)
-        self._node(f"latent {shape}", "noisy; channels, height and width", rounded=True)
+        self._node(f"latent {shape}", "noisy; channels, then the length of each axis", rounded=True)
         self._arrow_down(STEP)
         self._node(f"patch embedder {sizes(*levels[0].patch)}", part_tooltip(columns.parts["patch_embedder"]))
         self._enter_class_tokens()

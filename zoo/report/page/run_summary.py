@@ -128,7 +128,7 @@ def starts_of(run: RunFolder) -> list[Facts]:
 def size_words(recipe: Recipe) -> str:
     """What the backbone takes, and how large it is."""
     backbone = recipe.backbone
-    latent = f"{backbone.latent.channels} × {backbone.latent.height} × {backbone.latent.width}"  # noqa: RUF001
+    latent = " × ".join(map(str, (backbone.latent.channels, *backbone.latent.size)))  # noqa: RUF001
     classes = f"{backbone.num_classes} classes" if backbone.num_classes else "unconditional"
     return f"Latent {latent}, {classes}; width {backbone.dim}, {backbone.depth} blocks, {backbone.heads} heads"
 
