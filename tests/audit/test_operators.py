@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import prod
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,46 +12,12 @@ import torch.nn.functional as F
 from fvcore.nn import FlopCountAnalysis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch._ops import OpOverloadPacket
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import flop_registry
 
-from zoo.audit.operators import COUNTED, NORMS, UNTAGGED, einsum_macs, is_negligible, norm_operations
-
-Operation = Callable[..., Tensor]
-
-
-class Calls(nn.Module):
-    """A module that runs one operation."""
-
-    def __init__(self, operation: Operation) -> None:
-        super().__init__()
-        self.operation = operation
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.operation(*inputs)
-
-
-def meta(*shapes: Sequence[int]) -> tuple[Tensor, ...]:
-    return tuple(torch.empty(tuple(shape), device="meta") for shape in shapes)
-
-
-def analysed(operation: Operation, inputs: Sequence[Tensor], handles: dict[str, Any] = COUNTED) -> FlopCountAnalysis:
-    analysis = FlopCountAnalysis(Calls(operation), tuple(inputs)).clear_op_handles().set_op_handle(**handles)
-    return analysis.unsupported_ops_warnings(False)
-
-
-def counted(operation: Operation, *shapes: Sequence[int]) -> int:
-    analysis = analysed(operation, meta(*shapes))
-    total = analysis.total()
-    assert all(map(is_negligible, analysis.unsupported_ops()))
-    return total
-
-
-def witnessed(operation: Operation, *shapes: Sequence[int]) -> int:
-    with FlopCounterMode(display=False) as counter:
-        operation(*meta(*shapes))
-    return counter.get_total_flops() // 2
+from tests.audit.operations import Calls, Operation, analysed, counted, witnessed
+from zoo.audit.operators import COUNTED, NORMS, UNTAGGED, einsum_macs, is_negligible
 
 
 @pytest.mark.parametrize(
@@ -114,21 +80,38 @@ def test_attention(shapes: list[Sequence[int]]) -> None:
     assert counted(attention, *shapes) == witnessed(attention, *shapes) > 0
 
 
+ACROSS = [(2, 3, 4, 8), (2, 3, 6, 8), (2, 3, 6, 8)]
+"""Queries to keys and values of another length."""
+
+
 @pytest.mark.parametrize(
     ("keywords", "shapes"),
     [
         ({"is_causal": True}, [(2, 3, 4, 8), (2, 3, 4, 8), (2, 3, 4, 8)]),
         ({"enable_gqa": True}, [(2, 6, 4, 8), (2, 2, 5, 8), (2, 2, 5, 8)]),
         ({"scale": 0.5}, [(2, 3, 4, 8), (2, 3, 4, 8), (2, 3, 4, 8)]),
-        ({"attn_mask": torch.empty(4, 6, device="meta")}, [(2, 3, 4, 8), (2, 3, 6, 8), (2, 3, 6, 8)]),
+        ({"attn_mask": torch.empty(4, 6, device="meta")}, ACROSS),
+        ({"attn_mask": torch.empty(4, 6, dtype=torch.bool, device="meta")}, ACROSS),
+        ({"attn_mask": torch.empty(2, 1, 1, 6, dtype=torch.bool, device="meta")}, ACROSS),
     ],
-    ids=["causal", "grouped queries", "scale", "mask"],
+    ids=["causal", "grouped queries", "scale", "mask", "boolean mask", "boolean mask of keys"],
 )
 def test_attention_with_options(keywords: dict[str, Any], shapes: list[Sequence[int]]) -> None:
     def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, **keywords)
 
     assert counted(attention, *shapes) == witnessed(attention, *shapes) > 0
+
+
+def attention_of_einsums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    weights = torch.einsum("bhqd,bhkd->bhqk", q, k).softmax(dim=-1)
+    return torch.einsum("bhqk,bhkd->bqhd", weights, v)
+
+
+def test_attention_by_other_means_counts_as_much() -> None:
+    fused = counted(F.scaled_dot_product_attention, *ACROSS)
+    assert fused == counted(attention_of_einsums, *ACROSS) == counted(lambda q, k, v: (q @ k.mT) @ v, *ACROSS)
+    assert fused == 2 * (2 * 3) * 4 * 6 * 8
 
 
 @st.composite
@@ -178,11 +161,12 @@ def test_einsum_that_cannot_be_counted(equation: str) -> None:
         einsum_macs(equation, [(2, 2)] * 3)
 
 
-NORM_CALLS: dict[str, tuple[Callable[[Tensor, Tensor | None], Tensor], Sequence[int]]] = {
-    "aten::layer_norm": (lambda x, w: F.layer_norm(x, x.shape[-1:], w, w), (2, 6, 8)),
-    "aten::rms_norm": (lambda x, w: F.rms_norm(x, (8,), w), (2, 6, 8)),
-    "aten::group_norm": (lambda x, w: F.group_norm(x, 4, w, w), (2, 8, 6)),
-    "aten::instance_norm": (lambda x, w: F.instance_norm(x, weight=w, bias=w), (2, 8, 6)),
+NORM_CALLS: dict[str, Operation] = {
+    "aten::batch_norm": lambda x, w=None: F.batch_norm(x, x[0, :, 0], x[0, :, 0], w, w),
+    "aten::group_norm": lambda x, w=None: F.group_norm(x, 4, w, w),
+    "aten::instance_norm": lambda x, w=None: F.instance_norm(x, weight=w, bias=w),
+    "aten::layer_norm": lambda x, w=None: F.layer_norm(x, x.shape[-1:], w, w),
+    "aten::rms_norm": lambda x, w=None: F.rms_norm(x, x.shape[-1:], w),
 }
 
 
@@ -190,16 +174,18 @@ NORM_CALLS: dict[str, tuple[Callable[[Tensor, Tensor | None], Tensor], Sequence[
 @pytest.mark.parametrize("name", NORM_CALLS)
 def test_norms(name: str, affine: bool) -> None:
     """As fvcore counts them, which has no RMSNorm."""
-    call, shape = NORM_CALLS[name]
-    inputs = (torch.zeros(shape), torch.zeros(8)) if affine else (torch.zeros(shape),)
-
-    def norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
-        return call(x, weight)
-
-    ours = analysed(norm, inputs, {name: norm_operations(NORMS[name])}).total()
-    assert ours == prod(shape) * (5 if affine else 4)
+    inputs = (torch.zeros(2, 8, 8), torch.zeros(8))[: 1 + affine]
+    ours = analysed(NORM_CALLS[name], inputs, {name: NORMS[name]}).total()
+    each = 1 if name == "aten::batch_norm" else 4  # whose mean and variance are given
+    assert ours == 2 * 8 * 8 * (each + affine)
     if name != "aten::rms_norm":
-        assert ours == FlopCountAnalysis(Calls(norm), inputs).unsupported_ops_warnings(False).total()
+        assert ours == FlopCountAnalysis(Calls(NORM_CALLS[name]), inputs).unsupported_ops_warnings(False).total()
+
+
+def test_batch_norm_of_a_batchs_own_mean_and_variance_is_like_other_norms() -> None:
+    handles = {"aten::batch_norm": NORMS["aten::batch_norm"]}
+    x = torch.zeros(2, 8, 8)
+    assert analysed(lambda x: F.batch_norm(x, None, None, training=True), [x], handles).total() == 4 * x.numel()
 
 
 def test_every_norm_is_tested() -> None:
@@ -245,19 +231,62 @@ FREE: dict[str, Operation] = {
     "logsumexp": lambda x: x.logsumexp(dim=1),
     "std": lambda x: x.std(dim=1),
     "cumsum": lambda x: x.cumsum(1),
-    "topk": lambda x: x.topk(2).values,
+    "sort": lambda x: x.sort(dim=1, descending=True).values,
+    "msort": torch.msort,
+    "topk": lambda x: x.topk(2).values + x.topk(2).indices,
+    "kthvalue": lambda x: x.kthvalue(2).values,
     "gather": lambda x: x.gather(1, x.argsort(dim=1)),
+    "take_along_dim": lambda x: x.take_along_dim(x.argsort(dim=1), 1),
+    "index": lambda x: x[:, x[0, :, 0].argsort()] + x.index_select(1, x[0, :, 0].argsort()),
+    "mask": lambda x: x.masked_fill(x > 0, 1) + x.masked_scatter(x > 0, x) + x.where(x > 0, 2),
+    "index_put": lambda x: x.clone().index_put_((x[:, 0, 0].argsort(),), x),
+    "index_add": lambda x: x.index_add(1, x[0, :, 0].argsort(), x) + x.index_copy(1, x[0, :, 0].argsort(), x),
+    "scatter": lambda x: torch.zeros_like(x).scatter(1, x.argsort(dim=1), x),
     "scatter_add": lambda x: torch.zeros_like(x).scatter_add(1, x.argsort(dim=1), x),
+    "scatter_reduce": lambda x: torch.zeros_like(x).scatter_reduce(1, x.argsort(dim=1), x, "mean"),
+    "bucketize": lambda x: torch.bucketize(x, x[0, 0]).to(x),
     "tril": torch.tril,
-    "pooling": lambda x: F.avg_pool2d(x, 2) + F.max_pool2d(x, 2) + F.adaptive_avg_pool2d(x, (2, 4)),
     "im2col": lambda x: F.unfold(x, 2, stride=2),
+    "col2im": lambda x: F.fold(F.unfold(x, 3, padding=1), x.shape[-2:], 3, padding=1),
     "unfold": lambda x: x.unfold(1, 2, 2),
+    "pixel_shuffle": lambda x: F.pixel_shuffle(F.pixel_unshuffle(x, 2), 2),
+    "channel_shuffle": lambda x: F.channel_shuffle(x.unsqueeze(0), 2),
+    "roll": lambda x: x.roll(1, 1) + x.flip(1) + x.rot90(2, (1, 2)),
+    "weight_norm": lambda x: torch._weight_norm(x, x[:, :1, :1]),
+    "grid_sample": lambda x: F.grid_sample(x.unsqueeze(0), x.view(1, 4, 8, 2), align_corners=False),
 }
 
 
 @pytest.mark.parametrize("name", FREE)
 def test_elementwise_operators_reductions_and_look_ups_are_free(name: str) -> None:
     assert counted(FREE[name], (2, 4, 8)) == 0
+
+
+POOLS = {"avg_pool": "kernel_size", "max_pool": "kernel_size", "adaptive_avg_pool": "output_size"}
+POOLS |= {"adaptive_max_pool": "output_size"}
+PADS = ["constant", "circular", "reflect", "replicate"]
+MODES = {
+    1: ["nearest", "nearest-exact", "linear", "area"],
+    2: ["nearest", "nearest-exact", "bilinear", "bicubic", "area"],
+    3: ["nearest", "nearest-exact", "trilinear", "area"],
+}
+
+
+@pytest.mark.parametrize("axes", MODES)
+def test_pooling_padding_and_resampling_are_free(axes: int) -> None:
+    """Also where it is a weighted mean: the weights are no matrix, and PyTorch's counter sees no product either."""
+    operations = [partial(getattr(F, f"{pool}{axes}d"), **{option: 2}) for pool, option in POOLS.items()]
+    operations += [partial(F.pad, pad=(1, 1) * axes, mode=mode) for mode in PADS]
+    for mode in MODES[axes]:
+        operations += [
+            partial(F.interpolate, scale_factor=2, mode=mode),
+            partial(F.interpolate, size=(3,) * axes, mode=mode),
+        ]
+    if axes == 2:
+        operations += [partial(F.interpolate, size=3, mode=mode, antialias=True) for mode in ("bilinear", "bicubic")]
+    for operation in operations:
+        assert counted(operation, (2, 3, *(6, 4, 8)[:axes])) == 0
+        assert witnessed(operation, (2, 3, *(6, 4, 8)[:axes]), device="cpu") == 0
 
 
 def test_an_operator_of_another_library_is_not_believed() -> None:

@@ -22,7 +22,7 @@ from zoo.testing.declare_laws import declares_its_cost
 
 @part("block", "convolves")
 class Convolves(DiTBlock):
-    """A convolution over the image tokens before a usual block; it does not trace."""
+    """A convolution over the image tokens before a usual block, which declares what a trace would find too."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__(dim, heads)

@@ -32,6 +32,12 @@ def _contracted(a: int) -> Handle:
     return count
 
 
+def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """A kernel over the channels of a group for every output element, or for every input element if transposed."""
+    transposed = inputs[6].toIValue() is True  # where `padding="same"`, which cannot be transposed, has its groups
+    return prod(shape_of(inputs[0] if transposed else outputs[0])) * prod(shape_of(inputs[1])[1:])
+
+
 def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """softmax(q k') v: queries x keys x (width of q + width of v), for every head."""
     *queries, value_width = shape_of(outputs[0])
@@ -73,6 +79,8 @@ COUNTED: dict[str, Handle] = {
     "aten::dot": _contracted(0),
     "aten::addmm": _contracted(1),
     "aten::baddbmm": _contracted(1),
+    "aten::_convolution": _convolution,
+    "aten::_convolution_mode": _convolution,
     "aten::einsum": _einsum,
     "aten::scaled_dot_product_attention": _attention,
 }
@@ -80,37 +88,57 @@ COUNTED: dict[str, Handle] = {
 
 ATTENTION = "scaled_dot_product_attention"
 
-NORMS: dict[str, int] = {
-    "aten::layer_norm": 2,
-    "aten::rms_norm": 2,
-    "aten::group_norm": 2,
-    "aten::instance_norm": 1,
+
+def _norm(weight: int) -> Handle:
+    """fvcore's estimate: 4 operations an element, 5 with a weight, which stands at place ``weight`` of the inputs."""
+
+    def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+        has_weight = inputs[weight].type().kind() == "TensorType"
+        return prod(shape_of(inputs[0])) * (5 if has_weight else 4)
+
+    return count
+
+
+def _batch_norm(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """Likewise, and 3 an element less where it is not in training, and so has its mean and variance already."""
+    in_training = inputs[5].toIValue()
+    return _norm(1)(inputs, outputs) - (0 if in_training else 3 * prod(shape_of(inputs[0])))
+
+
+NORMS: dict[str, Handle] = {
+    "aten::batch_norm": _batch_norm,
+    "aten::group_norm": _norm(2),
+    "aten::instance_norm": _norm(1),
+    "aten::layer_norm": _norm(2),
+    "aten::rms_norm": _norm(2),
 }
-"""Norms, with the place of their weight among the inputs."""
+"""Norms, whose operations are no multiply-adds."""
 
 UNTAGGED: frozenset[str] = frozenset(
     (
         # elementwise operators and reductions, by their other names too
         *("absolute", "complex", "divide", "floor_divide", "glu", "greater", "hardswish", "less", "log_sigmoid"),
-        *("log_softmax", "multiply", "negative", "prelu", "softmax", "special_expit", "subtract"),
+        *("log_softmax", "multiply", "negative", "prelu", "softmax", "special_expit", "subtract", "_weight_norm"),
         # scans, sorting, look-ups and picking
-        *("argsort", "cumprod", "cumsum", "logcumsumexp", "sort", "topk"),
-        *("embedding", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_select"),
-        *("one_hot", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "take", "take_along_dim"),
+        *("argsort", "cumprod", "cumsum", "kthvalue", "logcumsumexp", "msort", "sort", "topk"),
+        *("bucketize", "embedding", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_select"),
+        *("masked_scatter", "masked_select", "one_hot", "scatter", "scatter_add", "scatter_reduce", "searchsorted"),
+        *("grid_sampler", "take", "take_along_dim"),
         # patches
-        *("col2im", "im2col", "pixel_shuffle", "pixel_unshuffle", "unfold"),
+        *("channel_shuffle", "col2im", "im2col", "pixel_shuffle", "pixel_unshuffle", "unfold"),
         # constants
         *("empty_like", "eye", "lift_fresh", "linspace", "new_ones", "ones_like", "scalar_tensor"),
         # shapes
         *("alias", "broadcast_tensors", "broadcast_to", "diag_embed", "diagonal", "dropout", "expand_as"),
         *("feature_dropout", "flip", "imag", "meshgrid", "movedim", "mT", "numel", "numpy_T", "pad", "promote_types"),
-        *("real", "repeat", "repeat_interleave", "reshape_as", "result_type", "swapaxes", "tensor_split", "tile"),
-        *("tril", "triu", "unflatten", "view_as", "view_as_complex", "view_as_real"),
+        *("real", "repeat", "repeat_interleave", "reshape_as", "result_type", "rot90", "swapaxes", "tensor_split"),
+        *("tile", "tril", "triu", "unflatten", "view_as", "view_as_complex", "view_as_real"),
     )
 )
-UNTAGGED_FAMILIES = ("adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "fft_", "max_pool", "upsample_nearest")
+UNTAGGED_FAMILIES = ("adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "fft_", "max_pool", "upsample", "_upsample")
 """Operators without multiply-adds that PyTorch does not tag as such and fvcore does not ignore, and what the names of
-others begin with. FFTs have none by definition: all counters leave them out."""
+others begin with. FFTs have none by definition: all counters leave them out. Resampling (``F.interpolate``) has none as
+pooling has none: its weights are constants, which no counter takes for a product of matrices."""
 
 FREE_TAGS = frozenset({torch.Tag.pointwise, torch.Tag.reduction})
 
@@ -129,13 +157,3 @@ def is_negligible(operator: str) -> bool:
         return True
     packet = getattr(torch.ops.aten, name, None)
     return packet is not None and any(FREE_TAGS & set(getattr(packet, each).tags) for each in packet.overloads())
-
-
-def norm_operations(weight: int) -> Handle:
-    """fvcore's estimate: 4 operations an element, 5 with a weight, which stands at place ``weight`` of the inputs."""
-
-    def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-        has_weight = inputs[weight].type().kind() == "TensorType"
-        return prod(shape_of(inputs[0])) * (5 if has_weight else 4)
-
-    return count

@@ -21,8 +21,9 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from zoo.audit.convolutions import RecordedConvolutions
 from zoo.audit.declared import let_parts_declare
-from zoo.audit.operators import ATTENTION, COUNTED, NORMS, is_negligible, norm_operations
+from zoo.audit.operators import ATTENTION, COUNTED, NORMS, is_negligible
 from zoo.audit.untraceable import why_untraceable
 from zoo.backbone import Backbone
 from zoo.errors import AuditError
@@ -87,7 +88,8 @@ def count_stage(backbone: Backbone, stage: int) -> StageCount:
 
 def _count_stage(backbone: Backbone, stage: int) -> StageCount:
     witness = FlopCounterMode(display=False, custom_mapping=VECTOR_PRODUCTS)
-    with _restored(backbone), _quiet(), witness:
+    convolutions = RecordedConvolutions()  # type: ignore[no-untyped-call]
+    with _restored(backbone), _quiet(), witness, convolutions:
         backbone.eval()
         declared = let_parts_declare(backbone)
         analysis = _analysis(OneStage(backbone, stage, declared.inputs))
@@ -118,7 +120,7 @@ def _count_stage(backbone: Backbone, stage: int) -> StageCount:
 
 def _analysis(module: OneStage) -> FlopCountAnalysis:
     analysis = FlopCountAnalysis(module, example_inputs(module.backbone)).clear_op_handles()
-    analysis.set_op_handle(**COUNTED, **{name: norm_operations(weight) for name, weight in NORMS.items()})
+    analysis.set_op_handle(**COUNTED, **NORMS)
     # By caller, so that a layer which several parts share counts for the part that runs it.
     return analysis.ancestor_mode("caller").unsupported_ops_warnings(False).uncalled_modules_warnings(False)
 

@@ -84,6 +84,6 @@ def _does_not_trace(backbone: Backbone, stage: int, error: Exception) -> str:
     inside = [names[owner] for owner in owners if isinstance(owner, nn.Module) and owner in names]
     return (
         f"{inside[-1] if inside else 'a part'} cannot be traced and counted on the meta device (stage {stage}):"
-        f" {type(error).__name__}: {first_line(error)}. A part that does not trace (convolutions never do, nor an"
-        " einsum of more than two operands) declares its own count: see ModulePart.declare"
+        f" {type(error).__name__}: {first_line(error)}. A part that does not trace, or whose multiply-adds cannot be"
+        " told from shapes (an einsum of more than two operands), declares its own count: see ModulePart.declare"
     )

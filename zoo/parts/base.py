@@ -202,7 +202,7 @@ class ModulePart(nn.Module):
     kind: ClassVar[str]
 
     def declare(self, *inputs: Any) -> Declared | None:
-        """The part's own count, for parts that cannot trace on the meta device (convolutions of any kind).
+        """The part's own count, for parts that cannot trace on the meta device (scans, kernels of other libraries).
 
         Args:
             inputs: those of ``forward``, on the meta device.

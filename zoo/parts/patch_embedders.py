@@ -14,7 +14,7 @@ from zoo.schedule import Grid
 
 @part("patch_embedder", "linear")
 class LinearPatchEmbedder(PatchEmbedder):
-    """Each patch through one Linear: DiT's strided convolution, in a form that traces on the meta device.
+    """Each patch through one Linear, which is DiT's strided convolution.
 
     Column order of ``proj.weight``: (channel, row in patch, column in patch), a convolution's weight flattened.
     """

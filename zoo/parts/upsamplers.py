@@ -96,7 +96,7 @@ class LinearMLPUpsampler(JointlyRefinedUpsampler):
 class LinearConvUpsampler(PixelShuffleUpsampler):
     """As ``linear_linear``, with a 1x1 convolution over the image grid alone: class tokens pass by.
 
-    A 1x1 convolution is a Linear on each token, and is one here, since convolutions do not trace on the meta device.
+    A 1x1 convolution is a Linear on each token, and is one here.
     """
 
     def __init__(self, dim: int, coarse_patch: Grid, fine_patch: Grid) -> None:
