@@ -377,8 +377,8 @@ def stored_twice(samples: int, layout: Layout, shard: int) -> Iterator[tuple[Lat
     """A dataset of shards, and the same samples as files, in a folder that goes away."""
     with tempfile.TemporaryDirectory() as folder:
         sharded, files = write_latents(Path(folder), samples, layout, shard)
-        shape = (layout.channels, layout.height, layout.width)
-        yield Latents(*shape, 1, folder=str(sharded), sample_posterior=False, flip=False), files
+        size = (layout.height, layout.width)
+        yield Latents(layout.channels, size, 1, folder=str(sharded), sample_posterior=False, flip=False), files
 
 
 def bench_latents(

@@ -43,7 +43,7 @@ KINDS: Mapping[str, Kind] = {
     "head": Kind("backbone", ("dim", "channels", "patch"), "zoo.parts:Head", "linear"),
     "noise_sampler": Kind("objective", (), "zoo.flow:NoiseSampler", "uniform"),
     "weighting": Kind("objective", (), "zoo.flow:Weighting", "uniform"),
-    "dataset": Kind("data", ("channels", "height", "width", "num_classes"), "zoo.data:Dataset", "digits"),
+    "dataset": Kind("data", ("channels", "size", "num_classes"), "zoo.data:Dataset", "digits"),
     "normalize": Kind("data", ("channels",), "zoo.data:Normalize", "none"),
     "solver": Kind("sample", (), "zoo.flow:Solver", "euler"),
     "features": Kind("evaluate", (), "zoo.evaluate:Features", "pca"),

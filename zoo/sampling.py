@@ -36,7 +36,7 @@ def sample(
     seed: int = 0,
     registry: Registry | None = None,
     parts: Iterable[type[Any]] = (),
-) -> Float[Tensor, "B C H W"]:
+) -> Float[Tensor, "B C *size"]:
     """Draw latents, on the backbone's device, as the backbone sees them.
 
     Undo what was done to the latents in training, and decode them, to see images: those of ``sit_xl`` are 0.18215 times
@@ -59,7 +59,7 @@ def sample(
         parts: more of them: classes marked by ``@zoo.part`` that are in no package.
 
     Returns:
-        Latents [B, C, H, W], in float32 or wider.
+        Latents [B, C, *size], in float32 or wider.
 
     Raises:
         PluginError: there is no such solver.
@@ -109,7 +109,7 @@ def draw_latents(
     guidance: Guidance,
     precision: Precision,
     seed: int,
-) -> Float[Tensor, "B C H W"]:
+) -> Float[Tensor, "B C *size"]:
     """Latents of one batch, on the backbone's device: the one way in which zoo draws any.
 
     Args:
@@ -176,7 +176,7 @@ def _solver(name: str, registry: Registry) -> Solver:
 
 def standard_normal(
     latent: tuple[int, ...], seed: int, purpose: Purpose, step: int, places: Sequence[int]
-) -> Float[Tensor, "B C H W"]:
+) -> Float[Tensor, "B C *size"]:
     """Noise of the latents at ``places``, each a function of the seed and of its place; float32, on the CPU."""
     drawn = [generator_at(seed, purpose, step, place).standard_normal(latent, dtype=np.float32) for place in places]
     return torch.from_numpy(np.stack(drawn))

@@ -125,7 +125,7 @@ def test_pictures(tmp_path, draw):
     (tmp_path / "a/1.png").write_bytes(b"")
     for name in ("a/x.txt", "b/deep/y\n.json", "b/.hidden", "z.csv"):
         (tmp_path / name).write_bytes(b"")
-    source = Images(3, 16, 24, 2, folder=str(tmp_path)).open()
+    source = Images(3, (16, 24), 2, folder=str(tmp_path)).open()
     problems, labels, _ = look_at(source, num_classes=2)
     assert [(problem.message, problem.id) for problem in problems] == [
         (f"{tmp_path}/a/1.png: is no picture, or one that is damaged", "a/1.png")
@@ -154,7 +154,7 @@ def rewritten(latents, number, change, *, recorded):
 ])  # fmt: skip
 def test_everything_that_is_stored_of_a_latent_is_looked_at(latents, name, plane, value):
     path, *_ = rewritten(latents, 1, lambda tensors: tensors[name][2, plane, 3, 4].fill_(value), recorded=True)
-    source = Latents(4, 8, 12, 3, folder=str(latents), sample_posterior=False, flip=True).open()
+    source = Latents(4, (8, 12), 3, folder=str(latents), sample_posterior=False, flip=True).open()
     problems, labels, done = look_at(source)
     assert [(problem.kind, problem.message) for problem in problems] == [
         (NOT_FINITE, f"{path}: the latent of {source.id(6)} is not finite")
@@ -168,7 +168,7 @@ def test_shards_are_held_against_their_recorded_hashes(latents):
     path, before, after = rewritten(
         latents, 1, lambda tensors: tensors["labels"][0].add_(1).remainder_(3), recorded=False
     )
-    source = Latents(4, 8, 12, 3, folder=str(latents)).open()
+    source = Latents(4, (8, 12), 3, folder=str(latents)).open()
     problems, _, _ = look_at(source)
     assert [(problem.kind, problem.message, problem.id) for problem in problems] == [
         (CHANGED, f"{path}: its SHA-256 is {after}, and {before} was recorded", "")
@@ -176,7 +176,7 @@ def test_shards_are_held_against_their_recorded_hashes(latents):
 
 
 def test_a_shard_that_is_gone_meanwhile(latents):
-    source = Latents(4, 8, 12, 3, folder=str(latents)).open()
+    source = Latents(4, (8, 12), 3, folder=str(latents)).open()
     (latents / "shard_00001.safetensors").unlink()
     problems, labels, _ = look_at(source)
     path = latents / "shard_00001.safetensors"

@@ -106,7 +106,7 @@ def test_a_resumed_extraction_gives_the_same_files(run, tool, tmp_path, whole, m
     monkeypatch.undo()
     assert "index.json" not in os.listdir(out)
     with pytest.raises(DataError, match=r"index\.json: there is no such file"):
-        Latents(4, 8, 12, 3, folder=str(out)).open()
+        Latents(4, (8, 12), 3, folder=str(out)).open()
     if shards:
         assert run(out) == (
             2, "", f"error: {out}: is not empty; choose another folder, or go on in it with --resume\n"
@@ -195,7 +195,7 @@ def test_splits_go_into_folders_of_their_own(run, tmp_path, draw):
         draw(images / name)
     code, said, _ = run(out, images=images)
     assert (code, said) == (0, f"{out}/train: 3 latents of 3 classes\n{out}/held_out: 1 latents of 3 classes\n")
-    latents = Latents(4, 8, 12, 3, folder=str(out))
+    latents = Latents(4, (8, 12), 3, folder=str(out))
     assert [latents.open().id(index) for index in range(3)] == ["train/a/1.png", "train/b/2.png", "train/c/3.png"]
     held_out = latents.open("held_out")
     assert (held_out.id(0), held_out.check_labels(3)) == ("val/c/4.png", None)
@@ -205,7 +205,7 @@ def test_pictures_without_classes(run, tmp_path, draw):
     images, out = tmp_path / "images", tmp_path / "out"
     draw(images / "ü \n.png")
     assert run(out, images=images)[:2] == (0, f"{out}: 1 latents of no classes\n")
-    assert Latents(4, 8, 12, 0, folder=str(out)).open().id(0) == "ü \\n.png"
+    assert Latents(4, (8, 12), 0, folder=str(out)).open().id(0) == "ü \\n.png"
 
 
 def test_a_damaged_picture(run, tmp_path, pictures):

@@ -148,9 +148,9 @@ def test_counts_of_classes():
 
 
 def test_built_in_datasets_keep_the_law(pictures, latents):
-    tells_its_data(Digits(1, 8, 8, 10).open)
-    tells_its_data(Images(3, 8, 8, 3, folder=str(pictures)).open)
-    tells_its_data(Latents(4, 8, 12, 3, folder=str(latents)).open)
+    tells_its_data(Digits(1, (8, 8), 10).open)
+    tells_its_data(Images(3, (8, 8), 3, folder=str(pictures)).open)
+    tells_its_data(Latents(4, (8, 12), 3, folder=str(latents)).open)
     tells_its_data(lambda: Plain([0, 1, 2]))
 
 

@@ -23,7 +23,7 @@ def folder(tmp_path, draw):
 
 
 def dataset(folder, channels=3, num_classes=2, **options):
-    return Images(channels, 16, 24, num_classes, folder=str(folder), **options)
+    return Images(channels, (16, 24), num_classes, folder=str(folder), **options)
 
 
 def pixels_of(path, mode="RGB"):
@@ -74,7 +74,7 @@ def test_held_out_pictures_are_never_flipped(folder):
 
 
 def test_pictures_are_cropped_to_the_latents_size(folder):
-    source = Images(3, 5, 7, 2, folder=str(folder)).open()
+    source = Images(3, (5, 7), 2, folder=str(folder)).open()
     assert source.read(np.arange(4), generators(4)).latents.shape == (4, 3, 5, 7)
 
 

@@ -27,7 +27,7 @@ def generators(count, seed=0):
 
 
 def dataset(folder, num_classes=3, shape=(4, 8, 12), **options):
-    return Latents(*shape, num_classes, folder=str(folder), **options)
+    return Latents(shape[0], shape[1:], num_classes, folder=str(folder), **options)
 
 
 def read(source, indices=None, seed=0):

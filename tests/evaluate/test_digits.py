@@ -32,7 +32,7 @@ def features(network, monkeypatch):
 
 
 def digits(split, size=(16, 16)):
-    dataset = Digits(1, *size, 10)
+    dataset = Digits(1, size, 10)
     source = dataset.open(split)
     samples = source.read(np.arange(len(source)), ())
     return ImageSet(dataset.to_images(samples.latents).numpy(), samples.labels.numpy())

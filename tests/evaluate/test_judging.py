@@ -23,7 +23,7 @@ METRICS = [FID(), SpatialFID(), InceptionScore(), PrecisionRecall(), Accuracy(),
 
 @pytest.fixture(scope="module")
 def digits():
-    dataset = Digits(1, 8, 8, 10)
+    dataset = Digits(1, (8, 8), 10)
     return tuple(RealImages(dataset, split, 0).in_memory() for split in ("train", "held_out"))
 
 
@@ -160,7 +160,7 @@ def test_many_real_images_are_read_a_batch_at_a_time_and_a_choice_kept(digits, m
     train, _ = digits
     monkeypatch.setattr("zoo.evaluate.judging.BATCH", 100)
     monkeypatch.setattr("zoo.evaluate.judging.MOST_IN_MEMORY", 150)
-    real = RealImages(Digits(1, 8, 8, 10), "train", 0)
+    real = RealImages(Digits(1, (8, 8), 10), "train", 0)
     batches = list(real.batches())
     assert max(map(len, batches)) == 100
     assert (np.concatenate([each.images for each in batches]) == train.images).all()
@@ -172,7 +172,7 @@ def test_many_real_images_are_read_a_batch_at_a_time_and_a_choice_kept(digits, m
 def test_ranks_share_the_batches(digits, monkeypatch):
     train, _ = digits
     monkeypatch.setattr("zoo.evaluate.judging.BATCH", 100)
-    real = RealImages(Digits(1, 8, 8, 10), "train", 0)
+    real = RealImages(Digits(1, (8, 8), 10), "train", 0)
     shares = [list(real.batches(rank, 3)) for rank in range(3)]
     assert [len(share) for share in shares] == [4, 4, 4]
     together = [each for batches in zip(*shares, strict=True) for each in batches]
@@ -187,7 +187,7 @@ def test_latents_are_decoded_where_they_are_asked_to_be(monkeypatch):
             seen.append(latents.device.type)
             return torch.zeros(len(latents), 8, 8, 1, dtype=torch.uint8)
 
-    next(RealImages(Spy(1, 8, 8, 10), "train", 0, device=torch.device("meta")).batches())
+    next(RealImages(Spy(1, (8, 8), 10), "train", 0, device=torch.device("meta")).batches())
     assert seen == ["meta"]
 
 
@@ -207,7 +207,7 @@ def test_a_choice_of_real_images_is_random_and_depends_on_the_seed_alone(digits)
     train, _ = digits
 
     def chosen(seed):
-        return RealImages(Digits(1, 8, 8, 10), "train", seed, most=200).in_memory()
+        return RealImages(Digits(1, (8, 8), 10), "train", seed, most=200).in_memory()
 
     assert len(chosen(0)) == 200
     assert (chosen(0).images == chosen(0).images).all()

@@ -20,7 +20,7 @@ class WithoutVerdicts(PCAFeatures):
 
 @pytest.fixture(scope="module")
 def train():
-    return RealImages(Digits(1, 8, 8, 10), "train", 0).in_memory()
+    return RealImages(Digits(1, (8, 8), 10), "train", 0).in_memory()
 
 
 def judge_of(features, train):
@@ -36,7 +36,7 @@ def accuracy(judge, images):
 def test_images_are_read_from_features_alone(train):
     judge = judge_of(WithoutVerdicts(), train)
     assert judge.classifier is not None
-    assert accuracy(judge, RealImages(Digits(1, 8, 8, 10), "held_out", 0)) > 0.9
+    assert accuracy(judge, RealImages(Digits(1, (8, 8), 10), "held_out", 0)) > 0.9
     made = controls(train, 0)
     assert accuracy(judge, made["shuffled labels"]()) < 0.2
     assert accuracy(judge, made["noise"]()) < 0.3

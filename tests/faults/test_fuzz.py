@@ -134,7 +134,7 @@ def latents(folder: Path) -> None:
 
 
 def read_latents(folder: Path) -> None:
-    source = Latents(4, 4, 4, 3, folder=str(folder)).open()
+    source = Latents(4, (4, 4), 3, folder=str(folder)).open()
     indices = np.arange(min(len(source), 5))
     samples = source.read(indices, [np.random.default_rng(index) for index in indices])
     assert samples.labels.min() >= 0

@@ -41,6 +41,17 @@ def test_errors_are_means_over_each_sample():
     assert errors.tolist() == pytest.approx([0.0, 1.0, 4.0])
 
 
+@pytest.mark.parametrize("size", [(32,), (2, 4, 4)])
+def test_the_number_of_axes_changes_no_error(size):
+    data, noise = pair(torch.float64)
+    t = torch.rand(3, dtype=torch.float64)
+    plane, other = (
+        velocity_errors(lambda z, t, labels: z, *(each.view(3, 1, *own) for each in (data, noise)), t, None)
+        for own in ((4, 8), size)
+    )
+    assert torch.equal(plane, other)
+
+
 def test_the_backbone_is_given_what_is_on_the_path():
     data, noise = pair()
     t, labels = torch.rand(3), torch.tensor([0, 1, 2])

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.flow.dopri5 import Dopri5Solver
+from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.testing.gaussian import GaussianFlow
 
@@ -24,6 +26,18 @@ def test_order(solver, order):
     ]
     slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
     assert slope == pytest.approx(-order, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "solver", [EulerSolver(), HeunSolver(), EulerMaruyamaSolver(), Dopri5Solver()], ids=lambda each: type(each).__name__
+)
+def test_the_number_of_axes_changes_no_number(solver):
+    plane = torch.randn(6, 2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    more = torch.randn(4, *plane.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected = solver.solve(FLOW.velocity, plane, 4, lambda k: more[k])
+    for size in ((24,), (2, 2, 6)):
+        found = solver.solve(FLOW.velocity, plane.view(6, 2, *size), 4, lambda k, size=size: more[k].view(6, 2, *size))
+        assert torch.equal(found, expected.view(6, 2, *size))
 
 
 def test_levels_of_euler():

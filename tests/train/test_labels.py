@@ -126,7 +126,7 @@ def test_counts_are_by_class():
 
 
 def test_every_built_in_dataset_tells_its_labels_as_it_reads_them():
-    source = Digits(1, 8, 8, 10).open()
+    source = Digits(1, (8, 8), 10).open()
     indices = np.array([5, 1, 5, 900])
     assert source.labels(indices).tolist() == source.read(indices, [np.random.default_rng()] * 4).labels.tolist()
     assert Source.labels(source, indices).tolist() == source.labels(indices).tolist()

@@ -48,8 +48,8 @@ class VectorConditioner(ClassConditioner):
 class Points(Dataset):
     """Noise, of which sample i has the label (i, 1), or the first ``label_width`` of these."""
 
-    def __init__(self, channels: int, height: int, width: int, *, label_width: int = 2, file: str = "here") -> None:
-        self.shape = (channels, height, width)
+    def __init__(self, channels: int, size: tuple[int, ...], *, label_width: int = 2, file: str = "here") -> None:
+        self.shape = (channels, *size)
         self.label_width = label_width
         self.file = file
 

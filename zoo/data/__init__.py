@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.data import digits, images, latents, normalize
-from zoo.data.base import Dataset, Normalize, Samples, Source, Split, Statistics
+from zoo.data.base import Dataset, Normalize, Samples, Source, Split, Statistics, two_axes
 from zoo.data.fingerprint import Fingerprint, Group
 from zoo.data.problems import Checked, Problem
 from zoo.hookspecs import hookimpl
@@ -22,6 +22,7 @@ __all__ = [
     "Source",
     "Split",
     "Statistics",
+    "two_axes",
     "zoo_parts",
 ]
 

@@ -37,7 +37,7 @@ class Statistics:
 class Samples:
     """Some samples of a dataset, before ``normalize``; CPU tensors."""
 
-    latents: Float[Tensor, "B C H W"]
+    latents: Float[Tensor, "B C *size"]
     labels: Shaped[Tensor, "B ..."]
 
     @property
@@ -143,9 +143,10 @@ class Source(ABC):
 
 
 class Dataset(ABC):
-    """Where training data comes from. Constructor: ``(channels, height, width, num_classes, *, options)``.
+    """Where training data comes from. Constructor: ``(channels, size, num_classes, *, options)``.
 
-    The constructor reads nothing: a recipe can be checked, and samples drawn, where the data is not.
+    ``size`` is a tuple, with the length of each of the latents' one to three axes; refuse what the data cannot fill, as
+    ``two_axes`` does. The constructor reads nothing: a recipe can be checked, and samples drawn, where the data is not.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -172,9 +173,31 @@ class Dataset(ABC):
         """
         return True
 
-    @abstractmethod
-    def to_images(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
-        """Pictures of latents (after ``Normalize.invert``): 8-bit, on the CPU, 1 (grey) or 3 (RGB) channels last."""
+    @property
+    def makes_images(self) -> bool:
+        """Whether latents can be shown: whether a dataset has a ``to_images`` of its own."""
+        return type(self).to_images is not Dataset.to_images
+
+    def to_images(self, latents: Float[Tensor, "B C *size"]) -> UInt8[Tensor, "B height width channels"]:
+        """Pictures of latents (after ``Normalize.invert``): 8-bit, on the CPU, 1 (grey) or 3 (RGB) channels last.
+
+        Leave it out where latents are no pictures: training then draws no grids, and there is nothing to evaluate.
+        """
+        raise NotImplementedError(f"{type(self).__name__} makes no pictures of its latents")
+
+
+def two_axes(size: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of latents, for a dataset whose latents have no other axes.
+
+    Raises:
+        ValueError: the recipe's have.
+    """
+    if len(size) != 2:
+        lengths = " x ".join(map(str, size))
+        raise ValueError(
+            f"makes latents of two axes, and the recipe's size has {len(size)}: {lengths}; choose another dataset"
+        )
+    return size[0], size[1]
 
 
 class Normalize(ABC):
@@ -186,11 +209,11 @@ class Normalize(ABC):
     kind: ClassVar[str] = "normalize"
 
     @abstractmethod
-    def apply(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def apply(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
         """The dataset's latents as the backbone sees them."""
 
     @abstractmethod
-    def invert(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def invert(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
         """What ``apply`` was given."""
 
     def fitted(self, statistics: Statistics | None) -> dict[str, object]:

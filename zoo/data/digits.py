@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.data.base import Dataset, Samples, Source, Split
+from zoo.data.base import Dataset, Samples, Source, Split, two_axes
 from zoo.data.fingerprint import counts_of_classes
 from zoo.data.pixels import to_pixels
 from zoo.errors import DataError
@@ -29,9 +29,9 @@ class Digits(Dataset):
     train on, 599 held out.
     """
 
-    def __init__(self, channels: int, height: int, width: int, num_classes: int) -> None:
+    def __init__(self, channels: int, size: tuple[int, ...], num_classes: int) -> None:
         self.channels = channels
-        self.size = (height, width)
+        self.size = two_axes(size)
         self.num_classes = num_classes
 
     def open(self, split: Split = "train") -> DigitsSource:

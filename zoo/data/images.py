@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from zoo.data.base import Dataset, Samples, Source, Split
+from zoo.data.base import Dataset, Samples, Source, Split, two_axes
 from zoo.data.fingerprint import Fingerprint, counts_of_classes, digest_of_labels
 from zoo.data.folders import ImageList, list_images, other_files, shown, would_be_listed
 from zoo.data.pictures import read_picture
@@ -39,10 +39,10 @@ class Images(Dataset):
     """
 
     def __init__(
-        self, channels: int, height: int, width: int, num_classes: int, *, folder: PathText, flip: bool = True
+        self, channels: int, size: tuple[int, ...], num_classes: int, *, folder: PathText, flip: bool = True
     ) -> None:
         self.channels = channels
-        self.size = (height, width)
+        self.size = two_axes(size)
         self.num_classes = num_classes
         self.folder = Path(os.path.expanduser(folder))  # unlike pathlib's, it takes any text
         self.flip = flip

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from zoo.data.autoencoder import Autoencoder
-from zoo.data.base import Dataset, Samples, Source, Split, Statistics
+from zoo.data.base import Dataset, Samples, Source, Split, Statistics, two_axes
 from zoo.data.fingerprint import Fingerprint, Group, counts_of_classes, digest, digest_of_labels
 from zoo.data.folders import HELD_OUT, TRAIN, changes_division, look_at, shown, split_folder
 from zoo.data.latent_index import INDEX, LatentIndex, read_index
@@ -52,8 +52,7 @@ class Latents(Dataset):
     def __init__(
         self,
         channels: int,
-        height: int,
-        width: int,
+        size: tuple[int, ...],
         num_classes: int,
         *,
         folder: PathText,
@@ -61,7 +60,7 @@ class Latents(Dataset):
         flip: bool = True,
         vae: PathOrName | None = None,
     ) -> None:
-        self.shape = (channels, height, width)
+        self.shape = (channels, *two_axes(size))
         self.num_classes = num_classes
         self.folder = Path(os.path.expanduser(folder))  # unlike pathlib's, it takes any text
         self.sample_posterior = sample_posterior

@@ -23,11 +23,11 @@ Offsets = Annotated[tuple[Offset, ...], Field(min_length=1, max_length=65536)]
 class NoNormalize(Normalize):
     """Latents as the dataset has them."""
 
-    def apply(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def apply(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
         """The latents themselves."""
         return latents
 
-    def invert(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def invert(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
         """The latents themselves."""
         return latents
 
@@ -45,11 +45,11 @@ class Scale(Normalize):
         self.factor = factor
         self.shift = shift
 
-    def apply(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def apply(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
         """``(latents - shift) * factor``."""
         return (latents - self.shift) * self.factor
 
-    def invert(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def invert(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
         """``latents / factor + shift``."""
         return latents / self.factor + self.shift
 
@@ -79,12 +79,12 @@ class PerChannel(Normalize):
         self.mean = mean
         self.std = std
 
-    def apply(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def apply(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
         """``(latents - mean) / std``."""
         mean, std = self._like(latents)
         return (latents - mean) / std
 
-    def invert(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def invert(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
         """``latents * std + mean``."""
         mean, std = self._like(latents)
         return latents * std + mean
@@ -119,7 +119,7 @@ class PerChannel(Normalize):
                 " give them in the recipe (data.normalize.mean, data.normalize.std) to use it before"
             )
         mean, std = (
-            torch.tensor(values, dtype=latents.dtype, device=latents.device)[:, None, None]
+            torch.tensor(values, dtype=latents.dtype, device=latents.device).view(-1, *[1] * (latents.ndim - 2))
             for values in (self.mean, self.std)
         )
         return mean, std

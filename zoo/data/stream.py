@@ -32,18 +32,18 @@ class Batch:
     """A part of a step's samples, and everything random about them.
 
     Attributes:
-        latents: normalised [B, C, H, W].
+        latents: normalised [B, C, *size].
         labels: as the dataset gives them.
-        noise: standard normal [B, C, H, W].
+        noise: standard normal [B, C, *size].
         u: uniform in [0, 1) [B]; says where the noise level is inside its stratum.
         drop: whether the label is dropped [B].
         places: positions in the step's global batch [B].
         indices: positions in the dataset [B].
     """
 
-    latents: Float[Tensor, "B C H W"]
+    latents: Float[Tensor, "B C *size"]
     labels: Shaped[Tensor, "B ..."]
-    noise: Float[Tensor, "B C H W"]
+    noise: Float[Tensor, "B C *size"]
     u: Float[Tensor, " B"]
     drop: Bool[Tensor, " B"]
     places: Int[Tensor, " B"]

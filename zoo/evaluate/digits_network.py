@@ -124,5 +124,5 @@ def held_out_accuracy(network: DigitsNetwork) -> float:
 
 def digits_of(split: Split) -> Samples:
     """All digits of a split, 16 x 16."""
-    source = Digits(1, *SIZE, CLASSES).open(split)
+    source = Digits(1, SIZE, CLASSES).open(split)
     return source.read(np.arange(len(source)), ())

@@ -63,16 +63,16 @@ class Solver(ABC):
     def solve(
         self,
         velocity: Velocity,
-        noise: Float[Tensor, "B C H W"],
+        noise: Float[Tensor, "B C *size"],
         steps: int,
         draw: Draw,
         thresholds: Sequence[float] = (),
-    ) -> Float[Tensor, "B C H W"]:
+    ) -> Float[Tensor, "B C *size"]:
         """Follow the flow from noise at t = 1 to data at t = 0, in ``steps`` updates.
 
         Args:
             velocity: evaluated at the noise levels that ``levels`` tells, in that order.
-            noise: standard normal [B, C, H, W].
+            noise: standard normal [B, C, *size].
             steps: updates; an adaptive solver chooses its own.
             draw: noise of an update, for solvers that add some: each k in [0, steps) at most once.
             thresholds: noise levels inside (0, 1) where the velocity is not smooth (stages or guidance change),

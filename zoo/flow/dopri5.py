@@ -43,11 +43,11 @@ class Dopri5Solver(Solver):
     def solve(
         self,
         velocity: Velocity,
-        noise: Float[Tensor, "B C H W"],
+        noise: Float[Tensor, "B C *size"],
         steps: int,
         draw: Draw,
         thresholds: Sequence[float] = (),
-    ) -> Float[Tensor, "B C H W"]:
+    ) -> Float[Tensor, "B C *size"]:
         """Integrate from threshold to threshold, in float32 or wider.
 
         Raises:

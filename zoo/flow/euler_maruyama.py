@@ -62,11 +62,11 @@ class EulerMaruyamaSolver(Solver):
     def solve(
         self,
         velocity: Velocity,
-        noise: Float[Tensor, "B C H W"],
+        noise: Float[Tensor, "B C *size"],
         steps: int,
         draw: Draw,
         thresholds: Sequence[float] = (),
-    ) -> Float[Tensor, "B C H W"]:
+    ) -> Float[Tensor, "B C *size"]:
         """``steps`` updates, the last of them without noise."""
         z, levels = noise, self.levels(steps)
         for k, (t, after) in enumerate(pairwise(levels)):

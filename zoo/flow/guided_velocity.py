@@ -25,7 +25,7 @@ class GuidedVelocity:
 
     Args:
         backbone: predicts the velocity, in the dtype of its parameters; the result has the dtype of z.
-        noise: the batch [B, C, H, W] that sampling starts from.
+        noise: the batch [B, C, *size] that sampling starts from.
         labels: what the class conditioner takes [B, ...]; None if it is unconditional.
         guidance: scale for each stage; none if left out.
         levels: noise levels that the solver will ask for, in that order, so that their modulations can be computed
@@ -39,7 +39,7 @@ class GuidedVelocity:
     def __init__(
         self,
         backbone: Backbone,
-        noise: Float[Tensor, "B C H W"],
+        noise: Float[Tensor, "B C *size"],
         labels: Shaped[Tensor, "B ..."] | None,
         guidance: Guidance | None = None,
         levels: Sequence[float] = (),
@@ -56,7 +56,7 @@ class GuidedVelocity:
             self.labels[True] = torch.cat([labels, backbone.class_conditioner.null(labels)])
         self.tables = self._tables(levels, noise, modulation_bytes)
 
-    def __call__(self, z: Float[Tensor, "B C H W"], t: float) -> Float[Tensor, "B C H W"]:
+    def __call__(self, z: Float[Tensor, "B C *size"], t: float) -> Float[Tensor, "B C *size"]:
         """The velocity of a batch z at noise level t."""
         stage = self.stage_of(t)
         scale = self.guidance.scale_at(stage, t)

@@ -29,8 +29,8 @@ def target(data: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."]) -> Float
 
 def velocity_errors(
     backbone: Callable[..., Tensor],
-    data: Float[Tensor, "B C H W"],
-    noise: Float[Tensor, "B C H W"],
+    data: Float[Tensor, "B C *size"],
+    noise: Float[Tensor, "B C *size"],
     t: Float[Tensor, " B"],
     labels: Shaped[Tensor, "B ..."] | None = None,
 ) -> Float[Tensor, " B"]:
@@ -38,8 +38,8 @@ def velocity_errors(
 
     Args:
         backbone: ``(latents, t, labels) -> velocity``, such as a ``Backbone`` or what DDP makes of it.
-        data: latents [B, C, H, W].
-        noise: standard normal [B, C, H, W].
+        data: latents [B, C, *size].
+        noise: standard normal [B, C, *size].
         t: noise levels [B].
         labels: what the class conditioner takes, some of them dropped.
     """

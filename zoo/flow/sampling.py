@@ -19,20 +19,20 @@ from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
 def sample(
     backbone: Backbone,
     solver: Solver,
-    noise: Float[Tensor, "B C H W"],
+    noise: Float[Tensor, "B C *size"],
     labels: Shaped[Tensor, "B ..."] | None,
     *,
     steps: int,
     draw: Draw,
     guidance: Guidance | None = None,
     modulation_bytes: int = MODULATION_BYTES,
-) -> Float[Tensor, "B C H W"]:
+) -> Float[Tensor, "B C *size"]:
     """Turn noise into latents, as the backbone sees them.
 
     Args:
         backbone: predicts velocities.
         solver: how to get from noise to data.
-        noise: standard normal [B, C, H, W], on the backbone's device; its dtype is that of the solver's state.
+        noise: standard normal [B, C, *size], on the backbone's device; its dtype is that of the solver's state.
         labels: what the class conditioner takes; None if it is unconditional.
         steps: updates of the solver.
         draw: noise of update k, for solvers that add some.

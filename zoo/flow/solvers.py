@@ -23,11 +23,11 @@ class EulerSolver(Solver):
     def solve(
         self,
         velocity: Velocity,
-        noise: Float[Tensor, "B C H W"],
+        noise: Float[Tensor, "B C *size"],
         steps: int,
         draw: Draw,
         thresholds: Sequence[float] = (),
-    ) -> Float[Tensor, "B C H W"]:
+    ) -> Float[Tensor, "B C *size"]:
         """``z - h v(z, t)`` for each step of size h."""
         z = noise
         for t, after in pairwise(_even(steps)):
@@ -46,11 +46,11 @@ class HeunSolver(Solver):
     def solve(
         self,
         velocity: Velocity,
-        noise: Float[Tensor, "B C H W"],
+        noise: Float[Tensor, "B C *size"],
         steps: int,
         draw: Draw,
         thresholds: Sequence[float] = (),
-    ) -> Float[Tensor, "B C H W"]:
+    ) -> Float[Tensor, "B C *size"]:
         """A step of size h by the mean of the velocities at its start, and where Euler's step would end."""
         z = noise
         for t, after in pairwise(_even(steps)):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from zoo.assembly import create_part, create_parts
-from zoo.data import Split
+from zoo.data import Dataset, Split
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
 from zoo.evaluate.floor import doubts_of
@@ -105,8 +105,15 @@ def features_for(recipe: Recipe) -> Features:
     """The features that a recipe is judged by; what they need is there.
 
     Raises:
-        DataError: it is not; the message says how to get it.
+        ZooError: the recipe's latents are no pictures, or its dataset can only hint at them.
+        DataError: a file is not there; the message says how to get it.
     """
+    dataset: Dataset = create_part(recipe, "dataset")
+    if not dataset.makes_images:
+        name = recipe.data.dataset.type
+        raise ZooError(f"{recipe.name}: evaluation compares pictures, and dataset {name} makes none of its latents")
+    if dataset.preview is not None:
+        raise ZooError(f"evaluation compares pictures: {dataset.preview}")
     features: Features = create_part(recipe, "features")
     features.check()
     return features
@@ -122,8 +129,6 @@ class _Evaluation:
             refuse_other_backbone("the weights", weights.recipe, recipe)
             self.backbone = filled(weights, world.device)
             self.drawing = prepare_drawing(recipe, len(self.backbone.stages), seed)
-            if self.drawing.dataset.preview is not None:
-                raise ZooError(f"evaluation compares pictures: {self.drawing.dataset.preview}")
             check_guidance(recipe, self.backbone)
             self.features.to(world.device)
             self.real = self._real("train", recipe.evaluate.real)

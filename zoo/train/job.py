@@ -38,7 +38,7 @@ class Job:
         plan: which stage each sample of a batch is in.
         weighting: of the loss.
         reader: reads this rank's samples.
-        dataset: makes pictures.
+        dataset: makes pictures, if its latents are any.
         normalize: what was done to the latents.
         data: what tells the dataset's samples from others.
         classes: what they are called, and how many samples of each are trained on.
@@ -110,8 +110,9 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     latent, share = recipe.backbone.latent, options.batch // (ranks * options.accumulate)
     batch_bytes = 2 * 4 * share * math.prod((latent.channels, *latent.size))  # and as much noise
     on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    own = [] if dataset.makes_images else [f"dataset {recipe.data.dataset.type} makes no pictures; no grids are drawn"]
     notes = (
-        *(f"note: {note}" for note in source.notes),
+        *(f"note: {note}" for note in (*source.notes, *own)),
         *left_out.notes(),
         *warnings,
         *concerns(recipe.data.workers, on_this_machine, batch_bytes),

@@ -83,7 +83,10 @@ class Records:
         return speed
 
     def draw(self) -> None:
-        """A grid of samples of the averaged weights, and the loss curve; what fails in it does not end the run."""
+        """The loss curve, and of latents that are pictures a grid of samples of the averaged weights.
+
+        What fails in it does not end the run.
+        """
         average, step = self.trainer.state.average(self.world), self.trainer.step
 
         def draw() -> None:
@@ -91,8 +94,9 @@ class Records:
                 return
             with self._goes_on_without(self.folder.loss_curve.name):
                 self._write_loss_curve()
-            with self._goes_on_without(f"samples of step {step}"):
-                self._write_samples(average, step)
+            if self.trainer.job.dataset.makes_images:
+                with self._goes_on_without(f"samples of step {step}"):
+                    self._write_samples(average, step)
 
         self.world.first(draw)
 

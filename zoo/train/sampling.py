@@ -86,7 +86,8 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         How many of the images this call has drawn, on all processes.
 
     Raises:
-        ZooError: the folder is not empty, holds what was asked for otherwise, or a label is no class.
+        ZooError: the folder is not empty, holds what was asked for otherwise, the latents are no pictures, or a label
+            is no class.
         DataError: labels are the dataset's, and it cannot be read.
         RunError: there is no sound checkpoint, or a file cannot be written.
         WeightsError: the weight file cannot be used.
@@ -111,6 +112,11 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         drawing = prepare_drawing(recipe, len(backbone.stages), request.seed)
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
+        if not drawing.dataset.makes_images:
+            raise ZooError(
+                f"{recipe.name}: zoo sample writes pictures, and dataset {recipe.data.dataset.type} makes none of its"
+                " latents; draw latents in Python, by zoo.sample"
+            )
         if request.npz and drawing.dataset.preview is not None:
             raise ZooError(f"--npz: {drawing.dataset.preview}")
     there, versions = weights.classes.with_samples, recipe.versions(("backbone", "data", "sample"))
