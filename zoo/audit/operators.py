@@ -6,6 +6,7 @@ replaces its own: an operator is counted here, is a norm (counted apart), is neg
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -51,23 +52,36 @@ def _einsum(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 
 
 def einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
-    """Multiply-adds of an einsum of two operands, as PyTorch runs it: one batched matrix product.
+    """Multiply-adds of an einsum of one or two operands, as PyTorch runs it: one batched matrix product.
 
     Only an index of size above 1 in both operands is contracted. One that a single operand has is summed before, and a
     product without contraction is elementwise, which has no multiply-adds.
 
     Raises:
-        ValueError: more or fewer than two operands, an implicit output, or an ellipsis.
+        ValueError: more operands, which PyTorch multiplies in an order that does not depend on the shapes alone.
     """
-    inputs, arrow, output = equation.replace(" ", "").partition("->")
-    terms = inputs.split(",")
-    if "." in equation or not arrow or len(terms) != 2:
-        raise ValueError(f"einsum {equation!r}: only two operands with an explicit output and no '...' can be counted")
+    terms, output = _einsum_terms(equation, shapes)
+    if len(terms) == 1:
+        return 0
+    if len(terms) > 2:
+        raise ValueError(f"einsum {equation!r}: of more than two operands, the order of the products is not known")
     left, right = (dict(zip(term, shape, strict=True)) for term, shape in zip(terms, shapes, strict=True))
     contracted = {index for index in left.keys() & right.keys() - set(output) if left[index] > 1 < right[index]}
     if not contracted:
         return 0
     return prod(max(left.get(index, 1), right.get(index, 1)) for index in {*output, *contracted})
+
+
+def _einsum_terms(equation: str, shapes: Sequence[Sequence[int]]) -> tuple[list[str], str]:
+    """Indices of each operand and of the output, with digits for the axes of an ellipsis, the last of which is 0."""
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if not arrow:
+        output = "..." + "".join(index for index in sorted({*inputs} - {*",."}) if inputs.count(index) == 1)
+    hidden = [len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)]
+    digits = [string.digits[:count][::-1] for count in (*hidden, max(hidden))]
+    *terms, output = (term.replace("...", axes) for term, axes in zip((*terms, output), digits, strict=True))
+    return terms, output
 
 
 COUNTED: dict[str, Handle] = {
