@@ -8,6 +8,7 @@ import torch
 
 from zoo.assembly import build, load_recipe
 from zoo.recipe import Recipe
+from zoo.recipe.latent import SizeRecipe
 from zoo.registry import Registry
 from zoo.weights import Weights
 
@@ -53,9 +54,15 @@ def random_weights(recipe: Recipe, registry: Registry, seed: int = 0, dtype: tor
     return Weights(recipe, backbone.state_dict(), {"file": "random"})
 
 
+def of_axes(recipe: Recipe, *size: int) -> Recipe:
+    """A recipe whose latents have another size, whatever its parts make of it."""
+    latent = SizeRecipe(channels=recipe.backbone.latent.channels, size=size)
+    return recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"latent": latent})})
+
+
 def inputs(recipe: Recipe, batch: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Latents and labels, one of them the null class."""
     latent = recipe.backbone.latent
     generator = torch.Generator().manual_seed(seed)
-    latents = torch.randn(batch, latent.channels, latent.height, latent.width, generator=generator)
+    latents = torch.randn(batch, latent.channels, *latent.size, generator=generator)
     return latents, torch.arange(batch) + recipe.backbone.num_classes + 1 - batch

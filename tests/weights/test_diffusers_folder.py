@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from tests.weights.small import BY_DEPTH, inputs, random_weights, small
+from tests.weights.small import BY_DEPTH, inputs, of_axes, random_weights, small
+from zoo.assembly import build
 from zoo.errors import WeightsError
 from zoo.weights import Weights, diffusers_folder, filled
 from zoo.weights.diffusers_folder import write_diffusers
@@ -132,6 +133,13 @@ def test_what_its_architecture_cannot_express(registry, tmp_path, parts, problem
         write_diffusers(tmp_path / "out", random_weights(recipe, registry), registry)
     assert list(caught.value.problems) == problems
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("size", "told"), [((16,), "16"), ((16, 16, 16), "16 x 16 x 16")])
+def test_other_axes_than_height_and_width(registry, size, told):
+    recipe = small(registry, latent=LATENT)
+    problems = diffusers_folder._misfits(of_axes(recipe, *size), build(recipe, device="meta"))
+    assert list(problems) == [f"backbone.latent: its latents are square, the recipe's {told}"]
 
 
 def test_a_table_of_other_numbers(registry, tmp_path):

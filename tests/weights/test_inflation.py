@@ -5,7 +5,7 @@ import torch
 from einops import reduce, repeat
 from torch.nn.functional import avg_pool2d
 
-from tests.weights.small import BY_DEPTH, BY_TIMESTEP, HYBRID, SIZE, inputs, random_weights, small
+from tests.weights.small import BY_DEPTH, BY_TIMESTEP, HYBRID, SIZE, inputs, of_axes, random_weights, small
 from zoo.assembly import load_recipe
 from zoo.errors import WeightsError
 from zoo.weights import Weights, filled, inflate, initialise_rest, initialised
@@ -284,6 +284,14 @@ def test_another_size_cannot_be_filled_at_all(registry, donor):
         "backbone.heads: 2 in the donor, 4 in the target; they must be the same",
         "backbone.latent.channels: 3 in the donor, 4 in the target; they must be the same",
     )
+
+
+def test_other_axes_than_height_and_width(registry, donor):
+    with pytest.raises(WeightsError, match="donor: cannot be the donor of target") as caught:
+        inflate(donor, of_axes(by_timestep(registry), 2, 16, 32), registry)
+    assert caught.value.problems == ("backbone.latent.size: [2, 16, 32] in the target; surgery is of height and width",)
+    with pytest.raises(WeightsError, match=r"backbone.latent.size: \[16\] in the donor; surgery is of"):
+        inflate(Weights(of_axes(donor.recipe, 16), donor.tensors, {}), by_timestep(registry), registry)
 
 
 @pytest.mark.parametrize("schedule", [BY_DEPTH, BY_TIMESTEP])

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from tests.weights.layouts import EXAMPLES, MPDIT, REGISTRY, infer, load, of_stages, own_tensors, published_of
+from tests.weights.small import of_axes
+from zoo.assembly import build
 from zoo.errors import RecipeError, WeightsError
 from zoo.weights import FORMATS, Weights, from_published, to_published
 from zoo.weights.foreign import ForeignCheckpoint
@@ -200,6 +202,14 @@ MISFITS = {
 @pytest.mark.parametrize(("name", "change", "line"), MISFITS.values(), ids=list(MISFITS))
 def test_what_a_format_cannot_hold_is_told(name, change, line):
     assert refusal(name, EXAMPLES[name] | change) == [line]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(("size", "told"), [((8,), "8"), ((2, 8, 8), "2 x 8 x 8")])
+def test_a_format_has_height_and_width(name, size, told):
+    recipe = load(EXAMPLES[name])
+    problems = FORMATS[name].misfits(of_axes(recipe, *size), build(recipe, device="meta").stages)
+    assert list(problems) == [f"backbone.latent: {name} has height and width, the recipe {told}"]
 
 
 def test_ties_of_the_other_side_are_told_once():

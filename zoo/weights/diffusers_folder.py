@@ -68,10 +68,10 @@ def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
             yield f"backbone.{kind}: it has {name}, the recipe {found}"
     if len(backbone.stages) > 1 or len(backbone.stages[0].levels) > 1:
         yield "backbone.patch_schedule: it has one patch for all blocks and noise levels"
-    elif (patch := backbone.stages[0].levels[0].patch)[0] != patch[1]:
+    elif len(set(patch := backbone.stages[0].levels[0].patch)) > 1:
         yield f"backbone.patch_schedule: its patches are square, the recipe's {patch_name(patch)}"
     size = options.latent.size
-    if len(size) != 2 or size[0] != size[1]:
+    if len(size) != 2 or len(set(size)) > 1:
         yield f"backbone.latent: its latents are square, the recipe's {' x '.join(map(str, size))}"
     if options.block.type == "dit" and options.block.resolved()["mlp_ratio"] != 4.0:
         yield f"backbone.block.mlp_ratio: it has 4, the recipe {options.block.resolved()['mlp_ratio']}"

@@ -82,7 +82,8 @@ def inflate(donor: Weights, target: Recipe, registry: Registry, *, average: Aver
         average: what coarse patches average.
 
     Raises:
-        WeightsError: the donor has several patches, or another width, number of heads or latent channels.
+        WeightsError: the donor has several patches, or another width, number of heads or latent channels, or one of
+            them has latents of other axes than height and width.
     """
     with torch.no_grad(), torch.device("cpu"):  # where weights of files are, whatever the default is
         return _Inflation(donor, target, registry, average).run()
@@ -98,11 +99,14 @@ def initialise_rest(surgery: Surgery, fresh: Backbone) -> dict[str, Tensor]:
 
 class _Inflation:
     def __init__(self, donor: Weights, target: Recipe, registry: Registry, average: Average) -> None:
+        _refuse_other_sizes(donor.recipe, target)
         self.surgery = Surgery()
         self.donor, self.target, self.average = self._with_clock_of(donor, target, registry), target, average
         self.before = build(donor.recipe, device="meta")
         self.after = build(target, device="meta")
-        self._check()
+        if len(self.before.stages) > 1 or len(self.before.stages[0].levels) > 1:
+            name = donor.recipe.name
+            raise WeightsError(f"{name}: has several stages or levels; surgery starts from a backbone with one")
         self.wanted = self.after.state_dict()
         self.dtype = _dtype_of(donor.tensors)
         self.used: set[str] = set()
@@ -134,22 +138,6 @@ class _Inflation:
                 f"time_embedder is turned to the target's clock, {options['clock']}: equal up to rounding"
             )
         return turned
-
-    def _check(self) -> None:
-        one, other = self.donor.recipe, self.target
-        if len(self.before.stages) > 1 or len(self.before.stages[0].levels) > 1:
-            raise WeightsError(f"{one.name}: has several stages or levels; surgery starts from a backbone with one")
-        problems = [
-            f"backbone.{key}: {own} in the donor, {theirs} in the target; they must be the same"
-            for key, own, theirs in (
-                ("dim", one.backbone.dim, other.backbone.dim),
-                ("heads", one.backbone.heads, other.backbone.heads),
-                ("latent.channels", one.backbone.latent.channels, other.backbone.latent.channels),
-            )
-            if own != theirs
-        ]
-        if problems:
-            raise WeightsError(f"{one.name}: cannot be the donor of {other.name}", problems)
 
     def _names(self, prefix: str) -> list[str]:
         return [name for name in self.wanted if name.startswith(prefix)]
@@ -267,6 +255,24 @@ class _Inflation:
         for name in self.donor.tensors:
             if name not in self.used and not name.startswith("positions."):
                 self.surgery.left.setdefault(_part_of(name, one), []).append(name)
+
+
+def _refuse_other_sizes(one: Recipe, other: Recipe) -> None:
+    problems = [
+        f"backbone.{key}: {own} in the donor, {theirs} in the target; they must be the same"
+        for key, own, theirs in (
+            ("dim", one.backbone.dim, other.backbone.dim),
+            ("heads", one.backbone.heads, other.backbone.heads),
+            ("latent.channels", one.backbone.latent.channels, other.backbone.latent.channels),
+        )
+        if own != theirs
+    ]
+    for who, recipe in (("donor", one), ("target", other)):
+        if len(recipe.backbone.latent.size) != 2:
+            size = list(recipe.backbone.latent.size)
+            problems.append(f"backbone.latent.size: {size} in the {who}; surgery is of height and width")
+    if problems:
+        raise WeightsError(f"{one.name}: cannot be the donor of {other.name}", problems)
 
 
 def _shortened(names: Iterable[str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
+from tests.weights.small import of_axes
 from zoo.assembly import check_tree
 from zoo.audit import audit
 from zoo.audit.report import LevelAudit, PartAudit, StageAudit
@@ -21,7 +22,7 @@ from zoo.recipe import read_tree
 from zoo.registry import Registry
 from zoo.report.diagram import diagram
 from zoo.report.diagram.svg import COLOURS, text_width
-from zoo.report.diagram.words import TO, sizes
+from zoo.report.diagram.words import TIMES, TO, sizes
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ["dit_b", "mpdit_b", "mpdit_xl_512_three_level", "ppflow_b_3", "hybrid_b", "digits_hybrid"]
@@ -87,6 +88,31 @@ def test_every_stage_and_level_is_there(name, overrides):
         shape = sizes(latent.channels, *latent.size)
         assert (nodes[0], nodes[-1]) == (f"latent {shape}", f"{recipe.backbone.prediction} {shape}")
         assert nodes.count(f"{stage.levels[0].class_tokens} class tokens") == (stage.levels[0].class_tokens > 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "levels"),
+    [
+        ((64,), "4x64", ["patch 4 · grid 16", "patch 2 · grid 32"]),
+        ((8, 16, 16), "4x8x16x16", ["patch 1x4x4 · grid 8x4x4", "patch 1x2x2 · grid 8x8x8"]),
+    ],
+    ids=["one axis", "three axes"],
+)
+def test_latents_of_other_axes_are_drawn(size, shape, levels):
+    found, recipe = assembly("mpdit_b", ())
+    stage = found.stages[0]
+    resized = []
+    for level, side in zip(stage.levels, (4, 2), strict=True):
+        patch = (side,) if len(size) == 1 else (1, side, side)
+        grid = tuple(length // pixels for length, pixels in zip(size, patch, strict=True))
+        resized.append(replace(level, patch=patch, grid=grid))
+    found = replace(found, stages=(replace(stage, levels=tuple(resized)),))
+    root = drawn(found, of_axes(recipe, *size))
+    assert [texts(group)[0].text.replace(TIMES, "x") for group in boxes(root, "level")] == levels
+    nodes = [texts(node)[0].text.replace(TIMES, "x") for node in boxes(root, "node")]
+    assert (nodes[0], nodes[-1]) == (f"latent {shape}", f"velocity {shape}")
+    colours = [next(group.iter(f"{SVG}rect")).get("class") for group in boxes(root, "level")]
+    assert len(set(colours)) == 2
 
 
 def test_blocks_are_numbered_and_stages_share_them():

@@ -76,6 +76,10 @@ class PublishedFormat(ABC):
 
     def misfits(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[str]:
         """Why the published code cannot have this backbone, a line for every reason."""
+        size = recipe.backbone.latent.size
+        if len(size) != 2:  # and the published code knows no such patches either
+            yield f"backbone.latent: {self.name} has height and width, the recipe {' x '.join(map(str, size))}"
+            return
         for kind, names in self.parts.items():
             found = getattr(recipe.backbone, kind).type
             if found not in names:
