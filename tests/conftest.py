@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 from jaxtyping import config, install_import_hook
 
 # Before the modules are imported. torch.compile cannot trace through the checks, so its tests run in a process without.
-install_import_hook(["zoo.parts", "zoo.backbone", "zoo.flow", "zoo.data"], "beartype.beartype")
+install_import_hook(["zoo.parts", "zoo.backbone", "zoo.flow", "zoo.data", "zoo.labels"], "beartype.beartype")
 
 import numpy as np
 import pytest

@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from zoo.errors import PluginError
+from zoo.labels import Labels, checked, rows
 from zoo.parts.base import (
     Block,
     ClassCondition,
@@ -106,7 +107,7 @@ class Backbone(nn.Module):
         self,
         latents: Float[Tensor, "B C H W"],
         t: Float[Tensor, " B"],
-        labels: Shaped[Tensor, "B ..."] | None = None,
+        labels: Labels | None = None,
     ) -> Float[Tensor, "B C H W"]:
         """Velocity of latents at noise levels t in [0, 1]; samples of different stages may share a batch.
 
@@ -132,9 +133,9 @@ class Backbone(nn.Module):
         order = torch.argsort(stage_of_sample, stable=True)
         counts = torch.bincount(stage_of_sample, minlength=len(self.stages)).tolist()
         velocities = [
-            self.forward_stage(stage, latents[rows], t[rows], None if labels is None else labels[rows])
-            for stage, rows in enumerate(torch.split(order, counts))
-            if len(rows)
+            self.forward_stage(stage, latents[own], t[own], None if labels is None else rows(labels, own))
+            for stage, own in enumerate(torch.split(order, counts))
+            if len(own)
         ]
         return torch.cat(velocities)[torch.argsort(order)]
 
@@ -143,7 +144,7 @@ class Backbone(nn.Module):
         stage: int,
         latents: Float[Tensor, "B C H W"],
         t: Float[Tensor, " B"],
-        labels: Shaped[Tensor, "B ..."] | None = None,
+        labels: Labels | None = None,
         modulation: Modulations | None = None,
     ) -> Float[Tensor, "B C H W"]:
         """Velocity of latents that all belong to one stage. Inputs are taken as valid.
@@ -177,9 +178,7 @@ class Backbone(nn.Module):
         shape = (len(latents), self._tokens(patch), patch[0] * patch[1] * self.latent[0])
         return self._unpatchify(patch, self._promised(pixels, shape, "head", name))
 
-    def modulate(
-        self, stage: int, t: Float[Tensor, " B"], labels: Shaped[Tensor, "B ..."] | None = None
-    ) -> Modulations:
+    def modulate(self, stage: int, t: Float[Tensor, " B"], labels: Labels | None = None) -> Modulations:
         """Modulations of all blocks and of the head, for samples of one stage at noise levels t [B].
 
         A sampler can compute those of all its steps in one pass and hand them to ``forward_stage``.
@@ -202,7 +201,7 @@ class Backbone(nn.Module):
             ValueError: wrong shapes or types, an empty batch, noise levels outside [0, 1], labels out of range.
         """
         latents, t = _tensor("latents", latents), _tensor("t", t)
-        labels = None if labels is None else _tensor("labels", labels)
+        labels = None if labels is None else checked(labels)
         expected = ", ".join(map(str, self.latent))
         if latents.ndim != 4 or tuple(latents.shape[1:]) != self.latent or not len(latents):
             raise ValueError(f"latents: must have shape [B, {expected}] with B >= 1, got {list(latents.shape)}")
@@ -222,7 +221,7 @@ class Backbone(nn.Module):
             )
         self.class_conditioner.check_labels(labels, len(latents))
 
-    def _condition(self, labels: Tensor | None, batch: int) -> ClassCondition:
+    def _condition(self, labels: Labels | None, batch: int) -> ClassCondition:
         condition, m = self.class_conditioner(labels), self.class_conditioner.class_tokens
         if not isinstance(condition, ClassCondition):
             raise self._broken_promise(condition, "a ClassCondition", "class_conditioner")

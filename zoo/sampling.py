@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from zoo.assembly import backbone_in
 from zoo.backbone import Backbone
 from zoo.flow import Guidance, Solver
 from zoo.flow import sample as solve
+from zoo.labels import Labels, checked, length, move
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
 from zoo.registry import Registry
@@ -24,7 +25,7 @@ Precision = Literal["float32", "bfloat16"]
 
 def sample(
     backbone: nn.Module,
-    labels: Sequence[int] | Tensor | None = None,
+    labels: Sequence[int] | Labels | None = None,
     *,
     steps: int = 50,
     count: int | None = None,
@@ -45,8 +46,8 @@ def sample(
 
     Args:
         backbone: predicts velocities, such as ``zoo.load`` returns; bare, or in DDP or ``AveragedModel``.
-        labels: classes, one for each latent, or what the class conditioner takes [B, ...]. Left out, all classes in
-            turn; labels that are no class indices must be given.
+        labels: classes, one for each latent, or what the class conditioner takes: a tensor [B, ...], or a mapping of
+            names to such. Left out, all classes in turn; labels that are no class indices must be given.
         steps: updates of the solver.
         count: latents, where ``labels`` are left out; 1 if left out as well.
         solver: the name of an installed one, with its defaults, or one of your own.
@@ -80,18 +81,13 @@ def sample(
     if count is not None and (labels is not None or count < 1):
         raise ValueError(f"count: {count}: give 1 or more, and only where labels are left out")
     if labels is None:
-        labels = _labels(backbone.class_conditioner, 1 if count is None else count)
-    try:
-        labels = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError) as error:  # words, or lists of several lengths
-        raise ValueError(f"labels: give numbers, one for each latent, such as [3, 5], not {labels!r}") from error
-    if not labels.ndim or not len(labels):
-        raise ValueError("labels: give one for each latent, such as [3, 5]")
+        labels = _in_turn(backbone.class_conditioner, 1 if count is None else count)
+    labels = _as_labels(labels)
     return draw_latents(
         backbone,
         solver,
         labels,
-        range(len(labels)),
+        range(length(labels)),
         steps=int(steps),
         guidance=_guidance(guidance, len(backbone.stages), guided_channels, guidance_interval),
         precision=precision,
@@ -102,7 +98,7 @@ def sample(
 def draw_latents(
     backbone: Backbone,
     solver: Solver,
-    labels: Shaped[Tensor, "B ..."],
+    labels: Labels,
     places: Sequence[int],
     *,
     steps: int,
@@ -136,14 +132,26 @@ def draw_latents(
             backbone,
             solver,
             normal(Purpose.SAMPLE, 0),
-            labels.to(device),
+            move(labels, device),
             steps=steps,
             draw=lambda update: normal(Purpose.SOLVER, update),
             guidance=guidance,
         )
 
 
-def _labels(conditioner: ClassConditioner, count: int) -> Tensor:
+def _as_labels(given: Any) -> Labels:
+    """What is given as tensors, with a row for each latent."""
+    named = given if isinstance(given, Mapping) else {"": given}
+    try:
+        tensors = {name: torch.as_tensor(own) for name, own in named.items()}
+    except (TypeError, ValueError, RuntimeError) as error:  # words, or lists of several lengths
+        raise ValueError(f"labels: give numbers, one for each latent, such as [3, 5], not {given!r}") from error
+    if not all(own.ndim and len(own) for own in tensors.values()):
+        raise ValueError("labels: give one for each latent, such as [3, 5]")
+    return checked(tensors if isinstance(given, Mapping) else tensors[""])
+
+
+def _in_turn(conditioner: ClassConditioner, count: int) -> Tensor:
     if not conditioner.uses_labels:
         return torch.zeros(count, dtype=torch.int64)
     if isinstance(conditioner, IndexConditioner):

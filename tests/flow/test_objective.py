@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zoo.flow import drop_labels, interpolate, target, velocity_errors
+from zoo.flow import interpolate, target, velocity_errors
 
 
 def pair(dtype=torch.float32):
@@ -78,16 +78,3 @@ def test_autocast_leaves_errors_near_those_without(small, inputs):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = velocity_errors(backbone, noise.flip(0), noise, t, labels)
     assert torch.allclose(inside, plain, rtol=0.05)
-
-
-def test_dropped_labels_are_the_null_class(small):
-    conditioner = small().class_conditioner
-    labels, drop = torch.tensor([3, 0, 4]), torch.tensor([True, False, True])
-    assert drop_labels(labels, conditioner.null(labels), drop).tolist() == [5, 0, 5]
-    assert labels.tolist() == [3, 0, 4]
-
-
-def test_embeddings_can_be_dropped():
-    labels, null = torch.ones(3, 2, 4), torch.zeros(3, 2, 4)
-    dropped = drop_labels(labels, null, torch.tensor([False, True, False]))
-    assert dropped.flatten(1).mean(dim=1).tolist() == [1.0, 0.0, 1.0]

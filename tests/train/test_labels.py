@@ -9,7 +9,7 @@ from zoo.assembly import build
 from zoo.data import Source
 from zoo.data.digits import Digits
 from zoo.errors import DataError, ZooError
-from zoo.train.labels import Labels, counts_of, labels_for, wanted_labels
+from zoo.train.labels import ImageLabels, counts_of, labels_for, wanted_labels
 
 UNCONDITIONAL = ("backbone.num_classes=0", "backbone.class_conditioner=none")
 
@@ -122,7 +122,7 @@ def test_an_unconditional_backbone_needs_no_labels(choice, registry):
 def test_counts_are_by_class():
     assert counts_of(np.array([12, 3, 3])) == {"3": 2, "12": 1}
     assert counts_of(None) is None
-    assert Labels(torch.tensor([1, 2, 3]), are_classes=True).classes(1, 3).tolist() == [2, 3]
+    assert ImageLabels(torch.tensor([1, 2, 3]), are_classes=True).classes(1, 3).tolist() == [2, 3]
 
 
 def test_every_built_in_dataset_tells_its_labels_as_it_reads_them():

@@ -27,6 +27,7 @@ from zoo.audit.operators import ATTENTION, COUNTED, NORMS, is_negligible
 from zoo.audit.untraceable import why_untraceable
 from zoo.backbone import Backbone
 from zoo.errors import AuditError
+from zoo.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ class OneStage(nn.Module):
         super().__init__()
         self.backbone, self.stage, self.used = backbone, stage, used
 
-    def forward(self, latents: Tensor, t: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, latents: Tensor, t: Tensor, labels: Labels) -> tuple[Tensor, ...]:
         """The stage's velocity ``[B, C, H, W]``, and what else is used."""
         return self.backbone.forward_stage(self.stage, latents, t, labels), *self.used
 
 
-def example_inputs(backbone: Backbone, batch: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+def example_inputs(backbone: Backbone, batch: int = 1) -> tuple[Tensor, Tensor, Labels]:
     """Inputs of ``OneStage`` on the meta device: latents, noise levels and labels."""
     dtype = next(backbone.parameters()).dtype
     latents = torch.empty(batch, *backbone.latent, dtype=dtype, device="meta")

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from zoo.backbone import Backbone
 from zoo.errors import first_line
+from zoo.labels import Labels
 from zoo.parts.base import ModulePart
 
 
-def why_untraceable(backbone: Backbone, stage: int, inputs: tuple[Tensor, Tensor, Tensor], error: Exception) -> str:
+def why_untraceable(backbone: Backbone, stage: int, inputs: tuple[Tensor, Tensor, Labels], error: Exception) -> str:
     """Run the stage again, without a trace, and tell whose error it is.
 
     Args:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from zoo.data.fingerprint import Fingerprint, Group, digest, digest_of_labels
 from zoo.data.problems import Checked, check_by_reading
+from zoo.labels import Labels, join
 
 Split = Literal["train", "held_out"]
 
@@ -35,10 +35,10 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Samples:
-    """Some samples of a dataset, before ``normalize``; CPU tensors."""
+    """Some samples of a dataset, before ``normalize``; CPU tensors. Labels are one [B, ...], or several by name."""
 
     latents: Float[Tensor, "B C *size"]
-    labels: Shaped[Tensor, "B ..."]
+    labels: Labels
 
     @property
     def finite(self) -> Bool[Tensor, " B"]:
@@ -75,7 +75,7 @@ class Source(ABC):
             DataError: a file that cannot be read, or holds what is no image or latent; the message names it.
         """
 
-    def labels(self, indices: Int[np.ndarray, " B"]) -> Shaped[Tensor, "B ..."]:
+    def labels(self, indices: Int[np.ndarray, " B"]) -> Labels:
         """Labels of the samples at ``indices``, those of ``read``.
 
         Override it where they can be told without reading: evaluation asks for the label of every sample that it
@@ -88,7 +88,7 @@ class Source(ABC):
         for first in range(0, len(indices), AT_ONCE):
             some = indices[first : first + AT_ONCE]
             found.append(self.read(some, [np.random.default_rng(0) for _ in some]).labels)
-        return torch.cat(found)
+        return join(found)
 
     @abstractmethod
     def id(self, index: int) -> str:
@@ -99,7 +99,7 @@ class Source(ABC):
         return map(self.id, range(len(self)))
 
     def class_counts(self) -> tuple[int, ...] | None:
-        """Samples of each class, by label; None where that cannot be told without reading them."""
+        """Samples of each class, by label; None where they have none, or to tell takes reading."""
         return None
 
     def fingerprint(self, *, files: bool = True) -> Fingerprint:

@@ -18,6 +18,7 @@ from zoo.data.folders import shown
 from zoo.data.left_out import LeftOut
 from zoo.data.problems import Problem, check_by_reading
 from zoo.data.workers import Workers
+from zoo.labels import class_indices
 
 AT_ONCE = 64
 """Samples that are looked at together."""
@@ -128,14 +129,15 @@ class _Jobs(Dataset[Work]):
             found = self.source.check(indices)
         except Exception:  # such as a file that has gone meanwhile
             found = check_by_reading(self.source, indices)
-        if found.labels.ndim != 1 or found.labels.is_floating_point():
+        labels = class_indices(found.labels)
+        if labels is None:
             return Work(done, tuple(found.problems))
-        outside = (found.labels < 0) | (found.labels >= self.num_classes) if self.num_classes else None
+        outside = (labels < 0) | (labels >= self.num_classes) if self.num_classes else None
         problems = list(found.problems)
         for row in [] if outside is None else outside.nonzero().flatten().tolist():
-            name, label = self.source.id(int(found.sound[row])), int(found.labels[row])
+            name, label = self.source.id(int(found.sound[row])), int(labels[row])
             problems.append(Problem(NO_CLASS, f"{name}: label {label} is outside 0..{self.num_classes - 1}", name))
-        return Work(done, tuple(problems), Counter(found.labels.tolist()))
+        return Work(done, tuple(problems), Counter(labels.tolist()))
 
 
 def _check_file(path: Path, recorded: str) -> Work:

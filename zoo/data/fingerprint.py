@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 from torch import Tensor
 
 from zoo.classes import renamed
 from zoo.errors import lookalike
+from zoo.labels import Labels
 from zoo.signature import Options
 
 DIGEST_SIZE = 8
@@ -171,10 +172,10 @@ def digest(parts: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
-def digest_of_labels(labels: Shaped[Tensor, "n ..."]) -> str:
+def digest_of_labels(labels: Labels) -> str:
     """A digest of labels in order, whatever they are."""
-    values = labels.detach().cpu().contiguous()
-    return digest([f"{values.dtype} {list(values.shape)} ".encode(), values.view(torch.uint8).numpy().tobytes()])
+    named = labels.items() if isinstance(labels, Mapping) else [("", labels)]
+    return digest(part for name, values in sorted(named) for part in _parts(name, values.detach().cpu().contiguous()))
 
 
 def counts_of_classes(labels: Int[np.ndarray, " n"], classes: int) -> tuple[int, ...] | None:
@@ -182,6 +183,12 @@ def counts_of_classes(labels: Int[np.ndarray, " n"], classes: int) -> tuple[int,
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
         return None
     return tuple(np.bincount(labels, minlength=classes).tolist())
+
+
+def _parts(name: str, values: Tensor) -> Iterator[bytes]:
+    """What tells a tensor of labels from another."""
+    yield f"{name}{values.dtype} {list(values.shape)} ".encode()
+    yield values.view(torch.uint8).numpy().tobytes()
 
 
 def _samples(count: int) -> str:

@@ -19,6 +19,7 @@ from zoo.classes import Classes
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.errors import DataError, MissingSplitError, SampleError, listed, printable
 from zoo.json_files import read_text
+from zoo.labels import class_indices
 from zoo.shell import Commands, command
 
 SHOWN = 8
@@ -168,8 +169,9 @@ def classes_kept(source: Source, left_out: LeftOut) -> Classes:
     if counts is None or not left_out.mask.any():
         return Classes(source.classes, counts)
     with suppress(DataError):  # of a source that can count labels, and not tell those of samples that it cannot read
-        gone = np.bincount(source.labels(np.flatnonzero(left_out.mask)).numpy(), minlength=len(counts))
-        counts = tuple((np.array(counts) - gone).tolist())
+        gone = class_indices(source.labels(np.flatnonzero(left_out.mask)))
+        if gone is not None:
+            counts = tuple((np.array(counts) - np.bincount(gone.numpy(), minlength=len(counts))).tolist())
     return Classes(source.classes, counts)
 
 

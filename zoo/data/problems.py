@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
-from torch import Tensor
+from jaxtyping import Int
 
 from zoo.errors import DataError, first_line, printable
+from zoo.labels import Labels, join, rows
 
 if TYPE_CHECKING:
     from zoo.data.base import Samples, Source
@@ -52,7 +52,7 @@ class Checked:
 
     problems: Sequence[Problem]
     sound: Int[np.ndarray, " m"]
-    labels: Shaped[Tensor, "m ..."]
+    labels: Labels
 
 
 def check_by_reading(source: Source, indices: Int[np.ndarray, " B"]) -> Checked:
@@ -64,7 +64,7 @@ def check_by_reading(source: Source, indices: Int[np.ndarray, " B"]) -> Checked:
     return Checked(
         [problem for each in found for problem in each.problems],
         np.concatenate([each.sound for each in found]),
-        torch.cat([each.labels for each in found if len(each.sound)] or [torch.zeros(0, dtype=torch.int64)]),
+        join([each.labels for each in found if len(each.sound)] or [torch.zeros(0, dtype=torch.int64)]),
     )
 
 
@@ -94,4 +94,4 @@ def _look_at(source: Source, indices: Int[np.ndarray, " B"], samples: Samples) -
     finite = samples.finite
     names = map(source.id, indices[~finite.numpy()].tolist())
     problems = [Problem(NOT_FINITE, f"{name}: {HOLDS_NOT_FINITE}", name) for name in names]
-    return Checked(problems, indices[finite.numpy()], samples.labels[finite])
+    return Checked(problems, indices[finite.numpy()], rows(samples.labels, finite))

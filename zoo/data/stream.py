@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,6 +23,7 @@ from zoo.data.left_out import NOTHING, LeftOut, read_kept
 from zoo.data.problems import HOLDS_NOT_FINITE
 from zoo.data.workers import Workers
 from zoo.errors import DataError, SampleError
+from zoo.labels import Labels, class_indices, map_labels
 from zoo.randomness import Purpose, generator_at
 from zoo.shell import Commands
 
@@ -33,7 +34,7 @@ class Batch:
 
     Attributes:
         latents: normalised [B, C, *size].
-        labels: as the dataset gives them.
+        labels: as the dataset gives them, a tensor [B, ...] or several by name.
         noise: standard normal [B, C, *size].
         u: uniform in [0, 1) [B]; says where the noise level is inside its stratum.
         drop: whether the label is dropped [B].
@@ -42,7 +43,7 @@ class Batch:
     """
 
     latents: Float[Tensor, "B C *size"]
-    labels: Shaped[Tensor, "B ..."]
+    labels: Labels
     noise: Float[Tensor, "B C *size"]
     u: Float[Tensor, " B"]
     drop: Bool[Tensor, " B"]
@@ -51,7 +52,8 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, from which it is copied to a GPU without waiting; PyTorch calls this."""
-        return Batch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+        pinned = {each.name: map_labels(Tensor.pin_memory, getattr(self, each.name)) for each in fields(self)}
+        return Batch(**pinned)  # type: ignore[arg-type]
 
 
 class Share(NamedTuple):
@@ -157,11 +159,11 @@ class Reader(Dataset[Batch]):
         )
 
     def _check(self, samples: Samples, indices: Int[np.ndarray, " B"]) -> None:
-        finite, labels = samples.finite, samples.labels
+        finite, labels = samples.finite, class_indices(samples.labels)
         if not finite.all():
             ids = list(map(self.source.id, dict.fromkeys(indices[~finite.numpy()].tolist())))
             raise SampleError(f"{ids[0]}: {HOLDS_NOT_FINITE}; {self.order.left_out.advice(ids)}")
-        if self.num_classes and not labels.is_floating_point():
+        if self.num_classes and labels is not None:
             outside = (labels < 0) | (labels >= self.num_classes)
             if outside.any():
                 place = int(outside.nonzero()[0])

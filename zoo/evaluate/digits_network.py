@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.data.base import Samples, Split
+from zoo.data.base import Split
 from zoo.data.digits import CLASSES, Digits
 
 SIZE = (16, 16)
@@ -84,20 +84,20 @@ def train_network(training: Training) -> DigitsNetwork:
 
 
 def _trained(training: Training) -> DigitsNetwork:
-    digits = digits_of("train")
+    pictures, labels = digits_of("train")
     network = DigitsNetwork()
     optimizer = torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, training.steps)
-    epochs = -(-training.steps * training.batch // len(digits.labels))
-    order = torch.cat([torch.randperm(len(digits.labels)) for _ in range(epochs)])
+    epochs = -(-training.steps * training.batch // len(labels))
+    order = torch.cat([torch.randperm(len(labels)) for _ in range(epochs)])
     console = Console(stderr=True)
     steps = range(training.steps)
     for step in track(
         steps, "training the digits network", console=console, disable=not console.is_terminal, transient=True
     ):
         index = order[step * training.batch : (step + 1) * training.batch]
-        _, _, logits = network(_shifted(digits.latents[index], training.shift))
-        loss = F.cross_entropy(logits, digits.labels[index])
+        _, _, logits = network(_shifted(pictures[index], training.shift))
+        loss = F.cross_entropy(logits, labels[index])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -116,13 +116,14 @@ def _shifted(pictures: Float[Tensor, "n 1 H W"], most: int) -> Float[Tensor, "n 
 
 def held_out_accuracy(network: DigitsNetwork) -> float:
     """The share of the held-out digits that a network reads rightly."""
-    digits = digits_of("held_out")
+    pictures, labels = digits_of("held_out")
     with torch.no_grad():
-        _, _, logits = network(digits.latents)
-    return (logits.argmax(dim=1) == digits.labels).double().mean().item()
+        _, _, logits = network(pictures)
+    return (logits.argmax(dim=1) == labels).double().mean().item()
 
 
-def digits_of(split: Split) -> Samples:
-    """All digits of a split, 16 x 16."""
+def digits_of(split: Split) -> tuple[Float[Tensor, "n 1 H W"], Int[Tensor, " n"]]:
+    """All digits of a split, 16 x 16, and which they are."""
     source = Digits(1, SIZE, CLASSES).open(split)
-    return source.read(np.arange(len(source)), ())
+    every = np.arange(len(source))
+    return source.read(every, ()).latents, source.labels(every)

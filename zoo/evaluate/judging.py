@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
-from torch import Tensor
+from jaxtyping import Int
 
 from zoo.classes import Classes
 from zoo.data import Dataset, Split
@@ -20,6 +19,7 @@ from zoo.data.left_out import classes_kept, open_kept, read_kept
 from zoo.errors import MissingSplitError, first_line
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.verdicts import LinearClassifier
+from zoo.labels import Labels, class_indices
 from zoo.registry import MARK
 
 MOST_IN_MEMORY = 10_000
@@ -78,7 +78,9 @@ class RealImages(Images):
         own, others = self.classes.with_samples, than.with_samples
         if own is None or others is None or set(own) <= set(others):
             return
-        self.indices = self.indices[np.isin(self.source.labels(self.indices).numpy(), others)]
+        classes = classes_in(self.source.labels(self.indices))
+        if classes is not None:
+            self.indices = self.indices[np.isin(classes, others)]
         if len(self) == 0:
             raise MissingSplitError("what is held out is of no class that has samples in training; divide it anew")
 
@@ -112,9 +114,10 @@ def some_of(count: int, most: int | None, seed: int) -> Int[np.ndarray, " n"]:
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
-def classes_in(labels: Shaped[Tensor, "n ..."]) -> Int[np.ndarray, " n"] | None:
+def classes_in(labels: Labels) -> Int[np.ndarray, " n"] | None:
     """Labels of a dataset as class indices; None where they are none."""
-    return labels.numpy() if labels.ndim == 1 and not labels.is_floating_point() else None
+    found = class_indices(labels)
+    return None if found is None else found.numpy()
 
 
 def rows_of_classes(labels: Int[np.ndarray, " n"], wanted: Int[np.ndarray, " m"]) -> Int[np.ndarray, " rows"]:

@@ -8,7 +8,7 @@ from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.guidance import Guidance, Passes, evaluations
 from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
-from zoo.flow.objective import drop_labels, interpolate, target, velocity_errors
+from zoo.flow.objective import interpolate, target, velocity_errors
 from zoo.flow.sampling import sample
 from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.flow.stages import StagePlan, plan_stages
@@ -26,7 +26,6 @@ __all__ = [
     "StagePlan",
     "Velocity",
     "Weighting",
-    "drop_labels",
     "evaluations",
     "interpolate",
     "plan_stages",

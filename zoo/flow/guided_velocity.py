@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from zoo.backbone import Backbone
 from zoo.flow.guidance import Guidance
 from zoo.flow.modulation_table import ModulationTable, distinct_labels
 from zoo.flow.precision import clock_dtype
+from zoo.labels import Labels, join
 
 MODULATION_BYTES = 512 * 2**20
 """Memory that modulations computed ahead may take, unless told otherwise."""
@@ -26,7 +27,7 @@ class GuidedVelocity:
     Args:
         backbone: predicts the velocity, in the dtype of its parameters; the result has the dtype of z.
         noise: the batch [B, C, *size] that sampling starts from.
-        labels: what the class conditioner takes [B, ...]; None if it is unconditional.
+        labels: what the class conditioner takes; None if it is unconditional.
         guidance: scale for each stage; none if left out.
         levels: noise levels that the solver will ask for, in that order, so that their modulations can be computed
             ahead; others may be asked for as well.
@@ -40,7 +41,7 @@ class GuidedVelocity:
         self,
         backbone: Backbone,
         noise: Float[Tensor, "B C *size"],
-        labels: Shaped[Tensor, "B ..."] | None,
+        labels: Labels | None,
         guidance: Guidance | None = None,
         levels: Sequence[float] = (),
         modulation_bytes: int = MODULATION_BYTES,
@@ -49,11 +50,11 @@ class GuidedVelocity:
         self.guidance = guidance or Guidance.of(1.0, len(backbone.stages))
         self.clock = clock_dtype(noise.dtype)
         self.dtype = next((each.dtype for each in backbone.parameters()), noise.dtype)
-        self.labels = {False: labels}
+        self.labels: dict[bool, Labels | None] = {False: labels}
         if not self.guidance.is_none:
             _check(backbone, labels, self.guidance)
             assert labels is not None
-            self.labels[True] = torch.cat([labels, backbone.class_conditioner.null(labels)])
+            self.labels[True] = join([labels, backbone.class_conditioner.null(labels)])
         self.tables = self._tables(levels, noise, modulation_bytes)
 
     def __call__(self, z: Float[Tensor, "B C *size"], t: float) -> Float[Tensor, "B C *size"]:
@@ -101,7 +102,7 @@ class GuidedVelocity:
         }
 
 
-def _check(backbone: Backbone, labels: Tensor | None, guidance: Guidance) -> None:
+def _check(backbone: Backbone, labels: Labels | None, guidance: Guidance) -> None:
     stages, channels = len(backbone.stages), backbone.latent[0]
     if len(guidance.scales) != stages:
         given = f"{len(guidance.scales)} scales for {stages} stage{'s' * (stages != 1)}"

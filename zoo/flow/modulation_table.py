@@ -6,36 +6,37 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 from torch import Tensor
 
 from zoo.backbone import Backbone
+from zoo.labels import Labels, class_indices, length, repeat, rows
 from zoo.parts.base import Modulations
 
 
 class Distinct(NamedTuple):
     """The labels that make a difference to the modulations, and which of them each sample has."""
 
-    labels: Shaped[Tensor, "R ..."] | None
+    labels: Labels | None
     of_sample: Int[Tensor, " B"]
 
 
-def distinct_labels(
-    backbone: Backbone, labels: Shaped[Tensor, "B ..."] | None, batch: int, device: torch.device
-) -> Distinct:
-    """Labels without repetition: one alone where modulations do not depend on them; embeddings count as all different.
+def distinct_labels(backbone: Backbone, labels: Labels | None, batch: int, device: torch.device) -> Distinct:
+    """Labels without repetition: one alone where modulations hang on none; all where they are no class indices.
 
     Args:
         backbone: whose class conditioner takes the labels.
-        labels: [B, ...], or None for an unconditional backbone.
+        labels: of B samples, or None for an unconditional backbone.
         batch: samples B.
         device: of the samples.
     """
     if backbone.class_conditioner(labels).vector is None:
-        return Distinct(None if labels is None else labels[:1], torch.zeros(batch, dtype=torch.int64, device=device))
+        one = None if labels is None else rows(labels, slice(1))
+        return Distinct(one, torch.zeros(batch, dtype=torch.int64, device=device))
     assert labels is not None
-    if labels.ndim == 1 and not labels.is_floating_point():
-        return Distinct(*torch.unique(labels, return_inverse=True))
+    classes = class_indices(labels)
+    if classes is not None:
+        return Distinct(*torch.unique(classes, return_inverse=True))
     return Distinct(labels, torch.arange(batch, device=device))
 
 
@@ -66,7 +67,7 @@ class ModulationTable:
         self.backbone, self.stage, self.labels = backbone, stage, labels
         self.t = torch.tensor(levels, dtype=dtype, device=labels.of_sample.device)
         self.place = {t: place for place, t in enumerate(levels)}
-        self.distinct = 1 if labels.labels is None else len(labels.labels)
+        self.distinct = 1 if labels.labels is None else length(labels.labels)
         self.limit, self.chunk, self.first = limit, 0, -1
         self.held: Modulations | None = None
 
@@ -80,14 +81,12 @@ class ModulationTable:
         if first != self.first or self.held is None:
             self.held = None  # let go of the last ones before the next are made
             levels = self.t[first : first + self.chunk]
-            rows = self._repeated(len(levels), self.distinct)
-            self.held, self.first = (
-                self.backbone.modulate(self.stage, levels.repeat_interleave(self.distinct), rows),
-                first,
-            )
+            labels = self._repeated(len(levels), self.distinct)
+            self.held = self.backbone.modulate(self.stage, levels.repeat_interleave(self.distinct), labels)
+            self.first = first
         return self.held.rows((place - first) * self.distinct + self.labels.of_sample)
 
-    def _repeated(self, levels: int, distinct: int) -> Tensor | None:
+    def _repeated(self, levels: int, distinct: int) -> Labels | None:
         """The first so many distinct labels, once for every level."""
         labels = self.labels.labels
-        return None if labels is None else labels[:distinct].repeat(levels, *[1] * (labels.ndim - 1))
+        return None if labels is None else repeat(rows(labels, slice(distinct)), levels)

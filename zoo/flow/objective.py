@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from zoo.flow.precision import clock_dtype
+from zoo.labels import Labels
 
 
 def interpolate(
@@ -32,7 +33,7 @@ def velocity_errors(
     data: Float[Tensor, "B C *size"],
     noise: Float[Tensor, "B C *size"],
     t: Float[Tensor, " B"],
-    labels: Shaped[Tensor, "B ..."] | None = None,
+    labels: Labels | None = None,
 ) -> Float[Tensor, " B"]:
     """Mean squared error of the predicted velocity, of every sample; in float32 or wider, also under autocast.
 
@@ -47,19 +48,6 @@ def velocity_errors(
     wide = clock_dtype(data.dtype)
     error = velocity.to(wide) - target(data.to(wide), noise.to(wide))
     return error.square().flatten(1).mean(dim=1)
-
-
-def drop_labels(
-    labels: Shaped[Tensor, "B ..."], null: Shaped[Tensor, "B ..."], drop: Bool[Tensor, " B"]
-) -> Shaped[Tensor, "B ..."]:
-    """``labels``, with ``null`` in place of those to ``drop``. The one place where labels are dropped.
-
-    Args:
-        labels: class indices [B], or embeddings [B, ...].
-        null: what stands for no condition, as ``class_conditioner.null(labels)`` gives it.
-        drop: which samples lose their label.
-    """
-    return null.where(_like(drop, labels), labels)
 
 
 def _like(values: Tensor, samples: Tensor) -> Tensor:

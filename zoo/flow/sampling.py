@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from zoo.backbone import Backbone
@@ -13,6 +13,7 @@ from zoo.errors import ZooError
 from zoo.flow.base import Draw, Solver
 from zoo.flow.guidance import Guidance
 from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
+from zoo.labels import Labels
 
 
 @torch.no_grad()
@@ -20,7 +21,7 @@ def sample(
     backbone: Backbone,
     solver: Solver,
     noise: Float[Tensor, "B C *size"],
-    labels: Shaped[Tensor, "B ..."] | None,
+    labels: Labels | None,
     *,
     steps: int,
     draw: Draw,

@@ -7,14 +7,15 @@ tokens, T = m + N all tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from zoo.labels import Labels, form_of
 from zoo.schedule import Grid, Stage
 
 # -- values that pass between parts ---------------------------------------------------------------------------------
@@ -151,6 +152,8 @@ def tensors_in(value: Any) -> list[Tensor]:
         return [value]
     if isinstance(value, tuple | list):
         return [tensor for each in value for tensor in tensors_in(each)]
+    if isinstance(value, Mapping):
+        return [tensor for each in value.values() for tensor in tensors_in(each)]
     if is_dataclass(value):
         return [tensor for each in fields(value) for tensor in tensors_in(getattr(value, each.name))]
     return []
@@ -163,6 +166,8 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, tuple | list):
         changed = [map_tensors(change, each) for each in value]
         return type(value)(*changed) if hasattr(value, "_fields") else type(value)(changed)
+    if isinstance(value, Mapping):
+        return {name: map_tensors(change, each) for name, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{each.name: map_tensors(change, getattr(value, each.name)) for each in fields(value)})
     return value
@@ -254,7 +259,8 @@ class TimeEmbedder(ModulePart, ABC):
 class ClassConditioner(ModulePart, ABC):
     """Labels to a condition. Constructor: ``(dim, num_classes, *, options)``.
 
-    What labels are is the part's own affair: class indices, embeddings, ...; ``[B, ...]`` in any case.
+    What labels are is the part's own affair: class indices, embeddings, ...; a tensor ``[B, ...]`` in any case, or a
+    mapping of names to such tensors.
     """
 
     kind = "class_conditioner"
@@ -265,19 +271,19 @@ class ClassConditioner(ModulePart, ABC):
     guide."""
 
     @abstractmethod
-    def forward(self, labels: Shaped[Tensor, "B ..."]) -> ClassCondition:
+    def forward(self, labels: Any) -> ClassCondition:
         """The condition; a learned null condition must be looked up here, or DDP misses it."""
 
     @abstractmethod
-    def null(self, labels: Tensor) -> Tensor:
-        """A constant of the labels' shape and dtype that stands for no condition."""
+    def null(self, labels: Any) -> Labels:
+        """A constant of the labels' shape and dtype, and under their names, that stands for no condition."""
 
     @abstractmethod
-    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
-        """Valid labels ``[B, ...]`` for the audit and for tests; nothing is ever drawn from them."""
+    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Labels:
+        """Valid labels for the audit and for tests; nothing is ever drawn from them."""
 
     @abstractmethod
-    def check_labels(self, labels: Tensor | None, batch: int) -> None:
+    def check_labels(self, labels: Any, batch: int) -> None:
         """Refuse labels that ``forward`` cannot take.
 
         Raises:
@@ -306,7 +312,7 @@ class IndexConditioner(ClassConditioner, ABC):
         """Classes in turn."""
         return self.classes_in_turn(batch, device)
 
-    def check_labels(self, labels: Tensor | None, batch: int) -> None:
+    def check_labels(self, labels: Labels | None, batch: int) -> None:
         """Refuse labels that ``forward`` cannot take. Waits for the device.
 
         Raises:
@@ -317,6 +323,8 @@ class IndexConditioner(ClassConditioner, ABC):
                 f"labels: needed by this class conditioner; give class indices [{batch}] in"
                 f" 0..{self.num_classes - 1}, or {self.num_classes} for no condition"
             )
+        if not isinstance(labels, Tensor):
+            raise ValueError(f"labels: must be class indices [{batch}] in one tensor, got {form_of(labels)}")
         if labels.dtype not in (torch.int32, torch.int64):
             raise ValueError(f"labels: must be integer class indices (int64 or int32), got {labels.dtype}")
         if tuple(labels.shape) != (batch,):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
+from zoo.labels import Labels, rows
 from zoo.recipe import Recipe
 from zoo.schedule import noise_ranges
 from zoo.testing.asserts import assert_close, assert_gradients, storages
@@ -27,7 +28,7 @@ def build_random(recipe: Recipe, seed: int = 0, dtype: torch.dtype = torch.float
     return backbone
 
 
-def mixed_inputs(backbone: Backbone, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+def mixed_inputs(backbone: Backbone, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Labels]:
     """Latents, noise levels and labels of a batch with two samples in every stage, and the stages interleaved."""
     generator = torch.Generator().manual_seed(1)
     middles = [(low + high) / 2 for low, high in noise_ranges(backbone.stages)]
@@ -43,7 +44,7 @@ def sample_is_alone(recipe: Recipe) -> None:
     together = backbone(latents, t, labels)
     for index in range(len(t)):
         one = slice(index, index + 1)
-        alone = backbone(latents[one], t[one], labels[one])
+        alone = backbone(latents[one], t[one], rows(labels, one))
         assert_close(together[one], alone, f"sample {index} at t = {float(t[index])} depends on the rest of its batch")
 
 
@@ -63,10 +64,10 @@ def follows_its_stages(recipe: Recipe) -> None:
     velocity = backbone(latents, t, labels)
     for index, stage in enumerate(expected.values()):
         one = slice(index, index + 1)
-        direct = backbone.forward_stage(stage, latents[one], t[one], labels[one])
+        direct = backbone.forward_stage(stage, latents[one], t[one], rows(labels, one))
         assert_close(velocity[one], direct, f"t = {float(t[index])} does not go through stage {stage}")
     order = torch.randperm(len(t), generator=generator)
-    shuffled = backbone(latents[order], t[order], labels[order])
+    shuffled = backbone(latents[order], t[order], rows(labels, order))
     assert_close(shuffled, velocity[order], "the output is not in batch order")
 
 

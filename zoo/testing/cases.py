@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from zoo.labels import rows
 from zoo.parts.base import Affine, BlockModulation, ClassConditioner, Layout, PositionEmbedding, Rotary
 from zoo.registry import PartEntry
 from zoo.testing.strategies import options
@@ -129,8 +130,8 @@ def randomise(module: nn.Module, seed: int, std: float = 0.5) -> None:
 
 def sample_of(value: Any, index: int) -> Any:
     """Batched inputs for one sample alone."""
-    if isinstance(value, Tensor):
-        return value[index : index + 1]
+    if isinstance(value, Tensor | Mapping):
+        return rows(value, slice(index, index + 1))
     if isinstance(value, BlockModulation | Affine):
         return type(value)(*(sample_of(each, index) for each in value))
     return value

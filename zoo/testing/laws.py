@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.errors import PluginError
 from zoo.kinds import BACKBONE_KINDS, KINDS
+from zoo.labels import map_labels
 from zoo.parts.base import ClassConditioner, tensors_in
 from zoo.registry import did_you_mean
 from zoo.testing import data_laws, evaluate_laws, flow_laws
@@ -107,13 +108,12 @@ def initialises_whole(case: Case) -> None:
 
 
 def null_is_a_label(case: Case) -> None:
-    """``null`` keeps shape and dtype, and forward takes it; ``uses_labels`` says whether labels matter."""
+    """``null`` keeps names, shape and dtype, and forward takes it; ``uses_labels`` says whether labels matter."""
     part = case.build()
     assert isinstance(part, ClassConditioner)
     labels = part.example_labels(BATCH)
     null = part.null(labels)
-    assert null.shape == labels.shape, "null has another shape than the labels"
-    assert null.dtype == labels.dtype, "null has another dtype than the labels"
+    map_labels(_is_alike, labels, null)
     part.check_labels(null, BATCH)
     own, nulls = part(labels), part(null)
     says = own.vector is not None or own.tokens is not None
@@ -122,6 +122,12 @@ def null_is_a_label(case: Case) -> None:
         assert (given is None) == (absent is None), "null gives another kind of condition"
         if given is not None:
             assert not torch.equal(given, absent), "null cannot be told from a label"
+
+
+def _is_alike(labels: Tensor, null: Tensor) -> Tensor:
+    assert null.shape == labels.shape, "null has another shape than the labels"
+    assert null.dtype == labels.dtype, "null has another dtype than the labels"
+    return null
 
 
 def rotary_comes_in_pairs(case: Case) -> None:

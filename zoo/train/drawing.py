@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from zoo.assembly import create_part
 from zoo.backbone import Backbone
@@ -15,6 +14,7 @@ from zoo.data import Dataset, Normalize, Source
 from zoo.data.left_out import open_kept
 from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver
+from zoo.labels import Labels, length, rows
 from zoo.recipe import Recipe
 from zoo.sampling import draw_latents
 
@@ -50,7 +50,7 @@ class Drawing:
         source, left_out = open_kept(self.dataset, "train", self.recipe.data.leave_out)
         return source, left_out.kept
 
-    def images(self, backbone: Backbone, labels: Tensor, batch: int, count: int | None = None) -> list[np.ndarray]:
+    def images(self, backbone: Backbone, labels: Labels, batch: int, count: int | None = None) -> list[np.ndarray]:
         """The pictures of one batch.
 
         Args:
@@ -65,10 +65,10 @@ class Drawing:
         Raises:
             NumericError: an image is not finite.
         """
-        first = batch * self.batch
-        numbers = range(first, min(first + self.batch, len(labels) if count is None else count))
+        first, total = batch * self.batch, length(labels)
+        numbers = range(first, min(first + self.batch, total if count is None else count))
         places = range(first, first + self.batch)
-        own = labels[torch.tensor([min(place, len(labels) - 1) for place in places])]
+        own = rows(labels, torch.tensor([min(place, total - 1) for place in places]))
         options = self.recipe.sample
         latents = draw_latents(
             backbone,

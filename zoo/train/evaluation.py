@@ -26,7 +26,7 @@ from zoo.train.drawing import check_guidance, prepare_drawing
 from zoo.train.evaluation_record import asked, lacks_of, libraries, origin
 from zoo.train.judged import GENERATED, HELD_OUT, way_of
 from zoo.train.kept_features import KeptFeatures
-from zoo.train.labels import Labels, counts_of, labels_for
+from zoo.train.labels import ImageLabels, counts_of, labels_for
 from zoo.train.leaving_out import with_ids
 from zoo.train.mix import Mix
 from zoo.train.real_data import digest_of_real
@@ -135,7 +135,7 @@ class _Evaluation:
             self.features.fit(self.real)
         self.real_data = world.first(lambda: digest_of_real(self.drawing.dataset, recipe.data.leave_out))
         # One process reads them: a dataset may have to read whole samples for it.
-        self.labels: Labels = world.first(self._labels)
+        self.labels: ImageLabels = world.first(self._labels)
         self.mix = Mix(recipe.evaluate.labels, recipe.evaluate.count, seed, self.labels.are_classes)
         self.judge: Judge | None = None  # of the main process
         self.no_floor: str | None = None
@@ -145,7 +145,7 @@ class _Evaluation:
         leave_out = self.recipe.data.leave_out
         return RealImages(self.drawing.dataset, split, self.seed, most, self.world.device, leave_out)
 
-    def _labels(self) -> Labels:
+    def _labels(self) -> ImageLabels:
         """What the images of all batches are asked to be of."""
         choice, conditioner = self.recipe.evaluate.labels, self.backbone.class_conditioner
         count = -(-self.recipe.evaluate.count // self.drawing.batch) * self.drawing.batch

@@ -20,6 +20,7 @@ from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
 from zoo.flow import StagePlan, Weighting, plan_stages
+from zoo.labels import split
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train.drawing import check_guidance
@@ -172,10 +173,10 @@ def _check_labels(recipe: Recipe, backbone: Backbone, source: Source, left_out: 
     """Look at some samples' labels, since what they are is between the dataset and the conditioner alone."""
     kept = left_out.kept
     indices = kept[np.unique(np.linspace(0, len(kept) - 1, LABELS_LOOKED_AT).astype(np.int64))]
-    labels = source.labels(indices)
-    for row, index in enumerate(indices.tolist()):
+    labels = split(source.labels(indices), [1] * len(indices))
+    for index, own in zip(indices.tolist(), labels, strict=True):
         try:
-            refuse_other_labels(backbone.class_conditioner, labels[row : row + 1])
+            refuse_other_labels(backbone.class_conditioner, own)
         except ValueError as error:
             conditioner, dataset = recipe.backbone.class_conditioner.type, recipe.data.dataset.type
             raise ZooError(

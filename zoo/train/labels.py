@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
-from torch import Tensor
+from jaxtyping import Int
 
 from zoo.classes import UNKNOWN, Classes
 from zoo.data import Source
 from zoo.errors import DataError, ZooError, first_line
+from zoo.labels import Labels, checked, class_indices, length, rows
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
 
@@ -21,29 +21,31 @@ Choice = Literal["data", "balanced", "random"]
 
 
 @dataclass(frozen=True)
-class Labels:
+class ImageLabels:
     """What images are asked to be of, one label an image.
 
     Attributes:
-        values: what the class conditioner takes [n, ...]; zeros where it takes nothing.
+        values: what the class conditioner takes; zeros where it takes nothing.
         are_classes: they are class indices.
         samples: names of the dataset's samples that they are of; None where they are not of the dataset.
     """
 
-    values: Shaped[Tensor, "n ..."]
+    values: Labels
     are_classes: bool = False
     samples: tuple[str, ...] | None = None
 
     def classes(self, first: int, last: int) -> Int[np.ndarray, " m"] | None:
         """Class indices of images ``first`` to ``last - 1``; None where the labels are none."""
-        return self.values[first:last].numpy() if self.are_classes else None
+        found = class_indices(rows(self.values, slice(first, last))) if self.are_classes else None
+        return None if found is None else found.numpy()
 
     def record(self, count: int, known: Classes = UNKNOWN) -> dict[str, Any]:
         """The labels of the first ``count`` images, as plain values: classes, or names of samples that have them."""
-        if self.are_classes:
-            labels = self.values[:count].tolist()
+        classes = self.classes(0, count)
+        if classes is not None:
+            labels = classes.tolist()
             names = known.names_of(labels)
-            counts = {"labels": labels, "classes": counts_of(self.classes(0, count))}
+            counts = {"labels": labels, "classes": counts_of(classes)}
             return {**counts, "class_names": names} if names else counts
         return {"labels": None} if self.samples is None else {"labels_of": list(self.samples[:count])}
 
@@ -63,7 +65,7 @@ def labels_for(
     seed: int,
     open_data: Callable[[], tuple[Source, Int[np.ndarray, " n"]]],
     there: Sequence[int] | None = None,
-) -> Labels:
+) -> ImageLabels:
     """Labels of ``count`` images; the first ones are the same whatever the count.
 
     Args:
@@ -80,17 +82,17 @@ def labels_for(
         DataError: labels of the dataset are needed and cannot be read, or are not what the conditioner takes.
     """
     if not conditioner.uses_labels:
-        return Labels(torch.zeros(count, dtype=torch.int64))
+        return ImageLabels(torch.zeros(count, dtype=torch.int64))
     is_index = isinstance(conditioner, IndexConditioner)
     if isinstance(conditioner, IndexConditioner) and choice != "data":
         own = np.arange(conditioner.num_classes)
         chosen = own if there is None or len(there) == 0 else np.intersect1d(own, there)
-        return Labels(torch.from_numpy(classes_for(chosen, count, choice, seed)), are_classes=True)
+        return ImageLabels(torch.from_numpy(classes_for(chosen, count, choice, seed)), are_classes=True)
     try:
         source, among = open_data()
         samples = among[_in_random_order(len(among), count, seed)]
         read, place = np.unique(samples, return_inverse=True)
-        values = source.labels(read)[torch.from_numpy(place)]
+        values = rows(source.labels(read), torch.from_numpy(place))
         refuse_other_labels(conditioner, values)
     except DataError as error:
         if is_index:
@@ -101,7 +103,7 @@ def labels_for(
         ) from error
     except ValueError as error:  # of the conditioner
         raise DataError(f"the class conditioner does not take the labels of the dataset: {error}") from error
-    return Labels(values, is_index, None if is_index else tuple(map(source.id, samples.tolist())))
+    return ImageLabels(values, is_index, None if is_index else tuple(map(source.id, samples.tolist())))
 
 
 def classes_for(
@@ -113,21 +115,21 @@ def classes_for(
     return classes[(generator_at(seed, Purpose.LABELS, 0, 0).random(count) * len(classes)).astype(np.int64)]
 
 
-def refuse_other_labels(conditioner: ClassConditioner, labels: Shaped[Tensor, "B ..."]) -> None:
+def refuse_other_labels(conditioner: ClassConditioner, labels: Labels) -> None:
     """Refuse labels that a conditioner does not take, or fails on.
 
     Raises:
         ValueError: what was expected and what was given, or how it fails.
     """
     try:
-        conditioner.check_labels(labels, len(labels))
+        conditioner.check_labels(labels, length(checked(labels)))
     except ValueError:
         raise
     except Exception as error:  # such as an IndexError, of a plug-in that takes it for granted how many axes there are
         raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
-def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[int]) -> Labels:
+def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[int]) -> ImageLabels:
     """Labels of ``count`` images: the wanted classes in turn.
 
     Raises:
@@ -140,7 +142,7 @@ def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[in
     outside = [label for label in wanted if not 0 <= label < conditioner.num_classes]
     if outside:
         raise ZooError(f"--labels: {outside[0]} is no class; they go from 0 to {conditioner.num_classes - 1}")
-    return Labels(torch.tensor([wanted[index % len(wanted)] for index in range(count)]), are_classes=True)
+    return ImageLabels(torch.tensor([wanted[index % len(wanted)] for index in range(count)]), are_classes=True)
 
 
 def _in_random_order(samples: int, count: int, seed: int) -> Int[np.ndarray, " count"]:

@@ -22,7 +22,7 @@ from zoo.train import checkpoint as checkpoints
 from zoo.train.beside_data import refuse_inside_data
 from zoo.train.distributed import World
 from zoo.train.drawing import Drawing, check_guidance, prepare_drawing
-from zoo.train.labels import Labels, labels_for, wanted_labels
+from zoo.train.labels import ImageLabels, labels_for, wanted_labels
 from zoo.train.leaving_out import with_ids
 from zoo.train.pictures import grid, read_png, write_npz, write_png
 from zoo.train.run_folder import step_of
@@ -120,7 +120,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         if request.npz and drawing.dataset.preview is not None:
             raise ZooError(f"--npz: {drawing.dataset.preview}")
     there, versions = weights.classes.with_samples, recipe.versions(("backbone", "data", "sample"))
-    labels: Labels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch, there))
+    labels: ImageLabels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch, there))
     if world.is_main:
         of_request = [*labels_without_samples(request.labels, weights.classes), *_otherwise(request, begun, versions)]
         for warning in [*_warnings(drawing), *of_request]:
@@ -183,7 +183,7 @@ def _missing(
 
 def _labels(
     request: SampleRun, drawing: Drawing, backbone: Backbone, count: int, there: Sequence[int] | None
-) -> Labels:
+) -> ImageLabels:
     conditioner = backbone.class_conditioner
     if request.labels:
         return wanted_labels(conditioner, count, request.labels)
@@ -216,7 +216,7 @@ def _gone_on_with() -> Iterator[None]:
 
 
 @_gone_on_with()
-def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: Labels) -> None:
+def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: ImageLabels) -> None:
     folder = request.folder
     paths = [folder.image(index) for index in range(request.count)]
     write_png(grid([read_png(path) for path in paths[:GRID]]), folder.grid)

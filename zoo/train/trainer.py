@@ -19,7 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from zoo.backbone import Backbone
 from zoo.data.stream import Batch, stream
 from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
-from zoo.flow import drop_labels, velocity_errors
+from zoo.flow import velocity_errors
+from zoo.labels import drop, move
 from zoo.recipe.schema import TrainOptions
 from zoo.train.distributed import World
 from zoo.train.job import Job
@@ -222,8 +223,9 @@ class Trainer:
         t, share = self.job.plan.noise_levels(piece.places, self.options.batch, piece.u, dtype)
         weight = (share * self.job.weighting.weight(t)).to(device)
         data, noise = (each.to(device, dtype, non_blocking=True) for each in (piece.latents, piece.noise))
-        labels, drop, t = (each.to(device, non_blocking=True) for each in (piece.labels, piece.drop, t))
-        labels = drop_labels(labels, self.backbone.class_conditioner.null(labels), drop)
+        dropped, t = (each.to(device, non_blocking=True) for each in (piece.drop, t))
+        labels = move(piece.labels, device, non_blocking=True)
+        labels = drop(labels, self.backbone.class_conditioner.null(labels), dropped)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             return velocity_errors(self.model, data, noise, t, labels), weight
 
