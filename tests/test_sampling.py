@@ -82,6 +82,13 @@ def test_the_dtype_is_the_backbones(backbone):
     assert zoo.sample(backbone.double(), labels=[1], steps=1).dtype == torch.float64
 
 
+@pytest.mark.parametrize("size", [(6,), (2, 3, 4)])
+def test_noise_has_the_axes_of_the_latents(size):
+    noise = standard_normal((2, *size), 0, Purpose.SAMPLE, 0, (5, 3))
+    assert noise.shape == (2, 2, *size)
+    assert torch.equal(noise[1:], standard_normal((2, *size), 0, Purpose.SAMPLE, 0, (3,)))
+
+
 def test_narrow_weights_do_not_add_up_their_rounding(backbone):
     wide = zoo.sample(backbone, count=4, steps=200)
     narrow = zoo.sample(backbone.bfloat16(), count=4, steps=200)

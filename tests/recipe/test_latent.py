@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import RecipeError
-from zoo.recipe import Recipe, all_differences, draft_recipe, read_tree
+from zoo.recipe import Draft, Recipe, all_differences, draft_recipe, read_tree
 from zoo.recipe.fingerprint import fingerprint
 from zoo.registry import Registry
 
@@ -13,16 +13,20 @@ PLANE = {"channels": 4, "height": 8, "width": 16}
 VIDEO = {"channels": 4, "size": [2, 8, 16]}
 
 
-def recipe(latent: Any, overrides: Any = (), **options: Any) -> Recipe:
+def draft_of(latent: Any, overrides: Any = ()) -> Draft:
+    backbone = {"latent": latent, "dim": 32, "depth": 2, "heads": 2, "num_classes": 3}
+    tree = {"backbone": {**backbone, "patch_schedule": {"type": "uniform", "patch": 2}}}
+    return draft_recipe(read_tree(tree, overrides), Registry.installed())
+
+
+def recipe(latent: Any, overrides: Any = ()) -> Recipe:
     """One that has been checked but for what its parts make of it."""
-    backbone = {"latent": latent, "dim": 32, "depth": 2, "heads": 2, **options}
-    tree = {"backbone": {**backbone, "num_classes": 3, "patch_schedule": {"type": "uniform", "patch": 2}}}
-    return draft_recipe(read_tree(tree, overrides), Registry.installed()).recipe()
+    return draft_of(latent, overrides).recipe()
 
 
-def problems(latent: Any, overrides: Any = (), **options: Any) -> list[str]:
+def problems(latent: Any, overrides: Any = ()) -> list[str]:
     with pytest.raises(RecipeError) as refused:
-        recipe(latent, overrides, **options)
+        recipe(latent, overrides)
     return list(refused.value.problems)
 
 
@@ -111,6 +115,19 @@ def test_a_recipe_that_extends_one_of_the_other_form_replaces_its_size(base, ove
     (tmp_path / "over.yaml").write_text(f"extends: base.yaml\nbackbone: {{latent: {size}}}\n".replace("'", ""))
     found = draft_recipe(read_tree(tmp_path / "over.yaml"), Registry.installed()).recipe()
     assert found.resolved()["backbone"]["latent"] == over
+
+
+@pytest.mark.parametrize(
+    ("latent", "key"), [(VIDEO, "size"), ({"channels": 4, "size": [8, 16]}, "size"), (PLANE, "height")]
+)
+def test_what_is_said_of_a_size_says_where_it_is_from(latent, key):
+    draft = draft_of(latent, ["data.dataset=images"])
+    draft.problems = [(("data", "dataset"), "cannot fill this size, nor this height")]
+    with pytest.raises(RecipeError) as refused:
+        draft.recipe()
+    assert refused.value.problems == (
+        f"--set data.dataset=images: data.dataset: cannot fill this size, nor this height (latent.{key} from recipe)",
+    )
 
 
 def test_a_sound_size_is_known_beside_what_is_not_sound():

@@ -462,6 +462,17 @@ class DoublePrecisionLatents(Normalize):
         return latents / 2
 
 
+@part("normalize", "only_pictures")
+class OnlyPictures(Normalize):
+    """Takes an axis before height and width for channels."""
+
+    def apply(self, latents):
+        return latents.reshape(len(latents), -1, *latents.shape[-2:]) if latents.ndim > 4 else latents
+
+    def invert(self, latents):
+        return latents
+
+
 @part("normalize", "takes_statistics")
 class TakesStatistics(Normalize):
     def __init__(self, *, std: Annotated[float, Field(gt=0.0)] | None = None) -> None:
@@ -628,6 +639,7 @@ BROKEN: list[tuple[Law, type, str]] = [
     (flow_laws.reaches_the_data, NoiseWithoutDrift, "come out with"),
     (data_laws.inverts, ForgetsTheShift, "does not undo"),
     (data_laws.inverts, TakesStatistics, "does not undo"),
+    (data_laws.inverts, OnlyPictures, "changes the shape"),
     (data_laws.inverts, DoublePrecisionLatents, "changes torch.float32"),
     (evaluate_laws.figures_are_numbers, Counts, "count is a int, and should be a float"),
     (evaluate_laws.figures_are_numbers, Divides, "ratio is inf for finite features"),

@@ -42,6 +42,12 @@ def test_a_trial_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch
     assert run(tmp_path / "cut")[2]["figures"] == whole[2]["figures"]
 
 
+def test_what_cannot_be_judged_is_told_before_training(tmp_path):
+    with pytest.raises(ZooError, match="evaluation compares pictures: without a VAE, pictures show three latent chann"):
+        run(tmp_path / "a", "data.dataset={type: latents, folder: nowhere}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_of_another_recipe_is_refused(tmp_path):
     run(tmp_path / "a")
     with pytest.raises(ZooError, match="was trained by another recipe"):

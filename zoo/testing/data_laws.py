@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
@@ -13,16 +14,19 @@ from zoo.data.fingerprint import digest_of_labels
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case
 
+SIZES = ((5,), (3, 2), (2, 3, 4))
+
 
 def inverts(case: Case) -> None:
-    """``invert(apply(x))`` is x, and both keep shape and dtype; with recorded statistics, where the part takes any."""
+    """``invert(apply(x))`` is x, and both keep dtype and shape, of one axis to three; with recorded statistics, where
+    the part takes any."""
     channels = range(case.supplied["channels"])
     statistics = Statistics(tuple(k / 2 - 1 for k in channels), tuple(0.5 + k / 4 for k in channels))
     fitted = case.create().fitted(statistics)
     part = case.entry.create(case.options.model_copy(update=fitted), case.supplied)
     generator = torch.Generator().manual_seed(case.seed)
-    for dtype, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-9)):
-        latents = torch.randn(2, len(channels), 3, 2, generator=generator, dtype=torch.float64).to(dtype)
+    for size, (dtype, tolerance) in product(SIZES, ((torch.float32, 1e-4), (torch.float64, 1e-9))):
+        latents = torch.randn(2, len(channels), *size, generator=generator, dtype=torch.float64).to(dtype)
         before = latents.clone()
         applied = part.apply(latents)
         restored = part.invert(applied)

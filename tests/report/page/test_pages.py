@@ -9,12 +9,15 @@ from importlib.metadata import version
 import pytest
 
 from tests.train.small import ALONE, small, train
+from tests.weights.small import of_axes
 from zoo.assembly import load_recipe
 from zoo.audit import audit
 from zoo.errors import AuditError, RecipeError
 from zoo.registry import Registry
 from zoo.report.comparison import Comparison
+from zoo.report.diagram.words import TIMES
 from zoo.report.page import comparison_page, run_page
+from zoo.report.page.run_summary import size_words
 from zoo.report.pareto import Axis, plot, to_svg
 from zoo.train.run_folder import RunFolder
 from zoo.train.trial import judge_run
@@ -119,6 +122,11 @@ def test_a_page_tells_what_was_trained_and_what_it_cost(run):
     assert any(text.endswith(f"{report.macs:,}, mean over uniform noise levels") for text in told)
     per_image = 3 * (report.stages[0].macs + report.stages[1].macs) // 2  # equal shares of a batch
     assert f"{24 * per_image / 1e6:.3f} M" in told
+
+
+def test_a_page_tells_the_size_of_latents_of_any_axes():
+    told = [size_words(of_axes(small(), *size)).partition(",")[0].replace(TIMES, "x") for size in ((64,), (2, 8, 8))]
+    assert told == ["Latent 1 x 64", "Latent 1 x 2 x 8 x 8"]
 
 
 def test_the_tables_are_those_of_the_audit_and_of_the_evaluation(run):
