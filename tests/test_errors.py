@@ -1,9 +1,18 @@
 """What messages are made of."""
 
-from zoo.errors import listed
+import pytest
+
+from zoo.errors import did_you_mean, listed
 
 
 def test_of_many_the_first_are_listed():
     assert listed(list("abcdefg"), 5) == "a, b, c, d, e and 2 more"
     assert listed(["a", "b"], 2) == "a, b"
     assert listed([], 2) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "offer"), [("lineer", "; did you mean 'linear'?"), ("zzz", ""), ("linear", "; did you mean 'linear'?")]
+)
+def test_did_you_mean(name, offer):
+    assert did_you_mean(name, ["linear", "linear_mlp"]) == offer

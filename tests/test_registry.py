@@ -11,7 +11,7 @@ from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.base import Head, TimeEmbedder
 from zoo.plugins import Plugin, PluginFailure, visit_plugins
-from zoo.registry import Registry, did_you_mean, part
+from zoo.registry import Registry, part
 
 STRANGER = Plugin("strangers", "1.2")
 
@@ -172,13 +172,6 @@ def test_refuses_kinds_and_names_when_a_class_is_marked(kind, name, message):
 def test_marking_leaves_the_class_as_it_is():
     own = type("Clock", (Clock,), {})
     assert part("time_embedder", "clock")(own) is own
-
-
-@pytest.mark.parametrize(
-    ("name", "offer"), [("lineer", "; did you mean 'linear'?"), ("zzz", ""), ("linear", "; did you mean 'linear'?")]
-)
-def test_did_you_mean(name, offer):
-    assert did_you_mean(name, ["linear", "linear_mlp"]) == offer
 
 
 def test_the_command_is_found_as_an_entry_point():

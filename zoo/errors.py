@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
@@ -135,6 +136,12 @@ def lookalike(one: str, other: str) -> str:
     """What to add where two names are told to differ, and look the same; nothing where they do not."""
     same = one != other and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
     return " (the same letters in another Unicode normalisation)" if same else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def printable_lines(text: str) -> str:

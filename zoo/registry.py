@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +14,7 @@ import pluggy
 from pydantic import BaseModel
 
 from zoo import hookspecs
-from zoo.errors import PluginError
+from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
 from zoo.plugins import UNPACKAGED, Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.signature import Signature, read_signature
@@ -199,12 +198,6 @@ def _returned(classes: Any, plugin: Plugin) -> Iterable[Any]:
 
 def _brief(value: object) -> str:
     return f"{value.__qualname__} itself" if inspect.isclass(value) else reprlib.repr(value)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:

@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from zoo.cli.common import console, warn
-from zoo.errors import PluginError
+from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
-from zoo.registry import PartEntry, Registry, did_you_mean
+from zoo.registry import PartEntry, Registry
 
 
 def parts(

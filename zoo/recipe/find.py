@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import zoo
-from zoo.errors import RecipeError
+from zoo.errors import RecipeError, did_you_mean
 from zoo.plugins import Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.recipe.source import shown_path
-from zoo.registry import did_you_mean
 
 RECIPES_GROUP = "zoo.recipes"
 SUFFIXES = (".yaml", ".yml")
@@ -64,7 +62,7 @@ def recipe_folders() -> tuple[list[RecipeFolder], list[PluginFailure]]:
 
 def package_recipes() -> Path:
     """The recipes that zoo ships: inside the installed package, or beside it in a source checkout."""
-    package = Path(zoo.__file__).parent
+    package = Path(__file__).parents[1]
     shipped = package / "_recipes"
     return shipped if shipped.is_dir() else package.parent / "recipes"
 

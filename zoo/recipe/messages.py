@@ -8,9 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from zoo.errors import KeyPath, dotted
+from zoo.errors import KeyPath, did_you_mean, dotted
 from zoo.recipe.source import show
-from zoo.registry import did_you_mean
 
 Problem = tuple[KeyPath, str]
 

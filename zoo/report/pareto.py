@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import ZooError, printable
-from zoo.registry import Registry, did_you_mean
+from zoo.errors import ZooError, did_you_mean, printable
+from zoo.registry import Registry
 from zoo.report.comparison import Entry, Spread
 
 if TYPE_CHECKING:

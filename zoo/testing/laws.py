@@ -9,11 +9,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from zoo.errors import PluginError
+from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import BACKBONE_KINDS, KINDS
 from zoo.labels import map_labels
 from zoo.parts.base import ClassConditioner, tensors_in
-from zoo.registry import did_you_mean
 from zoo.testing import data_laws, evaluate_laws, flow_laws
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import Case, expected_shapes, sample_of

@@ -10,8 +10,9 @@ from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
+from zoo.errors import did_you_mean
 from zoo.kinds import BACKBONE_KINDS
-from zoo.registry import PartEntry, Registry, did_you_mean
+from zoo.registry import PartEntry, Registry
 from zoo.schedule import Patch, patches_of
 
 SPAN = 4
