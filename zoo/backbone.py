@@ -97,7 +97,11 @@ class Backbone(nn.Module):
 
     def __repr__(self) -> str:
         """The backbone in a few lines; ``torch.nn.Module.__repr__(backbone)`` lists every module."""
-        return summary(self)
+        if self.recipe is not None:
+            title = f"Backbone {self.recipe.name}: {self.recipe.backbone.words}"
+        else:
+            title = f"Backbone: latent {' x '.join(map(str, self.latent))}, {len(self.blocks)} blocks"
+        return summary(title, self.stages, self)
 
     def init_weights(self) -> None:
         """Draw all weights anew and make all tables, such as after building on the meta device and ``to_empty``."""

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from torch import nn
 
 from zoo.registry import MARK
 from zoo.schedule import Stage, noise_ranges, patch_name
 
-if TYPE_CHECKING:
-    from zoo.backbone import Backbone
 
+def summary(title: str, stages: Sequence[Stage], backbone: nn.Module) -> str:
+    """What it is, its stages with their levels, and its parts with their parameters, fixed tables included.
 
-def summary(backbone: Backbone) -> str:
-    """What it is, its stages with their levels, and its parts with their parameters, fixed tables included."""
-    ranges = noise_ranges(backbone.stages)
-    stages = [f"  {_stage(noise, stage)}" for noise, stage in zip(ranges, backbone.stages, strict=True)]
+    Args:
+        title: the first line.
+        stages: from noisy to clean.
+        backbone: of which the members are parts.
+    """
+    way = [f"  {_stage(noise, stage)}" for noise, stage in zip(noise_ranges(stages), stages, strict=True)]
     parts = [
         f"  {name:<18} {_types(module):<20} {_count(module):>14,}"
         for name, module in backbone.named_children()
         if not (isinstance(module, nn.ModuleDict) and not module)
     ]
-    return "\n".join([_head(backbone), *stages, *parts, f"  {_count(backbone):,} parameters"])
-
-
-def _head(backbone: Backbone) -> str:
-    if backbone.recipe is not None:
-        return f"Backbone {backbone.recipe.name}: {backbone.recipe.backbone.words}"
-    return f"Backbone: latent {' x '.join(map(str, backbone.latent))}, {len(backbone.blocks)} blocks"
+    return "\n".join([title, *way, *parts, f"  {_count(backbone):,} parameters"])
 
 
 def _stage(noise: tuple[float, float], stage: Stage) -> str:
