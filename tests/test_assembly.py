@@ -17,9 +17,11 @@ from torch.optim.swa_utils import AveragedModel
 import zoo
 from tests.train.small import small
 from zoo.assembly import build, load_recipe
-from zoo.errors import OptionError, RecipeError
+from zoo.errors import OptionError, PluginError, RecipeError
+from zoo.parts import Attention, Norm, Part
 from zoo.parts.base import PatchSchedule, Position, PositionEmbedding, Rotary, TimeEmbedder
 from zoo.parts.blocks import DiTBlock
+from zoo.parts.mlps import SwiGLU
 from zoo.plugins import Plugin
 from zoo.recipe.find import package_recipes
 from zoo.registry import Registry, part
@@ -120,8 +122,12 @@ def test_a_schedule_that_does_not_fit(problems, schedule, expected):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("heads: 2", "heads: 5", "r.yaml:1: backbone.block: dit: dim 32 does not divide by 5 heads"),
-        ("heads: 2", "heads: 5\n  block: dit", "r.yaml:7: backbone.block: dit: dim 32 does not divide by 5 heads"),
+        ("heads: 2", "heads: 5", "r.yaml:1: backbone.block.attention: softmax: dim 32 does not divide by 5 heads"),
+        (
+            "heads: 2",
+            "heads: 5\n  block: dit",
+            "r.yaml:7: backbone.block.attention: softmax: dim 32 does not divide by 5 heads",
+        ),
         ("dim: 32", "dim: 34", "r.yaml:1: backbone.position: sincos: "),
         (
             "num_classes: 10",
@@ -161,7 +167,7 @@ def test_problems_of_every_sort_are_told_at_once(problems):
     got = problems(text + "  time_embedder: {type: fno, modes: 99}\n  head: lin\nxx: 1\n", ["backbone.skip=maybe"])
     assert {tuple(line.split(": ")[:2]) for line in got} == {
         ("overrides['backbone.skip']", "backbone.skip"),
-        ("r.yaml:1", "backbone.block"),
+        ("r.yaml:1", "backbone.block.attention"),
         ("r.yaml:1", "backbone.position"),
         ("r.yaml:1", "backbone.class_conditioner"),
         ("r.yaml:7", "backbone.patch_schedule.levels"),
@@ -186,7 +192,7 @@ def test_one_override_may_be_given_as_text():
 def test_a_line_that_is_about_other_keys_says_where_they_were_written(problems, monkeypatch):
     (line,) = problems(BASE, "backbone.heads=5")
     assert line.endswith(
-        "dit: dim 32 does not divide by 5 heads (dim from r.yaml:4, heads from overrides['backbone.heads'])"
+        "softmax: dim 32 does not divide by 5 heads (dim from r.yaml:4, heads from overrides['backbone.heads'])"
     )
 
 
@@ -239,6 +245,25 @@ class Turns(PositionEmbedding):
         return Position(rotary=Rotary(torch.ones(1), torch.zeros(1)))
 
 
+@part("attention", "picky")
+class PickyAttention(Attention):
+    def __init__(self, dim: int, axes: int, *, how: str = "well", inside: Part[Norm] | None = None) -> None:
+        super().__init__()
+        if how == "value":
+            raise ValueError("not so")
+        if how == "option":
+            raise OptionError([(("how",), "must be another")])
+        if how == "broken":
+            raise KeyError("no such thing")
+        if how == "rules":
+            raise PluginError("breaks a rule")
+        self.axes = axes
+        self.inside = None if inside is None else inside(*[dim] * (2 if how == "twice" else 1))
+
+    def forward(self, tokens, layout):
+        return tokens
+
+
 @part("time_embedder", "picky")
 class Picky(TimeEmbedder):
     def __init__(self, dim: int, *, how: str = "value") -> None:
@@ -256,7 +281,7 @@ class Picky(TimeEmbedder):
 @pytest.fixture(scope="module")
 def with_plug_in():
     registry = Registry()
-    module = type("Module", (), {"zoo_parts": staticmethod(zoo.hookimpl(lambda: [Turns, Picky]))})
+    module = type("Module", (), {"zoo_parts": staticmethod(zoo.hookimpl(lambda: [Turns, Picky, PickyAttention]))})
     registry.register(module, Plugin("strangers", "1.2"))
     return registry
 
@@ -264,7 +289,25 @@ def with_plug_in():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("position: turns", ["position: position 'turns' gives rotary angles, and block 'dit' does not use them"]),
+        (
+            "block: {attention: picky}\n  position: turns",
+            ["position: position 'turns' gives rotary angles, and block 'dit' does not use them"],
+        ),
+        ("block: {cross: {type: picky, how: value}}", ["block.cross: picky: not so"]),
+        ("block: {cross: {type: picky, how: option}}", ["block.cross.how: must be another"]),
+        (
+            "block: {attention: {type: picky, how: broken}}",
+            ["block.attention: picky, of plug-in strangers, failed: KeyError: 'no such thing'"],
+        ),
+        (
+            "block: {attention: {type: picky, how: rules}}",
+            ["block.attention: picky, of plug-in strangers: breaks a rule"],
+        ),
+        (
+            "block: {attention: {type: picky, how: twice, inside: rms}}",
+            ["block.attention.inside: rms, of plug-in zoo: is made with 2 values, and its kind takes dim"],
+        ),
+        ("block: {cross: cross}", ["block: block 'dit' needs context, which no part gives"]),
         ("time_embedder: picky", [r"time_embedder: picky: two\nlines"]),
         (
             "time_embedder: {type: picky, how: option}",
@@ -278,7 +321,28 @@ def with_plug_in():
 )
 def test_a_plug_ins_part_that_does_not_fit(problems, with_plug_in, line, expected):
     got = problems(f"{BASE}  {line}\n", registry=with_plug_in)
-    assert got == [f"r.yaml:8: backbone.{each}" for each in expected]
+    last = 8 + line.count("\n")
+    assert got == [f"r.yaml:{last}: backbone.{each}" for each in expected]
+
+
+def test_a_part_inside_a_part_gets_what_that_one_leaves_out(with_plug_in):
+    values = yaml.safe_load(BASE)
+    recipe = load_recipe(values, ["backbone.block.attention=picky", "backbone.block.mlp=swiglu"], with_plug_in)
+    backbone = build(recipe, device="meta")
+    assert [block.attention.axes for block in backbone.blocks] == [2, 2]
+    assert {type(block.mlp) for block in backbone.blocks} == {SwiGLU}
+
+
+def test_a_recipe_knows_the_parts_inside_its_parts(with_plug_in):
+    cross = {"type": "picky", "inside": {"type": "rms", "affine": True}}
+    recipe = load_recipe(yaml.safe_load(BASE), {"backbone.block.cross": cross}, with_plug_in)
+    assert recipe.plugins().keys() == {"zoo", "strangers"}
+    versions = recipe.versions(["backbone"])
+    assert versions.part("attention", "picky").plugin == "strangers"
+    assert versions.part("norm", "rms").plugin == "zoo"
+    assert versions.part("norm", "layer") is not None
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    assert load_recipe(recipe.resolved(), (), with_plug_in) == recipe
 
 
 # -- laws -----------------------------------------------------------------------------------------------------------

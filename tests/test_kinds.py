@@ -6,20 +6,23 @@ from importlib import import_module
 
 import pytest
 
-from zoo.kinds import BACKBONE_KINDS, KINDS, SECTIONS, key_of, kind_at, kinds_of
+from zoo.kinds import BACKBONE_KINDS, KINDS, SECTIONS, base_of, key_of, kind_at, kind_of_base, kinds_of, path_of
 from zoo.recipe.schema import SECTIONS as SCHEMA
 from zoo.recipe.schema import Recipe
 
+INSIDE_PARTS = [name for name, kind in KINDS.items() if kind.section is None]
+
 
 def test_every_kind_stands_in_one_section_of_the_schema():
-    assert [name for section in SECTIONS for name in kinds_of(section)] == list(KINDS)
+    assert {name for section in SECTIONS for name in kinds_of(section)} | set(INSIDE_PARTS) == set(KINDS)
     assert set(SECTIONS) <= set(SCHEMA)
     assert kinds_of("backbone") == BACKBONE_KINDS
     assert kinds_of("train") == ()
-    for name, kind in KINDS.items():
-        assert key_of(name) in SCHEMA[kind.section][1].model_fields
-        assert kind_at(kind.section, key_of(name)) == name
-        assert kind.section in Recipe.model_fields
+    for name in set(KINDS) - set(INSIDE_PARTS):
+        section, key = path_of(name)
+        assert key in SCHEMA[section][1].model_fields
+        assert kind_at(section, key) == name
+        assert section in Recipe.model_fields
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -28,13 +31,16 @@ def test_the_base_class_is_of_its_kind_and_abstract(name):
     base = getattr(import_module(module), cls)
     assert base.kind == name
     assert base.__abstractmethods__
+    assert base_of(name) is base
+    assert kind_of_base(base) == name
+    assert kind_of_base(type(cls, (base,), {})) is None
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_default_is_a_built_in_part_that_needs_no_option(name, registry):
     default = KINDS[name].default
     if default is None:
-        assert name == "patch_schedule" or KINDS[name].many
+        assert name == "patch_schedule" or KINDS[name].many or name in INSIDE_PARTS
         return
     entry = registry.get(name, default)
     assert entry.plugin.name == "zoo"

@@ -139,15 +139,16 @@ def test_its_recipes_are_audited(lightning, recipe):
     assert (parts["head"]["type"], parts["head"]["plugin"]) == ("linear", "zoo")
 
 
-@pytest.mark.parametrize(
-    ("recipe", "position", "block"), [("lightning_b", "sincos", "lightning"), ("dit_b", "rope", "dit")]
-)
-def test_rotary_blocks_and_positions_go_together(lightning, recipe, position, block):
-    done = zoo(lightning, "build", "--recipe", recipe, "--set", f"backbone.position={position}")
+def test_a_block_that_turns_wants_a_position_with_angles(lightning):
+    done = zoo(lightning, "build", "--recipe", "lightning_b", "--set", "backbone.position=sincos")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert f"position {position!r}" in line
-    assert f"block {block!r}" in line
+    assert "position 'sincos'" in line
+    assert "block 'lightning'" in line
+
+
+def test_the_built_in_attention_turns_where_a_position_has_angles(lightning):
+    assert zoo(lightning, "build", "--recipe", "dit_s", "--set", "backbone.position=rope").returncode == 0
 
 
 def test_a_head_width_that_cannot_be_turned_is_told(lightning):

@@ -8,7 +8,9 @@ import torch
 from pydantic import Field, PositiveInt, ValidationError
 
 from zoo.errors import PluginError
-from zoo.signature import read_signature
+from zoo.parts import Attention, Norm
+from zoo.parts.norms import LayerNorm, RMSNorm
+from zoo.signature import Nested, Part, read_signature
 
 SUPPLIED = ("dim", "heads")
 
@@ -70,6 +72,58 @@ def test_a_class_without_a_constructor_has_no_options():
     assert signature.options().model_dump() == {}
 
 
+class Holds:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        size: int = 3,
+        norm: Part[Norm] = LayerNorm,
+        inner: Part[Norm] | None = None,
+        attention: Part[Attention],
+    ) -> None: ...
+
+
+def test_an_option_may_hold_a_part():
+    signature = read_signature(Holds, SUPPLIED)
+    assert signature.options.model_fields.keys() == {"size"}
+    assert signature.parts == {
+        "norm": Nested("norm", LayerNorm, required=False),
+        "inner": Nested("norm", None, required=False),
+        "attention": Nested("attention", None, required=True),
+    }
+    assert signature.required == ("attention",)
+    assert [nested.default_name for nested in signature.parts.values()] == ["layer", None, None]
+
+
+class Unmarked(LayerNorm):
+    pass
+
+
+class HoldsOneOfNoKind:
+    def __init__(self, *, norm: Part[LayerNorm] = LayerNorm) -> None: ...
+
+
+class HoldsAnotherKind:
+    def __init__(self, *, attention: Part[Attention] = RMSNorm) -> None: ...
+
+
+class HoldsAnUnmarkedOne:
+    def __init__(self, *, norm: Part[Norm] = Unmarked) -> None: ...
+
+
+class HoldsWhatIsNoClass:
+    def __init__(self, *, norm: Part[Norm] = LayerNorm(8)) -> None: ...  # noqa: B008
+
+
+class HoldsOneOrNone:
+    def __init__(self, *, norm: Part[Norm] | None = LayerNorm) -> None: ...
+
+
+class HoldsOneOrANumber:
+    def __init__(self, *, norm: Part[Norm] | int = 3) -> None: ...
+
+
 class TakesAnything:
     def __init__(self, dim: int, **options: int) -> None: ...
 
@@ -123,6 +177,16 @@ class HasAnUnknownType:
         ),
         (MayBeNone, "MayBeNone: option 'window' may be None, .* make None the default"),
         (BreaksItsOwnBounds, "BreaksItsOwnBounds: the default of option 'size' is not valid: Input should be greater"),
+        (
+            HoldsOneOfNoKind,
+            r"HoldsOneOfNoKind: option 'norm': Part\[LayerNorm\] should be of the base class of a kind, such as"
+            r" Part\[zoo.parts.Norm\]",
+        ),
+        (HoldsAnotherKind, "option 'attention': the default should be a class of kind 'attention'"),
+        (HoldsAnUnmarkedOne, "option 'norm': the default should be a class of kind 'norm', marked by @zoo.part"),
+        (HoldsWhatIsNoClass, "option 'norm': the default should be a class"),
+        (HoldsOneOrNone, "option 'norm' may be None, .* make None the default"),
+        (HoldsOneOrANumber, r"option 'norm': Part\[...\] stands alone, or beside None"),
         (HasAnUnknownType, "HasAnUnknownType: the types of its constructor cannot be resolved: name 'NoSuchType'"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.hookspecs import hookimpl
 from zoo.plugins import zoo_version
 from zoo.registry import Registry, part
+from zoo.signature import Part
 
 if TYPE_CHECKING:
     from zoo.assembly import build as build
@@ -39,6 +40,7 @@ _LAZY = {
 
 __all__ = [
     "Backbone",
+    "Part",
     "Registry",
     "build",
     "compare",

@@ -15,13 +15,12 @@ from pydantic import BaseModel
 
 from zoo import hookspecs
 from zoo.errors import PluginError, did_you_mean
-from zoo.kinds import KINDS
+from zoo.kinds import KINDS, base_of
 from zoo.plugins import UNPACKAGED, Plugin, PluginFailure, visit_plugins, zoo_version
-from zoo.signature import Signature, read_signature
+from zoo.signature import MARK, Signature, read_signature
 
 PARTS_GROUP = "zoo.parts"
 BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.evaluate")
-MARK = "__zoo_part__"
 
 T = TypeVar("T")
 
@@ -69,10 +68,17 @@ class PartEntry:
         """Of the part itself: another one computes something else from the same options and weights."""
         return getattr(self.cls, "version", 1)
 
-    def create(self, options: BaseModel, supplied: Mapping[str, Any]) -> Any:
-        """Construct the part from its options and from those of the ``supplied`` values that it asks for."""
+    def create(self, options: BaseModel, supplied: Mapping[str, Any], parts: Mapping[str, Any] | None = None) -> Any:
+        """Construct the part.
+
+        Args:
+            options: its values.
+            supplied: by name; it gets those that it asks for.
+            parts: by option, what makes the parts inside it; those that are left out are as its constructor says.
+        """
         wanted = {name: supplied[name] for name in self.signature.supplied}
-        return self.cls(**wanted, **{name: getattr(options, name) for name in type(options).model_fields})
+        values = {name: getattr(options, name) for name in type(options).model_fields}
+        return self.cls(**wanted, **values, **(parts or {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return part_entry, (self.cls, self.plugin)  # the signature is read off the class again
@@ -154,6 +160,17 @@ class Registry:
             message += f". A plug-in that failed to load may hold it: {failed}; see `zoo parts --debug`"
         raise PluginError(message)
 
+    def entry_of(self, cls: type[Any]) -> PartEntry:
+        """The part that a class is.
+
+        Raises:
+            PluginError: it is none of these.
+        """
+        found = self._parts.get(getattr(cls, MARK))
+        if found is None or found.cls is not cls:
+            raise PluginError(f"{name_of(cls)} is not registered; return it from the zoo_parts() of its plug-in")
+        return found
+
     def _claims(self, module: object, plugin: Plugin) -> list[PartEntry]:
         name = self._manager.register(module, name=f"{plugin.name} #{len(self._manager.list_name_plugin())}")
         try:
@@ -210,8 +227,7 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     if not inspect.isclass(cls) or MARK not in vars(cls):
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
-    module, base = KINDS[kind].base.split(":")
-    if getattr(import_module(module), base) not in cls.__mro__:
+    if base_of(kind) not in cls.__mro__:
         raise PluginError(f"{where} is marked as a {kind}, but does not derive from that kind's base class")
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if missing:

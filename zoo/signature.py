@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import NoneType, UnionType
-from typing import Annotated, Any
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from zoo.errors import PluginError
+from zoo.kinds import kind_of_base
+
+T = TypeVar("T")
+
+MARK = "__zoo_part__"
+"""The attribute of a part's class that says its kind and its name."""
 
 
 class Options(BaseModel):
@@ -39,22 +45,59 @@ PathOrName = Annotated[str, Field(min_length=1), Place(or_name=True)]
 """A path, or the name of something that is elsewhere; where there is no such file or folder, it is a name."""
 
 
+class _MakesPart:
+    """Marks the type of an option that holds a part."""
+
+
+Part = Annotated[Callable[..., T], _MakesPart()]
+"""``norm: Part[Norm] = LayerNorm``: an option that is a part itself, of the kind whose base class stands in brackets.
+
+A recipe writes it as any part, by its name or as a mapping with ``type``. The constructor gets what makes it, and calls
+it with the values that the kind is supplied with, in their order (``norm(dim)``); those that it leaves out are as zoo
+supplies them to the part around. In Python a class does as well. Where the type is ``Part[Norm] | None``, there may be
+no such part, and None is the default.
+"""
+
+
+@dataclass(frozen=True)
+class Nested:
+    """An option that holds a part.
+
+    Attributes:
+        kind: of the part.
+        default: the class that stands there if the recipe names none; None for no part.
+        required: whether the recipe has to name one.
+    """
+
+    kind: str
+    default: type[Any] | None
+    required: bool
+
+    @property
+    def default_name(self) -> str | None:
+        """The name of the default."""
+        return None if self.default is None else str(getattr(self.default, MARK)[1])
+
+
 @dataclass(frozen=True)
 class Signature:
     """What a part's constructor asks for.
 
     Attributes:
         supplied: names of the positional parameters, which the backbone supplies.
-        options: a strict pydantic model of the keyword-only parameters, which the recipe gives.
+        options: a strict pydantic model of those keyword-only parameters, which the recipe gives, that hold values.
+        parts: those that hold parts, by name.
     """
 
     supplied: tuple[str, ...]
     options: type[BaseModel]
+    parts: Mapping[str, Nested]
 
     @property
     def required(self) -> tuple[str, ...]:
         """Names of the options without default."""
-        return tuple(name for name, info in self.options.model_fields.items() if info.is_required())
+        values = (name for name, info in self.options.model_fields.items() if info.is_required())
+        return (*values, *(name for name, nested in self.parts.items() if nested.required))
 
 
 @cache
@@ -68,17 +111,18 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
     Raises:
         PluginError: ``*args`` or ``**kwargs``, an untyped option, one of a type that a recipe cannot hold, one called
             ``type`` or with a leading underscore, one that may be None without that being its default, a default that
-            is not valid, or a positional parameter that the backbone does not supply.
+            is not valid or no part of its kind, or a positional parameter that the backbone does not supply.
     """
     where = f"{cls.__module__}.{cls.__qualname__}"
     if cls.__init__ is object.__init__:
-        return Signature((), create_model(cls.__name__, __base__=Options))
+        return Signature((), create_model(cls.__name__, __base__=Options), MappingProxyType({}))
     try:
         hints = typing.get_type_hints(cls.__init__, include_extras=True)
     except Exception as error:
         raise PluginError(f"{where}: the types of its constructor cannot be resolved: {error}") from error
     wanted: list[str] = []
     fields: dict[str, Any] = {}
+    parts: dict[str, Nested] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise PluginError(
@@ -97,7 +141,10 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
                     f"{where}: option {name!r} may be None, which a recipe cannot say, since null means the default;"
                     " make None the default"
                 )
-            fields[name] = (hints[name], default)
+            if _holds_part(hints[name]):
+                parts[name] = _nested(f"{where}: option {name!r}", hints[name], default)
+            else:
+                fields[name] = (hints[name], default)
         elif name not in supplied:
             raise PluginError(
                 f"{where}: the backbone supplies no {name!r} to this kind (only {', '.join(supplied)});"
@@ -122,7 +169,28 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
                     " bool, int, float, str, Literal, Enum, and lists, tuples, dicts or pydantic models of these"
                 ) from error
         raise PluginError(f"{where}: its options make no schema: {error}") from error
-    return Signature(tuple(wanted), options)
+    return Signature(tuple(wanted), options, MappingProxyType(parts))
+
+
+def _holds_part(hint: Any) -> bool:
+    return any(isinstance(mark, _MakesPart) for mark in _metadata(hint))
+
+
+def _nested(where: str, hint: Any, default: Any) -> Nested:
+    choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
+    (makes, *others) = (each for each in choices if each is not NoneType)
+    if others:
+        raise PluginError(f"{where}: Part[...] stands alone, or beside None")
+    base = typing.get_args(typing.get_args(makes)[0])[1]
+    kind = kind_of_base(base)
+    if kind is None:
+        shown = getattr(base, "__name__", base)
+        raise PluginError(f"{where}: Part[{shown}] should be of the base class of a kind, such as Part[zoo.parts.Norm]")
+    if default is ... or default is None:
+        return Nested(kind, None, required=default is ...)
+    if not inspect.isclass(default) or base not in default.__mro__ or MARK not in vars(default):
+        raise PluginError(f"{where}: the default should be a class of kind {kind!r}, marked by @zoo.part")
+    return Nested(kind, default, required=False)
 
 
 @cache

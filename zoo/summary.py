@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from zoo.registry import MARK
 from zoo.schedule import Stage, noise_ranges, patch_name
+from zoo.signature import MARK
 
 
 def summary(title: str, stages: Sequence[Stage], backbone: nn.Module) -> str:

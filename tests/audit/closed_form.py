@@ -11,6 +11,7 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
+from zoo.parts.mlps import hidden_width
 from zoo.recipe.schema import BackboneRecipe, Recipe
 from zoo.schedule import Grid, Stage, grid_of
 
@@ -41,7 +42,9 @@ def _stage(backbone: BackboneRecipe, stage: Stage) -> int:
     total = formula("time_embedder", dim) + formula("modulation", dim, backbone.depth)
     embedded = [levels[0].patch]
     for level in levels:
-        total += level.blocks * formula("block", dim, m + image_tokens(level.patch))
+        total += level.blocks * FORMULAS["block"][backbone.block.type](
+            backbone.block, dim, m + image_tokens(level.patch)
+        )
     for coarse, fine in pairwise(level.patch for level in levels):
         total += formula("upsampler", dim, m, image_tokens(coarse), image_tokens(fine))
         if backbone.skip == "linear":
@@ -64,9 +67,13 @@ def _fno(options: Any, dim: int) -> int:
     return grid * width + options.blocks * (spectral + grid * width * width) + width * dim
 
 
-def _dit(options: Any, dim: int, tokens: int) -> int:
-    hidden = int(dim * options.mlp_ratio)
-    return tokens * (4 * dim * dim + 2 * dim * hidden) + 2 * tokens * tokens * dim
+def _dit(spec: Any, dim: int, tokens: int) -> int:
+    inside = [part for part in (spec.parts["attention"], spec.parts["cross"], spec.parts["mlp"]) if part is not None]
+    return sum(INSIDE[part.entry.kind][part.type](part.options, dim, tokens) for part in inside)
+
+
+def _hidden(width: float, options: Any) -> int:
+    return hidden_width(width, options.multiple_of, options.rounding)
 
 
 def _expansion(dim: int, coarse: int, fine: int) -> int:
@@ -94,3 +101,12 @@ FORMULAS: dict[str, dict[str, Callable[..., int]]] = {
     "head": {"linear": lambda options, dim, tokens, pixels: tokens * pixels * dim * (1 + options.learn_sigma)},
 }
 """By kind and part. Schedules, positions, class conditioners and stage embedders have no multiply-adds."""
+
+INSIDE: dict[str, dict[str, Callable[..., int]]] = {
+    "attention": {"softmax": lambda options, dim, tokens: 4 * tokens * dim * dim + 2 * tokens * tokens * dim},
+    "mlp": {
+        "gelu": lambda options, dim, tokens: 2 * tokens * dim * _hidden(dim * options.ratio, options),
+        "swiglu": lambda options, dim, tokens: 3 * tokens * dim * _hidden(2 * dim * options.ratio / 3, options),
+    },
+}
+"""Those inside a block. Norms have no multiply-adds."""

@@ -50,7 +50,7 @@ def test_as_json():
     found = json.loads(zoo("--json").stdout)
     assert {each["kind"] for each in found} == set(KINDS)
     (fno,) = [each for each in found if each["name"] == "fno"]
-    assert fno.keys() == {"kind", "name", "summary", "options", "plugin", "version", "part_version"}
+    assert fno.keys() == {"kind", "name", "summary", "options", "parts", "plugin", "version", "part_version"}
     assert fno["options"]["properties"]["blocks"] == {
         "default": 3, "maximum": 64, "minimum": 1, "title": "Blocks", "type": "integer"
     }  # fmt: skip
@@ -110,6 +110,17 @@ def test_options_are_described_with_type_bounds_and_default():
         "size: integer or null = null",
         "many: list of integer = [1]",
     ]
+
+
+def test_options_that_hold_parts_are_described_by_kind_and_default(registry):
+    assert describe_options(registry.get("block", "dit")) == [
+        "attention: attention = softmax",
+        "cross: attention = none",
+        "mlp: mlp = gelu",
+        "norm: norm = layer",
+    ]
+    (dit,) = json.loads(zoo("--kind", "block", "--json").stdout)
+    assert dit["parts"]["mlp"] == {"kind": "mlp", "default": "gelu", "required": False}
 
 
 @pytest.mark.parametrize("command", [["parts"], ["schema"], ["recipes"]])

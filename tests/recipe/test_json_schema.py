@@ -7,10 +7,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from zoo.errors import RecipeError
+from zoo.parts import Norm, Part
+from zoo.parts.norms import LayerNorm
 from zoo.recipe import draft_recipe, list_recipes, read_tree
 from zoo.recipe.find import package_recipes
 from zoo.recipe.json_schema import recipe_schema
 from zoo.recipe.source import read_yaml
+from zoo.registry import Registry, part
 
 RECIPES = sorted(package_recipes().rglob("*.yaml"))
 
@@ -76,6 +79,10 @@ ACCEPTED = [
     ("backbone.skip", "none"),
     ("backbone.patch_schedule", {"type": "uniform", "patch": [2, 4]}),
     ("backbone.class_conditioner", {"std": 1}),
+    ("backbone.block", {"attention": "softmax"}),
+    ("backbone.block", {"attention": {"bias": False, "qk_norm": "rms"}, "cross": None, "mlp": {"ratio": 2}}),
+    ("backbone.block", {"type": "dit", "attention": {"type": "cross", "qk_norm": {"type": "layer", "affine": True}}}),
+    ("backbone.block", {"mlp": {"type": "swiglu", "multiple_of": 8}, "norm": {"eps": 0.1}}),
     ("evaluate.metrics", ["fid", {"type": "precision_recall", "neighbours": 5}]),
     ("evaluate.metrics", None),
     ("name", "mine"),
@@ -119,6 +126,12 @@ REFUSED = [
     ("backbone.time_embedder", {"layers": 4}),
     ("backbone.time_embedder", {"layers": True}),
     ("backbone.class_conditioner", {"std": "0.02"}),
+    ("backbone.block", {"attention": "rms"}),
+    ("backbone.block", {"attention": {"ratio": 2}}),
+    ("backbone.block", {"attention": {"qk_norm": {"eps": 0.1}}}),
+    ("backbone.block", {"cross": {"bias": True}}),
+    ("backbone.block", {"mlp": {"multiple_of": 0}}),
+    ("backbone.block", {"mlp": {"type": "gelu", "gate": 1}}),
     ("evaluate.metrics", []),
     ("evaluate.metrics", "fid"),
     ("evaluate.metrics", [{"neighbours": 5}]),
@@ -153,6 +166,9 @@ def test_refuses_what_zoo_refuses(validator, registry, path, value):
         ({"extends": "dit_b.yaml", "backbone": {"dim": None, "time_embedder": None}}, True),
         ({"extends": "dit_b.yaml", "backbone": {"time_embedder": {"modes": 3}}}, True),
         ({"extends": "dit_b.yaml", "backbone": {"patch_schedule": {"type": "by_depth"}}}, True),
+        ({"extends": "dit_b.yaml", "backbone": {"block": {"mlp": {"rounding": "up"}}}}, True),
+        ({"extends": "dit_b.yaml", "backbone": {"block": {"attention": {"qk_norm": {"affine": True}}}}}, True),
+        ({"extends": "dit_b.yaml", "backbone": {"block": {"attention": {"qk_norm": {"affin": True}}}}}, False),
         ({"extends": 3}, False),
         ({"extends": None}, False),
         ({"extends": "dit_b.yaml", "backbone": {"dimm": 32}}, False),
@@ -165,8 +181,21 @@ def test_a_recipe_that_extends_another_may_leave_things_out(validator, recipe, v
 
 
 def test_says_what_each_part_is(validator):
-    fno = [
-        each for each in validator.schema["$defs"]["time_embedder"]["anyOf"] if each.get("title") == "time_embedder fno"
-    ]
-    assert fno[0]["description"].startswith("A Fourier neural operator")
-    assert fno[0]["properties"]["modes"]["anyOf"][0]["exclusiveMinimum"] == 0
+    fno = validator.schema["$defs"]["time_embedder.fno"]
+    assert fno["title"] == "time_embedder fno"
+    assert fno["description"].startswith("A Fourier neural operator")
+    assert fno["properties"]["modes"]["anyOf"][0]["exclusiveMinimum"] == 0
+
+
+def test_a_kind_is_defined_once_and_may_hold_parts_of_its_own():
+    @part("norm", "both")
+    class Both(LayerNorm):
+        def __init__(self, dim: int, *, first: Part[Norm] | None = None) -> None: ...
+
+    schema = recipe_schema(Registry().with_parts([Both]))
+    own = schema["$defs"]["norm.both"]["properties"]["first"]["anyOf"]
+    assert own == [{"$ref": "#/$defs/norm"}, {"type": "null"}]
+    recipe = changed("backbone.block", {"norm": {"type": "both", "first": {"type": "both", "first": "both"}}})
+    assert Draft202012Validator(schema).is_valid(recipe)
+    recipe["backbone"]["block"]["norm"]["first"]["first"] = "bothh"
+    assert not Draft202012Validator(schema).is_valid(recipe)

@@ -10,6 +10,9 @@ import zoo
 from zoo.assembly import load_recipe
 from zoo.errors import RecipeError
 from zoo.evaluate import Metric
+from zoo.parts import Norm
+from zoo.parts.blocks import DiTBlock
+from zoo.parts.norms import LayerNorm
 from zoo.plugins import Plugin, zoo_version
 from zoo.recipe import draft_recipe, read_tree
 from zoo.registry import Registry, part
@@ -67,6 +70,69 @@ def test_null_is_the_default(load, key):
     assert load({"r.yaml": f"{BASE}  {key}: null\n".replace("  num_classes: 10\n", "")}) == load(
         {"r.yaml": BASE.replace("  num_classes: 10\n", "")}
     )
+
+
+def test_the_parts_inside_a_part_are_filled_in(load):
+    blocks = [
+        load({"r.yaml": f"{BASE}  block: {block}\n"}).backbone.block.resolved()
+        for block in (
+            "{attention: {qk_norm: rms}, norm: {eps: 0.1}}",
+            "{attention: {type: softmax, qk_norm: {type: rms}}, cross: null, mlp: {type: null}, norm: {eps: 0.1}}",
+        )
+    ]
+    assert blocks[0] == blocks[1]
+    rms = {"type": "rms", "affine": False, "eps": 1e-6}
+    assert blocks[0]["attention"] == {"type": "softmax", "bias": True, "qk_norm": rms}
+    assert blocks[0]["cross"] is None
+    assert blocks[0]["mlp"]["type"] == "gelu"
+    assert blocks[0]["norm"] == {"type": "layer", "affine": False, "eps": 0.1}
+
+
+def test_every_problem_inside_a_part_is_told(problems):
+    assert problems(BASE + "  block:\n    attention: {bias: 3}\n    norm: {eps: no, x: 1}\n    y: 2\n") == [
+        "r.yaml:11: backbone.block.y: unknown option; there are: type, attention, cross, mlp, norm",
+        "r.yaml:9: backbone.block.attention.bias: should be true or false, got 3",
+        'r.yaml:10: backbone.block.norm.eps: should be a number, got "no"',
+        "r.yaml:10: backbone.block.norm.x: unknown option; there are: affine, eps, type",
+    ]
+
+
+@part("norm", "inner")
+class Inner(LayerNorm):
+    pass
+
+
+@part("block", "holder")
+class Holder(DiTBlock):
+    def __init__(self, dim: int, heads: int, *, norm: zoo.Part[Norm] = Inner) -> None:
+        super().__init__(dim, heads, norm=norm)
+
+
+@part("block", "wants_one")
+class WantsOne(DiTBlock):
+    def __init__(self, dim: int, heads: int, *, norm: zoo.Part[Norm]) -> None:
+        super().__init__(dim, heads, norm=norm)
+
+
+@pytest.mark.parametrize(
+    ("block", "parts", "expected"),
+    [
+        (
+            "holder",
+            [Holder],
+            f"backbone.block.norm: its default: {__name__}.Inner is not registered; return it from the zoo_parts() of"
+            " its plug-in",
+        ),
+        ("wants_one", [WantsOne], "backbone.block.norm: missing; it is required, one of: layer, rms"),
+        ("{type: wants_one, norm: {}}", [WantsOne], "backbone.block.norm: missing; it is required, one of: layer, rms"),
+    ],
+)
+def test_a_part_inside_a_part_that_is_not_there(block, parts, expected):
+    Path("r.yaml").write_text(f"{BASE}  block: {block}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("r.yaml", (), Registry(), parts=parts)
+    assert caught.value.problems == (f"r.yaml:8: {expected}",)
+    assert load_recipe("r.yaml", ["backbone.block.norm=rms"], Registry(), parts=[*parts, Inner]).backbone.block
 
 
 def test_a_recipe_on_top_of_two_others(load):
@@ -216,7 +282,23 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ),
         ("  class_conditioner: {std: inf}", 'backbone.class_conditioner.std: should be a number, got "inf"'),
         ("  class_conditioner: {std: -0.1}", "backbone.class_conditioner.std: should be at least 0.0, got -0.1"),
-        ("  block: {mlp_ratio: 0}", "backbone.block.mlp_ratio: should be above 0.0, got 0"),
+        ("  block: {mlp: {ratio: 0}}", "backbone.block.mlp.ratio: should be above 0.0, got 0"),
+        (
+            "  block: {attention: softmaxx}",
+            "backbone.block.attention.type: there is no attention 'softmaxx'; did you mean 'softmax'?",
+        ),
+        ("  block: {attention: [softmax]}", "backbone.block.attention: should be a part's name or a mapping with"),
+        ("  block: {attention: {bais: true}}", "backbone.block.attention.bais: unknown option; did you mean 'bias'?"),
+        (
+            "  block: {attention: {qknorm: rms}}",
+            "backbone.block.attention.qknorm: unknown option; did you mean 'qk_norm'?",
+        ),
+        ("  block: {atention: softmax}", "backbone.block.atention: unknown option; did you mean 'attention'?"),
+        (
+            "  block: {attention: {qk_norm: {eps: 0.1}}}",
+            "backbone.block.attention.qk_norm.type: missing; it is required, one of: layer, rms",
+        ),
+        ("  block: {norm: {eps: 0}}", "backbone.block.norm.eps: should be above 0.0, got 0"),
         ("  time_embedder: {layers: 4}", "backbone.time_embedder.layers: should be 1, 2 or 3, got 4"),
         ("  time_embedder: {layers: true}", "backbone.time_embedder.layers: should be a whole number, got true"),
         ("  time_embedder: {layers: 2.0}", "backbone.time_embedder.layers: should be a whole number, got 2.0"),

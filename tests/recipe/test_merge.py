@@ -19,7 +19,7 @@ backbone:
 NOTHING = Node({}, Origin("nothing"))
 
 # Keys that parts have too, so that random trees meet the rules of parts.
-KEYS = st.sampled_from(["backbone", "time_embedder", "head", "type", "a", "b"])
+KEYS = st.sampled_from(["backbone", "time_embedder", "head", "block", "attention", "type", "a", "b"])
 SCALARS = st.sampled_from([None, 1, "fno", "sinusoidal", True, 0.5])
 MAPPINGS = st.recursive(
     st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=2), max_size=3),
@@ -71,6 +71,59 @@ def test_a_default_part_whose_type_changes_is_replaced_whole():
     assert plain(merged) == {"backbone": {"time_embedder": {"type": "fno"}}}
     merged = merge(base, tree("backbone: {time_embedder: sinusoidal}"))
     assert plain(merged) == {"backbone": {"time_embedder": {"type": "sinusoidal", "layers": 3}}}
+
+
+NESTED = {"type": "dit", "attention": {"type": "softmax", "qk_norm": "rms"}, "cross": {"bias": True}}
+
+
+@pytest.mark.parametrize(
+    ("over", "changed"),
+    [
+        ("attention: {bias: false}", {"attention": {"type": "softmax", "qk_norm": "rms", "bias": False}}),
+        ("attention: softmax", {"attention": {"type": "softmax", "qk_norm": "rms"}}),
+        ("attention: cross", {"attention": {"type": "cross"}}),
+        ("attention: {type: cross, bias: false}", {"attention": {"type": "cross", "bias": False}}),
+        ("attention: {type: null}", {"attention": {}}),
+        ("attention: {qk_norm: {affine: true}}", {"attention.qk_norm": {"type": "rms", "affine": True}}),
+        ("attention: {qk_norm: {type: rms, eps: 1}}", {"attention.qk_norm": {"type": "rms", "eps": 1}}),
+        ("attention: {qk_norm: layer}", {"attention.qk_norm": "layer"}),
+        ("cross: {init: zero}", {"cross": {"bias": True, "init": "zero"}}),
+        ("cross: softmax", {"cross": {"type": "softmax"}}),  # what it was cannot be told here
+        ("cross: {type: softmax}", {"cross": {"type": "softmax"}}),
+        ("norm: rms", {"norm": "rms"}),
+    ],
+)
+def test_parts_inside_a_part_merge_as_parts(over, changed):
+    base = node_of({"backbone": {"block": NESTED}}, Origin("base"))
+    merged = plain(merge(base, tree(f"backbone: {{block: {{{over}}}}}")))["backbone"]["block"]
+    expected = {**NESTED, "attention": dict(NESTED["attention"])}
+    for key, value in changed.items():
+        *above, last = key.split(".")
+        (expected[above[0]] if above else expected)[last] = value
+    assert merged == expected
+
+
+@pytest.mark.parametrize(
+    ("assignment", "attention"),
+    [
+        (
+            "backbone.block.attention.qk_norm.affine=true",
+            {"type": "softmax", "qk_norm": {"type": "rms", "affine": True}},
+        ),
+        ("backbone.block.attention.qk_norm=layer", {"type": "softmax", "qk_norm": "layer"}),
+        ("backbone.block.attention.qk_norm=null", {"type": "softmax"}),
+        ("backbone.block.attention=softmax", {"type": "softmax", "qk_norm": "rms"}),
+        ("backbone.block.attention.type=cross", {"type": "cross"}),
+        ("backbone.block=other", None),
+    ],
+)
+def test_an_override_reaches_parts_inside_a_part(assignment, attention):
+    base = node_of({"backbone": {"block": NESTED}}, Origin("base"))
+    assert plain(override(base, assignment))["backbone"]["block"].get("attention") == attention
+
+
+def test_a_text_that_meets_a_mapping_elsewhere_replaces_it():
+    assert plain(override(tree("backbone: {latent: {height: 3}}"), "backbone.latent=a"))["backbone"]["latent"] == "a"
 
 
 @given(MAPPINGS)

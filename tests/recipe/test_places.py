@@ -11,6 +11,7 @@ import zoo
 from tests.train.small import VALUES
 from zoo.assembly import load_recipe
 from zoo.data import Dataset, PathOrName, PathText
+from zoo.parts.norms import LayerNorm
 from zoo.plugins import Plugin
 from zoo.recipe import absolute, differences
 from zoo.recipe.find import RecipeFolder
@@ -142,3 +143,24 @@ def test_weights_to_start_from_may_move_but_are_no_others(elsewhere):
     )
     assert differences(one, other) == []
     assert differences(one, third) == ['train.init: "w.pt" and "v.pt"']
+
+
+def test_paths_of_parts_inside_parts(elsewhere):
+    @part("norm", "measured")
+    class Measured(LayerNorm):
+        """One that reads a file."""
+
+        def __init__(self, dim: int, *, statistics: PathText) -> None:
+            super().__init__(dim)
+
+    values = {**VALUES, "backbone": {**VALUES["backbone"], "block": {"norm": {"type": "measured", "statistics": "s"}}}}
+    own = write(elsewhere / "a" / "own.yaml", **values)
+    registry = Registry().with_parts([Measured])
+
+    def statistics(recipe):
+        return recipe.backbone.block.parts["norm"].options.statistics
+
+    assert statistics(load_recipe(own, (), registry)) == str(elsewhere / "a" / "s")
+    over = load_recipe(own, {"backbone.block.norm.statistics": "t"}, registry)
+    assert statistics(over) == "t"
+    assert statistics(absolute(over)) == str(elsewhere / "shell" / "t")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.parts.blocks import Attention
+from zoo.parts.attentions import SoftmaxAttention
+from zoo.parts.base import Layout
 from zoo.parts.time_embedders import FNOTimeEmbedder
 
 
-def scores_that_bfloat16_cannot_tell_apart() -> tuple[Attention, torch.Tensor]:
+def scores_that_bfloat16_cannot_tell_apart() -> tuple[SoftmaxAttention, torch.Tensor]:
     """Scores 98.2 and 98.0: bfloat16 has steps of 0.5 there, and would give both values the same share."""
-    attention = Attention(4, 1)
+    attention = SoftmaxAttention(4, 1)
     with torch.no_grad():
         attention.qkv.weight.zero_()
         for row, column in ((0, 0), (1, 1), (4, 0), (5, 2), (8, 3)):  # q = (x0, x1), k = (x0, x2), v = x3
@@ -22,9 +23,10 @@ def scores_that_bfloat16_cannot_tell_apart() -> tuple[Attention, torch.Tensor]:
 
 def test_softmax_is_computed_in_float32() -> None:
     attention, tokens = scores_that_bfloat16_cannot_tell_apart()
-    exact = attention(tokens)[0, 0, 0].item()
+    layout = Layout(m=0, grid=(1, 2), patch=(1, 1), rotary=None, level_index=0, level_blocks=1)
+    exact = attention(tokens, layout)[0, 0, 0].item()
     with torch.autocast("cpu", torch.bfloat16):
-        output = attention(tokens)
+        output = attention(tokens, layout)
     assert output.dtype == torch.bfloat16
     assert exact == pytest.approx(0.55, abs=0.005)
     assert output[0, 0, 0].item() == pytest.approx(exact, abs=0.003)

@@ -96,7 +96,13 @@ def test_it_is_written_on_the_cpu_whatever_the_default_is(registry, tmp_path):
             {"latent": {"channels": 3, "height": 16, "width": 32}},
             ["backbone.latent: its latents are square, the recipe's 16 x 32"],
         ),
-        ({"block": {"type": "dit", "mlp_ratio": 2.0}}, ["backbone.block.mlp_ratio: it has 4, the recipe 2.0"]),
+        (
+            {"block": {"type": "dit", "mlp": {"ratio": 2.0}, "attention": {"qk_norm": "rms"}}},
+            [
+                "backbone.block.attention.qk_norm: it has none, the recipe rms",
+                "backbone.block.mlp.ratio: it has 4.0, the recipe 2.0",
+            ],
+        ),
         (
             {"time_embedder": {"type": "sinusoidal", "layers": 3}},
             ["backbone.time_embedder.layers: it has 2, the recipe 3"],

@@ -104,7 +104,7 @@ def test_what_shapes_cannot_tell_is_the_default():
 @given(dim=st.integers(1, 64).map(lambda count: 4 * count), hidden=st.integers(1, 2000))
 def test_an_inferred_ratio_gives_the_mlp_its_width(dim, hidden):
     tensors = Tensors({"blocks.0.mlp.fc1.weight": torch.empty(hidden, dim, device="meta")}, "x.pt")
-    ratio = body_of(tensors, "blocks.0", 1).get("block", {"mlp_ratio": 4.0})["mlp_ratio"]
+    ratio = body_of(tensors, "blocks.0", 1).get("block", {"mlp": {"ratio": 4.0}})["mlp"]["ratio"]
     assert int(dim * ratio) == hidden
 
 

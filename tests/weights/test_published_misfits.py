@@ -173,6 +173,18 @@ MISFITS = {
         stages([0.6, 0.0], [4, 2]),
         "backbone.patch_schedule: ppflow's stages begin above [0.5, 0.0], the recipe's above [0.6, 0.0]",
     ),
+    "attention": (
+        "sit",
+        {"block": {"attention": {"bias": False}}},
+        "backbone.block.attention.bias: sit has True, the recipe False",
+    ),
+    "norm": ("dit", {"block": {"norm": "rms"}}, "backbone.block.norm: dit has layer, the recipe rms"),
+    "cross": ("ppflow", {"block": {"cross": "softmax"}}, "backbone.block.cross: ppflow has none, the recipe softmax"),
+    "mlp": (
+        "mpdit",
+        {"block": {"mlp": {"approximate": "none"}}},
+        "backbone.block.mlp.approximate: mpdit has tanh, the recipe none",
+    ),
     "one level": ("mpdit", levels(4), "backbone.patch_schedule: mpdit has 2 levels, the recipe 1"),
     "three levels": ("mpdit", levels(8, 4, 2), "backbone.patch_schedule: mpdit has 2 levels, the recipe 3"),
     "two levels": ("mpditv2", levels(4, 2), "backbone.patch_schedule: mpditv2 has 3 levels, the recipe 2"),

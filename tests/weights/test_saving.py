@@ -109,7 +109,7 @@ def test_a_backbone_that_is_not_what_its_recipe_builds_any_more(backbone, path):
         zoo.save(backbone, path)
     told = caught.value.problems
     assert told[0].startswith("blocks.0.mlp is a ")
-    assert ".Mine in place of a M" in told[0]
+    assert ".Mine in place of a GELUMLP" in told[0]
     assert told[1] == "prediction is 'epsilon' in place of 'velocity'"
     assert not path.exists()
 

@@ -14,7 +14,7 @@ from zoo.assembly.supply import create_whole, supply
 from zoo.backbone import Backbone
 from zoo.devices import cast_weights, check_dtype, usable_device
 from zoo.errors import PluginError
-from zoo.kinds import KINDS, key_of
+from zoo.kinds import path_of
 from zoo.parts.base import PatchSchedule
 from zoo.parts.layers import Linear
 from zoo.recipe import Overrides, Recipe
@@ -61,7 +61,8 @@ def create_parts(recipe: Recipe, kind: str) -> list[Any]:
         RecipeError: one refuses its options.
         PluginError: one is of a plug-in that is not here; the message says what to install.
     """
-    specs = getattr(getattr(recipe, KINDS[kind].section), key_of(kind))
+    section, key = path_of(kind)
+    specs = getattr(getattr(recipe, section), key)
 
     def create(index: int, spec: Any) -> Any:
         try:
@@ -81,8 +82,8 @@ def create_part(recipe: Recipe, kind: str) -> Any:
         RecipeError: the part refuses its options.
         PluginError: the part is of a plug-in that is not here; the message says what to install.
     """
-    section = getattr(recipe, KINDS[kind].section)
-    spec = getattr(section, kind)
+    section, key = path_of(kind)
+    spec = getattr(getattr(recipe, section), key)
     values = {"latent": recipe.backbone.latent, "num_classes": recipe.backbone.num_classes}
     try:
         return spec.create(supply(kind, values, ())[None])

@@ -10,9 +10,9 @@ import torch
 from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import create_whole, supply
 from zoo.errors import KeyPath, PluginError
-from zoo.parts.base import PatchSchedule
+from zoo.parts.base import Block, PatchSchedule, PositionEmbedding
 from zoo.parts.returned import described
-from zoo.recipe import Draft
+from zoo.recipe import Draft, NestedError
 from zoo.registry import PartEntry
 from zoo.schedule import Level, Stage, patches_of, schedule_problems
 
@@ -55,16 +55,30 @@ def probe(draft: Draft) -> None:
             except Exception as error:
                 _put_down(draft, spec.entry.kind, spec.entry, error, index)
     blocks, positions = built.get("block"), built.get("position")
-    if blocks and positions and blocks[0].uses_rotary != positions[0].gives_rotary:
-        block, position = draft.parts["block"].type, draft.parts["position"].type
-        draft.problems.append(
-            (
-                ("backbone", "position"),
-                f"block {block!r} turns queries and keys by rotary angles, and position {position!r} gives none"
-                if blocks[0].uses_rotary
-                else f"position {position!r} gives rotary angles, and block {block!r} does not use them",
-            )
+    if blocks and positions:
+        draft.problems.extend(_misfits(draft, blocks[0], positions[0]))
+
+
+def _misfits(draft: Draft, built: Block, positions: PositionEmbedding) -> Iterator[tuple[KeyPath, str]]:
+    """What a block needs and no part gives, and the other way round."""
+    block, position = draft.parts["block"].type, draft.parts["position"].type
+    needs, uses = (
+        {fact for module in built.modules() for fact in getattr(module, which, ())} for which in ("needs", "uses")
+    )
+    if built.uses_rotary:
+        needs.add("rotary")
+    if "rotary" in needs and not positions.gives_rotary:
+        yield (
+            ("backbone", "position"),
+            f"block {block!r} turns queries and keys by rotary angles, and position {position!r} gives none",
         )
+    if positions.gives_rotary and "rotary" not in needs | uses:
+        yield (
+            ("backbone", "position"),
+            f"position {position!r} gives rotary angles, and block {block!r} does not use them",
+        )
+    for fact in sorted(needs - {"rotary"}):
+        yield ("backbone", "block"), f"block {block!r} needs {fact}, which no part gives"
 
 
 def _stages(schedule: PatchSchedule) -> tuple[Stage, ...]:
@@ -121,6 +135,9 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None
 
 
 def _put_down(draft: Draft, kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> None:
-    if isinstance(error, PluginError) or not isinstance(error, ValueError):
-        draft.fault = error
+    cause = error
+    while isinstance(cause, NestedError):
+        cause = cause.error
+    if isinstance(cause, PluginError) or not isinstance(cause, ValueError):
+        draft.fault = cause
     draft.problems.extend(refusals(kind, entry, error, index))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted
-from zoo.kinds import KINDS, key_of
-from zoo.recipe import Recipe
+from zoo.kinds import path_of
+from zoo.recipe import NestedError, Recipe
 from zoo.recipe.messages import in_one_line
 from zoo.registry import PartEntry
 
@@ -25,7 +25,12 @@ def refusals(kind: str, entry: PartEntry, error: Exception, index: int | None = 
         error: what its constructor, or a method that is called with it, raised.
         index: of the part, where a recipe holds several of the kind.
     """
-    path: KeyPath = (KINDS[kind].section, key_of(kind), *(() if index is None else (index,)))
+    return _refusals((*path_of(kind), *(() if index is None else (index,))), entry, error)
+
+
+def _refusals(path: KeyPath, entry: PartEntry, error: Exception) -> list[tuple[KeyPath, str]]:
+    if isinstance(error, NestedError):
+        return _refusals((*path, error.option), error.entry, error.error)
     plugin = f"{entry.name}, of {entry.plugin.words}"
     if isinstance(error, OptionError):
         return [((*path, *below), text) for below, text in error.problems]

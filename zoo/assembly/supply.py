@@ -36,7 +36,8 @@ def supply(kind: str, values: Mapping[str, Any], stages: tuple[Stage, ...]) -> d
         return {None: {"dim": dim, "depth": values["depth"]}}
     if kind == "block":
         depth, heads = values["depth"], values["heads"]
-        return {index: {"dim": dim, "heads": heads, "depth": depth, "index": index} for index in range(depth)}
+        inside = {"axes": 2, "condition_dim": dim}  # of parts that a block holds
+        return {index: {"dim": dim, "heads": heads, "depth": depth, "index": index, **inside} for index in range(depth)}
     if kind == "stage_embedder":
         return {None: {"dim": dim, "stages": len(stages)}}
     if kind == "upsampler":

@@ -14,6 +14,7 @@ from zoo.cli.common import console, warn
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
 from zoo.registry import PartEntry, Registry
+from zoo.signature import Nested
 
 
 def parts(
@@ -47,9 +48,15 @@ def parts(
 
 
 def describe_options(entry: PartEntry) -> list[str]:
-    """Each option with its type, bounds and default, such as ``blocks: integer >= 1 = 3``."""
+    """Each option with its type, bounds and default: ``blocks: integer >= 1 = 3``; or its kind: ``mlp: mlp = gelu``."""
     schema = entry.signature.options.model_json_schema()
-    return [_describe(name, option, schema) for name, option in schema.get("properties", {}).items()]
+    values = [_describe(name, option, schema) for name, option in schema.get("properties", {}).items()]
+    return values + [_describe_part(name, nested) for name, nested in entry.signature.parts.items()]
+
+
+def _describe_part(name: str, nested: Nested) -> str:
+    text = f"{name}: {nested.kind}"
+    return f"{text}, required" if nested.required else f"{text} = {nested.default_name or 'none'}"
 
 
 def _describe(name: str, option: dict[str, Any], schema: dict[str, Any]) -> str:
@@ -84,6 +91,10 @@ def _plain(entry: PartEntry) -> dict[str, Any]:
         "name": entry.name,
         "summary": entry.summary,
         "options": entry.signature.options.model_json_schema(),
+        "parts": {
+            name: {"kind": nested.kind, "default": nested.default_name, "required": nested.required}
+            for name, nested in entry.signature.parts.items()
+        },
         "plugin": entry.plugin.name,
         "version": entry.plugin.version,
         "part_version": entry.version,

@@ -20,7 +20,7 @@ from zoo.errors import MissingSplitError, first_line
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.verdicts import LinearClassifier
 from zoo.labels import Labels, class_indices
-from zoo.registry import MARK
+from zoo.signature import MARK
 
 MOST_IN_MEMORY = 10_000
 """Pictures of a set that features are fitted to, and controls made of, at most."""

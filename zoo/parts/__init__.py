@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from zoo.hookspecs import hookimpl
 from zoo.parts import (
+    attentions,
     blocks,
     class_conditioners,
     heads,
+    mlps,
     modulations,
+    norms,
     patch_embedders,
     patch_schedules,
     positions,
@@ -15,6 +18,7 @@ from zoo.parts import (
     time_embedders,
     upsamplers,
 )
+from zoo.parts.attentions import Attention
 from zoo.parts.base import (
     Affine,
     Block,
@@ -37,12 +41,16 @@ from zoo.parts.base import (
     TimeEmbedder,
     Upsampler,
 )
-from zoo.parts.layers import MLP, Linear, layer_norm, modulate
+from zoo.parts.layers import Linear, layer_norm, modulate, rotate
+from zoo.parts.mlps import MLP
+from zoo.parts.norms import Norm
 from zoo.schedule import Grid, Level, Patch, Stage
+from zoo.signature import Part
 
 __all__ = [
     "MLP",
     "Affine",
+    "Attention",
     "Block",
     "BlockModulation",
     "ClassCondition",
@@ -57,6 +65,8 @@ __all__ = [
     "Modulation",
     "Modulations",
     "ModulePart",
+    "Norm",
+    "Part",
     "Patch",
     "PatchEmbedder",
     "PatchSchedule",
@@ -69,6 +79,7 @@ __all__ = [
     "Upsampler",
     "layer_norm",
     "modulate",
+    "rotate",
     "zoo_parts",
 ]
 
@@ -93,6 +104,12 @@ def zoo_parts() -> list[type]:
         modulations.SharedAdaLN,
         modulations.AdaLNSingle,
         blocks.DiTBlock,
+        attentions.SoftmaxAttention,
+        attentions.CrossAttention,
+        mlps.GELUMLP,
+        mlps.SwiGLU,
+        norms.LayerNorm,
+        norms.RMSNorm,
         upsamplers.LinearUpsampler,
         upsamplers.LinearLinearUpsampler,
         upsamplers.LinearMLPUpsampler,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from zoo.labels import Labels, form_of
@@ -116,6 +116,8 @@ class Layout:
         rotary: angles of the image tokens, where the position part gives any.
         level_index: place of the block's level in its stage, 0 = coarsest.
         level_blocks: number of blocks in that level.
+        context: what tokens may look at beside each other, such as a text's, where there is any.
+        context_mask: which of these there are: True = there, at least one of every sample.
         carry: a fresh mapping per level and forward pass, for long skips inside a level. A block writes a key once and
             removes none: with activation checkpointing it runs a second time.
     """
@@ -126,6 +128,8 @@ class Layout:
     rotary: Rotary | None
     level_index: int
     level_blocks: int
+    context: Float[Tensor, "B L Dc"] | None = None
+    context_mask: Bool[Tensor, "B L"] | None = None
     carry: dict[str, Any] = field(default_factory=dict)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.parts.base import Affine
+from zoo.parts.base import Affine, Rotary
 
 NORM_EPS = 1e-6
 
@@ -51,22 +53,6 @@ class Embedding(nn.Embedding):
         nn.init.normal_(self.weight, std=self.std)
 
 
-class MLP(nn.Module):
-    """Linear, tanh-GELU, Linear; the hidden width is ``int(dim * ratio)``."""
-
-    def __init__(self, dim: int, ratio: float = 4.0) -> None:
-        super().__init__()
-        hidden = int(dim * ratio)
-        if not hidden:
-            raise ValueError(f"an MLP of {ratio} x {dim} has no hidden width; raise the ratio")
-        self.fc1 = Linear(dim, hidden)
-        self.fc2 = Linear(hidden, dim)
-
-    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        """Apply to the last axis."""
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
-
-
 def layer_norm(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
     """LayerNorm over the last axis without affine parameters, eps 1e-6."""
     return F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
@@ -75,3 +61,18 @@ def layer_norm(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
 def modulate(x: Float[Tensor, "B T D"], affine: Affine) -> Float[Tensor, "B T D"]:
     """``x * (1 + scale) + shift``, the same for all tokens of a sample (DiT, section 3.2)."""
     return x * (1 + affine.scale.unsqueeze(1)) + affine.shift.unsqueeze(1)
+
+
+def rotate(x: Float[Tensor, "B heads T d"], rotary: Rotary, m: int) -> Float[Tensor, "B heads T d"]:
+    """Queries or keys with each pair of components, 2i and 2i + 1, turned by its angle (RoFormer, section 3.4.2).
+
+    Args:
+        x: of all tokens.
+        rotary: of the image tokens: [N, d], or [B, N, d] where they are other tokens in every sample.
+        m: tokens in front, which have no angles and stay.
+    """
+    cos, sin = (each if each.ndim == 2 else each.unsqueeze(1) for each in rotary)
+    image = x[:, :, m:]
+    even, odd = rearrange(image, "... (pair two) -> two ... pair", two=2).unbind()
+    turned = image * cos + torch.stack([-odd, even], dim=-1).flatten(-2) * sin
+    return torch.cat([x[:, :, :m], turned.to(x.dtype)], dim=2) if m else turned.to(x.dtype)

@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from zoo.parts.base import Upsampler
-from zoo.parts.layers import MLP, Linear, layer_norm
+from zoo.parts.layers import Linear, layer_norm
+from zoo.parts.mlps import GELUMLP
 from zoo.registry import part
 from zoo.schedule import Grid
 
@@ -89,7 +90,7 @@ class LinearMLPUpsampler(JointlyRefinedUpsampler):
         ratio: Annotated[float, Field(gt=0.0, le=64.0)] = 4.0,
     ) -> None:
         super().__init__(dim, coarse_patch, fine_patch)
-        self.refine = MLP(dim, ratio)
+        self.refine = GELUMLP(dim, ratio=ratio)
 
 
 @part("upsampler", "linear_conv")

@@ -5,9 +5,10 @@ from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import all_differences, changes, conditions, differences, fingerprint
 from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree
 from zoo.recipe.of_run import holds_run, no_run, recorded_in
+from zoo.recipe.parts import NestedError, PartSpec
 from zoo.recipe.places import absolute
 from zoo.recipe.recorded import Recorded
-from zoo.recipe.schema import SECTIONS, BackboneRecipe, PartSpec, Recipe
+from zoo.recipe.schema import SECTIONS, BackboneRecipe, Recipe
 from zoo.recipe.source import Node
 from zoo.recipe.versions import Made, Versions
 
@@ -16,6 +17,7 @@ __all__ = [
     "BackboneRecipe",
     "Draft",
     "Made",
+    "NestedError",
     "Node",
     "Overrides",
     "PartSpec",

@@ -50,51 +50,69 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
     required = list(own.get("required", []))
     for kind in kinds_of(section):
         if KINDS[kind].many:  # replaced as a whole, so that its parts are whole in a recipe that extends another, too
-            definitions[kind] = _part(registry.entries(kind), definitions, partial=False)
             properties[key_of(kind)] = {
                 "type": "array",
-                "items": {"$ref": f"#/$defs/{kind}"},
+                "items": _part(kind, registry, definitions, partial=False),
                 "minItems": 1,
                 "default": list(KINDS[kind].defaults),
             }
             continue
-        key = f"{kind}_override" if partial else kind
-        definitions[key] = _part(registry.entries(kind), definitions, partial=partial)
         default = KINDS[kind].default
-        properties[kind] = {"$ref": f"#/$defs/{key}", **({"default": default} if default else {})}
+        properties[kind] = _part(kind, registry, definitions, default, partial=partial)
         required += [] if default else [kind]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return _with_nulls(schema, partial=partial)
 
 
-def _part(entries: tuple[PartEntry, ...], definitions: dict[str, Any], *, partial: bool) -> dict[str, Any]:
-    """A bare name, or a mapping with the options of the part that ``type`` names."""
-    by_name = {entry.name: _options(entry, definitions) for entry in entries}
-    bare = [name for name, options in by_name.items() if not options.get("required")]
-    default = KINDS[entries[0].kind].default if entries else None
-    branches: list[dict[str, Any]] = []
-    for entry in entries:
-        name, options = entry.name, _with_nulls(by_name[entry.name], partial=partial)
-        required = [*options["required"], *([] if partial or name == default else ["type"])]
-        branches.append(
-            {
-                "title": f"{entry.kind} {name}",
-                "description": entry.summary,
-                "type": "object",
-                "properties": {"type": {"const": name}, **options["properties"]},
-                "required": required,
-                "additionalProperties": False,
-            }
-        )
-    return {"anyOf": [{"enum": bare}, *branches]}
+def _part(
+    kind: str, registry: Registry, definitions: dict[str, Any], default: str | None = None, *, partial: bool
+) -> dict[str, Any]:
+    """A part of a kind, which is defined once: a bare name, or a mapping that names it by ``type``.
+
+    Args:
+        kind: of the part.
+        registry: the parts to choose from.
+        definitions: of all kinds and parts.
+        default: the part that a mapping without ``type`` is.
+        partial: whether it overrides another, and any option may be left out.
+    """
+    key = f"{kind}_override" if partial else kind
+    if key not in definitions:
+        definitions[key] = {}  # a part may hold parts of its own kind
+        entries = registry.entries(kind)
+        bare = [entry.name for entry in entries if not entry.signature.required]
+        branches: list[dict[str, Any]] = []
+        for entry in entries:
+            name = f"{key}.{entry.name}"
+            definitions[name] = _mapping(entry, name, registry, definitions, partial=partial)
+            branches.append({"$ref": f"#/$defs/{name}", **({} if partial else {"required": ["type"]})})
+        definitions[key] = {"anyOf": [{"enum": bare}, *branches]}
+    part = {"$ref": f"#/$defs/{key}"}
+    if default is None:
+        return part
+    return {"anyOf": [part, {"$ref": f"#/$defs/{key}.{default}"}], "default": default}
 
 
-def _options(entry: PartEntry, definitions: dict[str, Any]) -> dict[str, Any]:
-    prefix = f"{entry.kind}.{entry.name}."
-    schema = entry.signature.options.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
-    for name, below in schema.pop("$defs", {}).items():
-        definitions[prefix + name] = below
-    return schema
+def _mapping(
+    entry: PartEntry, name: str, registry: Registry, definitions: dict[str, Any], *, partial: bool
+) -> dict[str, Any]:
+    """One part with its options; ``name`` is what its definition is called."""
+    options = entry.signature.options.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    definitions |= {f"{name}.{model}": below for model, below in options.pop("$defs", {}).items()}
+    nested = {
+        option: _part(inside.kind, registry, definitions, inside.default_name, partial=partial)
+        for option, inside in entry.signature.parts.items()
+    }
+    properties = {**options.get("properties", {}), **nested}
+    schema = _with_nulls({"properties": properties, "required": list(entry.signature.required)}, partial=partial)
+    return {
+        "title": f"{entry.kind} {entry.name}",
+        "description": entry.summary,
+        "type": "object",
+        "properties": {"type": {"const": entry.name}, **schema["properties"]},
+        "required": schema["required"],
+        "additionalProperties": False,
+    }
 
 
 def _with_nulls(schema: dict[str, Any], *, partial: bool) -> dict[str, Any]:

@@ -12,24 +12,18 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from zoo.errors import KeyPath, PluginError, RecipeError, dotted
-from zoo.kinds import KINDS, key_of, kind_at, kinds_of
+from zoo.kinds import KINDS, key_of, kind_at, kinds_of, path_of
 from zoo.recipe.find import find_recipe
 from zoo.recipe.latent import PLANE
 from zoo.recipe.merge import merge, override, override_value, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
+from zoo.recipe.parts import AnyPart, AsWritten, KeptPart, PartSpec
 from zoo.recipe.places import located
 from zoo.recipe.recorded import Recorded
-from zoo.recipe.schema import (
-    SECTIONS,
-    AsWritten,
-    KeptPart,
-    Part,
-    PartSpec,
-    Recipe,
-    RecipeOptions,
-)
+from zoo.recipe.schema import SECTIONS, Recipe, RecipeOptions
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
-from zoo.registry import Registry
+from zoo.registry import PartEntry, Registry
+from zoo.signature import Nested
 
 _SUPPLIED: tuple[KeyPath, ...] = tuple(
     ("backbone", *key) for key in (*(("latent", each) for each in (*PLANE, "size")), ("dim",), ("depth",), ("heads",))
@@ -229,23 +223,23 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
 
 
 def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
-    path: KeyPath = (KINDS[kind].section, key_of(kind))
+    path = path_of(kind)
     if raw is None:
         raw = list(KINDS[kind].defaults)
     if not isinstance(raw, list) or not raw:
         draft.problems.append((path, f"should be a list of parts, got {show(raw)}"))
         return
-    several = [{"type": each} if isinstance(each, str) else each for each in raw]
     if path[0] not in draft.needs:
+        several = [{"type": each} if isinstance(each, str) else each for each in raw]
         kept = [_kept_part(kind, each, (*path, index), registry, draft) for index, each in enumerate(several)]
-        draft.values[str(path[0])][str(path[1])] = tuple(kept)
+        draft.values[path[0]][path[1]] = tuple(kept)
         return
-    found = [_draft_part(kind, each, (*path, index), registry, draft) for index, each in enumerate(several)]
+    found = [_draft_part(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
     draft.lists[kind] = [each for each in found if each is not None]
-    draft.values[str(path[0])][str(path[1])] = tuple(draft.lists[kind])
+    draft.values[path[0]][path[1]] = tuple(draft.lists[kind])
 
 
-def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> Part | None:
+def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> AnyPart | None:
     """A part that is not needed: as zoo wrote it where it cannot be checked here."""
     alone = Draft(draft.tree)
     found = _draft_part(kind, raw, path, registry, alone)
@@ -260,16 +254,52 @@ def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Dr
     if alone.missing and absent:
         problem = draft.recorded.refusal([message for _, message in alone.missing], registry)
     own = absent if version is None else {version.plugin: draft.recorded.packages[version.plugin]}
-    return KeptPart(type=raw["type"], options=options, plugins=own, version=version, problem=problem)
+    versions = () if version is None else (version,)
+    return KeptPart(type=raw["type"], options=options, plugins=own, versions=versions, problem=problem)
 
 
-def _draft_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> PartSpec | None:
+def _draft_part(
+    kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft, default: PartEntry | None = None
+) -> PartSpec | None:
+    """A part with those inside it.
+
+    Args:
+        kind: of the part.
+        raw: what the recipe says.
+        path: where it stands.
+        registry: the parts to choose from.
+        draft: takes what is wrong.
+        default: the part if the recipe names none; its kind's if left out.
+    """
     if raw is None:
         raw = {}
+    if isinstance(raw, str):
+        raw = {"type": raw}
     if not isinstance(raw, dict):
         draft.problems.append((path, f"should be a part's name or a mapping with `type`, got {show(raw)}"))
         return None
-    name = raw.get("type", KINDS[kind].default)
+    entry = _entry(kind, raw, path, registry, draft, default)
+    if entry is None:
+        return None
+    before, nested = len(draft.problems), entry.signature.parts
+    given = {key: value for key, value in raw.items() if key != "type" and key not in nested}
+    options = _validate(entry.signature.options, given, path, draft, others=["type", *nested])
+    parts = {
+        name: _draft_nested(inside, raw.get(name), (*path, name), registry, draft) for name, inside in nested.items()
+    }
+    if options is None or len(draft.problems) > before:
+        return None
+    options = located(options, lambda name: draft.tree.origin_of((*path, name)).file if name in given else None)
+    return PartSpec(entry=entry, options=options, parts=parts)
+
+
+def _entry(
+    kind: str, raw: dict[str, Any], path: KeyPath, registry: Registry, draft: Draft, default: PartEntry | None
+) -> PartEntry | None:
+    name = raw.get("type")
+    if name is None and default is not None:
+        return default
+    name = name or KINDS[kind].default
     if name is None:
         names = ", ".join(entry.name for entry in registry.entries(kind))
         where = (*path, "type") if raw else path
@@ -279,17 +309,24 @@ def _draft_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: D
         draft.problems.append(((*path, "type"), f"should be a part's name, got {show(name)}"))
         return None
     try:
-        entry = registry.get(kind, name)
+        return registry.get(kind, name)
     except PluginError as error:
         draft.problems.append(((*path, "type"), str(error)))
         draft.missing.append(((*path, "type"), f"{kind} {name!r}"))
         return None
-    given = {key: value for key, value in raw.items() if key != "type"}
-    options = _validate(entry.signature.options, given, path, draft, others=["type"])
-    if options is None:
+
+
+def _draft_nested(nested: Nested, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> PartSpec | None:
+    """The part that an option holds; None for none."""
+    if raw is None and nested.default is None and not nested.required:
         return None
-    options = located(options, lambda name: draft.tree.origin_of((*path, name)).file if name in given else None)
-    return PartSpec(entry=entry, options=options)
+    try:
+        default = None if nested.default is None else registry.entry_of(nested.default)
+    except PluginError as error:
+        draft.problems.append((path, f"its default: {error}"))
+        draft.fault = error
+        return None
+    return _draft_part(nested.kind, raw, path, registry, draft, default)
 
 
 def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, others: Iterable[str]) -> M | None:

@@ -1,7 +1,8 @@
 """How recipes build on each other: ``extends`` and ``--set``.
 
 Mappings merge, lists and scalars replace, null goes back to the default. A part's bare name is first expanded to
-``{type: name}``, and a part whose type changes is replaced whole.
+``{type: name}``, and a part whose type changes is replaced whole. Below a part, where its options alone know what is a
+part, a text that meets a mapping is the name of one.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def without_nulls(node: Node) -> Node:
 
 def _merge(base: Node, over: Node, path: tuple[str, ...], *, stay: bool = False) -> Node:
     """``base`` overridden by ``over``; a mapping that is in both keeps the origin of ``base`` if ``stay``."""
-    base, over = expand_part(base, path), expand_part(over, path)
+    base = expand_part(base, path, meets_mapping=isinstance(over.value, dict))
+    over = expand_part(over, path, meets_mapping=isinstance(base.value, dict))
     if not isinstance(over.value, dict):
         return over
     below: dict[str, Node] = {}
@@ -93,7 +95,7 @@ def _assign(node: Node, keys: Sequence[str], value: Node, path: tuple[str, ...],
     """``node`` with ``value`` merged in at ``keys`` below it."""
     if not keys:
         return _merge(node, value, path, stay=True)
-    node = expand_part(node, path)
+    node = expand_part(node, path, meets_mapping=True)
     key, rest = keys[0], keys[1:]
     if isinstance(node.value, list):
         places = [str(place) for place in range(len(node.value))]
@@ -109,9 +111,9 @@ def _assign(node: Node, keys: Sequence[str], value: Node, path: tuple[str, ...],
     return _merge(node, Node({key: below}, below.origin), path, stay=True)
 
 
-def expand_part(node: Node, path: tuple[str, ...]) -> Node:
+def expand_part(node: Node, path: tuple[str, ...], *, meets_mapping: bool = False) -> Node:
     """A part's bare name as ``{type: name}``; anything else as it is."""
-    if is_part(path) and isinstance(node.value, str):
+    if isinstance(node.value, str) and (is_part(path) or (meets_mapping and _is_below_part(path))):
         return Node({"type": node}, node.origin)
     return node
 
@@ -122,9 +124,13 @@ def is_part(path: tuple[str | int, ...]) -> bool:
     return kind is not None and not KINDS[kind].many
 
 
+def _is_below_part(path: tuple[str, ...]) -> bool:
+    return len(path) > 2 and kind_at(path[0], path[1]) is not None
+
+
 def _changes_type(base: dict[str, Node], over: dict[str, Node], path: tuple[str, ...]) -> bool:
-    if not is_part(path) or "type" not in over:
+    if "type" not in over or not (is_part(path) or _is_below_part(path)):
         return False
-    default = KINDS[path[1]].default
+    default = KINDS[path[1]].default if is_part(path) else None
     before = base["type"].value if "type" in base else None
     return (over["type"].value or default) != (before or default)

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from zoo.recipe.find import recipe_folders
-from zoo.recipe.schema import PartSpec, Recipe
+from zoo.recipe.parts import PartSpec
+from zoo.recipe.schema import Recipe
 from zoo.signature import Place, places_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -46,7 +47,8 @@ def _absolute_part(value: Any, here: Path) -> Any:
         return tuple(_absolute_part(each, here) for each in value)
     if not isinstance(value, PartSpec):
         return value
-    return value.model_copy(update={"options": _with_places(value.options, lambda name: here)})
+    parts = {name: _absolute_part(spec, here) for name, spec in value.parts.items()}
+    return value.model_copy(update={"options": _with_places(value.options, lambda name: here), "parts": parts})
 
 
 def _with_places(options: M, folder_of: Callable[[str], Path | None]) -> M:

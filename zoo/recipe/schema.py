@@ -2,99 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from collections.abc import Collection, Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field
 
-from zoo.errors import PluginError
 from zoo.kinds import key_of, kinds_of
 from zoo.recipe.latent import LatentRecipe
-from zoo.recipe.versions import PartVersion, Versions
-from zoo.registry import PartEntry
+from zoo.recipe.parts import AnyPart, PartSpec
+from zoo.recipe.versions import Versions
 from zoo.signature import Options, PathText
-
-
-class PartSpec(BaseModel):
-    """A part with all of its options. It knows its class, so that a validated recipe is built without a registry."""
-
-    model_config = ConfigDict(frozen=True)
-
-    entry: Annotated[InstanceOf[PartEntry], Field(exclude=True, repr=False)]
-    options: SerializeAsAny[BaseModel]
-
-    @property
-    def type(self) -> str:
-        """The part's name."""
-        return self.entry.name
-
-    @property
-    def plugins(self) -> dict[str, str]:
-        """The plug-in that the part is of, with its version."""
-        return {self.entry.plugin.name: self.entry.plugin.version}
-
-    @property
-    def version(self) -> PartVersion:
-        """Of which plug-in the part is, and which version of itself."""
-        entry = self.entry
-        return PartVersion(kind=entry.kind, name=entry.name, plugin=entry.plugin.name, version=entry.version)
-
-    def create(self, supplied: Mapping[str, Any]) -> Any:
-        """Construct the part from its options and from those of the ``supplied`` values that it asks for."""
-        return self.entry.create(self.options, supplied)
-
-    def resolved(self) -> dict[str, Any]:
-        """The part as a recipe would write it in full."""
-        return {"type": self.type, **self.options.model_dump(mode="json")}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _part_spec, (self.entry, self.options.model_dump_json())  # a class of options has no name to pickle by
-
-
-def _part_spec(entry: PartEntry, options: str) -> PartSpec:
-    return PartSpec(entry=entry, options=entry.signature.options.model_validate_json(options))
-
-
-class AsWritten(BaseModel):
-    """Options that nobody here can check."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-
-class KeptPart(BaseModel):
-    """A part that is not needed and cannot be checked here, kept as zoo wrote it.
-
-    Attributes:
-        type: the part's name.
-        options: as they were written.
-        plugins: by name, the recorded versions of those that it may be of.
-        version: as it was recorded, if it was.
-        problem: what there is to say where it is needed after all.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    type: str
-    options: AsWritten
-    plugins: dict[str, str]
-    version: PartVersion | None
-    problem: str
-
-    def create(self, supplied: Mapping[str, Any]) -> NoReturn:
-        """Say that it cannot be constructed.
-
-        Raises:
-            PluginError: always.
-        """
-        raise PluginError(self.problem)
-
-    def resolved(self) -> dict[str, Any]:
-        """The part as zoo wrote it."""
-        return {"type": self.type, **self.options.model_dump(mode="json")}
-
-
-Part = PartSpec | KeptPart
-Count = Annotated[int, Field(ge=1)]
 
 
 class BackboneOptions(Options):
@@ -245,7 +162,7 @@ class Section(BaseModel):
 
     section: ClassVar[str]
 
-    def parts(self) -> Iterator[tuple[str, Part]]:
+    def parts(self) -> Iterator[tuple[str, AnyPart]]:
         """Every kind of the section with its part; one of which there are several comes several times."""
         for kind in kinds_of(self.section):
             found = getattr(self, key_of(kind))
@@ -277,16 +194,16 @@ class BackboneRecipe(BackboneOptions, Section):
         predicts = "" if self.prediction == "velocity" else f"; predicts {self.prediction}"
         return f"{latent}, {classes}, {size}{predicts}"
 
-    patch_schedule: Part
-    patch_embedder: Part
-    position: Part
-    time_embedder: Part
-    class_conditioner: Part
-    modulation: Part
-    block: Part
-    upsampler: Part
-    stage_embedder: Part
-    head: Part
+    patch_schedule: AnyPart
+    patch_embedder: AnyPart
+    position: AnyPart
+    time_embedder: AnyPart
+    class_conditioner: AnyPart
+    modulation: AnyPart
+    block: AnyPart
+    upsampler: AnyPart
+    stage_embedder: AnyPart
+    head: AnyPart
 
 
 class ObjectiveRecipe(ObjectiveOptions, Section):
@@ -294,8 +211,8 @@ class ObjectiveRecipe(ObjectiveOptions, Section):
 
     section = "objective"
 
-    noise_sampler: Part
-    weighting: Part
+    noise_sampler: AnyPart
+    weighting: AnyPart
 
 
 class DataRecipe(DataOptions, Section):
@@ -303,8 +220,8 @@ class DataRecipe(DataOptions, Section):
 
     section = "data"
 
-    dataset: Part
-    normalize: Part
+    dataset: AnyPart
+    normalize: AnyPart
 
 
 class TrainRecipe(TrainOptions, Section):
@@ -318,7 +235,7 @@ class SampleRecipe(SampleOptions, Section):
 
     section = "sample"
 
-    solver: Part
+    solver: AnyPart
 
 
 class EvaluateRecipe(EvaluateOptions, Section):
@@ -326,8 +243,8 @@ class EvaluateRecipe(EvaluateOptions, Section):
 
     section = "evaluate"
 
-    features: Part
-    metrics: tuple[Part, ...]
+    features: AnyPart
+    metrics: tuple[AnyPart, ...]
 
 
 class Recipe(RecipeOptions):
@@ -345,7 +262,7 @@ class Recipe(RecipeOptions):
         for name in SECTIONS:
             yield getattr(self, name)
 
-    def parts(self) -> Iterator[tuple[str, Part]]:
+    def parts(self) -> Iterator[tuple[str, AnyPart]]:
         """Every kind with its part."""
         for section in self.sections():
             yield from section.parts()
@@ -362,14 +279,14 @@ class Recipe(RecipeOptions):
         """
         wanted = SECTIONS if sections is None else sections
         used = [spec for section in self.sections() if section.section in wanted for _, spec in section.parts()]
-        return Versions.here(_plugins_of(used), tuple(spec.version for spec in used if spec.version is not None))
+        return Versions.here(_plugins_of(used), tuple(each for spec in used for each in spec.versions))
 
     def resolved(self) -> dict[str, Any]:
         """The recipe in full, without ``extends`` and with every default written out, as plain values."""
         return {"name": self.name, **{section.section: section.resolved() for section in self.sections()}}
 
 
-def _plugins_of(parts: Sequence[Part]) -> dict[str, str]:
+def _plugins_of(parts: Sequence[AnyPart]) -> dict[str, str]:
     """The version of every plug-in of parts: that of here, where one of them is here."""
     kept_first = sorted(parts, key=lambda spec: isinstance(spec, PartSpec))
     return {name: version for spec in kept_first for name, version in spec.plugins.items()}

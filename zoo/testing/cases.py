@@ -109,6 +109,8 @@ def _cases(
         "finest_patch": fine,
         "coarse_patch": coarse,
         "fine_patch": fine,
+        "axes": 2,
+        "condition_dim": 8 * draw(st.integers(1, 2)),
     }
     unknown = [name for name in fixed if name not in supplied]
     if unknown:
@@ -134,6 +136,10 @@ def sample_of(value: Any, index: int) -> Any:
         return rows(value, slice(index, index + 1))
     if isinstance(value, BlockModulation | Affine):
         return type(value)(*(sample_of(each, index) for each in value))
+    if isinstance(value, Layout):
+        return replace(
+            value, context=sample_of(value.context, index), context_mask=sample_of(value.context_mask, index)
+        )
     return value
 
 
@@ -162,7 +168,7 @@ def expected_shapes(case: Case, part: nn.Module, batch: int) -> list[Shape]:
         "patch_embedder": [(batch, n, dim)],
         "time_embedder": [vector],
         "modulation": [vector] * (6 * case.supplied["depth"] + 2),
-        "block": [(batch, case.m + n, dim)],
+        **{kind: [(batch, case.m + n, dim)] for kind in ("block", "attention", "mlp", "norm")},
         "head": [(batch, n, pixels)],
     }
     return shapes[kind]
@@ -177,7 +183,6 @@ def _latents(case: Case, batch: int, random: Random, device: str) -> tuple[Any, 
 
 
 def _block(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    n = prod(case.grid)
     vector = (batch, case.dim)
     modulation = BlockModulation(
         Affine(random(*vector), random(*vector)),
@@ -185,11 +190,22 @@ def _block(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
         Affine(random(*vector), random(*vector)),
         random(*vector),
     )
+    tokens, layout = _inside_block(case, batch, random, device)
+    return tokens, modulation, layout
+
+
+def _inside_block(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
+    n = prod(case.grid)
     layout = Layout(m=case.m, grid=case.grid, patch=case.supplied["patch"], rotary=None, level_index=0, level_blocks=1)
-    if case.build(device="meta").uses_rotary:
+    part = case.build(device="meta")
+    facts = {*getattr(part, "uses", ()), *getattr(part, "needs", ())}
+    if "rotary" in facts or getattr(part, "uses_rotary", False):
         angles = random(n, case.dim // case.supplied["heads"] // 2).repeat_interleave(2, dim=1)
         layout = replace(layout, rotary=Rotary(angles.cos(), angles.sin()))
-    return random(batch, case.m + n, case.dim), modulation, layout
+    if "context" in facts:
+        mask = torch.arange(5, device=device) <= torch.arange(batch, device=device).unsqueeze(1)
+        layout = replace(layout, context=random(batch, 5, case.supplied["condition_dim"]), context_mask=mask)
+    return random(batch, case.m + n, case.dim), layout
 
 
 _INPUTS: dict[str, Callable[[Case, int, Random, str], tuple[Any, ...]]] = {
@@ -201,6 +217,9 @@ _INPUTS: dict[str, Callable[[Case, int, Random, str], tuple[Any, ...]]] = {
     ),
     "modulation": lambda case, batch, random, device: (random(batch, case.dim),),
     "block": _block,
+    "attention": _inside_block,
+    "mlp": _inside_block,
+    "norm": lambda case, batch, random, device: _inside_block(case, batch, random, device)[:1],
     "upsampler": lambda case, batch, random, device: (
         random(batch, case.m + prod(case.grid), case.dim),
         case.m,

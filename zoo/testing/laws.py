@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from zoo.errors import PluginError, did_you_mean
-from zoo.kinds import BACKBONE_KINDS, KINDS
+from zoo.kinds import KINDS
 from zoo.labels import map_labels
 from zoo.parts.base import ClassConditioner, tensors_in
 from zoo.testing import data_laws, evaluate_laws, flow_laws
@@ -172,7 +172,7 @@ LAWS: tuple[Law, ...] = (
     initialises_whole,
     declares_its_cost,
 )
-"""Laws of every kind of the backbone, which have a forward pass."""
+"""Laws of every kind of the backbone and inside its parts, which have a forward pass."""
 
 
 OWN_LAWS: dict[str, tuple[Law, ...]] = {
@@ -194,4 +194,4 @@ def laws_of(kind: str) -> tuple[Law, ...]:
     """
     if kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}")
-    return (*(LAWS if kind in BACKBONE_KINDS else ()), *OWN_LAWS.get(kind, ()))
+    return (*(LAWS if KINDS[kind].section in ("backbone", None) else ()), *OWN_LAWS.get(kind, ()))

@@ -24,23 +24,47 @@ BUILT_IN = ("uniform", "by_depth", "by_timestep", "by_depth_and_timestep")
 _GRIDS = st.sampled_from([(1, 2), (2, 1), (2, 2), (1, 3)])
 
 
-def options(entry: PartEntry) -> st.SearchStrategy[dict[str, Any]]:
+def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStrategy[dict[str, Any]]:
     """Valid options of a part, as a recipe would write them, drawn from its derived schema.
 
     Those that may be None are left out, which is how a recipe says None.
+
+    Args:
+        entry: the part.
+        registry: to choose the parts inside it from, of those that need nothing of other parts; left out, they are
+            what the part says.
 
     Raises:
         TypeError: an option of a type that has no strategy here.
     """
     fields = entry.signature.options.model_fields
+    nested = (
+        {name: _nested(inside.kind, registry) for name, inside in entry.signature.parts.items()} if registry else {}
+    )
     return st.fixed_dictionaries(
-        {name: _values(entry, name, field) for name, field in fields.items() if field.is_required()},
+        {
+            **{name: _values(entry, name, field) for name, field in fields.items() if field.is_required()},
+            **{name: drawn for name, drawn in nested.items() if entry.signature.parts[name].required},
+        },
         optional={
-            name: _values(entry, name, field)
-            for name, field in fields.items()
-            if not field.is_required() and field.default is not None
+            **{
+                name: _values(entry, name, field)
+                for name, field in fields.items()
+                if not field.is_required() and field.default is not None
+            },
+            **{name: drawn for name, drawn in nested.items() if not entry.signature.parts[name].required},
         },
     )
+
+
+def _nested(kind: str, registry: Registry) -> st.SearchStrategy[dict[str, Any]]:
+    """Parts inside a part; those inside these are what they say, so that an end comes."""
+    alone = [entry for entry in registry.entries(kind) if not getattr(entry.cls, "needs", ())]
+    return st.one_of([_part(entry, None) for entry in alone])
+
+
+def _part(entry: PartEntry, registry: Registry | None) -> st.SearchStrategy[dict[str, Any]]:
+    return options(entry, registry).map(lambda drawn: {"type": entry.name, **drawn})
 
 
 def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
@@ -106,7 +130,7 @@ def recipes(registry: Registry, **fixed: str) -> st.SearchStrategy[dict[str, Any
             known = did_you_mean(kind, BACKBONE_KINDS) or f"; there are: {', '.join(BACKBONE_KINDS)}"
             raise TypeError(f"{kind}={name!r}: the backbone has no part of kind {kind!r}{known}")
         registry.get(kind, name)
-    return _recipes({kind: _entries(registry, kind, fixed.get(kind)) for kind in BACKBONE_KINDS})
+    return _recipes({kind: _entries(registry, kind, fixed.get(kind)) for kind in BACKBONE_KINDS}, registry)
 
 
 def _entries(registry: Registry, kind: str, fixed: str | None) -> list[PartEntry]:
@@ -114,7 +138,7 @@ def _entries(registry: Registry, kind: str, fixed: str | None) -> list[PartEntry
 
 
 @st.composite
-def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]]) -> dict[str, Any]:
+def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], registry: Registry) -> dict[str, Any]:
     chosen = {kind: draw(st.sampled_from(some)) for kind, some in entries.items()}
     schedule = chosen.pop("patch_schedule")
     depth, patch_schedule, height, width = draw(_scheduled(schedule))
@@ -128,7 +152,7 @@ def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]]) -> dic
             "heads": heads,
             "skip": draw(st.sampled_from(["linear", "none"])),
             "patch_schedule": patch_schedule,
-            **{kind: {"type": entry.name, **draw(options(entry))} for kind, entry in chosen.items()},
+            **{kind: draw(_part(entry, registry)) for kind, entry in chosen.items()},
         }
     }
 

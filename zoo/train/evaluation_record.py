@@ -12,7 +12,7 @@ from zoo.data.fingerprint import Fingerprint
 from zoo.errors import listed
 from zoo.evaluate import Features
 from zoo.recipe import Recipe
-from zoo.recipe.schema import Part
+from zoo.recipe.parts import AnyPart
 from zoo.weights import Weights
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
@@ -39,7 +39,7 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def origin(spec: Part) -> str:
+def origin(spec: AnyPart) -> str:
     """The plug-in that a part is of, with its version, to stand behind what it says; nothing of zoo's own parts."""
     plugins = [f"{name} {version}" for name, version in spec.plugins.items() if name != "zoo"]
     return f" ({', '.join(plugins)})" if plugins else ""

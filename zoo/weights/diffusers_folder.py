@@ -20,6 +20,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import patch_name
 from zoo.weights.clock import with_clock
+from zoo.weights.published.base import inside_block
 from zoo.weights.published.dit import SiT
 from zoo.weights.state import Weights, is_same_table, position_tables
 
@@ -73,8 +74,8 @@ def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
     size = options.latent.size
     if len(size) != 2 or len(set(size)) > 1:
         yield f"backbone.latent: its latents are square, the recipe's {' x '.join(map(str, size))}"
-    if options.block.type == "dit" and options.block.resolved()["mlp_ratio"] != 4.0:
-        yield f"backbone.block.mlp_ratio: it has 4, the recipe {options.block.resolved()['mlp_ratio']}"
+    for key, fixed, found in inside_block(recipe, ratio=4.0, multiple_of=1):
+        yield f"backbone.{key}: it has {fixed}, the recipe {found}"
     if options.time_embedder.type == "sinusoidal":
         time = options.time_embedder.resolved()
         if time["layers"] != 2:

@@ -21,6 +21,14 @@ HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
 
 SIZES = {384: "s", 768: "b", 1024: "l", 1152: "xl"}
 
+INSIDE_BLOCK: Mapping[str, Any] = {
+    "attention": {"type": "softmax", "bias": True, "qk_norm": None},
+    "cross": None,
+    "mlp": {"type": "gelu", "bias": True, "approximate": "tanh"},
+    "norm": {"type": "layer", "affine": False, "eps": 1e-6},
+}
+"""What the published blocks fix of the parts inside them; the hidden width of the MLP they do not."""
+
 BLOCK = {"attn.qkv": "attention.qkv", "attn.proj": "attention.proj", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
 """Layers of a block, as published and in zoo."""
 
@@ -84,6 +92,8 @@ class PublishedFormat(ABC):
             found = getattr(recipe.backbone, kind).type
             if found not in names:
                 yield f"backbone.{kind}: {self.name} has {' or '.join(names)}, the recipe {found}"
+        for key, fixed, found in inside_block(recipe):
+            yield f"backbone.{key}: {self.name} has {fixed}, the recipe {found}"
         problem = self.schedule_problem(stages)
         if problem is not None:
             yield f"backbone.patch_schedule: {problem}"
@@ -92,6 +102,32 @@ class PublishedFormat(ABC):
             found = getattr(recipe.backbone, part)
             found = found.resolved()[option[0]] if option else found
             yield f"backbone.{key}: {self.name} has {want}, the recipe {found}"
+
+
+def inside_block(recipe: Recipe, **mlp: Any) -> Iterator[tuple[str, str, str]]:
+    """What a ``dit`` block has otherwise than the published ones: the key below ``backbone``, theirs and ours.
+
+    Args:
+        recipe: ours.
+        mlp: more that theirs fix of the MLP.
+    """
+    if recipe.backbone.block.type == "dit":
+        fixed = {**INSIDE_BLOCK, "mlp": {**INSIDE_BLOCK["mlp"], **mlp}}
+        yield from _otherwise("block", fixed, recipe.backbone.block.resolved())
+
+
+def _otherwise(key: str, fixed: Any, found: Any) -> Iterator[tuple[str, str, str]]:
+    """Where the recipe has another value than is fixed, or another part."""
+    if isinstance(fixed, Mapping) and isinstance(found, Mapping) and fixed.get("type") in (None, found.get("type")):
+        for name, value in fixed.items():
+            yield from _otherwise(f"{key}.{name}", value, found[name])
+    elif fixed != found:
+        yield key, _shown(fixed), _shown(found)
+
+
+def _shown(value: Any) -> str:
+    """A value as messages say it, a part by its name."""
+    return "none" if value is None else str(value["type"] if isinstance(value, Mapping) else value)
 
 
 def _other_options(recipe: Recipe, fixed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -174,7 +210,8 @@ def body_of(tensors: Tensors, block: str, depth: int) -> dict[str, Any]:
     if hidden != 4 * dim:
         ratio = hidden / dim
         exact = int(dim * ratio) == hidden  # as the MLP rounds
-        values["block"] = {"type": "dit", "mlp_ratio": ratio if exact else math.nextafter(ratio, math.inf)}
+        ratio = ratio if exact else math.nextafter(ratio, math.inf)
+        values["block"] = {"type": "dit", "mlp": {"type": "gelu", "ratio": ratio}}
     return values
 
 

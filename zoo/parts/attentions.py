@@ -1,0 +1,127 @@
+"""Attention of a block, and the built-in forms."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from zoo.parts.base import Layout, ModulePart
+from zoo.parts.layers import Linear, rotate
+from zoo.parts.norms import Norm
+from zoo.registry import part
+from zoo.signature import Part
+
+
+class Attention(ModulePart, ABC):
+    """What lets the tokens of a block see each other, or what is beside them.
+
+    Constructor: ``(dim, heads, axes, condition_dim, *, options)``.
+    """
+
+    kind = "attention"
+    uses: frozenset[str] = frozenset()
+    """What it makes use of where other parts give it: ``rotary``, of ``layout``."""
+    needs: frozenset[str] = frozenset()
+    """What other parts must give: ``rotary`` or ``context``, of ``layout``."""
+
+    @abstractmethod
+    def forward(self, tokens: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
+        """Tokens of the same shape; the first ``layout.m`` are not the image's."""
+
+
+@part("attention", "softmax")
+class SoftmaxAttention(Attention):
+    """Multi-head self-attention over all tokens (Vaswani et al., 2017), relative where positions give angles.
+
+    Rows of ``qkv``: q, k, v, each heads x head_dim.
+
+    Options:
+        qk_norm: of queries and keys, each over the width of a head (Henry et al., 2020).
+        bias: whether q, k and v have one.
+
+    Raises:
+        ValueError: dim does not divide by heads.
+    """
+
+    uses = frozenset({"rotary"})
+
+    def __init__(self, dim: int, heads: int, *, qk_norm: Part[Norm] | None = None, bias: bool = True) -> None:
+        super().__init__()
+        head_dim = width_of_head(dim, heads)
+        self.heads = heads
+        self.qkv = Linear(dim, 3 * dim, bias=bias)
+        self.q_norm = None if qk_norm is None else qk_norm(head_dim)
+        self.k_norm = None if qk_norm is None else qk_norm(head_dim)
+        self.proj = Linear(dim, dim)
+
+    def forward(self, tokens: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
+        """Every token sees every token of the same sample."""
+        q, k, v = rearrange(self.qkv(tokens), "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if layout.rotary is not None:
+            q, k = (rotate(each, layout.rotary, layout.m) for each in (q, k))
+        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)"))
+
+
+@part("attention", "cross")
+class CrossAttention(Attention):
+    """Multi-head attention from the tokens to a context, such as a text's (PixArt-alpha, section 2.3).
+
+    Rows of ``kv``: k, v, each heads x head_dim.
+
+    Options:
+        qk_norm: of queries and keys, each over the width of a head.
+        bias: whether q, k and v have one.
+        init: of the last Linear; with ``zero`` it adds nothing at first, which stands still behind a gate of zero.
+
+    Raises:
+        ValueError: dim does not divide by heads.
+    """
+
+    needs = frozenset({"context"})
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        condition_dim: int | None = None,
+        *,
+        qk_norm: Part[Norm] | None = None,
+        bias: bool = True,
+        init: Literal["xavier", "zero"] = "xavier",
+    ) -> None:
+        super().__init__()
+        head_dim = width_of_head(dim, heads)
+        self.heads = heads
+        self.q = Linear(dim, dim, bias=bias)
+        self.kv = Linear(dim if condition_dim is None else condition_dim, 2 * dim, bias=bias)
+        self.q_norm = None if qk_norm is None else qk_norm(head_dim)
+        self.k_norm = None if qk_norm is None else qk_norm(head_dim)
+        self.proj = Linear(dim, dim, init=init)
+
+    def forward(self, tokens: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
+        """Every token sees that of the context which is there."""
+        assert layout.context is not None, "it needs a context, and zoo builds it with one alone"
+        q = rearrange(self.q(tokens), "b t (h d) -> b h t d", h=self.heads)
+        k, v = rearrange(self.kv(layout.context), "b l (two h d) -> two b h l d", two=2, h=self.heads).unbind()
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        mask = None if layout.context_mask is None else layout.context_mask[:, None, None]
+        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v, mask), "b h t d -> b t (h d)"))
+
+
+def width_of_head(dim: int, heads: int) -> int:
+    """Components of each head.
+
+    Raises:
+        ValueError: dim does not divide by heads.
+    """
+    if dim % heads:
+        raise ValueError(f"dim {dim} does not divide by {heads} heads")
+    return dim // heads
