@@ -8,6 +8,7 @@ import torch
 
 import zoo
 from tests.train.named import CLASSES, BarSource, ClassAndSize, named, named_registry
+from tests.train.ranks import alone, run_ranks
 from tests.train.small import ALONE
 from zoo.assembly import build
 from zoo.audit import activation_memory, audit
@@ -68,10 +69,10 @@ def assert_of_the_dataset(labels, count):
     assert len(set(labels["size"][:count, 0].tolist())) == count
 
 
-def job_of(*overrides):
+def job_of(*overrides, world=ALONE):
     recipe = named(*overrides, registry=REGISTRY)
     backbone = build(recipe, registry=REGISTRY)
-    return open_job(recipe, backbone, REGISTRY, 0, 1), backbone
+    return open_job(recipe, backbone, REGISTRY, world.rank, world.size), backbone
 
 
 def pieces(workers):
@@ -80,8 +81,8 @@ def pieces(workers):
 
 
 def test_they_come_with_their_samples_also_from_workers():
-    for alone, read_ahead in zip(pieces(0), pieces(2), strict=True):
-        for piece in (alone, read_ahead):
+    for read_here, read_ahead in zip(pieces(0), pieces(2), strict=True):
+        for piece in (read_here, read_ahead):
             assert piece.labels["size"][:, 0].tolist() == piece.indices.tolist()
             assert piece.labels["class"].tolist() == (piece.indices % CLASSES).tolist()
 
@@ -109,6 +110,18 @@ def test_training_drops_all_of_a_label_or_nothing(monkeypatch):
     assert labels["size"][dropped].tolist() == [[0.0, 0.0]] * int(dropped.sum())
     kept = sorted(labels["size"][~dropped, 0].tolist())
     assert kept == sorted(piece.labels["size"][~piece.drop, 0].tolist())
+
+
+def losses(world, parallel):
+    torch.manual_seed(0)
+    job, backbone = job_of(f"train.parallel={parallel}", world=world)
+    return [step.loss for step in Trainer(job, backbone, world).run(3)]
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_train_on_them_as_one(parallel):
+    expected = pytest.approx(alone(losses, "ddp"), rel=1e-5)
+    assert run_ranks(losses, 2, parallel) == [expected, expected]
 
 
 def test_grids_samples_and_evaluations_are_of_the_datasets(trained, tmp_path, monkeypatch):
