@@ -19,6 +19,7 @@ from tests.train.small import small
 from zoo.assembly import build, load_recipe
 from zoo.errors import OptionError, PluginError, RecipeError
 from zoo.parts import Attention, Norm, Part
+from zoo.parts.attentions import SoftmaxAttention
 from zoo.parts.base import PatchSchedule, Position, PositionEmbedding, Rotary, TimeEmbedder
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.mlps import SwiGLU
@@ -333,6 +334,36 @@ def test_a_part_inside_a_part_gets_what_that_one_leaves_out(with_plug_in):
     assert {type(block.mlp) for block in backbone.blocks} == {SwiGLU}
 
 
+def test_every_block_is_built_of_its_own_run(with_plug_in):
+    runs = [{"blocks": 1}, {"type": "dit", "attention": "picky", "blocks": 1}]
+    recipe = load_recipe(yaml.safe_load(BASE), {"backbone.block": runs}, with_plug_in)
+    first, second = build(recipe, device="meta").blocks
+    assert isinstance(first.attention, SoftmaxAttention)
+    assert isinstance(second.attention, PickyAttention)
+    assert recipe.versions(["backbone"]).part("attention", "softmax") is not None
+    assert recipe.versions(["backbone"]).part("attention", "picky") is not None
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    assert load_recipe(recipe.resolved(), (), with_plug_in) == recipe
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ("[{blocks: 1}, {cross: {type: picky, how: value}, blocks: 1}]", ["block.1.cross: picky: not so"]),
+        ("[{blocks: 1}, {cross: cross, blocks: 1}]", ["block.1: block 'dit' needs context, which no part gives"]),
+        ("[{attention: picky, blocks: 1}, {blocks: 1}]\n  position: turns", []),
+        (
+            "[{attention: picky, blocks: 1}, {attention: picky, blocks: 1}]\n  position: turns",
+            ["position: position 'turns' gives rotary angles, and block 'dit' does not use them"],
+        ),
+    ],
+)
+def test_runs_that_do_not_go_with_the_rest(problems, with_plug_in, block, expected):
+    line = f"  block: {block}\n"
+    got = problems(BASE + line, registry=with_plug_in)
+    assert got == [f"r.yaml:{7 + line.count(chr(10))}: backbone.{each}" for each in expected]
+
+
 def test_a_recipe_knows_the_parts_inside_its_parts(with_plug_in):
     cross = {"type": "picky", "inside": {"type": "rms", "affine": True}}
     recipe = load_recipe(yaml.safe_load(BASE), {"backbone.block.cross": cross}, with_plug_in)
@@ -521,6 +552,10 @@ def test_weights_of_a_later_block_are_refused_when_it_is_built():
     registry = registry_with(ScaledBlock)
     recipe = load_recipe(yaml.safe_load(BASE), ["backbone.block={type: scaled, first: 1}"], registry)
     with pytest.raises(RecipeError, match=r"recipe: backbone.block: scaled, of plug-in zoo-extra: norm \(Scale\) owns"):
+        build(recipe, registry=registry)
+    runs = [{"type": "dit", "blocks": 1}, {"type": "scaled", "first": 1, "blocks": 1}]
+    recipe = load_recipe(yaml.safe_load(BASE), {"backbone.block": runs}, registry)
+    with pytest.raises(RecipeError, match=r"recipe: backbone.block.1: scaled, of plug-in zoo-extra: norm \(Scale\)"):
         build(recipe, registry=registry)
 
 

@@ -151,6 +151,18 @@ def test_the_built_in_attention_turns_where_a_position_has_angles(lightning):
     assert zoo(lightning, "build", "--recipe", "dit_s", "--set", "backbone.position=rope").returncode == 0
 
 
+def test_runs_of_blocks_of_two_packages(lightning):
+    runs = "backbone.block=[{type: dit, blocks: 6}, {type: lightning, blocks: 6}]"
+    mixed = ["--recipe", "mpdit_b", "--set", runs, "--set", "backbone.position=rope"]
+    done = zoo(lightning, "build", *mixed, "--flops", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    (blocks,) = [part for part in json.loads(done.stdout)["parts"] if part["kind"] == "block"]
+    assert (blocks["type"], blocks["plugin"]) == ("dit, lightning", "zoo, diffusion-zoo-lightning")
+    done = zoo(lightning, "build", *mixed[:-2])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "block 'lightning' turns queries and keys by rotary angles, and position 'sincos' gives none" in done.stderr
+
+
 def test_a_head_width_that_cannot_be_turned_is_told(lightning):
     done = zoo(lightning, "build", "--recipe", "lightning_b", "--set", "backbone.heads=384")
     assert done.returncode == 2

@@ -10,6 +10,7 @@ import zoo
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.base import Head, TimeEmbedder
+from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin, PluginFailure, visit_plugins
 from zoo.registry import Registry, part
 
@@ -112,6 +113,11 @@ def test_a_built_in_name_is_taken_and_nothing_of_the_plug_in_is_registered():
         registry.get("time_embedder", "clock")
 
 
+@part("block", "counts")
+class Counts(DiTBlock):
+    def __init__(self, dim: int, heads: int, *, blocks: int = 3) -> None: ...
+
+
 class Inherits(marked()):
     """Derives from a marked class, and is not marked itself."""
 
@@ -128,6 +134,7 @@ class Inherits(marked()):
         (plug_in(marked(version="1.1")), "strangers.Marked has version = '1.1'; let it"),
         (plug_in(marked(version=True)), "strangers.Marked has version = True; let it"),
         (plug_in(marked(version=property(len))), "strangers.Marked has version = <property"),
+        (plug_in(Counts), "Counts has an option 'blocks', which stands beside the part in a recipe; call it otherwise"),
         (plug_in(), "plug-in strangers gives no part: mark its"),
         (SimpleNamespace(zoo_parts=lambda: [marked()]), r"gives no part: mark its zoo_parts\(\) with @zoo.hookimpl"),
         (SimpleNamespace(), "gives no part"),

@@ -319,7 +319,8 @@ class Backbone(nn.Module):
     def _broken_promise(self, returned: Any, promised: str, kind: str, key: str | int = "") -> PluginError:
         part = f"{kind} {key}".strip()
         if self.recipe is not None:
-            spec = getattr(self.recipe.backbone, kind)
+            specs: Any = self.recipe.backbone.of(kind)
+            spec = specs[key] if kind == "block" else specs[0]
             part += f" ({spec.entry.plugin.name}'s {spec.type})"
         return PluginError(f"{part} returned {described(returned)} in place of {promised}")
 

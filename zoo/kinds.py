@@ -20,6 +20,7 @@ class Kind:
         default: the part of a recipe that leaves the kind out; None where a recipe must choose, and where only other
             parts hold the kind, which say their own.
         many: the plural, under which a recipe holds a list of parts; None where it holds one.
+        beside: keys that stand next to ``type`` in a list of parts of the kind, and are no options of theirs.
         defaults: where there are several, those of a recipe that leaves them out: zoo's own, so that a recipe means the
             same whatever is installed.
     """
@@ -30,6 +31,7 @@ class Kind:
     default: str | None = None
     many: str | None = None
     defaults: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
@@ -41,7 +43,7 @@ KINDS: Mapping[str, Kind] = {
     "time_embedder": Kind("backbone", ("dim",), "zoo.parts:TimeEmbedder", "sinusoidal"),
     "class_conditioner": Kind("backbone", ("dim", "num_classes"), "zoo.parts:ClassConditioner", "embedding"),
     "modulation": Kind("backbone", ("dim", "depth"), "zoo.parts:Modulation", "adaln_zero"),
-    "block": Kind("backbone", ("dim", "heads", "depth", "index"), "zoo.parts:Block", "dit"),
+    "block": Kind("backbone", ("dim", "heads", "depth", "index"), "zoo.parts:Block", "dit", beside=("blocks",)),
     "upsampler": Kind("backbone", ("dim", "coarse_patch", "fine_patch"), "zoo.parts:Upsampler", "linear_linear"),
     "stage_embedder": Kind("backbone", ("dim", "stages"), "zoo.parts:StageEmbedder", "none"),
     "head": Kind("backbone", ("dim", "channels", "patch"), "zoo.parts:Head", "linear"),

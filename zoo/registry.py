@@ -236,6 +236,9 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     if type(version) is not int or version < 1:
         raise PluginError(f"{where} has version = {_brief(version)}; let it be a whole number, 1 or more")
     signature = read_signature(cls, KINDS[kind].supplied)  # type: ignore[arg-type]  # a class is hashable
+    options = {*signature.options.model_fields, *signature.parts}
+    for key in options.intersection(KINDS[kind].beside):
+        raise PluginError(f"{where} has an option {key!r}, which stands beside the part in a recipe; call it otherwise")
     return PartEntry(kind, name, cls, plugin, signature)
 
 

@@ -7,7 +7,7 @@ have no multiply-adds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import prod
 from typing import Any
 
@@ -40,11 +40,10 @@ def _stage(backbone: BackboneRecipe, stage: Stage) -> int:
         return prod(grid_of(height, width, patch))
 
     total = formula("time_embedder", dim) + formula("modulation", dim, backbone.depth)
-    embedded = [levels[0].patch]
+    embedded, blocks = [levels[0].patch], iter(backbone.block_specs)
     for level in levels:
-        total += level.blocks * FORMULAS["block"][backbone.block.type](
-            backbone.block, dim, m + image_tokens(level.patch)
-        )
+        for block in islice(blocks, level.blocks):
+            total += FORMULAS["block"][block.type](block, dim, m + image_tokens(level.patch))
     for coarse, fine in pairwise(level.patch for level in levels):
         total += formula("upsampler", dim, m, image_tokens(coarse), image_tokens(fine))
         if backbone.skip == "linear":

@@ -30,6 +30,22 @@ def resolved(*overrides, registry):
     return load_recipe(BASE, overrides, registry).resolved()
 
 
+def test_parts_inside_parts_and_runs_decide(registry):
+    plain = resolved(registry=registry)
+    depth = plain["backbone"]["depth"]
+    nested = resolved("backbone.block.attention.qk_norm=rms", registry=registry)
+    (line,) = differences(plain, nested)
+    assert line.startswith('backbone.block.attention.qk_norm: null and {"type": "rms"')
+    one, other = (
+        resolved(f"backbone.block=[{{blocks: {first}}}, {{blocks: {depth - first}}}]", registry=registry)
+        for first in (1, 2)
+    )
+    assert differences(one, other) == [
+        "backbone.block.0.blocks: 1 and 2", f"backbone.block.1.blocks: {depth - 1} and {depth - 2}"
+    ]  # fmt: skip
+    assert len({fingerprint(each) for each in (plain, nested, one, other)}) == 4
+
+
 def test_every_option_of_training_is_decided_on():
     assert set(OTHER) == set(TrainOptions.model_fields)
     assert {free.key.partition(".")[0] for free in FREE} <= {"name", *SECTIONS}

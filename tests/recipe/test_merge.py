@@ -122,6 +122,33 @@ def test_an_override_reaches_parts_inside_a_part(assignment, attention):
     assert plain(override(base, assignment))["backbone"]["block"].get("attention") == attention
 
 
+RUNS = [{"type": "dit", "blocks": 6, "mlp": "gelu"}, {"blocks": 6, "mlp": "gelu"}]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "block"),
+    [
+        ("backbone.block.0=other", [{"type": "other", "blocks": 6}, RUNS[1]]),
+        ("backbone.block.0={type: other, x: 1}", [{"type": "other", "blocks": 6, "x": 1}, RUNS[1]]),
+        ("backbone.block.0.type=other", [{"type": "other", "blocks": 6}, RUNS[1]]),
+        ("backbone.block.1.type=dit", [RUNS[0], {"type": "dit", "blocks": 6, "mlp": "gelu"}]),  # as it was by default
+        ("backbone.block.0.blocks=3", [{"type": "dit", "blocks": 3, "mlp": "gelu"}, RUNS[1]]),
+        ("backbone.block.1.mlp.ratio=3", [RUNS[0], {"blocks": 6, "mlp": {"type": "gelu", "ratio": 3}}]),
+        ("backbone.block=[{blocks: 12}]", [{"blocks": 12}]),
+        ("backbone.block=other", {"type": "other"}),
+    ],
+)
+def test_the_number_of_blocks_belongs_to_the_run_and_not_to_its_part(assignment, block):
+    base = node_of({"backbone": {"block": RUNS}}, Origin("base"))
+    assert plain(override(base, assignment))["backbone"]["block"] == block
+
+
+def test_runs_have_nothing_below_them_but_their_places():
+    base = node_of({"backbone": {"block": RUNS}}, Origin("base"))
+    with pytest.raises(RecipeError, match=r"backbone.block has no item 'mlp'; it has 0, 1"):
+        override(base, "backbone.block.mlp=swiglu")
+
+
 def test_a_text_that_meets_a_mapping_elsewhere_replaces_it():
     assert plain(override(tree("backbone: {latent: {height: 3}}"), "backbone.latent=a"))["backbone"]["latent"] == "a"
 

@@ -158,9 +158,12 @@ def test_paths_of_parts_inside_parts(elsewhere):
     registry = Registry().with_parts([Measured])
 
     def statistics(recipe):
-        return recipe.backbone.block.parts["norm"].options.statistics
+        return recipe.backbone.block_specs[0].parts["norm"].options.statistics
 
     assert statistics(load_recipe(own, (), registry)) == str(elsewhere / "a" / "s")
     over = load_recipe(own, {"backbone.block.norm.statistics": "t"}, registry)
     assert statistics(over) == "t"
     assert statistics(absolute(over)) == str(elsewhere / "shell" / "t")
+    run = {**values["backbone"]["block"], "blocks": values["backbone"]["depth"]}
+    runs = write(elsewhere / "b" / "own.yaml", **{**VALUES, "backbone": {**VALUES["backbone"], "block": [run]}})
+    assert statistics(load_recipe(runs, (), registry)) == str(elsewhere / "b" / "s")

@@ -185,6 +185,11 @@ MISFITS = {
         {"block": {"mlp": {"approximate": "none"}}},
         "backbone.block.mlp.approximate: mpdit has tanh, the recipe none",
     ),
+    "runs": (
+        "mpdit",
+        {"depth": 2, "block": [{"blocks": 1}, {"blocks": 1, "mlp": "swiglu"}]} | levels(4, 2),
+        "backbone.block.1.mlp: mpdit has gelu, the recipe swiglu",
+    ),
     "one level": ("mpdit", levels(4), "backbone.patch_schedule: mpdit has 2 levels, the recipe 1"),
     "three levels": ("mpdit", levels(8, 4, 2), "backbone.patch_schedule: mpdit has 2 levels, the recipe 3"),
     "two levels": ("mpditv2", levels(4, 2), "backbone.patch_schedule: mpditv2 has 3 levels, the recipe 2"),

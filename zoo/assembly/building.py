@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def create_parts(recipe: Recipe, kind: str) -> list[Any]:
         except PluginError:
             raise
         except ValueError as error:
-            raise refused(recipe, kind, spec.entry, error, index) from error
+            raise refused(recipe, (section, key, index), spec.entry, error) from error
 
     return [create(index, spec) for index, spec in enumerate(specs)]
 
@@ -90,7 +91,7 @@ def create_part(recipe: Recipe, kind: str) -> Any:
     except PluginError:
         raise
     except ValueError as error:
-        raise refused(recipe, kind, spec.entry, error) from error
+        raise refused(recipe, (section, key), spec.entry, error) from error
 
 
 def _assemble(recipe: Recipe) -> Backbone:
@@ -102,7 +103,18 @@ def _assemble(recipe: Recipe) -> Backbone:
         try:
             return {key: create_whole(spec, given) for key, given in supply(kind, values, stages).items()}
         except ValueError as error:
-            raise refused(recipe, kind, spec.entry, error) from error
+            raise refused(recipe, path_of(kind), spec.entry, error) from error
+
+    def create_blocks() -> Iterator[Any]:
+        supplied = iter(supply("block", values, ()).values())
+        for place, run in enumerate(options.block):
+            spec: Any = run.part
+            for given in islice(supplied, run.blocks):
+                try:
+                    yield create_whole(spec, given)
+                except ValueError as error:
+                    path = (*path_of("block"), *((place,) if len(options.block) > 1 else ()))
+                    raise refused(recipe, path, spec.entry, error) from error
 
     schedule: PatchSchedule = create("patch_schedule")[None]
     stages = schedule.stages()
@@ -119,7 +131,7 @@ def _assemble(recipe: Recipe) -> Backbone:
         class_conditioner=create("class_conditioner")[None],
         stage_embedder=create("stage_embedder", stages)[None],
         modulation=create("modulation")[None],
-        blocks=create("block").values(),
+        blocks=create_blocks(),
         upsamplers=create("upsampler", stages),
         skips={pair: Linear(options.dim, options.dim) for pair in transitions_of(stages)} if with_skip else {},
         heads=create("head", stages),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,10 +10,10 @@ import torch
 from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import create_whole, supply
 from zoo.errors import KeyPath, PluginError
+from zoo.kinds import path_of
 from zoo.parts.base import Block, PatchSchedule, PositionEmbedding
 from zoo.parts.returned import described
 from zoo.recipe import Draft, NestedError
-from zoo.registry import PartEntry
 from zoo.schedule import Level, Stage, patches_of, schedule_problems
 
 
@@ -21,7 +21,7 @@ def probe(draft: Draft) -> None:
     """Construct every valid part once on the meta device, and put down what the constructors refuse."""
     values = draft.values["backbone"]
     with torch.device("meta"):
-        schedule = _try("patch_schedule", draft, ())
+        schedule = _try(_SCHEDULE, draft, ())
         stages: tuple[Stage, ...] = ()
         if schedule:
             latent = values.get("latent")
@@ -33,52 +33,51 @@ def probe(draft: Draft) -> None:
             try:
                 stages = _stages(schedule[0])
                 found = [
-                    (("backbone", "patch_schedule", *schedule[0].key_path(stage, level)), message)
+                    ((*_SCHEDULE, *schedule[0].key_path(stage, level)), message)
                     for stage, level, message in schedule_problems(stages, values["depth"], height, width)
                 ]
             except Exception as error:
-                _put_down(draft, "patch_schedule", draft.parts["patch_schedule"].entry, error)
+                _put_down(draft, _SCHEDULE, error)
             draft.problems.extend(found)
             if stages and not found:
                 draft.problems.extend(_sampling_problems(draft, len(stages)))
             if found:
                 stages = _each_patch_alone(stages, height, width)
         built = {
-            kind: _try(kind, draft, stages)
-            for kind in draft.parts
-            if kind != "patch_schedule" and (stages or kind not in _NEED_STAGES)
+            path: _try(path, draft, stages)
+            for path, spec in draft.parts.items()
+            if path != _SCHEDULE and (stages or spec.entry.kind not in _NEED_STAGES)
         }
-    for several in draft.lists.values():
-        for index, spec in enumerate(several):
-            try:
-                spec.create({})
-            except Exception as error:
-                _put_down(draft, spec.entry.kind, spec.entry, error, index)
-    blocks, positions = built.get("block"), built.get("position")
+    blocks = {path: found[0] for path, found in built.items() if found and path[:2] == _BLOCK}
+    positions = built.get(_POSITION)
     if blocks and positions:
-        draft.problems.extend(_misfits(draft, blocks[0], positions[0]))
+        draft.problems.extend(_misfits(draft, blocks, positions[0]))
 
 
-def _misfits(draft: Draft, built: Block, positions: PositionEmbedding) -> Iterator[tuple[KeyPath, str]]:
-    """What a block needs and no part gives, and the other way round."""
-    block, position = draft.parts["block"].type, draft.parts["position"].type
-    needs, uses = (
-        {fact for module in built.modules() for fact in getattr(module, which, ())} for which in ("needs", "uses")
-    )
-    if built.uses_rotary:
-        needs.add("rotary")
-    if "rotary" in needs and not positions.gives_rotary:
-        yield (
-            ("backbone", "position"),
-            f"block {block!r} turns queries and keys by rotary angles, and position {position!r} gives none",
+def _misfits(
+    draft: Draft, blocks: Mapping[KeyPath, Block], positions: PositionEmbedding
+) -> Iterator[tuple[KeyPath, str]]:
+    """What blocks need and no part gives, and what a part gives and no block uses."""
+    position = draft.parts[_POSITION].type
+    used = False
+    for path, block in blocks.items():
+        name = draft.parts[path].type
+        needs, uses = (
+            {fact for module in block.modules() for fact in getattr(module, which, ())} for which in ("needs", "uses")
         )
-    if positions.gives_rotary and "rotary" not in needs | uses:
-        yield (
-            ("backbone", "position"),
-            f"position {position!r} gives rotary angles, and block {block!r} does not use them",
-        )
-    for fact in sorted(needs - {"rotary"}):
-        yield ("backbone", "block"), f"block {block!r} needs {fact}, which no part gives"
+        if block.uses_rotary:
+            needs.add("rotary")
+        used |= "rotary" in needs | uses
+        if "rotary" in needs and not positions.gives_rotary:
+            yield (
+                _POSITION,
+                f"block {name!r} turns queries and keys by rotary angles, and position {position!r} gives none",
+            )
+        for fact in sorted(needs - {"rotary"}):
+            yield path, f"block {name!r} needs {fact}, which no part gives"
+    if positions.gives_rotary and not used:
+        names = " or ".join(dict.fromkeys(repr(draft.parts[path].type) for path in blocks))
+        yield _POSITION, f"position {position!r} gives rotary angles, and block {names} does not use them"
 
 
 def _stages(schedule: PatchSchedule) -> tuple[Stage, ...]:
@@ -113,11 +112,17 @@ def _sampling_problems(draft: Draft, stages: int) -> Iterator[tuple[KeyPath, str
 _NEED_STAGES = ("patch_embedder", "position", "upsampler", "stage_embedder", "head")
 
 
-def _try(kind: str, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None:
-    """The distinct instances of a kind, or None where a value that they need is not valid."""
-    if kind not in draft.parts:
+_SCHEDULE: KeyPath = path_of("patch_schedule")
+_POSITION: KeyPath = path_of("position")
+_BLOCK: KeyPath = path_of("block")
+
+
+def _try(path: KeyPath, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None:
+    """The distinct instances of a part, or None where a value that they need is not valid."""
+    if path not in draft.parts:
         return None
-    spec = draft.parts[kind]
+    spec = draft.parts[path]
+    kind = spec.entry.kind
     try:
         supplied = list(supply(kind, draft.values["backbone"], stages).values())
     except KeyError:
@@ -129,15 +134,15 @@ def _try(kind: str, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None
         try:
             built.append(create_whole(spec, given))
         except Exception as error:
-            _put_down(draft, kind, spec.entry, error)
+            _put_down(draft, path, error)
             return None
     return built
 
 
-def _put_down(draft: Draft, kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> None:
+def _put_down(draft: Draft, path: KeyPath, error: Exception) -> None:
     cause = error
     while isinstance(cause, NestedError):
         cause = cause.error
     if isinstance(cause, PluginError) or not isinstance(cause, ValueError):
         draft.fault = cause
-    draft.problems.extend(refusals(kind, entry, error, index))
+    draft.problems.extend(refusals(path, draft.parts[path].entry, error))

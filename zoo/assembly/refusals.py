@@ -5,32 +5,26 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted
-from zoo.kinds import path_of
 from zoo.recipe import NestedError, Recipe
 from zoo.recipe.messages import in_one_line
 from zoo.registry import PartEntry
 
 
-def refused(recipe: Recipe, kind: str, entry: PartEntry, error: ValueError, index: int | None = None) -> RecipeError:
+def refused(recipe: Recipe, path: KeyPath, entry: PartEntry, error: ValueError) -> RecipeError:
     """What a part of a validated recipe raises when it is constructed, at the key that it stands at."""
-    return RecipeError([f"{recipe.name}: {dotted(path)}: {text}" for path, text in refusals(kind, entry, error, index)])
+    return RecipeError([f"{recipe.name}: {dotted(path)}: {text}" for path, text in refusals(path, entry, error)])
 
 
-def refusals(kind: str, entry: PartEntry, error: Exception, index: int | None = None) -> list[tuple[KeyPath, str]]:
+def refusals(path: KeyPath, entry: PartEntry, error: Exception) -> list[tuple[KeyPath, str]]:
     """What to say of a part's error, by key path; a fault of zoo's own is raised as it is.
 
     Args:
-        kind: of the part.
+        path: where the part stands.
         entry: the part.
         error: what its constructor, or a method that is called with it, raised.
-        index: of the part, where a recipe holds several of the kind.
     """
-    return _refusals((*path_of(kind), *(() if index is None else (index,))), entry, error)
-
-
-def _refusals(path: KeyPath, entry: PartEntry, error: Exception) -> list[tuple[KeyPath, str]]:
     if isinstance(error, NestedError):
-        return _refusals((*path, error.option), error.entry, error.error)
+        return refusals((*path, error.option), error.entry, error.error)
     plugin = f"{entry.name}, of {entry.plugin.words}"
     if isinstance(error, OptionError):
         return [((*path, *below), text) for below, text in error.problems]

@@ -221,10 +221,11 @@ def parts_of(backbone: Backbone, recipe: Recipe, macs: Mapping[str, int] | None 
     parts = []
     for kind in (*BACKBONE_KINDS, "skip"):
         if kind == "skip":
-            name, plugin = recipe.backbone.skip, "zoo"
+            origins = [(str(recipe.backbone.skip), "zoo")]
         else:
-            entry = getattr(recipe.backbone, kind).entry
-            name, plugin = entry.name, entry.plugin.name
+            specs: Any = recipe.backbone.of(kind)
+            origins = [(spec.type, spec.entry.plugin.name) for spec in specs]
+        name, plugin = (", ".join(dict.fromkeys(words)) for words in zip(*origins, strict=True))
         params = sum(count_params(backbone.get_submodule(module)).total for module in modules_of(kind))
         parts.append(PartAudit(kind, name, plugin, params, macs[kind] if macs else 0))
     return tuple(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.kinds import KINDS, key_of, kinds_of
+from zoo.recipe.parts import Beside
 from zoo.recipe.schema import SECTIONS, RecipeOptions
 from zoo.registry import PartEntry, Registry
 
@@ -59,9 +60,24 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
             continue
         default = KINDS[kind].default
         properties[kind] = _part(kind, registry, definitions, default, partial=partial)
+        if KINDS[kind].beside:
+            runs = {"type": "array", "items": _run(kind, registry, definitions), "minItems": 1}
+            properties[kind] = {**properties[kind], "anyOf": [*properties[kind]["anyOf"], runs]}
         required += [] if default else [kind]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return _with_nulls(schema, partial=partial)
+
+
+def _run(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A part in a list, where the number of blocks stands beside its type."""
+    count = Beside.model_json_schema()["properties"]["blocks"]
+    branches = []
+    for entry in registry.entries(kind):
+        part = _mapping(entry, f"{kind}_run.{entry.name}", registry, definitions, partial=False)
+        type_, options = part["properties"].pop("type"), part["properties"]
+        required = [*([] if entry.name == KINDS[kind].default else ["type"]), "blocks", *part["required"]]
+        branches.append({**part, "properties": {"type": type_, "blocks": count, **options}, "required": required})
+    return {"anyOf": branches}
 
 
 def _part(

@@ -17,7 +17,7 @@ from zoo.recipe.find import find_recipe
 from zoo.recipe.latent import PLANE
 from zoo.recipe.merge import merge, override, override_value, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
-from zoo.recipe.parts import AnyPart, AsWritten, KeptPart, PartSpec
+from zoo.recipe.parts import AnyPart, AsWritten, Beside, KeptPart, PartSpec, Run
 from zoo.recipe.places import located
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, Recipe, RecipeOptions
@@ -43,8 +43,7 @@ class Draft:
     Attributes:
         tree: the recipe with ``extends`` and ``--set`` applied.
         values: by section, the fields that are valid.
-        parts: the parts that are needed, that exist and whose options are valid.
-        lists: the same of kinds of which a recipe holds several.
+        parts: by key path, the parts that are needed, that exist and whose options are valid; not those inside them.
         problems: what is wrong, and at which key path.
         fault: of a part itself, which no other options would mend.
         missing: the parts that do not exist, and at which key path.
@@ -56,8 +55,7 @@ class Draft:
     tree: Node
     name: str = ""
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
-    parts: dict[str, PartSpec] = field(default_factory=dict)
-    lists: dict[str, list[PartSpec]] = field(default_factory=dict)
+    parts: dict[KeyPath, PartSpec] = field(default_factory=dict)
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
     fault: Exception | None = None
     missing: list[tuple[KeyPath, str]] = field(default_factory=list)
@@ -213,30 +211,70 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
                 value = getattr(valid, name) if valid else info.default
             draft.values[section][name] = value
     for kind in kinds:
+        given = raw.get(key_of(kind))
         if KINDS[kind].many:
-            _draft_parts(kind, raw.get(key_of(kind)), registry, draft)
-        elif section not in draft.needs:
-            draft.values[section][kind] = _kept_part(kind, raw.get(kind), (section, kind), registry, draft)
-        elif (found := _draft_part(kind, raw.get(kind), (section, kind), registry, draft)) is not None:
-            draft.parts[kind] = found
-            draft.values[section][kind] = found
+            found: Any = _draft_parts(kind, given, registry, draft)
+        elif KINDS[kind].beside:
+            found = _draft_runs(kind, given, registry, draft)
+        else:
+            found = _draft_one(kind, given, (section, kind), registry, draft)
+        if found is not None:
+            draft.values[section][key_of(kind)] = found
 
 
-def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> None:
+def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[AnyPart, ...] | None:
+    """The parts of a kind of which a recipe holds several."""
     path = path_of(kind)
     if raw is None:
         raw = list(KINDS[kind].defaults)
     if not isinstance(raw, list) or not raw:
         draft.problems.append((path, f"should be a list of parts, got {show(raw)}"))
-        return
+        return None
+    found = [_draft_one(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
+    return tuple(each for each in found if each is not None)
+
+
+def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[Run, ...] | None:
+    """The blocks: all of one part, or a list of runs that add up to the depth."""
+    path, depth = path_of(kind), draft.values["backbone"].get("depth")
+    if not isinstance(raw, list):
+        part = _draft_one(kind, raw, path, registry, draft)
+        return None if part is None or depth is None else (Run(part=part, blocks=depth),)
+    found = [_draft_run(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
+    counts = [beside.blocks for _, beside in found if beside is not None]
+    if not found:
+        draft.problems.append((path, "should be a part or a list of runs, got []"))
+    elif len(counts) == len(found) and depth is not None and sum(counts) != depth:
+        added = f"{' + '.join(map(str, counts))} = " if len(counts) > 1 else ""
+        told = f"block counts must add up to depth: {added}{sum(counts)}, but backbone.depth is {depth}"
+        draft.problems.append((path, told))
+    return tuple(
+        Run(part=part, blocks=beside.blocks) for part, beside in found if part is not None and beside is not None
+    )
+
+
+def _draft_run(
+    kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft
+) -> tuple[AnyPart | None, Beside | None]:
+    """A part in a list, and what stands beside it."""
+    if isinstance(raw, str | None):
+        raw = {} if raw is None else {"type": raw}
+    if not isinstance(raw, dict):
+        return _draft_one(kind, raw, path, registry, draft), None
+    keys = KINDS[kind].beside
+    beside = _validate(Beside, {key: raw[key] for key in keys if key in raw}, path, draft, others=())
+    part = _draft_one(kind, {key: value for key, value in raw.items() if key not in keys}, path, registry, draft)
+    return part, beside
+
+
+def _draft_one(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> AnyPart | None:
+    """A part that stands in a section, alone or in a list."""
     if path[0] not in draft.needs:
-        several = [{"type": each} if isinstance(each, str) else each for each in raw]
-        kept = [_kept_part(kind, each, (*path, index), registry, draft) for index, each in enumerate(several)]
-        draft.values[path[0]][path[1]] = tuple(kept)
-        return
-    found = [_draft_part(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
-    draft.lists[kind] = [each for each in found if each is not None]
-    draft.values[path[0]][path[1]] = tuple(draft.lists[kind])
+        return _kept_part(kind, {"type": raw} if isinstance(raw, str) else raw, path, registry, draft)
+    found = _draft_part(kind, raw, path, registry, draft)
+    if found is not None:
+        draft.parts[path] = found
+    return found
 
 
 def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> AnyPart | None:
@@ -283,7 +321,8 @@ def _draft_part(
         return None
     before, nested = len(draft.problems), entry.signature.parts
     given = {key: value for key, value in raw.items() if key != "type" and key not in nested}
-    options = _validate(entry.signature.options, given, path, draft, others=["type", *nested])
+    beside = KINDS[kind].beside if isinstance(path[-1], int) else ()
+    options = _validate(entry.signature.options, given, path, draft, others=["type", *beside, *nested])
     parts = {
         name: _draft_nested(inside, raw.get(name), (*path, name), registry, draft) for name, inside in nested.items()
     }

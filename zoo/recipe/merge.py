@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.errors import RecipeError
-from zoo.kinds import KINDS, kind_at
+from zoo.kinds import KINDS, Kind, kind_at
 from zoo.recipe.latent import PLANE
 from zoo.recipe.source import Node, Origin, node_of, parse_yaml, show
 
@@ -76,7 +76,9 @@ def _merge(base: Node, over: Node, path: tuple[str, ...], *, stay: bool = False)
         return over
     below: dict[str, Node] = {}
     origin = over.origin
-    if isinstance(base.value, dict) and not _changes_type(base.value, over.value, path):
+    if isinstance(base.value, dict) and _changes_type(base.value, over.value, path):
+        below = {key: base.value[key] for key in _beside(path) if key in base.value}
+    elif isinstance(base.value, dict):
         below = _without_other_form(base.value, over.value) if path == ("backbone", "latent") else base.value
         origin = base.origin if stay else over.origin
     missing = Node(None, over.origin)
@@ -128,9 +130,22 @@ def _is_below_part(path: tuple[str, ...]) -> bool:
     return len(path) > 2 and kind_at(path[0], path[1]) is not None
 
 
+def _place(path: tuple[str, ...]) -> Kind | None:
+    """The kind whose part stands at this key path, by itself or in a list."""
+    name = kind_at(path[0], path[1]) if len(path) == 2 or (len(path) == 3 and path[2].isdecimal()) else None
+    return None if name is None else KINDS[name]
+
+
+def _beside(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys that belong to a place in a list of parts, and not to the part that stands there."""
+    kind = _place(path) if len(path) == 3 else None
+    return () if kind is None else kind.beside
+
+
 def _changes_type(base: dict[str, Node], over: dict[str, Node], path: tuple[str, ...]) -> bool:
     if "type" not in over or not (is_part(path) or _is_below_part(path)):
         return False
-    default = KINDS[path[1]].default if is_part(path) else None
+    kind = _place(path)
+    default = None if kind is None else kind.default
     before = base["type"].value if "type" in base else None
     return (over["type"].value or default) != (before or default)

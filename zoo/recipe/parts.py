@@ -1,4 +1,4 @@
-"""Parts of a validated recipe: each with all of its options, and with the parts inside it."""
+"""Parts of a validated recipe: each with all of its options and with the parts inside it, and runs of blocks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.recipe.versions import PartVersion
 from zoo.registry import PartEntry
+from zoo.signature import Options
 
 
 class PartSpec(BaseModel):
@@ -165,3 +166,31 @@ class KeptPart(BaseModel):
 
 
 AnyPart = PartSpec | KeptPart
+
+
+BlockCount = Annotated[int, Field(ge=1, description="blocks of this part that follow each other")]
+
+
+class Beside(Options):
+    """What stands beside ``type`` in a list of runs."""
+
+    blocks: BlockCount
+
+
+class Run(BaseModel):
+    """Blocks that are alike and follow each other.
+
+    Attributes:
+        part: each of them.
+        blocks: how many there are.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    part: AnyPart
+    blocks: BlockCount
+
+    def resolved(self) -> dict[str, Any]:
+        """The run as a list of several would hold it."""
+        own = self.part.resolved()
+        return {"type": own.pop("type"), "blocks": self.blocks, **own}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from zoo.recipe.find import recipe_folders
-from zoo.recipe.parts import PartSpec
+from zoo.recipe.parts import PartSpec, Run
 from zoo.recipe.schema import Recipe
 from zoo.signature import Place, places_of
 
@@ -45,6 +45,8 @@ def absolute(recipe: Recipe) -> Recipe:
 def _absolute_part(value: Any, here: Path) -> Any:
     if isinstance(value, tuple):
         return tuple(_absolute_part(each, here) for each in value)
+    if isinstance(value, Run):
+        return value.model_copy(update={"part": _absolute_part(value.part, here)})
     if not isinstance(value, PartSpec):
         return value
     parts = {name: _absolute_part(spec, here) for name, spec in value.parts.items()}

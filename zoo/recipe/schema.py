@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zoo.kinds import key_of, kinds_of
 from zoo.recipe.latent import LatentRecipe
-from zoo.recipe.parts import AnyPart, PartSpec
+from zoo.recipe.parts import AnyPart, PartSpec, Run
 from zoo.recipe.versions import Versions
 from zoo.signature import Options, PathText
 
@@ -162,28 +162,46 @@ class Section(BaseModel):
 
     section: ClassVar[str]
 
+    def of(self, kind: str) -> tuple[AnyPart, ...]:
+        """The part of a kind, or all of them where there are several: of blocks one for each."""
+        found = getattr(self, key_of(kind))
+        return found if isinstance(found, tuple) else (found,)
+
     def parts(self) -> Iterator[tuple[str, AnyPart]]:
         """Every kind of the section with its part; one of which there are several comes several times."""
         for kind in kinds_of(self.section):
-            found = getattr(self, key_of(kind))
-            for spec in found if isinstance(found, tuple) else (found,):
+            for spec in self.of(kind):
                 yield kind, spec
 
     def resolved(self) -> dict[str, Any]:
         """The section as a recipe would write it in full."""
         parts = {key_of(kind): getattr(self, key_of(kind)) for kind in kinds_of(self.section)}
         own = self.model_dump(mode="json", exclude=set(parts))
-        full = {
-            key: [each.resolved() for each in spec] if isinstance(spec, tuple) else spec.resolved()
-            for key, spec in parts.items()
-        }
-        return {**own, **full}
+        return {**own, **{key: _plain(found) for key, found in parts.items()}}
+
+
+def _plain(found: AnyPart | tuple[AnyPart | Run, ...]) -> Any:
+    """What stands under a kind's key, as plain values: a single run of blocks is all of them."""
+    if not isinstance(found, tuple):
+        return found.resolved()
+    if len(found) == 1 and isinstance(found[0], Run):
+        return found[0].part.resolved()
+    return [each.resolved() for each in found]
 
 
 class BackboneRecipe(BackboneOptions, Section):
     """A backbone, with a part of every kind."""
 
     section = "backbone"
+
+    @property
+    def block_specs(self) -> tuple[AnyPart, ...]:
+        """The part that each of the ``depth`` blocks is, in order."""
+        return tuple(run.part for run in self.block for _ in range(run.blocks))
+
+    def of(self, kind: str) -> tuple[AnyPart, ...]:
+        """The part of a kind; of blocks one for each."""
+        return self.block_specs if kind == "block" else super().of(kind)
 
     @property
     def words(self) -> str:
@@ -200,7 +218,7 @@ class BackboneRecipe(BackboneOptions, Section):
     time_embedder: AnyPart
     class_conditioner: AnyPart
     modulation: AnyPart
-    block: AnyPart
+    block: Annotated[tuple[Run, ...], Field(min_length=1)]
     upsampler: AnyPart
     stage_embedder: AnyPart
     head: AnyPart

@@ -81,6 +81,6 @@ def _items(text: str) -> tuple[str, ...]:
 def _all(key: str, text: str, registry: Registry) -> tuple[str, ...]:
     path = tuple(key.removesuffix(".type").split("."))
     if not is_part(path):
-        kinds = ", ".join(f"{kind.section}.{name}" for name, kind in KINDS.items() if not kind.many)
+        kinds = ", ".join(f"{kind.section}.{name}" for name, kind in KINDS.items() if kind.section and not kind.many)
         raise ZooError(f"--vary {text}: `all` stands for the parts of a kind, and {key} is none of: {kinds}")
     return tuple(entry.name for entry in registry.entries(path[1]) if not entry.signature.required)

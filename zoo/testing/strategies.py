@@ -152,9 +152,18 @@ def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], regist
             "heads": heads,
             "skip": draw(st.sampled_from(["linear", "none"])),
             "patch_schedule": patch_schedule,
-            **{kind: draw(_part(entry, registry)) for kind, entry in chosen.items()},
+            **{kind: draw(_part(entry, registry)) for kind, entry in chosen.items() if kind != "block"},
+            "block": draw(_blocks(entries["block"], registry, depth)),
         }
     }
+
+
+@st.composite
+def _blocks(draw: st.DrawFn, entries: Sequence[PartEntry], registry: Registry, depth: int) -> Any:
+    """All blocks of one part, or two runs."""
+    one, other = (draw(st.sampled_from(entries).flatmap(lambda entry: _part(entry, registry))) for _ in range(2))
+    first = draw(st.integers(0, depth - 1))
+    return [{**one, "blocks": first}, {**other, "blocks": depth - first}] if first else other
 
 
 @st.composite

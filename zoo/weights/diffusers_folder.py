@@ -20,7 +20,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import patch_name
 from zoo.weights.clock import with_clock
-from zoo.weights.published.base import inside_block
+from zoo.weights.published.base import inside_block, names_of
 from zoo.weights.published.dit import SiT
 from zoo.weights.state import Weights, is_same_table, position_tables
 
@@ -64,7 +64,7 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
 def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
     options = recipe.backbone
     for kind, (name,) in SiT.parts.items():
-        found = getattr(options, kind).type
+        found = names_of(recipe, kind)
         if found != name:
             yield f"backbone.{kind}: it has {name}, the recipe {found}"
     if len(backbone.stages) > 1 or len(backbone.stages[0].levels) > 1:

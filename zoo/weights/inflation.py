@@ -299,11 +299,11 @@ def _both(one: Recipe, other: Recipe, kind: str, name: str) -> bool:
 
 
 def _same_part(kind: str, one: Recipe, other: Recipe) -> bool:
-    def meaning(recipe: Recipe) -> dict[str, Any]:
-        options = getattr(recipe.backbone, kind).resolved()
-        return {key: value for key, value in options.items() if (kind, key) not in ONLY_INITIAL}
+    def meaning(recipe: Recipe) -> list[dict[str, Any]]:
+        parts = [spec.resolved() for spec in recipe.backbone.of(kind)]
+        return [{key: value for key, value in part.items() if (kind, key) not in ONLY_INITIAL} for part in parts]
 
-    return meaning(one) == meaning(other)
+    return all(mine == theirs for mine, theirs in zip(meaning(one), meaning(other), strict=False))
 
 
 def _patch_of(name: str) -> Grid:
@@ -313,6 +313,9 @@ def _patch_of(name: str) -> Grid:
 
 def _part_of(name: str, recipe: Recipe) -> str:
     """The part that a tensor belongs to, as messages call it."""
-    kind = name.split(".")[0].removesuffix("s")
-    part = getattr(recipe.backbone, kind)
-    return f"{kind} {part if isinstance(part, str) else part.type}"
+    key, place, *_ = name.split(".")
+    kind = key.removesuffix("s")
+    if kind == "skip":
+        return f"skip {recipe.backbone.skip}"
+    specs = recipe.backbone.of(kind)
+    return f"{kind} {specs[int(place) if kind == 'block' else 0].type}"

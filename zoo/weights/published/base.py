@@ -89,7 +89,7 @@ class PublishedFormat(ABC):
             yield f"backbone.latent: {self.name} has height and width, the recipe {' x '.join(map(str, size))}"
             return
         for kind, names in self.parts.items():
-            found = getattr(recipe.backbone, kind).type
+            found = names_of(recipe, kind)
             if found not in names:
                 yield f"backbone.{kind}: {self.name} has {' or '.join(names)}, the recipe {found}"
         for key, fixed, found in inside_block(recipe):
@@ -104,6 +104,11 @@ class PublishedFormat(ABC):
             yield f"backbone.{key}: {self.name} has {want}, the recipe {found}"
 
 
+def names_of(recipe: Recipe, kind: str) -> str:
+    """The name of the part of a kind, or the names of all where there are several."""
+    return ", ".join(dict.fromkeys(spec.type for spec in recipe.backbone.of(kind)))
+
+
 def inside_block(recipe: Recipe, **mlp: Any) -> Iterator[tuple[str, str, str]]:
     """What a ``dit`` block has otherwise than the published ones: the key below ``backbone``, theirs and ours.
 
@@ -111,9 +116,11 @@ def inside_block(recipe: Recipe, **mlp: Any) -> Iterator[tuple[str, str, str]]:
         recipe: ours.
         mlp: more that theirs fix of the MLP.
     """
-    if recipe.backbone.block.type == "dit":
-        fixed = {**INSIDE_BLOCK, "mlp": {**INSIDE_BLOCK["mlp"], **mlp}}
-        yield from _otherwise("block", fixed, recipe.backbone.block.resolved())
+    fixed = {**INSIDE_BLOCK, "mlp": {**INSIDE_BLOCK["mlp"], **mlp}}
+    runs = recipe.backbone.block
+    for index, run in enumerate(runs):
+        if run.part.type == "dit":
+            yield from _otherwise("block" if len(runs) == 1 else f"block.{index}", fixed, run.part.resolved())
 
 
 def _otherwise(key: str, fixed: Any, found: Any) -> Iterator[tuple[str, str, str]]:
