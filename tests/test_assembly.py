@@ -548,6 +548,23 @@ def test_weights_that_nobody_makes_are_refused_before_anything_is_built(problems
     )
 
 
+@part("norm", "scaled")
+class ScaledNorm(Norm):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale = Scale(dim)
+
+    def forward(self, tokens):
+        return tokens
+
+
+def test_weights_of_a_part_inside_are_told_of_that_part(problems):
+    (line,) = problems(BASE + "  block: {attention: {qk_norm: scaled}}\n", registry=registry_with(ScaledNorm))
+    assert line.startswith(
+        "r.yaml:8: backbone.block.attention.qk_norm: scaled, of plug-in zoo-extra: scale (Scale) owns weight and has no"
+    )
+
+
 def test_weights_of_a_later_block_are_refused_when_it_is_built():
     registry = registry_with(ScaledBlock)
     recipe = load_recipe(yaml.safe_load(BASE), ["backbone.block={type: scaled, first: 1}"], registry)

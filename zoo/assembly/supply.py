@@ -76,6 +76,16 @@ def create_whole(spec: PartSpec, supplied: Supplied) -> Any:
         PluginError: weights of it would be garbage after building on the meta device.
     """
     part = spec.create(supplied)
-    for fault in faults(part) if isinstance(part, nn.Module) else ():
-        raise PluginError(fault)
+    if _fault(part) is not None:
+        spec.create(supplied, _refuse_fault)  # once more, to tell of which part it is
     return part
+
+
+def _fault(part: Any) -> str | None:
+    return next(faults(part), None) if isinstance(part, nn.Module) else None
+
+
+def _refuse_fault(part: Any) -> None:
+    fault = _fault(part)
+    if fault is not None:
+        raise PluginError(fault)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
@@ -13,6 +13,8 @@ from zoo.kinds import KINDS
 from zoo.recipe.versions import PartVersion
 from zoo.registry import PartEntry
 from zoo.signature import Options
+
+Check = Callable[[Any], None]
 
 
 class PartSpec(BaseModel):
@@ -56,14 +58,21 @@ class PartSpec(BaseModel):
             for entry in entries
         )
 
-    def create(self, supplied: Mapping[str, Any]) -> Any:
+    def create(self, supplied: Mapping[str, Any], check: Check | None = None) -> Any:
         """Construct the part from its options and from those of the ``supplied`` values that it asks for.
 
+        Args:
+            supplied: by name.
+            check: is called with the part, and before with each one inside it, and may raise.
+
         Raises:
-            NestedError: a part inside it refuses its options, or fails.
+            NestedError: a part inside it refuses its options, or fails, or the check does.
         """
-        parts = {name: Factory(name, spec, supplied) if spec else None for name, spec in self.parts.items()}
-        return self.entry.create(self.options, supplied, parts)
+        parts = {name: Factory(name, spec, supplied, check) if spec else None for name, spec in self.parts.items()}
+        made = self.entry.create(self.options, supplied, parts)
+        if check is not None:
+            check(made)
+        return made
 
     def resolved(self) -> dict[str, Any]:
         """The part as a recipe would write it in full."""
@@ -87,11 +96,13 @@ class Factory:
         option: its name.
         spec: the part to make.
         around: what the part around is supplied with.
+        check: is called with what is made, and may raise.
     """
 
     option: str
     spec: PartSpec
     around: Mapping[str, Any]
+    check: Check | None = None
 
     def __call__(self, *values: Any) -> Any:
         """Make the part with the values that its kind is supplied with, in their order.
@@ -108,7 +119,7 @@ class Factory:
             missing = [name for name in entry.signature.supplied if name not in supplied]
             if missing:
                 raise PluginError(f"asks for {', '.join(missing)}, which the part around it neither gives nor has")
-            return self.spec.create(supplied)
+            return self.spec.create(supplied, self.check)
         except Exception as error:
             raise NestedError(self.option, entry, error) from error
 
@@ -152,7 +163,7 @@ class KeptPart(BaseModel):
     versions: tuple[PartVersion, ...]
     problem: str
 
-    def create(self, supplied: Mapping[str, Any]) -> NoReturn:
+    def create(self, supplied: Mapping[str, Any], check: Check | None = None) -> NoReturn:
         """Say that it cannot be constructed.
 
         Raises:
