@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from einops import rearrange
 
 import zoo
 from zoo.errors import PluginError
-from zoo.parts.base import Affine, BlockModulation, ClassCondition, Modulations, Position
+from zoo.parts.values import ClassCondition, Modulations, Position
 from zoo.testing.cases import randomise
 
 SMALL = ["backbone.dim=32", "backbone.heads=2", "backbone.num_classes=5", "data.normalize=none"]
@@ -101,33 +100,22 @@ def test_a_threshold_belongs_to_the_cleaner_stage_unless_told():
     assert cleaner.stage_of(half).tolist() == [1]
 
 
-@pytest.mark.parametrize("patch", [(2, 2), (2, 4), (4, 1)])
-def test_pixels_return_to_where_they_came_from(patch):
-    """A head that returns the patch itself: an identity through patch order, grid and unpatchify."""
-    ph, pw = patch
-    schedule = f"backbone.patch_schedule={{type: uniform, patch: [{ph}, {pw}]}}"
-    backbone = zoo.build("dit_b", [*SMALL, LATENT, "backbone.depth=1", schedule])
-    latents = torch.randn(2, 3, 16, 32)
-    pixels = rearrange(latents, "b c (h p) (w q) -> b (h w) (p q c)", p=ph, q=pw)
-    assert torch.equal(backbone._unpatchify(patch, pixels), latents)
-
-
 def test_skip_none_leaves_fine_patches_out(hybrid):
     backbone = zoo.build("mpdit_b", [*SMALL, "backbone.skip=none"])
-    assert not backbone.skips
+    assert not list(backbone.skips.parameters())
     assert set(backbone.patch_embedders) == {"4x4"}
 
 
 def test_a_patch_belongs_to_a_patch_in_every_stage(hybrid):
     assert set(hybrid.patch_embedders) == {"8x8", "4x4", "2x2"}  # 4x4 feeds a skip in one stage, starts the other
     assert set(hybrid.heads) == {"4x4", "2x2"}
-    assert set(hybrid.upsamplers) == {"8x8_to_4x4", "4x4_to_2x2"}
+    assert set(hybrid.upsamplers) == set(hybrid.skips) == {"8x8_to_4x4", "4x4_to_2x2"}
+    assert not hybrid.downsamplers
     assert len(hybrid.blocks) == 12
 
 
-def narrow(vector):
-    block = BlockModulation(Affine(vector, vector), vector[0], Affine(vector, vector), vector)
-    return Modulations([block] * 12, Affine(vector, vector))
+def vectors(count, vector, of_head=2):
+    return Modulations([(vector,) * count] * 12, {32: (vector,) * of_head})
 
 
 @pytest.mark.parametrize(
@@ -135,11 +123,13 @@ def narrow(vector):
     [
         (
             "blocks.3",
-            lambda x, *_: (x, x),
+            lambda groups: [(groups[0].tokens, groups[0].tokens)],
             "block 3 (zoo's dit) returned a tuple of a tensor [1, 24, 32], a tensor [1, 24,",
         ),
-        ("blocks.3", lambda x, *_: x[:, 1:], "a tensor [1, 23, 32] in place of a tensor [1, 24, 32]"),
-        ("blocks.0", lambda *_: None, "block 0 (zoo's dit) returned None in place of a tensor [1, 24, 32]"),
+        ("blocks.3", lambda groups: [groups[0].tokens[:, 1:]], "a tensor [1, 23, 32] in place of a tensor [1, 24, 32]"),
+        ("blocks.3", lambda groups: groups[0].tokens, "a tensor [1, 24, 32] in place of a list of 1 tensors"),
+        ("blocks.0", lambda groups: None, "block 0 (zoo's dit) returned None in place of a list of 1 tensors"),
+        ("blocks.0", lambda groups: [None], "block 0 (zoo's dit) returned None in place of a tensor [1, 24, 32]"),
         ("patch_embedders.8x8", lambda x: x, "patch_embedder 8x8 (zoo's linear) returned a tensor [1, 3, 16, 32] in"),
         ("upsamplers.8x8_to_4x4", lambda x, m, grid: x, "upsampler 8x8_to_4x4 (zoo's linear_linear) returned a tensor"),
         (
@@ -155,7 +145,7 @@ def narrow(vector):
         (
             "heads.4x4",
             lambda x, *_: x,
-            "head 4x4 (zoo's linear) returned a tensor [1, 32, 32] in place of a tensor [1, 32, 48]",
+            "head 4x4 (zoo's linear) returned a tensor [1, 32, 32] in place of a tensor [1, 3, 16, 32]",
         ),
         ("positions.4x4", lambda: None, "position 4x4 (zoo's sincos) returned None in place of a Position"),
         ("positions.4x4", lambda: Position(add=torch.zeros(3, 32)), "a tensor [3, 32] in place of a tensor [32, 32]"),
@@ -169,15 +159,27 @@ def narrow(vector):
         ("stage_embedder", lambda stage: torch.zeros(1, 32), "a tensor [1, 32] in place of a tensor [32]"),
         (
             "modulation",
-            lambda x: x,
+            lambda x: x[32].time,
             "modulation (zoo's shared_adaln) returned a tensor [1, 32] in place of Modulations of 12",
         ),
         (
             "modulation",
-            lambda x: Modulations([], Affine(x, x)),
+            lambda x: Modulations([], {}),
             "Modulations of 0 blocks in place of Modulations of 12",
         ),
-        ("modulation", lambda x: narrow(x), "a tensor [32] in place of a tensor [1, 32]"),
+        ("modulation", lambda x: vectors(6, torch.zeros(32)), "a tensor [32] in place of a tensor [1, 32]"),
+        ("modulation", lambda x: vectors(6, torch.zeros(1, 31)), "a tensor [1, 31] in place of a tensor [1, 32]"),
+        ("modulation", lambda x: vectors(5, torch.zeros(1, 32)), "in place of 6 vectors of block 0"),
+        (
+            "modulation",
+            lambda x: vectors(6, torch.zeros(1, 32), of_head=1),
+            "a tuple of a tensor [1, 32] in place of 2 vectors of heads of width 32",
+        ),
+        (
+            "modulation",
+            lambda x: Modulations([()] * 12, {}),
+            "returned () in place of 6 vectors of block 0",
+        ),
     ],
 )
 def test_a_part_that_returns_something_else_is_named(monkeypatch, hybrid, part, returned, message):
@@ -205,9 +207,9 @@ def test_the_residual_stream_is_float32_under_autocast(monkeypatch, position, sk
     seen = []
     kind = type(backbone.blocks[0])
 
-    def narrowing(self, tokens, modulation, layout):
-        seen.append(tokens.dtype)
-        return tokens.bfloat16()
+    def narrowing(self, groups):
+        seen.extend(group.tokens.dtype for group in groups)
+        return [group.tokens.bfloat16() for group in groups]
 
     monkeypatch.setattr(kind, "forward", narrowing)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -234,17 +236,3 @@ def test_weights_can_be_made_after_building_on_meta(recipe, modulation):
             assert torch.equal(made, expected), name
     for made, expected in zip(backbone.buffers(), direct.buffers(), strict=True):
         assert torch.equal(made, expected)
-
-
-def test_carry_is_fresh_in_every_level_and_pass(hybrid, monkeypatch):
-    seen = []
-
-    def remember(self, tokens, modulation, layout):
-        seen.append((id(layout.carry), len(layout.carry), layout.level_index, layout.level_blocks, layout.m))
-        layout.carry[len(layout.carry)] = tokens
-        return tokens
-
-    monkeypatch.setattr(type(hybrid.blocks[0]), "forward", remember)
-    hybrid(*batch(hybrid, [0.9]))
-    assert [entry[1] for entry in seen] == [0, 1, 2, 3, 4, 5] * 2
-    assert [entry[2:] for entry in seen] == [(0, 6, 16)] * 6 + [(1, 6, 16)] * 6

@@ -6,6 +6,7 @@ import pytest
 
 import zoo
 from tests.train.small import VALUES
+from zoo.assembly import create_part
 from zoo.errors import RecipeError
 from zoo.kinds import KINDS, key_of
 
@@ -54,3 +55,14 @@ def test_it_is_told_beside_what_else_is_wrong():
         "recipe: data.normalize.std: has 2 numbers, and the latent has 1 channel",
         "recipe: sample.solver: refusing: side 3 is not even",
     ]
+
+
+def test_a_dataset_that_nobody_chose_is_told_of_when_it_is_used():
+    video = {**VALUES["backbone"], "latent": {"channels": 1, "size": [8, 8, 8]}, "dim": 24}
+    recipe = zoo.load_recipe({"backbone": video})
+    assert zoo.build(recipe, device="meta").latent == (1, 8, 8, 8)
+    told = "data.dataset: digits: makes latents of two axes, and the recipe's size has 3: 8 x 8 x 8; choose another"
+    with pytest.raises(RecipeError, match=told):
+        create_part(recipe, "dataset")
+    with pytest.raises(RecipeError, match=told):
+        zoo.load_recipe({"backbone": video, "data": {"dataset": "digits"}})

@@ -191,7 +191,10 @@ def test_no_module_hides_a_name_of_zoo():
     [
         (lambda z, t, y: (z.tolist(), t, y), "latents: must be a tensor with a row for each sample, got list"),
         (lambda z, t, y: (z, 0.5, y), "t: must be a tensor with a row for each sample, got float"),
-        (lambda z, t, y: (z, t, [1, 2]), "labels: must be a tensor with a row for each sample, got list"),
+        (
+            lambda z, t, y: (z, t, [1, 2]),
+            "labels: must be a tensor with a row for each sample, or a mapping of names to such, got list",
+        ),
     ],
 )
 def test_a_forward_says_what_it_takes(arguments, expected):
@@ -218,7 +221,7 @@ def test_drawing_says_what_it_takes(registry):
         ({"labels": "3"}, r"labels: give numbers, one for each latent, such as \[3, 5\], not '3'"),
         ({"labels": [[1], [2, 3]]}, r"labels: give numbers, one for each latent, .*, not \[\[1\], \[2, 3\]\]"),
         ({"labels": ["cat"]}, r"labels: give numbers, one for each latent, .*, not \['cat'\]"),
-        ({"labels": {3: 5}}, r"labels: give numbers, one for each latent, .*, not \{3: 5\}"),
+        ({"labels": {3: 5}}, r"labels: give one for each latent, such as \[3, 5\]"),
         ({"steps": 1.5}, "steps: give a whole number, not 1.5"),
         ({"seed": "x"}, "seed: give a whole number, not 'x'"),
         ({"labels": None, "count": "x"}, "count: give a whole number, not 'x'"),

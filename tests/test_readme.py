@@ -1,21 +1,28 @@
 """What the README shows is what happens: runs, recipes and code."""
 
+import doctest
 import re
+import shlex
 import sys
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import zoo
 from zoo import Registry, build, load_recipe
 from zoo.cli import app
+from zoo.kinds import KINDS, Kind
+from zoo.parts.facts import WORDS
 from zoo.plugins import Plugin
 from zoo.recipe.fingerprint import FREE
 from zoo.testing import check_part
 from zoo.weights import write_initialised
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -29,37 +36,49 @@ def block_with(language: str, text: str) -> str:
     return found
 
 
+def between(mark: str) -> str:
+    """What stands between two marks."""
+    return README.partition(f"<!-- {mark} -->\n")[2].partition(f"\n<!-- /{mark} -->")[0]
+
+
+def lightning_block(monkeypatch) -> type:
+    """The block of the package in plugins/, which need not be installed."""
+    monkeypatch.syspath_prepend(ROOT / "plugins" / "zoo-lightning")
+    return import_module("zoo_lightning.block").LightningBlock
+
+
 @pytest.fixture
-def my_hybrid(tmp_path, monkeypatch):
+def shown_recipes(tmp_path, monkeypatch):
+    """Every recipe that is shown, in the working folder, under the name by which its first line builds it."""
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "my_hybrid.yaml"
-    path.write_text(block_with("yaml", "my_hybrid.yaml"))
-    return path
+    for block in blocks("yaml"):
+        (tmp_path / re.findall(r"--recipe (\S+)", block)[0]).write_text(block)
 
 
 @pytest.mark.parametrize("run", blocks("console"), ids=lambda run: run.splitlines()[0])
-def test_runs_print_what_is_shown(my_hybrid, run):
+def test_runs_print_what_is_shown(shown_recipes, run):
     command, _, shown = run.partition("\n")
-    words = command.split()
+    words = shlex.split(command)
     assert words[:2] == ["$", "zoo"]
     result = CliRunner().invoke(app, words[2:])
     assert [line.rstrip() for line in result.output.rstrip().splitlines()] == shown.rstrip().splitlines()
 
 
-def test_the_hybrid_builds_and_costs_less(my_hybrid):
-    backbone = build(my_hybrid, device="meta")
+def test_the_hybrid_builds_and_costs_less(shown_recipes):
+    backbone = build("my_hybrid.yaml", device="meta")
     assert [len(stage.levels) for stage in backbone.stages] == [2, 2]
 
 
-def test_every_command_is_one(my_hybrid):
+def test_every_command_is_one(monkeypatch):
+    registry = Registry().with_parts([lightning_block(monkeypatch)])
     for line in "".join(blocks("bash")).splitlines():
-        command = line.split("#")[0].split("|")[0].split(">")[0].split()
+        command = shlex.split(line.split("#")[0].split("|")[0].split(">")[0])
         if command[:1] == ["zoo"]:
             result = CliRunner().invoke(app, [*command[1:], "--help"])
             assert result.exit_code == 0, line
         if "--recipe" in command:
             overrides = [after for word, after in pairwise(command) if word == "--set"]
-            load_recipe(command[command.index("--recipe") + 1], overrides)
+            load_recipe(command[command.index("--recipe") + 1], overrides, registry)
 
 
 def test_nothing_is_written_over_what_another_command_wrote():
@@ -113,8 +132,7 @@ def test_the_recipe_of_all_sections_is_one(tmp_path):
 def test_the_diagram_is_what_is_drawn(tmp_path):
     result = CliRunner().invoke(app, ["diagram", "--recipe", "hybrid_b", "--out", str(tmp_path / "hybrid_b.svg")])
     assert result.exit_code == 0
-    docs = Path(__file__).parents[1] / "docs"
-    assert (tmp_path / "hybrid_b.svg").read_text() == (docs / "hybrid_b.svg").read_text()
+    assert (tmp_path / "hybrid_b.svg").read_text() == (ROOT / "docs" / "hybrid_b.svg").read_text()
 
 
 def may_change() -> str:
@@ -127,5 +145,46 @@ def may_change() -> str:
 
 
 def test_what_may_change_when_a_run_goes_on_is_what_the_table_says():
-    shown = README.partition("<!-- may change -->\n")[2].partition("\n<!-- /may change -->")[0]
-    assert shown == may_change()
+    assert between("may change") == may_change()
+
+
+def test_what_python_says_is_what_it_says():
+    (shown,) = blocks("pycon")
+    example = doctest.DocTestParser().get_doctest(shown, {"zoo": zoo}, "README", None, None)
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_parts_inside_parts_make_the_block_of_the_package(shown_recipes, monkeypatch):
+    chosen = zoo.cost("my_lightning.yaml")
+    packaged = zoo.cost(
+        "dit_b", {"backbone.block": "lightning", "backbone.position": "rope"}, parts=[lightning_block(monkeypatch)]
+    )
+    assert (chosen.params.total, chosen.macs) == (packaged.params.total, packaged.macs)
+
+
+ONE_FOR_EACH = {
+    "assembly": "backbone",
+    "widths": "width",
+    "starts": "start of a stage",
+    "levels": "level",
+    "blocks": "block",
+    "ups": "pair of levels, to a finer patch",
+    "downs": "other pair of levels",
+    "ends": "end of a stage",
+}
+"""What the README calls the enumerators of ``zoo.sites``."""
+
+
+def test_the_table_of_kinds_is_what_the_records_say():
+    def start(name: str, kind: Kind) -> str:
+        beside = "recipe" if kind.section else "slot of a part"
+        one = ONE_FOR_EACH[kind.per] if kind.section == "backbone" else beside
+        return f"| `{name}` | {one} | {', '.join(f'`{each}`' for each in kind.supplied) or '-'} | "
+
+    rows = between("kinds").splitlines()[2:]
+    starts = [start(name, kind) for name, kind in KINDS.items()]
+    assert [row[: len(own)] for row, own in zip(rows, starts, strict=True)] == starts
+
+
+def test_every_fact_has_a_row():
+    assert re.findall(r"^\| `(\w+)` \|", between("facts"), flags=re.MULTILINE) == list(WORDS)

@@ -89,7 +89,7 @@ def test_three_counters_agree(name: str) -> None:
 
 def forward_macs(backbone: Backbone, stage: int) -> int:
     with FlopCounterMode(display=False) as counter:
-        backbone.forward_stage(stage, *example_inputs(backbone))
+        backbone.forward_stage(stage, *example_inputs(backbone, stage))
     return counter.get_total_flops() // 2
 
 

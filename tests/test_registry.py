@@ -48,7 +48,7 @@ def marked(kind: str = "time_embedder", name: str = "clock", base: type = Clock,
 def test_every_kind_has_built_in_parts_that_come_through_the_hook(registry):
     assert {entry.kind for entry in registry.entries()} == set(KINDS)
     assert {entry.plugin.name for entry in registry.entries()} == {"zoo"}
-    assert [entry.name for entry in registry.entries("time_embedder")] == ["fno", "sinusoidal"]
+    assert [entry.name for entry in registry.entries("time_embedder")] == ["fno", "fourier", "sinusoidal"]
     assert all(entry.summary for entry in registry.entries())
 
 
@@ -78,11 +78,11 @@ def test_an_unknown_part_offers_the_nearest_name(registry):
     with pytest.raises(PluginError) as caught:
         registry.get("time_embedder", "sinsoidal")
     assert str(caught.value) == (
-        "there is no time_embedder 'sinsoidal'; did you mean 'sinusoidal'? (installed: fno, sinusoidal)"
+        "there is no time_embedder 'sinsoidal'; did you mean 'sinusoidal'? (installed: fno, fourier, sinusoidal)"
     )
     with pytest.raises(PluginError) as caught:
         registry.get("time_embedder", "qqq")
-    assert str(caught.value) == "there is no time_embedder 'qqq' (installed: fno, sinusoidal)"
+    assert str(caught.value) == "there is no time_embedder 'qqq' (installed: fno, fourier, sinusoidal)"
 
 
 def test_an_unknown_part_names_the_plug_ins_that_failed():

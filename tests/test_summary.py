@@ -17,7 +17,7 @@ LINES = [
     "  modulation         adaln_zero                    3,808",
     "  blocks             2 x dit                       6,432",
     "  upsamplers         linear_linear                 1,360",
-    "  skips              Linear                          272",
+    "  skips              linear                          272",
     "  heads              linear                          272",
     "  18,304 parameters",
 ]
@@ -36,3 +36,10 @@ def test_what_is_not_there_is_left_out():
     text = repr(backbone)
     assert text.startswith("Backbone: latent 1 x 8 x 8, 2 blocks\n  noise levels 0 to 1: patch 4x4, 2 blocks\n")
     assert "upsamplers" not in text
+
+
+def test_levels_have_their_widths_where_there_are_several():
+    levels = "[{patch: 4, blocks: 1}, {patch: 4, blocks: 1, dim: 32}]"
+    backbone = build(small(f"backbone.patch_schedule={{type: by_depth, levels: {levels}}}"), device="meta")
+    first = repr(backbone).splitlines()[1]
+    assert first == "  noise levels 0 to 1: patch 4x4, width 16, 1 block > patch 4x4, width 32, 1 block"

@@ -1,4 +1,4 @@
-"""The kinds of parts: one record each. Free of torch."""
+"""The kinds of parts: one record each, which says all that zoo needs to know of a kind. Free of torch."""
 
 from __future__ import annotations
 
@@ -13,59 +13,178 @@ class Kind:
     """A role that parts fill.
 
     Attributes:
-        section: the recipe's section that holds the part, under ``key_of`` the kind; None where only parts hold it,
-            under options of their own.
-        supplied: what zoo supplies to the part's constructor; a part may ask for any of these.
+        section: the recipe's section that holds the part, under ``key_of`` the kind; None for kinds that live inside
+            other parts.
+        per: what there is one of each for: an enumerator in ``zoo.sites``.
+        supplied: what of a site is supplied to the part's constructor, which may ask for any of it.
         base: where the base class is, as ``module:name``.
-        default: the part of a recipe that leaves the kind out; None where a recipe must choose, and where only other
-            parts hold the kind, which say their own.
+        default: the part of a recipe that leaves the kind out; None where a recipe must choose.
+        after: kinds that are built before, since the sites tell of them.
+        where: the Backbone's attribute that holds them; None for kinds without a forward pass.
+        beside: what a recipe may say next to the part's ``type``.
+        laws: the module of ``zoo.testing`` that knows what goes in and what must come out.
         many: the plural, under which a recipe holds a list of parts; None where it holds one.
-        beside: keys that stand next to ``type`` in a list of parts of the kind, and are no options of theirs.
         defaults: where there are several, those of a recipe that leaves them out: zoo's own, so that a recipe means the
             same whatever is installed.
     """
 
     section: str | None
+    per: str
     supplied: tuple[str, ...]
     base: str
     default: str | None = None
+    after: tuple[str, ...] = ()
+    where: str | None = None
+    beside: tuple[str, ...] = ()
+    laws: str | None = None
     many: str | None = None
     defaults: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
-    "patch_schedule": Kind("backbone", ("depth",), "zoo.parts:PatchSchedule", None),
-    "patch_embedder": Kind("backbone", ("dim", "channels", "patch"), "zoo.parts:PatchEmbedder", "linear"),
-    "position": Kind(
-        "backbone", ("dim", "heads", "grid", "patch", "finest_patch"), "zoo.parts:PositionEmbedding", "sincos"
+    "patch_schedule": Kind("backbone", "assembly", ("depth", "axes"), "zoo.parts:PatchSchedule", None),
+    "patch_embedder": Kind(
+        "backbone",
+        "starts",
+        ("dim", "channels", "patch", "axes"),
+        "zoo.parts:PatchEmbedder",
+        "linear",
+        after=("skip",),
+        where="patch_embedders",
+        laws="zoo.testing.of_kind.patch_embedder",
     ),
-    "time_embedder": Kind("backbone", ("dim",), "zoo.parts:TimeEmbedder", "sinusoidal"),
-    "class_conditioner": Kind("backbone", ("dim", "num_classes"), "zoo.parts:ClassConditioner", "embedding"),
-    "modulation": Kind("backbone", ("dim", "depth"), "zoo.parts:Modulation", "adaln_zero"),
-    "block": Kind("backbone", ("dim", "heads", "depth", "index"), "zoo.parts:Block", "dit", beside=("blocks",)),
-    "upsampler": Kind("backbone", ("dim", "coarse_patch", "fine_patch"), "zoo.parts:Upsampler", "linear_linear"),
-    "stage_embedder": Kind("backbone", ("dim", "stages"), "zoo.parts:StageEmbedder", "none"),
-    "head": Kind("backbone", ("dim", "channels", "patch"), "zoo.parts:Head", "linear"),
-    "attention": Kind(None, ("dim", "heads", "axes", "condition_dim"), "zoo.parts:Attention"),
-    "mlp": Kind(None, ("dim", "axes"), "zoo.parts:MLP"),
-    "norm": Kind(None, ("dim",), "zoo.parts:Norm"),
-    "noise_sampler": Kind("objective", (), "zoo.flow:NoiseSampler", "uniform"),
-    "weighting": Kind("objective", (), "zoo.flow:Weighting", "uniform"),
-    "dataset": Kind("data", ("channels", "size", "num_classes"), "zoo.data:Dataset", "digits"),
-    "normalize": Kind("data", ("channels",), "zoo.data:Normalize", "none"),
-    "solver": Kind("sample", (), "zoo.flow:Solver", "euler"),
-    "features": Kind("evaluate", (), "zoo.evaluate:Features", "pca"),
+    "position": Kind(
+        "backbone",
+        "levels",
+        ("dim", "heads", "grid", "patch", "stride", "m", "axes"),
+        "zoo.parts:PositionEmbedding",
+        "sincos",
+        after=("class_conditioner", "modulation"),
+        where="positions",
+        laws="zoo.testing.of_kind.position",
+    ),
+    "time_embedder": Kind(
+        "backbone",
+        "widths",
+        ("dim",),
+        "zoo.parts:TimeEmbedder",
+        "sinusoidal",
+        where="time_embedder",
+        laws="zoo.testing.of_kind.time_embedder",
+    ),
+    "class_conditioner": Kind(
+        "backbone",
+        "widths",
+        ("dim", "num_classes"),
+        "zoo.parts:ClassConditioner",
+        "embedding",
+        where="class_conditioner",
+        laws="zoo.testing.of_kind.class_conditioner",
+    ),
+    "stage_embedder": Kind(
+        "backbone",
+        "widths",
+        ("dim", "stages"),
+        "zoo.parts:StageEmbedder",
+        "none",
+        where="stage_embedder",
+        laws="zoo.testing.of_kind.stage_embedder",
+    ),
+    "modulation": Kind(
+        "backbone",
+        "assembly",
+        ("blocks", "heads_by_width", "has_label", "widths"),
+        "zoo.parts:Modulation",
+        "adaln_zero",
+        after=("class_conditioner", "block", "head"),
+        where="modulation",
+        laws="zoo.testing.of_kind.modulation",
+    ),
+    "block": Kind(
+        "backbone",
+        "blocks",
+        ("dim", "heads", "condition_dim", "depth", "index", "places", "axes"),
+        "zoo.parts:Block",
+        "dit",
+        where="blocks",
+        laws="zoo.testing.of_kind.block",
+        beside=("blocks",),
+    ),
+    "upsampler": Kind(
+        "backbone",
+        "ups",
+        ("dim", "next_dim", "kept_dim", "patch", "next_patch", "axes"),
+        "zoo.parts:Upsampler",
+        "linear_linear",
+        where="upsamplers",
+        laws="zoo.testing.of_kind.upsampler",
+    ),
+    "downsampler": Kind(
+        "backbone",
+        "downs",
+        ("dim", "next_dim", "patch", "next_patch", "axes"),
+        "zoo.parts:Downsampler",
+        "linear",
+        where="downsamplers",
+        laws="zoo.testing.of_kind.downsampler",
+    ),
+    "skip": Kind(
+        "backbone",
+        "ups",
+        ("next_dim", "kept_dim", "axes"),
+        "zoo.parts:Skip",
+        "linear",
+        where="skips",
+        laws="zoo.testing.of_kind.skip",
+    ),
+    "head": Kind(
+        "backbone",
+        "ends",
+        ("dim", "channels", "patch", "axes"),
+        "zoo.parts:Head",
+        "linear",
+        where="heads",
+        laws="zoo.testing.of_kind.head",
+    ),
+    "router": Kind(
+        "backbone",
+        "assembly",
+        ("depth",),
+        "zoo.parts:Router",
+        "none",
+        where="router",
+        laws="zoo.testing.of_kind.router",
+    ),
+    "attention": Kind(
+        None,
+        "blocks",
+        ("dim", "heads", "axes", "condition_dim"),
+        "zoo.parts:Attention",
+        laws="zoo.testing.of_kind.attention",
+    ),
+    "mlp": Kind(None, "blocks", ("dim", "axes"), "zoo.parts:MLP", laws="zoo.testing.of_kind.mlp"),
+    "norm": Kind(None, "blocks", ("dim",), "zoo.parts:Norm", laws="zoo.testing.of_kind.norm"),
+    "noise_sampler": Kind(
+        "objective", "assembly", (), "zoo.flow:NoiseSampler", "uniform", laws="zoo.testing.flow_laws"
+    ),
+    "weighting": Kind("objective", "assembly", (), "zoo.flow:Weighting", "uniform", laws="zoo.testing.flow_laws"),
+    "dataset": Kind("data", "assembly", ("channels", "size", "num_classes"), "zoo.data:Dataset", "digits"),
+    "normalize": Kind("data", "assembly", ("channels",), "zoo.data:Normalize", "none", laws="zoo.testing.data_laws"),
+    "solver": Kind("sample", "assembly", (), "zoo.flow:Solver", "euler", laws="zoo.testing.flow_laws"),
+    "features": Kind("evaluate", "assembly", (), "zoo.evaluate:Features", "pca", laws="zoo.testing.evaluate_laws"),
     "metric": Kind(
         "evaluate",
+        "assembly",
         (),
         "zoo.evaluate:Metric",
         None,
+        laws="zoo.testing.evaluate_laws",
         many="metrics",
         defaults=("accuracy", "diversity", "fid", "inception_score", "novelty", "precision_recall", "sfid"),
     ),
 }
-"""Every kind, by the name that recipes use. Defaults are DiT's, MPDiT's upsampler, and the plainest way to train."""
+"""Every kind, by the name that recipes use, in the order of the data's way through a backbone. Defaults are DiT's,
+MPDiT's upsampler, and the plainest way to train."""
 
 SECTIONS = tuple(dict.fromkeys(kind.section for kind in KINDS.values() if kind.section))
 
@@ -107,3 +226,13 @@ def kind_of_base(cls: object) -> str | None:
 
 
 BACKBONE_KINDS = kinds_of("backbone")
+
+
+def in_order_of_building() -> tuple[str, ...]:
+    """The kinds of the backbone, each after those that its sites tell of."""
+    order: list[str] = []
+    while len(order) < len(BACKBONE_KINDS):
+        order.append(
+            next(name for name in BACKBONE_KINDS if name not in order and set(KINDS[name].after) <= set(order))
+        )
+    return tuple(order)

@@ -81,7 +81,7 @@ def sample(
     if count is not None and (labels is not None or count < 1):
         raise ValueError(f"count: {count}: give 1 or more, and only where labels are left out")
     if labels is None:
-        labels = _in_turn(backbone.class_conditioner, 1 if count is None else count)
+        labels = _in_turn(backbone.conditioner, 1 if count is None else count)
     labels = _as_labels(labels)
     return draw_latents(
         backbone,

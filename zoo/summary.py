@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from zoo.schedule import Stage, noise_ranges, patch_name
+from zoo.schedule import StageShape, noise_ranges, patch_name
 from zoo.signature import MARK
 
 
-def summary(title: str, stages: Sequence[Stage], backbone: nn.Module) -> str:
+def summary(title: str, stages: Sequence[StageShape], backbone: nn.Module) -> str:
     """What it is, its stages with their levels, and its parts with their parameters, fixed tables included.
 
     Args:
@@ -19,18 +19,24 @@ def summary(title: str, stages: Sequence[Stage], backbone: nn.Module) -> str:
         stages: from noisy to clean.
         backbone: of which the members are parts.
     """
-    way = [f"  {_stage(noise, stage)}" for noise, stage in zip(noise_ranges(stages), stages, strict=True)]
+    several = len({level.dim for stage in stages for level in stage.levels}) > 1
+    way = [
+        f"  {_stage(noise, stage, widths=several)}" for noise, stage in zip(noise_ranges(stages), stages, strict=True)
+    ]
     parts = [
         f"  {name:<18} {_types(module):<20} {_count(module):>14,}"
         for name, module in backbone.named_children()
-        if not (isinstance(module, nn.ModuleDict) and not module)
+        if _types(module) not in ("", "none")
     ]
     return "\n".join([title, *way, *parts, f"  {_count(backbone):,} parameters"])
 
 
-def _stage(noise: tuple[float, float], stage: Stage) -> str:
+def _stage(noise: tuple[float, float], stage: StageShape, *, widths: bool) -> str:
     levels = [
-        f"patch {patch_name(level.patch)}, {level.blocks} block{'s' * (level.blocks > 1)}" for level in stage.levels
+        f"patch {patch_name(level.patch)}, "
+        + (f"width {level.dim}, " if widths else "")
+        + f"{level.blocks} block{'s' * (level.blocks > 1)}"
+        for level in stage.levels
     ]
     return f"noise levels {noise[0]:g} to {noise[1]:g}: {' > '.join(levels)}"
 

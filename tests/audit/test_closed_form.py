@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.audit import closed_form
 from tests.audit.closed_form import closed_form_macs
+from tests.data.waves import Waves
 from zoo.assembly import build, load_recipe
 from zoo.audit import count_stage
 from zoo.audit.trace import example_inputs
@@ -22,7 +23,7 @@ from zoo.registry import Registry
 from zoo.testing import load_or_pass, recipes
 
 REGISTRY = Registry()
-WITHOUT_MACS = {"patch_schedule", "position", "class_conditioner", "stage_embedder"}
+WITH_MACS = set(BACKBONE_KINDS) - {"patch_schedule", "position", "class_conditioner", "stage_embedder", "router"}
 
 
 def forward_macs(backbone: Backbone) -> list[int]:
@@ -30,7 +31,7 @@ def forward_macs(backbone: Backbone) -> list[int]:
     macs = []
     for stage in range(len(backbone.stages)):
         with FlopCounterMode(display=False) as counter:
-            backbone.forward_stage(stage, *example_inputs(backbone))
+            backbone.forward_stage(stage, *example_inputs(backbone, stage))
         macs.append(counter.get_total_flops() // 2)
     return macs
 
@@ -45,11 +46,58 @@ def test_counters_agree(values: dict[str, Any]) -> None:
     assert [count_stage(backbone, stage).macs for stage in range(len(expected))] == expected
 
 
+WIDTHS = [{"patch": 4, "blocks": 1}, {"patch": 4, "blocks": 1, "dim": 24}, {"patch": 2, "blocks": 1, "dim": 48}]
+SHAPES: dict[str, dict[str, Any]] = {
+    "widths": {"levels": WIDTHS},
+    "a shared condition": {"levels": WIDTHS, "condition": "shared", "class_conditioner": "embedding"},
+    "a wide middle": {
+        "levels": [{"patch": 2, "blocks": 1}, {"patch": 4, "blocks": 1, "dim": 48}, {"patch": 2, "blocks": 1}],
+        "skip": "kept_concat",
+    },
+    "one axis": {"levels": WIDTHS, "latent": {"channels": 3, "size": [8]}},
+    "three axes": {
+        "levels": [{"patch": [1, 4, 4], "blocks": 2}, {"patch": [1, 2, 2], "blocks": 1}],
+        "latent": {"channels": 3, "size": [2, 8, 4]},
+        "position": "none",
+    },
+    "a smaller stage": {
+        "stages": [
+            {"noise_above": 0.5, "scale": 2, "levels": [{"patch": 4, "blocks": 3}]},
+            {"noise_above": 0.0, "levels": [{"patch": 4, "blocks": 3}]},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("modulation", ["adaln_zero", "shared_adaln"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_counters_agree_on_any_shape(shape: str, modulation: str) -> None:
+    given = dict(SHAPES[shape])
+    of_schedule = {name: given.pop(name) for name in ("levels", "stages") if name in given}
+    backbone = {
+        "latent": {"channels": 3, "height": 8, "width": 16},
+        "num_classes": 5,
+        "dim": 16,
+        "depth": 3,
+        "heads": 2,
+        "patch_schedule": {"type": "by_depth" if "levels" in of_schedule else "by_depth_and_timestep", **of_schedule},
+        "class_conditioner": {"type": "class_tokens", "tokens": 3},
+        "modulation": modulation,
+        **given,
+    }
+    data = {"dataset": "waves", "normalize": "none"}  # which has latents of any axes
+    recipe = load_recipe({"backbone": backbone, "data": data}, registry=REGISTRY, parts=[Waves])
+    built = build(recipe, registry=REGISTRY, device="meta")
+    expected = closed_form_macs(recipe)
+    assert forward_macs(built) == expected
+    assert [count_stage(built, stage).macs for stage in range(len(expected))] == expected
+
+
 def test_there_is_a_formula_for_every_built_in_part() -> None:
     formulas = {(kind, name) for kind, of_kind in closed_form.FORMULAS.items() for name in of_kind}
-    parts = {(entry.kind, entry.name) for entry in REGISTRY.entries()}
-    assert formulas == {(kind, name) for kind, name in parts if kind in set(BACKBONE_KINDS) - WITHOUT_MACS}
-    assert closed_form.FORMULAS.keys() == set(BACKBONE_KINDS) - WITHOUT_MACS
+    parts = {(entry.kind, entry.name) for entry in REGISTRY.entries() if entry.kind in WITH_MACS}
+    assert formulas == parts - closed_form.WITHOUT_MACS
+    assert parts >= closed_form.WITHOUT_MACS
 
 
 def find_any(condition: Callable[[Recipe], bool], **fixed: str) -> dict[str, Any]:
@@ -69,6 +117,9 @@ def disagrees(recipe: Recipe) -> bool:
     return forward_macs(build(recipe, registry=REGISTRY, device="meta")) != closed_form_macs(recipe)
 
 
+BETWEEN = {"upsampler", "downsampler", "skip"}
+"""Kinds whose parts stand between levels."""
+
 ALL_FORMULAS = [(kind, name) for kind, of_kind in closed_form.FORMULAS.items() for name in of_kind]
 
 
@@ -81,7 +132,7 @@ def test_a_formula_that_is_off_by_one_is_caught(kind: str, name: str, monkeypatc
         return right(*arguments) + 1
 
     monkeypatch.setitem(closed_form.FORMULAS[kind], name, wrong)
-    levels = {"patch_schedule": "by_depth"} if kind == "upsampler" else {}  # between which it stands
+    levels = {"patch_schedule": "by_depth"} if kind in BETWEEN else {}
     assert find_any(disagrees, **{kind: name}, **levels)
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import warnings
-from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -15,74 +11,23 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.assembly import build, load_recipe
+from tests.audit.small import (
+    DEPTH,
+    DIM,
+    ONE_PRODUCT,
+    WHERE,
+    Does,
+    Step,
+    counts,
+    forward_macs,
+    small,
+    with_block,
+)
 from zoo.audit import count_stage
-from zoo.audit.trace import StageCount, example_inputs
-from zoo.backbone import Backbone
 from zoo.errors import AuditError
-from zoo.parts.base import Block, BlockModulation, Declared, Layout
 from zoo.parts.blocks import DiTBlock
-from zoo.registry import Registry
-
-DIM, DEPTH, CLASS_TOKENS, COARSE, FINE = 16, 4, 2, 4, 16
-WHERE = 2
-"""The block that is replaced; it runs on the fine level."""
-TOKENS = CLASS_TOKENS + FINE
-ONE_PRODUCT = TOKENS * DIM * DIM
-
-RECIPE = {
-    "name": "small",
-    "backbone": {
-        "latent": {"channels": 3, "height": 8, "width": 8},
-        "num_classes": 5,
-        "dim": DIM,
-        "depth": DEPTH,
-        "heads": 2,
-        "patch_schedule": {"type": "by_depth", "levels": [{"patch": 4, "blocks": 2}, {"patch": 2, "blocks": 2}]},
-        "class_conditioner": {"type": "class_tokens", "tokens": CLASS_TOKENS},
-        "modulation": "shared_adaln",
-    },
-}
-
-
-def small() -> Backbone:
-    registry = Registry()
-    return build(load_recipe(RECIPE, registry=registry), registry=registry, device="meta")
-
-
-def forward_macs(backbone: Backbone) -> int:
-    with FlopCounterMode(display=False) as counter:
-        backbone.forward_stage(0, *example_inputs(backbone))
-    return counter.get_total_flops() // 2
-
-
-Step = Callable[[Tensor, Tensor], Tensor]
-
-
-class Does(Block):
-    """Runs one step on the tokens with a weight [D, D]."""
-
-    def __init__(self, step: Step) -> None:
-        super().__init__()
-        self.step = step
-        self.inner = nn.Linear(DIM, DIM, bias=False, device="meta")
-
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
-    ) -> Float[Tensor, "B T D"]:
-        return self.step(tokens, self.inner.weight)
-
-
-def with_block(block: nn.Module) -> Backbone:
-    backbone = small()
-    backbone.blocks[WHERE] = block
-    return backbone
-
-
-def counts(step: Step) -> StageCount:
-    return count_stage(with_block(Does(step)), 0)
+from zoo.parts.values import Layout, Vectors
 
 
 class OwnProduct(torch.autograd.Function):
@@ -275,150 +220,6 @@ def test_hidden_multiply_adds_are_caught_by_the_second_counter(monkeypatch: pyte
         count_stage(small(), 0)
 
 
-# -- convolutions, and declared counts -------------------------------------------------------------------------------
-
-
-class Mixer(nn.Module):
-    """Three convolutions: depthwise, by a function, and in a module further in."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(dim, dim, 3, padding="same", padding_mode="circular", groups=dim)
-        self.kernel = nn.Parameter(torch.empty(dim, dim, 3, 3))
-        self.inner = nn.Sequential(nn.ConvTranspose2d(dim, dim, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.inner(F.conv2d(self.depthwise(image), self.kernel, padding=1))
-
-
-class Convolves(DiTBlock):
-    """A mixer of the image tokens before a usual block."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__(dim, heads)
-        self.mixer = Mixer(dim)
-
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
-    ) -> Float[Tensor, "B T D"]:
-        image = tokens[:, layout.m :].transpose(1, 2).unflatten(2, layout.grid)
-        image = self.mixer(image).flatten(2).transpose(1, 2)
-        return super().forward(torch.cat([tokens[:, : layout.m], image], dim=1), modulation, layout)
-
-
-class Declares(Convolves):
-    """The same, with its count of all that it does."""
-
-    def declare(self, tokens: Tensor, modulation: BlockModulation, layout: Layout) -> Declared:
-        _, count, dim = tokens.shape
-        mixer = layout.grid[0] * layout.grid[1] * (9 * dim + 10 * dim * dim)
-        block = count * (4 + 8) * dim * dim + 2 * count * count * dim
-        attention = 2 * count * count * dim
-        return Declared(self.forward(tokens, modulation, layout), mixer + block, 2 * count * dim * 4, attention)
-
-
-def convolving(cls: type[Convolves], places: tuple[int, ...] = (WHERE,)) -> Backbone:
-    backbone = small()
-    for place in places:
-        backbone.blocks[place] = cls(DIM, 2).to("meta")
-    return backbone
-
-
-@pytest.mark.parametrize("cls", [Convolves, Declares])
-@pytest.mark.parametrize("places", [(2,), (0,), (0, 3), (0, 1, 2, 3)])
-def test_convolutions_count_where_they_are_whether_traced_or_declared(
-    cls: type[Convolves], places: tuple[int, ...]
-) -> None:
-    backbone = convolving(cls, places)
-    counted = count_stage(backbone, 0)
-    assert counted.macs == forward_macs(backbone)
-    plain = count_stage(small(), 0)
-    assert counted.norm_ops == plain.norm_ops
-    assert counted.attention_macs == plain.attention_macs
-    assert [counted.attention[f"blocks.{place}"] for place in range(DEPTH)] == [
-        plain.attention[f"blocks.{place}"] for place in range(DEPTH)
-    ]
-    for place in range(DEPTH):
-        image = COARSE if place < 2 else FINE
-        more = image * (9 * DIM + 10 * DIM * DIM) if place in places else 0
-        assert counted.modules[f"blocks.{place}"] == plain.modules[f"blocks.{place}"] + more
-    assert counted.modules["blocks"] == sum(counted.modules[f"blocks.{place}"] for place in range(DEPTH))
-
-
-def test_convolutions_in_modules_of_modules_count_for_each_of_them() -> None:
-    modules = count_stage(convolving(Convolves), 0).modules
-    mixer = f"blocks.{WHERE}.mixer"
-    assert modules[f"{mixer}.depthwise"] == FINE * 9 * DIM
-    assert modules[f"{mixer}.inner"] == modules[f"{mixer}.inner.0"] == FINE * DIM * DIM
-    by_function = FINE * 9 * DIM * DIM
-    assert modules[mixer] == modules[f"{mixer}.depthwise"] + by_function + modules[f"{mixer}.inner"]
-
-
-def test_declaring_nothing_means_to_be_traced() -> None:
-    class Undecided(DiTBlock):
-        def declare(self, *inputs: Any) -> None:
-            return None
-
-    backbone = small()
-    backbone.blocks[WHERE] = Undecided(DIM, 2).to("meta")
-    assert count_stage(backbone, 0) == count_stage(small(), 0)
-
-
-def declaring(answer: Callable[[Tensor], Any]) -> Backbone:
-    class Answers(DiTBlock):
-        def declare(self, tokens: Tensor, *_: Any) -> Any:
-            return answer(tokens)
-
-    return with_block(Answers(DIM, 2).to("meta"))
-
-
-def unchecked(tokens: Tensor, **numbers: Any) -> Declared:
-    """What a part may declare where nothing checks its types, as the tests do."""
-    own = Declared(tokens.clone(), 4)
-    for name, number in numbers.items():
-        object.__setattr__(own, name, number)
-    return own
-
-
-NOT_A_COUNT: dict[str, tuple[Callable[[Tensor], Any], str]] = {
-    "fraction": (lambda x: unchecked(x, macs=Fraction(3)), "declare's macs must be an int, not a Fraction"),
-    "half of a size": (lambda x: unchecked(x, macs=x.shape[1] / 2), "declare's macs must be an int, not a float"),
-    "tensor": (lambda x: unchecked(x, macs=x.sum()), "declare's macs must be an int, not a Tensor"),
-    "no number": (lambda x: unchecked(x, norm_ops=None), "declare's norm_ops must be an int, not a NoneType"),
-    "negative": (lambda x: Declared(x.clone(), -4), "declare's macs must not be negative, and is -4"),
-    "attention": (lambda x: Declared(x.clone(), 4, 0, 5), "declare's attention_macs (5) are a part of its macs (4)"),
-    "tuple": (lambda x: (x.clone(), 4), "declare must return a zoo.parts.Declared, or None to be traced, not a tuple"),
-    "error": (lambda x: x.nonsense, "declare fails: AttributeError: 'Tensor' object has no attribute 'nonsense'"),
-}
-
-
-@pytest.mark.parametrize("case", NOT_A_COUNT)
-def test_a_declaration_that_cannot_be_names_the_part(case: str) -> None:
-    answer, told = NOT_A_COUNT[case]
-    with pytest.raises(AuditError, match=rf"^blocks\.2 \(Answers\): {re.escape(told)}"):
-        count_stage(declaring(answer), 0)
-
-
-def test_sizes_are_ints_where_a_part_declares() -> None:
-    """Inside the trace they would be tensors."""
-    counted = count_stage(declaring(lambda x: Declared(torch.empty(x.shape, device="meta"), x.shape[1] * 7)), 0)
-    assert counted.modules["blocks.2"] == TOKENS * 7
-
-
-def test_what_goes_into_a_part_that_declares_is_counted() -> None:
-    """Its output is its own, but what was computed for it did not come to nothing."""
-    values = {**RECIPE, "backbone": {**RECIPE["backbone"], "modulation": "adaln_zero"}}
-    backbone = build(load_recipe(values, registry=Registry()), registry=Registry(), device="meta")
-    plain = count_stage(backbone, 0)
-    backbone.blocks[WHERE] = declaring(lambda x: Declared(torch.empty_like(x), 7)).blocks[WHERE]
-    counted = count_stage(backbone, 0)
-    assert counted.modules["modulation"] == plain.modules["modulation"]
-    assert counted.macs == plain.macs - plain.modules["blocks.2"] + 7
-
-
-# -- modules that run more than once ---------------------------------------------------------------------------------
-
-
 def test_sub_module_that_runs_twice_counts_twice() -> None:
     block = Does(lambda x, w: block.inner(block.inner(x)))
     counted = count_stage(with_block(block), 0)
@@ -439,73 +240,13 @@ def test_shared_module_counts_for_each_part_that_runs_it() -> None:
 
 def test_drop_path_in_training_mode_is_counted_in_evaluation_mode() -> None:
     class Drops(DiTBlock):
-        def forward(
-            self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
-        ) -> Float[Tensor, "B T D"]:
+        def forward_stage(
+            self, tokens: Float[Tensor, "b T D"], vectors: Vectors, layout: Layout, *taken: Float[Tensor, "b T D"]
+        ) -> Float[Tensor, "b T D"]:
             keep = torch.rand(tokens.shape[0], 1, 1, device=tokens.device).round() if self.training else 1
-            return super().forward(tokens, modulation, layout) * keep
+            return super().forward_stage(tokens, vectors, layout) * keep
 
     backbone = small()
     backbone.blocks[WHERE] = Drops(DIM, 2).to("meta").train()
     assert count_stage(backbone, 0).macs == count_stage(small(), 0).macs
     assert backbone.training
-
-
-# -- what is left behind ---------------------------------------------------------------------------------------------
-
-
-def state(backbone: Backbone) -> Iterator[tuple[Any, ...]]:
-    for name, module in backbone.named_modules():
-        hooks = {key: dict(value) for key, value in vars(module).items() if key.endswith("_hooks") and value}
-        frozen = [(key, parameter.requires_grad) for key, parameter in module.named_parameters(recurse=False)]
-        yield name, type(module), "forward" in vars(module), module.training, hooks, frozen
-
-
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        small(),
-        convolving(Declares),
-        convolving(Convolves),
-        with_block(Does(UNTRACEABLE["value"])),
-        with_block(Does(UNKNOWN["inner"][0])),
-        with_block(Does(FAULTY["division"][0])),
-    ],
-    ids=["plain", "declared", "convolutions", "untraceable", "unknown operator", "error of its own"],
-)
-def test_backbone_is_left_as_it_was(backbone: Backbone) -> None:
-    before = list(state(backbone))
-    for _ in range(2):
-        with contextlib.suppress(AuditError):
-            count_stage(backbone, 0)
-        assert list(state(backbone)) == before
-    assert torch._C._get_tracing_state() is None
-
-
-def test_hooks_of_the_owner_stay_and_can_be_removed() -> None:
-    backbone = small()
-    calls: list[nn.Module] = []
-    handle = backbone.blocks[0].register_forward_hook(lambda module, inputs, output: calls.append(module))
-    count_stage(backbone, 0)
-    assert len(calls) == 1
-    handle.remove()
-    count_stage(backbone, 0)
-    assert len(calls) == 1
-
-
-def test_what_a_part_caches_in_a_trace_is_dropped() -> None:
-    block = Does(lambda x, w: setattr(block, "cache", x) or x)
-    count_stage(with_block(block), 0)
-    assert not hasattr(block, "cache")
-
-
-def test_counting_is_repeatable() -> None:
-    backbone = small()
-    assert count_stage(backbone, 0) == count_stage(backbone, 0)
-
-
-def test_parts_add_up() -> None:
-    counted = count_stage(small(), 0)
-    assert counted.macs == sum(counts for name, counts in counted.modules.items() if "." not in name)
-    assert 0 < counted.attention_macs < counted.modules["blocks"]
-    assert counted.norm_ops > 0

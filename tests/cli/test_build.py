@@ -172,7 +172,7 @@ BAD_FILES = {
     "duplicate": (RECIPE + "  dim: 3\n", "bad.yaml:13: backbone.dim: written twice, first on line 4; remove one"),
     "does not fit": (
         RECIPE.replace("depth: 2", "depth: 3"),
-        "bad.yaml:10: backbone.patch_schedule.stages.0: block counts",
+        "bad.yaml:10: backbone.patch_schedule.stages.0.levels: block counts",
     ),
     "loop": ("extends: bad.yaml\n", "bad.yaml:1: extends: goes in a circle: bad.yaml -> bad.yaml"),
     "missing": ("extends: no.yaml\n", "bad.yaml:1: extends: no.yaml: there is no such recipe"),
@@ -208,16 +208,16 @@ def test_a_bad_recipe_to_compare_with_is_refused_too():
 
 def test_all_problems_have_a_line_each(tmp_path):
     Path("bad.yaml").write_text(
-        RECIPE.replace("dim: 32", "dim: 34").replace("depth: 2", "depth: 3") + "  head: lineer\n"
+        RECIPE.replace("dim: 32", "dim: 34").replace("depth: 2", "depth: 3") + "  stage_embedder: learnt\n"
     )
     lines = refused(zoo("build", "--recipe", str(tmp_path / "bad.yaml"), "--set", "backbone.skip=maybe"))
     assert lines[0] == "error: 5 problems"
     assert sorted(line.split(": ")[1] for line in lines[1:]) == [
-        "backbone.head.type",
-        "backbone.patch_schedule.stages.0",
-        "backbone.patch_schedule.stages.1",
+        "backbone.patch_schedule.stages.0.levels",
+        "backbone.patch_schedule.stages.1.levels",
         "backbone.position",
-        "backbone.skip",
+        "backbone.skip.type",
+        "backbone.stage_embedder.type",
     ]
     assert all(line.startswith(("  bad.yaml:", "  --set ")) for line in lines[1:])
 

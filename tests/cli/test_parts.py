@@ -60,7 +60,8 @@ def test_a_part_that_computes_something_else_by_now_shows_its_version(monkeypatc
     assert "version" not in zoo("--kind", "head").stdout
     monkeypatch.setattr(LinearHead, "version", 2, raising=False)
     assert "linear (version 2) " in zoo("--kind", "head").stdout
-    assert [each["part_version"] for each in json.loads(zoo("--kind", "head", "--json").stdout)] == [2]
+    versions = {each["name"]: each["part_version"] for each in json.loads(zoo("--kind", "head", "--json").stdout)}
+    assert versions == {"conv": 1, "linear": 2}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ def test_options_are_described_with_type_bounds_and_default():
 
 def test_options_that_hold_parts_are_described_by_kind_and_default(registry):
     assert describe_options(registry.get("block", "dit")) == [
+        "shift: boolean = true",
         "attention: attention = softmax",
         "cross: attention = none",
         "mlp: mlp = gelu",

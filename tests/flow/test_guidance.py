@@ -4,9 +4,9 @@ import pytest
 
 from zoo.flow import Guidance, Passes, evaluations
 from zoo.flow.solvers import EulerSolver, HeunSolver
-from zoo.schedule import Level, Stage
+from zoo.schedule import LevelShape, StageShape
 
-STAGES = [Stage(noise_above=low, levels=(Level(patch=2, blocks=1),)) for low in (0.5, 0.0)]
+STAGES = [StageShape(low, (LevelShape((2, 2), 1, 16, 2),), (1, 1)) for low in (0.5, 0.0)]
 
 
 def test_one_scale_is_for_all_stages():

@@ -141,6 +141,8 @@ def test_a_tiny_cap_makes_a_pass_for_every_step(small, inputs, monkeypatch):
 class TextConditioner(ClassConditioner):
     """Labels are embeddings."""
 
+    gives = frozenset({"label"})
+
     def __init__(self, dim):
         super().__init__()
         self.proj = torch.nn.Linear(2, dim)

@@ -65,6 +65,14 @@ def test_epsilon_is_refused(small, inputs):
         sample(small("backbone.prediction=epsilon"), EulerSolver(), *inputs(), steps=2, draw=draw)
 
 
+def test_latents_of_several_sizes_are_refused(small, inputs):
+    stages = "[{noise_above: 0.5, patch: 2, scale: 2}, {noise_above: 0.0, patch: 2}]"
+    backbone = small(f"backbone.patch_schedule={{type: by_timestep, stages: {stages}}}")
+    with pytest.raises(ZooError, match="a stage has a scale, and no path draws latents of several sizes yet") as caught:
+        sample(backbone, EulerSolver(), *inputs(), steps=2, draw=draw)
+    assert caught.value.exit_code == 2
+
+
 def test_no_steps_are_refused(small, inputs):
     with pytest.raises(ValueError, match="steps: must be at least 1, not 0"):
         sample(small(), EulerSolver(), *inputs(), steps=0, draw=draw)

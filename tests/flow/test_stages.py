@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from zoo.backbone import Backbone
 from zoo.flow import NoiseSampler, plan_stages
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
-from zoo.schedule import Level, Stage
+from zoo.schedule import Level, Stage, resolved
 
 SAMPLERS = {"uniform": UniformNoise(), "logit_normal": LogitNormalNoise(mean=-0.4, std=1.2)}
 
 
 def stages(*thresholds):
-    return [Stage(noise_above=low, levels=(Level(patch=2, blocks=1),)) for low in (*thresholds, 0.0)]
+    levels = (Level(patch=2, blocks=1),)
+    return resolved([Stage(noise_above=low, levels=levels) for low in (*thresholds, 0.0)], axes=2, dim=8, heads=1)
 
 
 def losses(t):

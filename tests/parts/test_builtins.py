@@ -7,15 +7,13 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import TypeCheckError
 
-from zoo.parts.base import Layout, tensors_in
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.class_conditioners import ClassTokenConditioner, EmbeddingConditioner
 from zoo.parts.heads import LinearHead
-from zoo.parts.modulations import AdaLNSingle, AdaLNZero, SharedAdaLN
 from zoo.parts.patch_embedders import LinearPatchEmbedder
 from zoo.parts.positions import SinCosPosition
 from zoo.parts.stage_embedders import LearnedStageEmbedder
-from zoo.parts.time_embedders import FNOTimeEmbedder, SinusoidalTimeEmbedder
+from zoo.parts.time_embedders import FNOTimeEmbedder, FourierTimeEmbedder, SinusoidalTimeEmbedder
 from zoo.parts.upsamplers import (
     ConvTransposeUpsampler,
     LinearConvUpsampler,
@@ -43,26 +41,26 @@ class TestPatchEmbedder:
 
 class TestSinCos:
     def test_values_by_hand(self):
-        table = SinCosPosition(8, (2, 3), (2, 2), (2, 2))().add
+        table = SinCosPosition(8, (2, 3), (1.0, 1.0))().add
         omega = [1.0, 10_000.0**-0.5]
         row, column = 1, 2
         expected = [f(x * w) for x in (column, row) for f in (math.sin, math.cos) for w in omega]
         assert torch.allclose(table[row * 3 + column], torch.tensor(expected))
 
     def test_finest_coordinates_are_every_second_of_the_fine_table(self):
-        fine = SinCosPosition(16, (4, 8), (2, 2), (2, 2), coordinates="finest")().add.view(4, 8, 16)
-        wide = SinCosPosition(16, (4, 4), (2, 4), (2, 2), coordinates="finest")().add.view(4, 4, 16)
-        square = SinCosPosition(16, (2, 4), (4, 4), (2, 2), coordinates="finest")().add.view(2, 4, 16)
+        fine = SinCosPosition(16, (4, 8), (1.0, 1.0), coordinates="finest")().add.view(4, 8, 16)
+        wide = SinCosPosition(16, (4, 4), (1.0, 2.0), coordinates="finest")().add.view(4, 4, 16)
+        square = SinCosPosition(16, (2, 4), (2.0, 2.0), coordinates="finest")().add.view(2, 4, 16)
         assert torch.equal(wide, fine[:, ::2])
         assert torch.equal(square, fine[::2, ::2])
 
     def test_own_coordinates_count_the_own_grid(self):
-        coarse = SinCosPosition(16, (2, 2), (4, 4), (2, 2))().add
-        fine = SinCosPosition(16, (2, 2), (2, 2), (2, 2))().add
+        coarse = SinCosPosition(16, (2, 2), (2.0, 2.0))().add
+        fine = SinCosPosition(16, (2, 2), (1.0, 1.0))().add
         assert torch.equal(coarse, fine)
 
     def test_is_stored_and_not_trained(self):
-        part = SinCosPosition(8, (2, 2), (2, 2), (2, 2))
+        part = SinCosPosition(8, (2, 2), (1.0, 1.0))
         assert set(part.state_dict()) == {"table"}
         assert not list(part.parameters())
 
@@ -145,55 +143,9 @@ class TestClassConditioners:
         assert weight.std().item() == pytest.approx(std, rel=0.05)
 
 
-class TestModulations:
-    def test_shared_is_the_same_for_all_and_the_head(self):
-        modulations = random(SharedAdaLN(8, 3))(torch.randn(2, 8, dtype=torch.float64))
-        assert modulations.blocks[0] is modulations.blocks[2]
-        assert modulations.head is modulations.blocks[0].mlp
-
-    def test_adaln_zero_differs_by_block(self):
-        modulations = random(AdaLNZero(8, 2))(torch.randn(2, 8, dtype=torch.float64))
-        assert not torch.equal(modulations.blocks[0].mlp_gate, modulations.blocks[1].mlp_gate)
-
-    def test_single_is_shared_plus_a_table(self):
-        part = random(AdaLNSingle(8, 2))
-        condition = torch.randn(2, 8, dtype=torch.float64)
-        first, second = part(condition).blocks
-        difference = (part.tables[1] - part.tables[0]).view(6, 8)
-        assert torch.allclose(second.attention.shift - first.attention.shift, difference[0].expand(2, -1))
-        assert torch.allclose(second.mlp_gate - first.mlp_gate, difference[5].expand(2, -1))
-        assert torch.allclose(part(condition).head.shift, condition + part.head_table[0])
-
-    @pytest.mark.parametrize("kind", [AdaLNZero, SharedAdaLN, AdaLNSingle])
-    def test_blocks_start_as_the_identity(self, kind):
-        block, modulation = DiTBlock(16, 2), kind(16, 1)
-        tokens = torch.randn(2, 6, 16)
-        layout = Layout(m=0, grid=(2, 3), patch=(2, 2), rotary=None, level_index=0, level_blocks=1)
-        assert torch.equal(block(tokens, modulation(torch.randn(2, 16)).blocks[0], layout), tokens)
-
-    @pytest.mark.parametrize("kind", [AdaLNZero, SharedAdaLN, AdaLNSingle])
-    def test_rows(self, kind):
-        part, condition = random(kind(8, 2)), torch.randn(3, 8, dtype=torch.float64)
-        index = torch.tensor([2, 0, 2, 1])
-        rows, expected = part(condition).rows(index), part(condition[index])
-        assert len(rows.blocks) == 2
-        for own, block in zip(rows.blocks, expected.blocks, strict=True):
-            for values, wanted in zip(tensors_in(own), tensors_in(block), strict=True):
-                assert torch.allclose(values, wanted, atol=1e-12)
-        assert torch.allclose(rows.head.shift, expected.head.shift)
-        assert torch.allclose(rows.head.scale, expected.head.scale)
-
-    def test_rows_keep_shared_what_is_shared(self):
-        modulations = random(SharedAdaLN(8, 3))(torch.randn(2, 8, dtype=torch.float64))
-        rows = modulations.rows(torch.tensor([1, 1, 0]))
-        assert rows.blocks[0].mlp.shift is rows.blocks[2].mlp.shift is rows.head.shift
-        assert modulations.nbytes() == 2 * 6 * 8 * 8  # samples, tensors, width, bytes
-        assert rows.nbytes() == 3 * 6 * 8 * 8
-
-
 class TestUpsamplers:
     def test_conv_transpose_is_one(self):
-        part = random(ConvTransposeUpsampler(8, (4, 2), (2, 2)))
+        part = random(ConvTransposeUpsampler(8, 8, (4, 2), (2, 2)))
         tokens = torch.randn(2, 3 + 6, 8, dtype=torch.float64)
         fine, grid = part(tokens, 3, (2, 3))
         kernel = part.proj.linear.weight.view(8, 2, 1, 8).permute(3, 0, 1, 2)
@@ -204,7 +156,7 @@ class TestUpsamplers:
         assert torch.equal(fine[:, :3], tokens[:, :3])
 
     def test_linear_can_repeat_coarse_tokens(self):
-        part = LinearUpsampler(4, (2, 4), (1, 2)).double()
+        part = LinearUpsampler(4, 4, (2, 4), (1, 2)).double()
         with torch.no_grad():
             part.proj.weight.copy_(torch.eye(4, dtype=torch.float64).repeat_interleave(4, dim=0))
         tokens = torch.randn(1, 2, 4, dtype=torch.float64)
@@ -215,19 +167,19 @@ class TestUpsamplers:
     def test_class_tokens_pass_by_linear_conv_and_not_linear_linear(self):
         tokens = torch.randn(1, 3 + 2, 8, dtype=torch.float64)
         for kind, passes in ((LinearConvUpsampler, True), (LinearLinearUpsampler, False)):
-            fine, _ = random(kind(8, (2, 2), (1, 1)))(tokens, 3, (1, 2))
+            fine, _ = random(kind(8, 8, (2, 2), (1, 1)))(tokens, 3, (1, 2))
             assert torch.equal(fine[:, :3], tokens[:, :3]) is passes
 
 
 class TestHead:
     def test_learn_sigma_drops_the_second_half_of_the_channels(self):
         part = random(LinearHead(8, 3, (2, 1), learn_sigma=True))
-        tokens, affine = torch.randn(1, 4, 8, dtype=torch.float64), (torch.zeros(1, 8, dtype=torch.float64),) * 2
-        from zoo.parts.base import Affine
-
-        pixels = part(tokens, Affine(*affine)).view(4, 2, 3)
-        full = part.proj(F.layer_norm(tokens, (8,), eps=1e-6)).view(4, 2, 6)
-        assert torch.allclose(pixels, full[..., :3])
+        tokens, vectors = torch.randn(1, 4, 8, dtype=torch.float64), (torch.zeros(1, 8, dtype=torch.float64),) * 2
+        latents = part(tokens, vectors, (2, 2))
+        full = part.proj(F.layer_norm(tokens, (8,), eps=1e-6)).view(
+            2, 2, 2, 6
+        )  # row, column, row in the patch, channel
+        assert torch.allclose(latents, full[..., :3].permute(3, 0, 2, 1).reshape(1, 3, 4, 2))
 
     def test_starts_at_zero(self):
         assert not LinearHead(8, 3, (2, 2)).proj.weight.any()
@@ -250,9 +202,18 @@ def test_a_width_that_the_heads_do_not_divide_is_refused():
         (SinusoidalTimeEmbedder(8), torch.zeros(2, dtype=torch.long)),
         (EmbeddingConditioner(8, 3), torch.zeros(2, 1, dtype=torch.long)),
         (EmbeddingConditioner(8, 3), torch.zeros(2)),
-        (LinearPatchEmbedder(8, 3, (2, 2)), torch.zeros(3, 4, 4)),
+        (LinearPatchEmbedder(8, 3, (2, 2)), torch.zeros(3, 4, 4, 4, dtype=torch.long)),
     ],
 )
 def test_shapes_and_types_are_checked_in_these_tests(part, wrong):
     with pytest.raises(TypeCheckError):
         part(wrong)
+
+
+def test_fourier_features_are_as_many_as_the_width_with_the_cosines_first():
+    t = torch.tensor([0.25, 1.0], dtype=torch.float64)
+    angles = t.unsqueeze(1) * 1000 * 10_000.0 ** -(torch.arange(3, dtype=torch.float64) / 3)
+    expected = torch.cat([angles.cos(), angles.sin()], dim=1)
+    torch.testing.assert_close(FourierTimeEmbedder(6, scale=1000.0)(t), expected)
+    with pytest.raises(ValueError, match="dim 5 is odd"):
+        FourierTimeEmbedder(5)

@@ -9,16 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.parts import Layout, Rotary, rotate
+from zoo.parts import Group, Layout, Rotary, rotate
 from zoo.parts.attentions import CrossAttention, SoftmaxAttention
-from zoo.parts.base import Affine, BlockModulation, tensors_in
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.mlps import GELUMLP, SwiGLU, hidden_width
 from zoo.parts.norms import LayerNorm, RMSNorm
 from zoo.registry import Registry
 from zoo.testing.cases import randomise
 
-LAYOUT = Layout(m=0, grid=(2, 3), patch=(1, 1), rotary=None, level_index=0, level_blocks=1)
+LAYOUT = Layout(m=0, grid=(2, 3), patch=(1, 1))
 
 
 def random(part, seed=0):
@@ -34,6 +33,11 @@ def tokens_of(batch: int = 2, count: int = 6, dim: int = 16) -> Tensor:
 def angles_of(*shape: int) -> Rotary:
     angles = torch.randn(*shape, dtype=torch.float64).repeat_interleave(2, dim=-1)
     return Rotary(angles.cos(), angles.sin())
+
+
+def of(part, tokens: Tensor, **changes) -> Tensor:
+    """What an attention gives for tokens of one stage."""
+    return part.forward_stage(tokens, replace(LAYOUT, **changes))
 
 
 class TestRotate:
@@ -62,23 +66,23 @@ class TestSoftmax:
         for each in (slice(0, 8), slice(8, 16)):
             weights = (q[..., each] @ k[..., each].transpose(1, 2) / 8**0.5).softmax(dim=-1)
             heads.append(weights @ v[..., each])
-        assert torch.allclose(part(tokens, LAYOUT), part.proj(torch.cat(heads, dim=-1)), atol=1e-12)
+        assert torch.allclose(of(part, tokens), part.proj(torch.cat(heads, dim=-1)), atol=1e-12)
 
     def test_turns_by_what_the_positions_give_after_the_norm(self):
         part, tokens = random(SoftmaxAttention(16, 2, qk_norm=lambda dim: RMSNorm(dim, affine=True))), tokens_of()
         assert part.q_norm.weight.shape == (8,)
         still = Rotary(torch.ones(6, 8, dtype=torch.float64), torch.zeros(6, 8, dtype=torch.float64))
-        assert torch.allclose(part(tokens, replace(LAYOUT, rotary=still)), part(tokens, LAYOUT))
+        assert torch.allclose(of(part, tokens, rotary=still), of(part, tokens))
         same = Rotary(*(table[:1].expand(6, 8) for table in angles_of(6, 4)))  # all turned alike: nothing is relative
-        assert torch.allclose(part(tokens, replace(LAYOUT, rotary=same)), part(tokens, LAYOUT))
-        assert not torch.allclose(part(tokens, replace(LAYOUT, rotary=angles_of(6, 4))), part(tokens, LAYOUT))
+        assert torch.allclose(of(part, tokens, rotary=same), of(part, tokens))
+        assert not torch.allclose(of(part, tokens, rotary=angles_of(6, 4)), of(part, tokens))
 
     def test_normalised_queries_do_not_know_their_length(self):
         part, tokens = random(SoftmaxAttention(16, 2, qk_norm=RMSNorm, bias=False)), tokens_of()
-        before = part(tokens, LAYOUT)
+        before = of(part, tokens)
         with torch.no_grad():
             part.qkv.weight[:32] *= 3
-        assert torch.allclose(part(tokens, LAYOUT), before, atol=1e-4)  # eps aside
+        assert torch.allclose(of(part, tokens), before, atol=1e-4)  # eps aside
 
     def test_bias_is_of_queries_keys_and_values(self):
         names = dict(SoftmaxAttention(16, 2, bias=False).named_parameters()).keys()
@@ -90,15 +94,15 @@ class TestCross:
         part, tokens = random(CrossAttention(16, 2, 12)), tokens_of()
         context = torch.randn(2, 5, 12, dtype=torch.float64)
         mask = torch.tensor([[True] * 5, [True, True, False, False, False]])
-        seen = part(tokens, replace(LAYOUT, context=context, context_mask=mask))
-        short = part(tokens[1:], replace(LAYOUT, context=context[1:, :2]))
+        seen = of(part, tokens, context=context, context_mask=mask)
+        short = of(part, tokens[1:], context=context[1:, :2])
         assert torch.allclose(seen[1:], short, atol=1e-12)
-        assert torch.allclose(seen[:1], part(tokens[:1], replace(LAYOUT, context=context[:1])), atol=1e-12)
+        assert torch.allclose(seen[:1], of(part, tokens[:1], context=context[:1]), atol=1e-12)
 
     def test_queries_are_of_the_tokens_and_the_rest_of_the_context(self):
         part = random(CrossAttention(16, 2, 12))
         context = torch.randn(2, 1, 12, dtype=torch.float64)
-        out = part(tokens_of(), replace(LAYOUT, context=context))
+        out = of(part, tokens_of(), context=context)
         value = part.proj(part.kv(context)[..., 16:])  # with one to see, its value alone counts
         assert torch.allclose(out, value.expand_as(out), atol=1e-12)
 
@@ -177,28 +181,57 @@ class TestNorms:
 
 class TestDiTBlock:
     @pytest.fixture
-    def modulation(self):
-        one = iter(torch.randn(6, 2, 16, dtype=torch.float64))
-        return BlockModulation(Affine(next(one), next(one)), next(one), Affine(next(one), next(one)), next(one))
+    def vectors(self):
+        return tuple(torch.randn(6, 2, 16, dtype=torch.float64))
 
     def test_the_published_layers_are_the_default(self):
         assert [name.removesuffix(".weight") for name in DiTBlock(16, 2).state_dict() if "bias" not in name] == [
             "attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2"
         ]  # fmt: skip
 
-    def test_is_put_together_of_classes(self, modulation):
+    def test_is_put_together_of_classes(self, vectors):
         block = random(DiTBlock(16, 2, attention=SoftmaxAttention, mlp=SwiGLU, norm=RMSNorm))
         tokens = tokens_of()
-        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = (each.unsqueeze(1) for each in tensors_in(modulation))
-        h = tokens + gate * block.attention(RMSNorm(16)(tokens) * (1 + scale) + shift, LAYOUT)
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = (each.unsqueeze(1) for each in vectors)
+        h = tokens + gate * block.attention.forward_stage(RMSNorm(16)(tokens) * (1 + scale) + shift, LAYOUT)
         expected = h + mlp_gate * block.mlp(RMSNorm(16)(h) * (1 + mlp_scale) + mlp_shift)
-        assert torch.allclose(block(tokens, modulation, LAYOUT), expected, atol=1e-12)
+        assert torch.allclose(block.forward_stage(tokens, vectors, LAYOUT), expected, atol=1e-12)
 
-    def test_cross_attention_stands_between_as_it_is(self, modulation):
+    def test_cross_attention_stands_between_as_it_is(self, vectors):
         block = random(DiTBlock(16, 2, cross=CrossAttention))
         layout = replace(LAYOUT, context=torch.randn(2, 4, 16, dtype=torch.float64))
         tokens, without = tokens_of(), DiTBlock(16, 2).double()
         without.load_state_dict({key: value for key, value in block.state_dict().items() if "cross" not in key})
-        no_mlp = modulation._replace(mlp_gate=torch.zeros(2, 16, dtype=torch.float64))
-        attended = without(tokens, no_mlp, layout)
-        assert torch.allclose(block(tokens, no_mlp, layout), attended + block.cross(attended, layout), atol=1e-12)
+        no_mlp = (*vectors[:5], torch.zeros(2, 16, dtype=torch.float64))
+        attended = without.forward_stage(tokens, no_mlp, layout)
+        assert torch.allclose(
+            block.forward_stage(tokens, no_mlp, layout),
+            attended + block.cross.forward_stage(attended, layout),
+            atol=1e-12,
+        )
+
+    def test_without_shift_it_takes_four_vectors(self, vectors):
+        block = random(DiTBlock(16, 2, shift=False))
+        assert block.modulation_vectors == 4
+        shifted, tokens, nothing = DiTBlock(16, 2).double(), tokens_of(), torch.zeros(2, 16, dtype=torch.float64)
+        shifted.load_state_dict(block.state_dict())
+        scale1, gate1, scale2, gate2 = vectors[:4]
+        expected = shifted.forward_stage(tokens, (nothing, scale1, gate1, nothing, scale2, gate2), LAYOUT)
+        assert torch.allclose(block.forward_stage(tokens, vectors[:4], LAYOUT), expected, atol=1e-12)
+
+    def test_linears_run_once_for_all_groups(self, vectors):
+        block, calls = random(DiTBlock(16, 2)), []
+        for name, module in block.named_modules():
+            if isinstance(module, torch.nn.Linear):
+                module.register_forward_hook(lambda *_, name=name: calls.append(name))
+        block([Group(tokens_of(2), vectors, LAYOUT), Group(tokens_of(2), vectors, LAYOUT)])
+        assert calls == ["attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2"]
+
+    def test_what_derives_from_it_and_writes_one_stage_alone_is_heard(self, vectors):
+        class Turned(DiTBlock):
+            def forward_stage(self, tokens, vectors, layout, *taken):
+                return -super().forward_stage(tokens, vectors, layout)
+
+        block, plain, tokens = random(Turned(16, 2)), random(DiTBlock(16, 2)), tokens_of()
+        group = Group(tokens, vectors, LAYOUT)
+        assert torch.equal(block([group])[0], -plain([group])[0])

@@ -59,10 +59,10 @@ def problems(load):
 def test_what_a_recipe_leaves_out_is_filled_in(load):
     recipe = load({"r.yaml": BASE})
     assert recipe.name == "r"
-    assert recipe.backbone.skip == "linear"
+    assert recipe.backbone.skip.type == "linear"
     time_embedder = {"type": "sinusoidal", "layers": 2, "clock": "noise", "scale": 1.0}
     assert recipe.resolved()["backbone"]["time_embedder"] == time_embedder
-    assert recipe.resolved()["backbone"]["patch_schedule"] == {"type": "uniform", "patch": [2, 2]}
+    assert recipe.resolved()["backbone"]["patch_schedule"] == {"type": "uniform", "patch": 2}
 
 
 @pytest.mark.parametrize("key", ["num_classes", "skip", "time_embedder", "head", "block"])
@@ -144,7 +144,7 @@ def test_one_run_is_a_part(load, block):
         ),
         (
             "{type: dit, blocks: 2}",
-            ["block.blocks: unknown option; there are: type, attention, cross, mlp, norm"],
+            ["block.blocks: unknown option; there are: shift, type, attention, cross, mlp, norm"],
         ),
     ],
 )
@@ -159,7 +159,7 @@ def test_runs_are_told_by_the_line_that_they_stand_on(problems):
 
 def test_every_problem_inside_a_part_is_told(problems):
     assert problems(BASE + "  block:\n    attention: {bias: 3}\n    norm: {eps: no, x: 1}\n    y: 2\n") == [
-        "r.yaml:11: backbone.block.y: unknown option; there are: type, attention, cross, mlp, norm",
+        "r.yaml:11: backbone.block.y: unknown option; there are: shift, type, attention, cross, mlp, norm",
         "r.yaml:9: backbone.block.attention.bias: should be true or false, got 3",
         'r.yaml:10: backbone.block.norm.eps: should be a number, got "no"',
         "r.yaml:10: backbone.block.norm.x: unknown option; there are: affine, eps, type",
@@ -323,13 +323,16 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ("  time_embeder: fno", "backbone.time_embeder: unknown option; did you mean 'time_embedder'?"),
         (
             "  qq: 3",
-            "backbone.qq: unknown option; there are: latent, num_classes, dim, depth, heads, skip, prediction, pat",
+            "backbone.qq: unknown option; there are: latent, num_classes, dim, depth, heads, condition, prediction",
         ),
-        ("  skip: linaer", "backbone.skip: should be 'linear' or 'none', got \"linaer\""),
+        (
+            "  skip: linaer",
+            "backbone.skip.type: there is no skip 'linaer'; did you mean 'linear'?",
+        ),
         (
             "  time_embedder: sinsoidal",
             "backbone.time_embedder.type: there is no time_embedder 'sinsoidal'; did you mean"
-            " 'sinusoidal'? (installed: fno, sinusoidal)",
+            " 'sinusoidal'? (installed: fno, fourier, sinusoidal)",
         ),
         ("  time_embedder: 3", "backbone.time_embedder: should be a part's name or a mapping with `type`, got 3"),
         (
@@ -454,7 +457,8 @@ def test_numbers_are_not_coerced(problems, value, expected):
             [
                 "r.yaml:7: backbone.patch_schedule.stages.0.noise_above: should be below 1.0, got 1.0",
                 'r.yaml:7: backbone.patch_schedule.stages.1.noise_above: should be a number, got "low"',
-                "r.yaml:7: backbone.patch_schedule.stages.1.levels: unknown option; there are: noise_above, patch",
+                "r.yaml:7: backbone.patch_schedule.stages.1.levels: unknown option; there are: noise_above, patch,"
+                " scale",
             ],
         ),
     ],
@@ -463,13 +467,11 @@ def test_tells_what_is_missing_or_of_the_wrong_form(problems, old, new, expected
     assert problems(BASE.replace(old, new)) == expected
 
 
-@pytest.mark.parametrize("value", ["two", "2x2", "true", "[2]", "[2, 2, 2]", "{h: 2}", "2.0"])
-def test_a_patch_is_one_number_or_two(problems, value):
+@pytest.mark.parametrize("value", ["two", "2x2", "true", "[]", "[2, 2, 2, 2]", "{h: 2}", "2.0"])
+def test_a_patch_is_one_number_or_one_for_each_axis(problems, value):
     (problem,) = problems(BASE.replace("patch: 2", f"patch: {value}"))
-    start = (
-        "r.yaml:7: backbone.patch_schedule.patch: should be one whole number, or a list of two: [height, width], got "
-    )
-    assert problem.startswith(start)
+    start = "should be one whole number, or a list of one for each axis of the latent, got "
+    assert problem.startswith(f"r.yaml:7: backbone.patch_schedule.patch: {start}")
 
 
 @pytest.mark.parametrize(
@@ -517,7 +519,7 @@ def test_all_bad_overrides_are_told_at_once(problems):
         (
             "backbone.time_embedder=fnoo",
             "--set backbone.time_embedder=fnoo: backbone.time_embedder.type: there is no"
-            " time_embedder 'fnoo'; did you mean 'fno'? (installed: fno, sinusoidal)",
+            " time_embedder 'fnoo'; did you mean 'fno'? (installed: fno, fourier, sinusoidal)",
         ),
         (
             "backbone.patch_schedule=by_depth",

@@ -40,7 +40,7 @@ def test_all_stands_for_every_part_that_needs_no_option():
         ("=1", "write it as key=a,b"),
         ("backbone.depth=", "write it as key=a,b"),
         ("backbone.depth=all", "`all` stands for the parts of a kind, and backbone.depth is none of: backbone.patch"),
-        ("evaluate.metrics=all", "backbone.head, objective.noise_sampler"),
+        ("evaluate.metrics=all", "backbone.head, backbone.router, objective.noise_sampler"),
         ("backbone.depth=1,,2", "not valid YAML"),
         ("backbone.depth={1", "not valid YAML"),
         ("backbone.depth=2,3,2", "a value is there twice"),

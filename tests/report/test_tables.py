@@ -21,7 +21,7 @@ def test_every_row_has_a_cell_for_every_column():
     record = {"counts": {"train": 9, "a": 3, "b": 4}, "evaluate": {"features": {"type": "pca"}}}
     entries = [Entry("one", COST, (outcome(1.0),))]
     for table in (
-        way_table(report),
+        way_table(report, small().backbone.dim),
         parts_table(report),
         figures_table({"a": {"x": 1.0}, "b": {"y": 2.0}}, record),
         cost_table(entries),
@@ -33,11 +33,22 @@ def test_every_row_has_a_cell_for_every_column():
 
 def test_the_levels_and_the_rest_of_a_stage_are_its_sum():
     report = audit(small())
-    table = way_table(report)
+    table = way_table(report, small().backbone.dim)
     sums = [table.rows[index] for index in sorted(table.sums)]
     assert [row[6] for row in sums] == [giga(stage.macs) for stage in report.stages]
     assert sum(float(row[7].rstrip("%")) for row in sums) == pytest.approx(100, abs=0.2)
     assert [row[4] for row in table.rows] == ["2 + 1 = 3", "2 + 4 = 6", "rest", "stage", "2 + 4 = 6", "rest", "stage"]
+
+
+def test_widths_stand_beside_patches_where_one_is_not_the_backbones():
+    recipe = small()
+    report = audit(recipe)
+    plain, wide = (way_table(report, dim) for dim in (recipe.backbone.dim, 99))
+    assert "width" not in plain.columns
+    place = wide.columns.index("width")
+    assert [row[place] for row in wide.rows] == [str(recipe.backbone.dim) if row[1] else "" for row in wide.rows]
+    assert [(*row[:place], *row[place + 1 :]) for row in wide.rows] == list(plain.rows)
+    assert wide.sums == plain.sums
 
 
 def test_a_figure_that_a_set_has_not_is_a_dash():

@@ -7,17 +7,20 @@ import pytest
 import torch
 from torch import nn
 
+from tests.testing.broken.blocks import OneByOne
 from zoo import hookimpl
 from zoo.backbone import Backbone
 from zoo.errors import PluginError, RecipeError
+from zoo.lockstep import Piece
 from zoo.parts.base import PatchSchedule
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.class_conditioners import EmbeddingConditioner
 from zoo.parts.heads import LinearHead
+from zoo.parts.layers import Linear
 from zoo.parts.time_embedders import SinusoidalTimeEmbedder
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
-from zoo.schedule import Level, Patch, Stage, patches_of
+from zoo.schedule import Level, Patch, Stage
 from zoo.testing import ASSEMBLY_LAWS, assemblies, check_assemblies
 
 
@@ -33,25 +36,50 @@ def test_random_assemblies_keep_the_law(registry, law):
 
 
 @part("block", "attends_across_the_batch")
-class AttendsAcrossTheBatch(DiTBlock):
+class AttendsAcrossTheBatch(OneByOne):
     """What a wrong mask over packed images does: each sees a little of the others."""
 
-    def forward(self, tokens, modulation, layout):
-        return super().forward(tokens + 0.01 * tokens.mean(dim=0, keepdim=True), modulation, layout)
+    def forward_stage(self, tokens, vectors, layout, *taken):
+        return super().forward_stage(tokens + 0.01 * tokens.mean(dim=0, keepdim=True), vectors, layout, *taken)
+
+
+@part("block", "attends_across_stages")
+class AttendsAcrossStages(DiTBlock):
+    """Sees a little of the other stages where they are there; a stage by itself comes out right."""
+
+    def forward(self, groups):
+        means = [group.tokens.mean(dim=(0, 1)) for group in groups]
+        rest = [sum(means) / len(means) - own for own in means]
+        return super().forward(
+            [group._replace(tokens=group.tokens + 1e-6 * each) for group, each in zip(groups, rest, strict=True)]
+        )
+
+
+@part("block", "learns_from_the_first_stage")
+class LearnsFromTheFirstStage(DiTBlock):
+    """Right velocities, and gradients of one group alone."""
+
+    def forward(self, groups):
+        first, *others = super().forward(groups)
+        return [first, *(each.detach() for each in others)]
 
 
 @part("head", "single_precision")
 class SinglePrecisionHead(LinearHead):
-    def forward(self, tokens, modulation):
-        return super().forward(tokens, modulation).float()
+    def forward(self, tokens, vectors, grid):
+        return super().forward(tokens, vectors, grid).float()
 
 
 @part("block", "narrow_under_autocast")
-class NarrowUnderAutocast(DiTBlock):
+class NarrowUnderAutocast(OneByOne):
     """Ends in a Linear, and adds nothing to what it was given."""
 
-    def forward(self, tokens, modulation, layout):
-        return self.attention.proj(super().forward(tokens, modulation, layout))
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.last = Linear(dim, dim)
+
+    def forward_stage(self, tokens, vectors, layout, *taken):
+        return self.last(super().forward_stage(tokens, vectors, layout, *taken))
 
 
 @part("class_conditioner", "detached")
@@ -111,6 +139,8 @@ class BareParameter(SinusoidalTimeEmbedder):
     ("law", "broken"),
     [
         (assemblies.sample_is_alone, AttendsAcrossTheBatch),
+        (assemblies.lockstep_is_stage_by_stage, AttendsAcrossStages),
+        (assemblies.lockstep_is_stage_by_stage, LearnsFromTheFirstStage),
         (assemblies.keeps_dtype_and_shape, SinglePrecisionHead),
         (assemblies.residual_stream_is_wide, NarrowUnderAutocast),
         (assemblies.gradient_reaches_all, DetachedConditioner),
@@ -123,7 +153,7 @@ class BareParameter(SinusoidalTimeEmbedder):
 def test_law_catches_a_broken_part(law, broken):
     kind, name = broken.__zoo_part__
     with pytest.raises(AssertionError):
-        check_assemblies(registry_with(broken), laws=[law], examples=10, **{kind: name})
+        check_assemblies(registry_with(broken), laws=[law], examples=25, **{kind: name})
 
 
 @pytest.mark.usefixtures("no_shrinking")
@@ -146,7 +176,7 @@ def test_what_no_other_options_would_mend_is_not_passed_over(cls, message):
     [
         (assemblies.follows_its_stages, "stage_of", lambda self, t: torch.zeros(len(t), dtype=torch.long)),
         (assemblies.takes_modulation, "modulate", lambda self, stage, t, labels: Backbone._modulate(
-            self, 0, t * 0.5, self.class_conditioner(labels))),
+            self, [Piece(0, t, t * 0.5, labels)], self._conditions(labels, len(t)))),
     ],
 )  # fmt: skip
 def test_law_catches_a_broken_backbone(registry, monkeypatch, law, method, wrong):
@@ -158,7 +188,7 @@ def test_law_catches_a_broken_backbone(registry, monkeypatch, law, method, wrong
 class Halves(PatchSchedule):
     """Coarse patches in the first half of the blocks."""
 
-    def __init__(self, depth: int, *, coarse: Patch = (6, 6), fine: Patch = (3, 1)) -> None:
+    def __init__(self, depth: int, *, coarse: Patch = 6, fine: Patch = 3) -> None:
         self.depth, self.coarse, self.fine = depth, coarse, fine
 
     def stages(self):
@@ -172,8 +202,11 @@ def test_a_schedule_of_a_plug_in_is_drawn():
     seen = set()
 
     def look(recipe):
-        stages = recipe.backbone.patch_schedule.create({"depth": recipe.backbone.depth}).stages()
-        seen.add((recipe.backbone.patch_schedule.type, patches_of(stages)))
+        options = recipe.backbone
+        axes = len(options.latent.size)
+        stages = options.patch_schedule.create({"depth": options.depth, "axes": axes}).stages()
+        patches = tuple(level.patch for stage in stages for level in stage.levels)
+        seen.add((options.patch_schedule.type, patches))
 
     check_assemblies(registry, laws=[look], patch_schedule="halves", examples=100)
     assert {name for name, _ in seen} == {"halves"}
@@ -185,7 +218,7 @@ def test_a_schedule_of_a_plug_in_is_drawn():
 def test_a_schedule_that_never_fits_is_told():
     class TooDeep(Halves):
         def stages(self):
-            return (Stage(noise_above=0.0, levels=(Level(patch=(2, 2), blocks=self.depth + 1),)),)
+            return (Stage(noise_above=0.0, levels=(Level(patch=2, blocks=self.depth + 1),)),)
 
     registry = registry_with(part("patch_schedule", "too_deep")(TooDeep))
     with pytest.raises(TypeError, match=r"every example is refused.*backbone.patch_schedule: block counts must add up"):

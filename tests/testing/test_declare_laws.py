@@ -10,38 +10,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.testing.broken.blocks import OneByOne
 from zoo.kinds import BACKBONE_KINDS
-from zoo.parts.base import Declared, TimeEmbedder
-from zoo.parts.blocks import DiTBlock
+from zoo.parts import Declared, TimeEmbedder, to_map, to_tokens
 from zoo.plugins import Plugin
 from zoo.registry import part, part_entry
+from zoo.sites import Site
 from zoo.testing import check_part, laws_of
 from zoo.testing.cases import Case
 from zoo.testing.declare_laws import declares_its_cost
 
 
 @part("block", "convolves")
-class Convolves(DiTBlock):
+class Convolves(OneByOne):
     """A convolution over the image tokens before a usual block, which declares what a trace would find too."""
+
+    axes = frozenset({2})
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__(dim, heads)
         self.mix = nn.Conv2d(dim, dim, 3, padding=1)
 
-    def forward(self, tokens: Any, modulation: Any, layout: Any) -> Any:
-        image = tokens[:, layout.m :].transpose(1, 2).unflatten(2, layout.grid)
-        image = self.mix(image).flatten(2).transpose(1, 2)
-        return super().forward(torch.cat([tokens[:, : layout.m], image], dim=1), modulation, layout)
+    def forward_stage(self, tokens: Any, vectors: Any, layout: Any, *taken: Any) -> Any:
+        image = to_tokens(self.mix(to_map(tokens[:, layout.m :], layout.grid)))
+        return super().forward_stage(torch.cat([tokens[:, : layout.m], image], dim=1), vectors, layout)
 
-    def declare(self, tokens: Any, modulation: Any, layout: Any) -> Declared:
+    def declare(self, groups: Any) -> Any:
+        ((tokens, _, layout, _),) = groups
         batch, count, dim = tokens.shape
         attention = 2 * batch * count * count * dim
         products = batch * count * 12 * dim * dim + batch * layout.grid[0] * layout.grid[1] * 9 * dim * dim
-        return Declared(self.forward(tokens, modulation, layout), products + attention, 0, attention)
+        return Declared(self.forward(groups), products + attention, 0, attention)
 
 
 @part("block", "scans")
-class Scans(DiTBlock):
+class Scans(OneByOne):
     """A recurrence ``h = a * h + x`` over the tokens in place of attention, of which PyTorch's counter sees nothing."""
 
     def __init__(self, dim: int) -> None:
@@ -49,16 +52,17 @@ class Scans(DiTBlock):
         del self.attention, self.mlp
         self.decay = nn.Parameter(torch.zeros(dim))
 
-    def forward(self, tokens: Any, modulation: Any, layout: Any) -> Any:
-        gate = modulation.attention_gate
+    def forward_stage(self, tokens: Any, vectors: Any, layout: Any, *taken: Any) -> Any:
+        gate = vectors[2]
         state, decay, found = torch.zeros_like(tokens[:, 0]), self.decay.sigmoid(), []
         for token in tokens.unbind(1):
             state = torch.addcmul(token, decay, state)
             found.append(state * gate)
         return torch.stack(found, dim=1)
 
-    def declare(self, tokens: Any, modulation: Any, layout: Any) -> Declared:
-        return Declared(torch.empty_like(tokens), 2 * tokens.numel())
+    def declare(self, groups: Any) -> Any:
+        tokens = groups[0].tokens
+        return Declared([torch.empty_like(tokens)], 2 * tokens.numel())
 
 
 @torch.library.custom_op("zoo_tests::scan", mutates_args=())
@@ -74,8 +78,8 @@ def scan(x: Tensor, decay: Tensor) -> Tensor:
 class ScansInAKernel(Scans):
     """The same in an operator of its own library."""
 
-    def forward(self, tokens: Any, modulation: Any, layout: Any) -> Any:
-        return scan(tokens, self.decay.sigmoid()) * modulation.attention_gate.unsqueeze(1)
+    def forward_stage(self, tokens: Any, vectors: Any, layout: Any, *taken: Any) -> Any:
+        return scan(tokens, self.decay.sigmoid()) * vectors[2].unsqueeze(1)
 
 
 @pytest.mark.parametrize("sound", [Convolves, Scans, ScansInAKernel])
@@ -107,8 +111,8 @@ class Changed(Convolves):
 
     change: Any
 
-    def declare(self, tokens: Any, modulation: Any, layout: Any) -> Any:
-        return type(self).change(super().declare(tokens, modulation, layout))
+    def declare(self, groups: Any) -> Any:
+        return type(self).change(super().declare(groups))
 
 
 @part("block", "a_thousand_times")
@@ -131,7 +135,9 @@ class OneSample(Changed):
     """Of whatever batch it is given."""
 
     change = staticmethod(
-        lambda own: replace(own, macs=own.macs // len(own.output), attention_macs=own.attention_macs // len(own.output))
+        lambda own: replace(
+            own, macs=own.macs // len(own.output[0]), attention_macs=own.attention_macs // len(own.output[0])
+        )
     )
 
 
@@ -147,12 +153,12 @@ class AllAttention(Changed):
 
 @part("block", "other_shape")
 class OtherShape(Changed):
-    change = staticmethod(lambda own: replace(own, output=own.output[:, 1:]))
+    change = staticmethod(lambda own: replace(own, output=[own.output[0][:, 1:]]))
 
 
 @part("block", "other_dtype")
 class OtherDtype(Changed):
-    change = staticmethod(lambda own: replace(own, output=own.output.half()))
+    change = staticmethod(lambda own: replace(own, output=[own.output[0].half()]))
 
 
 @part("block", "no_declared")
@@ -167,23 +173,23 @@ class FailsToDeclare(Changed):
 
 @part("block", "scan_for_free")
 class ScanForFree(Scans):
-    def declare(self, tokens: Any, modulation: Any, layout: Any) -> Declared:
-        return Declared(torch.empty_like(tokens), 0)
+    def declare(self, groups: Any) -> Any:
+        return Declared([torch.empty_like(groups[0].tokens)], 0)
 
 
 @part("block", "kernel_for_free")
 class KernelForFree(ScansInAKernel):
-    def declare(self, tokens: Any, modulation: Any, layout: Any) -> Declared:
-        return Declared(torch.empty_like(tokens), 0)
+    def declare(self, groups: Any) -> Any:
+        return Declared([torch.empty_like(groups[0].tokens)], 0)
 
 
 @part("block", "hides_a_product")
 class HidesAProduct(Scans):
     """A linear layer that is not declared with the rest."""
 
-    def forward(self, tokens: Any, modulation: Any, layout: Any) -> Any:
+    def forward_stage(self, tokens: Any, vectors: Any, layout: Any, *taken: Any) -> Any:
         weight = torch.ones(len(self.decay), len(self.decay), dtype=tokens.dtype, device=tokens.device)
-        return super().forward(F.linear(tokens, weight), modulation, layout)
+        return super().forward_stage(F.linear(tokens, weight), vectors, layout)
 
 
 BROKEN = [
@@ -193,8 +199,8 @@ BROKEN = [
     (OneSample, r"declares \d+ multiply-adds for a batch of 3, and \d+ run"),
     (NoAttention, r"declares 0 multiply-adds of attention for a batch of \d, and \d+ run"),
     (AllAttention, r"declares \d+ multiply-adds of attention for a batch of \d, and \d+ run"),
-    (OtherShape, r"declares an output .*, and forward returns \[\d, \d+, \d+\] torch.float32"),
-    (OtherDtype, r"declares an output .* torch.float16, and forward returns .* torch.float32"),
+    (OtherShape, r"declares an output .*, and forward returns \['\[\d, \d+, \d+\] torch.float32"),
+    (OtherDtype, r"declares an output .* torch.float16.*, and forward returns .* torch.float32"),
     (NoDeclared, r"NoDeclared: declare must return a zoo\.parts\.Declared, or None to be traced, not a int"),
     (FailsToDeclare, r"FailsToDeclare: declare fails: AttributeError"),
     (ScanForFree, r"declares 0 multiply-adds"),
@@ -203,14 +209,14 @@ BROKEN = [
 ]
 
 
-SUPPLIED = {"dim": 16, "heads": 2, "depth": 1, "index": 0, "grid": (2, 3), "patch": (1, 1)}
+SITE = Site(axes=2, dim=16, heads=2, depth=1, grid=(2, 3), patch=(1, 1), m=1)
 
 
 @pytest.mark.parametrize(("broken", "told"), BROKEN, ids=[cls.__name__ for cls, _ in BROKEN])
 def test_the_law_catches_a_broken_part(broken: type, told: str) -> None:
     entry = part_entry(broken, Plugin("under test", "0"))
     with pytest.raises(AssertionError, match=told):
-        declares_its_cost(Case(entry, entry.signature.options(), SUPPLIED, m=1, seed=0))
+        declares_its_cost(Case(entry, entry.signature.options(), SITE, seed=0))
 
 
 def test_the_kit_holds_every_part_of_the_backbone_to_it() -> None:

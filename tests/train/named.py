@@ -26,6 +26,8 @@ SAMPLES, CLASSES = 24, 3
 class ClassAndSize(ClassConditioner):
     """Labels are a class index [B] and a size [B, 2]; a class of ``num_classes`` and a size of 0 say nothing."""
 
+    gives = frozenset({"label"})
+
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes

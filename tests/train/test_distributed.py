@@ -42,8 +42,16 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "time_embedder": [{"type": "sinusoidal", "clock": "data"}],
     "class_conditioner": [{"type": "class_tokens", "tokens": 3}],
     "head": [{"learn_sigma": True}],
+    "router": [{"type": "tread", "first": 0, "stop": 1}],
 }
 """Choices beside each part with its defaults."""
+
+ELSEWHERE = {
+    *(("modulation", "none"), ("modulation", "in_context")),  # for blocks that take no vectors
+    *(("skip", "kept_add"), ("skip", "kept_concat")),  # for levels that come back to a patch
+    ("router", "tread"),  # which has no defaults
+}
+"""Parts that do not go with all of these schedules and blocks."""
 
 
 DTYPES = [torch.float64, torch.float32]
@@ -56,10 +64,10 @@ def choices() -> dict[str, list[Any]]:
         if kind == "patch_schedule":
             factors[kind] = [{"type": name, **SCHEDULES[name]} for name in names(kind)]
         else:
-            factors[kind] = [{"type": name} for name in names(kind)] + OPTIONS.get(kind, [])
+            plain = [{"type": name} for name in names(kind) if (kind, name) not in ELSEWHERE]
+            factors[kind] = plain + OPTIONS.get(kind, [])
     return {
         **factors,
-        "skip": ["linear", "none"],
         "noise_sampler": names("noise_sampler"),
         "weighting": names("weighting"),
         "accumulate": [1, 2],

@@ -21,7 +21,10 @@ def drawn(registry, count, *overrides, seed=0, labels=None, extra=0, std=0.2):
     """The first ``count`` images; ``extra`` says how many labels there are beyond."""
     recipe = small(*overrides, registry=registry)
     backbone = build(recipe, registry=registry)
-    randomise(backbone, 0, std=std)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        for parameter in backbone.parameters():
+            parameter.normal_(std=std)
     drawing = prepare_drawing(recipe, len(backbone.stages), seed)
     given = in_turn(count + extra) if labels is None else labels
     batches = range(-(-count // drawing.batch))

@@ -55,6 +55,8 @@ class Counted(Dataset):
 class Captions(ClassConditioner):
     """Labels are embeddings [B, 3]."""
 
+    gives = frozenset({"label"})
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.linear = torch.nn.Linear(3, dim)
@@ -158,6 +160,13 @@ def test_weights_that_predict_noise_are_not_trained(registry):
         ZooError, match=r"small: backbone.prediction: zoo trains velocities, not epsilon; set it to vel"
     ):
         open_small(registry, "backbone.prediction=epsilon")
+
+
+def test_latents_of_several_sizes_are_not_trained(registry):
+    stages = "[{noise_above: 0.5, patch: 2, scale: 2}, {noise_above: 0.0, patch: 2}]"
+    with pytest.raises(ZooError, match=r"small: .* no path trains latents of several sizes yet") as caught:
+        open_small(registry, f"backbone.patch_schedule={{type: by_timestep, stages: {stages}}}")
+    assert caught.value.exit_code == 2
 
 
 def test_a_group_without_room_for_all_stages(registry):

@@ -100,9 +100,9 @@ class TabledBlock(DiTBlock):
     def reset_parameters(self) -> None:
         self.table.fill_(2.0)
 
-    def forward(self, tokens, modulation, layout):
+    def forward_stage(self, tokens, vectors, layout, *taken):
         assert torch.equal(self.table, torch.full_like(self.table, 2.0)), "the table is garbage"
-        return super().forward(tokens, modulation, layout)
+        return super().forward_stage(tokens, vectors, layout)
 
 
 class Threes(nn.Module):

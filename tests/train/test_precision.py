@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from zoo.parts.attentions import SoftmaxAttention
-from zoo.parts.base import Layout
 from zoo.parts.time_embedders import FNOTimeEmbedder
+from zoo.parts.values import Layout
 
 
 def scores_that_bfloat16_cannot_tell_apart() -> tuple[SoftmaxAttention, torch.Tensor]:
@@ -23,10 +23,10 @@ def scores_that_bfloat16_cannot_tell_apart() -> tuple[SoftmaxAttention, torch.Te
 
 def test_softmax_is_computed_in_float32() -> None:
     attention, tokens = scores_that_bfloat16_cannot_tell_apart()
-    layout = Layout(m=0, grid=(1, 2), patch=(1, 1), rotary=None, level_index=0, level_blocks=1)
-    exact = attention(tokens, layout)[0, 0, 0].item()
+    layout = Layout(m=0, grid=(1, 2), patch=(1, 1))
+    exact = attention.forward_stage(tokens, layout)[0, 0, 0].item()
     with torch.autocast("cpu", torch.bfloat16):
-        output = attention(tokens, layout)
+        output = attention.forward_stage(tokens, layout)
     assert output.dtype == torch.bfloat16
     assert exact == pytest.approx(0.55, abs=0.005)
     assert output[0, 0, 0].item() == pytest.approx(exact, abs=0.003)

@@ -46,8 +46,8 @@ class DroppingBlock(DiTBlock):
         super().__init__(dim, heads)
         self.dropout = nn.Dropout(0.2)
 
-    def forward(self, tokens: Any, modulation: Any, layout: Any) -> Any:
-        return self.dropout(super().forward(tokens, modulation, layout))
+    def forward_stage(self, tokens: Any, vectors: Any, layout: Any, *taken: Any) -> Any:
+        return self.dropout(super().forward_stage(tokens, vectors, layout))
 
 
 REGISTRY = Registry()

@@ -26,6 +26,8 @@ SAMPLES = 20
 class VectorConditioner(ClassConditioner):
     """Labels are pairs of numbers."""
 
+    gives = frozenset({"label"})
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.projection = torch.nn.Linear(2, dim)

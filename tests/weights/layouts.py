@@ -12,6 +12,7 @@ from zoo.assembly import build, load_recipe
 from zoo.registry import Registry
 from zoo.weights import Weights, from_published, read_checkpoint, to_published
 from zoo.weights.foreign import ForeignCheckpoint
+from zoo.weights.published.base import as_given
 
 REGISTRY = Registry()
 
@@ -54,7 +55,7 @@ def backbones(draw, name, count):
     }
     if not name.startswith("mpdit"):
         return backbone | of_stages(name, patches)
-    levels = [{"patch": list(patch), "blocks": many} for patch, many in zip(patches, blocks, strict=True)]
+    levels = [{"patch": as_given(patch), "blocks": many} for patch, many in zip(patches, blocks, strict=True)]
     fno = st.fixed_dictionaries({"type": st.just("fno"), "modes": st.integers(1, 17), "width": st.integers(1, 5)})
     sinusoidal = st.just({"type": "sinusoidal"})
     return backbone | {
@@ -73,9 +74,9 @@ def of_stages(name, patches):
         "prediction": "epsilon" if name == "dit" else "velocity",
     }
     if name != "ppflow":
-        return own | {"patch_schedule": {"type": "uniform", "patch": list(patches[0])}}
+        return own | {"patch_schedule": {"type": "uniform", "patch": as_given(patches[0])}}
     stages = [
-        {"noise_above": above, "patch": list(patch)}
+        {"noise_above": above, "patch": as_given(patch)}
         for above, patch in zip(THRESHOLDS[len(patches)], patches, strict=True)
     ]
     return own | {

@@ -37,6 +37,16 @@ HYBRID = {
     ],
 }
 
+HOURGLASS = {
+    "type": "by_depth",
+    "levels": [{"patch": 2, "blocks": 1}, {"patch": 4, "blocks": 2, "dim": 32}, {"patch": 2, "blocks": 1}],
+}
+LEVELS_DOWN = {"type": "by_depth", "levels": [{"patch": 2, "blocks": 2}, {"patch": 4, "blocks": 2}]}
+SCALED = {
+    "type": "by_timestep",
+    "stages": [{"noise_above": 0.5, "patch": 2, "scale": 2}, {"noise_above": 0.0, "patch": 2}],
+}
+
 
 def small(registry: Registry, *overrides: str, schedule: Any = UNIFORM, name: str = "small", **parts: Any) -> Recipe:
     """A recipe of ``SIZE``."""

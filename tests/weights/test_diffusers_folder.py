@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from tests.weights.small import BY_DEPTH, inputs, of_axes, random_weights, small
+from tests.weights.small import BY_DEPTH, HOURGLASS, LEVELS_DOWN, SCALED, inputs, of_axes, random_weights, small
 from zoo.assembly import build
 from zoo.errors import WeightsError
-from zoo.weights import Weights, diffusers_folder, filled
+from zoo.weights import FORMATS, Weights, diffusers_folder, filled, to_published
 from zoo.weights.diffusers_folder import write_diffusers
 
 LATENT = {"channels": 3, "height": 16, "width": 16}
@@ -146,6 +146,29 @@ def test_other_axes_than_height_and_width(registry, size, told):
     recipe = small(registry, latent=LATENT)
     problems = diffusers_folder._misfits(of_axes(recipe, *size), build(recipe, device="meta"))
     assert list(problems) == [f"backbone.latent: its latents are square, the recipe's {told}"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        (HOURGLASS, "one width, and one number of heads; the recipe has a level of width 32 with 4 heads"),
+        (LEVELS_DOWN, "go to finer patches alone, the recipe from 2x2 to 4x4"),
+        (SCALED, "latents of one size, the recipe a stage of scale 2x2"),
+    ],
+)
+def test_schedules_of_no_published_weights(registry, tmp_path, schedule, told):
+    weights = random_weights(small(registry, latent=LATENT, schedule=schedule), registry)
+    (problem,) = refusal(lambda: write_diffusers(tmp_path / "out", weights, registry))
+    assert problem.startswith("backbone.patch_schedule: published weights ")
+    assert problem.endswith(told)
+    for name in FORMATS:
+        assert problem in refusal(lambda name=name: to_published(weights, name))
+
+
+def refusal(write):
+    with pytest.raises(WeightsError) as caught:
+        write()
+    return caught.value.problems
 
 
 def test_a_table_of_other_numbers(registry, tmp_path):

@@ -2,10 +2,22 @@
 
 import pytest
 import torch
-from einops import reduce, repeat
+from einops import rearrange, reduce, repeat
 from torch.nn.functional import avg_pool2d
 
-from tests.weights.small import BY_DEPTH, BY_TIMESTEP, HYBRID, SIZE, inputs, of_axes, random_weights, small
+from tests.weights.small import (
+    BY_DEPTH,
+    BY_TIMESTEP,
+    HOURGLASS,
+    HYBRID,
+    LEVELS_DOWN,
+    SCALED,
+    SIZE,
+    inputs,
+    of_axes,
+    random_weights,
+    small,
+)
 from zoo.assembly import load_recipe
 from zoo.errors import WeightsError
 from zoo.weights import Weights, filled, inflate, initialise_rest, initialised
@@ -128,11 +140,12 @@ def test_a_coarse_head_repeats_its_pixels(registry, average, learn_sigma):
     head = {"type": "linear", "learn_sigma": learn_sigma}
     donor = random_weights(small(registry, head=head), registry)
     backbone = started(donor, by_timestep(registry, head=head), registry, average=average)
-    tokens = torch.randn(2, 7, SIZE["dim"])
-    affine = backbone.modulation(torch.randn(2, SIZE["dim"])).head
-    fine = backbone.heads["2x2"](tokens, affine).unflatten(2, (2, 2, 3))
+    tokens = torch.randn(2, 6, SIZE["dim"])
+    vectors = backbone.modulate(0, torch.rand(2), torch.tensor([0, 1])).heads[SIZE["dim"]]
+    pixels = "b c (h p) (w q) -> b (h w) p q c"
+    fine = rearrange(backbone.heads["2x2"](tokens, vectors, (2, 3)), pixels, h=2, w=3)
     pattern = {"pixels": "b n p q c -> b n (p r) (q s) c", "patches": "b n p q c -> b n (r p) (s q) c"}[average]
-    coarse = backbone.heads["4x4"](tokens, affine).unflatten(2, (4, 4, 3))
+    coarse = rearrange(backbone.heads["4x4"](tokens, vectors, (2, 3)), pixels, h=2, w=3)
     torch.testing.assert_close(coarse, repeat(fine, pattern, r=2, s=2))
 
 
@@ -170,7 +183,9 @@ def test_into_levels_finer_tokens_start_as_exact_repeats(registry, donor):
     wanted = repeat(tokens, "b (h w) d -> b (h r w s) d", h=4, r=2, s=2)
     assert torch.equal(finer, wanted)
     latents, _ = inputs(target)
-    skipped = backbone.skips["4x4_to_2x2"](backbone.patch_embedders["2x2"](latents))
+    skipped = backbone.skips["4x4_to_2x2"](
+        torch.zeros(4, 8 * 16, SIZE["dim"]), backbone.patch_embedders["2x2"](latents)
+    )
     assert torch.equal(skipped, backbone_of(donor, registry).patch_embedders["2x2"](latents))
 
 
@@ -299,6 +314,19 @@ def test_a_donor_with_several_patches(registry, schedule):
     donor = random_weights(small(registry, schedule=schedule, name="donor"), registry)
     with pytest.raises(WeightsError, match="donor: has several stages or levels; surgery starts from a backbone with"):
         inflate(donor, small(registry), registry)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        (HOURGLASS, "keeps the width and the heads of levels, which are 16 and 2 in the donor, 32 and 4 in the target"),
+        (LEVELS_DOWN, "goes to finer patches alone, not from 2x2 to 4x4"),
+        (SCALED, "knows no stages with latents of another size"),
+    ],
+)
+def test_targets_that_surgery_knows_nothing_of(registry, donor, schedule, told):
+    with pytest.raises(WeightsError, match=f"^donor > small: surgery {told}$"):
+        inflate(donor, small(registry, schedule=schedule), registry)
 
 
 def test_a_larger_latent_only_has_other_tables(registry, donor):

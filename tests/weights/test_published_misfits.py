@@ -253,9 +253,9 @@ def test_all_reasons_are_told_at_once():
     change = {"prediction": "epsilon", "modulation": "adaln_zero", "skip": "none", **levels(4)}
     assert refusal("mpdit", MPDIT | change) == [
         "backbone.modulation: mpdit has shared_adaln, the recipe adaln_zero",
+        "backbone.skip: mpdit has linear, the recipe none",
         "backbone.patch_schedule: mpdit has 2 levels, the recipe 1",
         "backbone.prediction: mpdit has velocity, the recipe epsilon",
-        "backbone.skip: mpdit has linear, the recipe none",
     ]
 
 

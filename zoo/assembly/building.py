@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,15 @@ import torch
 
 from zoo.assembly.given import as_recipe
 from zoo.assembly.refusals import refused
-from zoo.assembly.supply import create_whole, supply
-from zoo.backbone import Backbone
+from zoo.assembly.supply import create_whole, shape_of, supplied_at
+from zoo.backbone import WAY, Backbone
 from zoo.devices import cast_weights, check_dtype, usable_device
 from zoo.errors import PluginError
-from zoo.kinds import path_of
+from zoo.kinds import KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
-from zoo.parts.layers import Linear
 from zoo.recipe import Overrides, Recipe
 from zoo.registry import Registry
-from zoo.schedule import Stage, transitions_of
+from zoo.sites import Built, Key
 
 
 def build(
@@ -50,8 +48,7 @@ def build(
     """
     check_dtype(dtype)
     recipe = as_recipe(recipe, overrides, registry, parts)
-    with usable_device(device):
-        backbone = _assemble(recipe)
+    backbone = _assemble(recipe, usable_device(device))
     return backbone if dtype is None else cast_weights(backbone, dtype)
 
 
@@ -62,8 +59,7 @@ def create_parts(recipe: Recipe, kind: str) -> list[Any]:
         RecipeError: one refuses its options.
         PluginError: one is of a plug-in that is not here; the message says what to install.
     """
-    section, key = path_of(kind)
-    specs = getattr(getattr(recipe, section), key)
+    specs = _standing(recipe, kind)
 
     def create(index: int, spec: Any) -> Any:
         try:
@@ -71,7 +67,7 @@ def create_parts(recipe: Recipe, kind: str) -> list[Any]:
         except PluginError:
             raise
         except ValueError as error:
-            raise refused(recipe, (section, key, index), spec.entry, error) from error
+            raise refused(recipe, (*path_of(kind), index), spec.entry, error) from error
 
     return [create(index, spec) for index, spec in enumerate(specs)]
 
@@ -83,58 +79,43 @@ def create_part(recipe: Recipe, kind: str) -> Any:
         RecipeError: the part refuses its options.
         PluginError: the part is of a plug-in that is not here; the message says what to install.
     """
-    section, key = path_of(kind)
-    spec = getattr(getattr(recipe, section), key)
-    values = {"latent": recipe.backbone.latent, "num_classes": recipe.backbone.num_classes}
+    spec, latent = _standing(recipe, kind), recipe.backbone.latent
+    known = {"channels": latent.channels, "size": latent.size, "num_classes": recipe.backbone.num_classes}
     try:
-        return spec.create(supply(kind, values, ())[None])
+        return spec.create({name: known[name] for name in KINDS[kind].supplied})
     except PluginError:
         raise
     except ValueError as error:
-        raise refused(recipe, (section, key), spec.entry, error) from error
+        raise refused(recipe, path_of(kind), spec.entry, error) from error
 
 
-def _assemble(recipe: Recipe) -> Backbone:
+def _standing(recipe: Recipe, kind: str) -> Any:
+    """What stands in the recipe under a kind."""
+    section, key = path_of(kind)
+    return getattr(getattr(recipe, section), key)
+
+
+def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
     options = recipe.backbone
     values = {name: getattr(options, name) for name in type(options).model_fields}
+    schedule: PatchSchedule = options.patch_schedule.create({"depth": options.depth, "axes": len(options.latent.size)})
+    shape = shape_of(values, schedule.stages())
 
-    def create(kind: str, stages: tuple[Stage, ...] = ()) -> dict[Any, Any]:
-        spec = getattr(options, kind)
-        try:
-            return {key: create_whole(spec, given) for key, given in supply(kind, values, stages).items()}
-        except ValueError as error:
-            raise refused(recipe, path_of(kind), spec.entry, error) from error
+    def create(kind: str, built: Built) -> dict[Key, Any]:
+        made = {}
+        for key, given in supplied_at(kind, shape, built):
+            spec = options.spec(kind, key)
+            try:
+                made[key] = create_whole(spec, given)
+            except ValueError as error:
+                raise refused(recipe, options.path(kind, key), spec.entry, error) from error
+        return made
 
-    def create_blocks() -> Iterator[Any]:
-        supplied = iter(supply("block", values, ()).values())
-        for place, run in enumerate(options.block):
-            spec: Any = run.part
-            for given in islice(supplied, run.blocks):
-                try:
-                    yield create_whole(spec, given)
-                except ValueError as error:
-                    path = (*path_of("block"), *((place,) if len(options.block) > 1 else ()))
-                    raise refused(recipe, path, spec.entry, error) from error
-
-    schedule: PatchSchedule = create("patch_schedule")[None]
-    stages = schedule.stages()
-    height, width = options.latent.size
-    with_skip = options.skip == "linear"
-    return Backbone(
-        latent=(options.latent.channels, height, width),
-        dim=options.dim,
-        stages=stages,
-        ties=schedule.ties,
-        patch_embedders=create("patch_embedder", stages),
-        positions=create("position", stages),
-        time_embedder=create("time_embedder")[None],
-        class_conditioner=create("class_conditioner")[None],
-        stage_embedder=create("stage_embedder", stages)[None],
-        modulation=create("modulation")[None],
-        blocks=create_blocks(),
-        upsamplers=create("upsampler", stages),
-        skips={pair: Linear(options.dim, options.dim) for pair in transitions_of(stages)} if with_skip else {},
-        heads=create("head", stages),
-        prediction=options.prediction,
-        recipe=recipe,
-    )
+    parts: dict[str, dict[Key, Any]] = {}
+    with torch.device("meta"):  # where sites are told what they are told of parts
+        for kind in in_order_of_building()[1:]:
+            parts[kind] = create(kind, parts)
+    if device.type != "meta":
+        with device:  # in the order of the state dict, so that the same seed draws the same weights
+            parts = {kind: create(kind, parts) for kind in WAY}
+    return Backbone(shape, parts, ties=schedule.ties, prediction=options.prediction, recipe=recipe)

@@ -2,95 +2,192 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import torch
 
+from zoo.assembly.crossings import crossings
 from zoo.assembly.refusals import refusals
-from zoo.assembly.supply import create_whole, supply
+from zoo.assembly.supply import create_whole, once, shape_of, supplied_at
 from zoo.errors import KeyPath, PluginError
-from zoo.kinds import path_of
-from zoo.parts.base import Block, PatchSchedule, PositionEmbedding
+from zoo.kinds import KINDS, in_order_of_building, path_of
+from zoo.parts.base import PatchSchedule
+from zoo.parts.facts import Facts, Member, disagreements, facts_of
 from zoo.parts.returned import described
 from zoo.recipe import Draft, NestedError
-from zoo.schedule import Level, Stage, patches_of, schedule_problems
+from zoo.recipe.latent import SizeRecipe
+from zoo.schedule import Level, Stage, on_all_axes, schedule_problems
+from zoo.sites import Key, Shape
+
+STAND_INS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "latent": (
+        SizeRecipe(channels=1, size=(1, 1)),
+        ("axes", "channels", "size", "patch", "next_patch", "grid", "stride"),
+    ),
+    "num_classes": (1, ("num_classes",)),
+    "dim": (1, ("dim", "next_dim", "kept_dim", "condition_dim", "heads", "blocks", "heads_by_width", "widths")),
+    "depth": (1, ("depth", "index", "places")),
+    "heads": (1, ("heads",)),
+    "condition": ("per_width", ()),
+}
+"""What stands in for a value that is not valid, and what sites then say that no part is to be tried with."""
+
+SCHEDULE: KeyPath = path_of("patch_schedule")
+
+OF_STAGES = frozenset({"patch", "next_patch", "kept_dim", "grid", "stride", "stages", "places", "m"})
+
+TOLD_BY = {
+    "class_conditioner": ("m", "has_label"),
+    "modulation": ("m",),
+    "block": ("blocks",),
+    "head": ("heads_by_width",),
+}
+"""What sites say once parts of a kind are there; a skip adds but places where a patch embedder stands."""
 
 
 def probe(draft: Draft) -> None:
     """Construct every valid part once on the meta device, and put down what the constructors refuse."""
-    values = draft.values["backbone"]
+    values = dict(draft.values["backbone"])
+    unsure: set[str] = set()
+    for name, (stand_in, names) in STAND_INS.items():
+        if name not in values:
+            values[name] = stand_in
+            unsure.update(names)
     with torch.device("meta"):
-        schedule = _try(_SCHEDULE, draft, ())
-        stages: tuple[Stage, ...] = ()
-        if schedule:
-            latent = values.get("latent")
-            if latent and len(latent.size) != 2:
-                draft.problems.append((("backbone", "latent", "size"), "should have 2 items: parts take two axes"))
-                return
-            height, width = latent.size if latent else (0, 0)  # which every patch divides
-            found: list[tuple[KeyPath, str]] = []
+        stages, fitting = _stages(draft, values, unsure)
+        unsure.update(() if fitting is not None else OF_STAGES)
+        if stages:
+            draft.problems.extend(_sampling_problems(draft, len(stages)))
+        shape = shape_of(values, fitting or (_alone(1, values),))
+        built = _built(draft, shape, unsure)
+    known = {"num_classes": values["num_classes"], "channels": values["latent"].channels, "size": values["latent"].size}
+    for path, spec in draft.parts.items():
+        wanted = path[0] != "backbone" and _chosen(draft, path)
+        if wanted and unsure.isdisjoint(spec.entry.signature.supplied):
             try:
-                stages = _stages(schedule[0])
-                found = [
-                    ((*_SCHEDULE, *schedule[0].key_path(stage, level)), message)
-                    for stage, level, message in schedule_problems(stages, values["depth"], height, width)
-                ]
+                spec.create({name: known[name] for name in KINDS[spec.entry.kind].supplied})
             except Exception as error:
-                _put_down(draft, _SCHEDULE, error)
-            draft.problems.extend(found)
-            if stages and not found:
-                draft.problems.extend(_sampling_problems(draft, len(stages)))
-            if found:
-                stages = _each_patch_alone(stages, height, width)
-        built = {
-            path: _try(path, draft, stages)
-            for path, spec in draft.parts.items()
-            if path != _SCHEDULE and (stages or spec.entry.kind not in _NEED_STAGES)
-        }
-    blocks = {path: found[0] for path, found in built.items() if found and path[:2] == _BLOCK}
-    positions = built.get(_POSITION)
-    if blocks and positions:
-        draft.problems.extend(_misfits(draft, blocks, positions[0]))
+                _put_down(draft, path, error)
+    if stages and not unsure and len(built) == len(in_order_of_building()) - 1:
+        _put_down_together(draft, shape, built)
 
 
-def _misfits(
-    draft: Draft, blocks: Mapping[KeyPath, Block], positions: PositionEmbedding
-) -> Iterator[tuple[KeyPath, str]]:
-    """What blocks need and no part gives, and what a part gives and no block uses."""
-    position = draft.parts[_POSITION].type
-    used = False
-    for path, block in blocks.items():
-        name = draft.parts[path].type
-        needs, uses = (
-            {fact for module in block.modules() for fact in getattr(module, which, ())} for which in ("needs", "uses")
-        )
-        if block.uses_rotary:
-            needs.add("rotary")
-        used |= "rotary" in needs | uses
-        if "rotary" in needs and not positions.gives_rotary:
-            yield (
-                _POSITION,
-                f"block {name!r} turns queries and keys by rotary angles, and position {position!r} gives none",
-            )
-        for fact in sorted(needs - {"rotary"}):
-            yield path, f"block {name!r} needs {fact}, which no part gives"
-    if positions.gives_rotary and not used:
-        names = " or ".join(dict.fromkeys(repr(draft.parts[path].type) for path in blocks))
-        yield _POSITION, f"position {position!r} gives rotary angles, and block {names} does not use them"
+def _chosen(draft: Draft, path: KeyPath) -> bool:
+    """Whether a part beside the backbone is written, and is needed: a default, such as the digits that a recipe without
+    data would train on, need not go with a backbone that is built and counted alone."""
+    return str(path[0]) in draft.needs and draft.tree.holds(path[:2])
 
 
-def _stages(schedule: PatchSchedule) -> tuple[Stage, ...]:
+def _stages(
+    draft: Draft, values: dict[str, Any], unsure: set[str]
+) -> tuple[tuple[Stage, ...], tuple[Stage, ...] | None]:
+    """The stages, none if they do not fit; and some to try other parts with, None if no patch is known."""
+    spec = draft.parts.get(SCHEDULE)
+    if spec is None or unsure & {"depth", *spec.entry.signature.supplied}:
+        return (), None
+    latent, found = values["latent"], []
+    known = "axes" not in unsure
+    try:
+        schedule: PatchSchedule = spec.create({"depth": values["depth"], "axes": len(latent.size)})
+        stages = _returned(schedule)
+        size = latent.size if known else None
+        problems = schedule_problems(stages, values["depth"], size, values["dim"], values["heads"])
+        found = [
+            ((*SCHEDULE, *schedule.key_path(stage, level, field)), message) for stage, level, field, message in problems
+        ]
+    except Exception as error:
+        _put_down(draft, SCHEDULE, error)
+        return (), None
+    draft.problems.extend(found)
+    if not known:
+        return (), None
+    if not found:
+        return stages, stages
+    patches = [on_all_axes(level.patch, len(latent.size)) for stage in stages for level in stage.levels]
+    fitting = dict.fromkeys(
+        patch
+        for patch in patches
+        if len(patch) == len(latent.size) and all(a <= b for a, b in zip(patch, latent.size, strict=True))
+    )
+    return (), tuple(_alone(patch, values) for patch in fitting) or None
+
+
+def _returned(schedule: PatchSchedule) -> tuple[Stage, ...]:
     stages = schedule.stages()
     if not isinstance(stages, tuple | list) or not all(isinstance(stage, Stage) for stage in stages):
         raise PluginError(f"stages() returned {described(stages)} in place of a tuple of Stages")
     return tuple(stages)
 
 
-def _each_patch_alone(stages: tuple[Stage, ...], height: int, width: int) -> tuple[Stage, ...]:
-    """A stage for every patch that fits, to hear what other parts refuse where the patches do not go together."""
-    fitting = [patch for patch in patches_of(stages) if patch[0] <= height and patch[1] <= width]
-    return tuple(Stage(noise_above=0.0, levels=(Level(patch=patch, blocks=1),)) for patch in fitting)
+def _alone(patch: int | tuple[int, ...], values: dict[str, Any]) -> Stage:
+    """A stage of one patch, to hear what other parts refuse where the patches do not go together."""
+    return Stage(noise_above=0.0, levels=(Level(patch=patch, blocks=values["depth"]),))
+
+
+def _built(draft: Draft, shape: Shape, unsure: set[str]) -> dict[str, dict[Key, Any]]:
+    """One instance of every part that can be tried, under all keys at which it is the same."""
+    built: dict[str, dict[Key, Any]] = {}
+    for kind in in_order_of_building():
+        if kind == "patch_schedule":
+            continue
+        untold = {name for other in KINDS[kind].after if other not in built for name in TOLD_BY.get(other, ())}
+        found = _try(kind, draft, shape, built, unsure | untold)
+        if found is not None:
+            built[kind] = found
+    return built
+
+
+def _try(
+    kind: str, draft: Draft, shape: Shape, built: dict[str, dict[Key, Any]], unsure: set[str]
+) -> dict[Key, Any] | None:
+    """The parts of a kind, or None where one is not there; each path is put down once at most."""
+    made: dict[Hashable, Any] = {}
+    found: dict[Key, Any] = {}
+    whole, failed = True, set()
+    for key, given in supplied_at(kind, shape, built):
+        path = draft.at(kind, key)
+        if path is None or path in failed or unsure & set(draft.parts[path].entry.signature.supplied):
+            whole = False
+            continue
+        spec = draft.parts[path]
+        alike = once(given, spec)
+        if alike not in made:
+            try:
+                made[alike] = create_whole(spec, given)
+            except Exception as error:
+                _put_down(draft, path, error)
+                failed.add(path)
+                whole = False
+                continue
+        found[key] = made[alike]
+    return found if whole else None
+
+
+def _put_down_together(draft: Draft, shape: Shape, built: dict[str, dict[Key, Any]]) -> None:
+    """What parts that are each right cannot be together."""
+    members: dict[Hashable, Member] = {}
+    for kind, parts in built.items():
+        for key, part in parts.items():
+            path, facts = draft.at(kind, key), facts_of(part)
+            assert path is not None
+            known = members.get(path)
+            both = facts if known is None else _both(known.facts, facts)
+            members[path] = Member(kind, draft.parts[path].type, both, path)
+    draft.problems.extend(
+        (member.path, message) for member, message in disagreements(list(members.values()), len(shape.size))
+    )
+    draft.problems.extend((path_of(kind), message) for kind, message in crossings(shape, built))
+
+
+def _both(one: Facts, other: Facts) -> Facts:
+    return Facts(
+        one.needs | other.needs,
+        one.uses | other.uses,
+        one.gives | other.gives,
+        one.refuses | other.refuses,
+        one.axes & other.axes,
+    )
 
 
 def _sampling_problems(draft: Draft, stages: int) -> Iterator[tuple[KeyPath, str]]:
@@ -107,36 +204,6 @@ def _sampling_problems(draft: Draft, stages: int) -> Iterator[tuple[KeyPath, str
     low, high = values.get("guidance_interval", (0.0, 1.0))
     if low > high:
         yield ("sample", "guidance_interval"), f"goes from lowest to highest noise level, not from {low} to {high}"
-
-
-_NEED_STAGES = ("patch_embedder", "position", "upsampler", "stage_embedder", "head")
-
-
-_SCHEDULE: KeyPath = path_of("patch_schedule")
-_POSITION: KeyPath = path_of("position")
-_BLOCK: KeyPath = path_of("block")
-
-
-def _try(path: KeyPath, draft: Draft, stages: tuple[Stage, ...]) -> list[Any] | None:
-    """The distinct instances of a part, or None where a value that they need is not valid."""
-    if path not in draft.parts:
-        return None
-    spec = draft.parts[path]
-    kind = spec.entry.kind
-    try:
-        supplied = list(supply(kind, draft.values["backbone"], stages).values())
-    except KeyError:
-        return None
-    if kind == "block":  # they differ in their index alone
-        supplied = supplied[:1]
-    built = []
-    for given in supplied:
-        try:
-            built.append(create_whole(spec, given))
-        except Exception as error:
-            _put_down(draft, path, error)
-            return None
-    return built
 
 
 def _put_down(draft: Draft, path: KeyPath, error: Exception) -> None:

@@ -1,8 +1,8 @@
-"""What the backbone supplies to each part, and the part that is made with it."""
+"""The parts of a backbone, made at their sites."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -11,73 +11,68 @@ from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.initialise import faults
 from zoo.recipe import PartSpec
-from zoo.schedule import Stage, finest_patch_of, first_patches_of, grid_of, patches_of, transitions_of
+from zoo.schedule import Stage, resolved
+from zoo.sites import ENUMERATORS, Built, Key, Shape, Site, Unknown
 
 Supplied = dict[str, Any]
 """Arguments of a part's constructor."""
 
 
-def supply(kind: str, values: Mapping[str, Any], stages: tuple[Stage, ...]) -> dict[Hashable, Supplied]:
-    """What each instance of a kind is constructed with: by patch, by pair of patches, by block, or (None) just one.
+def shape_of(values: Mapping[str, Any], stages: Sequence[Stage]) -> Shape:
+    """The numbers of a backbone.
+
+    Args:
+        values: of the recipe's section.
+        stages: as the schedule gives them.
 
     Raises:
-        KeyError: a value that the kind needs is not among ``values``.
+        KeyError: a value that it needs is not there.
     """
-    if kind == "patch_schedule":
-        return {None: {"depth": values["depth"]}}
-    if KINDS[kind].section != "backbone":
-        return {None: {name: _of_latent(name, values) for name in KINDS[kind].supplied}}
-    dim = values["dim"]
-    if kind == "time_embedder":
-        return {None: {"dim": dim}}
-    if kind == "class_conditioner":
-        return {None: {"dim": dim, "num_classes": values["num_classes"]}}
-    if kind == "modulation":
-        return {None: {"dim": dim, "depth": values["depth"]}}
-    if kind == "block":
-        depth, heads = values["depth"], values["heads"]
-        inside = {"axes": 2, "condition_dim": dim}  # of parts that a block holds
-        return {index: {"dim": dim, "heads": heads, "depth": depth, "index": index, **inside} for index in range(depth)}
-    if kind == "stage_embedder":
-        return {None: {"dim": dim, "stages": len(stages)}}
-    if kind == "upsampler":
-        pairs = transitions_of(stages)
-        return {pair: {"dim": dim, "coarse_patch": pair[0], "fine_patch": pair[1]} for pair in pairs}
-    if kind == "position":
-        (height, width), heads = values["latent"].size, values["heads"]
-        return {
-            patch: {
-                "dim": dim,
-                "heads": heads,
-                "grid": grid_of(height, width, patch),
-                "patch": patch,
-                "finest_patch": finest_patch_of(stages),
-            }
-            for patch in patches_of(stages)
-        }
-    channels = values["latent"].channels
-    if kind == "head":
-        patches = first_patches_of(stages, last=True)
-    else:
-        skipped = [fine for _, fine in transitions_of(stages)] if values["skip"] == "linear" else []
-        patches = tuple(dict.fromkeys([*first_patches_of(stages), *skipped]))
-    return {patch: {"dim": dim, "channels": channels, "patch": patch} for patch in patches}
+    latent, dim, heads = values["latent"], values["dim"], values["heads"]
+    return Shape(
+        channels=latent.channels,
+        size=latent.size,
+        num_classes=values["num_classes"],
+        dim=dim,
+        heads=heads,
+        depth=values["depth"],
+        shared_condition=values["condition"] == "shared",
+        stages=resolved(stages, len(latent.size), dim, heads),
+    )
 
 
-def _of_latent(name: str, values: Mapping[str, Any]) -> Any:
-    return values["num_classes"] if name == "num_classes" else getattr(values["latent"], name)
+def supplied_at(kind: str, shape: Shape, built: Built) -> Iterator[tuple[Key, Supplied]]:
+    """What the parts of a kind are given, by the key that each stands under.
+
+    Args:
+        kind: of the parts.
+        shape: of the backbone.
+        built: the parts that its sites tell of.
+    """
+    for key, site in ENUMERATORS[KINDS[kind].per](shape, built):
+        yield key, supplied(kind, site)
 
 
-def create_whole(spec: PartSpec, supplied: Supplied) -> Any:
+def supplied(kind: str, site: Site) -> Supplied:
+    """What of a site the parts of a kind are given."""
+    return {name: getattr(site, name) for name in KINDS[kind].supplied}
+
+
+def create_whole(spec: PartSpec, given: Supplied) -> Any:
     """A part of the backbone.
 
     Raises:
-        ValueError: it refuses its options.
+        ValueError: it refuses its options, or asks for what nobody knows at its site.
         PluginError: weights of it would be garbage after building on the meta device.
     """
-    part = spec.create(supplied)
+    for name in spec.entry.signature.supplied:
+        if isinstance(given[name], Unknown):
+            raise ValueError(given[name].reason)
+    part = spec.create(given)
     if _fault(part) is not None:
-        spec.create(supplied, _refuse_fault)  # once more, to tell of which part it is
+        spec.create(given, _refuse_fault)  # once more, to tell of which part it is
+    if "kept" in getattr(part, "needs", ()) and isinstance(given["kept_dim"], Unknown):
+        raise ValueError(given["kept_dim"].reason)
     return part
 
 
@@ -89,3 +84,8 @@ def _refuse_fault(part: Any) -> None:
     fault = _fault(part)
     if fault is not None:
         raise PluginError(fault)
+
+
+def once(given: Supplied, spec: PartSpec) -> Hashable:
+    """Equal for sites at which a part is built the same."""
+    return (id(spec), *(repr(given[name]) for name in spec.entry.signature.supplied))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from zoo.errors import AuditError, first_line
-from zoo.parts.base import Declared, ModulePart, map_tensors, tensors_in
+from zoo.parts.module_part import ModulePart
+from zoo.parts.values import Declared, map_tensors, tensors_in
 
 NUMBERS = ("macs", "norm_ops", "attention_macs")
 

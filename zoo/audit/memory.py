@@ -42,8 +42,8 @@ class ActivationMemory:
 
     Attributes:
         stage_bytes: for a sample of each stage, noisiest first.
-        mean_bytes: the mean over uniform noise levels. A batch in which every stage has its share needs no more, and
-            less where blocks are computed anew, since that is one stage at a time.
+        mean_bytes: the mean over uniform noise levels. A batch in which every stage has its share needs some hundredths
+            more, since rows of all stages are joined for a Linear while those of each are still there.
     """
 
     stage_bytes: tuple[int, ...]
@@ -118,14 +118,16 @@ def _peak_bytes(backbone: Backbone, stage: int, options: TrainOptions) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True):  # such as the weights on the meta device
         model.to_empty(device=DEVICE)
         dtype = next(model.parameters()).dtype
-        data, noise = (torch.empty(BATCH, *model.latent, dtype=dtype, device=DEVICE) for _ in range(2))
+        data, noise = (torch.empty(BATCH, *model.latent_of(stage), dtype=dtype, device=DEVICE) for _ in range(2))
         t = torch.empty(BATCH, dtype=clock_dtype(dtype), device=DEVICE)
-        labels = model.class_conditioner.example_labels(BATCH, device=DEVICE)
+        labels = model.conditioner.example_labels(BATCH, device=DEVICE)
+        scores = torch.empty(BATCH, model.scores_of(stage), device=DEVICE) if model.scores else None
+        forward = partial(model.forward_stage, stage, scores=scores)
         live = LiveBytes()
         try:
             with live:
                 with torch.autocast(DEVICE.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-                    errors = velocity_errors(partial(model.forward_stage, stage), data, noise, t, labels)
+                    errors = velocity_errors(forward, data, noise, t, labels)
                 errors.mean().backward()  # type: ignore[no-untyped-call]
         except Exception as error:
             raise AuditError(

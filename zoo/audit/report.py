@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -15,20 +16,9 @@ from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
 from zoo.errors import PluginError
 from zoo.flow import Guidance, Solver, evaluations
-from zoo.kinds import BACKBONE_KINDS
+from zoo.kinds import BACKBONE_KINDS, KINDS
 from zoo.recipe import Recipe
-from zoo.schedule import Grid, Level, grid_of, noise_ranges, shares
-
-MODULES_OF_KIND = {
-    "patch_schedule": (),
-    "patch_embedder": ("patch_embedders",),
-    "position": ("positions",),
-    "block": ("blocks",),
-    "upsampler": ("upsamplers",),
-    "head": ("heads",),
-    "skip": ("skips",),
-}
-"""The backbone's attribute that holds the modules of a kind, where it is not the kind's own name."""
+from zoo.schedule import Grid, StageShape, grid_of, noise_ranges, shares
 
 
 @dataclass(frozen=True)
@@ -42,13 +32,14 @@ class Params:
 
 @dataclass(frozen=True)
 class LevelAudit:
-    """A level of a stage; ``macs`` are those of its blocks, ``tokens`` include the class tokens."""
+    """A level of a stage; ``macs`` are those of its blocks, ``tokens`` include those in front of the image's."""
 
     patch: Grid
+    dim: int
     grid: Grid
     tokens: int
     image_tokens: int
-    class_tokens: int
+    prefix_tokens: int
     blocks: int
     macs: int
 
@@ -63,11 +54,16 @@ class StagePart:
 
 @dataclass(frozen=True)
 class StageAudit:
-    """A stage: its noise levels (low, high), its share of uniformly drawn ones, and its exact cost at batch 1."""
+    """A stage: its noise levels (low, high), its share of uniformly drawn ones, and its exact cost at batch 1.
+
+    ``macs`` are those of sampling; ``training_macs`` those of a forward pass in training, where a router leaves out
+    tokens.
+    """
 
     noise: tuple[float, float]
     share: float
     macs: int
+    training_macs: int
     norm_ops: int
     attention_macs: int
     levels: tuple[LevelAudit, ...]
@@ -156,17 +152,19 @@ def audit(recipe: Recipe) -> Audit:
 
 def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:
     """The audit of a backbone that was built on the meta device from this recipe."""
-    counts = [count_stage(backbone, stage) for stage in range(len(backbone.stages))]
+    numbers = range(len(backbone.stages))
+    counts = [count_stage(backbone, stage) for stage in numbers]
+    routed = [count_stage(backbone, stage, routed=True) for stage in numbers] if backbone.scores else counts
     weights = shares(backbone.stages)
     macs = _mean([count.macs for count in counts], weights)
-    by_kind = {kind: _mean([_macs_of(kind, count) for count in counts], weights) for kind in (*BACKBONE_KINDS, "skip")}
+    by_kind = {kind: _mean([_macs_of(kind, count) for count in counts], weights) for kind in BACKBONE_KINDS}
     return Audit(
         recipe=recipe.name,
         params=count_params(backbone),
         macs=macs,
         flops=2 * macs,
         norm_ops=_mean([count.norm_ops for count in counts], weights),
-        stages=tuple(_stage(backbone, stage, counts[stage]) for stage in range(len(counts))),
+        stages=tuple(_stage(backbone, stage, counts[stage], routed[stage].macs) for stage in numbers),
         parts=parts_of(backbone, recipe, by_kind),
         paper_convention=_paper_convention(backbone, recipe, counts),
         image=_image(backbone, recipe, counts),
@@ -182,51 +180,44 @@ def count_params(module: nn.Module) -> Params:
     return Params(total=sizes[True] + fixed, trainable=sizes[True], fixed=fixed)
 
 
-def modules_of(kind: str) -> tuple[str, ...]:
-    """Names of the backbone's attributes that hold the modules of a kind."""
-    return MODULES_OF_KIND.get(kind, (kind,))
-
-
-def level_layout(backbone: Backbone, level: Level, macs: int = 0) -> LevelAudit:
-    """A level's patch, grid and tokens in this backbone."""
-    grid = grid_of(backbone.latent[1], backbone.latent[2], level.patch)
-    m, image = backbone.class_conditioner.class_tokens, grid[0] * grid[1]
-    return LevelAudit(level.patch, grid, m + image, image, m, level.blocks, macs)
-
-
-def _stage(backbone: Backbone, index: int, count: StageCount) -> StageAudit:
-    levels = []
-    first = 0
-    for level in backbone.stages[index].levels:
-        blocks = range(first, first + level.blocks)
-        levels.append(level_layout(backbone, level, sum(count.modules[f"blocks.{block}"] for block in blocks)))
+def levels_of(backbone: Backbone, stage: StageShape, macs_of_blocks: Sequence[int] = ()) -> tuple[LevelAudit, ...]:
+    """The levels of a stage with their patches, grids and tokens in this backbone."""
+    size, levels, first = stage.size_in(backbone.shape.size), [], 0
+    for level in stage.levels:
+        node, blocks = level.node, macs_of_blocks[first : first + level.blocks]
+        grid, m = grid_of(size, node.patch), backbone.prefixes[node.dim]
+        image = prod(grid)
+        levels.append(LevelAudit(node.patch, node.dim, grid, m + image, image, m, level.blocks, sum(blocks)))
         first += level.blocks
+    return tuple(levels)
+
+
+def _stage(backbone: Backbone, index: int, count: StageCount, training_macs: int) -> StageAudit:
+    macs = [count.modules[f"blocks.{block}"] for block in range(len(backbone.blocks))]
     return StageAudit(
         noise=noise_ranges(backbone.stages)[index],
         share=float(shares(backbone.stages)[index]),
         macs=count.macs,
+        training_macs=training_macs,
         norm_ops=count.norm_ops,
         attention_macs=count.attention_macs,
-        levels=tuple(levels),
-        parts=tuple(StagePart(kind, _macs_of(kind, count)) for kind in (*BACKBONE_KINDS, "skip")),
+        levels=levels_of(backbone, backbone.stages[index], macs),
+        parts=tuple(StagePart(kind, _macs_of(kind, count)) for kind in BACKBONE_KINDS),
     )
 
 
 def _macs_of(kind: str, count: StageCount) -> int:
-    return sum(count.modules.get(name, 0) for name in modules_of(kind))
+    return count.modules.get(KINDS[kind].where or "", 0)
 
 
 def parts_of(backbone: Backbone, recipe: Recipe, macs: Mapping[str, int] | None = None) -> tuple[PartAudit, ...]:
     """Every part of a backbone with its parameters, and its multiply-adds by kind where they have been counted."""
     parts = []
-    for kind in (*BACKBONE_KINDS, "skip"):
-        if kind == "skip":
-            origins = [(str(recipe.backbone.skip), "zoo")]
-        else:
-            specs: Any = recipe.backbone.of(kind)
-            origins = [(spec.type, spec.entry.plugin.name) for spec in specs]
+    for kind in BACKBONE_KINDS:
+        specs: Any = recipe.backbone.of(kind)
+        origins, where = [(spec.type, spec.entry.plugin.name) for spec in specs], KINDS[kind].where
         name, plugin = (", ".join(dict.fromkeys(words)) for words in zip(*origins, strict=True))
-        params = sum(count_params(backbone.get_submodule(module)).total for module in modules_of(kind))
+        params = count_params(backbone.get_submodule(where)).total if where else 0
         parts.append(PartAudit(kind, name, plugin, params, macs[kind] if macs else 0))
     return tuple(parts)
 
@@ -254,8 +245,10 @@ def _image(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> 
 def _paper_convention(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> PaperConvention:
     if len(counts) > 1:
         return PaperConvention(None)
-    finest = backbone.stages[0].levels[-1].patch
-    rows, columns = grid_of(backbone.latent[1], backbone.latent[2], finest)
-    attending = sum(counts[0].attention[f"blocks.{index}"] > 0 for index in range(len(backbone.blocks)))
-    charged = attending * 2 * (rows * columns) ** 2 * recipe.backbone.dim
+    levels = levels_of(backbone, backbone.stages[0])
+    finest = max(level.image_tokens for level in levels)
+    widths = [level.dim for level in levels for _ in range(level.blocks)]
+    charged = sum(
+        2 * finest**2 * width for block, width in enumerate(widths) if counts[0].attention[f"blocks.{block}"] > 0
+    )
     return PaperConvention(counts[0].macs - counts[0].attention_macs + charged)

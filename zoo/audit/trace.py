@@ -56,27 +56,35 @@ class OneStage(nn.Module):
         backbone: to trace.
         stage: its number.
         used: tensors that the trace is to take for results too, put in during the pass.
+        routed: whether a router leaves out tokens, as in training.
     """
 
-    def __init__(self, backbone: Backbone, stage: int, used: Sequence[Tensor]) -> None:
+    def __init__(self, backbone: Backbone, stage: int, used: Sequence[Tensor], *, routed: bool) -> None:
         super().__init__()
-        self.backbone, self.stage, self.used = backbone, stage, used
+        self.backbone, self.stage, self.used, self.routed = backbone, stage, used, routed
 
     def forward(self, latents: Tensor, t: Tensor, labels: Labels) -> tuple[Tensor, ...]:
-        """The stage's velocity ``[B, C, H, W]``, and what else is used."""
-        return self.backbone.forward_stage(self.stage, latents, t, labels), *self.used
+        """The stage's velocity ``[B, C, *size]``, and what else is used."""
+        count = self.backbone.scores_of(self.stage) if self.routed else 0
+        scores = torch.empty(len(latents), count, device=latents.device) if count else None
+        return self.backbone.forward_stage(self.stage, latents, t, labels, scores=scores), *self.used
 
 
-def example_inputs(backbone: Backbone, batch: int = 1) -> tuple[Tensor, Tensor, Labels]:
+def example_inputs(backbone: Backbone, stage: int, batch: int = 1) -> tuple[Tensor, Tensor, Labels]:
     """Inputs of ``OneStage`` on the meta device: latents, noise levels and labels."""
     dtype = next(backbone.parameters()).dtype
-    latents = torch.empty(batch, *backbone.latent, dtype=dtype, device="meta")
+    latents = torch.empty(batch, *backbone.latent_of(stage), dtype=dtype, device="meta")
     t = torch.empty(batch, dtype=dtype, device="meta")
-    return latents, t, backbone.class_conditioner.example_labels(batch, device="meta")
+    return latents, t, backbone.conditioner.example_labels(batch, device="meta")
 
 
-def count_stage(backbone: Backbone, stage: int) -> StageCount:
+def count_stage(backbone: Backbone, stage: int, *, routed: bool = False) -> StageCount:
     """Count one stage of a backbone that was built on the meta device, in evaluation mode.
+
+    Args:
+        backbone: on the meta device.
+        stage: its number.
+        routed: let its router leave out tokens, as in training; in sampling it keeps all.
 
     Raises:
         AuditError: an operator is neither counted nor known to be negligible; or a part fails, does not trace, or
@@ -84,22 +92,22 @@ def count_stage(backbone: Backbone, stage: int) -> StageCount:
     """
     # The tracer notes the whole call stack at every operator; that of a thread of its own is short.
     with ThreadPoolExecutor(max_workers=1) as short:
-        return short.submit(_count_stage, backbone, stage).result()
+        return short.submit(_count_stage, backbone, stage, routed).result()
 
 
-def _count_stage(backbone: Backbone, stage: int) -> StageCount:
+def _count_stage(backbone: Backbone, stage: int, routed: bool) -> StageCount:
     witness = FlopCounterMode(display=False, custom_mapping=VECTOR_PRODUCTS)
     convolutions = RecordedConvolutions()  # type: ignore[no-untyped-call]
     with _restored(backbone), _quiet(), witness, convolutions:
         backbone.eval()
         declared = let_parts_declare(backbone)
-        analysis = _analysis(OneStage(backbone, stage, declared.inputs))
+        analysis = _analysis(OneStage(backbone, stage, declared.inputs, routed=routed))
         try:
             counts = analysis.by_module_and_operator()
         except AuditError:
             raise
         except Exception as error:
-            raise AuditError(why_untraceable(backbone, stage, example_inputs(backbone), error)) from error
+            raise AuditError(why_untraceable(backbone, stage, example_inputs(backbone, stage), error)) from error
     unknown = [operator for operator in sorted(analysis.unsupported_ops()) if not is_negligible(operator)]
     if unknown:
         raise AuditError(_unknown_message(analysis, unknown))
@@ -120,7 +128,7 @@ def _count_stage(backbone: Backbone, stage: int) -> StageCount:
 
 
 def _analysis(module: OneStage) -> FlopCountAnalysis:
-    analysis = FlopCountAnalysis(module, example_inputs(module.backbone)).clear_op_handles()
+    analysis = FlopCountAnalysis(module, example_inputs(module.backbone, module.stage)).clear_op_handles()
     analysis.set_op_handle(**COUNTED, **NORMS)
     # By caller, so that a layer which several parts share counts for the part that runs it.
     return analysis.ancestor_mode("caller").unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -15,5 +15,5 @@ def training_macs(report: Audit, plan: StagePlan) -> int:
         report: what each stage costs.
         plan: which samples of a batch are in which stage.
     """
-    forward = sum(count * stage.macs for count, stage in zip(plan.counts, report.stages, strict=True))
+    forward = sum(count * stage.training_macs for count, stage in zip(plan.counts, report.stages, strict=True))
     return 3 * forward // plan.group

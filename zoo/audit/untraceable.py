@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from zoo.backbone import Backbone
 from zoo.errors import first_line
 from zoo.labels import Labels
-from zoo.parts.base import ModulePart
+from zoo.parts.module_part import ModulePart
+from zoo.parts.values import Group
 
 
 def why_untraceable(backbone: Backbone, stage: int, inputs: tuple[Tensor, Tensor, Labels], error: Exception) -> str:
@@ -74,9 +76,20 @@ def _own_error(backbone: Backbone, stage: int, running: list[Call], error: Excep
 
 
 def _shapes(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> str:
-    """``tokens [1, 18, 16]``: the tensors among the arguments of ``forward``."""
+    """``tokens [1, 18, 16]``: the tensors among the arguments of ``forward``, and the tokens of groups."""
     given = inspect.signature(type(module).forward).bind(module, *inputs, **named).arguments
-    return ", ".join(f"{name} {list(each.shape)}" for name, each in given.items() if isinstance(each, Tensor))
+    tensors = [tensor for name, value in given.items() for tensor in _tensors(name, value)]
+    return ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors)
+
+
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Group):
+        yield "tokens", value.tokens
+    elif isinstance(value, list):
+        for each in value:
+            yield from _tensors(name, each)
 
 
 def _does_not_trace(backbone: Backbone, stage: int, error: Exception) -> str:

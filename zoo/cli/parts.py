@@ -22,7 +22,10 @@ def parts(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the tracebacks of plug-ins that failed.")] = False,
 ) -> None:
-    """List parts: name, options with defaults and bounds, and the plug-in that each comes from."""
+    """List parts: name, options with defaults and bounds, and the plug-in that each comes from.
+
+    An option such as `mlp: mlp = gelu` is a part itself, of that kind, with options of its own.
+    """
     if kind is not None and kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)} (there are: {', '.join(KINDS)})")
     registry = Registry.installed()

@@ -40,6 +40,7 @@ class Batch:
         drop: whether the label is dropped [B].
         places: positions in the step's global batch [B].
         indices: positions in the dataset [B].
+        scores: for a router, uniform in [0, 1) [B, N]; None where there is none.
     """
 
     latents: Float[Tensor, "B C *size"]
@@ -49,10 +50,12 @@ class Batch:
     drop: Bool[Tensor, " B"]
     places: Int[Tensor, " B"]
     indices: Int[Tensor, " B"]
+    scores: Float[Tensor, "B N"] | None = None
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, from which it is copied to a GPU without waiting; PyTorch calls this."""
-        pinned = {each.name: map_labels(Tensor.pin_memory, getattr(self, each.name)) for each in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        pinned = {name: map_labels(Tensor.pin_memory, value) for name, value in values.items() if value is not None}
         return Batch(**pinned)  # type: ignore[arg-type]
 
 
@@ -118,9 +121,10 @@ class Reader(Dataset[Batch]):
         *,
         num_classes: int = 0,
         label_dropout: float = 0.0,
+        scores: int = 0,
     ) -> None:
         self.source, self.normalize, self.order, self.share = source, normalize, order, share
-        self.num_classes, self.label_dropout = num_classes, label_dropout
+        self.num_classes, self.label_dropout, self.scores = num_classes, label_dropout, scores
 
     def of_run(self, run: Commands) -> None:
         """Have advice say by which commands the run goes on, where samples are left out."""
@@ -148,6 +152,7 @@ class Reader(Dataset[Batch]):
         flow = [generator_at(seed, Purpose.FLOW, step, place) for place in places]
         uniform = np.stack([generator.random(2) for generator in flow])
         noise = np.stack([generator.standard_normal(latents.shape[1:], dtype=np.float32) for generator in flow])
+        scores = [generator.random(self.scores, dtype=np.float32) for generator in flow] if self.scores else None
         return Batch(
             latents=latents,
             labels=samples.labels,
@@ -156,6 +161,7 @@ class Reader(Dataset[Batch]):
             drop=torch.from_numpy(uniform[:, 1] < self.label_dropout),
             places=torch.tensor(places),
             indices=torch.from_numpy(indices),
+            scores=None if scores is None else torch.from_numpy(np.stack(scores)),
         )
 
     def _check(self, samples: Samples, indices: Int[np.ndarray, " B"]) -> None:

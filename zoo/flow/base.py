@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 Velocity = Callable[[Tensor, float], Tensor]
-"""``velocity(z [B,C,H,W], t) -> [B,C,H,W]``: the (guided) velocity of a batch at one noise level."""
+"""``velocity(z [B,C,*size], t) -> [B,C,*size]``: the (guided) velocity of a batch at one noise level."""
 
 Draw = Callable[[int], Tensor]
-"""``draw(k) -> [B,C,H,W]``: standard normal noise of update k, the same for a sample whoever else is in its batch; with
-dtype and device of the noise that sampling starts from."""
+"""``draw(k) -> [B,C,*size]``: standard normal noise of update k, the same for a sample whoever else is in its batch;
+with dtype and device of the noise that sampling starts from."""
 
 
 class NoiseSampler(ABC):

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from zoo.schedule import Stage
+from zoo.schedule import StageShape
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Passes(NamedTuple):
 
 
 def evaluations(
-    levels: Sequence[float], stages: Sequence[Stage], ties: Literal["cleaner", "noisier"], guidance: Guidance
+    levels: Sequence[float], stages: Sequence[StageShape], ties: Literal["cleaner", "noisier"], guidance: Guidance
 ) -> tuple[Passes, ...]:
     """What one image costs: passes through every stage, noisiest first.
 

@@ -54,7 +54,7 @@ class GuidedVelocity:
         if not self.guidance.is_none:
             _check(backbone, labels, self.guidance)
             assert labels is not None
-            self.labels[True] = join([labels, backbone.class_conditioner.null(labels)])
+            self.labels[True] = join([labels, backbone.conditioner.null(labels)])
         self.tables = self._tables(levels, noise, modulation_bytes)
 
     def __call__(self, z: Float[Tensor, "B C *size"], t: float) -> Float[Tensor, "B C *size"]:
@@ -109,6 +109,5 @@ def _check(backbone: Backbone, labels: Labels | None, guidance: Guidance) -> Non
         raise ValueError(f"guidance: {given}; give one for every stage")
     if guidance.channels is not None and guidance.channels > channels:
         raise ValueError(f"guidance: {guidance.channels} channels to guide, but the latents have {channels}")
-    condition = backbone.class_conditioner(labels)
-    if condition.vector is None and condition.tokens is None:
+    if not backbone.conditioner.uses_labels:
         raise ValueError("guidance: the backbone is unconditional, there is nothing to guide; set the scale to 1")

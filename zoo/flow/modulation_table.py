@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.backbone import Backbone
 from zoo.labels import Labels, class_indices, length, repeat, rows
-from zoo.parts.base import Modulations
+from zoo.parts.values import Modulations
 
 
 class Distinct(NamedTuple):
@@ -30,7 +30,7 @@ def distinct_labels(backbone: Backbone, labels: Labels | None, batch: int, devic
         batch: samples B.
         device: of the samples.
     """
-    if backbone.class_conditioner(labels).vector is None:
+    if "label" not in backbone.conditioner.gives:
         one = None if labels is None else rows(labels, slice(1))
         return Distinct(one, torch.zeros(batch, dtype=torch.int64, device=device))
     assert labels is not None

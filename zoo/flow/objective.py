@@ -34,17 +34,20 @@ def velocity_errors(
     noise: Float[Tensor, "B C *size"],
     t: Float[Tensor, " B"],
     labels: Labels | None = None,
+    scores: Float[Tensor, "B N"] | None = None,
 ) -> Float[Tensor, " B"]:
     """Mean squared error of the predicted velocity, of every sample; in float32 or wider, also under autocast.
 
     Args:
-        backbone: ``(latents, t, labels) -> velocity``, such as a ``Backbone`` or what DDP makes of it.
+        backbone: ``(latents, t, labels, scores) -> velocity``, such as a ``Backbone`` or what DDP makes of it; called
+            without scores where there are none.
         data: latents [B, C, *size].
         noise: standard normal [B, C, *size].
         t: noise levels [B].
         labels: what the class conditioner takes, some of them dropped.
+        scores: what the router takes.
     """
-    velocity = backbone(interpolate(data, noise, t), t, labels)
+    velocity = backbone(interpolate(data, noise, t), t, labels, *([] if scores is None else [scores]))
     wide = clock_dtype(data.dtype)
     error = velocity.to(wide) - target(data.to(wide), noise.to(wide))
     return error.square().flatten(1).mean(dim=1)

@@ -41,7 +41,7 @@ def sample(
         modulation_bytes: memory that modulations computed ahead may take.
 
     Raises:
-        ZooError: the weights predict noise, as those trained the DDPM way do.
+        ZooError: the weights predict noise, as those trained the DDPM way do, or stages have latents of several sizes.
         ValueError: noise, labels, steps or guidance that the backbone cannot take.
     """
     if backbone.prediction != "velocity":
@@ -49,6 +49,8 @@ def sample(
             f"these weights predict {backbone.prediction}: they were trained the DDPM way, on another path from data to"
             " noise, and cannot be sampled as a velocity; zoo can count and convert them, and sample none of them"
         )
+    if backbone.has_scales:
+        raise ZooError("backbone.patch_schedule: a stage has a scale, and no path draws latents of several sizes yet")
     if steps < 1:
         raise ValueError(f"steps: must be at least 1, not {steps}")
     backbone.check_inputs(noise, noise.new_ones(len(noise)), labels)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo.flow.base import NoiseSampler
 from zoo.flow.precision import clock_dtype, just_above, just_below
-from zoo.schedule import Stage, noise_ranges
+from zoo.schedule import StageShape, noise_ranges
 
 MAX_WEIGHT = 1.25
 """A group is long enough when no weight is above this, or below one over this."""
@@ -111,7 +111,7 @@ class StagePlan:
 
 
 def plan_stages(
-    stages: Sequence[Stage],
+    stages: Sequence[StageShape],
     ties: Literal["cleaner", "noisier"],
     sampler: NoiseSampler,
     group: int | None = None,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.parts.base import Layout, ModulePart
-from zoo.parts.layers import Linear, rotate
+from zoo.parts.layers import Linear, joined, rotate
+from zoo.parts.module_part import ModulePart, stage_by_stage
 from zoo.parts.norms import Norm
+from zoo.parts.values import Layout
 from zoo.registry import part
 from zoo.signature import Part
 
@@ -24,14 +26,19 @@ class Attention(ModulePart, ABC):
     """
 
     kind = "attention"
-    uses: frozenset[str] = frozenset()
-    """What it makes use of where other parts give it: ``rotary``, of ``layout``."""
-    needs: frozenset[str] = frozenset()
-    """What other parts must give: ``rotary`` or ``context``, of ``layout``."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that says ``forward_stage`` anew and not ``forward`` is called by the loop over it."""
+        super().__init_subclass__(**options)
+        stage_by_stage(cls, Attention)
 
     @abstractmethod
-    def forward(self, tokens: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
+    def forward_stage(self, tokens: Float[Tensor, "b T D"], layout: Layout) -> Float[Tensor, "b T D"]:
         """Tokens of the same shape; the first ``layout.m`` are not the image's."""
+
+    def forward(self, tokens: Sequence[Float[Tensor, "_ _ D"]], layouts: Sequence[Layout]) -> list[Tensor]:
+        """The tokens of all stages in one call; may be overridden, as that of a block."""
+        return [self.forward_stage(x, layout) for x, layout in zip(tokens, layouts, strict=True)]
 
 
 @part("attention", "softmax")
@@ -59,14 +66,22 @@ class SoftmaxAttention(Attention):
         self.k_norm = None if qk_norm is None else qk_norm(head_dim)
         self.proj = Linear(dim, dim)
 
-    def forward(self, tokens: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
+    def forward_stage(self, tokens: Float[Tensor, "b T D"], layout: Layout) -> Float[Tensor, "b T D"]:
         """Every token sees every token of the same sample."""
-        q, k, v = rearrange(self.qkv(tokens), "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
+        return SoftmaxAttention.forward(self, [tokens], [layout])[0]
+
+    def forward(self, tokens: Sequence[Float[Tensor, "_ _ D"]], layouts: Sequence[Layout]) -> list[Tensor]:
+        """The tokens of all stages; Linears run once, over the joined rows."""
+        qkvs = joined(self.qkv, tokens)
+        return joined(self.proj, [self._attended(qkv, layout) for qkv, layout in zip(qkvs, layouts, strict=True)])
+
+    def _attended(self, qkv: Float[Tensor, "b T three_D"], layout: Layout) -> Float[Tensor, "b T D"]:
+        q, k, v = rearrange(qkv, "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if layout.rotary is not None:
             q, k = (rotate(each, layout.rotary, layout.m) for each in (q, k))
-        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)"))
+        return rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)")
 
 
 @part("attention", "cross")
@@ -105,7 +120,7 @@ class CrossAttention(Attention):
         self.k_norm = None if qk_norm is None else qk_norm(head_dim)
         self.proj = Linear(dim, dim, init=init)
 
-    def forward(self, tokens: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
+    def forward_stage(self, tokens: Float[Tensor, "b T D"], layout: Layout) -> Float[Tensor, "b T D"]:
         """Every token sees that of the context which is there."""
         assert layout.context is not None, "it needs a context, and zoo builds it with one alone"
         q = rearrange(self.q(tokens), "b t (h d) -> b h t d", h=self.heads)

@@ -1,183 +1,32 @@
-"""What each kind of part promises: base classes, and the named values that pass between parts.
+"""What each kind of part promises: its base class.
 
-Letters in shapes: B batch, C latent channels, H W latent size, D width, N image tokens of the current grid, m class
-tokens, T = m + N all tokens.
+Letters in shapes: B batch, b samples of one stage, C latent channels, H W latent size (or one axis, or three), D width,
+N image tokens of the current grid, m tokens in front of them, T = m + N all tokens, L context tokens.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from zoo.labels import Labels, form_of
+from zoo.parts.grids import unpatchify
+from zoo.parts.module_part import ModulePart, stage_by_stage
+from zoo.parts.values import (
+    ClassCondition,
+    Condition,
+    Group,
+    Layout,
+    Modulations,
+    Position,
+    Vectors,
+)
 from zoo.schedule import Grid, Stage
-
-# -- values that pass between parts ---------------------------------------------------------------------------------
-
-
-class Rotary(NamedTuple):
-    """Cosines and sines of the angles that queries and keys of the image tokens are turned by.
-
-    Components 2i and 2i + 1 of a head are one pair, turned by one angle (RoFormer, section 3.4.2), so that each angle
-    stands twice: ``cos[:, 2 * i] == cos[:, 2 * i + 1]``.
-    """
-
-    cos: Float[Tensor, "N head_dim"]
-    sin: Float[Tensor, "N head_dim"]
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where the image tokens of one grid are: a table to add to them, angles to turn them by, or neither."""
-
-    add: Float[Tensor, "N D"] | None = None
-    rotary: Rotary | None = None
-
-
-@dataclass(frozen=True)
-class ClassCondition:
-    """What the labels say: a vector that joins the condition, tokens that go before the image's, or neither."""
-
-    vector: Float[Tensor, "B D"] | None = None
-    tokens: Float[Tensor, "B m D"] | None = None
-
-
-class Affine(NamedTuple):
-    """Shift and scale of a normalised activation: ``x * (1 + scale) + shift``."""
-
-    shift: Float[Tensor, "B D"]
-    scale: Float[Tensor, "B D"]
-
-
-class BlockModulation(NamedTuple):
-    """Shift, scale and gate of a block's attention and of its MLP."""
-
-    attention: Affine
-    attention_gate: Float[Tensor, "B D"]
-    mlp: Affine
-    mlp_gate: Float[Tensor, "B D"]
-
-
-@dataclass(frozen=True)
-class Modulations:
-    """The modulation of every block, in order, and of the head."""
-
-    blocks: Sequence[BlockModulation]
-    head: Affine
-
-    def rows(self, index: Int[Tensor, " R"]) -> Modulations:
-        """Those of the samples at ``index``, in that order. Tensors that blocks share stay shared."""
-        taken = {key: tensor[index] for key, tensor in self._tensors().items()}
-
-        def affine(values: Affine) -> Affine:
-            return Affine(taken[id(values.shift)], taken[id(values.scale)])
-
-        return Modulations(
-            blocks=[
-                BlockModulation(
-                    affine(block.attention),
-                    taken[id(block.attention_gate)],
-                    affine(block.mlp),
-                    taken[id(block.mlp_gate)],
-                )
-                for block in self.blocks
-            ],
-            head=affine(self.head),
-        )
-
-    def nbytes(self) -> int:
-        """Memory of the tensors, shared ones counted once."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors().values())
-
-    def _tensors(self) -> dict[int, Tensor]:
-        """Every tensor once, by its identity."""
-        own = [
-            tensor
-            for block in self.blocks
-            for tensor in (*block.attention, block.attention_gate, *block.mlp, block.mlp_gate)
-        ]
-        return {id(tensor): tensor for tensor in (*own, *self.head)}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a block's tokens are laid out.
-
-    Attributes:
-        m: class tokens in front of the image tokens.
-        grid: image tokens per side (gh, gw); row-major after the class tokens.
-        patch: latent pixels per image token (ph, pw).
-        rotary: angles of the image tokens, where the position part gives any.
-        level_index: place of the block's level in its stage, 0 = coarsest.
-        level_blocks: number of blocks in that level.
-        context: what tokens may look at beside each other, such as a text's, where there is any.
-        context_mask: which of these there are: True = there, at least one of every sample.
-        carry: a fresh mapping per level and forward pass, for long skips inside a level. A block writes a key once and
-            removes none: with activation checkpointing it runs a second time.
-    """
-
-    m: int
-    grid: Grid
-    patch: Grid
-    rotary: Rotary | None
-    level_index: int
-    level_blocks: int
-    context: Float[Tensor, "B L Dc"] | None = None
-    context_mask: Bool[Tensor, "B L"] | None = None
-    carry: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Declared:
-    """What a part that fvcore cannot trace says of itself.
-
-    Attributes:
-        output: tensors of the shapes and dtypes that ``forward`` returns.
-        macs: multiply-adds of ``forward``, an int.
-        norm_ops: operations of norms, which are no part of ``macs``: 4 an element, 5 with a weight.
-        attention_macs: multiply-adds of attention alone, queries by keys and weights by values: a part of ``macs``.
-    """
-
-    output: Any
-    macs: int
-    norm_ops: int = 0
-    attention_macs: int = 0
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """Every tensor in a value that passes between parts, in a fixed order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, tuple | list):
-        return [tensor for each in value for tensor in tensors_in(each)]
-    if isinstance(value, Mapping):
-        return [tensor for each in value.values() for tensor in tensors_in(each)]
-    if is_dataclass(value):
-        return [tensor for each in fields(value) for tensor in tensors_in(getattr(value, each.name))]
-    return []
-
-
-def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The same value with each of its tensors changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, tuple | list):
-        changed = [map_tensors(change, each) for each in value]
-        return type(value)(*changed) if hasattr(value, "_fields") else type(value)(changed)
-    if isinstance(value, Mapping):
-        return {name: map_tensors(change, each) for name, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: map_tensors(change, getattr(value, each.name)) for each in fields(value)})
-    return value
-
-
-# -- kinds ----------------------------------------------------------------------------------------------------------
 
 
 class PatchSchedule(ABC):
@@ -194,56 +43,29 @@ class PatchSchedule(ABC):
     def stages(self) -> tuple[Stage, ...]:
         """The stages, from noisy to clean; the last has ``noise_above`` 0 and includes t = 0."""
 
-    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
-        """The option that a stage or level came from, for error messages; ``()`` if none can be told."""
+    def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
+        """The option that a stage, level, or field of it came from, for error messages; ``()`` if none can be told."""
         return ()
 
 
-class ModulePart(nn.Module):
-    """A part with a forward pass.
-
-    Every module in it that owns a parameter or a buffer has ``reset_parameters()``, which fills them in place and is
-    called in the constructor. PyTorch's own modules have one. Building on the meta device allocates nothing, and what
-    makes weights and tables afterwards (``Backbone.init_weights``) calls each of them, members before what holds them.
-    Tensors stand in parameters and buffers alone. An assembly with a part that breaks this is refused.
-    """
-
-    kind: ClassVar[str]
-
-    def declare(self, *inputs: Any) -> Declared | None:
-        """The part's own count, for parts that cannot trace on the meta device (scans, kernels of other libraries).
-
-        Args:
-            inputs: those of ``forward``, on the meta device.
-
-        Returns:
-            An output of the right shape (that of ``forward``, where it runs on the meta device) with the multiply-adds
-            for these inputs; or None, if fvcore is to trace the part itself. ``zoo.testing`` holds both against what
-            runs on a CPU.
-        """
-        return None
-
-    def without_gradient(self) -> frozenset[str]:
-        """Names of parameters whose gradient is zero by construction, whatever the loss."""
-        return frozenset()
-
-
 class PatchEmbedder(ModulePart, ABC):
-    """Latents to tokens, for one patch. Constructor: ``(dim, channels, patch, *, options)``."""
+    """Latents to tokens, for one patch and width. Constructor: ``(dim, channels, patch, axes, *, options)``."""
 
     kind = "patch_embedder"
 
     @abstractmethod
-    def forward(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
+    def forward(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B N D"]:
         """Tokens of the grid (H / ph, W / pw), row-major."""
 
 
 class PositionEmbedding(ModulePart, ABC):
-    """Positions of one grid. Constructor: ``(dim, heads, grid, patch, finest_patch, *, options)``."""
+    """Positions of one grid. Constructor: ``(dim, heads, grid, patch, stride, m, axes, *, options)``.
+
+    ``stride`` is the way from one token to the next on each axis, in tokens of the finest patch; ``m`` how many tokens
+    in front come in with this grid (where they do, a backbone starts, or its width changes).
+    """
 
     kind = "position"
-    gives_rotary: bool = False
-    """Whether ``Position.rotary`` is given; it must match the block's ``uses_rotary``."""
 
     @abstractmethod
     def forward(self) -> Position:
@@ -251,7 +73,7 @@ class PositionEmbedding(ModulePart, ABC):
 
 
 class TimeEmbedder(ModulePart, ABC):
-    """Noise level to vector. Constructor: ``(dim, *, options)``."""
+    """Noise level to vector, for one width. Constructor: ``(dim, *, options)``."""
 
     kind = "time_embedder"
 
@@ -261,10 +83,11 @@ class TimeEmbedder(ModulePart, ABC):
 
 
 class ClassConditioner(ModulePart, ABC):
-    """Labels to a condition. Constructor: ``(dim, num_classes, *, options)``.
+    """Labels to a condition, for one width. Constructor: ``(dim, num_classes, *, options)``.
 
-    What labels are is the part's own affair: class indices, embeddings, ...; a tensor ``[B, ...]`` in any case, or a
-    mapping of names to such tensors.
+    What labels are is the part's own affair: class indices, embeddings, ...; a tensor ``[B, ...]``, or a mapping of
+    names to such tensors. It says by ``gives`` what ``forward`` returns: ``label`` (a vector), ``prefix`` (tokens),
+    ``context``.
     """
 
     kind = "class_conditioner"
@@ -342,41 +165,108 @@ class IndexConditioner(ClassConditioner, ABC):
 
 
 class Modulation(ModulePart, ABC):
-    """Condition to shift, scale and gate of every block and of the head. Constructor: ``(dim, depth, *, options)``."""
+    """Condition to the vectors of every block and head. Constructor: ``(blocks, heads_by_width, widths, has_label, *,
+    options)``.
+
+    ``blocks`` are ``zoo.sites.Slot``s, what each block asks for: width of the condition, width of the vectors, and how
+    many; ``heads_by_width`` the same of heads, by the width of their tokens; ``widths`` those of the conditions;
+    ``has_label`` whether they have a vector of the label.
+    """
 
     kind = "modulation"
+    gives = frozenset({"vectors"})
+    uses = frozenset({"label"})
+    tokens: int = 0
+    """Tokens that it puts in front, before the class conditioner's, at every width."""
 
     @abstractmethod
-    def forward(self, condition: Float[Tensor, "B D"]) -> Modulations:
-        """Modulations of all ``depth`` blocks and of the head."""
+    def forward(self, conditions: Mapping[int, Condition]) -> Modulations:
+        """From conditions by width to the vectors of all blocks and heads, and tokens by width."""
 
 
 class Block(ModulePart, ABC):
-    """A transformer block. Constructor: ``(dim, heads, depth, index, *, options)``."""
+    """A block. Constructor: ``(dim, heads, condition_dim, depth, index, places, axes, *, options)``.
+
+    ``places`` are ``zoo.parts.Place``s: where the block stands in the levels of each stage, all of which share it. An
+    author writes ``forward_stage``. Attributes may be set by the constructor.
+    """
 
     kind = "block"
-    uses_rotary: bool = False
-    """Whether the block turns queries and keys by ``layout.rotary``; it must match what the position part gives."""
+    modulation_vectors: int = 6
+    """Vectors [b, D] of the modulation that it takes: any number, 0 for none."""
+    takes: tuple[int, ...] = ()
+    """Earlier blocks, by index, whose outputs it gets; of equal patch and width in every stage."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that says ``forward_stage`` anew and not ``forward`` is called by the loop over it."""
+        super().__init_subclass__(**options)
+        stage_by_stage(cls, Block)
 
     @abstractmethod
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
-    ) -> Float[Tensor, "B T D"]:
-        """Tokens of the same shape; the first ``layout.m`` are class tokens."""
+    def forward_stage(
+        self, tokens: Float[Tensor, "b T D"], vectors: Vectors, layout: Layout, *taken: Float[Tensor, "b T D"]
+    ) -> Float[Tensor, "b T D"]:
+        """Tokens of the same shape, for samples of one stage; the first ``layout.m`` are those in front."""
+
+    def forward(self, groups: Sequence[Group]) -> list[Tensor]:
+        """The groups of all stages in one call, so that each weight is used once a pass.
+
+        A block may do better than this loop, such as by joining the rows of its Linears. It calls its modules then,
+        and never reads their weights, which may be sharded, quantised or adapted.
+        """
+        return [self.forward_stage(group.tokens, group.vectors, group.layout, *group.taken) for group in groups]
 
 
 class Upsampler(ModulePart, ABC):
-    """Coarse tokens to fine ones. Constructor: ``(dim, coarse_patch, fine_patch, *, options)``."""
+    """Coarse tokens to finer ones. Constructor: ``(dim, next_dim, kept_dim, patch, next_patch, axes, *, options)``."""
 
     kind = "upsampler"
 
     @abstractmethod
-    def forward(self, tokens: Float[Tensor, "B T D"], m: int, grid: Grid) -> tuple[Float[Tensor, "B T2 D"], Grid]:
-        """Tokens on the finer grid, row-major, behind the same number m of class tokens; and that grid."""
+    def forward(
+        self, tokens: Float[Tensor, "b T D"], m: int, grid: Grid, kept: Float[Tensor, "b N2 K"] | None = None
+    ) -> tuple[Float[Tensor, "b T2 D2"], Grid]:
+        """Tokens on the finer grid, row-major, behind the same number m of tokens in front; and that grid.
+
+        Where the width changes there are none in front (m = 0), since the new width has its own.
+
+        Args:
+            tokens: of the level before.
+            m: how many are in front of the image's.
+            grid: of the image's.
+            kept: image tokens that left the finer patch on the way down, for parts that need ``kept``.
+        """
+
+
+class Downsampler(ModulePart, ABC):
+    """Tokens to a coarser patch, or to another width at the same. Constructor: ``(dim, next_dim, patch, next_patch,
+    axes, *, options)``."""
+
+    kind = "downsampler"
+
+    @abstractmethod
+    def forward(self, tokens: Float[Tensor, "b T D"], m: int, grid: Grid) -> tuple[Float[Tensor, "b T2 D2"], Grid]:
+        """Tokens on the coarser grid, row-major, behind the same number m of tokens in front; and that grid.
+
+        Where the width changes there are none in front (m = 0), since the new width has its own.
+        """
+
+
+class Skip(ModulePart, ABC):
+    """What joins image tokens after an upsampler. Constructor: ``(next_dim, kept_dim, axes, *, options)``."""
+
+    kind = "skip"
+    feeds: Literal["latents", "kept", "nothing"] = "latents"
+    """What ``forward`` gets beside the tokens: the latents' own patches, through a patch embedder; or what left the
+    finer patch on the way down."""
+
+    @abstractmethod
+    def forward(self, image: Float[Tensor, "b N D"], other: Float[Tensor, "b N K"]) -> Float[Tensor, "b N D"]:
+        """The image tokens, joined."""
 
 
 class StageEmbedder(ModulePart, ABC):
-    """A stage's own vector, added to the condition. Constructor: ``(dim, stages, *, options)``."""
+    """A stage's own vector in the condition, for one width. Constructor: ``(dim, stages, *, options)``."""
 
     kind = "stage_embedder"
 
@@ -386,10 +276,70 @@ class StageEmbedder(ModulePart, ABC):
 
 
 class Head(ModulePart, ABC):
-    """Tokens to latent pixels, for one patch. Constructor: ``(dim, channels, patch, *, options)``."""
+    """Tokens to latents, for one patch and width. Constructor: ``(dim, channels, patch, axes, *, options)``."""
 
     kind = "head"
+    modulation_vectors: int = 2
+    """Vectors [b, D] of the modulation that it takes: 2 (shift, scale) or 0."""
 
     @abstractmethod
-    def forward(self, tokens: Float[Tensor, "B N D"], modulation: Affine) -> Float[Tensor, "B N P"]:
-        """Pixels of every image token, P = ph * pw * C, ordered (row in patch, column in patch, channel)."""
+    def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
+        """What the weights predict, of image tokens alone."""
+
+
+class TokenHead(Head):
+    """A head that makes the pixels of each token from that token, and puts them together.
+
+    Args:
+        patch: latent pixels per token, on each axis.
+    """
+
+    def __init__(self, patch: Grid) -> None:
+        super().__init__()
+        self.patch = patch
+
+    @abstractmethod
+    def pixels(self, tokens: Float[Tensor, "b N D"], vectors: Vectors) -> Float[Tensor, "b N P"]:
+        """Pixels of every token, ordered (row in patch, column in patch, channel)."""
+
+    def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
+        """The pixels of all tokens, in their places."""
+        return unpatchify(self.pixels(tokens, vectors), grid, self.patch)
+
+
+class Router(ModulePart, ABC):
+    """Which image tokens run through blocks ``first`` to ``stop - 1``. Constructor: ``(depth, *, options)``.
+
+    Between the two the grid does not change, in any stage.
+    """
+
+    kind = "router"
+    gives = frozenset({"subset"})
+    first: int = 0
+    stop: int = 0
+    """Equal to ``first`` for no routing."""
+    spans_widths: bool = False
+    """Whether ``end`` takes tokens of another width than ``begin``, where that changes at block ``stop``."""
+
+    @abstractmethod
+    def begin(
+        self, tokens: Float[Tensor, "b T D"], layout: Layout, scores: Float[Tensor, "b N"] | None
+    ) -> tuple[Float[Tensor, "b T2 D"], Layout, Any]:
+        """Tokens that go on, their layout, and what ``end`` is given; those in front always go on.
+
+        Args:
+            tokens: all of them.
+            layout: of them.
+            scores: drawn for every image token of each sample, uniform in [0, 1); None keeps all. How many go on
+                follows from N alone.
+        """
+
+    @abstractmethod
+    def end(self, tokens: Float[Tensor, "b T2 D"], m: int, route: Any) -> Float[Tensor, "b T D"]:
+        """All tokens again, from those that went on.
+
+        Args:
+            tokens: those that went on, behind those in front; of another width, where that changes at block ``stop``.
+            m: how many are in front.
+            route: what ``begin`` returned.
+        """

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.parts.attentions import Attention, SoftmaxAttention
-from zoo.parts.base import Block, BlockModulation, Layout
-from zoo.parts.layers import modulate
+from zoo.parts.base import Block
+from zoo.parts.layers import joined, modulate
 from zoo.parts.mlps import GELUMLP, MLP
 from zoo.parts.norms import LayerNorm, Norm
+from zoo.parts.values import Group, Layout, Vectors
 from zoo.registry import part
 from zoo.signature import Part
+
+
+class Half(NamedTuple):
+    """What steers attention, or the MLP: [b, D] each."""
+
+    shift: Float[Tensor, "b D"] | None
+    scale: Float[Tensor, "b D"]
+    gate: Float[Tensor, "b D"]
 
 
 @part("block", "dit")
@@ -24,6 +36,7 @@ class DiTBlock(Block):
             section 2.3); none if left out.
         mlp: what each goes through.
         norm: in front of attention and of the MLP.
+        shift: whether both are shifted too; four vectors of the modulation in place of six if not.
     """
 
     def __init__(
@@ -35,21 +48,45 @@ class DiTBlock(Block):
         cross: Part[Attention] | None = None,
         mlp: Part[MLP] = GELUMLP,
         norm: Part[Norm] = LayerNorm,
+        shift: bool = True,
     ) -> None:
         super().__init__()
+        self.shift, self.modulation_vectors = shift, 6 if shift else 4
         self.norm1 = norm(dim)
         self.attention = attention(dim, heads)
         self.cross = None if cross is None else cross(dim, heads)
         self.norm2 = norm(dim)
         self.mlp = mlp(dim)
 
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
-    ) -> Float[Tensor, "B T D"]:
+    def forward_stage(
+        self, tokens: Float[Tensor, "b T D"], vectors: Vectors, layout: Layout, *taken: Float[Tensor, "b T D"]
+    ) -> Float[Tensor, "b T D"]:
         """Tokens of the same shape."""
-        attended = self.attention(modulate(self.norm1(tokens), modulation.attention), layout)
-        tokens = tokens + modulation.attention_gate.unsqueeze(1) * attended
+        return DiTBlock.forward(self, [Group(tokens, vectors, layout)])[0]
+
+    def forward(self, groups: Sequence[Group]) -> list[Tensor]:
+        """Tokens of the same shapes; Linears run once, over the joined rows of all groups."""
+        layouts, tokens = [group.layout for group in groups], [group.tokens for group in groups]
+        first, second = zip(*(self._halves(group.vectors) for group in groups), strict=True)
+        tokens = _through(tokens, self.norm1, first, lambda inputs: self.attention(inputs, layouts))
         if self.cross is not None:
-            tokens = tokens + self.cross(tokens, layout)
-        mixed = self.mlp(modulate(self.norm2(tokens), modulation.mlp), layout)
-        return tokens + modulation.mlp_gate.unsqueeze(1) * mixed
+            tokens = [x + more for x, more in zip(tokens, self.cross(tokens, layouts), strict=True)]
+        return _through(tokens, self.norm2, second, lambda inputs: self._mixed(inputs, layouts))
+
+    def _halves(self, vectors: Vectors) -> tuple[Half, Half]:
+        if self.shift:
+            return Half(*vectors[:3]), Half(*vectors[3:])
+        return Half(None, *vectors[:2]), Half(None, *vectors[2:])
+
+    def _mixed(self, inputs: Sequence[Tensor], layouts: Sequence[Layout]) -> list[Tensor]:
+        if self.mlp.per_token:
+            return joined(lambda rows: self.mlp(rows, layouts[0]), inputs)
+        return [self.mlp(x, layout) for x, layout in zip(inputs, layouts, strict=True)]
+
+
+def _through(
+    tokens: Sequence[Tensor], norm: nn.Module, steered: Sequence[Half], call: Callable[[list[Tensor]], list[Tensor]]
+) -> list[Tensor]:
+    """Tokens, and behind a gate what comes of them once they are normalised and modulated."""
+    inputs = [modulate(norm(x), own.shift, own.scale) for x, own in zip(tokens, steered, strict=True)]
+    return [x + own.gate.unsqueeze(1) * more for x, own, more in zip(tokens, steered, call(inputs), strict=True)]

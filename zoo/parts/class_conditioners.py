@@ -9,8 +9,9 @@ from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor
 
-from zoo.parts.base import ClassCondition, ClassConditioner, IndexConditioner
+from zoo.parts.base import ClassConditioner, IndexConditioner
 from zoo.parts.layers import Embedding
+from zoo.parts.values import ClassCondition
 from zoo.registry import part
 
 
@@ -21,6 +22,8 @@ class EmbeddingConditioner(IndexConditioner):
     Options:
         std: standard deviation of the initialisation. The field's 0.02 is hardly learned in short runs; 1.0 is.
     """
+
+    gives = frozenset({"label"})
 
     def __init__(self, dim: int, num_classes: int, *, std: Annotated[float, Field(ge=0.0)] = 0.02) -> None:
         super().__init__(num_classes)
@@ -39,6 +42,8 @@ class ClassTokenConditioner(IndexConditioner):
         tokens: tokens of each class, m (MPDiT, table 6).
         std: standard deviation of the initialisation.
     """
+
+    gives = frozenset({"prefix"})
 
     def __init__(
         self,

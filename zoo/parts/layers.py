@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zoo.parts.base import Affine, Rotary
+from zoo.parts.values import Rotary
 
 NORM_EPS = 1e-6
 
@@ -58,9 +59,12 @@ def layer_norm(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
     return F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
 
 
-def modulate(x: Float[Tensor, "B T D"], affine: Affine) -> Float[Tensor, "B T D"]:
+def modulate(
+    x: Float[Tensor, "B T D"], shift: Float[Tensor, "B D"] | None, scale: Float[Tensor, "B D"]
+) -> Float[Tensor, "B T D"]:
     """``x * (1 + scale) + shift``, the same for all tokens of a sample (DiT, section 3.2)."""
-    return x * (1 + affine.scale.unsqueeze(1)) + affine.shift.unsqueeze(1)
+    scaled = x * (1 + scale.unsqueeze(1))
+    return scaled if shift is None else scaled + shift.unsqueeze(1)
 
 
 def rotate(x: Float[Tensor, "B heads T d"], rotary: Rotary, m: int) -> Float[Tensor, "B heads T d"]:
@@ -76,3 +80,17 @@ def rotate(x: Float[Tensor, "B heads T d"], rotary: Rotary, m: int) -> Float[Ten
     even, odd = rearrange(image, "... (pair two) -> two ... pair", two=2).unbind()
     turned = image * cos + torch.stack([-odd, even], dim=-1).flatten(-2) * sin
     return torch.cat([x[:, :, :m], turned.to(x.dtype)], dim=2) if m else turned.to(x.dtype)
+
+
+def joined(call: Callable[[Tensor], Tensor], tokens: Sequence[Float[Tensor, "_ _ D"]]) -> list[Float[Tensor, "_ _ D2"]]:
+    """What comes of each token alone, in one call for several sequences of different lengths.
+
+    Args:
+        call: takes tokens [1, n, D], such as a Linear; called as it is, since its weights may be sharded or adapted.
+        tokens: the sequences.
+    """
+    if len(tokens) == 1:
+        return [call(tokens[0])]
+    rows = call(torch.cat([each.flatten(0, 1) for each in tokens]).unsqueeze(0))[0]
+    parts = torch.split(rows, [each.shape[0] * each.shape[1] for each in tokens])
+    return [part.reshape(*each.shape[:2], -1) for part, each in zip(parts, tokens, strict=True)]

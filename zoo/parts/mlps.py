@@ -11,8 +11,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from zoo.parts.base import Layout, ModulePart
 from zoo.parts.layers import Linear
+from zoo.parts.module_part import ModulePart
+from zoo.parts.values import Layout
 from zoo.registry import part
 
 Ratio = Annotated[float, Field(gt=0.0, le=64.0)]

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from zoo.parts.base import ModulePart
 from zoo.parts.layers import NORM_EPS
+from zoo.parts.module_part import ModulePart
 from zoo.registry import part
 
 Eps = Annotated[float, Field(gt=0.0, le=1.0)]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from einops import rearrange
+from math import prod
+from typing import Annotated
+
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from zoo.parts.base import PatchEmbedder
+from zoo.parts.convolutions import convolution
+from zoo.parts.grids import patchify, to_tokens
 from zoo.parts.layers import Linear
 from zoo.registry import part
 from zoo.schedule import Grid
@@ -14,7 +19,7 @@ from zoo.schedule import Grid
 
 @part("patch_embedder", "linear")
 class LinearPatchEmbedder(PatchEmbedder):
-    """Each patch through one Linear, which is DiT's strided convolution.
+    """Each patch through one Linear: DiT's strided convolution, whose windows do not overlap.
 
     Column order of ``proj.weight``: (channel, row in patch, column in patch), a convolution's weight flattened.
     """
@@ -22,9 +27,29 @@ class LinearPatchEmbedder(PatchEmbedder):
     def __init__(self, dim: int, channels: int, patch: Grid) -> None:
         super().__init__()
         self.patch = patch
-        self.proj = Linear(channels * patch[0] * patch[1], dim)
+        self.proj = Linear(channels * prod(patch), dim)
 
-    def forward(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
+    def forward(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B N D"]:
         """Tokens of the grid (H / ph, W / pw), row-major."""
-        height, width = self.patch
-        return self.proj(rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=height, q=width))
+        return self.proj(patchify(latents, self.patch))
+
+
+@part("patch_embedder", "conv")
+class ConvPatchEmbedder(PatchEmbedder):
+    """A strided convolution whose windows overlap: each token sees pixels around its patch too (the 3x3 stem of DiC and
+    DiCo, at a patch of 1).
+
+    Options:
+        overlap: pixels that are seen on each side of the patch.
+    """
+
+    def __init__(
+        self, dim: int, channels: int, patch: Grid, *, overlap: Annotated[int, Field(ge=0, le=16)] = 1
+    ) -> None:
+        super().__init__()
+        kernel = [pixels + 2 * overlap for pixels in patch]
+        self.proj = convolution(channels, dim, kernel, stride=patch, padding=[overlap] * len(patch))
+
+    def forward(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B N D"]:
+        """Tokens of the grid (H / ph, W / pw), row-major."""
+        return to_tokens(self.proj(latents))

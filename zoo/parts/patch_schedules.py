@@ -17,6 +17,7 @@ class PatchStage(Options):
 
     noise_above: NoiseAbove
     patch: Patch
+    scale: Patch = 1
 
 
 Levels = Annotated[tuple[Level, ...], Field(min_length=1, max_length=16)]
@@ -36,14 +37,15 @@ class Uniform(PatchSchedule):
         """One stage with one level."""
         return (self._stage,)
 
-    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
+    def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
         """The patch."""
         return ("patch",)
 
 
 @part("patch_schedule", "by_depth")
 class ByDepth(PatchSchedule):
-    """Large patches in early blocks, small ones in the last: MPDiT (section 3.2)."""
+    """Patches, and widths, by depth: large patches first and small ones in the last blocks (MPDiT, section 3.2); or
+    down to coarser ones and up again, an hourglass."""
 
     def __init__(self, depth: int, *, levels: Levels) -> None:
         self._stage = Stage(noise_above=0.0, levels=levels)
@@ -52,9 +54,9 @@ class ByDepth(PatchSchedule):
         """One stage with several levels."""
         return (self._stage,)
 
-    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
+    def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
         """The level, or all of them."""
-        return ("levels",) if level is None else ("levels", level, "patch")
+        return ("levels",) if level is None else _found("levels", level, field)
 
 
 @part("patch_schedule", "by_timestep")
@@ -64,16 +66,21 @@ class ByTimestep(PatchSchedule):
     def __init__(self, depth: int, *, stages: PatchStages, ties: Ties = "cleaner") -> None:
         self.ties = ties
         self._stages = tuple(
-            Stage(noise_above=stage.noise_above, levels=(Level(patch=stage.patch, blocks=depth),)) for stage in stages
+            Stage(
+                noise_above=stage.noise_above,
+                levels=(Level(patch=stage.patch, blocks=depth),),
+                scale=stage.scale,
+            )
+            for stage in stages
         )
 
     def stages(self) -> tuple[Stage, ...]:
         """Several stages with one level each."""
         return self._stages
 
-    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
-        """The stage's threshold or patch."""
-        return ("stages",) if stage is None else ("stages", stage, "noise_above" if level is None else "patch")
+    def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
+        """The stage, or what of it."""
+        return _found("stages", stage, field)
 
 
 @part("patch_schedule", "by_depth_and_timestep")
@@ -88,8 +95,11 @@ class ByDepthAndTimestep(PatchSchedule):
         """Several stages with several levels each."""
         return self._stages
 
-    def key_path(self, stage: int | None, level: int | None) -> tuple[str | int, ...]:
-        """The stage, or the level in it."""
-        if stage is None:
-            return ("stages",)
-        return ("stages", stage) if level is None else ("stages", stage, "levels", level, "patch")
+    def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
+        """The stage, or the level in it, or what of them."""
+        return _found("stages", stage, *(() if level is None else ("levels", level)), field)
+
+
+def _found(*path: str | int | None) -> tuple[str | int, ...]:
+    """The path, as far as it is known."""
+    return tuple(each for each in path if each is not None)

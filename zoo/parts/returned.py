@@ -7,14 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.parts.base import Affine, BlockModulation, Modulations
-
-
-def vectors_of(modulation: Any) -> tuple[Any, ...]:
-    """The vectors ``[B, D]`` of a block's modulation or of the head's; what is neither, as it is."""
-    if isinstance(modulation, BlockModulation):
-        return (*modulation.attention, modulation.attention_gate, *modulation.mlp, modulation.mlp_gate)
-    return tuple(modulation) if isinstance(modulation, Affine) else (modulation,)
+from zoo.parts.values import Modulations
 
 
 def described(value: Any) -> str:

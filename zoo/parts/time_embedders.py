@@ -51,14 +51,42 @@ class SinusoidalTimeEmbedder(TimeEmbedder):
         """Embed noise levels t in [0, 1]."""
         dtype = cast(Linear, self.layers[0]).weight.dtype
         wide = t.to(torch.promote_types(t.dtype, torch.float32))
-        clock = (1 - wide if self.clock == "data" else wide) * self.scale
-        half = FREQUENCIES // 2
-        steps = torch.arange(half, device=t.device, dtype=wide.dtype)
-        angles = clock.unsqueeze(1) * torch.exp(steps * (-math.log(MAX_PERIOD) / half))
-        x = torch.cat([angles.cos(), angles.sin()], dim=1).to(dtype)
+        x = sinusoids((1 - wide if self.clock == "data" else wide) * self.scale, FREQUENCIES).to(dtype)
         for index, layer in enumerate(self.layers):
             x = layer(F.silu(x) if index else x)
         return x
+
+
+@part("time_embedder", "fourier")
+class FourierTimeEmbedder(TimeEmbedder):
+    """Sinusoids of the noise level, as many as the width, and nothing after them: U-ViT's time token.
+
+    With i < D / 2 and f_i = 10000^(-2 i / D), the features are [cos(t f), sin(t f)]. It has no weights.
+
+    Options:
+        clock: ``noise`` embeds t itself, ``data`` embeds 1 - t.
+        scale: what the clock is multiplied by.
+
+    Raises:
+        ValueError: dim is odd.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        clock: Literal["noise", "data"] = "noise",
+        scale: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0,
+    ) -> None:
+        super().__init__()
+        if dim % 2:
+            raise ValueError(f"dim {dim} is odd: a cosine and a sine of every frequency")
+        self.dim, self.clock, self.scale = dim, clock, scale
+
+    def forward(self, t: Float[Tensor, " B"]) -> Float[Tensor, "B D"]:
+        """Embed noise levels t in [0, 1]; in the dtype of t."""
+        wide = t.to(torch.promote_types(t.dtype, torch.float32))
+        return sinusoids((1 - wide if self.clock == "data" else wide) * self.scale, self.dim).to(t.dtype)
 
 
 @part("time_embedder", "fno")
@@ -138,6 +166,14 @@ class MixedFNO(nn.Module):
         imag = _mix(signal_real, weight_imag) + _mix(signal_imag, weight_real)
         mixed = torch.fft.irfft(torch.complex(real, imag), n=points, dim=1)
         return mixed + _linear(x, self.pointwise)
+
+
+def sinusoids(clock: Float[Tensor, " B"], features: int) -> Float[Tensor, "B F"]:
+    """[cos(clock f), sin(clock f)] of F / 2 frequencies f from 1 down to nearly 1 / 10000."""
+    half = features // 2
+    steps = torch.arange(half, device=clock.device, dtype=clock.dtype)
+    angles = clock.unsqueeze(1) * torch.exp(steps * (-math.log(MAX_PERIOD) / half))
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def _mix(signal: Float[Tensor, "B M I"], weight: Float[Tensor, "I O M"]) -> Float[Tensor, "B M O"]:

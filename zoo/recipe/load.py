@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +63,18 @@ class Draft:
     missing: list[tuple[KeyPath, str]] = field(default_factory=list)
     recorded: Recorded | None = None
     needs: Collection[str] = tuple(SECTIONS)
+
+    def at(self, kind: str, key: Any = None) -> KeyPath | None:
+        """Where the part of a kind that stands under a key of the backbone is written; None if it is not valid."""
+        section, name = path_of(kind)
+        path: KeyPath = (section, name)
+        if path in self.parts:
+            return path
+        if not KINDS[kind].beside:  # a part that is kept as written, where it is not needed
+            return None
+        runs = [run.blocks for run in self.values[section].get(name) or ()]
+        path = (*path, bisect_right(list(accumulate(runs)), key))
+        return path if path in self.parts else None
 
     def recipe(self) -> Recipe:
         """The validated recipe.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from zoo.errors import KeyPath
 from zoo.kinds import key_of, kinds_of
 from zoo.recipe.latent import LatentRecipe
 from zoo.recipe.parts import AnyPart, PartSpec, Run
@@ -24,9 +27,10 @@ class BackboneOptions(Options):
     dim: Annotated[int, Field(ge=1, le=65536, description="width D of the tokens")]
     depth: Annotated[int, Field(ge=1, le=1024, description="blocks in all")]
     heads: Annotated[int, Field(ge=1, le=4096, description="attention heads of a block")]
-    skip: Annotated[Literal["linear", "none"], Field(description="how the fine patches join the upsampled tokens")] = (
-        "linear"
-    )
+    condition: Annotated[
+        Literal["per_width", "shared"],
+        Field(description="of levels that differ in width: one for each, or one of the backbone's width for all"),
+    ] = "per_width"
     prediction: Annotated[Literal["velocity", "epsilon"], Field(description="what the weights predict")] = "velocity"
 
 
@@ -203,6 +207,18 @@ class BackboneRecipe(BackboneOptions, Section):
         """The part of a kind; of blocks one for each."""
         return self.block_specs if kind == "block" else super().of(kind)
 
+    def spec(self, kind: str, key: Any = None) -> PartSpec:
+        """The part of a kind that stands under a key of the backbone."""
+        specs: Any = self.of(kind)
+        return specs[key if len(specs) > 1 else 0]
+
+    def path(self, kind: str, key: Any = None) -> KeyPath:
+        """Where it is written."""
+        found = getattr(self, kind)
+        if not isinstance(found, tuple) or len(found) == 1:
+            return self.section, kind
+        return self.section, kind, bisect_right(list(accumulate(run.blocks for run in found)), key)
+
     @property
     def words(self) -> str:
         """``latent 4 x 32 x 32, 1000 classes, width 768, 12 blocks, 12 heads``."""
@@ -220,8 +236,11 @@ class BackboneRecipe(BackboneOptions, Section):
     modulation: AnyPart
     block: Annotated[tuple[Run, ...], Field(min_length=1)]
     upsampler: AnyPart
+    downsampler: AnyPart
+    skip: AnyPart
     stage_embedder: AnyPart
     head: AnyPart
+    router: AnyPart
 
 
 class ObjectiveRecipe(ObjectiveOptions, Section):

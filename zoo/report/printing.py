@@ -44,7 +44,7 @@ def print_assembly(console: Console, recipe: Recipe, backbone: Backbone) -> None
 def print_audit(console: Console, recipe: Recipe, audit: Audit, against: Audit | None = None) -> None:
     """What the assembly is and what it costs, beside another if one is given."""
     _print_header(console, recipe)
-    _print(console, way_table(audit))
+    _print(console, way_table(audit, recipe.backbone.dim))
     _print(console, parts_table(audit))
     params = audit.params
     mean = ", mean over uniform noise levels" if len(audit.stages) > 1 else ""

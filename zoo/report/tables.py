@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.audit import Audit
-from zoo.audit.report import ImageAudit, LevelAudit, Params, StageAudit, level_layout, parts_of
+from zoo.audit.report import ImageAudit, LevelAudit, Params, StageAudit, levels_of, parts_of
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
 from zoo.schedule import noise_ranges, patch_name
@@ -38,12 +38,13 @@ class Table:
 
 def plain_way_table(backbone: Backbone) -> Table:
     """Levels of every stage, without what they cost."""
+    stages = [levels_of(backbone, stage) for stage in backbone.stages]
     rows = [
-        (_noise(noise, place), str(place), *_tokens(level_layout(backbone, level)), str(level.blocks))
-        for noise, stage in zip(noise_ranges(backbone.stages), backbone.stages, strict=True)
-        for place, level in enumerate(stage.levels)
+        (_noise(noise, place), str(place), *_tokens(level), str(level.blocks))
+        for noise, levels in zip(noise_ranges(backbone.stages), stages, strict=True)
+        for place, level in enumerate(levels)
     ]
-    return Table("The way of the tokens", _WAY, tuple(rows))
+    return _with_widths(Table("The way of the tokens", _WAY, tuple(rows)), stages, backbone.dim)
 
 
 def plain_parts_table(backbone: Backbone, recipe: Recipe) -> Table:
@@ -53,15 +54,16 @@ def plain_parts_table(backbone: Backbone, recipe: Recipe) -> Table:
     return Table("Parts", _PARTS, tuple(rows))
 
 
-def way_table(audit: Audit) -> Table:
-    """Levels of every stage, with their tokens and multiply-adds."""
+def way_table(audit: Audit, dim: int) -> Table:
+    """Levels of every stage, with their tokens and multiply-adds, and their widths where any is not the backbone's."""
     rows = [row for stage in audit.stages for row in _stage_rows(stage, audit.macs)]
-    return Table(
+    table = Table(
         "The way of the tokens",
         (*_WAY, ">MACs", ">share"),
         tuple(rows),
         frozenset(index for index, row in enumerate(rows) if row[4] == "stage"),
     )
+    return _with_widths(table, [stage.levels for stage in audit.stages], dim)
 
 
 def parts_table(audit: Audit) -> Table:
@@ -164,6 +166,15 @@ def _stage_rows(stage: StageAudit, mean: int) -> Iterator[tuple[str, ...]]:
     yield ("", "", "", "", "stage", "", giga(stage.macs), f"{stage.share * stage.macs / mean:.1%}")
 
 
+def _with_widths(table: Table, stages: Sequence[Sequence[LevelAudit]], dim: int) -> Table:
+    """The same table with the widths of levels behind their patches, if any is not ``dim``."""
+    if all(level.dim == dim for levels in stages for level in levels):
+        return table
+    place, widths = _WAY.index("patch") + 1, iter([str(level.dim) for levels in stages for level in levels])
+    rows = tuple((*row[:place], next(widths) if row[1] else "", *row[place:]) for row in table.rows)
+    return replace(table, columns=(*table.columns[:place], "width", *table.columns[place:]), rows=rows)
+
+
 def _noise(noise: tuple[float, float], place: int) -> str:
     """The noise levels of a stage, beside its first level alone."""
     low, high = noise
@@ -171,7 +182,7 @@ def _noise(noise: tuple[float, float], place: int) -> str:
 
 
 def _tokens(level: LevelAudit) -> tuple[str, str, str]:
-    m, image = level.class_tokens, level.image_tokens
+    m, image = level.prefix_tokens, level.image_tokens
     return patch_name(level.patch), patch_name(level.grid), f"{m} + {image} = {level.tokens}" if m else str(image)
 
 

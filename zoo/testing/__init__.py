@@ -14,7 +14,8 @@ from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.check import check_assemblies, check_part, load_or_pass
 from zoo.testing.data_laws import tells_its_data
 from zoo.testing.laws import LAWS, compiles_whole, laws_of
-from zoo.testing.strategies import options, recipes
+from zoo.testing.recipes import recipes
+from zoo.testing.strategies import options
 
 __all__ = [
     "ASSEMBLY_LAWS",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.labels import Labels, rows
+from zoo.parts.values import Group
 from zoo.recipe import Recipe
 from zoo.schedule import noise_ranges
 from zoo.testing.asserts import assert_close, assert_gradients, storages
@@ -19,6 +20,9 @@ from zoo.testing.cases import randomise
 from zoo.testing.initialise_laws import assert_initialises_whole
 
 AssemblyLaw = Callable[[Recipe], None]
+
+LOCKSTEP = 1e-12
+"""How far apart, of the largest value, float64 may be when the same is added up in another order."""
 
 
 def build_random(recipe: Recipe, seed: int = 0, dtype: torch.dtype = torch.float64) -> Backbone:
@@ -34,7 +38,7 @@ def mixed_inputs(backbone: Backbone, dtype: torch.dtype = torch.float64) -> tupl
     middles = [(low + high) / 2 for low, high in noise_ranges(backbone.stages)]
     t = torch.tensor([*middles, *reversed(middles)], dtype=dtype)
     latents = torch.randn(len(t), *backbone.latent, generator=generator, dtype=torch.float64).to(dtype)
-    return latents, t, backbone.class_conditioner.example_labels(len(t))
+    return latents, t, backbone.conditioner.example_labels(len(t))
 
 
 def sample_is_alone(recipe: Recipe) -> None:
@@ -60,7 +64,7 @@ def follows_its_stages(recipe: Recipe) -> None:
     t = torch.tensor(list(expected), dtype=torch.float64)
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(len(t), *backbone.latent, generator=generator, dtype=torch.float64)
-    labels = backbone.class_conditioner.example_labels(len(t))
+    labels = backbone.conditioner.example_labels(len(t))
     velocity = backbone(latents, t, labels)
     for index, stage in enumerate(expected.values()):
         one = slice(index, index + 1)
@@ -69,6 +73,36 @@ def follows_its_stages(recipe: Recipe) -> None:
     order = torch.randperm(len(t), generator=generator)
     shuffled = backbone(latents[order], t[order], rows(labels, order))
     assert_close(shuffled, velocity[order], "the output is not in batch order")
+
+
+def lockstep_is_stage_by_stage(recipe: Recipe) -> None:
+    """All stages in one pass give what each gives by itself: velocities, and the gradient of every parameter.
+
+    With a router, of tokens that are routed as in training.
+    """
+    backbone = build_random(recipe)
+    latents, t, labels = mixed_inputs(backbone)
+    generator = torch.Generator().manual_seed(2)
+    weigh = torch.randn(latents.shape, generator=generator, dtype=torch.float64)
+    scores = torch.rand(len(t), backbone.scores, generator=generator, dtype=torch.float64) if backbone.scores else None
+    together = backbone(latents, t, labels, scores)
+    gradients = _gradients(backbone, (together * weigh).sum())
+    alone, loss = torch.empty_like(together), torch.zeros((), dtype=torch.float64)
+    for stage in range(len(backbone.stages)):
+        own = (backbone.stage_of(t) == stage).nonzero().squeeze(1)
+        drawn = None if scores is None else scores[own]
+        velocity = backbone.forward_stage(stage, latents[own], t[own], rows(labels, own), scores=drawn)
+        loss = loss + (velocity * weigh[own]).sum()
+        alone[own] = velocity.detach()
+    assert_close(together, alone, "the velocity of all stages in one pass is not that of each", LOCKSTEP)
+    for (name, gradient), expected in zip(gradients.items(), _gradients(backbone, loss).values(), strict=True):
+        assert_close(gradient, expected, f"the gradient of {name} in one pass is not that of each stage", LOCKSTEP)
+
+
+def _gradients(backbone: Backbone, loss: Tensor) -> dict[str, Tensor]:
+    parameters = dict(backbone.named_parameters())
+    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(parameters, found, strict=True))
 
 
 def takes_modulation(recipe: Recipe) -> None:
@@ -95,10 +129,9 @@ def residual_stream_is_wide(recipe: Recipe) -> None:
     backbone = build_random(recipe, dtype=torch.float32)
     narrow: list[str] = []
 
-    def look(index: int, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        for does, tokens in (("is given", inputs[0]), ("returns", output)):
-            if tokens.dtype != torch.float32:
-                narrow.append(f"block {index} {does} {tokens.dtype}")
+    def look(index: int, _: nn.Module, inputs: tuple[list[Group]], outputs: list[Tensor]) -> None:
+        for does, several in (("is given", [group.tokens for group in inputs[0]]), ("returns", outputs)):
+            narrow.extend(f"block {index} {does} {each.dtype}" for each in several if each.dtype != torch.float32)
 
     for index, block in enumerate(backbone.blocks):
         block.register_forward_hook(partial(look, index))
@@ -153,6 +186,7 @@ def initialises_whole(recipe: Recipe) -> None:
 ASSEMBLY_LAWS: tuple[AssemblyLaw, ...] = (
     sample_is_alone,
     follows_its_stages,
+    lockstep_is_stage_by_stage,
     takes_modulation,
     keeps_dtype_and_shape,
     residual_stream_is_wide,

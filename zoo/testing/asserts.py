@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.parts.base import ModulePart
+from zoo.parts.module_part import ModulePart
 
 TOLERANCE = 1e-9  # in float64: round-off of a different batch size, and nothing more
 
 
 def assert_close(got: Tensor, expected: Tensor, message: str, tolerance: float = TOLERANCE) -> None:
     """Equal within ``tolerance`` of the largest value, or of 1."""
-    got, expected = got.detach(), expected.detach()
+    got, expected = got.detach().double(), expected.detach().double()  # of a mask too
     assert got.shape == expected.shape, f"{message}: shape {list(got.shape)} in place of {list(expected.shape)}"
     scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
     worst = float((got - expected).abs().max()) if expected.numel() else 0.0

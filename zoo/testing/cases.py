@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from math import prod
 from typing import Any
 
@@ -12,23 +13,33 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from zoo.labels import rows
-from zoo.parts.base import Affine, BlockModulation, ClassConditioner, Layout, PositionEmbedding, Rotary
+from zoo.assembly.supply import supplied
+from zoo.kinds import KINDS
+from zoo.parts.values import Condition, Group, Layout
 from zoo.registry import PartEntry
-from zoo.testing.strategies import options
+from zoo.schedule import AXES, LevelShape, StageShape
+from zoo.sites import Place, Site, Slot, places_in
+from zoo.testing.strategies import GRIDS, head_dims, options
+
+BATCH = 3
 
 Shape = tuple[int, ...]
+Random = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A part with the options and the supplied values that it is built from."""
+    """A part with the options that it is built from, and the site that it is built at."""
 
     entry: PartEntry
     options: BaseModel
-    supplied: Mapping[str, Any]
-    m: int
+    site: Site
     seed: int
+
+    @property
+    def supplied(self) -> dict[str, Any]:
+        """What its constructor is given."""
+        return supplied(self.entry.kind, self.site)
 
     def create(self, device: str = "cpu") -> Any:
         """The part as its constructor makes it, the same at every call."""
@@ -43,191 +54,168 @@ class Case:
         return part
 
     def refusal(self) -> str | None:
-        """Why the part itself refuses these options, where they do not go together."""
+        """Why the part itself refuses these options, or this site, where they do not go together."""
         try:
-            self.create(device="meta")
+            part = self.create(device="meta")
         except ValueError as error:
             return str(error)
-        return None
+        if self.site.axes not in getattr(part, "axes", (self.site.axes,)):
+            return f"takes latents of {sorted(part.axes)} axes, not {self.site.axes}"
+        refuses = getattr(part, "refuses", ())
+        return "takes no tokens in front" if "prefix" in refuses and self.m else None
 
     def inputs(self, batch: int, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[Any, ...]:
-        """Random inputs of ``forward``; batched tensors have the batch first."""
+        """Random inputs of the part; batched tensors have the batch first."""
         generator = torch.Generator().manual_seed(self.seed + 1)
 
         def random(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device, dtype)
 
-        return _INPUTS[self.entry.kind](self, batch, random, device)
+        return self._laws.inputs(self, batch, random, device)
+
+    def call(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        """What the part makes of inputs."""
+        call = getattr(self._laws, "call", None)
+        return part(*inputs) if call is None else call(self, part, inputs)
 
     def outputs(self, part: nn.Module, batch: int, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Any:
-        """What ``forward`` returns for ``inputs``."""
-        inputs = self.inputs(batch, dtype=dtype, device=device)
-        if self.entry.kind == "stage_embedder":  # not batched: all of its stages
-            return [part(stage) for stage in range(self.supplied["stages"])]
-        return part(*inputs)
+        """What the part makes of ``inputs``."""
+        return self.call(part, self.inputs(batch, dtype=dtype, device=device))
+
+    def shapes(self, part: nn.Module, batch: int) -> list[Shape]:
+        """The shapes that a part of this kind promises for ``inputs(batch)``."""
+        found: list[Shape] = self._laws.shapes(self, part, batch)
+        return found
+
+    @property
+    def _laws(self) -> Any:
+        laws = KINDS[self.entry.kind].laws
+        assert laws is not None
+        return import_module(laws)
 
     @property
     def dim(self) -> int:
-        """The width D."""
-        return int(self.supplied["dim"])
+        """The width D of the tokens that come in."""
+        return self.site.dim
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Tokens per side (gh, gw)."""
-        rows, columns = self.supplied["grid"]
-        return rows, columns
+    def m(self) -> int:
+        """Tokens in front of the image's."""
+        return self.site.m
+
+    @property
+    def count(self) -> int:
+        """Tokens N of the grid."""
+        return prod(self.site.grid)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Of the latents that the grid is of."""
+        return tuple(side * pixels for side, pixels in zip(self.site.grid, self.site.patch, strict=True))
+
+
+Law = Callable[[Case], None]
 
 
 def cases(
     entry: PartEntry,
     drawn: st.SearchStrategy[dict[str, Any]] | None = None,
-    supplied: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> st.SearchStrategy[Case]:
-    """Cases of a part: options from its schema or from ``drawn``, small sizes or those that are ``supplied``."""
-    return _cases(entry, options(entry) if drawn is None else drawn, supplied or {})
+    """Cases of a part: options from its schema or from ``drawn``, a small site, or what of it is ``given``."""
+    return _cases(entry, options(entry) if drawn is None else drawn, given or {})
 
 
 @st.composite
 def _cases(
-    draw: st.DrawFn, entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]], fixed: Mapping[str, Any]
+    draw: st.DrawFn, entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]], given: Mapping[str, Any]
 ) -> Case:
+    known = [field.name for field in fields(Site)]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise TypeError(f"supplied: zoo supplies no {', '.join(unknown)} to any part (only {', '.join(known)})")
+    site = replace(draw(sites(entry, given.get("axes"))), **given)
+    chosen = entry.signature.options.model_validate(draw(drawn))
+    return Case(entry, chosen, site, seed=draw(st.integers(0, 2**31)))
+
+
+@st.composite
+def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None) -> Site:
+    """Sites of a part, of small sizes, on as many axes; on any that its class says it takes, if left out."""
+    axes = axes or draw(st.sampled_from(sorted(getattr(entry.cls, "axes", AXES))))
     sides = st.integers(1, 3)
     heads = draw(st.integers(1, 2))
-    depth = draw(st.integers(1, 3))
-    fine = (draw(sides), draw(sides))
-    coarse = (fine[0] * draw(sides), fine[1] * draw(sides))
-    supplied = {
-        "dim": 8 * heads * draw(st.integers(1, 2)),
-        "heads": heads,
-        "depth": depth,
-        "index": draw(st.integers(0, depth - 1)),
-        "channels": draw(st.integers(1, 16)),
-        "num_classes": draw(st.integers(1, 5)),
-        "stages": draw(st.integers(1, 3)),
-        "grid": draw(st.sampled_from([(1, 2), (2, 1), (2, 3), (3, 2), (2, 2)])),
-        "patch": coarse,
-        "finest_patch": fine,
-        "coarse_patch": coarse,
-        "fine_patch": fine,
-        "axes": 2,
-        "condition_dim": 8 * draw(st.integers(1, 2)),
-    }
-    unknown = [name for name in fixed if name not in supplied]
-    if unknown:
-        raise TypeError(f"supplied: zoo supplies no {', '.join(unknown)} to any part (only {', '.join(supplied)})")
-    supplied |= fixed
-    chosen = entry.signature.options.model_validate(draw(drawn))
-    return Case(entry, chosen, supplied, m=draw(st.integers(0, 3)), seed=draw(st.integers(0, 2**31)))
+    dim = heads * draw(head_dims(axes))
+    next_dim = draw(st.sampled_from([dim, 2 * dim]))
+    fine = tuple(draw(sides) for _ in range(axes))
+    coarse = tuple(side * draw(sides) for side in fine)
+    down = KINDS[entry.kind].per == "downs"
+    widths = draw(st.sampled_from([(dim,), (dim, 2 * dim)]))
+    vectors = st.integers(0, 6)
+    shape = [(each, draw(st.integers(1, 3))) for each in draw(st.sampled_from([(1,), (1, 2, 1)]))]  # also down and up
+    depth = sum(count for _, count in shape)
+    index, stages = draw(st.integers(0, depth - 1)), draw(st.integers(1, 3))
+    places = tuple(
+        _places(shape, dim, heads, tuple(side << stage for side in coarse))[index] for stage in range(stages)
+    )
+    return Site(
+        axes=axes,
+        channels=draw(st.integers(1, 16)),
+        num_classes=draw(st.integers(1, 5)),
+        depth=depth,
+        stages=stages,
+        dim=dim,
+        next_dim=next_dim,
+        kept_dim=draw(st.sampled_from([next_dim, dim])),
+        condition_dim=draw(st.sampled_from([dim, 2 * dim])),
+        heads=heads,
+        patch=fine if down else coarse,
+        next_patch=coarse if down else fine,
+        grid=draw(st.sampled_from(GRIDS[axes])),
+        stride=tuple(a / b for a, b in zip(coarse, fine, strict=True)),
+        m=draw(st.integers(0, 3)),
+        index=index,
+        places=places,
+        blocks=tuple(
+            Slot(width, width, draw(vectors)) for width in (draw(st.sampled_from(widths)) for _ in range(depth))
+        ),
+        heads_by_width={width: Slot(width, width, draw(st.sampled_from([0, 2]))) for width in widths},
+        widths=widths,
+        has_label=draw(st.booleans()),
+    )
+
+
+def _places(shape: list[tuple[int, int]], dim: int, heads: int, patch: Shape) -> list[Place]:
+    """Of all blocks of a stage, whose levels have so many times the patch, and so many blocks."""
+    levels = (LevelShape(tuple(each * side for side in patch), count, dim, heads) for each, count in shape)
+    return places_in(StageShape(0.0, tuple(levels), (1,) * len(patch)))
 
 
 def randomise(module: nn.Module, seed: int, std: float = 0.5) -> None:
-    """Draw every parameter anew: with zero gates and heads, most laws hold whatever the code does."""
+    """Draw every parameter anew: with zero gates and heads, most laws hold whatever the code does.
+
+    No matrix makes what goes through it larger, or softmax saturates, and no gradient comes through that.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.device.type != "meta":
-                values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * std
-                parameter.copy_(values)
+                values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+                fan_in = parameter.numel() // len(parameter) if parameter.ndim > 1 else 1
+                parameter.copy_(values * min(std, fan_in**-0.5))
 
 
 def sample_of(value: Any, index: int) -> Any:
     """Batched inputs for one sample alone."""
-    if isinstance(value, Tensor | Mapping):
-        return rows(value, slice(index, index + 1))
-    if isinstance(value, BlockModulation | Affine):
+    if isinstance(value, Tensor):
+        return value[index : index + 1]
+    if isinstance(value, Layout):  # whose angles are those of all samples
+        own = {name: sample_of(getattr(value, name), index) for name in ("context", "context_mask", "index")}
+        return replace(value, **own)
+    if isinstance(value, Group | Condition):
         return type(value)(*(sample_of(each, index) for each in value))
-    if isinstance(value, Layout):
-        return replace(
-            value, context=sample_of(value.context, index), context_mask=sample_of(value.context_mask, index)
-        )
+    if isinstance(value, Mapping):
+        return {key: sample_of(each, index) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(sample_of(each, index) for each in value)
     return value
-
-
-def expected_shapes(case: Case, part: nn.Module, batch: int) -> list[Shape]:
-    """The shapes that a part of this kind promises for ``case.inputs(batch)``."""
-    dim, kind, n = case.dim, case.entry.kind, prod(case.grid)
-    pixels = prod(case.supplied["patch"]) * case.supplied["channels"]
-    vector: Shape = (batch, dim)
-    if kind == "position":
-        assert isinstance(part, PositionEmbedding)
-        head_dim = dim // case.supplied["heads"]
-        position = part()
-        table: list[Shape] = [] if position.add is None else [(n, dim)]
-        return table + [(n, head_dim)] * 2 * part.gives_rotary
-    if kind == "class_conditioner":
-        assert isinstance(part, ClassConditioner)
-        condition = part(*case.inputs(batch))
-        tokens: list[Shape] = [(batch, part.class_tokens, dim)] if part.class_tokens else []
-        return ([] if condition.vector is None else [vector]) + tokens
-    if kind == "stage_embedder":
-        return [(dim,) for stage in range(case.supplied["stages"]) if part(stage) is not None]
-    if kind == "upsampler":
-        ratio = prod(c // f for c, f in zip(case.supplied["coarse_patch"], case.supplied["fine_patch"], strict=True))
-        return [(batch, case.m + n * ratio, dim)]
-    shapes: dict[str, list[Shape]] = {
-        "patch_embedder": [(batch, n, dim)],
-        "time_embedder": [vector],
-        "modulation": [vector] * (6 * case.supplied["depth"] + 2),
-        **{kind: [(batch, case.m + n, dim)] for kind in ("block", "attention", "mlp", "norm")},
-        "head": [(batch, n, pixels)],
-    }
-    return shapes[kind]
-
-
-Random = Callable[..., Tensor]
-
-
-def _latents(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    (rows, columns), patch = case.grid, case.supplied["patch"]
-    return (random(batch, case.supplied["channels"], rows * patch[0], columns * patch[1]),)
-
-
-def _block(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    vector = (batch, case.dim)
-    modulation = BlockModulation(
-        Affine(random(*vector), random(*vector)),
-        random(*vector),
-        Affine(random(*vector), random(*vector)),
-        random(*vector),
-    )
-    tokens, layout = _inside_block(case, batch, random, device)
-    return tokens, modulation, layout
-
-
-def _inside_block(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    n = prod(case.grid)
-    layout = Layout(m=case.m, grid=case.grid, patch=case.supplied["patch"], rotary=None, level_index=0, level_blocks=1)
-    part = case.build(device="meta")
-    facts = {*getattr(part, "uses", ()), *getattr(part, "needs", ())}
-    if "rotary" in facts or getattr(part, "uses_rotary", False):
-        angles = random(n, case.dim // case.supplied["heads"] // 2).repeat_interleave(2, dim=1)
-        layout = replace(layout, rotary=Rotary(angles.cos(), angles.sin()))
-    if "context" in facts:
-        mask = torch.arange(5, device=device) <= torch.arange(batch, device=device).unsqueeze(1)
-        layout = replace(layout, context=random(batch, 5, case.supplied["condition_dim"]), context_mask=mask)
-    return random(batch, case.m + n, case.dim), layout
-
-
-_INPUTS: dict[str, Callable[[Case, int, Random, str], tuple[Any, ...]]] = {
-    "patch_embedder": _latents,
-    "position": lambda case, batch, random, device: (),
-    "time_embedder": lambda case, batch, random, device: (random(batch).sigmoid(),),
-    "class_conditioner": lambda case, batch, random, device: (
-        case.build(device="meta").example_labels(batch, device=device),  # type: ignore[operator]
-    ),
-    "modulation": lambda case, batch, random, device: (random(batch, case.dim),),
-    "block": _block,
-    "attention": _inside_block,
-    "mlp": _inside_block,
-    "norm": lambda case, batch, random, device: _inside_block(case, batch, random, device)[:1],
-    "upsampler": lambda case, batch, random, device: (
-        random(batch, case.m + prod(case.grid), case.dim),
-        case.m,
-        case.grid,
-    ),
-    "stage_embedder": lambda case, batch, random, device: (0,),
-    "head": lambda case, batch, random, device: (
-        random(batch, prod(case.grid), case.dim),
-        Affine(random(batch, case.dim), random(batch, case.dim)),
-    ),
-}

@@ -16,9 +16,9 @@ from zoo.plugins import Plugin
 from zoo.recipe import Recipe
 from zoo.registry import PartEntry, Registry, part_entry
 from zoo.testing.assemblies import ASSEMBLY_LAWS, AssemblyLaw
-from zoo.testing.cases import Case, cases
-from zoo.testing.laws import Law, laws_of
-from zoo.testing.strategies import recipes
+from zoo.testing.cases import Case, Law, cases
+from zoo.testing.laws import laws_of
+from zoo.testing.recipes import recipes
 
 
 def check_part(

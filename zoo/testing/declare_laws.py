@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo.audit.declared import declaration, declares
 from zoo.audit.trace import VECTOR_PRODUCTS
 from zoo.errors import AuditError
-from zoo.parts.base import Declared, ModulePart
+from zoo.parts.module_part import ModulePart
+from zoo.parts.values import Declared
 from zoo.testing.cases import Case
 
 BATCHES = (1, 3)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
+from typing import Any
 
 import torch
 from safetensors.torch import load, save
@@ -11,17 +12,11 @@ from torch import Tensor
 
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
-from zoo.labels import map_labels
-from zoo.parts.base import ClassConditioner, tensors_in
-from zoo.testing import data_laws, evaluate_laws, flow_laws
+from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close, assert_gradients, storages
-from zoo.testing.cases import Case, expected_shapes, sample_of
+from zoo.testing.cases import BATCH, Case, Law, sample_of
 from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
-
-Law = Callable[[Case], None]
-
-BATCH = 3
 
 
 def shape_contract(case: Case) -> None:
@@ -29,14 +24,15 @@ def shape_contract(case: Case) -> None:
     part = case.build()
     for batch in (1, BATCH):
         shapes = [tuple(tensor.shape) for tensor in tensors_in(case.outputs(part, batch))]
-        expected = expected_shapes(case, part, batch)
+        expected = case.shapes(part, batch)
         assert shapes == expected, f"returns shapes {shapes}, and its kind promises {expected}"
 
 
 def keeps_dtype(case: Case) -> None:
-    """The output has the dtype of the parameters and inputs."""
+    """The output has the dtype of the parameters and inputs, masks and indices aside."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        for tensor in tensors_in(case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype)):
+        outputs = tensors_in(case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype))
+        for tensor in filter(torch.is_floating_point, outputs):
             assert tensor.dtype == dtype, f"returns {tensor.dtype} for {dtype}"
 
 
@@ -48,12 +44,12 @@ def keeps_device(case: Case) -> None:
 
 def batch_invariance(case: Case) -> None:
     """A sample's output does not depend on who else is in the batch."""
-    if case.entry.kind in ("position", "stage_embedder"):  # not batched
+    part, inputs = case.build(), case.inputs(BATCH)
+    if not tensors_in(inputs):  # not batched
         return
-    part = case.build()
-    together = tensors_in(part(*case.inputs(BATCH)))
+    together = tensors_in(case.call(part, inputs))
     for index in range(BATCH):
-        alone = tensors_in(part(*(sample_of(each, index) for each in case.inputs(BATCH))))
+        alone = tensors_in(case.call(part, tuple(sample_of(each, index) for each in inputs)))
         for whole, single in zip(together, alone, strict=True):
             assert_close(whole[index : index + 1], single, "a sample's output depends on the rest of its batch")
 
@@ -64,7 +60,7 @@ def is_deterministic(case: Case) -> None:
     inputs = case.inputs(BATCH)
     before = [tensor.clone() for tensor in tensors_in(inputs)]
     first, second = tensors_in(case.outputs(part, BATCH)), tensors_in(case.outputs(part, BATCH))
-    part(*inputs)
+    case.call(part, inputs)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), "two passes differ"
     assert all(torch.equal(a, b) for a, b in zip(before, tensors_in(inputs), strict=True)), "forward changes its inputs"
 
@@ -73,7 +69,10 @@ def gradient_reaches_parameters(case: Case) -> None:
     """Every parameter gets a gradient, but those that the part says cannot have one (``without_gradient``)."""
     part = case.build()
     weigh = torch.Generator().manual_seed(case.seed + 2)
-    outputs = tensors_in(case.outputs(part, BATCH))
+    inputs = case.inputs(BATCH)
+    for tensor in filter(torch.is_floating_point, tensors_in(inputs)):  # as in a backbone, behind other weights
+        tensor.requires_grad_()
+    outputs = filter(torch.is_floating_point, tensors_in(case.call(part, inputs)))
     loss = sum((tensor * torch.randn(tensor.shape, generator=weigh, dtype=tensor.dtype)).sum() for tensor in outputs)
     if isinstance(loss, Tensor) and loss.requires_grad:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -106,47 +105,6 @@ def initialises_whole(case: Case) -> None:
     )
 
 
-def null_is_a_label(case: Case) -> None:
-    """``null`` keeps names, shape and dtype, and forward takes it; ``uses_labels`` says whether labels matter."""
-    part = case.build()
-    assert isinstance(part, ClassConditioner)
-    labels = part.example_labels(BATCH)
-    null = part.null(labels)
-    map_labels(_is_alike, labels, null)
-    part.check_labels(null, BATCH)
-    own, nulls = part(labels), part(null)
-    says = own.vector is not None or own.tokens is not None
-    assert says == part.uses_labels, f"uses_labels is {part.uses_labels}, and a label gives {own}"
-    for given, absent in ((own.vector, nulls.vector), (own.tokens, nulls.tokens)):
-        assert (given is None) == (absent is None), "null gives another kind of condition"
-        if given is not None:
-            assert not torch.equal(given, absent), "null cannot be told from a label"
-
-
-def _is_alike(labels: Tensor, null: Tensor) -> Tensor:
-    assert null.shape == labels.shape, "null has another shape than the labels"
-    assert null.dtype == labels.dtype, "null has another dtype than the labels"
-    return null
-
-
-def rotary_comes_in_pairs(case: Case) -> None:
-    """Both components of a pair, 2i and 2i + 1, are turned by the same angle, which is where blocks look for it."""
-    rotary = case.outputs(case.build(), BATCH).rotary
-    for tensor in tensors_in(rotary):
-        assert torch.equal(tensor[:, 0::2], tensor[:, 1::2]), "components 2i and 2i + 1 are turned by different angles"
-    if rotary is not None:
-        unit = rotary.cos**2 + rotary.sin**2
-        assert_close(unit, torch.ones_like(unit), "cosines and sines are not of one angle", 1e-6)
-
-
-def returns_its_grid(case: Case) -> None:
-    """An upsampler says which grid its tokens are on."""
-    coarse, fine = case.supplied["coarse_patch"], case.supplied["fine_patch"]
-    expected = tuple(side * c // f for side, c, f in zip(case.grid, coarse, fine, strict=True))
-    _, grid = case.outputs(case.build(), BATCH)
-    assert tuple(grid) == expected, f"returns the grid {tuple(grid)} in place of {expected}"
-
-
 def compiles_whole(case: Case) -> None:
     """``torch.compile(fullgraph=True)`` traces the part without a break, and computes the same.
 
@@ -155,8 +113,8 @@ def compiles_whole(case: Case) -> None:
     part = case.build()
     inputs = case.inputs(BATCH)
     torch.compiler.reset()
-    compiled = torch.compile(part, fullgraph=True, backend="aot_eager")
-    for whole, single in zip(tensors_in(part(*inputs)), tensors_in(compiled(*inputs)), strict=True):
+    compiled: Any = torch.compile(part, fullgraph=True, backend="aot_eager")
+    for whole, single in zip(tensors_in(case.call(part, inputs)), tensors_in(case.call(compiled, inputs)), strict=True):
         assert_close(single, whole, "the compiled part computes something else")
 
 
@@ -172,18 +130,7 @@ LAWS: tuple[Law, ...] = (
     initialises_whole,
     declares_its_cost,
 )
-"""Laws of every kind of the backbone and inside its parts, which have a forward pass."""
-
-
-OWN_LAWS: dict[str, tuple[Law, ...]] = {
-    "class_conditioner": (null_is_a_label,),
-    "position": (rotary_comes_in_pairs,),
-    "upsampler": (returns_its_grid,),
-    **flow_laws.LAWS,
-    **data_laws.LAWS,
-    **evaluate_laws.LAWS,
-}
-"""Laws of single kinds."""
+"""Laws of every kind of the backbone, which have a forward pass."""
 
 
 def laws_of(kind: str) -> tuple[Law, ...]:
@@ -194,4 +141,6 @@ def laws_of(kind: str) -> tuple[Law, ...]:
     """
     if kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}")
-    return (*(LAWS if KINDS[kind].section in ("backbone", None) else ()), *OWN_LAWS.get(kind, ()))
+    module = KINDS[kind].laws
+    own: tuple[Law, ...] = import_module(module).LAWS[kind] if module else ()
+    return (*(LAWS if KINDS[kind].section in ("backbone", None) and module else ()), *own)

@@ -1,27 +1,26 @@
-"""Hypothesis strategies: options of any part, and random assemblies."""
+"""Hypothesis strategies: options of any part, and the small sizes that parts are tried at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import lcm
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from zoo.errors import did_you_mean
-from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import PartEntry, Registry
-from zoo.schedule import Patch, patches_of
+from zoo.schedule import Grid, Patch
 
 SPAN = 4
 """How far above its lower bound a number is drawn, so that parts stay small."""
 
-BUILT_IN = ("uniform", "by_depth", "by_timestep", "by_depth_and_timestep")
-"""Schedules whose options depend on each other, and are drawn so that they fit."""
-
-_GRIDS = st.sampled_from([(1, 2), (2, 1), (2, 2), (1, 3)])
+GRIDS: Mapping[int, Sequence[Grid]] = {
+    1: [(2,), (3,)],
+    2: [(1, 2), (2, 1), (2, 3), (3, 2), (2, 2)],
+    3: [(1, 2, 2), (2, 1, 3), (2, 2, 1)],
+}
+"""Tokens per side, by axes: never one token alone."""
 
 
 def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStrategy[dict[str, Any]]:
@@ -60,10 +59,11 @@ def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStra
 def _nested(kind: str, registry: Registry) -> st.SearchStrategy[dict[str, Any]]:
     """Parts inside a part; those inside these are what they say, so that an end comes."""
     alone = [entry for entry in registry.entries(kind) if not getattr(entry.cls, "needs", ())]
-    return st.one_of([_part(entry, None) for entry in alone])
+    return st.one_of([written(entry, None) for entry in alone])
 
 
-def _part(entry: PartEntry, registry: Registry | None) -> st.SearchStrategy[dict[str, Any]]:
+def written(entry: PartEntry, registry: Registry | None) -> st.SearchStrategy[dict[str, Any]]:
+    """A part as a recipe would write it; see ``options``."""
     return options(entry, registry).map(lambda drawn: {"type": entry.name, **drawn})
 
 
@@ -111,111 +111,6 @@ def _bounds(metadata: list[Any]) -> tuple[float | None, float | None]:
     return low, high
 
 
-def recipes(registry: Registry, **fixed: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Random small recipes as plain values, over all parts of the registry.
-
-    Latents and patches need not be square; every grid has at least two tokens. Where parts do not go together (rotary
-    positions, and a block without), ``load_recipe`` refuses them.
-
-    Args:
-        registry: the parts to choose from.
-        fixed: kinds whose part is not drawn, such as ``block="dit"``.
-
-    Raises:
-        TypeError: the backbone has no such kind.
-        PluginError: there is no such part of that kind.
-    """
-    for kind, name in fixed.items():
-        if kind not in BACKBONE_KINDS:
-            known = did_you_mean(kind, BACKBONE_KINDS) or f"; there are: {', '.join(BACKBONE_KINDS)}"
-            raise TypeError(f"{kind}={name!r}: the backbone has no part of kind {kind!r}{known}")
-        registry.get(kind, name)
-    return _recipes({kind: _entries(registry, kind, fixed.get(kind)) for kind in BACKBONE_KINDS}, registry)
-
-
-def _entries(registry: Registry, kind: str, fixed: str | None) -> list[PartEntry]:
-    return [entry for entry in registry.entries(kind) if fixed in (None, entry.name)]
-
-
-@st.composite
-def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], registry: Registry) -> dict[str, Any]:
-    chosen = {kind: draw(st.sampled_from(some)) for kind, some in entries.items()}
-    schedule = chosen.pop("patch_schedule")
-    depth, patch_schedule, height, width = draw(_scheduled(schedule))
-    heads = draw(st.integers(1, 2))
-    return {
-        "backbone": {
-            "latent": {"channels": draw(st.integers(1, 16)), "height": height, "width": width},
-            "num_classes": draw(st.integers(1, 5)),
-            "dim": 8 * heads * draw(st.integers(1, 2)),
-            "depth": depth,
-            "heads": heads,
-            "skip": draw(st.sampled_from(["linear", "none"])),
-            "patch_schedule": patch_schedule,
-            **{kind: draw(_part(entry, registry)) for kind, entry in chosen.items() if kind != "block"},
-            "block": draw(_blocks(entries["block"], registry, depth)),
-        }
-    }
-
-
-@st.composite
-def _blocks(draw: st.DrawFn, entries: Sequence[PartEntry], registry: Registry, depth: int) -> Any:
-    """All blocks of one part, or two runs."""
-    one, other = (draw(st.sampled_from(entries).flatmap(lambda entry: _part(entry, registry))) for _ in range(2))
-    first = draw(st.integers(0, depth - 1))
-    return [{**one, "blocks": first}, {**other, "blocks": depth - first}] if first else other
-
-
-@st.composite
-def _scheduled(draw: st.DrawFn, entry: PartEntry) -> tuple[int, dict[str, Any], int, int]:
-    """A depth, a schedule for it, and a latent's height and width that all of its patches divide."""
-    if entry.name in BUILT_IN:
-        patches, height, width = draw(_patch_chains())
-        depth = draw(st.integers(len(patches), 4))
-        return depth, draw(_schedules(entry.name, patches, depth)), height, width
-    depth, given = draw(st.integers(1, 4)), draw(options(entry))
-    try:
-        schedule = entry.create(entry.signature.options.model_validate(given), {"depth": depth})
-        sides = [lcm(*each) for each in zip(*patches_of(schedule.stages()), strict=True)]
-    except Exception:  # which load_recipe tells
-        sides = [1, 1]
-    rows, columns = draw(_GRIDS)
-    return depth, {"type": entry.name, **given}, rows * sides[0], columns * sides[1]
-
-
-@st.composite
-def _patch_chains(draw: st.DrawFn) -> tuple[list[list[int]], int, int]:
-    """Patches from coarse to fine, each a multiple of the next, and a latent that the coarsest divides."""
-    chain = [draw(st.sampled_from([[1, 1], [2, 2], [1, 2], [3, 1]]))]
-    for ratio in draw(st.lists(st.sampled_from([(2, 2), (1, 2), (2, 1), (3, 1)]), max_size=2)):
-        chain.insert(0, [chain[0][0] * ratio[0], chain[0][1] * ratio[1]])
-    rows, columns = draw(_GRIDS)
-    return chain, rows * chain[0][0], columns * chain[0][1]
-
-
-@st.composite
-def _schedules(draw: st.DrawFn, kind: str, patches: list[list[int]], depth: int) -> dict[str, Any]:
-    if kind == "uniform":
-        return {"type": kind, "patch": draw(st.sampled_from(patches))}
-    if kind == "by_depth":
-        return {"type": kind, "levels": draw(_levels(patches, depth))}
-    thresholds = draw(st.lists(st.sampled_from([0.1, 0.25, 0.3, 0.5, 0.75, 0.9]), unique=True, max_size=2))
-    stages: list[dict[str, Any]] = [
-        {"noise_above": threshold} for threshold in [*sorted(thresholds, reverse=True), 0.0]
-    ]
-    for stage in stages:
-        if kind == "by_timestep":
-            stage["patch"] = draw(st.sampled_from(patches))
-        else:
-            stage["levels"] = draw(_levels(patches, depth))
-    return {"type": kind, "stages": stages, "ties": draw(st.sampled_from(["cleaner", "noisier"]))}
-
-
-@st.composite
-def _levels(draw: st.DrawFn, patches: list[list[int]], depth: int) -> list[dict[str, Any]]:
-    first = draw(st.integers(0, len(patches) - 1))
-    chosen = patches[first : draw(st.integers(first + 1, len(patches)))]
-    blocks = [1] * len(chosen)
-    for _ in range(depth - len(chosen)):
-        blocks[draw(st.integers(0, len(chosen) - 1))] += 1
-    return [{"patch": patch, "blocks": count} for patch, count in zip(chosen, blocks, strict=True)]
+def head_dims(axes: int) -> st.SearchStrategy[int]:
+    """Small widths of a head, which sines and pairs for every axis divide."""
+    return st.sampled_from([8, 16] if axes < 3 else [12, 24])

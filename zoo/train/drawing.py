@@ -118,7 +118,7 @@ def check_guidance(recipe: Recipe, backbone: Backbone) -> None:
     given = recipe.sample.guidance
     if all(scale == 1.0 for scale in (given if isinstance(given, tuple) else (given,))):
         return
-    if not backbone.class_conditioner.uses_labels:
+    if not backbone.conditioner.uses_labels:
         raise ZooError(
             f"{recipe.name}: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
         )

@@ -147,7 +147,7 @@ class _Evaluation:
 
     def _labels(self) -> ImageLabels:
         """What the images of all batches are asked to be of."""
-        choice, conditioner = self.recipe.evaluate.labels, self.backbone.class_conditioner
+        choice, conditioner = self.recipe.evaluate.labels, self.backbone.conditioner
         count = -(-self.recipe.evaluate.count // self.drawing.batch) * self.drawing.batch
         real = self.real
         wants_data = choice == "data" or not isinstance(conditioner, IndexConditioner)

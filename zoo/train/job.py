@@ -76,6 +76,11 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         raise ZooError(
             f"{recipe.name}: backbone.prediction: zoo trains velocities, not {backbone.prediction}; set it to velocity"
         )
+    if backbone.has_scales:
+        raise ZooError(
+            f"{recipe.name}: backbone.patch_schedule: a stage has a scale, and no path trains latents of several sizes"
+            " yet"
+        )
     options = recipe.train
     if options.compile:
         _check_compile_backend(recipe)
@@ -104,6 +109,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         Share(rank, ranks, options.accumulate),
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
+        scores=backbone.scores,
     )
     classes = classes_kept(source, left_out)
     untrained = classes.untrained(recipe.backbone.num_classes)
@@ -176,7 +182,7 @@ def _check_labels(recipe: Recipe, backbone: Backbone, source: Source, left_out: 
     labels = split(source.labels(indices), [1] * len(indices))
     for index, own in zip(indices.tolist(), labels, strict=True):
         try:
-            refuse_other_labels(backbone.class_conditioner, own)
+            refuse_other_labels(backbone.conditioner, own)
         except ValueError as error:
             conditioner, dataset = recipe.backbone.class_conditioner.type, recipe.data.dataset.type
             raise ZooError(

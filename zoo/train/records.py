@@ -159,7 +159,7 @@ class Records:
         seed, stages = self.recipe.train.seed, len(backbone.stages)
         drawing = prepare_drawing(self.recipe, stages, seed, batch=GRID)
         there = self.trainer.job.classes.with_samples
-        labels = labels_for(backbone.class_conditioner, GRID, "balanced", seed, drawing.samples, there)
+        labels = labels_for(backbone.conditioner, GRID, "balanced", seed, drawing.samples, there)
         images = drawing.images(backbone, labels.values, 0)
         try:
             self.folder.samples.mkdir(exist_ok=True)

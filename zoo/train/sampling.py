@@ -184,7 +184,7 @@ def _missing(
 def _labels(
     request: SampleRun, drawing: Drawing, backbone: Backbone, count: int, there: Sequence[int] | None
 ) -> ImageLabels:
-    conditioner = backbone.class_conditioner
+    conditioner = backbone.conditioner
     if request.labels:
         return wanted_labels(conditioner, count, request.labels)
     choice = drawing.recipe.sample.labels

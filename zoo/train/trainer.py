@@ -225,9 +225,10 @@ class Trainer:
         data, noise = (each.to(device, dtype, non_blocking=True) for each in (piece.latents, piece.noise))
         dropped, t = (each.to(device, non_blocking=True) for each in (piece.drop, t))
         labels = move(piece.labels, device, non_blocking=True)
-        labels = drop(labels, self.backbone.class_conditioner.null(labels), dropped)
+        scores = None if piece.scores is None else piece.scores.to(device, non_blocking=True)
+        labels = drop(labels, self.backbone.conditioner.null(labels), dropped)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            return velocity_errors(self.model, data, noise, t, labels), weight
+            return velocity_errors(self.model, data, noise, t, labels, scores), weight
 
     def _clip(self) -> Tensor:
         """The gradient's norm, after which it is clipped."""

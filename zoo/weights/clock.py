@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import torch
@@ -12,7 +13,8 @@ from zoo.parts.time_embedders import FREQUENCIES, MAX_PERIOD
 from zoo.registry import Registry
 from zoo.weights.state import Weights
 
-FIRST = "time_embedder.layers.0.weight"
+FIRST = re.compile(r"time_embedder\.(\d+\.)?layers\.0\.weight")
+"""The first layer of a time embedder: of the only one, or of that of a width."""
 
 
 def with_clock(weights: Weights, clock: str, registry: Registry) -> Weights:
@@ -27,11 +29,15 @@ def with_clock(weights: Weights, clock: str, registry: Registry) -> Weights:
     spec = weights.recipe.backbone.time_embedder
     if spec.type != "sinusoidal" or spec.resolved()["clock"] == clock:
         return weights
-    first = weights.tensors[FIRST]
     with torch.device("cpu"):
-        turned = (first.double() @ _reflection(spec.resolved()["scale"])).to(first.dtype)
+        reflection = _reflection(spec.resolved()["scale"])
+        turned = {
+            name: (tensor.double() @ reflection).to(tensor.dtype)
+            for name, tensor in weights.tensors.items()
+            if FIRST.fullmatch(name)
+        }
     recipe = change_section(weights.recipe, "backbone", {"time_embedder.clock": clock}, registry)
-    return replace(weights, recipe=recipe, tensors={**weights.tensors, FIRST: turned})
+    return replace(weights, recipe=recipe, tensors={**weights.tensors, **turned})
 
 
 def _reflection(scale: float) -> Tensor:

@@ -18,9 +18,9 @@ from zoo.files import FAILURES, reason_of, safetensors, whole_folder, write_new
 from zoo.parts.time_embedders import FREQUENCIES, MAX_PERIOD
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.schedule import patch_name
+from zoo.schedule import Grid, patch_name
 from zoo.weights.clock import with_clock
-from zoo.weights.published.base import inside_block, names_of
+from zoo.weights.published.base import inside_block, names_of, shape_problem
 from zoo.weights.published.dit import SiT
 from zoo.weights.state import Weights, is_same_table, position_tables
 
@@ -52,10 +52,11 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
         problems = list(_misfits(recipe, backbone)) or list(_other_tables(backbone, weights.tensors))
         if problems:
             raise WeightsError(f"{recipe.name}: DiTTransformer2DModel cannot express it", problems)
-        tensors = dict(_tensors(recipe, weights.tensors))
+        (patch, _), *_ = backbone.shape.nodes
+        tensors = dict(_tensors(recipe, patch, weights.tensors))
     try:
         with whole_folder(folder) as unfinished:
-            write_new(unfinished / "config.json", json.dumps(_config(recipe), indent=2) + "\n")
+            write_new(unfinished / "config.json", json.dumps(_config(recipe, patch), indent=2) + "\n")
             write_new(unfinished / "diffusion_pytorch_model.safetensors", safetensors(tensors, {"format": "pt"}))
     except FAILURES as error:
         raise WeightsError(f"{folder}: cannot be written: {reason_of(error)}") from error
@@ -67,7 +68,10 @@ def _misfits(recipe: Recipe, backbone: Backbone) -> Iterator[str]:
         found = names_of(recipe, kind)
         if found != name:
             yield f"backbone.{kind}: it has {name}, the recipe {found}"
-    if len(backbone.stages) > 1 or len(backbone.stages[0].levels) > 1:
+    problem = shape_problem(recipe, backbone.stages)
+    if problem is not None:
+        yield f"backbone.patch_schedule: {problem}"
+    elif len(backbone.stages) > 1 or len(backbone.stages[0].levels) > 1:
         yield "backbone.patch_schedule: it has one patch for all blocks and noise levels"
     elif len(set(patch := backbone.stages[0].levels[0].patch)) > 1:
         yield f"backbone.patch_schedule: its patches are square, the recipe's {patch_name(patch)}"
@@ -95,10 +99,9 @@ def _other_tables(backbone: Backbone, tensors: Mapping[str, Tensor]) -> Iterator
             yield f"backbone.position: {name} is not the sin-cos table that it computes"
 
 
-def _config(recipe: Recipe) -> dict[str, Any]:
+def _config(recipe: Recipe, patch: Grid) -> dict[str, Any]:
     options = recipe.backbone
     outputs = 2 if options.head.resolved()["learn_sigma"] else 1
-    patch = options.patch_schedule.resolved()["patch"]
     return {
         "_class_name": "DiTTransformer2DModel",
         "activation_fn": "gelu-approximate",
@@ -118,9 +121,8 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _tensors(recipe: Recipe, own: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _tensors(recipe: Recipe, patch: Grid, own: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     options = recipe.backbone
-    patch = options.patch_schedule.resolved()["patch"]
     embedder, head = (f"{room}.{patch_name(patch)}.proj" for room in ("patch_embedders", "heads"))
     weight = own[f"{embedder}.weight"]
     yield "pos_embed.proj.weight", weight.reshape(len(weight), -1, *patch).clone()

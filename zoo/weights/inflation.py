@@ -8,7 +8,7 @@ and the fine patches join them as the donor embeds them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from zoo.backbone import Backbone
 from zoo.errors import WeightsError
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.schedule import Grid, patch_name, patches_of, transitions_of
+from zoo.schedule import Grid, LevelShape, StageShape, pairs_of, patch_name
 from zoo.weights.clock import with_clock
 from zoo.weights.state import Weights, is_same_table, position_tables
 
@@ -83,7 +83,8 @@ def inflate(donor: Weights, target: Recipe, registry: Registry, *, average: Aver
 
     Raises:
         WeightsError: the donor has several patches, or another width, number of heads or latent channels, or one of
-            them has latents of other axes than height and width.
+            them has latents of other axes than height and width; or the target goes to coarser patches, to other
+            widths, or has stages with latents of another size.
     """
     with torch.no_grad(), torch.device("cpu"):  # where weights of files are, whatever the default is
         return _Inflation(donor, target, registry, average).run()
@@ -107,10 +108,12 @@ class _Inflation:
         if len(self.before.stages) > 1 or len(self.before.stages[0].levels) > 1:
             name = donor.recipe.name
             raise WeightsError(f"{name}: has several stages or levels; surgery starts from a backbone with one")
+        _refuse_other_ways(self.before.stages[0].levels[0], self.after.stages, f"{donor.recipe.name} > {target.name}")
         self.wanted = self.after.state_dict()
         self.dtype = _dtype_of(donor.tensors)
         self.used: set[str] = set()
-        self._donors = patch_name(patches_of(self.before.stages)[0])
+        self._fine = self.before.shape.nodes[0].patch
+        self._donors = patch_name(self._fine)
 
     def run(self) -> Surgery:
         for kind in COPIED:
@@ -119,13 +122,14 @@ class _Inflation:
         self._positions()
         self._stage_embedder()
         if _both(self.donor.recipe, self.target, "patch_embedder", "linear"):
-            for name in self.after.patch_embedders:
+            for name, _ in self.after.get_submodule("patch_embedders").named_children():
                 self._patch_embedder(name)
         if _both(self.donor.recipe, self.target, "head", "linear"):
             self._heads()
         if self.target.backbone.upsampler.type == "linear":
             self._upsamplers()
-        self._skips()
+        if self.target.backbone.skip.type == "linear":
+            self._skips()
         self._rest()
         return self.surgery
 
@@ -180,7 +184,7 @@ class _Inflation:
     def _axes(self, name: str) -> dict[str, int] | None:
         """Rows and columns (a, b) of the donor's patch, and of such patches (r, s) in one of the target's; None if it
         is no multiple."""
-        (height, width), fine = _patch_of(name), patches_of(self.before.stages)[0]
+        (height, width), fine = _patch_of(name), self._fine
         if height % fine[0] or width % fine[1]:
             return None
         return {"a": fine[0], "b": fine[1], "r": height // fine[0], "s": width // fine[1]}
@@ -204,7 +208,7 @@ class _Inflation:
         if one and not other:
             self.surgery.notes.append("head: what learn_sigma adds is left behind: no output depends on it")
         given = f"heads.{self._donors}.proj"
-        for name in self.after.heads:
+        for name, _ in self.after.get_submodule("heads").named_children():
             axes = self._axes(name)
             if axes is None:
                 continue
@@ -235,7 +239,7 @@ class _Inflation:
         """Each finer token starts as its coarse one."""
         dim = self.target.backbone.dim
         identity = torch.eye(dim, dtype=self.dtype)
-        for coarse, fine in transitions_of(self.after.stages):
+        for (coarse, _), (fine, _) in pairs_of(self.after.stages, finer=True):
             name = f"upsamplers.{patch_name(coarse)}_to_{patch_name(fine)}.proj"
             copies = (coarse[0] // fine[0]) * (coarse[1] // fine[1])
             self._put(f"{name}.weight", identity.repeat_interleave(copies, dim=0))
@@ -273,6 +277,23 @@ def _refuse_other_sizes(one: Recipe, other: Recipe) -> None:
             problems.append(f"backbone.latent.size: {size} in the {who}; surgery is of height and width")
     if problems:
         raise WeightsError(f"{one.name}: cannot be the donor of {other.name}", problems)
+
+
+def _refuse_other_ways(donor: LevelShape, stages: Sequence[StageShape], which: str) -> None:
+    """Surgery knows what finer patches start as, and nothing of coarser ones, other widths or other sizes."""
+    for stage in stages:
+        if set(stage.scale) != {1}:
+            raise WeightsError(f"{which}: surgery knows no stages with latents of another size")
+        for level in stage.levels:
+            if (level.dim, level.heads) != (donor.dim, donor.heads):
+                raise WeightsError(
+                    f"{which}: surgery keeps the width and the heads of levels, which are {donor.dim} and {donor.heads}"
+                    f" in the donor, {level.dim} and {level.heads} in the target"
+                )
+    for (before, _), (after, _) in pairs_of(stages, finer=False):
+        raise WeightsError(
+            f"{which}: surgery goes to finer patches alone, not from {patch_name(before)} to {patch_name(after)}"
+        )
 
 
 def _shortened(names: Iterable[str]) -> Iterator[str]:
@@ -315,7 +336,4 @@ def _part_of(name: str, recipe: Recipe) -> str:
     """The part that a tensor belongs to, as messages call it."""
     key, place, *_ = name.split(".")
     kind = key.removesuffix("s")
-    if kind == "skip":
-        return f"skip {recipe.backbone.skip}"
-    specs = recipe.backbone.of(kind)
-    return f"{kind} {specs[int(place) if kind == 'block' else 0].type}"
+    return f"{kind} {recipe.backbone.spec(kind, int(place) if kind == 'block' else None).type}"

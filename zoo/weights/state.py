@@ -167,7 +167,7 @@ def _backbone_of(recipe: Recipe) -> dict[str, Any]:
 
 def position_tables(backbone: Backbone) -> dict[str, Tensor]:
     """The tables that the position parts of a backbone on the meta device make, by name; on the CPU."""
-    positions = deepcopy(backbone.positions).to_empty(device="cpu")
+    positions = deepcopy(backbone.get_submodule("positions")).to_empty(device="cpu")
     with torch.random.fork_rng(devices=[]):
         init_weights(positions)
     return {f"positions.{name}": table for name, table in positions.state_dict().items()}

@@ -40,7 +40,7 @@ def test_two_counters_agree(recipe, counted, registry):
     backbone = zoo.build(recipe, registry=registry, device="meta")
     for stage, own in enumerate(counted.stages):
         with FlopCounterMode(display=False) as counter:
-            backbone.forward_stage(stage, *example_inputs(backbone))
+            backbone.forward_stage(stage, *example_inputs(backbone, stage))
         assert counter.get_total_flops() == 2 * own.macs
 
 

@@ -1,6 +1,7 @@
 """LightningDiT's transformer block.
 
-Letters in shapes: B batch, D width, N image tokens, m class tokens, T = m + N all tokens.
+Letters in shapes: B batch, b samples of one stage, D width, N image tokens, m tokens in front of them, T = m + N all
+tokens.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import zoo
-from zoo.parts import Block, BlockModulation, Layout, Linear, Rotary, modulate
-from zoo_lightning.rope import turn
+from zoo.parts import Block, Layout, Linear, Rotary, Vectors, modulate, rotate
 
 NORM_EPS = 1e-6
 
@@ -35,7 +35,7 @@ class LightningBlock(Block):
         ValueError: dim does not divide into heads of even width.
     """
 
-    uses_rotary = True
+    needs = frozenset({"rotary"})
 
     def __init__(
         self,
@@ -51,15 +51,16 @@ class LightningBlock(Block):
         self.attention = Attention(dim, heads)
         self.mlp = SwiGLU(dim, swiglu_width(dim, mlp_ratio, multiple_of))
 
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], modulation: BlockModulation, layout: Layout
-    ) -> Float[Tensor, "B T D"]:
+    def forward_stage(
+        self, tokens: Float[Tensor, "b T D"], vectors: Vectors, layout: Layout, *taken: Float[Tensor, "b T D"]
+    ) -> Float[Tensor, "b T D"]:
         """Tokens of the same shape; those of the image attend by their relative positions."""
         assert layout.rotary is not None, "zoo pairs this block with a position that gives rotary angles"
-        attended = self.attention(modulate(rms_norm(tokens), modulation.attention), layout.rotary, layout.m)
-        tokens = tokens + modulation.attention_gate.unsqueeze(1) * attended
-        mixed = self.mlp(modulate(rms_norm(tokens), modulation.mlp))
-        return tokens + modulation.mlp_gate.unsqueeze(1) * mixed
+        shift1, scale1, gate1, shift2, scale2, gate2 = vectors
+        attended = self.attention(modulate(rms_norm(tokens), shift1, scale1), layout.rotary, layout.m)
+        tokens = tokens + gate1.unsqueeze(1) * attended
+        mixed = self.mlp(modulate(rms_norm(tokens), shift2, scale2))
+        return tokens + gate2.unsqueeze(1) * mixed
 
 
 class Attention(nn.Module):
@@ -86,8 +87,8 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "B T D"], rotary: Rotary, m: int) -> Float[Tensor, "B T D"]:
         """Attend from every token to every token; all but the first m are turned by ``rotary``."""
         q, k, v = rearrange(self.qkv(x), "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
-        q = turn(rms_norm(q, self.q_norm), rotary, m)
-        k = turn(rms_norm(k, self.k_norm), rotary, m)
+        q = rotate(rms_norm(q, self.q_norm), rotary, m)
+        k = rotate(rms_norm(k, self.k_norm), rotary, m)
         return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)"))
 
 

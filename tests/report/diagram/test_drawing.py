@@ -74,7 +74,7 @@ def test_every_stage_and_level_is_there(name, overrides):
     assert len(shown) == len(levels_of(found))
     for group, level in zip(shown, levels_of(found), strict=True):
         patch, tokens, blocks, _ = (text.text for text in texts(group))
-        m = f"{level.class_tokens} + {level.image_tokens} = " if level.class_tokens else ""
+        m = f"{level.prefix_tokens} + {level.image_tokens} = " if level.prefix_tokens else ""
         assert patch == f"patch {sizes(*level.patch)} · grid {sizes(*level.grid)}"
         assert tokens == f"{m}{level.tokens} tokens"
         assert blocks.startswith(f"{level.blocks} block")
@@ -87,7 +87,7 @@ def test_every_stage_and_level_is_there(name, overrides):
         latent = recipe.backbone.latent
         shape = sizes(latent.channels, *latent.size)
         assert (nodes[0], nodes[-1]) == (f"latent {shape}", f"{recipe.backbone.prediction} {shape}")
-        assert nodes.count(f"{stage.levels[0].class_tokens} class tokens") == (stage.levels[0].class_tokens > 0)
+        assert nodes.count(f"{stage.levels[0].prefix_tokens} tokens in front") == (stage.levels[0].prefix_tokens > 0)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,24 @@ def test_a_skip_is_drawn_where_there_is_one():
 
 def test_parts_are_named_once_and_unused_ones_not_at_all():
     for name, unused in (("dit_b", {"upsampler", "skip"}), ("hybrid_b", set())):
+        unused = unused | {"downsampler", "router"}
         found, recipe = assembly(name)
         shown = boxes(drawn(found, recipe), "part")
         assert [texts(cell)[1].text for cell in shown] == [
             part.type for part in found.parts if part.kind not in unused
         ]  # none of them shortened
+
+
+def test_levels_that_go_down_and_up_at_two_widths():
+    levels = "[{patch: 2, blocks: 1}, {patch: 4, blocks: 1, dim: 32}, {patch: 2, blocks: 1}]"
+    size = ["backbone.dim=16", "backbone.heads=2", "backbone.depth=3", "backbone.skip=kept_concat"]
+    found, recipe = assembly("dit_b", (*size, f"backbone.patch_schedule={{type: by_depth, levels: {levels}}}"))
+    root = drawn(found, recipe)
+    assert misplaced(root) == []
+    words = [text.text for text in root.iter(f"{SVG}text")]
+    assert words.count("downsampler") == 2  # on the way, and among the parts
+    assert "skip: kept_concat" in words
+    assert [word for word in words if word.startswith("patch 4")] == [f"patch 4{TIMES}4 · grid 8{TIMES}8 · width 32"]
 
 
 def test_it_is_accessible():
@@ -189,11 +202,11 @@ def test_the_scale_bar_is_on_the_scale_of_the_boxes():
     assert (x1 - x0) / widest == pytest.approx(2e9 / 12_232_949_760, abs=1e-4)
 
 
-def test_the_dark_part_of_a_box_is_the_share_of_the_class_tokens():
+def test_the_dark_part_of_a_box_is_the_share_of_the_tokens_in_front():
     found, recipe = assembly("hybrid_b")
     for group, level in zip(boxes(drawn(found, recipe), "level"), levels_of(found), strict=True):
         image, own = (float(rect.get("height")) for rect in group.iter(f"{SVG}rect"))
-        assert own / (image + own) == pytest.approx(level.class_tokens / level.tokens, abs=1e-3)
+        assert own / (image + own) == pytest.approx(level.prefix_tokens / level.tokens, abs=1e-3)
 
 
 # -- places ---------------------------------------------------------------------------------------------------------
@@ -272,11 +285,20 @@ def audits(draw):
     for high, low in pairwise(thresholds):
         side = draw(st.sampled_from([1, 3, 64, 256]))
         levels = tuple(
-            LevelAudit((2**k, side), (side, 2**k), m + side * 2**k, side * 2**k, m, k + 1, draw(whole))
+            LevelAudit(
+                (2**k, side),
+                draw(st.integers(1, 65536)),
+                (side, 2**k),
+                m + side * 2**k,
+                side * 2**k,
+                m,
+                k + 1,
+                draw(whole),
+            )
             for k in range(draw(st.integers(1, 7)), 0, -1)
         )
         macs = sum(level.macs for level in levels) + draw(whole)
-        stages.append(StageAudit((low, high), high - low, macs, 0, 0, levels, ()))
+        stages.append(StageAudit((low, high), high - low, macs, macs, 0, 0, levels, ()))
     parts = tuple(PartAudit(part.kind, draw(name), draw(name), draw(whole), draw(whole)) for part in found.parts)
     return replace(found, stages=tuple(stages), parts=parts, macs=draw(whole))
 

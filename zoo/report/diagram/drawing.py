@@ -65,7 +65,7 @@ def _header(root: ET.Element, name: str, lines: tuple[str, str], inner: float) -
 
 
 def _legend(root: ET.Element, columns: Columns, y: float) -> float:
-    """What width means, and what class tokens look like; returns how far down it reaches."""
+    """What width means, and what tokens in front look like; returns how far down it reaches."""
     unit = _round_number(max(1.0, 0.35 * columns.box / columns.per_mac))
     legend = group(root, "legend")
     left, right = MARGIN + PAD, MARGIN + PAD + unit * columns.per_mac
@@ -73,18 +73,24 @@ def _legend(root: ET.Element, columns: Columns, y: float) -> float:
     for ends in ((left, y, right, y), (left, y - 4, left, y + 4), (right, y - 4, right, y + 4)):
         line(legend, ends[:2], ends[2:])
     write(legend, right + 12, y + 4, f"{amount(unit)} MACs; a box is as wide as what its blocks cost in a pass", TEXT)
-    if columns.class_tokens:
+    if columns.prefix_tokens:
         y += 22
         add(legend, "rect", fill="ink", x=(left + right) / 2 - 10, y=y - 5, width=20, height=10)
-        write(legend, right + 12, y + 4, "class tokens, m of m + N: their share of a box's height", TEXT)
+        write(legend, right + 12, y + 4, "tokens in front, m of m + N: their share of a box's height", TEXT)
     return y + 24
 
 
 def _parts(root: ET.Element, columns: Columns, inner: float, y: float) -> float:
     """The names of the parts, said once; returns how far down they reach."""
     stages = len(columns.audit.stages)
-    refines = columns.deepest > 1
-    parts = [part for part in columns.audit.parts if refines or part.kind not in ("upsampler", "skip")]
+    refines, coarsens = columns.refines, columns.coarsens
+    shown = {
+        "upsampler": refines,
+        "skip": refines,
+        "downsampler": coarsens,
+        "router": columns.parts["router"].type != "none",
+    }
+    parts = [part for part in columns.audit.parts if shown.get(part.kind, True)]
     text = " ".join([STEERED, *[SHARED] * (stages > 1), *[REFINED] * (stages > 1 and refines)])
     left, room = MARGIN + PAD, inner - 2 * PAD
     lines = list(wrap(text, room, TEXT))

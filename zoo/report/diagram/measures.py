@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.report.diagram.svg import COLOURS, text_width
 from zoo.report.diagram.words import level_lines, stage_lines
+from zoo.schedule import is_finer
 
 if TYPE_CHECKING:
     from zoo.audit import Audit
@@ -57,14 +59,30 @@ class Columns:
         return max(len(stage.levels) for stage in self.audit.stages)
 
     @cached_property
-    def has_skips(self) -> bool:
-        """Whether finer patches of the latent join upsampled tokens."""
-        return self.deepest > 1 and self.parts["skip"].type != "none"
+    def refines(self) -> bool:
+        """Whether any stage goes to a finer patch."""
+        return any(is_finer(after.patch, before.patch) for before, after in self._pairs)
 
     @cached_property
-    def class_tokens(self) -> int:
-        """Class tokens in front of the image tokens, m."""
-        return self.levels[0].class_tokens
+    def coarsens(self) -> bool:
+        """Whether any stage goes to a coarser patch, or to another width at the same."""
+        return any(not is_finer(after.patch, before.patch) for before, after in self._pairs)
+
+    @cached_property
+    def feeds(self) -> str:
+        """What joins upsampled tokens: ``latents``, their finer patches; ``kept``, what was on the way down."""
+        spec: Any = self.recipe.backbone.skip
+        return str(spec.entry.cls.feeds)
+
+    @cached_property
+    def has_skips(self) -> bool:
+        """Whether finer patches of the latent join upsampled tokens."""
+        return self.refines and self.feeds == "latents"
+
+    @cached_property
+    def prefix_tokens(self) -> int:
+        """Tokens in front of the image tokens, m."""
+        return self.levels[0].prefix_tokens
 
     @cached_property
     def beside(self) -> float:
@@ -93,7 +111,7 @@ class Columns:
     @cached_property
     def height(self) -> float:
         """Height of a column."""
-        entry = NODE + STEP + NODE + (JOIN if self.class_tokens else STEP)
+        entry = NODE + STEP + NODE + (JOIN if self.prefix_tokens else STEP)
         between = STEP + NODE + (JOIN if self.has_skips else STEP)
         return HEAD + entry + self.deepest * LEVEL + (self.deepest - 1) * between + 2 * (STEP + NODE) + PAD
 
@@ -101,6 +119,10 @@ class Columns:
         """The colour of a patch: the finest has the first, and what is coarser than all colours shares the last."""
         finest_first = sorted({level.patch for level in self.levels}, key=lambda each: (prod(each), each))
         return f"patch{min(finest_first.index(patch), PATCH_COLOURS - 1)}"
+
+    @cached_property
+    def _pairs(self) -> list[tuple[LevelAudit, LevelAudit]]:
+        return [pair for stage in self.audit.stages for pair in pairwise(stage.levels)]
 
     @property
     def _around_box(self) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoo.report.diagram.measures import GAP, HEAD, JOIN, LEVEL, NODE, NODE_WIDTH, PAD, SMALL, STEP, TEXT, TITLE, Columns
 from zoo.report.diagram.svg import Point, add, arrow, group, line, shorten, text_width, write
 from zoo.report.diagram.words import level_lines, level_tooltip, part_tooltip, sizes, stage_lines
+from zoo.schedule import is_finer
 
 if TYPE_CHECKING:
     from zoo.audit.report import StageAudit
@@ -47,10 +48,14 @@ class StageColumn:
         self._node(f"latent {shape}", "noisy; channels, then the length of each axis", rounded=True)
         self._arrow_down(STEP)
         self._node(f"patch embedder {sizes(*levels[0].patch)}", part_tooltip(columns.parts["patch_embedder"]))
-        self._enter_class_tokens()
+        self._enter_prefix()
         for place, level in enumerate(levels):
-            if place:
+            if place and is_finer(level.patch, levels[place - 1].patch):
                 self._refine(level.patch)
+            elif place:
+                self._arrow_down(STEP)
+                self._node("downsampler", part_tooltip(columns.parts["downsampler"]))
+                self._arrow_down(STEP)
             self._level(place)
         end = self.top + columns.height - PAD - NODE - STEP - NODE  # in line with the stage that has the most levels
         self._arrow_down(end - self.y)
@@ -73,14 +78,15 @@ class StageColumn:
         add(self.into, "rect", fill="line", x=start + (1 - high) * length, y=y - 2, width=own, height=4)
         self.y += HEAD
 
-    def _enter_class_tokens(self) -> None:
-        m = self.columns.class_tokens
+    def _enter_prefix(self) -> None:
+        m = self.columns.prefix_tokens
         if not m:
             self._arrow_down(STEP)
             return
         y = self.y + JOIN / 2 - 4
         arrow(self.into, (self.side, y), (self.spine + 1, y))
-        texts, tooltip = (f"{m} class token{'s' * (m > 1)}",), part_tooltip(self.columns.parts["class_conditioner"])
+        texts = (f"{m} token{'s' * (m > 1)} in front",)
+        tooltip = "what the class conditioner and the modulation set before the image's"
         self._box(self.side, y - NODE / 2, self.columns.beside, texts, tooltip, stroke="ink")
         self._arrow_down(JOIN)
 
@@ -88,6 +94,8 @@ class StageColumn:
         """The upsampler, and the skip that adds the latent's finer patches."""
         parts = self.columns.parts
         self._arrow_down(STEP)
+        if self.columns.feeds == "kept":
+            write(self.into, self.side, self.y + 17, f"skip: {parts['skip'].type}", TEXT, fill="muted")
         self._node("upsampler", part_tooltip(parts["upsampler"]))
         if not self.columns.has_skips:
             self._arrow_down(STEP)
@@ -113,7 +121,7 @@ class StageColumn:
         box = group(self.into, "level", level_tooltip(self.stage, place))
         line(box, (self.spine, middle), (self.side - 6, middle), stroke="rule")
         line(box, (self.spine, self.y), (self.spine, self.y + LEVEL))  # seen where the box is thinner than a line
-        own = level.class_tokens / level.tokens * LEVEL
+        own = level.prefix_tokens / level.tokens * LEVEL
         colour = self.columns.colour(level.patch)
         add(box, "rect", fill=colour, x=left, y=self.y + own, width=width, height=LEVEL - own)
         if own:

@@ -51,11 +51,12 @@ def stage_lines(stage: StageAudit) -> tuple[str, str]:
 def level_lines(stage: StageAudit, place: int) -> tuple[str, str, str, str]:
     """A level's patch and grid, tokens ``m + N``, blocks and cost."""
     level = stage.levels[place]
-    m, first, last = level.class_tokens, *block_numbers(stage, place)
+    m, first, last = level.prefix_tokens, *block_numbers(stage, place)
     tokens = f"{m} + {level.image_tokens} = {level.tokens} tokens" if m else f"{level.tokens} tokens"
     blocks = f"{level.blocks} blocks ({first}{TO}{last})" if level.blocks > 1 else f"1 block ({first})"
     cost = f"{amount(level.macs)} · {percent(level.macs / stage.macs)} of pass"
-    return f"patch {sizes(*level.patch)} · grid {sizes(*level.grid)}", tokens, blocks, cost
+    width = f" · width {level.dim}" if len({each.dim for each in stage.levels}) > 1 else ""
+    return f"patch {sizes(*level.patch)} · grid {sizes(*level.grid)}{width}", tokens, blocks, cost
 
 
 def block_numbers(stage: StageAudit, place: int) -> tuple[int, int]:
@@ -69,7 +70,7 @@ def level_tooltip(stage: StageAudit, place: int) -> str:
     level = stage.levels[place]
     first, last = block_numbers(stage, place)
     return (
-        f"level {place}: patch {sizes(*level.patch)}, grid {sizes(*level.grid)}, {level.class_tokens} class +"
+        f"level {place}: patch {sizes(*level.patch)}, grid {sizes(*level.grid)}, {level.prefix_tokens} in front +"
         f" {level.image_tokens} image = {level.tokens} tokens, blocks {first} to {last},"
         f" {level.macs:,} multiply-adds, {level.macs / stage.macs:.2%} of a pass"
     )

@@ -102,7 +102,7 @@ def assembly_of(recipe: Recipe) -> Assembly:
         audit,
         training_macs(audit, plan),
         drawing=inline(diagram(audit, recipe), "diagram"),
-        tables=(way_table(audit), parts_table(audit)),
+        tables=(way_table(audit, recipe.backbone.dim), parts_table(audit)),
     )
 
 

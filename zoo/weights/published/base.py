@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.errors import WeightsError
 from zoo.parts.positions import SinCosPosition
 from zoo.recipe import Recipe
-from zoo.schedule import Grid, Stage, patch_name
+from zoo.schedule import Grid, StageShape, pairs_of, patch_name
 from zoo.weights.published.layout import TABLE, Entry, linear
 
 HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
@@ -67,11 +67,11 @@ class PublishedFormat(ABC):
         """
 
     @abstractmethod
-    def schedule_problem(self, stages: Sequence[Stage]) -> str | None:
+    def schedule_problem(self, stages: Sequence[StageShape]) -> str | None:
         """Why the published code cannot have this patch schedule."""
 
     @abstractmethod
-    def entries(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Entry]:
+    def entries(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[Entry]:
         """Every tensor of the checkpoint, for a recipe without ``misfits``."""
 
     def settled(self, recipe: Recipe) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class PublishedFormat(ABC):
         changes |= _other_options(recipe, self.time)
         return changes
 
-    def misfits(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[str]:
+    def misfits(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[str]:
         """Why the published code cannot have this backbone, a line for every reason."""
         size = recipe.backbone.latent.size
         if len(size) != 2:  # and the published code knows no such patches either
@@ -94,7 +94,7 @@ class PublishedFormat(ABC):
                 yield f"backbone.{kind}: {self.name} has {' or '.join(names)}, the recipe {found}"
         for key, fixed, found in inside_block(recipe):
             yield f"backbone.{key}: {self.name} has {fixed}, the recipe {found}"
-        problem = self.schedule_problem(stages)
+        problem = shape_problem(recipe, stages) or self.schedule_problem(stages)
         if problem is not None:
             yield f"backbone.patch_schedule: {problem}"
         for key, want in (self.settled(recipe) | _other_options(recipe, self.layers)).items():
@@ -135,6 +135,23 @@ def _otherwise(key: str, fixed: Any, found: Any) -> Iterator[tuple[str, str, str
 def _shown(value: Any) -> str:
     """A value as messages say it, a part by its name."""
     return "none" if value is None else str(value["type"] if isinstance(value, Mapping) else value)
+
+
+def shape_problem(recipe: Recipe, stages: Sequence[StageShape]) -> str | None:
+    """Why no published code can have these stages: widths, heads, sizes, or coarser patches after finer ones."""
+    own = (recipe.backbone.dim, recipe.backbone.heads)
+    for level in (level for stage in stages for level in stage.levels):
+        if (level.dim, level.heads) != own:
+            has = "published weights have one width, and one number of heads"
+            return f"{has}; the recipe has a level of width {level.dim} with {level.heads} heads"
+    for stage in stages:
+        if set(stage.scale) != {1}:
+            return f"published weights have latents of one size, the recipe a stage of scale {patch_name(stage.scale)}"
+    for (before, _), (after, _) in pairs_of(stages, finer=False):
+        return (
+            f"published weights go to finer patches alone, the recipe from {patch_name(before)} to {patch_name(after)}"
+        )
+    return None
 
 
 def _other_options(recipe: Recipe, fixed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -203,6 +220,11 @@ def sinusoidal_entries(layers: int) -> Iterator[Entry]:
         yield from linear(f"t_embedder.mlp.{2 * index}", f"time_embedder.layers.{index}")
 
 
+def as_given(patch: Sequence[int]) -> int | list[int]:
+    """A patch as recipes write it: one number where it is the same on both axes."""
+    return list(patch) if len(set(patch)) > 1 else patch[0]
+
+
 def table_entry(published: str, patch: Grid) -> Entry:
     """The position table of a patch."""
     return Entry(published, f"positions.{patch_name(patch)}.table", TABLE)
@@ -249,7 +271,7 @@ def grid_of_table(tensors: Tensors, key: str) -> Grid:
         for rows in sides:
             grid = (rows, count // rows)
             with torch.device("cpu"):
-                own = SinCosPosition(dim, grid, (1, 1), (1, 1)).table
+                own = SinCosPosition(dim, grid, (1.0, 1.0)).table
             if torch.allclose(own, table, atol=1e-2):
                 return grid
     if sides[0] ** 2 != count:

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from zoo.recipe import Recipe
-from zoo.schedule import Grid, Stage, patch_name
+from zoo.schedule import Grid, StageShape, patch_name
 from zoo.weights.published.base import (
     SIZES,
     PublishedFormat,
     Tensors,
+    as_given,
     block_entries,
     body_of,
     grid_of_table,
@@ -48,13 +49,13 @@ class SiT(PublishedFormat):
         """The recipe of the same width."""
         return f"{self.name}_{SIZES.get(backbone['dim'], 'b')}"
 
-    def schedule_problem(self, stages: Sequence[Stage]) -> str | None:
+    def schedule_problem(self, stages: Sequence[StageShape]) -> str | None:
         """More than one patch."""
         if len(stages) > 1 or len(stages[0].levels) > 1:
             return f"{self.name} has one patch for all blocks and noise levels"
         return None
 
-    def entries(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Entry]:
+    def entries(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[Entry]:
         """Every tensor."""
         patch = stages[-1].levels[-1].patch
         yield table_entry("pos_embed", patch)
@@ -80,7 +81,7 @@ class SiT(PublishedFormat):
         """One patch, and the rest of ``shared_values``."""
         patch = tensors.of("x_embedder.proj.weight", 4)[2:]
         rows, columns = grid_of_table(tensors, "pos_embed")
-        schedule = {"type": "uniform", "patch": list(patch)}
+        schedule = {"type": "uniform", "patch": as_given(patch)}
         return self.shared_values(tensors, (rows * patch[0], columns * patch[1]), schedule)
 
     def shared_values(self, tensors: Tensors, size: Grid, schedule: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,6 @@ TABLE = Turn("1 n d", "n d")
 """A position table."""
 
 
-def convolution(channels: int, patch: tuple[int, int]) -> Turn:
+def convolution(channels: int, patch: tuple[int, ...]) -> Turn:
     """A convolution's weight, whose stride is its kernel, as a Linear's."""
     return Turn("d c a b", "d (c a b)", sizes(c=channels, a=patch[0], b=patch[1]))

@@ -7,11 +7,12 @@ from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 from zoo.recipe import Recipe
-from zoo.schedule import Stage, patch_name
+from zoo.schedule import StageShape, patch_name
 from zoo.weights.published.base import (
     SIZES,
     PublishedFormat,
     Tensors,
+    as_given,
     block_entries,
     body_of,
     grid_of_table,
@@ -50,6 +51,7 @@ class MPDiT(PublishedFormat):
         "modulation": ("shared_adaln",),
         "block": ("dit",),
         "upsampler": ("linear_linear",),
+        "skip": ("linear",),
         "stage_embedder": ("none",),
         "head": ("linear",),
     }
@@ -68,7 +70,7 @@ class MPDiT(PublishedFormat):
         size = SIZES.get(backbone["dim"], "b")
         return f"mpdit_{'b' if size == 's' else size}"
 
-    def schedule_problem(self, stages: Sequence[Stage]) -> str | None:
+    def schedule_problem(self, stages: Sequence[StageShape]) -> str | None:
         """Another number of levels, or stages by noise level."""
         if len(stages) > 1:
             return f"{self.name} has the same patches at every noise level"
@@ -76,13 +78,7 @@ class MPDiT(PublishedFormat):
             return f"{self.name} has {len(self.levels)} levels, the recipe {len(stages[0].levels)}"
         return None
 
-    def misfits(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[str]:
-        """Also a level without skip."""
-        yield from super().misfits(recipe, stages)
-        if recipe.backbone.skip != "linear":
-            yield f"backbone.skip: {self.name} has linear, the recipe {recipe.backbone.skip}"
-
-    def entries(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Entry]:
+    def entries(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[Entry]:
         """Every tensor."""
         backbone, levels = recipe.backbone, stages[0].levels
         first = 0
@@ -119,7 +115,7 @@ class MPDiT(PublishedFormat):
         classes, width = tensors.of("y_embedder.embedding_table.weight", 2)
         if width % body["dim"]:
             raise tensors.problem(f"y_embedder.embedding_table.weight has {width} columns, and the width {body['dim']}")
-        levels = [{"patch": list(patch[2:]), "blocks": count} for patch, count in zip(patches, counts, strict=True)]
+        levels = [{"patch": as_given(patch[2:]), "blocks": count} for patch, count in zip(patches, counts, strict=True)]
         return {
             "latent": {"channels": channels, "height": rows * fine[0], "width": columns * fine[1]},
             "num_classes": classes - 1,

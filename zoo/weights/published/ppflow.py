@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from zoo.recipe import Recipe
-from zoo.schedule import Grid, Stage, patch_name
-from zoo.weights.published.base import SIZES, Tensors, grid_of_table, table_entry
+from zoo.schedule import Grid, StageShape, patch_name
+from zoo.weights.published.base import SIZES, Tensors, as_given, grid_of_table, table_entry
 from zoo.weights.published.dit import SiT
 from zoo.weights.published.layout import Entry, Turn, linear, sizes
 
@@ -34,7 +34,7 @@ class PPFlow(SiT):
         stages = len(backbone["patch_schedule"]["stages"])
         return f"ppflow_{SIZES.get(backbone['dim'], 'b')}_{stages}"
 
-    def schedule_problem(self, stages: Sequence[Stage]) -> str | None:
+    def schedule_problem(self, stages: Sequence[StageShape]) -> str | None:
         """Other stages than the published code has."""
         patches = [stage.levels[0].patch for stage in stages]
         if len(stages) not in FOLDS or any(len(stage.levels) > 1 for stage in stages):
@@ -53,7 +53,7 @@ class PPFlow(SiT):
         ties = {} if schedule.get("ties", "noisier") == "noisier" else {"patch_schedule.ties": "noisier"}
         return super().settled(recipe) | ties
 
-    def entries(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Entry]:
+    def entries(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[Entry]:
         """SiT's for the finest patch, and those of the coarse ones."""
         channels = recipe.backbone.latent.channels
         halves = 2 if recipe.backbone.head.resolved()["learn_sigma"] else 1
@@ -84,7 +84,7 @@ class PPFlow(SiT):
         _, _, ph, pw = tensors.of("x_embedder.proj.weight", 4)
         rows, columns = grid_of_table(tensors, f"pos_embed.{count - 1}")
         stages = [
-            {"noise_above": above, "patch": list(patch)}
+            {"noise_above": above, "patch": as_given(patch)}
             for above, patch in zip(THRESHOLDS[count], _patches(count, (ph, pw)), strict=True)
         ]
         schedule = {"type": "by_timestep", "stages": stages, "ties": "noisier"}

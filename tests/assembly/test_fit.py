@@ -1,0 +1,332 @@
+"""What a whole recipe cannot be: told by ``load_recipe``, all at once, and nothing is allocated."""
+
+import pickle
+
+import pytest
+import torch
+import yaml
+
+from tests.assembly.base import BASE, UNIFORM, registry_with
+from zoo.assembly import build, load_recipe
+from zoo.errors import OptionError, PluginError
+from zoo.parts import Attention, Norm, Part
+from zoo.parts.attentions import SoftmaxAttention
+from zoo.parts.base import PositionEmbedding, TimeEmbedder
+from zoo.parts.mlps import SwiGLU
+from zoo.parts.values import Position, Rotary
+from zoo.registry import part
+
+MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on every axis: "
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("{type: uniform, patch: 3}", ["patch: patch 3x3 does not divide the latent 8x12 (height x width)"]),
+        ("{type: uniform, patch: [2, 5]}", ["patch: patch 2x5 does not divide the latent 8x12 (height x width)"]),
+        (
+            f"{{type: uniform, patch: {10**30}}}",
+            [f"patch: patch {10**30}x{10**30} does not divide the latent 8x12 (height x width)"],
+        ),
+        (
+            "{type: by_depth, levels: [{patch: 4, blocks: 6}, {patch: 2, blocks: 6}]}",
+            ["levels: block counts must add up to depth: 6 + 6 = 12, but backbone.depth is 2"],
+        ),
+        (
+            "{type: by_depth, levels: [{patch: [4, 3], blocks: 1}, {patch: 2, blocks: 1}]}",
+            [f"levels.1.patch: {MULTIPLE}4x3 and 2x2 are not"],
+        ),
+        (
+            "{type: by_depth, levels: [{patch: 2, blocks: 1}, {patch: 2, blocks: 1}]}",
+            ["levels.1.patch: patch 2x2 at width 32 is that of the level before: make one of both"],
+        ),
+        (
+            "{type: by_timestep, stages: [{noise_above: 0.5, patch: 4}, {noise_above: 0.1, patch: 2}]}",
+            ["stages.1.noise_above: the last stage must have noise_above 0.0, not 0.1"],
+        ),
+        (
+            "{type: by_timestep, stages: [{noise_above: 0.2, patch: 4}, {noise_above: 0.5, patch: 4}, {noise_above: 0,"
+            " patch: 3}]}",
+            [
+                "stages.1.noise_above: stages go from noisy to clean: noise_above 0.5 must be below 0.2",
+                "stages.2.patch: patch 3x3 does not divide the latent 8x12 (height x width)",
+            ],
+        ),
+        (
+            "{type: by_depth_and_timestep, stages: [{noise_above: 0.5, levels: [{patch: 4, blocks: 3}]},"
+            " {noise_above: 0.0, levels: [{patch: 3, blocks: 1}, {patch: 2, blocks: 1}]}]}",
+            [
+                "stages.0.levels: block counts must add up to depth: 3, but backbone.depth is 2",
+                "stages.1.levels.0.patch: patch 3x3 does not divide the latent 8x12 (height x width)",
+                f"stages.1.levels.1.patch: {MULTIPLE}3x3 and 2x2 are not",
+            ],
+        ),
+    ],
+)
+def test_a_schedule_that_does_not_fit(problems, schedule, expected):
+    got = problems(BASE.replace(UNIFORM, schedule))
+    assert got == [f"r.yaml:7: backbone.patch_schedule.{line}" for line in expected]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("heads: 2", "heads: 5", "r.yaml:1: backbone.block.attention: softmax: dim 32 does not divide by 5 heads"),
+        (
+            "heads: 2",
+            "heads: 5\n  block: dit",
+            "r.yaml:7: backbone.block.attention: softmax: dim 32 does not divide by 5 heads",
+        ),
+        ("dim: 32", "dim: 34", "r.yaml:1: backbone.position: sincos: "),
+        (
+            "num_classes: 10",
+            "num_classes: 0",
+            "r.yaml:1: backbone.class_conditioner: embedding: needs backbone.num_classes"
+            " of at least 1; for an unconditional backbone write `none`",
+        ),
+        (
+            "num_classes: 10",
+            "class_conditioner: class_tokens",
+            "r.yaml:3: backbone.class_conditioner: class_tokens: needs"
+            " backbone.num_classes of at least 1; for an unconditional backbone write `none`",
+        ),
+        (
+            "heads: 2",
+            "heads: 2\n  time_embedder:\n    type: fno\n    modes: 18",
+            "r.yaml:9: backbone.time_embedder.modes:"
+            " 18 is more than the 17 frequencies of a grid of 32 points (grid // 2 + 1)",
+        ),
+        (
+            "heads: 2",
+            "heads: 2\n  time_embedder: {type: fno, modes: 8, grid: 12}",
+            "r.yaml:7: backbone.time_embedder.modes:"
+            " 8 is more than the 7 frequencies of a grid of 12 points (grid // 2 + 1)",
+        ),
+    ],
+)
+def test_a_part_that_does_not_fit(problems, old, new, expected):
+    (problem,) = problems(BASE.replace(old, new))
+    assert problem.startswith(expected)
+
+
+def test_problems_of_every_sort_are_told_at_once(problems):
+    text = BASE.replace("dim: 32", "dim: 34").replace("heads: 2", "heads: 3")
+    schedule = "{type: by_depth, levels: [{patch: 4, blocks: 2}, {patch: 3, blocks: 2}]}"
+    text = text.replace(UNIFORM, schedule).replace("num_classes: 10", "num_classes: 0")
+    got = problems(text + "  time_embedder: {type: fno, modes: 99}\n  head: lin\nxx: 1\n", ["backbone.skip=maybe"])
+    assert {tuple(line.split(": ")[:2]) for line in got} == {
+        ("overrides['backbone.skip']", "backbone.skip.type"),
+        ("r.yaml:1", "backbone.block.attention"),
+        ("r.yaml:1", "backbone.position"),
+        ("r.yaml:1", "backbone.class_conditioner"),
+        ("r.yaml:7", "backbone.patch_schedule.levels"),
+        ("r.yaml:7", "backbone.patch_schedule.levels.1.patch"),
+        ("r.yaml:8", "backbone.time_embedder.modes"),
+        ("r.yaml:9", "backbone.head.type"),
+        ("r.yaml:10", "xx"),
+    }
+
+
+def test_what_cannot_be_told_before_something_else_is_mended_is_left_out(problems):
+    assert problems(BASE.replace("depth: 2", "depth: two").replace("dim: 32", "dim: x")) == [
+        'r.yaml:4: backbone.dim: should be a whole number, got "x"',
+        'r.yaml:5: backbone.depth: should be a whole number, got "two"',
+    ]
+
+
+def test_one_override_may_be_given_as_text():
+    assert load_recipe("dit_s", "backbone.depth=2").backbone.depth == 2
+
+
+def test_a_line_that_is_about_other_keys_says_where_they_were_written(problems, monkeypatch):
+    (line,) = problems(BASE, "backbone.heads=5")
+    assert line.endswith(
+        "softmax: dim 32 does not divide by 5 heads (dim from r.yaml:4, heads from overrides['backbone.heads'])"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (
+            "{guidance: [1.0, 2.0]}",
+            "guidance: 2 scales for 1 stage; give one for every stage, noisiest first, or one",
+        ),
+        ("{guided_channels: 5}", "guided_channels: 5, but the latents have 4 channels"),
+        (
+            "{guidance_interval: [0.8, 0.2]}",
+            "guidance_interval: goes from lowest to highest noise level, not from 0.8 to 0.2",
+        ),
+    ],
+)
+def test_sampling_that_does_not_fit_the_backbone(problems, sample, expected):
+    assert problems(f"{BASE}sample: {sample}\n") == [f"r.yaml:8: sample.{expected}"]
+
+
+def test_an_assembly_that_no_machine_could_hold(problems):
+    text = BASE.replace("height: 8, width: 12", "height: 65536, width: 65536").replace("dim: 32", "dim: 65536")
+    text = text.replace(UNIFORM, "{type: by_depth, levels: [{patch: 65536, blocks: 1}, {patch: 1, blocks: 1}]}")
+    assert problems(text) == [
+        "r.yaml:1: backbone.upsampler: linear_linear: has more numbers than any machine holds; take smaller ones in the"
+        " recipe"
+    ]
+
+
+def test_a_schedule_is_checked_also_where_the_latent_is_wrong(problems):
+    text = BASE.replace("height: 8", "height: 0").replace(UNIFORM, "{type: by_depth, levels: [{patch: 3, blocks: 1}]}")
+    assert problems(text) == [
+        "r.yaml:2: backbone.latent.height: should be at least 1, got 0",
+        "r.yaml:7: backbone.patch_schedule.levels: block counts must add up to depth: 1, but backbone.depth is 2",
+    ]
+
+
+# -- parts of plug-ins ----------------------------------------------------------------------------------------------
+
+
+@part("position", "turns")
+class Turns(PositionEmbedding):
+    gives = frozenset({"rotary"})
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self) -> Position:
+        return Position(rotary=Rotary(torch.ones(1, 1), torch.zeros(1, 1)))
+
+
+@part("attention", "picky")
+class PickyAttention(Attention):
+    def __init__(self, dim: int, axes: int, *, how: str = "well", inside: Part[Norm] | None = None) -> None:
+        super().__init__()
+        if how == "value":
+            raise ValueError("not so")
+        if how == "option":
+            raise OptionError([(("how",), "must be another")])
+        if how == "broken":
+            raise KeyError("no such thing")
+        if how == "rules":
+            raise PluginError("breaks a rule")
+        self.of_axes = axes
+        self.inside = None if inside is None else inside(*[dim] * (2 if how == "twice" else 1))
+
+    def forward_stage(self, tokens, layout):
+        return tokens
+
+
+@part("time_embedder", "picky")
+class Picky(TimeEmbedder):
+    def __init__(self, dim: int, *, how: str = "value") -> None:
+        super().__init__()
+        if how == "value":
+            raise ValueError("two\nlines")
+        if how == "option":
+            raise OptionError([(("how",), "must be another"), ((), "and on the whole")])
+        if how == "broken":
+            raise KeyError("no such thing")
+
+    def forward(self, t): ...
+
+
+PARTS = (Turns, PickyAttention, Picky)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "block: {attention: picky}\n  position: turns",
+            ["position: position 'turns' gives rotary angles, and no part takes that"],
+        ),
+        ("block: {cross: {type: picky, how: value}}", ["block.cross: picky: not so"]),
+        ("block: {cross: {type: picky, how: option}}", ["block.cross.how: must be another"]),
+        (
+            "block: {attention: {type: picky, how: broken}}",
+            ["block.attention: picky, of plug-in zoo-extra, failed: KeyError: 'no such thing'"],
+        ),
+        (
+            "block: {attention: {type: picky, how: rules}}",
+            ["block.attention: picky, of plug-in zoo-extra: breaks a rule"],
+        ),
+        (
+            "block: {attention: {type: picky, how: twice, inside: rms}}",
+            ["block.attention.inside: rms, of plug-in zoo: is made with 2 values, and its kind takes dim"],
+        ),
+        (
+            "block: {cross: cross}",
+            ["block: block 'dit' needs a context to attend to, and class_conditioner 'embedding' gives none"],
+        ),
+        ("time_embedder: picky", [r"time_embedder: picky: two\nlines"]),
+        (
+            "time_embedder: {type: picky, how: option}",
+            ["time_embedder.how: must be another", "time_embedder: and on the whole"],
+        ),
+        (
+            "time_embedder: {type: picky, how: broken}",
+            ["time_embedder: picky, of plug-in zoo-extra, failed: KeyError: 'no such thing'"],
+        ),
+    ],
+)
+def test_a_plug_ins_part_that_does_not_fit(problems, line, expected):
+    got = problems(f"{BASE}  {line}\n", registry=registry_with(*PARTS))
+    last = 8 + line.count("\n")
+    assert got == [f"r.yaml:{last}: backbone.{each}" for each in expected]
+
+
+def test_a_part_inside_a_part_gets_what_that_one_leaves_out():
+    values = yaml.safe_load(BASE)
+    recipe = load_recipe(values, ["backbone.block.attention=picky", "backbone.block.mlp=swiglu"], registry_with(*PARTS))
+    backbone = build(recipe, device="meta")
+    assert [block.attention.of_axes for block in backbone.blocks] == [2, 2]
+    assert {type(block.mlp) for block in backbone.blocks} == {SwiGLU}
+
+
+def test_a_recipe_knows_the_parts_inside_its_parts():
+    cross = {"type": "picky", "inside": {"type": "rms", "affine": True}}
+    recipe = load_recipe(yaml.safe_load(BASE), {"backbone.block.cross": cross}, registry_with(*PARTS))
+    assert recipe.plugins().keys() == {"zoo", "zoo-extra"}
+    versions = recipe.versions(["backbone"])
+    assert versions.part("attention", "picky").plugin == "zoo-extra"
+    assert versions.part("norm", "rms").plugin == "zoo"
+    assert versions.part("norm", "layer") is not None
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    assert load_recipe(recipe.resolved(), (), registry_with(*PARTS)) == recipe
+
+
+def test_every_block_is_built_of_its_own_run():
+    registry, runs = registry_with(*PARTS), [{"blocks": 1}, {"type": "dit", "attention": "picky", "blocks": 1}]
+    recipe = load_recipe(yaml.safe_load(BASE), {"backbone.block": runs}, registry)
+    first, second = build(recipe, device="meta").blocks
+    assert isinstance(first.attention, SoftmaxAttention)
+    assert isinstance(second.attention, PickyAttention)
+    assert recipe.versions(["backbone"]).part("attention", "softmax") is not None
+    assert recipe.versions(["backbone"]).part("attention", "picky") is not None
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    assert load_recipe(recipe.resolved(), (), registry) == recipe
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ("[{blocks: 1}, {cross: {type: picky, how: value}, blocks: 1}]", ["block.1.cross: picky: not so"]),
+        (
+            "[{blocks: 1}, {cross: cross, blocks: 1}]",
+            ["block.1: block 'dit' needs a context to attend to, and class_conditioner 'embedding' gives none"],
+        ),
+        ("[{attention: picky, blocks: 1}, {blocks: 1}]\n  position: turns", []),
+        (
+            "[{attention: picky, blocks: 1}, {attention: picky, blocks: 1}]\n  position: turns",
+            ["position: position 'turns' gives rotary angles, and no part takes that"],
+        ),
+        ("[{cross: {type: picky, how: value}, blocks: 3}]", None),
+    ],
+)
+def test_runs_that_do_not_go_with_the_rest(problems, block, expected):
+    line = f"  block: {block}\n"
+    got = problems(BASE + line, registry=registry_with(*PARTS))
+    where = f"r.yaml:{7 + line.count(chr(10))}: backbone."
+    if expected is None:  # both what is wrong with the counts, and with a run
+        expected = [
+            "block: block counts must add up to depth: 3, but backbone.depth is 2",
+            "block.0.cross: picky: not so",
+        ]
+    assert got == [where + each for each in expected]

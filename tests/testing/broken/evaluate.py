@@ -1,0 +1,133 @@
+"""Metrics and features that break a law."""
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tests.testing.broken import Broken
+from zoo.evaluate.base import Metric
+from zoo.evaluate.pca import PCAFeatures
+from zoo.registry import part
+from zoo.testing import evaluate_laws
+
+
+@part("metric", "counts")
+class Counts(Metric):
+    """Tells a whole number."""
+
+    def measure(self, real, generated):
+        return {"count": len(generated)}
+
+
+@part("metric", "divides")
+class Divides(Metric):
+    """Tells what is infinite for sound features."""
+
+    def measure(self, real, generated):
+        return {"ratio": math.inf}
+
+
+@part("metric", "centres")
+class Centres(Metric):
+    """Changes the features that it is given."""
+
+    def measure(self, real, generated):
+        generated.pooled[:] -= generated.pooled.mean(axis=0)
+        return {"mean": 0.0}
+
+
+@part("metric", "draws")
+class Draws(Metric):
+    """Tells another figure every time."""
+
+    def measure(self, real, generated):
+        return {"random": float(np.random.default_rng().random())}
+
+
+@part("metric", "refuses")
+class Refuses(Metric):
+    """Multiplies matrices that do not fit, whatever their size: NumPy tells it by a ValueError."""
+
+    def measure(self, real, generated):
+        return {"product": float((real.pooled @ generated.pooled).sum())}
+
+
+@part("metric", "wants_many")
+class WantsMany(Metric):
+    """Tells nothing of a few images."""
+
+    def measure(self, real, generated):
+        if len(generated) < 100:
+            raise ValueError("100 images or more")
+        return {"mean": float(generated.pooled.mean())}
+
+
+@part("features", "standardises")
+class Standardises(PCAFeatures):
+    """Looks at the mean of the images that come together."""
+
+    def of(self, images, labels):
+        found = super().of(images, labels)
+        return replace(found, pooled=found.pooled - found.pooled.mean(axis=0))
+
+
+@part("features", "drops")
+class Drops(PCAFeatures):
+    """Forgets an image."""
+
+    def of(self, images, labels):
+        found = super().of(images, labels)
+        return replace(found, pooled=found.pooled[1:])
+
+
+@part("features", "takes_grey_for_granted")
+class TakesGreyForGranted(PCAFeatures):
+    """Reads a channel as an image."""
+
+    def of(self, images, labels):
+        n, height, width, channels = images.shape
+        found = super().of(images, labels)
+        return replace(found, pooled=images.reshape(n * channels, height * width) / 255)
+
+
+@part("features", "records_a_path")
+class RecordsAPath(PCAFeatures):
+    def record(self):
+        return {"file": Path("features.pt")}
+
+
+@part("features", "records_a_tuple")
+class RecordsATuple(PCAFeatures):
+    def record(self):
+        return {"size": (16, 16)}
+
+
+@part("features", "records_what_is_not_finite")
+class RecordsNaN(PCAFeatures):
+    def record(self):
+        return {"accuracy": math.nan}
+
+
+@part("features", "records_the_time")
+class RecordsTheTime(PCAFeatures):
+    def record(self):
+        return {"trained": time.perf_counter_ns()}
+
+
+BROKEN: list[Broken] = [
+    (evaluate_laws.figures_are_numbers, Counts, "count is a int, and should be a float"),
+    (evaluate_laws.figures_are_numbers, Divides, "ratio is inf for finite features"),
+    (evaluate_laws.figures_are_numbers, Centres, "a metric changes its inputs"),
+    (evaluate_laws.figures_are_numbers, Refuses, "refuses 384 images of 3 classes: matmul"),
+    (evaluate_laws.figures_are_numbers, Draws, "other figures when asked again"),
+    (evaluate_laws.images_stand_alone, Standardises, "pooled depends on the images beside it"),
+    (evaluate_laws.images_stand_alone, Drops, "pooled has 23 rows for 24 images"),
+    (evaluate_laws.images_stand_alone, TakesGreyForGranted, "pooled has 72 rows for 24 images"),
+    (evaluate_laws.record_is_plain, RecordsAPath, "is no plain JSON: .*Path is not JSON serializable"),
+    (evaluate_laws.record_is_plain, RecordsATuple, "comes back from JSON as"),
+    (evaluate_laws.record_is_plain, RecordsNaN, "is no plain JSON"),
+    (evaluate_laws.record_is_plain, RecordsTheTime, "have other records"),
+]

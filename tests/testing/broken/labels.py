@@ -1,0 +1,71 @@
+"""Class conditioners that break a law of theirs."""
+
+from torch import nn
+
+from tests.testing.broken import Broken
+from zoo.parts import ClassCondition, IndexConditioner
+from zoo.parts.class_conditioners import ClassTokenConditioner, EmbeddingConditioner, NoConditioner
+from zoo.registry import part
+from zoo.testing.of_kind import class_conditioner
+
+
+@part("class_conditioner", "null_is_class_0")
+class NullIsClass0(IndexConditioner):
+    gives = frozenset({"label"})
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.embedding = nn.Embedding(num_classes + 1, dim)
+
+    def forward(self, labels):
+        return ClassCondition(vector=self.embedding(labels))
+
+    def null(self, labels):
+        return labels
+
+
+@part("class_conditioner", "silent")
+class Silent(NoConditioner):
+    uses_labels = True
+
+
+@part("class_conditioner", "keeps_its_vector_quiet")
+class KeepsItsVectorQuiet(EmbeddingConditioner):
+    gives = frozenset()
+
+
+@part("class_conditioner", "promises_a_context")
+class PromisesAContext(EmbeddingConditioner):
+    gives = frozenset({"label", "context"})
+
+
+@part("class_conditioner", "miscounts_its_tokens")
+class MiscountsItsTokens(ClassTokenConditioner):
+    def forward(self, labels):
+        return ClassCondition(tokens=super().forward(labels).tokens.repeat(1, 2, 1))
+
+
+@part("class_conditioner", "nothing_to_attend_to")
+class NothingToAttendTo(IndexConditioner):
+    """Masks all of the null condition's context, of which attention makes NaN."""
+
+    gives = frozenset({"context"})
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.embedding = nn.Embedding(num_classes + 1, 2 * dim)
+
+    def forward(self, labels):
+        context = self.embedding(labels).unflatten(1, (2, -1))
+        there = (labels < self.num_classes).unsqueeze(1).expand(-1, 2)
+        return ClassCondition(context=context, context_mask=there)
+
+
+BROKEN: list[Broken] = [
+    (class_conditioner.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
+    (class_conditioner.null_is_a_label, Silent, "uses_labels is True, and a label gives"),
+    (class_conditioner.says_what_it_gives, KeepsItsVectorQuiet, r"gives is \[\], and forward returns \['label'\]"),
+    (class_conditioner.says_what_it_gives, PromisesAContext, r"gives is \['context', 'label'\], and forward returns"),
+    (class_conditioner.says_what_it_gives, MiscountsItsTokens, r"class_tokens is \d+, and forward returns \d+"),
+    (class_conditioner.context_is_somewhere, NothingToAttendTo, "the context of null is nowhere there"),
+]

@@ -1,0 +1,52 @@
+"""Upsamplers, downsamplers and skips that break a law."""
+
+from tests.testing.broken import Broken
+from zoo.parts.downsamplers import LinearDownsampler
+from zoo.parts.skips import KeptConcatSkip
+from zoo.parts.upsamplers import LinearUpsampler
+from zoo.registry import part
+from zoo.testing import laws
+from zoo.testing.of_kind import downsampler, upsampler
+
+
+@part("upsampler", "coarse_grid")
+class CoarseGrid(LinearUpsampler):
+    def forward(self, tokens, m, grid):
+        return super().forward(tokens, m, grid)[0], grid
+
+
+@part("downsampler", "fine_grid")
+class FineGrid(LinearDownsampler):
+    def forward(self, tokens, m, grid):
+        return super().forward(tokens, m, grid)[0], grid
+
+
+@part("downsampler", "forgets_those_in_front")
+class ForgetsThoseInFront(LinearDownsampler):
+    def forward(self, tokens, m, grid):
+        return super().forward(tokens[:, m:], 0, grid)
+
+
+@part("upsampler", "keeps_the_width")
+class KeepsTheWidth(LinearUpsampler):
+    """Made when widths did not change."""
+
+    def make_projection(self, dim, next_dim):
+        return super().make_projection(dim, dim)
+
+
+@part("skip", "beside")
+class Beside(KeptConcatSkip):
+    """What was kept comes behind the tokens, and not into them."""
+
+    def forward(self, image, other):
+        return super().forward(image, other).repeat(1, 2, 1)
+
+
+BROKEN: list[Broken] = [
+    (upsampler.returns_its_grid, CoarseGrid, "returns the grid"),
+    (downsampler.returns_its_grid, FineGrid, "returns the grid"),
+    (laws.shape_contract, ForgetsThoseInFront, "returns shapes"),
+    (laws.shape_contract, KeepsTheWidth, "returns shapes"),
+    (laws.shape_contract, Beside, "returns shapes"),
+]

@@ -1,0 +1,238 @@
+"""The tokens of one stage on their way through the blocks, which all stages go through together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from itertools import pairwise
+from math import prod
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zoo.errors import PluginError
+from zoo.labels import Labels
+from zoo.parts.base import Router
+from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position
+from zoo.schedule import Grid, Node, Pair, grid_of, is_finer
+from zoo.sites import Key, Shape, Spot, kept_before
+
+
+class Piece(NamedTuple):
+    """Samples of one stage.
+
+    Attributes:
+        stage: its index, 0 = noisiest.
+        latents: noisy latents [b, C, *size], of the stage's own size.
+        t: noise levels [b].
+        labels: what the class conditioner takes.
+        scores: for a router, uniform in [0, 1), at least one for each image token that it sees [b, N]; None keeps all.
+    """
+
+    stage: int
+    latents: Float[Tensor, "b C *size"]
+    t: Float[Tensor, " b"]
+    labels: Labels | None = None
+    scores: Float[Tensor, "b N"] | None = None
+
+
+class Parts(Protocol):
+    """What a walk asks of a backbone."""
+
+    blocks: nn.ModuleList
+    router: Router
+    taken: Collection[int]
+    prefixes: Mapping[int, int]
+
+    @property
+    def shape(self) -> Shape:
+        """The numbers that the parts were built with."""
+
+    def part(self, kind: str, key: Key = None) -> Any:
+        """The part of a kind that stands under a key."""
+
+    def promised(self, returned: Any, shape: tuple[int, ...], kind: str, key: Key = None) -> Tensor:
+        """What a part returned, if it is what its kind promises."""
+
+    def broken_promise(self, returned: Any, promised: str, kind: str, key: Key = None) -> PluginError:
+        """What to raise where it is not."""
+
+
+class Walk:
+    """The tokens of one piece; changes grid and width where a level of its stage begins.
+
+    Args:
+        backbone: whose parts they go through.
+        piece: the samples.
+        modulation: of these samples.
+        conditions: what their labels say, by width.
+    """
+
+    def __init__(
+        self, backbone: Parts, piece: Piece, modulation: Modulations, conditions: Mapping[int, ClassCondition]
+    ) -> None:
+        self.backbone, self.piece, self.modulation, self.conditions = backbone, piece, modulation, conditions
+        stage = backbone.shape.stages[piece.stage]
+        self.size = stage.size_in(backbone.shape.size)
+        self.nodes = [level.node for level in stage.levels]
+        self.kept_nodes = kept_before(stage)
+        firsts = [sum(level.blocks for level in stage.levels[:number]) for number in range(len(stage.levels))]
+        self.level_at = {first: number for number, first in enumerate(firsts)}
+        self.kept: dict[Node, Tensor] = {}
+        self.outputs: dict[int, Tensor] = {}
+        self.wanted = self._wanted()
+        self.route: Any = None
+        self.routed = False
+        self.tokens: Tensor
+        self.layout: Layout
+        self.whole: Layout
+        self.m = 0
+
+    def enter(self, index: int) -> Group:
+        """What a block is called with."""
+        router, level = self.backbone.router, self.level_at.get(index)
+        if level is not None:
+            self._begin(level, ends=self.routed and index == router.stop)
+        elif self.routed and index == router.stop:
+            self._end_route()
+        if router.stop > router.first == index:
+            self.whole, self.routed = self.layout, True
+            scores = self.piece.scores
+            own = None if scores is None else scores[:, : prod(self.layout.grid)]
+            self.tokens, self.layout, self.route = router.begin(self.tokens, self.layout, own)
+        block: Any = self.backbone.blocks[index]
+        taken = tuple(self.outputs[each] for each in block.takes)
+        return Group(self.tokens, self.modulation.blocks[index], self.layout, taken)
+
+    def leave(self, index: int, returned: Any) -> None:
+        """Go on with what a block returned."""
+        self.tokens = _wide(self.backbone.promised(returned, self.tokens.shape, "block", index))
+        if index in self.backbone.taken:
+            self.outputs[index] = self.tokens
+
+    def end(self) -> Float[Tensor, "b C *size"]:
+        """What the weights predict, from the tokens of the last block."""
+        if self.routed:
+            self._end_route()
+        node, promised = self.nodes[-1], self.backbone.promised
+        head = self.backbone.part("head", node)
+        latents = head(
+            self.tokens[:, self.m :], self.modulation.heads.get(node.dim, ()), grid_of(self.size, node.patch)
+        )
+        return promised(latents, (len(self.tokens), self.backbone.shape.channels, *self.size), "head", node)
+
+    def _begin(self, level: int, *, ends: bool) -> None:
+        """Take the tokens to a level's patch and width, with those in front that belong to it, and to their places.
+
+        Args:
+            level: its number.
+            ends: whether a route ends here.
+        """
+        node = self.nodes[level]
+        if level == 0:
+            self.tokens, self.m = self._embed(node), 0
+        else:
+            before = self.nodes[level - 1]
+            if ends and before.patch != node.patch:
+                self._end_route()
+            if before.dim != node.dim:
+                self.tokens, self.m = self.tokens[:, self.m :], 0
+            self.tokens = self._resample((before, node), level)
+            if ends and self.routed:  # whatever stands in for tokens that were left out has the new width
+                self._end_route()
+        spot, changes = Spot(node, self.size), level == 0 or before.dim != node.dim
+        position = self.backbone.part("position", spot)()
+        if not isinstance(position, Position):
+            raise self.backbone.broken_promise(position, "a Position", "position", spot)
+        if position.add is not None:
+            add = self.backbone.promised(position.add, (self._count(node.patch), node.dim), "position", spot)
+            self.tokens = _add_to_image(self.tokens, self.m, add)
+        if changes and self.backbone.prefixes[node.dim]:
+            prefix = self._prefix(node.dim)
+            if position.prefix is not None:
+                shape = (prefix.shape[1], node.dim)
+                prefix = prefix + self.backbone.promised(position.prefix, shape, "position", spot)
+            self.tokens, self.m = torch.cat([prefix, self.tokens], dim=1), prefix.shape[1]
+        self.tokens = _wide(self.tokens)
+        condition = self.conditions[self.backbone.shape.condition_dim(node.dim)]
+        self.layout = Layout(
+            m=self.m,
+            grid=grid_of(self.size, node.patch),
+            patch=node.patch,
+            rotary=position.rotary,
+            context=condition.context,
+            context_mask=condition.context_mask,
+        )
+
+    def _prefix(self, width: int) -> Tensor:
+        """The tokens in front that belong to a width: the modulation's, and the class conditioner's."""
+        found = (self.modulation.tokens.get(width), self.conditions[width].tokens)
+        return torch.cat([each for each in found if each is not None], dim=1)
+
+    def _embed(self, node: Node) -> Tensor:
+        shape = (len(self.piece.latents), self._count(node.patch), node.dim)
+        tokens = self.backbone.part("patch_embedder", node)(self.piece.latents)
+        return self.backbone.promised(tokens, shape, "patch_embedder", node)
+
+    def _resample(self, pair: Pair, level: int) -> Tensor:
+        """Tokens on the next level's grid: with what joins them, where it is finer."""
+        (before, after), backbone, m = pair, self.backbone, self.m
+        grid, next_grid = grid_of(self.size, before.patch), grid_of(self.size, after.patch)
+        if not is_finer(after.patch, before.patch):
+            if before in self.wanted:
+                self.kept[before] = self.tokens[:, m:]
+            same = before.patch == after.patch  # which a router may have left some tokens of
+            count = self.tokens.shape[1] if same else m + prod(next_grid)
+            returned = backbone.part("downsampler", pair)(self.tokens, m, grid)
+            return self._resampled(returned, "downsampler", pair, count)
+        upsampler: Any = backbone.part("upsampler", pair)
+        skip: Any = backbone.part("skip", pair)
+        kept = self.kept.get(self.kept_nodes[level].get(after.patch, after))
+        returned = upsampler(self.tokens, m, grid, *([kept] if "kept" in upsampler.needs else []))
+        tokens = self._resampled(returned, "upsampler", pair, m + prod(next_grid))
+        if skip.feeds == "nothing":
+            return tokens
+        other = self._embed(after) if skip.feeds == "latents" else kept
+        joined = skip(tokens[:, m:], other)
+        joined = backbone.promised(joined, (len(tokens), prod(next_grid), after.dim), "skip", pair)
+        return torch.cat([tokens[:, :m], joined], dim=1) if m else joined
+
+    def _resampled(self, returned: Any, kind: str, pair: Pair, count: int) -> Tensor:
+        grid = grid_of(self.size, pair[1].patch)
+        if not isinstance(returned, tuple) or len(returned) != 2 or returned[1] != grid:
+            raise self.backbone.broken_promise(returned, f"a tuple of tokens and the grid {grid}", kind, pair)
+        shape = (len(self.piece.latents), count, pair[1].dim)
+        return _wide(self.backbone.promised(returned[0], shape, kind, pair))
+
+    def _wanted(self) -> set[Node]:
+        """What has to be kept on the way down for parts on the way up."""
+        wanted = set()
+        for level, (before, after) in enumerate(pairwise(self.nodes), start=1):
+            if is_finer(after.patch, before.patch):
+                parts: list[Any] = [self.backbone.part(kind, (before, after)) for kind in ("upsampler", "skip")]
+                if any("kept" in part.needs for part in parts):
+                    wanted.add(self.kept_nodes[level][after.patch])
+        return wanted
+
+    def _end_route(self) -> None:
+        returned = self.backbone.router.end(self.tokens, self.m, self.route)
+        shape = (len(self.tokens), self.m + prod(self.whole.grid), self.tokens.shape[2])
+        self.tokens = _wide(self.backbone.promised(returned, shape, "router"))
+        self.layout, self.route, self.routed = self.whole, None, False
+
+    def _count(self, patch: Grid) -> int:
+        return prod(grid_of(self.size, patch))
+
+
+def _wide(tokens: Tensor) -> Tensor:
+    """``tokens`` in float32 or wider under autocast, whose Linears return bfloat16."""
+    device = tokens.device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return tokens
+    return tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+
+
+def _add_to_image(tokens: Tensor, m: int, addend: Tensor) -> Tensor:
+    """``tokens`` with ``addend`` on those behind the first m."""
+    return torch.cat([tokens[:, :m], tokens[:, m:] + addend], dim=1) if m else tokens + addend

@@ -1,0 +1,103 @@
+"""What the parts of an assembly ask of each other, and where they do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from zoo.errors import KeyPath
+from zoo.parts.module_part import ModulePart
+
+WORDS = {
+    "rotary": "rotary angles",
+    "context": "a context to attend to",
+    "label": "a vector of the label",
+    "vectors": "vectors of the modulation",
+    "kept": "what left a patch on the way down",
+    "prefix": "tokens in front of the image's",
+    "subset": "a router that leaves out tokens",
+}
+"""Facts that a part may need, use, give or refuse, as messages say them."""
+
+TAKEN_BY_NONE = frozenset({"prefix", "subset", "kept"})
+"""Facts that are there whether or not a part takes notice of them."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a part, and those inside it, ask of the rest of an assembly."""
+
+    needs: frozenset[str]
+    uses: frozenset[str]
+    gives: frozenset[str]
+    refuses: frozenset[str]
+    axes: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A part of an assembly, or all of one type and kind.
+
+    Attributes:
+        kind: of the part.
+        name: as recipes name it.
+        facts: of it.
+        path: where a recipe says it.
+    """
+
+    kind: str
+    name: str
+    facts: Facts
+    path: KeyPath
+
+
+def facts_of(part: nn.Module) -> Facts:
+    """What a part asks, with what those inside it do; one that takes vectors needs a modulation that gives some."""
+    members: list[Any] = [each for each in part.modules() if isinstance(each, ModulePart)]
+    takers = [each for each in members if getattr(each, "modulation_vectors", 0)]
+    return Facts(
+        needs=_union(each.needs for each in members) | (frozenset({"vectors"}) if takers else frozenset()),
+        uses=_union(each.uses for each in members),
+        gives=_union(each.gives for each in members),
+        refuses=_union(each.refuses for each in members),
+        axes=frozenset.intersection(*(frozenset(each.axes) for each in members)) if members else frozenset((1, 2, 3)),
+    )
+
+
+def disagreements(members: Sequence[Member], axes: int) -> Iterator[tuple[Member, str]]:
+    """Where parts do not go together, and what to say of which of them.
+
+    Args:
+        members: all parts of an assembly.
+        axes: of its latents.
+    """
+    given = _union(each.facts.gives for each in members) | {"kept"}
+    taken = _union(each.facts.needs | each.facts.uses for each in members) | TAKEN_BY_NONE
+    for member in members:
+        facts, called = member.facts, f"{member.kind} {member.name!r}"
+        for fact in sorted(facts.needs - given):
+            yield member, f"{called} needs {WORDS.get(fact, fact)}, and {_none_gives(fact, members)}"
+        for fact in sorted(facts.gives - taken):
+            yield member, f"{called} gives {WORDS.get(fact, fact)}, and no part takes that"
+        for fact in sorted(facts.refuses & given):
+            givers = ", ".join(f"{each.kind} {each.name!r}" for each in members if fact in each.facts.gives)
+            yield member, f"{called} cannot stand {WORDS.get(fact, fact)}, which {givers} gives"
+        if axes not in facts.axes:
+            takes = " or ".join(map(str, sorted(facts.axes))) or "none"
+            yield member, f"{called} takes latents of {takes} axes, and these have {axes}"
+
+
+GIVERS = {"rotary": "position", "context": "class_conditioner", "label": "class_conditioner", "vectors": "modulation"}
+"""The kind that a fact comes from, to name the part that does not give it."""
+
+
+def _none_gives(fact: str, members: Iterable[Member]) -> str:
+    own = next((each for each in members if each.kind == GIVERS.get(fact)), None)
+    return f"{own.kind} {own.name!r} gives none" if own else "no part gives any"
+
+
+def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset().union(*sets)

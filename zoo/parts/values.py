@@ -1,0 +1,211 @@
+"""The named values that pass between parts.
+
+Letters in shapes: B batch, b samples of one stage, C latent channels, H W latent size (or one axis, or three), D width,
+N image tokens of the current grid, m tokens in front of them, T = m + N all tokens, L context tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.utils._pytree import register_dataclass
+
+from zoo.schedule import Grid
+
+
+class Rotary(NamedTuple):
+    """Cosines and sines of the angles that queries and keys of the image tokens are turned by.
+
+    Behind a router they are those of the tokens that are there, [b, K, head_dim].
+
+    Components 2i and 2i + 1 of a head are one pair, turned by one angle (RoFormer, section 3.4.2), so that each angle
+    stands twice: ``cos[:, 2 * i] == cos[:, 2 * i + 1]``.
+    """
+
+    cos: Float[Tensor, "*b N head_dim"]
+    sin: Float[Tensor, "*b N head_dim"]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the tokens of one grid are: tables to add to them, angles to turn the image's by, or nothing of that."""
+
+    add: Float[Tensor, "N D"] | None = None
+    rotary: Rotary | None = None
+    prefix: Float[Tensor, "m D"] | None = None
+
+
+@dataclass(frozen=True)
+class ClassCondition:
+    """What the labels say: a vector that joins the condition, tokens before the image's, a context to attend to.
+
+    ``context_mask`` is True where the context is there: somewhere in every row, that of the null condition too.
+    """
+
+    vector: Float[Tensor, "B D"] | None = None
+    tokens: Float[Tensor, "B m D"] | None = None
+    context: Float[Tensor, "B L D"] | None = None
+    context_mask: Bool[Tensor, "B L"] | None = None
+
+
+class Condition(NamedTuple):
+    """What the noise level, the label and the stage say at one width."""
+
+    time: Float[Tensor, "B D"]
+    label: Float[Tensor, "B D"] | None = None
+    stage: Float[Tensor, "B D"] | None = None
+
+    @property
+    def sum(self) -> Float[Tensor, "B D"]:
+        """All of it, as adaptive LayerNorm takes it."""
+        total = self.time
+        for each in (self.label, self.stage):
+            total = total if each is None else total + each
+        return total
+
+
+Vectors = tuple[Tensor, ...]
+"""Vectors [B, D] that steer a block or a head, in its own order."""
+
+
+@dataclass(frozen=True)
+class Modulations:
+    """The vectors of every block, in order, and of heads; and tokens that go in front, by width."""
+
+    blocks: Sequence[Vectors]
+    heads: Mapping[int, Vectors]
+    tokens: Mapping[int, Float[Tensor, "B m D"]] = field(default_factory=dict)
+
+    def rows(self, index: Int[Tensor, " R"]) -> Modulations:
+        """Those of the samples at ``index``, in that order. Tensors that blocks share stay shared."""
+        return self._changed(1, lambda tensor: [tensor[index]])[0]
+
+    def split(self, counts: Sequence[int]) -> list[Modulations]:
+        """Those of the first so many samples, of the next, and so on. Tensors that blocks share stay shared."""
+        return self._changed(len(counts), lambda tensor: list(torch.split(tensor, list(counts))))
+
+    def nbytes(self) -> int:
+        """Memory of the tensors, shared ones counted once."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors().values())
+
+    def _tensors(self) -> dict[int, Tensor]:
+        """Every tensor once, by its identity."""
+        vectors = [vector for own in (*self.blocks, *self.heads.values()) for vector in own]
+        return {id(tensor): tensor for tensor in (*vectors, *self.tokens.values())}
+
+    def _changed(self, number: int, change: Callable[[Tensor], list[Tensor]]) -> list[Modulations]:
+        """What becomes of them if every tensor becomes so many."""
+        changed = {key: change(tensor) for key, tensor in self._tensors().items()}
+
+        def each(place: int) -> Modulations:
+            return Modulations(
+                blocks=[tuple(changed[id(vector)][place] for vector in own) for own in self.blocks],
+                heads={dim: tuple(changed[id(vector)][place] for vector in own) for dim, own in self.heads.items()},
+                tokens={dim: changed[id(tokens)][place] for dim, tokens in self.tokens.items()},
+            )
+
+        return [each(place) for place in range(number)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the tokens of one stage and level are laid out; the same object for all of its blocks.
+
+    Attributes:
+        m: tokens in front of the image tokens.
+        grid: image tokens per side; row-major after the tokens in front.
+        patch: latent pixels per image token, on each axis.
+        rotary: angles of the image tokens, where the position part gives any; of those that are there behind a router.
+        index: which image tokens are there [B, K], behind a router; None for all.
+        context: to attend to [B, L, D], where the class conditioner gives any.
+        context_mask: True where the context is there; None for everywhere.
+    """
+
+    m: int
+    grid: Grid
+    patch: Grid
+    rotary: Rotary | None = None
+    index: Int[Tensor, "B K"] | None = None
+    context: Float[Tensor, "B L D"] | None = None
+    context_mask: Bool[Tensor, "B L"] | None = None
+
+
+register_dataclass(Layout)  # so that FSDP and activation checkpointing see the context, through which gradients flow
+
+
+class Group(NamedTuple):
+    """What a block is called with for the samples of one stage.
+
+    Attributes:
+        tokens: [b, m + N, D].
+        vectors: its modulation, as many as its ``modulation_vectors``.
+        layout: of the tokens.
+        taken: outputs of the blocks that it ``takes``, in that order.
+    """
+
+    tokens: Float[Tensor, "b T D"]
+    vectors: Vectors
+    layout: Layout
+    taken: Vectors = ()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a part that fvcore cannot trace says of itself.
+
+    Attributes:
+        output: tensors of the shapes and dtypes that ``forward`` returns.
+        macs: multiply-adds of ``forward``, an int.
+        norm_ops: operations of norms, which are no part of ``macs``: 4 an element, 5 with a weight.
+        attention_macs: multiply-adds of attention alone, queries by keys and weights by values: a part of ``macs``.
+    """
+
+    output: Any
+    macs: int
+    norm_ops: int = 0
+    attention_macs: int = 0
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Every tensor in a value that passes between parts, in a fixed order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [tensor for each in value for tensor in tensors_in(each)]
+    if isinstance(value, Mapping):
+        return [tensor for each in value.values() for tensor in tensors_in(each)]
+    if is_dataclass(value):
+        return [tensor for each in fields(value) for tensor in tensors_in(getattr(value, each.name))]
+    return []
+
+
+def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same value with each of its tensors changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple | list):
+        changed = [map_tensors(change, each) for each in value]
+        return type(value)(*changed) if hasattr(value, "_fields") else type(value)(changed)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(change, each) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: map_tensors(change, getattr(value, each.name)) for each in fields(value)})
+    return value
+
+
+def split_tensors(value: Any, counts: Sequence[int]) -> list[Any]:
+    """The same value of the first so many samples, of the next, and so on."""
+    if len(counts) == 1:
+        return [value]
+    ends = list(accumulate(counts))
+
+    def own(end: int, count: int) -> Any:
+        return map_tensors(lambda tensor: tensor[end - count : end], value)
+
+    return [own(end, count) for end, count in zip(ends, counts, strict=True)]

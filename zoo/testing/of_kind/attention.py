@@ -1,0 +1,34 @@
+"""Attention: the tokens of stages in, tokens of the same shapes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.of_kind.block import layout
+
+
+def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
+    """Tokens of one stage, and their layout with all that the part needs or uses."""
+    part: Any = case.build(device="meta")
+    return [random(batch, case.m + case.count, case.dim)], [layout(case, part, batch, random)]
+
+
+def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
+    """Tokens as they came."""
+    return [(batch, case.m + case.count, case.dim)]
+
+
+def stages_are_alone(case: Case) -> None:
+    """The tokens of several stages in one call give what each gives by itself."""
+    part: Any = case.build()
+    (one,), (layout_of_one,) = case.inputs(BATCH)
+    (other,), (layout_of_other,) = case.inputs(1)
+    together = part([one, other], [layout_of_one, layout_of_other])
+    for tokens, own, returned in zip((one, other), (layout_of_one, layout_of_other), together, strict=True):
+        alone = part.forward_stage(tokens, own)
+        assert_close(returned, alone, "what a stage's tokens give depends on the other stages of the call", 1e-12)
+
+
+LAWS: dict[str, tuple[Law, ...]] = {"attention": (stages_are_alone,)}

@@ -1,0 +1,38 @@
+"""Downsamplers: tokens in, tokens of a coarser grid or of another width out."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from zoo.parts.grids import ratio
+from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+
+
+def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
+    """Tokens of the finer grid, behind those in front, which there are at an equal width alone."""
+    m, finer = _m(case), _finer(case)
+    return random(batch, m + prod(finer), case.dim), m, finer
+
+
+def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
+    """A token for every coarser patch."""
+    return [(batch, _m(case) + case.count, case.site.next_dim)]
+
+
+def returns_its_grid(case: Case) -> None:
+    """A downsampler says which grid its tokens are on."""
+    _, grid = case.outputs(case.build(), BATCH)
+    assert tuple(grid) == case.site.grid, f"returns the grid {tuple(grid)} in place of {case.site.grid}"
+
+
+def _finer(case: Case) -> tuple[int, ...]:
+    factor = ratio(case.site.next_patch, case.site.patch)
+    return tuple(side * each for side, each in zip(case.site.grid, factor, strict=True))
+
+
+def _m(case: Case) -> int:
+    return case.m if case.site.next_dim == case.dim else 0
+
+
+LAWS: dict[str, tuple[Law, ...]] = {"downsampler": (returns_its_grid,)}

@@ -1,0 +1,36 @@
+"""MLPs: tokens in, tokens of the same shape out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.of_kind.block import layout
+
+
+def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
+    """Tokens, and their layout."""
+    part: Any = case.build(device="meta")
+    return random(batch, case.m + case.count, case.dim), layout(case, part, batch, random)
+
+
+def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
+    """Tokens as they came."""
+    return [(batch, case.m + case.count, case.dim)]
+
+
+def is_per_token(case: Case) -> None:
+    """Where ``per_token`` says so, permuting tokens permutes the result."""
+    part: Any = case.build()
+    if not part.per_token:
+        return
+    tokens, own = case.inputs(BATCH)
+    order = torch.randperm(tokens.shape[1], generator=torch.Generator().manual_seed(case.seed))
+    message = "per_token is True, and a token's output depends on the others, or on its place"
+    assert_close(part(tokens[:, order], own), part(tokens, own)[:, order], message)
+
+
+LAWS: dict[str, tuple[Law, ...]] = {"mlp": (is_per_token,)}

@@ -1,0 +1,41 @@
+"""Upsamplers: tokens in, tokens of a finer grid out."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from zoo.parts.grids import ratio
+from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+
+
+def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
+    """Tokens behind those in front, which there are at an equal width alone; and what was kept, where needed."""
+    part: Any = case.build(device="meta")
+    m = _m(case)
+    tokens = random(batch, m + case.count, case.dim)
+    kept = (random(batch, prod(_finer(case)), case.site.kept_dim),) if "kept" in part.needs else ()
+    return (tokens, m, case.site.grid, *kept)
+
+
+def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
+    """A token for every finer patch."""
+    return [(batch, _m(case) + prod(_finer(case)), case.site.next_dim)]
+
+
+def returns_its_grid(case: Case) -> None:
+    """An upsampler says which grid its tokens are on."""
+    _, grid = case.outputs(case.build(), BATCH)
+    assert tuple(grid) == _finer(case), f"returns the grid {tuple(grid)} in place of {_finer(case)}"
+
+
+def _finer(case: Case) -> tuple[int, ...]:
+    factor = ratio(case.site.patch, case.site.next_patch)
+    return tuple(side * each for side, each in zip(case.site.grid, factor, strict=True))
+
+
+def _m(case: Case) -> int:
+    return case.m if case.site.next_dim == case.dim else 0
+
+
+LAWS: dict[str, tuple[Law, ...]] = {"upsampler": (returns_its_grid,)}
