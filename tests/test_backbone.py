@@ -156,6 +156,11 @@ def vectors(count, vector, of_head=2):
             "class_conditioner (zoo's class_tokens) returned a tensor [1] in place of a Class",
         ),
         ("class_conditioner", lambda y: ClassCondition(), "returned None in place of a tensor [1, 16, 32]"),
+        (
+            "class_conditioner",
+            lambda y: ClassCondition(vector=torch.zeros(1, 32), tokens=torch.zeros(1, 16, 32)),
+            "returned label, prefix, and its `gives` says prefix; let it say so",
+        ),
         ("stage_embedder", lambda stage: torch.zeros(1, 32), "a tensor [1, 32] in place of a tensor [32]"),
         (
             "modulation",

@@ -320,7 +320,7 @@ class Backbone(nn.Module):
         if found != part.gives:
             own, gives = (", ".join(sorted(facts)) or "nothing" for facts in (found, part.gives))
             part_name = self._called("class_conditioner", None)
-            raise PluginError(f"{part_name} returned {own}, and its `gives` says {gives}")
+            raise PluginError(f"{part_name} returned {own}, and its `gives` says {gives}; let it say so")
         return condition
 
     def _modulate(self, pieces: Sequence[Piece], conditions: Mapping[int, ClassCondition]) -> Modulations:

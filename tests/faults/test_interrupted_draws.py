@@ -231,16 +231,36 @@ def by_command(trained, tmp_path_factory):
     return content(folder / "out")
 
 
+HELD = """
+import sys
+from zoo.cli import main
+from zoo.train.drawing import Drawing
+
+draw, batches = Drawing.images, []
+
+def images(*given):
+    batches.append(given)
+    if len(batches) == 2:
+        sys.stdin.read()
+    return draw(*given)
+
+Drawing.images = images
+main()
+"""
+"""The command, which waits before its second batch, so that no machine is so fast that a signal comes too late."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_a_command_that_is_stopped_is_gone_on_with(number, code, run, by_command, tmp_path):
-    stopped = subprocess.Popen(command(run, "out"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    held = [sys.executable, "-c", HELD, *command(run, "out")[3:]]
+    stopped = subprocess.Popen(held, cwd=tmp_path, text=True, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert stopped.stderr.readline() == "drawing: 10 %\n"
     stopped.send_signal(number)
-    rest = stopped.stderr.read()
-    assert stopped.wait() == code
+    _, rest = stopped.communicate()  # which ends what it waits for
+    assert stopped.returncode == code
     if number != signal.SIGKILL:
         assert rest.endswith("what has been done is kept; the same command with --resume goes on\n")
     left = len(list((tmp_path / "out").glob("0*.png")))
