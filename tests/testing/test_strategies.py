@@ -18,7 +18,7 @@ from zoo.testing import options, recipes
 GO_WITH_OTHERS = {("modulation", "in_context"), ("modulation", "none")}
 """Built-in parts that the built-in block, which takes six vectors, does not go with."""
 
-REFUSED = ("frequencies of a grid", "leaves out tokens in blocks", "take backbone.condition")
+REFUSED = ("frequencies of a grid", "leaves out tokens in blocks", "take backbone.condition", "adds what was kept")
 """What combinations of parts are refused for; all else goes together."""
 
 
@@ -28,7 +28,7 @@ def test_drawn_recipes_load_and_cover_every_part():
     shapes: Counter[str] = Counter()
     refused: list[str] = []
 
-    @settings(max_examples=300)
+    @settings(max_examples=300, derandomize=True)  # the same examples whatever the seed: the rarest is one in forty
     @given(values=recipes(registry))
     def draw(values):
         try:
@@ -81,7 +81,7 @@ def test_numbers_are_drawn_around_the_default_and_in_their_steps():
     entry = part_entry(Numbers, Plugin("under test", "0"))
     seen = set()
 
-    @settings(max_examples=50)
+    @settings(max_examples=50, derandomize=True)
     @given(drawn=options(entry))
     def draw(drawn):
         chosen = entry.signature.options.model_validate(drawn)

@@ -204,7 +204,7 @@ def _schedules(draw: st.DrawFn, kind: str, chain: list[Grid], depth: int, dim: i
 def _widths(draw: st.DrawFn, depth: int, dim: int) -> list[dict[str, int]]:
     """What every block's level says of its width and heads, which are the same in all stages: two at most."""
     wide: dict[str, int] = {"dim": 2 * dim, **draw(st.sampled_from([{}, {"heads": 1}]))}
-    cut = draw(st.integers(0, depth))
+    cut = draw(st.integers(1, depth))
     before, after = draw(st.sampled_from([({}, {}), ({}, wide), (wide, {})]))
     return [before if block < cut else after for block in range(depth)]
 
