@@ -8,7 +8,8 @@ import pytest
 from zoo.assembly import load_recipe
 from zoo.recipe import changes, conditions, differences, fingerprint
 from zoo.recipe.fingerprint import FREE
-from zoo.recipe.schema import SECTIONS, TrainOptions
+from zoo.recipe.options import TrainOptions
+from zoo.recipe.schema import SECTIONS
 
 BASE = "digits_hybrid"
 OTHER = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.recipe.schema import TrainOptions
+from zoo.recipe.options import TrainOptions
 from zoo.train.optimizer import EMA, adamw, ema_decay, learning_rate
 
 

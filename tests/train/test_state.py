@@ -6,7 +6,7 @@ import torch
 from tests.train.small import ALONE, small
 from zoo.assembly import build
 from zoo.errors import RunError
-from zoo.recipe.schema import TrainOptions
+from zoo.recipe.options import TrainOptions
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.optimizer import adamw

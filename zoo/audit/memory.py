@@ -26,7 +26,7 @@ from zoo.errors import AuditError, first_line
 from zoo.flow import velocity_errors
 from zoo.flow.precision import clock_dtype
 from zoo.recipe import Recipe
-from zoo.recipe.schema import TrainOptions
+from zoo.recipe.options import TrainOptions
 from zoo.schedule import shares
 
 BATCH = 2**20

@@ -1,15 +1,17 @@
 """Recipes: YAML in, validated and frozen values out. Importing this package does not import torch."""
 
+from zoo.recipe.draft import Draft
 from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import all_differences, changes, conditions, differences, fingerprint
-from zoo.recipe.load import Draft, Overrides, draft_recipe, read_tree
+from zoo.recipe.load import draft_recipe
 from zoo.recipe.of_run import holds_run, no_run, recorded_in
 from zoo.recipe.parts import NestedError, PartSpec
 from zoo.recipe.places import absolute
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, BackboneRecipe, Recipe
 from zoo.recipe.source import Node
+from zoo.recipe.tree import Overrides, read_tree
 from zoo.recipe.versions import Made, Versions
 
 __all__ = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.kinds import KINDS, key_of, kinds_of
+from zoo.recipe.options import RecipeOptions
 from zoo.recipe.parts import Beside
-from zoo.recipe.schema import SECTIONS, RecipeOptions
+from zoo.recipe.schema import SECTIONS
 from zoo.registry import PartEntry, Registry
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -1,146 +1,28 @@
-"""From a recipe file to a draft: what it says, checked against the schema and the registry, with every problem."""
+"""From a tree to a draft: what a recipe says, checked against the schema and the registry, with every problem."""
 
 from __future__ import annotations
 
 import json
-import re
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import accumulate
-from pathlib import Path
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from zoo.errors import KeyPath, PluginError, RecipeError, dotted
-from zoo.kinds import KINDS, key_of, kind_at, kinds_of, path_of
-from zoo.recipe.find import find_recipe
-from zoo.recipe.latent import PLANE
-from zoo.recipe.merge import merge, override, override_value, without_nulls
+from zoo.errors import KeyPath, PluginError, dotted
+from zoo.kinds import KINDS, key_of, kinds_of, path_of
+from zoo.recipe.draft import Draft
+from zoo.recipe.merge import without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
+from zoo.recipe.options import RecipeOptions
 from zoo.recipe.parts import AnyPart, AsWritten, Beside, KeptPart, PartSpec, Run
 from zoo.recipe.places import located
 from zoo.recipe.recorded import Recorded
-from zoo.recipe.schema import SECTIONS, Recipe, RecipeOptions
-from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
+from zoo.recipe.schema import SECTIONS
+from zoo.recipe.source import Node, show
 from zoo.registry import PartEntry, Registry
 from zoo.signature import Nested
 
-_SUPPLIED: tuple[KeyPath, ...] = tuple(
-    ("backbone", *key) for key in (*(("latent", each) for each in (*PLANE, "size")), ("dim",), ("depth",), ("heads",))
-)
-"""What messages about other keys speak of, so that they can say where it was written."""
-
 M = TypeVar("M", bound=BaseModel)
-
-Overrides = str | Iterable[str] | Mapping[str, Any]
-"""``key.path=value``, or values by key path: ``{"backbone.dim": 192}``."""
-
-
-@dataclass
-class Draft:
-    """A recipe while it is being checked.
-
-    Attributes:
-        tree: the recipe with ``extends`` and ``--set`` applied.
-        values: by section, the fields that are valid.
-        parts: by key path, the parts that are needed, that exist and whose options are valid; not those inside them.
-        problems: what is wrong, and at which key path.
-        fault: of a part itself, which no other options would mend.
-        missing: the parts that do not exist, and at which key path.
-        recorded: of a recipe that zoo wrote, its record.
-        needs: the sections whose parts are needed. Of a recorded recipe, others are kept as written where they
-            cannot be checked.
-    """
-
-    tree: Node
-    name: str = ""
-    values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
-    parts: dict[KeyPath, PartSpec] = field(default_factory=dict)
-    problems: list[tuple[KeyPath, str]] = field(default_factory=list)
-    fault: Exception | None = None
-    missing: list[tuple[KeyPath, str]] = field(default_factory=list)
-    recorded: Recorded | None = None
-    needs: Collection[str] = tuple(SECTIONS)
-
-    def at(self, kind: str, key: Any = None) -> KeyPath | None:
-        """Where the part of a kind that stands under a key of the backbone is written; None if it is not valid."""
-        section, name = path_of(kind)
-        path: KeyPath = (section, name)
-        if path in self.parts:
-            return path
-        if not KINDS[kind].beside:  # a part that is kept as written, where it is not needed
-            return None
-        runs = [run.blocks for run in self.values[section].get(name) or ()]
-        path = (*path, bisect_right(list(accumulate(runs)), key))
-        return path if path in self.parts else None
-
-    def recipe(self) -> Recipe:
-        """The validated recipe.
-
-        Raises:
-            RecipeError: there are problems; the message has a line for each. Its cause is the fault, if there is one.
-        """
-        if self.problems:
-            raise RecipeError([self._line(path, message) for path, message in self.problems]) from self.fault
-        sections: dict[str, Any] = {}
-        for name, (_, section) in SECTIONS.items():
-            sections[name] = section(**self.values[name])
-        return Recipe(name=self.name, **sections)
-
-    def _line(self, path: KeyPath, message: str) -> str:
-        origin = self.tree.origin_of(path)
-        fallback = origin == self.tree.origin_of(("backbone",))  # the part is not written, but a default
-        others = [
-            f"{dotted(key[1:])} from {other}"
-            for key in _SUPPLIED
-            if len(path) > 1 and kind_at(str(path[0]), str(path[1])) and re.search(rf"\b{key[-1]}\b", message)
-            if self.tree.holds(key)
-            and (other := self.tree.origin_of(key)) != origin
-            and (fallback or other.source != origin.source)
-        ]
-        text = f"{dotted(path)}: {message}" if path else message
-        return f"{origin}: {text}" + (f" ({', '.join(others)})" if others else "")
-
-
-def read_tree(
-    source: str | Path | Mapping[str, Any], overrides: Overrides = (), *, option: str | None = "--set"
-) -> Node:
-    """A recipe with what it extends and with overrides applied; not yet checked.
-
-    Args:
-        source: a file's path or name, or a recipe as plain values.
-        overrides: ``key.path=value``, or values by key path.
-        option: of the shell, from which the overrides are; None: from Python. Messages name it.
-
-    Raises:
-        RecipeError: a file that is missing or not plain YAML, a loop of ``extends``, an override of no such form.
-    """
-    if isinstance(source, Mapping):
-        name, tree = "recipe", _extended(node_of(source, Origin("recipe")), None)
-    elif not isinstance(source, str | Path):
-        raise RecipeError([f"a recipe is a name, a path or a mapping with `backbone`, not {type(source).__name__}"])
-    else:
-        path = find_recipe(str(source))
-        name, tree = path.stem, _extended(read_yaml(path, piped=True), path)
-    problems: list[str] = []
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    for each in overrides:
-        try:
-            if isinstance(overrides, Mapping):
-                tree = override_value(tree, each, overrides[each])
-            else:
-                tree = override(tree, each, option)
-        except RecipeError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise RecipeError(problems)
-    assert isinstance(tree.value, dict)
-    if "name" not in tree.value or tree.value["name"].value is None:
-        tree = Node({**tree.value, "name": Node(name, tree.origin)}, tree.origin)
-    return tree
 
 
 def draft_recipe(
@@ -167,45 +49,6 @@ def draft_recipe(
         else:
             _draft_section(name, given or {}, registry, draft)
     return draft
-
-
-def _extended(tree: Node, path: Path | None) -> Node:
-    """``tree``, which stands at ``path``, on top of what it extends."""
-    trees, files = [tree], [path.resolve()] if path else []
-    while (extends := _extends(trees[-1])) is not None:
-        try:
-            path = find_recipe(str(extends.value), beside=path)
-        except RecipeError as error:
-            raise RecipeError([f"{extends.origin}: extends: {error}"]) from error
-        if path.resolve() in files:
-            circle = [*files[files.index(path.resolve()) :], path]
-            names = " -> ".join(file.name for file in circle)
-            raise RecipeError([f"{extends.origin}: extends: goes in a circle: {names}; take one of them out"])
-        files.append(path.resolve())
-        trees.append(read_yaml(path))
-    merged = Node({}, trees[-1].origin)
-    for each in reversed(trees):
-        # A name belongs to its own file: a recipe that extends another is not that one.
-        merged = merge(_without(merged, "name"), _without(each, "extends"))
-    return merged
-
-
-def _extends(tree: Node) -> Node | None:
-    """The name of the recipe that ``tree`` extends, if any."""
-    if tree.value is None:
-        raise RecipeError([f"{tree.origin}: empty; a recipe needs at least `backbone:` or `extends:`"])
-    if not isinstance(tree.value, dict):
-        raise RecipeError([f"{tree.origin}: a recipe is a mapping with `backbone:`, not {show(tree.plain())}"])
-    extends = tree.value.get("extends")
-    if extends is not None and not isinstance(extends.value, str):
-        given = show(extends.plain())
-        raise RecipeError([f"{extends.origin}: extends: should be the path or name of one recipe, got {given}"])
-    return extends
-
-
-def _without(tree: Node, key: str) -> Node:
-    assert isinstance(tree.value, dict)
-    return Node({each: node for each, node in tree.value.items() if each != key}, tree.origin)
 
 
 def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft: Draft) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from zoo.checkpoint_folders import newest_states
 from zoo.errors import RecipeError, RunError
 from zoo.json_files import read_json
-from zoo.recipe.load import Overrides, read_tree
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
 from zoo.recipe.source import read_yaml
+from zoo.recipe.tree import Overrides, read_tree
 from zoo.recipe.versions import Made, Versions
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from zoo.recipe.schema import TrainOptions
+from zoo.recipe.options import TrainOptions
 
 
 def adamw(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.optim.AdamW:

@@ -21,7 +21,7 @@ from zoo.data.stream import Batch, stream
 from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
 from zoo.flow import velocity_errors
 from zoo.labels import drop, move
-from zoo.recipe.schema import TrainOptions
+from zoo.recipe.options import TrainOptions
 from zoo.train.distributed import World
 from zoo.train.job import Job
 from zoo.train.optimizer import adamw, ema_decay, learning_rate

@@ -1,0 +1,89 @@
+"""A recipe while it is being checked: what of it is valid, what is wrong, and where that was written."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from zoo.errors import KeyPath, RecipeError, dotted
+from zoo.kinds import KINDS, kind_at, path_of
+from zoo.recipe.latent import PLANE
+from zoo.recipe.parts import PartSpec
+from zoo.recipe.recorded import Recorded
+from zoo.recipe.schema import SECTIONS, Recipe
+from zoo.recipe.source import Node
+
+_SUPPLIED: tuple[KeyPath, ...] = tuple(
+    ("backbone", *key) for key in (*(("latent", each) for each in (*PLANE, "size")), ("dim",), ("depth",), ("heads",))
+)
+"""What messages about other keys speak of, so that they can say where it was written."""
+
+
+@dataclass
+class Draft:
+    """A recipe while it is being checked.
+
+    Attributes:
+        tree: the recipe with ``extends`` and ``--set`` applied.
+        values: by section, the fields that are valid.
+        parts: by key path, the parts that are needed, that exist and whose options are valid; not those inside them.
+        problems: what is wrong, and at which key path.
+        fault: of a part itself, which no other options would mend.
+        missing: the parts that do not exist, and at which key path.
+        recorded: of a recipe that zoo wrote, its record.
+        needs: the sections whose parts are needed. Of a recorded recipe, others are kept as written where they
+            cannot be checked.
+    """
+
+    tree: Node
+    name: str = ""
+    values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
+    parts: dict[KeyPath, PartSpec] = field(default_factory=dict)
+    problems: list[tuple[KeyPath, str]] = field(default_factory=list)
+    fault: Exception | None = None
+    missing: list[tuple[KeyPath, str]] = field(default_factory=list)
+    recorded: Recorded | None = None
+    needs: Collection[str] = tuple(SECTIONS)
+
+    def at(self, kind: str, key: Any = None) -> KeyPath | None:
+        """Where the part of a kind that stands under a key of the backbone is written; None if it is not valid."""
+        section, name = path_of(kind)
+        path: KeyPath = (section, name)
+        if path in self.parts:
+            return path
+        if not KINDS[kind].beside:  # a part that is kept as written, where it is not needed
+            return None
+        runs = [run.blocks for run in self.values[section].get(name) or ()]
+        path = (*path, bisect_right(list(accumulate(runs)), key))
+        return path if path in self.parts else None
+
+    def recipe(self) -> Recipe:
+        """The validated recipe.
+
+        Raises:
+            RecipeError: there are problems; the message has a line for each. Its cause is the fault, if there is one.
+        """
+        if self.problems:
+            raise RecipeError([self._line(path, message) for path, message in self.problems]) from self.fault
+        sections: dict[str, Any] = {}
+        for name, (_, section) in SECTIONS.items():
+            sections[name] = section(**self.values[name])
+        return Recipe(name=self.name, **sections)
+
+    def _line(self, path: KeyPath, message: str) -> str:
+        origin = self.tree.origin_of(path)
+        fallback = origin == self.tree.origin_of(("backbone",))  # the part is not written, but a default
+        others = [
+            f"{dotted(key[1:])} from {other}"
+            for key in _SUPPLIED
+            if len(path) > 1 and kind_at(str(path[0]), str(path[1])) and re.search(rf"\b{key[-1]}\b", message)
+            if self.tree.holds(key)
+            and (other := self.tree.origin_of(key)) != origin
+            and (fallback or other.source != origin.source)
+        ]
+        text = f"{dotted(path)}: {message}" if path else message
+        return f"{origin}: {text}" + (f" ({', '.join(others)})" if others else "")
