@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import zoo
 from zoo import Registry, build, load_recipe
+from zoo.attributes import WORDS
 from zoo.cli import app
 from zoo.kinds import KINDS, Kind
-from zoo.parts.facts import WORDS
 from zoo.plugins import Plugin
 from zoo.recipe.fingerprint import FREE
 from zoo.testing import check_part

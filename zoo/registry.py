@@ -14,6 +14,7 @@ import pluggy
 from pydantic import BaseModel
 
 from zoo import hookspecs
+from zoo.attributes import mistakes
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS, base_of
 from zoo.plugins import UNPACKAGED, Plugin, PluginFailure, visit_plugins, zoo_version
@@ -235,6 +236,8 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     version = getattr(cls, "version", 1)
     if type(version) is not int or version < 1:
         raise PluginError(f"{where} has version = {_brief(version)}; let it be a whole number, 1 or more")
+    for mistake in mistakes(cls, kind):
+        raise PluginError(f"{where} {mistake}")
     signature = read_signature(cls, KINDS[kind].supplied)  # type: ignore[arg-type]  # a class is hashable
     options = {*signature.options.model_fields, *signature.parts}
     for key in options.intersection(KINDS[kind].beside):

@@ -10,6 +10,7 @@ import torch
 from zoo.assembly.crossings import crossings
 from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import create_whole, once, shape_of, supplied_at
+from zoo.attributes import mistakes
 from zoo.errors import KeyPath, PluginError
 from zoo.kinds import KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
@@ -90,6 +91,8 @@ def _stages(
     known = "axes" not in unsure
     try:
         schedule: PatchSchedule = spec.create({"depth": values["depth"], "axes": len(latent.size)})
+        for mistake in mistakes(schedule, "patch_schedule"):
+            raise PluginError(mistake)
         stages = _returned(schedule)
         size = latent.size if known else None
         problems = schedule_problems(stages, values["depth"], size, values["dim"], values["heads"])

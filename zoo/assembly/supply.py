@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from torch import nn
 
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
+from zoo.parts.facts import mistakes_in
 from zoo.parts.initialise import faults
 from zoo.recipe import PartSpec
 from zoo.schedule import Stage, resolved
@@ -63,7 +65,8 @@ def create_whole(spec: PartSpec, given: Supplied) -> Any:
 
     Raises:
         ValueError: it refuses its options, or asks for what nobody knows at its site.
-        PluginError: weights of it would be garbage after building on the meta device.
+        PluginError: what it says of itself cannot be read, or weights of it would be garbage after building on the meta
+            device.
     """
     for name in spec.entry.signature.supplied:
         if isinstance(given[name], Unknown):
@@ -77,7 +80,7 @@ def create_whole(spec: PartSpec, given: Supplied) -> Any:
 
 
 def _fault(part: Any) -> str | None:
-    return next(faults(part), None) if isinstance(part, nn.Module) else None
+    return next(chain(mistakes_in(part), faults(part)), None) if isinstance(part, nn.Module) else None
 
 
 def _refuse_fault(part: Any) -> None:

@@ -8,19 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from zoo.attributes import WORDS, mistakes
 from zoo.errors import KeyPath
 from zoo.parts.module_part import ModulePart
-
-WORDS = {
-    "rotary": "rotary angles",
-    "context": "a context to attend to",
-    "label": "a vector of the label",
-    "vectors": "vectors of the modulation",
-    "kept": "what left a patch on the way down",
-    "prefix": "tokens in front of the image's",
-    "subset": "a router that leaves out tokens",
-}
-"""Facts that a part may need, use, give or refuse, as messages say them."""
+from zoo.signature import MARK
 
 TAKEN_BY_NONE = frozenset({"prefix", "subset", "kept"})
 """Facts that are there whether or not a part takes notice of them."""
@@ -54,6 +45,13 @@ class Member:
     path: KeyPath
 
 
+def mistakes_in(part: nn.Module) -> Iterator[str]:
+    """What cannot be read of what a part, and those inside it, say of themselves once they are built."""
+    for each in part.modules():
+        if isinstance(each, ModulePart):
+            yield from mistakes(each, getattr(each, MARK, (None,))[0])
+
+
 def facts_of(part: nn.Module) -> Facts:
     """What a part asks, with what those inside it do; one that takes vectors needs a modulation that gives some."""
     members: list[Any] = [each for each in part.modules() if isinstance(each, ModulePart)]
@@ -79,12 +77,12 @@ def disagreements(members: Sequence[Member], axes: int) -> Iterator[tuple[Member
     for member in members:
         facts, called = member.facts, f"{member.kind} {member.name!r}"
         for fact in sorted(facts.needs - given):
-            yield member, f"{called} needs {WORDS.get(fact, fact)}, and {_none_gives(fact, members)}"
+            yield member, f"{called} needs {WORDS[fact]}, and {_none_gives(fact, members)}"
         for fact in sorted(facts.gives - taken):
-            yield member, f"{called} gives {WORDS.get(fact, fact)}, and no part takes that"
+            yield member, f"{called} gives {WORDS[fact]}, and no part takes that"
         for fact in sorted(facts.refuses & given):
             givers = ", ".join(f"{each.kind} {each.name!r}" for each in members if fact in each.facts.gives)
-            yield member, f"{called} cannot stand {WORDS.get(fact, fact)}, which {givers} gives"
+            yield member, f"{called} cannot stand {WORDS[fact]}, which {givers} gives"
         if axes not in facts.axes:
             takes = " or ".join(map(str, sorted(facts.axes))) or "none"
             yield member, f"{called} takes latents of {takes} axes, and these have {axes}"

@@ -21,10 +21,11 @@ class ModulePart(nn.Module):
     makes weights and tables afterwards (``Backbone.init_weights``) calls each of them, members before what holds them.
     Tensors stand in parameters and buffers alone. An assembly with a part that breaks this is refused.
 
-    What a part asks of the rest of an assembly are facts by name, which a constructor may set by the part's options;
-    a part has those of the parts inside it too. The facts are ``rotary`` (angles), ``context``, ``label`` (a vector of
-    it), ``vectors`` (of the modulation), ``kept`` (what left a patch on the way down), ``prefix`` (tokens in front) and
-    ``subset`` (image tokens of which some are left out, by a router).
+    What a part asks of the rest of an assembly are facts by name, in sets that a constructor may set by the part's
+    options; a part has those of the parts inside it too. The facts are ``rotary`` (angles), ``context``, ``label`` (a
+    vector of it), ``vectors`` (of the modulation), ``kept`` (what left a patch on the way down), ``prefix`` (tokens in
+    front) and ``subset`` (image tokens of which some are left out, by a router). What is none of these, or of another
+    type, is refused: of the class when it is registered, of a part when it is built.
 
     Attributes:
         needs: facts that must be given by some part.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
+from zoo.parts.facts import mistakes_in
 from zoo.parts.initialise import faults, init_weights
 from zoo.testing.asserts import assert_equal
 from zoo.testing.cases import randomise
@@ -49,7 +51,7 @@ def assert_initialises_whole(
 
 
 def _assert_no_faults(module: nn.Module) -> None:
-    fault = next(faults(module), None)
+    fault = next(chain(mistakes_in(module), faults(module)), None)
     assert fault is None, fault
 
 

@@ -1,0 +1,129 @@
+"""What parts say of themselves in attributes, and whether it can be read. Free of torch.
+
+It is looked at on a class when that is registered, and on a part when it is built, since a constructor may say
+otherwise.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from zoo.errors import did_you_mean
+from zoo.kinds import KINDS
+from zoo.schedule import AXES
+
+WORDS = {
+    "rotary": "rotary angles",
+    "context": "a context to attend to",
+    "label": "a vector of the label",
+    "vectors": "vectors of the modulation",
+    "kept": "what left a patch on the way down",
+    "prefix": "tokens in front of the image's",
+    "subset": "a router that leaves out tokens",
+}
+"""Facts that a part may need, use, give or refuse, as messages say them."""
+
+Mend = Callable[[Any], str | None]
+"""What to say of a value that cannot be read; None of one that can."""
+
+
+def mistakes(said: object, kind: str | None) -> Iterator[str]:
+    """What cannot be read of what a part, or its class, says of itself.
+
+    Args:
+        said: the part, or the class, whose properties are then passed over.
+        kind: of it; None where that is not known.
+    """
+    readable: dict[str, Any] = {}
+    for name, mend in _mends(kind).items():
+        value = getattr(said, name, None)
+        if not hasattr(said, name) or (isinstance(said, type) and hasattr(type(value), "__get__")):
+            continue
+        told = mend(value)
+        if told is None:
+            readable[name] = value
+        else:
+            yield f"has {name} = {reprlib.repr(value)}; {told}"
+    if kind == "router" and {"first", "stop"} <= readable.keys() and readable["stop"] < readable["first"]:
+        first, stop = readable["first"], readable["stop"]
+        yield f"has first = {first} and stop = {stop}; let stop come after first, or equal it for no route"
+
+
+def _mends(kind: str | None) -> Mapping[str, Mend]:
+    if kind is None:
+        return _OF_ALL
+    has_forward = KINDS[kind].section in ("backbone", None)  # a metric's needs are of another sort
+    return {**(_OF_ALL if has_forward else {}), **_OF_KIND.get(kind, {})}
+
+
+def _facts(known: Collection[str]) -> Mend:
+    def mend(value: Any) -> str | None:
+        if not isinstance(value, set | frozenset):
+            return f"let it be a set of facts, such as {{{min(known)!r}}}"
+        wrong = sorted((each for each in value if each not in known), key=repr)
+        if not wrong:
+            return None
+        near = did_you_mean(str(wrong[0]), known) or f"; there are: {', '.join(sorted(known))}"
+        return f"{wrong[0]!r} is none of its facts{near}"
+
+    return mend
+
+
+def _count(most: int) -> Mend:
+    def mend(value: Any) -> str | None:
+        return None if _is_whole(value) and 0 <= value <= most else f"let it be a whole number from 0 to {most}"
+
+    return mend
+
+
+def _one_of(*choices: str) -> Mend:
+    def mend(value: Any) -> str | None:
+        if isinstance(value, str) and value in choices:
+            return None
+        return f"let it be one of {', '.join(map(repr, choices))}{did_you_mean(str(value), choices)}"
+
+    return mend
+
+
+def _axes(value: Any) -> str | None:
+    fits = isinstance(value, set | frozenset) and value and all(_is_whole(each) and each in AXES for each in value)
+    return None if fits else "let it be a set of those of 1, 2 and 3 that it takes, such as {2}"
+
+
+def _blocks(value: Any) -> str | None:
+    fits = isinstance(value, tuple | list) and all(_is_whole(each) for each in value)
+    return None if fits else "let it be a tuple of the numbers of earlier blocks, such as (0,)"
+
+
+def _truth(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "let it be True or False"
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
+
+_GIVEN = frozenset(WORDS) - {"kept"}  # which no part gives: the way down does
+
+_OF_ALL: Mapping[str, Mend] = {
+    "needs": _facts(frozenset(WORDS)),
+    "uses": _facts(frozenset(WORDS)),
+    "gives": _facts(_GIVEN),
+    "refuses": _facts(_GIVEN),
+    "axes": _axes,
+}
+
+_VECTORS, _TOKENS, _DEPTH = _count(1000), _count(100_000), _count(1_000_000)
+"""Bounds above anything of use, so that a number that is wrong is told before memory or an overflow tells it."""
+
+_OF_KIND: Mapping[str, Mapping[str, Mend]] = {
+    "patch_schedule": {"ties": _one_of("cleaner", "noisier")},
+    "class_conditioner": {"class_tokens": _TOKENS, "uses_labels": _truth},
+    "modulation": {"tokens": _TOKENS},
+    "block": {"modulation_vectors": _VECTORS, "takes": _blocks},
+    "head": {"modulation_vectors": _VECTORS},
+    "skip": {"feeds": _one_of("latents", "kept", "nothing")},
+    "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth},
+}
