@@ -122,6 +122,7 @@ def test_shares_are_those_of_the_decimal_that_was_written():
     assert shares([stage(0.1, (2, 1)), stage(0.0, (2, 1))]) == (Fraction(9, 10), Fraction(1, 10))
 
 
+TWO_AXES = "and the latent 8x16 has 2 axes; give one number, or 2"
 MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on every axis: "
 
 
@@ -144,31 +145,47 @@ MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on
             [stage(0.5, (2, 2)), stage(0.0, (4, 1), (2, 2))],
             [(1, None, "levels", "block counts must add up to depth: 1 + 2 = 3, but backbone.depth is 2")],
         ),
-        ([stage(0.0, (3, 2))], [(0, 0, "patch", "patch 3x3 does not divide the latent 8x16 (height x width)")]),
-        ([stage(0.0, ((16, 8), 2))], [(0, 0, "patch", "patch 16x8 does not divide the latent 8x16 (height x width)")]),
+        ([stage(0.0, (3, 2))], [(0, 0, "patch", "patch 3 does not divide the latent 8x16 (height x width)")]),
+        (
+            [stage(0.0, ((16, 8), 2))],
+            [(0, 0, "patch", "patch [16, 8] does not divide the latent 8x16 (height x width)")],
+        ),
         ([stage(0.0, (2, 1), (4, 1))], []),
         ([stage(0.0, (2, 1), (2, 1, 32))], []),
         (
             [stage(0.0, (2, 1), (2, 1))],
-            [(0, 1, "patch", "patch 2x2 at width 16 is that of the level before: make one of both")],
+            [(0, 1, "patch", "patch 2 at width 16 is that of the level before: make one of both")],
         ),
         (
             [stage(0.0, (2, 1), (2, 1, 16, 4))],
-            [(0, 1, "patch", "patch 2x2 at width 16 is that of the level before: make one of both")],
+            [(0, 1, "patch", "patch 2 at width 16 is that of the level before: make one of both")],
         ),
-        ([stage(0.0, ((4, 2), 1), ((2, 4), 1))], [(0, 1, "patch", MULTIPLE + "4x2 and 2x4 are not")]),
-        ([stage(0.0, (8, 1), ((4, 16), 1))], [(0, 1, "patch", MULTIPLE + "8x8 and 4x16 are not")]),
-        ([stage(0.0, ([2], 2))], [(0, 0, "patch", "patch 2 has 1 number, and the latent 8x16 has 2 axes")]),
+        ([stage(0.0, ((4, 2), 1), ((2, 4), 1))], [(0, 1, "patch", MULTIPLE + "[4, 2] and [2, 4] are not")]),
+        ([stage(0.0, (8, 1), ((4, 16), 1))], [(0, 1, "patch", MULTIPLE + "8 and [4, 16] are not")]),
+        (
+            [stage(0.0, ([2], 2))],
+            [(0, 0, "patch", f"patch [2] has 1 number, {TWO_AXES}")],
+        ),
         (
             [stage(0.0, (2, 2), scale=[2, 2, 2])],
-            [(0, None, "scale", "scale 2x2x2 has 3 numbers, and the latent 8x16 has 2 axes")],
+            [
+                (
+                    0,
+                    None,
+                    "scale",
+                    f"scale [2, 2, 2] has 3 numbers, {TWO_AXES}",
+                )
+            ],
         ),
-        ([stage(0.0, ([2, 2, 2], 2))], [(0, 0, "patch", "patch 2x2x2 has 3 numbers, and the latent 8x16 has 2 axes")]),
+        (
+            [stage(0.0, ([2, 2, 2], 2))],
+            [(0, 0, "patch", f"patch [2, 2, 2] has 3 numbers, {TWO_AXES}")],
+        ),
         (
             [stage(0.0, (1, 2), scale=3)],
-            [(0, None, "scale", "scale 3x3 does not divide the latent 8x16 (height x width)")],
+            [(0, None, "scale", "scale 3 does not divide the latent 8x16 (height x width)")],
         ),
-        ([stage(0.0, (4, 2), scale=4)], [(0, 0, "patch", "patch 4x4 does not divide the latent 2x4 of scale 4x4")]),
+        ([stage(0.0, (4, 2), scale=4)], [(0, 0, "patch", "patch 4 does not divide the latent 2x4 of scale 4")]),
         (
             [stage(0.5, (4, 1, 32), (2, 1)), stage(0.0, (2, 2))],
             [(1, 0, "dim", "stages share their blocks, and block 0 has width 16 here and 32 in stage 0")],
@@ -184,7 +201,9 @@ MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on
     ],
 )
 def test_every_problem_of_a_schedule(stages, expected):
-    assert list(schedule_problems(stages, depth=2, size=SIZE, dim=DIM, heads=HEADS)) == expected
+    found = list(schedule_problems(stages, depth=2, size=SIZE, dim=DIM, heads=HEADS))
+    assert [problem[:-1] for problem in found] == expected
+    assert all(problem.about == ("size" if "the latent" in problem.message else None) for problem in found)
 
 
 def test_what_does_not_depend_on_the_latent_is_told_without():

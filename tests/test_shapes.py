@@ -155,19 +155,21 @@ def test_a_smaller_stage_costs_less():
     [
         (
             {"levels": [level([2, 2, 2])]},
-            "patch_schedule.levels.0.patch: patch 2x2x2 has 3 numbers, and the latent 8x16 has 2 axes",
+            "patch_schedule.levels.0.patch: patch [2, 2, 2] has 3 numbers, and the latent 8x16 has 2 axes;"
+            " give one number, or 2",
         ),
         (
             {"levels": [level([2])]},
-            "patch_schedule.levels.0.patch: patch 2 has 1 number, and the latent 8x16 has 2 axes",
+            "patch_schedule.levels.0.patch: patch [2] has 1 number, and the latent 8x16 has 2 axes;"
+            " give one number, or 2",
         ),
         (
             {"stages": [{"noise_above": 0.0, "scale": 3, "levels": [level(1)]}]},
-            "patch_schedule.stages.0.scale: scale 3x3 does not divide the latent 8x16 (height x width)",
+            "patch_schedule.stages.0.scale: scale 3 does not divide the latent 8x16 (height x width)",
         ),
         (
             {"stages": [{"noise_above": 0.0, "scale": 2, "levels": [level(8)]}]},
-            "patch_schedule.stages.0.levels.0.patch: patch 8x8 does not divide the latent 4x8 of scale 2x2",
+            "patch_schedule.stages.0.levels.0.patch: patch 8 does not divide the latent 4x8 of scale 2",
         ),
         (
             {
@@ -181,8 +183,7 @@ def test_a_smaller_stage_costs_less():
         ),
         (
             {"levels": [level(4), level(2)], "skip": "kept_add"},
-            "skip: kept_add: needs what left patch 2x2 on the way down, and stage 0 comes to 2x2 without having been"
-            " there",
+            "skip: kept_add: needs what left patch 2 on the way down, and stage 0 comes to 2 without having been there",
         ),
         (
             {"levels": [level(2), level(4), level(2, dim=48)], "skip": "kept_add"},

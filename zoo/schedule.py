@@ -124,12 +124,14 @@ class ScheduleProblem(NamedTuple):
         level: of the stage; None for the whole.
         field: of the stage or level, by its name; None for the whole.
         message: what is wrong.
+        about: what of the backbone it does not go with, where the message does not write out its key: ``size``.
     """
 
     stage: int | None
     level: int | None
     field: str | None
     message: str
+    about: str | None = None
 
 
 def on_all_axes(value: int | Grid, axes: int) -> Grid:
@@ -145,6 +147,11 @@ def grid_of(size: Sequence[int], patch: Grid) -> Grid:
 def patch_name(patch: Grid) -> str:
     """``(4, 2)`` as ``4x2``, height first."""
     return "x".join(map(str, patch))
+
+
+def as_written(patch: Grid) -> str:
+    """``(4, 2)`` as a recipe writes it, ``[4, 2]``, and ``(4, 4)`` as ``4``."""
+    return str(patch[0]) if len(set(patch)) == 1 else str(list(patch))
 
 
 def resolved(stages: Sequence[Stage], axes: int, dim: int, heads: int) -> tuple[StageShape, ...]:
@@ -237,34 +244,34 @@ def _axes_problems(index: int, stage: Stage, size: Grid) -> Iterator[SchedulePro
     given += [(place, "patch", level.patch) for place, level in enumerate(stage.levels)]
     for place, what, value in given:
         if isinstance(value, tuple) and len(value) != len(size):
-            numbers = f"{what} {patch_name(value)} has {len(value)} number{'s' * (len(value) > 1)}"
-            yield ScheduleProblem(
-                index, place, what, f"{numbers}, and the latent {patch_name(size)} has {len(size)} axes"
-            )
+            numbers = f"{what} {list(value)} has {len(value)} number{'s' * (len(value) > 1)}"
+            latent = f"the latent {patch_name(size)} has {len(size)} ax{'es' if len(size) > 1 else 'is'}"
+            mend = "give one number" + (f", or {len(size)}" if len(size) > 1 else "")
+            yield ScheduleProblem(index, place, what, f"{numbers}, and {latent}; {mend}", "size")
 
 
 def _stage_problems(index: int, stage: StageShape, size: Grid) -> Iterator[ScheduleProblem]:
     latent = f"the latent {patch_name(size)}" + (" (height x width)" if len(size) == 2 else "")
     if any(side % factor for side, factor in zip(size, stage.scale, strict=True)):
-        yield ScheduleProblem(index, None, "scale", f"scale {patch_name(stage.scale)} does not divide {latent}")
+        yield ScheduleProblem(index, None, "scale", f"scale {as_written(stage.scale)} does not divide {latent}", "size")
         return
     own = stage.size_in(size)
     if own != size:
-        latent = f"the latent {patch_name(own)} of scale {patch_name(stage.scale)}"
+        latent = f"the latent {patch_name(own)} of scale {as_written(stage.scale)}"
     nodes = [level.node for level in stage.levels]
     for place, (patch, _) in enumerate(nodes):
         if any(side % pixels for side, pixels in zip(own, patch, strict=True)):
-            yield ScheduleProblem(index, place, "patch", f"patch {patch_name(patch)} does not divide {latent}")
+            yield ScheduleProblem(index, place, "patch", f"patch {as_written(patch)} does not divide {latent}", "size")
     for place, (before, after) in enumerate(pairwise(nodes), start=1):
         if before == after:
             message = (
-                f"patch {patch_name(after.patch)} at width {after.dim} is that of the level before: make one of both"
+                f"patch {as_written(after.patch)} at width {after.dim} is that of the level before: make one of both"
             )
             yield ScheduleProblem(index, place, "patch", message)
         elif not (
             before.patch == after.patch or is_finer(before.patch, after.patch) or is_finer(after.patch, before.patch)
         ):
-            message = f"{patch_name(before.patch)} and {patch_name(after.patch)} are not"
+            message = f"{as_written(before.patch)} and {as_written(after.patch)} are not"
             yield ScheduleProblem(
                 index,
                 place,

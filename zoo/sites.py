@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from zoo.schedule import Grid, LevelShape, Node, Pair, StageShape, grid_of, is_finer, pairs_of, patch_name
+from zoo.schedule import Grid, LevelShape, Node, Pair, StageShape, as_written, grid_of, is_finer, pairs_of, patch_name
 
 Key = Hashable
 Built = Mapping[str, Mapping[Key, Any]]
@@ -341,7 +341,7 @@ def _kept_dim(shape: Shape, pair: Pair) -> int | Unknown:
                 continue
             kept = kept_before(stage)[place].get(pair[1].patch)
             if kept is None:
-                name = patch_name(pair[1].patch)
+                name = as_written(pair[1].patch)
                 return Unknown(
                     f"needs what left patch {name} on the way down, and stage {number} comes to {name} without having"
                     " been there"
@@ -349,7 +349,7 @@ def _kept_dim(shape: Shape, pair: Pair) -> int | Unknown:
             found[number] = kept.dim
     if len(set(found.values())) > 1:
         each = " and ".join(f"{dim} in stage {number}" for number, dim in found.items())
-        return Unknown(f"needs what left patch {patch_name(pair[1].patch)}, whose width is {each}")
+        return Unknown(f"needs what left patch {as_written(pair[1].patch)}, whose width is {each}")
     return next(iter(found.values()))
 
 

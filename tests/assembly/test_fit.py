@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from tests.assembly.base import BASE, UNIFORM, registry_with
+from tests.assembly.base import BASE, UNIFORM, problems_of, registry_with
 from zoo.assembly import build, load_recipe
 from zoo.errors import OptionError, PluginError
 from zoo.parts import Attention, Norm, Part
@@ -22,11 +22,11 @@ MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        ("{type: uniform, patch: 3}", ["patch: patch 3x3 does not divide the latent 8x12 (height x width)"]),
-        ("{type: uniform, patch: [2, 5]}", ["patch: patch 2x5 does not divide the latent 8x12 (height x width)"]),
+        ("{type: uniform, patch: 3}", ["patch: patch 3 does not divide the latent 8x12 (height x width)"]),
+        ("{type: uniform, patch: [2, 5]}", ["patch: patch [2, 5] does not divide the latent 8x12 (height x width)"]),
         (
             f"{{type: uniform, patch: {10**30}}}",
-            [f"patch: patch {10**30}x{10**30} does not divide the latent 8x12 (height x width)"],
+            [f"patch: patch {10**30} does not divide the latent 8x12 (height x width)"],
         ),
         (
             "{type: by_depth, levels: [{patch: 4, blocks: 6}, {patch: 2, blocks: 6}]}",
@@ -34,11 +34,11 @@ MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on
         ),
         (
             "{type: by_depth, levels: [{patch: [4, 3], blocks: 1}, {patch: 2, blocks: 1}]}",
-            [f"levels.1.patch: {MULTIPLE}4x3 and 2x2 are not"],
+            [f"levels.1.patch: {MULTIPLE}[4, 3] and 2 are not"],
         ),
         (
             "{type: by_depth, levels: [{patch: 2, blocks: 1}, {patch: 2, blocks: 1}]}",
-            ["levels.1.patch: patch 2x2 at width 32 is that of the level before: make one of both"],
+            ["levels.1.patch: patch 2 at width 32 is that of the level before: make one of both"],
         ),
         (
             "{type: by_timestep, stages: [{noise_above: 0.5, patch: 4}, {noise_above: 0.1, patch: 2}]}",
@@ -49,7 +49,7 @@ MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on
             " patch: 3}]}",
             [
                 "stages.1.noise_above: stages go from noisy to clean: noise_above 0.5 must be below 0.2",
-                "stages.2.patch: patch 3x3 does not divide the latent 8x12 (height x width)",
+                "stages.2.patch: patch 3 does not divide the latent 8x12 (height x width)",
             ],
         ),
         (
@@ -57,8 +57,8 @@ MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on
             " {noise_above: 0.0, levels: [{patch: 3, blocks: 1}, {patch: 2, blocks: 1}]}]}",
             [
                 "stages.0.levels: block counts must add up to depth: 3, but backbone.depth is 2",
-                "stages.1.levels.0.patch: patch 3x3 does not divide the latent 8x12 (height x width)",
-                f"stages.1.levels.1.patch: {MULTIPLE}3x3 and 2x2 are not",
+                "stages.1.levels.0.patch: patch 3 does not divide the latent 8x12 (height x width)",
+                f"stages.1.levels.1.patch: {MULTIPLE}3 and 2 are not",
             ],
         ),
     ],
@@ -143,6 +143,60 @@ def test_a_line_that_is_about_other_keys_says_where_they_were_written(problems, 
     assert line.endswith(
         "softmax: dim 32 does not divide by 5 heads (dim from r.yaml:4, heads from overrides['backbone.heads'])"
     )
+
+
+@part("norm", "odd")
+class OddNorm(Norm):
+    """Refuses in words that are also keys of latents."""
+
+    def __init__(self, dim: int, *, scale: int = 3) -> None:
+        super().__init__()
+        raise ValueError(f"dim {dim} has no width, height or size, and neither heads nor depth, of scale {scale}")
+
+    def forward(self, x):
+        """Never called."""
+
+
+def test_a_line_is_about_those_keys_alone_that_its_part_is_supplied_with():
+    def found(text):
+        return problems_of(yaml.safe_load(text), registry_with(OddNorm), {"backbone.block.norm": "odd"})
+
+    (line,) = found(BASE)
+    assert line.endswith(
+        "dim 32 has no width, height or size, and neither heads nor depth, of scale 3 (dim from recipe)"
+    )
+    # a level's own width is not the backbone's
+    told = found(BASE.replace(UNIFORM, "{type: by_depth, levels: [{patch: 4, blocks: 2, dim: 40, heads: 2}]}"))
+    assert any("dim 40 has" in line and line.endswith("of scale 3") for line in told)
+
+
+def test_widths_of_stages_are_no_width_of_latents(problems):
+    noisy = "{noise_above: 0.5, levels: [{patch: 4, blocks: 2, dim: 64}]}"
+    clean = "{noise_above: 0, levels: [{patch: 2, blocks: 2}]}"
+    stages = f"[{noisy}, {clean}]"
+    found = problems(BASE, [f"backbone.patch_schedule={{type: by_depth_and_timestep, stages: {stages}}}"])
+    assert any(line.endswith("block 0 has width 32 here and 64 in stage 0") for line in found)
+
+
+def test_a_patch_that_does_not_divide_says_where_the_latent_was_written(problems):
+    (line,) = problems(BASE, {"backbone.patch_schedule.patch": 3})
+    assert line == (
+        "overrides['backbone.patch_schedule.patch']: backbone.patch_schedule.patch: patch 3 does not divide the latent"
+        " 8x12 (height x width) (latent.height from r.yaml:2, latent.width from r.yaml:2)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "origin"),
+    [
+        (["block.norm.type=odd", "block.norm.scale=5"], "block.norm.scale"),  # which the message names
+        (["router.stop=2", "router.type=tread"], "router.type"),  # which asks for what is missing
+    ],
+)
+def test_of_several_overrides_of_a_part_the_one_is_told_that_the_problem_is_about(overrides, origin):
+    given = [f"backbone.{each}" for each in overrides]
+    found = problems_of(yaml.safe_load(BASE), registry_with(OddNorm), given)
+    assert {line.split(": ")[0] for line in found} == {f"overrides['backbone.{origin}']"}
 
 
 @pytest.mark.parametrize(

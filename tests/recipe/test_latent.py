@@ -6,6 +6,7 @@ import pytest
 
 from zoo.errors import RecipeError
 from zoo.recipe import Draft, Recipe, all_differences, draft_recipe, read_tree
+from zoo.recipe.draft import SUPPLIED_FROM
 from zoo.recipe.fingerprint import fingerprint
 from zoo.registry import Registry
 
@@ -118,16 +119,17 @@ def test_a_recipe_that_extends_one_of_the_other_form_replaces_its_size(base, ove
 
 
 @pytest.mark.parametrize(
-    ("latent", "key"), [(VIDEO, "size"), ({"channels": 4, "size": [8, 16]}, "size"), (PLANE, "height")]
+    ("latent", "keys"), [(VIDEO, ["size"]), ({"channels": 4, "size": [8, 16]}, ["size"]), (PLANE, ["height", "width"])]
 )
-def test_what_is_said_of_a_size_says_where_it_is_from(latent, key):
+def test_what_is_said_of_a_size_says_where_it_is_from(latent, keys):
     draft = draft_of(latent, ["data.dataset=images"])
-    draft.problems = [(("data", "dataset"), "cannot fill this size, nor this height")]
+    draft.problems.clear()
+    draft.put_down(("data", "dataset"), "cannot fill this size", SUPPLIED_FROM["size"])
     with pytest.raises(RecipeError) as refused:
         draft.recipe()
-    assert refused.value.problems == (
-        f"--set data.dataset=images: data.dataset: cannot fill this size, nor this height (latent.{key} from recipe)",
-    )
+    written = ", ".join(f"latent.{key} from recipe" for key in keys)
+    told = f"--set data.dataset=images: data.dataset: cannot fill this size ({written})"
+    assert refused.value.problems == (told,)
 
 
 def test_a_sound_size_is_known_beside_what_is_not_sound():

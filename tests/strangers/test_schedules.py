@@ -7,11 +7,11 @@ import zoo
 from tests.strangers.assemblies import DEPTH, PARTS, REGISTRY, SCHEDULES, recipe
 from zoo.errors import RecipeError
 
-NEVER_THERE = "conv_merge|copies: needs what left patch 2x2 on the way down, and stage 0 comes to 2x2 without"
+NEVER_THERE = "conv_merge|copies: needs what left patch 2 on the way down, and stage 0 comes to 2 without"
 REFUSED = {
-    ("uvit", "down"): "block 3 takes the output of block 1, which in stage 0 is at patch 1x1",
-    ("uvit", "up"): "block 3 takes the output of block 1, which in stage 0 is at patch 4x4",
-    ("uvit", "both"): "block 3 takes the output of block 1, which in stage 0 is at patch 4x4",
+    ("uvit", "down"): "block 3 takes the output of block 1, which in stage 0 is at patch 1",
+    ("uvit", "up"): "block 3 takes the output of block 1, which in stage 0 is at patch 4",
+    ("uvit", "both"): "block 3 takes the output of block 1, which in stage 0 is at patch 4",
     ("uvit_by_level", "both"): "takes the output of another block in one stage than in another",
     **{(parts, schedule): NEVER_THERE for parts in ("dico", "narrow") for schedule in ("up", "both")},
 }

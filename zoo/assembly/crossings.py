@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zoo.schedule import StageShape, patch_name
+from zoo.schedule import StageShape, as_written
 from zoo.sites import Built, Shape
 
 Problem = tuple[str, str]
@@ -39,7 +39,7 @@ def _takes(shape: Shape, blocks: Mapping[Any, Any], routed: range) -> Iterator[P
                     yield (
                         "block",
                         f"block {index} takes the output of block {taken}, which in stage {number} is at patch"
-                        f" {patch_name(there)} and width {width}, and its own are {patch_name(here)} and {own}",
+                        f" {as_written(there)} and width {width}, and its own are {as_written(here)} and {own}",
                     )
                     break
 

@@ -9,7 +9,7 @@ import torch
 
 from zoo.assembly.crossings import crossings
 from zoo.assembly.refusals import refusals
-from zoo.assembly.supply import create_whole, once, shape_of, supplied_at
+from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied_at
 from zoo.attributes import mistakes
 from zoo.errors import KeyPath, PluginError
 from zoo.kinds import KINDS, in_order_of_building, path_of
@@ -17,6 +17,7 @@ from zoo.parts.base import PatchSchedule
 from zoo.parts.facts import Facts, Member, disagreements, facts_of
 from zoo.parts.returned import described
 from zoo.recipe import Draft, NestedError
+from zoo.recipe.draft import SUPPLIED_FROM, Problem
 from zoo.recipe.latent import SizeRecipe
 from zoo.schedule import Level, Stage, on_all_axes, schedule_problems
 from zoo.sites import Key, Shape
@@ -66,10 +67,11 @@ def probe(draft: Draft) -> None:
     for path, spec in draft.parts.items():
         wanted = path[0] != "backbone" and _chosen(draft, path)
         if wanted and unsure.isdisjoint(spec.entry.signature.supplied):
+            given = {name: known[name] for name in KINDS[spec.entry.kind].supplied}
             try:
-                spec.create({name: known[name] for name in KINDS[spec.entry.kind].supplied})
+                spec.create(given)
             except Exception as error:
-                _put_down(draft, path, error)
+                _put_down(draft, path, error, given)
     if stages and not unsure and len(built) == len(in_order_of_building()) - 1:
         _put_down_together(draft, shape, built)
 
@@ -89,18 +91,20 @@ def _stages(
         return (), None
     latent, found = values["latent"], []
     known = "axes" not in unsure
+    given = {"depth": values["depth"], "axes": len(latent.size)}
     try:
-        schedule: PatchSchedule = spec.create({"depth": values["depth"], "axes": len(latent.size)})
+        schedule: PatchSchedule = spec.create(given)
         for mistake in mistakes(schedule, "patch_schedule"):
             raise PluginError(mistake)
         stages = _returned(schedule)
         size = latent.size if known else None
         problems = schedule_problems(stages, values["depth"], size, values["dim"], values["heads"])
         found = [
-            ((*SCHEDULE, *schedule.key_path(stage, level, field)), message) for stage, level, field, message in problems
+            Problem((*SCHEDULE, *schedule.key_path(stage, level, field)), message, SUPPLIED_FROM.get(about or "", ()))
+            for stage, level, field, message, about in problems
         ]
     except Exception as error:
-        _put_down(draft, SCHEDULE, error)
+        _put_down(draft, SCHEDULE, error, given)
         return (), None
     draft.problems.extend(found)
     if not known:
@@ -159,7 +163,7 @@ def _try(
             try:
                 made[alike] = create_whole(spec, given)
             except Exception as error:
-                _put_down(draft, path, error)
+                _put_down(draft, path, error, given)
                 failed.add(path)
                 whole = False
                 continue
@@ -177,10 +181,10 @@ def _put_down_together(draft: Draft, shape: Shape, built: dict[str, dict[Key, An
             known = members.get(path)
             both = facts if known is None else _both(known.facts, facts)
             members[path] = Member(kind, draft.parts[path].type, both, path)
-    draft.problems.extend(
-        (member.path, message) for member, message in disagreements(list(members.values()), len(shape.size))
-    )
-    draft.problems.extend((path_of(kind), message) for kind, message in crossings(shape, built))
+    for member, message in disagreements(list(members.values()), len(shape.size)):
+        draft.put_down(member.path, message)
+    for kind, message in crossings(shape, built):
+        draft.put_down(path_of(kind), message)
 
 
 def _both(one: Facts, other: Facts) -> Facts:
@@ -193,26 +197,35 @@ def _both(one: Facts, other: Facts) -> Facts:
     )
 
 
-def _sampling_problems(draft: Draft, stages: int) -> Iterator[tuple[KeyPath, str]]:
+def _sampling_problems(draft: Draft, stages: int) -> Iterator[Problem]:
     """What ``sample`` asks for that this backbone cannot give."""
     values, latent = draft.values["sample"], draft.values["backbone"].get("latent")
     scales = values.get("guidance", 1.0)
     if isinstance(scales, tuple) and len(scales) != stages:
         count = f"{len(scales)} scale{'s' * (len(scales) != 1)}"
         of = f"{stages} stage{'s' * (stages != 1)}"
-        yield ("sample", "guidance"), f"{count} for {of}; give one for every stage, noisiest first, or one"
+        yield Problem(("sample", "guidance"), f"{count} for {of}; give one for every stage, noisiest first, or one")
     channels = values.get("guided_channels")
     if channels is not None and latent and channels > latent.channels:
-        yield ("sample", "guided_channels"), f"{channels}, but the latents have {latent.channels} channels"
+        yield Problem(("sample", "guided_channels"), f"{channels}, but the latents have {latent.channels} channels")
     low, high = values.get("guidance_interval", (0.0, 1.0))
     if low > high:
-        yield ("sample", "guidance_interval"), f"goes from lowest to highest noise level, not from {low} to {high}"
+        yield Problem(
+            ("sample", "guidance_interval"), f"goes from lowest to highest noise level, not from {low} to {high}"
+        )
 
 
-def _put_down(draft: Draft, path: KeyPath, error: Exception) -> None:
+def _put_down(draft: Draft, path: KeyPath, error: Exception, given: Supplied) -> None:
+    """What a part raises with what it is given.
+
+    Of a level, some of that may be other than the recipe's own.
+    """
     cause = error
     while isinstance(cause, NestedError):
         cause = cause.error
     if isinstance(cause, PluginError) or not isinstance(cause, ValueError):
         draft.fault = cause
-    draft.problems.extend(refusals(path, draft.parts[path].entry, error))
+    values = draft.values["backbone"]
+    known = {**values, "size": values["latent"].size} if "latent" in values else values
+    own = [name for name in SUPPLIED_FROM if name in known and given.get(name) == known[name]]
+    draft.problems.extend(refusals(path, draft.parts[path].entry, error, own))

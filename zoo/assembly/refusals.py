@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 from pydantic import ValidationError
 
 from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted
 from zoo.recipe import NestedError, Recipe
+from zoo.recipe.draft import SUPPLIED_FROM, Problem
 from zoo.recipe.messages import in_one_line
 from zoo.registry import PartEntry
 
 
 def refused(recipe: Recipe, path: KeyPath, entry: PartEntry, error: ValueError) -> RecipeError:
     """What a part of a validated recipe raises when it is constructed, at the key that it stands at."""
-    return RecipeError([f"{recipe.name}: {dotted(path)}: {text}" for path, text in refusals(path, entry, error)])
+    told = refusals(path, entry, error)
+    return RecipeError([f"{recipe.name}: {dotted(problem.path)}: {problem.message}" for problem in told])
 
 
-def refusals(path: KeyPath, entry: PartEntry, error: Exception) -> list[tuple[KeyPath, str]]:
-    """What to say of a part's error, by key path; a fault of zoo's own is raised as it is.
+def refusals(path: KeyPath, entry: PartEntry, error: Exception, own: Collection[str] = ()) -> list[Problem]:
+    """What to say of a part's error; a fault of zoo's own is raised as it is.
 
     Args:
         path: where the part stands.
         entry: the part.
         error: what its constructor, or a method that is called with it, raised.
+        own: what of the recipe's own numbers it was supplied with, by the names of ``SUPPLIED_FROM``. The problem is
+            about those that it asks for and speaks of.
     """
     if isinstance(error, NestedError):
-        return refusals((*path, error.option), error.entry, error.error)
+        return refusals((*path, error.option), error.entry, error.error, own)
+    asked = [key for name in entry.signature.supplied if name in own for key in SUPPLIED_FROM[name]]
+    return [
+        Problem(where, text, [key for key in asked if re.search(rf"\b{key[-1]}\b", text)])
+        for where, text in _told(path, entry, error)
+    ]
+
+
+def _told(path: KeyPath, entry: PartEntry, error: Exception) -> list[tuple[KeyPath, str]]:
     plugin = f"{entry.name}, of {entry.plugin.words}"
     if isinstance(error, OptionError):
         return [((*path, *below), text) for below, text in error.problems]

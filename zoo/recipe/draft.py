@@ -7,20 +7,37 @@ from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.errors import KeyPath, RecipeError, dotted
-from zoo.kinds import KINDS, kind_at, path_of
+from zoo.kinds import KINDS, path_of
 from zoo.recipe.latent import PLANE
 from zoo.recipe.parts import PartSpec
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, Recipe
-from zoo.recipe.source import Node
+from zoo.recipe.source import Node, Origin
 
-_SUPPLIED: tuple[KeyPath, ...] = tuple(
-    ("backbone", *key) for key in (*(("latent", each) for each in (*PLANE, "size")), ("dim",), ("depth",), ("heads",))
-)
-"""What messages about other keys speak of, so that they can say where it was written."""
+SUPPLIED_FROM: dict[str, tuple[KeyPath, ...]] = {
+    **{name: (("backbone", name),) for name in ("dim", "depth", "heads")},
+    "size": tuple(("backbone", "latent", key) for key in (*PLANE, "size")),
+}
+"""The keys that say what parts are supplied with, by its name."""
+
+_KEYS = tuple(key for keys in SUPPLIED_FROM.values() for key in keys)
+
+
+class Problem(NamedTuple):
+    """What is wrong with a recipe.
+
+    Attributes:
+        path: the key that it is told at.
+        message: what is wrong there. A key of ``SUPPLIED_FROM`` that it writes out in full is one that it is about.
+        about: other keys that it is about.
+    """
+
+    path: KeyPath
+    message: str
+    about: Collection[KeyPath] = ()
 
 
 @dataclass
@@ -31,7 +48,7 @@ class Draft:
         tree: the recipe with ``extends`` and ``--set`` applied.
         values: by section, the fields that are valid.
         parts: by key path, the parts that are needed, that exist and whose options are valid; not those inside them.
-        problems: what is wrong, and at which key path.
+        problems: what is wrong, and where.
         fault: of a part itself, which no other options would mend.
         missing: the parts that do not exist, and at which key path.
         recorded: of a recipe that zoo wrote, its record.
@@ -43,7 +60,7 @@ class Draft:
     name: str = ""
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
     parts: dict[KeyPath, PartSpec] = field(default_factory=dict)
-    problems: list[tuple[KeyPath, str]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     fault: Exception | None = None
     missing: list[tuple[KeyPath, str]] = field(default_factory=list)
     recorded: Recorded | None = None
@@ -61,6 +78,10 @@ class Draft:
         path = (*path, bisect_right(list(accumulate(runs)), key))
         return path if path in self.parts else None
 
+    def put_down(self, path: KeyPath, message: str, about: Collection[KeyPath] = ()) -> None:
+        """Say that something is wrong, as a ``Problem`` has it."""
+        self.problems.append(Problem(path, message, about))
+
     def recipe(self) -> Recipe:
         """The validated recipe.
 
@@ -68,22 +89,32 @@ class Draft:
             RecipeError: there are problems; the message has a line for each. Its cause is the fault, if there is one.
         """
         if self.problems:
-            raise RecipeError([self._line(path, message) for path, message in self.problems]) from self.fault
+            raise RecipeError([self._line(problem) for problem in self.problems]) from self.fault
         sections: dict[str, Any] = {}
         for name, (_, section) in SECTIONS.items():
             sections[name] = section(**self.values[name])
         return Recipe(name=self.name, **sections)
 
-    def _line(self, path: KeyPath, message: str) -> str:
-        origin = self.tree.origin_of(path)
+    def _line(self, problem: Problem) -> str:
+        path, message, about = problem
+        origin = self._origin(path, message)
         fallback = origin == self.tree.origin_of(("backbone",))  # the part is not written, but a default
         others = [
             f"{dotted(key[1:])} from {other}"
-            for key in _SUPPLIED
-            if len(path) > 1 and kind_at(str(path[0]), str(path[1])) and re.search(rf"\b{key[-1]}\b", message)
+            for key in _KEYS
+            if key != path and (key in about or re.search(rf"\b{re.escape(dotted(key))}\b", message))
             if self.tree.holds(key)
             and (other := self.tree.origin_of(key)) != origin
             and (fallback or other.source != origin.source)
         ]
         text = f"{dotted(path)}: {message}" if path else message
         return f"{origin}: {text}" + (f" ({', '.join(others)})" if others else "")
+
+    def _origin(self, path: KeyPath, message: str) -> Origin:
+        """Where what a problem is about was written: of a part that several overrides touch, what of it the message
+        names, or else its type."""
+        node = self.tree.nearest(path)
+        if node.origin.line is not None or not isinstance(node.value, dict) or "type" not in node.value:
+            return node.origin
+        named = [key for key in node.value if re.search(rf"\b{re.escape(key)}\b", message)]
+        return node.value[named[0] if named else "type"].origin

@@ -43,9 +43,9 @@ def draft_recipe(
     draft.name = own.name if own else ""
     for name, given in sections.items():
         if given is None and name == "backbone":
-            draft.problems.append(((name,), "missing; it is required"))
+            draft.put_down((name,), "missing; it is required")
         elif not isinstance(given, dict | None):
-            draft.problems.append(((name,), f"should be a mapping, got {show(given)}"))
+            draft.put_down((name,), f"should be a mapping, got {show(given)}")
         else:
             _draft_section(name, given or {}, registry, draft)
     return draft
@@ -59,7 +59,7 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
     valid = _validate(options, plain, (section,), draft, others=keys)
     if valid:
         valid = located(valid, lambda name: draft.tree.origin_of((section, name)).file if name in plain else None)
-    bad = {problem[0][1] for problem in draft.problems[before:] if len(problem[0]) > 1}
+    bad = {problem.path[1] for problem in draft.problems[before:] if len(problem.path) > 1}
     for name, info in options.model_fields.items():
         if name not in bad and (name in plain or not info.is_required()):
             if not valid and name in plain:  # what others of the section are wrong beside
@@ -85,7 +85,7 @@ def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple
     if raw is None:
         raw = list(KINDS[kind].defaults)
     if not isinstance(raw, list) or not raw:
-        draft.problems.append((path, f"should be a list of parts, got {show(raw)}"))
+        draft.put_down(path, f"should be a list of parts, got {show(raw)}")
         return None
     found = [_draft_one(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
     return tuple(each for each in found if each is not None)
@@ -100,11 +100,11 @@ def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[
     found = [_draft_run(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
     counts = [beside.blocks for _, beside in found if beside is not None]
     if not found:
-        draft.problems.append((path, "should be a part or a list of runs, got []"))
+        draft.put_down(path, "should be a part or a list of runs, got []")
     elif len(counts) == len(found) and depth is not None and sum(counts) != depth:
         added = f"{' + '.join(map(str, counts))} = " if len(counts) > 1 else ""
         told = f"block counts must add up to depth: {added}{sum(counts)}, but backbone.depth is {depth}"
-        draft.problems.append((path, told))
+        draft.put_down(path, told)
     return tuple(
         Run(part=part, blocks=beside.blocks) for part, beside in found if part is not None and beside is not None
     )
@@ -145,7 +145,7 @@ def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Dr
         return None
     options = AsWritten(**{key: value for key, value in raw.items() if key != "type"})
     absent, version = draft.recorded.absent(registry), draft.recorded.part(kind, raw["type"])
-    problem = "; ".join(f"{dotted(key)}: {message}" for key, message in alone.problems)
+    problem = "; ".join(f"{dotted(each.path)}: {each.message}" for each in alone.problems)
     if alone.missing and absent:
         problem = draft.recorded.refusal([message for _, message in alone.missing], registry)
     own = absent if version is None else {version.plugin: draft.recorded.packages[version.plugin]}
@@ -171,7 +171,7 @@ def _draft_part(
     if isinstance(raw, str):
         raw = {"type": raw}
     if not isinstance(raw, dict):
-        draft.problems.append((path, f"should be a part's name or a mapping with `type`, got {show(raw)}"))
+        draft.put_down(path, f"should be a part's name or a mapping with `type`, got {show(raw)}")
         return None
     entry = _entry(kind, raw, path, registry, draft, default)
     if entry is None:
@@ -199,15 +199,15 @@ def _entry(
     if name is None:
         names = ", ".join(entry.name for entry in registry.entries(kind))
         where = (*path, "type") if raw else path
-        draft.problems.append((where, f"missing; it is required, one of: {names}"))
+        draft.put_down(where, f"missing; it is required, one of: {names}")
         return None
     if not isinstance(name, str):
-        draft.problems.append(((*path, "type"), f"should be a part's name, got {show(name)}"))
+        draft.put_down((*path, "type"), f"should be a part's name, got {show(name)}")
         return None
     try:
         return registry.get(kind, name)
     except PluginError as error:
-        draft.problems.append(((*path, "type"), str(error)))
+        draft.put_down((*path, "type"), str(error))
         draft.missing.append(((*path, "type"), f"{kind} {name!r}"))
         return None
 
@@ -219,7 +219,7 @@ def _draft_nested(nested: Nested, raw: Any, path: KeyPath, registry: Registry, d
     try:
         default = None if nested.default is None else registry.entry_of(nested.default)
     except PluginError as error:
-        draft.problems.append((path, f"its default: {error}"))
+        draft.put_down(path, f"its default: {error}")
         draft.fault = error
         return None
     return _draft_part(nested.kind, raw, path, registry, draft, default)
@@ -233,5 +233,6 @@ def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, 
         problems = list(problems_of(error, model, raw, others))
     else:
         problems = list(problems_of_coerced(raw, options.model_dump(mode="json")))
-    draft.problems.extend(((*path, *below), message) for below, message in problems)
+    for below, message in problems:
+        draft.put_down((*path, *below), message)
     return None if problems else options

@@ -63,8 +63,8 @@ class Node:
             return True
         return isinstance(self.value, dict) and keys[0] in self.value and self.value[str(keys[0])].holds(keys[1:])
 
-    def origin_of(self, path: KeyPath) -> Origin:
-        """Where the value at ``path`` was written, or the nearest value above it."""
+    def nearest(self, path: KeyPath) -> Node:
+        """The value at ``path``, or the nearest one above it."""
         node = self
         for key in path:
             if isinstance(node.value, dict) and key in node.value:
@@ -73,7 +73,11 @@ class Node:
                 node = node.value[key]
             else:
                 break
-        return node.origin
+        return node
+
+    def origin_of(self, path: KeyPath) -> Origin:
+        """Where the value at ``path`` was written, or the nearest value above it."""
+        return self.nearest(path).origin
 
 
 def node_of(value: Any, origin: Origin) -> Node:
