@@ -15,12 +15,13 @@ from zoo.kinds import KINDS
 from zoo.labels import Labels, checked, join, rows
 from zoo.lockstep import Piece, Walk
 from zoo.parts.base import ClassConditioner, Router
+from zoo.parts.facts import facts_of
 from zoo.parts.initialise import init_weights
 from zoo.parts.returned import described, sizes
 from zoo.parts.values import ClassCondition, Condition, Modulations, split_tensors
 from zoo.recipe import Recipe
 from zoo.schedule import StageShape, grid_of
-from zoo.sites import Key, Shape, assembly, key_name, prefix_of
+from zoo.sites import Key, Shape, assembly, key_name, prefix_of, ups
 from zoo.summary import summary
 
 WAY = (
@@ -55,6 +56,8 @@ class Backbone(nn.Module):
     """Tokens in front at every width."""
     taken: Collection[int]
     """Blocks whose outputs later ones take."""
+    fed: Collection[tuple[str, Key]]
+    """Upsamplers and skips that get what left a patch on the way down, by kind and pair."""
 
     def __init__(
         self,
@@ -76,6 +79,12 @@ class Backbone(nn.Module):
         self.slots, self.head_slots = whole.blocks, whole.heads_by_width
         blocks: Any = self.blocks
         self.taken = {each for block in blocks for each in block.takes}
+        self.fed = {
+            (kind, pair)
+            for pair, site in ups(shape, parts)
+            for kind in ("upsampler", "skip")
+            if isinstance(site.kept_dim, int) and "kept" in facts_of(parts[kind][pair]).takes
+        }
 
     def __repr__(self) -> str:
         """The backbone in a few lines; ``torch.nn.Module.__repr__(backbone)`` lists every module."""

@@ -43,6 +43,7 @@ class Parts(Protocol):
     blocks: nn.ModuleList
     router: Router
     taken: Collection[int]
+    fed: Collection[tuple[str, Key]]
     prefixes: Mapping[int, int]
 
     @property
@@ -189,7 +190,7 @@ class Walk:
         upsampler: Any = backbone.part("upsampler", pair)
         skip: Any = backbone.part("skip", pair)
         kept = self.kept.get(self.kept_nodes[level].get(after.patch, after))
-        returned = upsampler(self.tokens, m, grid, *([kept] if "kept" in upsampler.needs else []))
+        returned = upsampler(self.tokens, m, grid, *([kept] if ("upsampler", pair) in backbone.fed else []))
         tokens = self._resampled(returned, "upsampler", pair, m + prod(next_grid))
         if skip.feeds == "nothing":
             return tokens
@@ -209,10 +210,8 @@ class Walk:
         """What has to be kept on the way down for parts on the way up."""
         wanted = set()
         for level, (before, after) in enumerate(pairwise(self.nodes), start=1):
-            if is_finer(after.patch, before.patch):
-                parts: list[Any] = [self.backbone.part(kind, (before, after)) for kind in ("upsampler", "skip")]
-                if any("kept" in part.needs for part in parts):
-                    wanted.add(self.kept_nodes[level][after.patch])
+            if any((kind, (before, after)) in self.backbone.fed for kind in ("upsampler", "skip")):
+                wanted.add(self.kept_nodes[level][after.patch])
         return wanted
 
     def _end_route(self) -> None:

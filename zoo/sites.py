@@ -113,7 +113,8 @@ class Site:
     Attributes:
         dim: width of the tokens that come in.
         next_dim: width of the tokens that go out, of parts between two levels.
-        kept_dim: width of what left the next patch on the way down.
+        kept_dim: width of what left the next patch on the way down; None where a part that may do without is not fed
+            with that.
         condition_dim: width of the condition.
         heads: attention heads.
         patch: latent pixels per token, on each axis.
@@ -332,7 +333,8 @@ def _between(shape: Shape, pair: Pair) -> Site:
 
 
 def _kept_dim(shape: Shape, pair: Pair) -> int | Unknown:
-    """Width of what was left at the patch of the pair's second level, in all stages that go this way."""
+    """Width of what was left at the patch of the pair's second level, in all stages that go this way; why it is not
+    known, where it is not the same in all of them."""
     found: dict[int, int] = {}
     for number, stage in enumerate(shape.stages):
         nodes = [level.node for level in stage.levels]

@@ -10,7 +10,7 @@ from torch import nn
 
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
-from zoo.parts.facts import mistakes_in
+from zoo.parts.facts import facts_of, mistakes_in
 from zoo.parts.initialise import faults
 from zoo.recipe import PartSpec
 from zoo.schedule import Stage, resolved
@@ -68,14 +68,16 @@ def create_whole(spec: PartSpec, given: Supplied) -> Any:
         PluginError: what it says of itself cannot be read, or weights of it would be garbage after building on the meta
             device.
     """
-    for name in spec.entry.signature.supplied:
-        if isinstance(given[name], Unknown):
-            raise ValueError(given[name].reason)
+    kept = given.get("kept_dim")
+    if isinstance(kept, Unknown):
+        if "kept_dim" in spec.entry.signature.supplied and "kept" not in spec.entry.cls.uses:
+            raise ValueError(kept.reason)
+        given = {**given, "kept_dim": None}
     part = spec.create(given)
     if _fault(part) is not None:
         spec.create(given, _refuse_fault)  # once more, to tell of which part it is
-    if "kept" in getattr(part, "needs", ()) and isinstance(given["kept_dim"], Unknown):
-        raise ValueError(given["kept_dim"].reason)
+    if isinstance(kept, Unknown) and "kept" in facts_of(part).needs:
+        raise ValueError(kept.reason)
     return part
 
 

@@ -234,7 +234,8 @@ class Upsampler(ModulePart, ABC):
             tokens: of the level before.
             m: how many are in front of the image's.
             grid: of the image's.
-            kept: image tokens that left the finer patch on the way down, for parts that need ``kept``.
+            kept: image tokens that left the finer patch on the way down, for parts that need or use ``kept``; None, and
+                so is ``kept_dim``, where a part that uses it comes to a patch without having been there.
         """
 
 
@@ -258,7 +259,7 @@ class Skip(ModulePart, ABC):
     kind = "skip"
     feeds: Literal["latents", "kept", "nothing"] = "latents"
     """What ``forward`` gets beside the tokens: the latents' own patches, through a patch embedder; or what left the
-    finer patch on the way down."""
+    finer patch on the way down, which it then needs."""
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "b N D"], other: Float[Tensor, "b N K"]) -> Float[Tensor, "b N D"]:

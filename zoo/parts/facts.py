@@ -27,6 +27,11 @@ class Facts:
     refuses: frozenset[str]
     axes: frozenset[int]
 
+    @property
+    def takes(self) -> frozenset[str]:
+        """Facts that the part takes where they are given."""
+        return self.needs | self.uses
+
 
 @dataclass(frozen=True)
 class Member:
@@ -53,11 +58,13 @@ def mistakes_in(part: nn.Module) -> Iterator[str]:
 
 
 def facts_of(part: nn.Module) -> Facts:
-    """What a part asks, with what those inside it do; one that takes vectors needs a modulation that gives some."""
+    """What a part asks, with what those inside it do: what takes vectors needs a modulation that gives some, and a skip
+    that is fed with what was kept needs that."""
     members: list[Any] = [each for each in part.modules() if isinstance(each, ModulePart)]
-    takers = [each for each in members if getattr(each, "modulation_vectors", 0)]
+    implied = {"vectors" for each in members if getattr(each, "modulation_vectors", 0)}
+    implied |= {"kept" for each in members if getattr(each, "feeds", None) == "kept"}
     return Facts(
-        needs=_union(each.needs for each in members) | (frozenset({"vectors"}) if takers else frozenset()),
+        needs=_union(each.needs for each in members) | implied,
         uses=_union(each.uses for each in members),
         gives=_union(each.gives for each in members),
         refuses=_union(each.refuses for each in members),
@@ -73,7 +80,7 @@ def disagreements(members: Sequence[Member], axes: int) -> Iterator[tuple[Member
         axes: of its latents.
     """
     given = _union(each.facts.gives for each in members) | {"kept"}
-    taken = _union(each.facts.needs | each.facts.uses for each in members) | TAKEN_BY_NONE
+    taken = _union(each.facts.takes for each in members) | TAKEN_BY_NONE
     for member in members:
         facts, called = member.facts, f"{member.kind} {member.name!r}"
         for fact in sorted(facts.needs - given):

@@ -50,7 +50,6 @@ class KeptAddSkip(Skip):
     """
 
     feeds = "kept"
-    needs = frozenset({"kept"})
 
     def __init__(self, next_dim: int, kept_dim: int) -> None:
         super().__init__()
@@ -70,7 +69,6 @@ class KeptConcatSkip(Skip):
     U-ViT (section 3.1)."""
 
     feeds = "kept"
-    needs = frozenset({"kept"})
 
     def __init__(self, next_dim: int, kept_dim: int) -> None:
         super().__init__()

@@ -70,9 +70,9 @@ def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], regist
     stages = _stages(schedule, patch_schedule, depth, axes, heads * head_dim, heads)
     steered = any(getattr(entry.cls, "modulation_vectors", 0) for entry in blocks)
     chosen["modulation"] = draw(_preferred(entries["modulation"], "gives", "vectors", want=steered))
-    for kind in ("upsampler", "skip"):
+    for kind, says in (("upsampler", "needs"), ("skip", "feeds")):
         some = entries[kind]
-        chosen[kind] = draw(st.sampled_from(some) if _all_kept(stages) else _preferred(some, "needs", "kept"))
+        chosen[kind] = draw(st.sampled_from(some) if _all_kept(stages) else _preferred(some, says, "kept"))
     router = draw(st.sampled_from(entries["router"]))
     return {
         "backbone": {

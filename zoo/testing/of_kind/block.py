@@ -28,10 +28,10 @@ def layout(case: Case, part: Any, batch: int, random: Random) -> Layout:
 
     facts, site = facts_of(part), case.site
     found = Layout(m=case.m, grid=site.grid, patch=site.patch)
-    if "rotary" in facts.needs | facts.uses:
+    if "rotary" in facts.takes:
         angles = random(case.count, case.dim // site.heads // 2).repeat_interleave(2, dim=1)
         found = replace(found, rotary=Rotary(angles.cos(), angles.sin()))
-    if "context" in facts.needs | facts.uses:
+    if "context" in facts.takes:
         there = random(batch, CONTEXT) > 0
         there[:, 0] = True
         found = replace(found, context=random(batch, CONTEXT, site.condition_dim), context_mask=there)

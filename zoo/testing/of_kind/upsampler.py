@@ -5,16 +5,18 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from zoo.parts.facts import facts_of
 from zoo.parts.grids import ratio
 from zoo.testing.cases import BATCH, Case, Law, Random, Shape
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    """Tokens behind those in front, which there are at an equal width alone; and what was kept, where needed."""
+    """Tokens behind those in front, which there are at an equal width alone; and what was kept, where it is taken."""
     part: Any = case.build(device="meta")
     m = _m(case)
     tokens = random(batch, m + case.count, case.dim)
-    kept = (random(batch, prod(_finer(case)), case.site.kept_dim),) if "kept" in part.needs else ()
+    width = case.site.kept_dim if "kept" in facts_of(part).takes else None
+    kept = () if width is None else (random(batch, prod(_finer(case)), width),)
     return (tokens, m, case.site.grid, *kept)
 
 
