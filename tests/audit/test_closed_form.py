@@ -109,7 +109,7 @@ def find_any(condition: Callable[[Recipe], bool], **fixed: str) -> dict[str, Any
         except RecipeError:  # parts that do not go together
             return False
 
-    search = settings(derandomize=True, max_examples=200, phases=[Phase.generate])  # a witness, by whatever seed
+    search = settings(derandomize=True, max_examples=2000, phases=[Phase.generate])  # a witness, by whatever seed
     return find(recipes(REGISTRY, **fixed), meets, settings=search)
 
 

@@ -175,7 +175,7 @@ def _chains(draw: st.DrawFn, axes: int) -> list[Grid]:
     """Patches from coarse to fine, each a multiple of the next."""
     ratios = RATIOS[axes]
     chain: list[Grid] = [draw(st.sampled_from([(1,) * axes, (2,) * axes, *ratios]))]
-    for ratio in draw(st.lists(st.sampled_from(ratios), max_size=2)):
+    for ratio in draw(st.lists(st.sampled_from(ratios), min_size=1, max_size=2)):
         chain.insert(0, tuple(side * each for side, each in zip(chain[0], ratio, strict=True)))
     return chain
 
@@ -213,10 +213,12 @@ def _widths(draw: st.DrawFn, depth: int, dim: int) -> list[dict[str, int]]:
 def _levels(
     draw: st.DrawFn, chain: list[Grid], depth: int, widths: Sequence[Mapping[str, int]]
 ) -> list[dict[str, Any]]:
-    """Levels that go to finer and to coarser patches, cut where the width changes."""
+    """Levels that go to finer and to coarser patches, often back to the first, cut where the width changes."""
     patches = [draw(st.sampled_from(chain))]
     while len(patches) < depth:
         patches.append(patches[-1] if draw(st.booleans()) else draw(st.sampled_from(chain)))
+    if draw(st.booleans()):
+        patches[-1] = patches[0]
     levels: list[dict[str, Any]] = []
     for patch, width in zip(patches, widths, strict=True):
         own = {"patch": list(patch), **width}
