@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -76,12 +75,12 @@ class SoftmaxAttention(Attention):
         return joined(self.proj, [self._attended(qkv, layout) for qkv, layout in zip(qkvs, layouts, strict=True)])
 
     def _attended(self, qkv: Float[Tensor, "b T three_D"], layout: Layout) -> Float[Tensor, "b T D"]:
-        q, k, v = rearrange(qkv, "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
+        q, k, v = _by_head(qkv, self.heads, 3)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if layout.rotary is not None:
             q, k = (rotate(each, layout.rotary, layout.m) for each in (q, k))
-        return rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)")
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 @part("attention", "cross")
@@ -123,12 +122,18 @@ class CrossAttention(Attention):
     def forward_stage(self, tokens: Float[Tensor, "b T D"], layout: Layout) -> Float[Tensor, "b T D"]:
         """Every token sees that of the context which is there."""
         assert layout.context is not None, "it needs a context, and zoo builds it with one alone"
-        q = rearrange(self.q(tokens), "b t (h d) -> b h t d", h=self.heads)
-        k, v = rearrange(self.kv(layout.context), "b l (two h d) -> two b h l d", two=2, h=self.heads).unbind()
+        (q,) = _by_head(self.q(tokens), self.heads, 1)
+        k, v = _by_head(self.kv(layout.context), self.heads, 2)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         mask = None if layout.context_mask is None else layout.context_mask[:, None, None]
-        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v, mask), "b h t d -> b t (h d)"))
+        return self.proj(F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
+
+
+def _by_head(x: Float[Tensor, "b T columns"], heads: int, count: int) -> tuple[Float[Tensor, "b heads T d"], ...]:
+    """Several tensors by head, from columns in the order (which of them, head, component)."""
+    # Not by einops, which looks at every size: a quarter of what a trace of a backbone has to hold.
+    return x.unflatten(2, (count, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
 
 
 def width_of_head(dim: int, heads: int) -> int:

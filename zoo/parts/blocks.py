@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -68,10 +68,12 @@ class DiTBlock(Block):
         """Tokens of the same shapes; Linears run once, over the joined rows of all groups."""
         layouts, tokens = [group.layout for group in groups], [group.tokens for group in groups]
         first, second = zip(*(self._halves(group.vectors) for group in groups), strict=True)
-        tokens = _through(tokens, self.norm1, first, lambda inputs: self.attention(inputs, layouts))
+        attended = self.attention(_steered(tokens, self.norm1, first), layouts)
+        tokens = _gated(tokens, attended, first)
         if self.cross is not None:
             tokens = [x + more for x, more in zip(tokens, self.cross(tokens, layouts), strict=True)]
-        return _through(tokens, self.norm2, second, lambda inputs: self._mixed(inputs, layouts))
+        mixed = self._mixed(_steered(tokens, self.norm2, second), layouts)
+        return _gated(tokens, mixed, second)
 
     def _halves(self, vectors: Vectors) -> tuple[Half, Half]:
         if self.shift:
@@ -84,9 +86,9 @@ class DiTBlock(Block):
         return [self.mlp(x, layout) for x, layout in zip(inputs, layouts, strict=True)]
 
 
-def _through(
-    tokens: Sequence[Tensor], norm: nn.Module, steered: Sequence[Half], call: Callable[[list[Tensor]], list[Tensor]]
-) -> list[Tensor]:
-    """Tokens, and behind a gate what comes of them once they are normalised and modulated."""
-    inputs = [modulate(norm(x), own.shift, own.scale) for x, own in zip(tokens, steered, strict=True)]
-    return [x + own.gate.unsqueeze(1) * more for x, own, more in zip(tokens, steered, call(inputs), strict=True)]
+def _steered(tokens: Sequence[Tensor], norm: nn.Module, halves: Sequence[Half]) -> list[Tensor]:
+    return [modulate(norm(x), own.shift, own.scale) for x, own in zip(tokens, halves, strict=True)]
+
+
+def _gated(tokens: Sequence[Tensor], more: Sequence[Tensor], halves: Sequence[Half]) -> list[Tensor]:
+    return [x + own.gate.unsqueeze(1) * added for x, added, own in zip(tokens, more, halves, strict=True)]

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -77,7 +76,7 @@ def rotate(x: Float[Tensor, "B heads T d"], rotary: Rotary, m: int) -> Float[Ten
     """
     cos, sin = (each if each.ndim == 2 else each.unsqueeze(1) for each in rotary)
     image = x[:, :, m:]
-    even, odd = rearrange(image, "... (pair two) -> two ... pair", two=2).unbind()
+    even, odd = image.unflatten(3, (-1, 2)).unbind(4)
     turned = image * cos + torch.stack([-odd, even], dim=-1).flatten(-2) * sin
     return torch.cat([x[:, :, :m], turned.to(x.dtype)], dim=2) if m else turned.to(x.dtype)
 
