@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ import zoo
 from tests.assembly.base import BASE, UNIFORM, registry_with
 from tests.train.small import small
 from zoo.assembly import build, load_recipe
+from zoo.devices import meta_device
 from zoo.parts import Norm
 from zoo.parts.base import PatchSchedule
 from zoo.parts.blocks import DiTBlock
@@ -188,3 +191,19 @@ def test_all_that_is_wrong_with_a_level_is_in_the_line(problems):
     assert line == (
         "r.yaml:7: backbone.patch_schedule: mine: Level: blocks: missing; it is required, block: unknown option"
     )
+
+
+def test_building_on_the_meta_device_does_not_import_the_compiler():
+    code = "import sys, zoo; zoo.build('mpdit_b', device='meta'); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0
+
+
+def test_only_tensors_of_the_meta_device_are_left_undrawn():
+    with meta_device():
+        here, there = torch.zeros(8, device="cpu"), torch.zeros(8)
+        for tensor in (here, there):
+            assert tensor.normal_() is tensor
+            assert nn.init.normal_(tensor) is tensor
+            assert nn.init.xavier_normal_(tensor.view(2, 4)).shape == (2, 4)
+    assert here.unique().numel() == 8
+    assert there.is_meta

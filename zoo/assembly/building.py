@@ -12,7 +12,7 @@ from zoo.assembly.given import as_recipe
 from zoo.assembly.refusals import refused
 from zoo.assembly.supply import create_whole, shape_of, supplied_at
 from zoo.backbone import WAY, Backbone
-from zoo.devices import cast_weights, check_dtype, usable_device
+from zoo.devices import cast_weights, check_dtype, meta_device, usable_device
 from zoo.errors import PluginError
 from zoo.kinds import KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
@@ -112,7 +112,7 @@ def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
         return made
 
     parts: dict[str, dict[Key, Any]] = {}
-    with torch.device("meta"):  # where sites are told what they are told of parts
+    with meta_device():  # where sites are told what they are told of parts
         for kind in in_order_of_building()[1:]:
             parts[kind] = create(kind, parts)
     if device.type != "meta":

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-import torch
-
 from zoo.assembly.crossings import crossings
 from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied_at
 from zoo.attributes import mistakes
+from zoo.devices import meta_device
 from zoo.errors import KeyPath, PluginError
 from zoo.kinds import KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
@@ -56,7 +55,7 @@ def probe(draft: Draft) -> None:
         if name not in values:
             values[name] = stand_in
             unsure.update(names)
-    with torch.device("meta"):
+    with meta_device():
         stages, fitting = _stages(draft, values, unsure)
         unsure.update(() if fitting is not None else OF_STAGES)
         if stages:

@@ -57,9 +57,10 @@ def build(
     rival = read_tree(against) if against is not None else None
 
     from zoo.assembly import check_tree
-    from zoo.weights import refuse_existing, write_initialised
 
     if out is not None:
+        from zoo.weights import refuse_existing, write_initialised
+
         refuse_existing(out)
     registry = installed_registry()
     loaded = check_tree(tree, registry)
