@@ -133,7 +133,8 @@ class CrossAttention(Attention):
 def _by_head(x: Float[Tensor, "b T columns"], heads: int, count: int) -> tuple[Float[Tensor, "b heads T d"], ...]:
     """Several tensors by head, from columns in the order (which of them, head, component)."""
     # Not by einops, which looks at every size: a quarter of what a trace of a backbone has to hold.
-    return x.unflatten(2, (count, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+    columns: Tensor = x.unflatten(2, (count, heads, -1))  # type: ignore[no-untyped-call]
+    return columns.permute(2, 0, 3, 1, 4).unbind()
 
 
 def width_of_head(dim: int, heads: int) -> int:

@@ -76,7 +76,7 @@ def rotate(x: Float[Tensor, "B heads T d"], rotary: Rotary, m: int) -> Float[Ten
     """
     cos, sin = (each if each.ndim == 2 else each.unsqueeze(1) for each in rotary)
     image = x[:, :, m:]
-    even, odd = image.unflatten(3, (-1, 2)).unbind(4)
+    even, odd = image.unflatten(3, (-1, 2)).unbind(4)  # type: ignore[no-untyped-call]
     turned = image * cos + torch.stack([-odd, even], dim=-1).flatten(-2) * sin
     return torch.cat([x[:, :, :m], turned.to(x.dtype)], dim=2) if m else turned.to(x.dtype)
 
