@@ -34,6 +34,14 @@ def test_every_combination_is_counted():
     assert not Path("runs").exists()
 
 
+def test_all_parts_of_a_slot_and_what_all_leaves_out():
+    result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.block.mlp=all", "--vary", "backbone.router=all")
+    assert result.exit_code == 0, result.stderr
+    left_out, *lines = result.stderr.splitlines()
+    assert left_out.startswith("--vary backbone.router=all: leaves out tread (needs first and stop); ")
+    assert lines == ["1/2 mlp=gelu, router=none: done", "2/2 mlp=swiglu, router=none: done"]
+
+
 def test_a_combination_that_cannot_be_built_is_told_and_the_others_go_on():
     result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.heads=2,3")
     assert result.exit_code == 2

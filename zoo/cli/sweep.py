@@ -27,7 +27,8 @@ def sweep(
         typer.Option(
             "--vary",
             metavar="KEY=A,B",
-            help="Values of a key, or `all` parts of its kind, such as backbone.upsampler=all. Repeatable: a grid.",
+            help="Values of a key, or `all` parts of its kind that need no option, such as backbone.upsampler=all or"
+            " backbone.block.mlp=all. Repeatable: a grid.",
             show_default=False,
         ),
     ],
@@ -74,7 +75,10 @@ def sweep(
     output = Output(plot, x, y, as_json)
     output.check()
     registry = installed_registry()
-    variations = [read_variation(each, registry) for each in vary]
+    variations = [read_variation(each, tree, registry) for each in vary]
+    for variation in variations:
+        if variation.left_out is not None:
+            tell(variation.left_out)
     assert isinstance(tree.value, dict)
     name = str(tree.value["name"].value)  # of a recipe that may be none without the values of a combination
     folder = out or own_folder(f"sweep_{name}")
