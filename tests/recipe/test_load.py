@@ -144,7 +144,14 @@ def test_one_run_is_a_part(load, block):
         ),
         (
             "{type: dit, blocks: 2}",
-            ["block.blocks: unknown option; there are: shift, type, attention, cross, mlp, norm"],
+            ["block.blocks: is for a list: write [{type: dit, blocks: 2}, ...], or leave it out"],
+        ),
+        (
+            "{blocks: [2], shft: no}",
+            [
+                "block.blocks: is for a list: write [{type: dit, blocks: [2]}, ...], or leave it out",
+                "block.shft: unknown option; did you mean 'shift'?",
+            ],
         ),
     ],
 )

@@ -95,6 +95,11 @@ def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[
     """The blocks: all of one part, or a list of runs that add up to the depth."""
     path, depth = path_of(kind), draft.values["backbone"].get("depth")
     if not isinstance(raw, list):
+        stray = [key for key in KINDS[kind].beside if isinstance(raw, dict) and key in raw]  # and no option's name
+        for key in stray:
+            run = f"{{type: {raw.get('type', KINDS[kind].default)}, {key}: {show(raw[key])}}}"
+            draft.put_down((*path, key), f"is for a list: write [{run}, ...], or leave it out")
+            raw = {each: value for each, value in raw.items() if each not in stray}
         part = _draft_one(kind, raw, path, registry, draft)
         return None if part is None or depth is None else (Run(part=part, blocks=depth),)
     found = [_draft_run(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
