@@ -32,6 +32,16 @@ def test_every_step_of_a_new_kind_is_shown() -> None:
     assert len({path for path, _ in SHOWN}) == len(SHOWN) == TEXT.count("```python") == 7
 
 
+def test_a_new_kind_touches_no_file_that_is_not_told() -> None:
+    section = TEXT.partition("## A new kind\n")[2].partition("\n## ")[0]
+    told = re.findall(r"zoo/[\w./]+", section)
+    in_code = re.compile(r"\"downsamplers?\"|Downsampler|downsamplers\.|downsampler:")
+    naming = [file for file in (ROOT / "zoo").rglob("*.py") if in_code.search(file.read_text(encoding="utf-8"))]
+    assert len(naming) > 5
+    for file in naming:
+        assert any(file.relative_to(ROOT).as_posix().startswith(each) for each in told), file
+
+
 def test_rooms_know_what_the_table_says_and_only_what_is_below_them() -> None:
     rows = TEXT.partition("<!-- rooms -->\n")[2].partition("\n<!-- /rooms -->")[0].splitlines()[2:]
     cells = [[re.findall(r"`([^`]+)`", cell) for cell in row.split("|")[1:3]] for row in rows]

@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from zoo.errors import PluginError
-from zoo.kinds import KINDS
+from zoo.kinds import HELD_KINDS, KINDS
 from zoo.labels import Labels, checked, join, rows
 from zoo.lockstep import Piece, Walk
 from zoo.parts.base import ClassConditioner, Router
@@ -23,12 +23,6 @@ from zoo.recipe import Recipe
 from zoo.schedule import StageShape, grid_of
 from zoo.sites import Key, Shape, assembly, key_name, prefix_of, ups
 from zoo.summary import summary
-
-WAY = (
-    *("patch_embedder", "position", "time_embedder", "class_conditioner", "stage_embedder", "modulation", "block"),
-    *("upsampler", "downsampler", "skip", "head", "router"),
-)
-"""Kinds in the order in which their weights stand in state dicts, and are drawn."""
 
 
 class Backbone(nn.Module):
@@ -71,7 +65,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.shape, self.ties, self.prediction, self.recipe = shape, ties, prediction, recipe
         self.prefixes = {width: prefix_of(shape, parts, width) for width in dict.fromkeys(n.dim for n in shape.nodes)}
-        for kind in WAY:
+        for kind in HELD_KINDS:
             where = KINDS[kind].where
             assert where is not None
             setattr(self, where, _held(KINDS[kind].per, parts.get(kind, {}), shape))

@@ -183,8 +183,8 @@ KINDS: Mapping[str, Kind] = {
         defaults=("accuracy", "diversity", "fid", "inception_score", "novelty", "precision_recall", "sfid"),
     ),
 }
-"""Every kind, by the name that recipes use, in the order of the data's way through a backbone. Defaults are DiT's,
-MPDiT's upsampler, and the plainest way to train."""
+"""Every kind, by the name that recipes use, in the order of the data's way through a backbone, which is that of
+state dicts and of draws too. Defaults are DiT's, MPDiT's upsampler, and the plainest way to train."""
 
 SECTIONS = tuple(dict.fromkeys(kind.section for kind in KINDS.values() if kind.section))
 
@@ -228,11 +228,13 @@ def kind_of_base(cls: object) -> str | None:
 BACKBONE_KINDS = kinds_of("backbone")
 
 
+HELD_KINDS = tuple(name for name in BACKBONE_KINDS if KINDS[name].where)
+"""Those whose parts a backbone holds, in the order in which weights stand in state dicts, and are drawn."""
+
+
 def in_order_of_building() -> tuple[str, ...]:
-    """The kinds of the backbone, each after those that its sites tell of."""
+    """The kinds that a backbone holds, each after those that its sites tell of."""
     order: list[str] = []
-    while len(order) < len(BACKBONE_KINDS):
-        order.append(
-            next(name for name in BACKBONE_KINDS if name not in order and set(KINDS[name].after) <= set(order))
-        )
+    while len(order) < len(HELD_KINDS):
+        order.append(next(name for name in HELD_KINDS if name not in order and set(KINDS[name].after) <= set(order)))
     return tuple(order)

@@ -11,10 +11,10 @@ import torch
 from zoo.assembly.given import as_recipe
 from zoo.assembly.refusals import refused
 from zoo.assembly.supply import create_whole, shape_of, supplied_at
-from zoo.backbone import WAY, Backbone
+from zoo.backbone import Backbone
 from zoo.devices import cast_weights, check_dtype, meta_device, usable_device
 from zoo.errors import PluginError
-from zoo.kinds import KINDS, in_order_of_building, path_of
+from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
 from zoo.recipe import Overrides, Recipe
 from zoo.registry import Registry
@@ -113,9 +113,9 @@ def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
 
     parts: dict[str, dict[Key, Any]] = {}
     with meta_device():  # where sites are told what they are told of parts
-        for kind in in_order_of_building()[1:]:
+        for kind in in_order_of_building():
             parts[kind] = create(kind, parts)
     if device.type != "meta":
         with device:  # in the order of the state dict, so that the same seed draws the same weights
-            parts = {kind: create(kind, parts) for kind in WAY}
+            parts = {kind: create(kind, parts) for kind in HELD_KINDS}
     return Backbone(shape, parts, ties=schedule.ties, prediction=options.prediction, recipe=recipe)

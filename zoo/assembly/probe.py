@@ -11,7 +11,7 @@ from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied
 from zoo.attributes import mistakes
 from zoo.devices import meta_device
 from zoo.errors import KeyPath, PluginError
-from zoo.kinds import KINDS, in_order_of_building, path_of
+from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
 from zoo.parts.facts import Facts, Member, disagreements, facts_of
 from zoo.parts.returned import described
@@ -71,7 +71,7 @@ def probe(draft: Draft) -> None:
                 spec.create(given)
             except Exception as error:
                 _put_down(draft, path, error, given)
-    if stages and not unsure and len(built) == len(in_order_of_building()) - 1:
+    if stages and not unsure and len(built) == len(HELD_KINDS):
         _put_down_together(draft, shape, built)
 
 
@@ -135,8 +135,6 @@ def _built(draft: Draft, shape: Shape, unsure: set[str]) -> dict[str, dict[Key, 
     """One instance of every part that can be tried, under all keys at which it is the same."""
     built: dict[str, dict[Key, Any]] = {}
     for kind in in_order_of_building():
-        if kind == "patch_schedule":
-            continue
         untold = {name for other in KINDS[kind].after if other not in built for name in TOLD_BY.get(other, ())}
         found = _try(kind, draft, shape, built, unsure | untold)
         if found is not None:
