@@ -63,8 +63,7 @@ def test_a_skip_that_is_fed_with_what_was_kept_needs_it():
     assert not KeptAddSkip.needs
     run(backbone_of(HOURGLASS, skip="fed", parts=[Fed]))
     assert problems_of(FINER, skip="fed", parts=[Fed]) == [
-        "backbone.skip: fed: needs what left patch 2x2 on the way down, and stage 0 comes to 2x2 without having been"
-        " there"
+        "backbone.skip: fed: needs what left patch 2 on the way down, and stage 0 comes to 2 without having been there"
     ]
 
 

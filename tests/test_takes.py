@@ -26,7 +26,7 @@ class Takes(Block):
         return SUMS[self.index]
 
 
-GIVEN = {"parts": [Takes], "block": "takes"}
+GIVEN = {"parts": [Takes], "block": "takes", "modulation": "in_context", "head": {"type": "linear", "modulated": False}}
 
 
 def test_a_block_gets_the_outputs_that_it_takes_in_that_order():
@@ -47,8 +47,8 @@ def test_a_block_takes_none_but_earlier_ones(back):
 @pytest.mark.parametrize(
     ("levels", "there", "here"),
     [
-        ([level(4, 2), level(2, 1)], "4x4 and width 24", "2x2 and 24"),
-        ([level(4, 2), level(4, 1, 48)], "4x4 and width 24", "4x4 and 48"),
+        ([level(4, 2), level(2, 1)], "4 and width 24", "2 and 24"),
+        ([level(4, 2), level(4, 1, 48)], "4 and width 24", "4 and 48"),
     ],
 )
 def test_a_block_takes_none_of_another_patch_or_width(levels, there, here):

@@ -1,15 +1,18 @@
-"""Where what one part does crosses what others do: blocks that take others' outputs, routes, shared conditions."""
+"""Where what one part does crosses what others do: outputs that blocks take, routes, conditions of every width."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zoo.schedule import StageShape, as_written
-from zoo.sites import Built, Shape
+from torch import nn
 
-Problem = tuple[str, str]
-"""A kind, and what is wrong with a part of it."""
+from zoo.parts.facts import facts_of
+from zoo.schedule import StageShape, as_written
+from zoo.sites import Built, Shape, Site, assembly, block_dims
+
+Problem = tuple[str, Any, str]
+"""A kind, the key of a part of it, and what is wrong with that."""
 
 
 def crossings(shape: Shape, built: Built) -> Iterator[Problem]:
@@ -19,25 +22,30 @@ def crossings(shape: Shape, built: Built) -> Iterator[Problem]:
     yield from _takes(shape, built["block"], routed)
     yield from _route(shape, routed, spans_widths=router.spans_widths)
     yield from _tokens_in_front(shape, built)
+    yield from _heads(built["head"])
+    ((_, whole),) = assembly(shape, built)
+    yield from _conditions(shape, built, whole)
+    yield from _contexts(shape, built)
 
 
 def _takes(shape: Shape, blocks: Mapping[Any, Any], routed: range) -> Iterator[Problem]:
     for index, block in blocks.items():
         for taken in block.takes:
-            if not (isinstance(taken, int) and 0 <= taken < index):
-                yield "block", f"block {index} takes the output of block {taken}, which is none before it"
+            if not 0 <= taken < index:
+                yield "block", index, f"block {index} takes the output of block {taken}, which is none before it"
                 continue
             if (index in routed) != (taken in routed):
                 inside = (
                     f"of blocks {routed.start} to {routed.stop - 1}, which a router sends some of the tokens through"
                 )
-                yield "block", f"block {index} takes the output of block {taken}, and one of the two is {inside}"
+                yield "block", index, f"block {index} takes the output of block {taken}, and one of the two is {inside}"
             for number, stage in enumerate(shape.stages):
                 nodes = [level.node for level in stage.levels for _ in range(level.blocks)]
                 if nodes[taken] != nodes[index]:
                     (there, width), (here, own) = nodes[taken], nodes[index]
                     yield (
                         "block",
+                        index,
                         f"block {index} takes the output of block {taken}, which in stage {number} is at patch"
                         f" {as_written(there)} and width {width}, and its own are {as_written(here)} and {own}",
                     )
@@ -47,8 +55,8 @@ def _takes(shape: Shape, blocks: Mapping[Any, Any], routed: range) -> Iterator[P
 def _route(shape: Shape, routed: range, *, spans_widths: bool) -> Iterator[Problem]:
     if not routed:
         return
-    if routed.start < 0 or routed.stop > shape.depth:
-        yield "router", f"blocks {routed.start} to {routed.stop - 1}, and backbone.depth is {shape.depth}"
+    if routed.stop > shape.depth:
+        yield "router", None, f"blocks {routed.start} to {routed.stop - 1}, and backbone.depth is {shape.depth}"
         return
     for number, stage in enumerate(shape.stages):
         for first in _firsts(stage):
@@ -57,6 +65,7 @@ def _route(shape: Shape, routed: range, *, spans_widths: bool) -> Iterator[Probl
             if routed.start < first < routed.stop or changes:
                 yield (
                     "router",
+                    None,
                     f"leaves out tokens in blocks {routed.start} to {routed.stop - 1}, and in stage {number} a level"
                     f" begins at block {first}"
                     + (", of another width" if changes else "")
@@ -71,9 +80,65 @@ def _tokens_in_front(shape: Shape, built: Built) -> Iterator[Problem]:
         if others and any(getattr(part, attribute) for part in built[kind].values()):
             yield (
                 kind,
+                next(iter(built[kind])),
                 f"puts tokens of width {shape.dim} in front, and there are levels of width"
-                f" {', '.join(map(str, sorted(others)))}; take backbone.condition: per_width",
+                f" {_listed(list(others))}; take backbone.condition: per_width",
             )
+
+
+def _heads(heads: Mapping[Any, Any]) -> Iterator[Problem]:
+    vectors: dict[int, int] = {}
+    for node, head in heads.items():
+        own, other = head.modulation_vectors, vectors.setdefault(node.dim, head.modulation_vectors)
+        if own != other:
+            yield (
+                "head",
+                node,
+                f"takes {own} vectors of the modulation at patch {as_written(node.patch)} and {other} at another of"
+                f" width {node.dim}; let heads of one width take the same number",
+            )
+
+
+def _conditions(shape: Shape, built: Built, whole: Site) -> Iterator[Problem]:
+    """Weights that make a condition which steers nothing would have no gradient."""
+    slots = (*whole.blocks, *whole.heads_by_width.values())
+    steering = {slot.condition for slot in slots if slot.vectors}
+    idle = [width for width in shape.widths if width not in steering]
+    if built["modulation"][None].tokens or not idle:
+        return
+    if not steering:
+        message = (
+            "nothing is steered by the noise level: no block and no head takes vectors of the modulation, and it puts"
+            " no tokens in front; take a modulation that does, such as in_context, or a head that takes vectors"
+        )
+    else:
+        message = (
+            f"no block and no head takes vectors of the condition of width {_listed(idle)}, which would be learned in"
+            " vain; take backbone.condition: shared, or parts that take some"
+        )
+    yield "time_embedder", idle[0], message
+
+
+def _contexts(shape: Shape, built: Built) -> Iterator[Problem]:
+    dims, blocks, conditioners = block_dims(shape), built["block"].values(), built["class_conditioner"]
+    attending = {shape.condition_dim(dim) for dim, block in zip(dims, blocks, strict=True) if _takes_context(block)}
+    giving = [width for width in shape.widths if "context" in conditioners[width].gives]
+    idle = [width for width in giving if width not in attending]
+    if attending and idle and not _takes_context(built["router"][None]):  # where none attends, facts tell
+        yield (
+            "class_conditioner",
+            idle[0],
+            f"gives a context of width {_listed(idle)} that no block attends to; take backbone.condition: shared, or"
+            " blocks that do",
+        )
+
+
+def _takes_context(part: nn.Module) -> bool:
+    return "context" in facts_of(part).takes
+
+
+def _listed(widths: list[int]) -> str:
+    return ", ".join(map(str, sorted(widths)))
 
 
 def _firsts(stage: StageShape) -> list[int]:

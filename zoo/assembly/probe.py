@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from zoo.assembly.crossings import crossings
+from zoo.assembly.reach import unmet
 from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied_at
 from zoo.attributes import mistakes
@@ -13,7 +14,7 @@ from zoo.devices import meta_device
 from zoo.errors import KeyPath, PluginError
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
-from zoo.parts.facts import Facts, Member, disagreements, facts_of
+from zoo.parts.facts import Member, disagreements, facts_of
 from zoo.parts.returned import described
 from zoo.recipe import Draft, NestedError
 from zoo.recipe.draft import SUPPLIED_FROM, Problem
@@ -170,28 +171,16 @@ def _try(
 
 def _put_down_together(draft: Draft, shape: Shape, built: dict[str, dict[Key, Any]]) -> None:
     """What parts that are each right cannot be together."""
-    members: dict[Hashable, Member] = {}
+    members = []
     for kind, parts in built.items():
         for key, part in parts.items():
-            path, facts = draft.at(kind, key), facts_of(part)
+            path = draft.at(kind, key)
             assert path is not None
-            known = members.get(path)
-            both = facts if known is None else _both(known.facts, facts)
-            members[path] = Member(kind, draft.parts[path].type, both, path)
-    for member, message in disagreements(list(members.values()), len(shape.size)):
-        draft.put_down(member.path, message)
-    for kind, message in crossings(shape, built):
-        draft.put_down(path_of(kind), message)
-
-
-def _both(one: Facts, other: Facts) -> Facts:
-    return Facts(
-        one.needs | other.needs,
-        one.uses | other.uses,
-        one.gives | other.gives,
-        one.refuses | other.refuses,
-        one.axes & other.axes,
-    )
+            members.append(Member(kind, draft.parts[path].type, facts_of(part), path, unmet(shape, built, kind, key)))
+    found = [(member.path, message) for member, message in disagreements(members, len(shape.size))]
+    found += [(draft.at(kind, key) or path_of(kind), message) for kind, key, message in crossings(shape, built)]
+    for path, message in dict.fromkeys(found):  # one is told of a part once, wherever it stands
+        draft.put_down(path, message)
 
 
 def _sampling_problems(draft: Draft, stages: int) -> Iterator[Problem]:

@@ -35,19 +35,21 @@ class Facts:
 
 @dataclass(frozen=True)
 class Member:
-    """A part of an assembly, or all of one type and kind.
+    """A part of an assembly.
 
     Attributes:
         kind: of the part.
         name: as recipes name it.
         facts: of it.
         path: where a recipe says it.
+        unmet: facts that do not come to its place, though others give them.
     """
 
     kind: str
     name: str
     facts: Facts
     path: KeyPath
+    unmet: frozenset[str] = frozenset()
 
 
 def mistakes_in(part: nn.Module) -> Iterator[str]:
@@ -87,8 +89,10 @@ def disagreements(members: Sequence[Member], axes: int) -> Iterator[tuple[Member
             yield member, f"{called} needs {WORDS[fact]}, and {_none_gives(fact, members)}"
         for fact in sorted(facts.gives - taken):
             yield member, f"{called} gives {WORDS[fact]}, and no part takes that"
-        for fact in sorted(facts.refuses & given):
-            givers = ", ".join(f"{each.kind} {each.name!r}" for each in members if fact in each.facts.gives)
+        for fact in sorted(facts.refuses & given - member.unmet):
+            givers = ", ".join(
+                dict.fromkeys(f"{each.kind} {each.name!r}" for each in members if fact in each.facts.gives)
+            )
             yield member, f"{called} cannot stand {WORDS[fact]}, which {givers} gives"
         if axes not in facts.axes:
             takes = " or ".join(map(str, sorted(facts.axes))) or "none"

@@ -1,0 +1,140 @@
+"""Parts that are each right and do not go together, at the places where they stand."""
+
+import pytest
+from torch import nn
+
+from tests.shapes import backbone_of, level, problems_of, run
+from tests.strangers.cross import PARTS as CROSS
+from zoo.parts import Block, Downsampler, Head
+from zoo.parts.heads import LinearHead
+from zoo.registry import part
+
+FREE = {"head": {"type": "linear", "modulated": False}}
+WIDER = [level(4), level(4, dim=48)]
+ROUTE = {"router": {"type": "tread", "first": 1, "stop": 3}}
+NO_TIME = (
+    "backbone.time_embedder: nothing is steered by the noise level: no block and no head takes vectors of the"
+    " modulation, and it puts no tokens in front; take a modulation that does, such as in_context, or a head that takes"
+    " vectors"
+)
+
+
+@part("block", "plain")
+class Plain(Block):
+    """Does nothing, with no vectors; what it refuses is an option."""
+
+    modulation_vectors = 0
+
+    def __init__(self, *, refuses: str | None = None) -> None:
+        super().__init__()
+        self.refuses = frozenset({refuses} - {None})
+
+    def forward_stage(self, tokens, vectors, layout):
+        return tokens
+
+
+@part("downsampler", "picky")
+class PickyDown(Downsampler):
+    """To another width; what it refuses is an option."""
+
+    def __init__(self, dim: int, next_dim: int, *, refuses: str) -> None:
+        super().__init__()
+        self.refuses = frozenset({refuses})
+        self.proj = nn.Linear(dim, next_dim)
+
+    def forward(self, tokens, m, grid):
+        return self.proj(tokens), grid
+
+
+@part("head", "picky")
+class PickyHead(LinearHead):
+    """Refuses what never comes to a head."""
+
+    refuses = frozenset({"prefix", "subset"})
+
+
+@part("head", "by_patch")
+class ByPatch(Head):
+    """Takes vectors at one patch alone."""
+
+    def __init__(self, dim: int, channels: int, patch) -> None:
+        super().__init__()
+        self.modulation_vectors = 2 if patch == (2, 2) else 0
+
+    def forward(self, tokens, vectors, grid): ...
+
+
+def test_a_noise_level_that_steers_nothing():
+    assert problems_of([level(4)], block="plain", parts=[Plain], modulation="none", **FREE) == [NO_TIME]
+
+
+def test_a_noise_level_that_steers_a_head_or_comes_as_a_token():
+    assert not problems_of([level(4)], block="plain", parts=[Plain])
+    assert not problems_of([level(4)], block="plain", parts=[Plain], modulation="in_context", **FREE)
+
+
+@pytest.mark.parametrize(
+    ("given", "width"),
+    [
+        ({"block": [{"type": "plain", "blocks": 1}, {"type": "dit", "blocks": 1}]}, 24),
+        ({"block": [{"type": "dit", "blocks": 1}, {"type": "plain", "blocks": 1}], **FREE}, 48),
+    ],
+)
+def test_a_condition_that_steers_nothing_at_its_width(given, width):
+    given = {"parts": [Plain], "class_conditioner": "embedding", **given}
+    assert problems_of(WIDER, **given) == [
+        f"backbone.time_embedder: no block and no head takes vectors of the condition of width {width}, which would be"
+        " learned in vain; take backbone.condition: shared, or parts that take some"
+    ]
+    mended = backbone_of(WIDER, condition="shared", **given)
+    run(mended).sum().backward()
+    assert all(each.grad is not None for each in mended.time_embedder.parameters())
+
+
+def test_a_context_that_nothing_at_its_width_attends_to():
+    runs = [{"type": "dit", "blocks": 1}, {"type": "cross", "blocks": 1}]
+    given = {"parts": [*CROSS, Plain], "class_conditioner": "captions", "block": runs}
+    (line,) = problems_of(WIDER, **given)
+    assert line == (
+        "backbone.class_conditioner: gives a context of width 24 that no block attends to; take backbone.condition:"
+        " shared, or blocks that do"
+    )
+
+
+def told(refused, given="router 'tread'"):
+    return f" cannot stand {refused}, which {given} gives"
+
+
+def test_a_block_that_cannot_stand_a_route_stands_outside_of_it():
+    some = {"type": "plain", "refuses": "subset", "blocks": 1}
+    outside = [some, {"type": "dit", "blocks": 2}, some]
+    assert not problems_of([level(2, 4)], block=outside, parts=[Plain], **ROUTE)
+    inside = [{"type": "dit", "blocks": 2}, {**some, "blocks": 2}]
+    assert problems_of([level(2, 4)], block=inside, parts=[Plain], **ROUTE) == [
+        "backbone.block.1: block 'plain'" + told("a router that leaves out tokens")
+    ]
+
+
+def test_a_part_that_cannot_stand_tokens_in_front_stands_where_there_are_none():
+    """A head sees the image's alone; and those in front do not go from one width to another."""
+    prefix = "tokens in front of the image's"
+    given = {"parts": [Plain, PickyHead, PickyDown], "head": "picky"}
+    assert not problems_of(WIDER, downsampler={"type": "picky", "refuses": "prefix"}, **given)
+    assert not problems_of([level(2, 4)], **ROUTE, **given)
+    block = {"type": "plain", "refuses": "prefix"}
+    assert problems_of([level(2)], block=block, **given) == [
+        "backbone.block: block 'plain'" + told(prefix, "class_conditioner 'class_tokens'")
+    ]
+    both = [level(2), level(4), level(2)]
+    assert problems_of(both, downsampler={"type": "picky", "refuses": "prefix"}, **given) == [
+        "backbone.downsampler: downsampler 'picky'" + told(prefix, "class_conditioner 'class_tokens'")
+    ]
+
+
+def test_heads_of_one_width_take_as_many_vectors_as_each_other():
+    stages = [{"noise_above": 0.5, "levels": [level(4)]}, {"noise_above": 0.0, "levels": [level(2)]}]
+    assert problems_of(stages=stages, head="by_patch", parts=[ByPatch]) == [
+        "backbone.head: takes 2 vectors of the modulation at patch 2 and 0 at another of width 24; let heads of one"
+        " width take the same number"
+    ]
+    assert not problems_of([level(4)], head="by_patch", parts=[ByPatch])

@@ -1,0 +1,57 @@
+"""What comes to a part at its place: not every part sees the tokens in front, or those that a router leaves out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.sites import Built, Key, Shape, block_dims, levels, prefix_of
+
+SEEN = frozenset({"prefix", "subset"})
+"""Facts that only those parts meet that the tokens come to."""
+
+IMAGE_ALONE = ("patch_embedder", "skip", "head")
+"""Kinds that get all of the image's tokens and no others."""
+
+
+def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
+    """Facts that do not come to the part under a key, though others give them; what it cannot stand then is none.
+
+    Args:
+        shape: of the backbone.
+        built: all of its parts.
+        kind: of the part.
+        key: that it stands under.
+    """
+    if kind in IMAGE_ALONE:
+        return SEEN
+    router = built["router"][None]
+    routed = range(router.first, router.stop)
+    if kind == "block":
+        return _but(prefix=_has_prefix(shape, built, block_dims(shape)[key]), subset=key in routed)
+    if kind == "position":
+        return _but(prefix=dict(levels(shape, built))[key].m > 0, subset=False)
+    if kind in ("upsampler", "downsampler"):
+        before, after = key
+        alike = before.dim == after.dim  # else those in front stay behind
+        same = before.patch == after.patch  # or a route ends before
+        return _but(
+            prefix=alike and _has_prefix(shape, built, before.dim), subset=same and _begins(shape, key, routed.stop)
+        )
+    return frozenset()
+
+
+def _but(*, prefix: bool, subset: bool) -> frozenset[str]:
+    return SEEN - {name for name, there in (("prefix", prefix), ("subset", subset)) if there}
+
+
+def _has_prefix(shape: Shape, built: Built, width: int) -> bool:
+    return prefix_of(shape, built, width) > 0
+
+
+def _begins(shape: Shape, pair: Key, block: int) -> bool:
+    """Whether a stage goes from one level of a pair to the other where this block begins."""
+    for stage in shape.stages:
+        nodes = [level.node for level in stage.levels for _ in range(level.blocks)]
+        if 0 < block < len(nodes) and (nodes[block - 1], nodes[block]) == pair:
+            return True
+    return False
