@@ -4,12 +4,13 @@ import copy
 import random
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from tests.assembly.base import BASE, problems_of
-from zoo.assembly import load_recipe
+from zoo.assembly import create_part, load_recipe
 from zoo.errors import RecipeError
 from zoo.recipe.find import package_recipes
 from zoo.testing import recipes
@@ -23,11 +24,24 @@ def test_a_resolved_recipe_is_read_back_the_same(registry, data):
     except RecipeError:  # drawn parts need not go together
         reject()
     full = recipe.resolved()
-    if len(recipe.backbone.latent.size) != 2:  # for which the dataset that is filled in has no latents
-        del full["data"]
     Path("resolved.yaml").write_text(yaml.safe_dump(full))
     assert load_recipe("resolved.yaml", (), registry) == recipe
     assert load_recipe(full, (), registry) == recipe
+
+
+VIDEO = {"backbone.latent": {"channels": 2, "size": [2, 4, 4]}, "backbone.dim": 24}
+
+
+def test_a_dataset_that_was_filled_in_and_does_not_suit_is_not_written_out(registry):
+    base = yaml.safe_load(BASE)
+    recipe = load_recipe(base, VIDEO, registry)
+    assert "dataset" not in recipe.resolved()["data"]
+    assert load_recipe(recipe.resolved(), (), registry) == recipe
+    assert load_recipe(base, (), registry).resolved()["data"]["dataset"] == {"type": "digits"}
+    with pytest.raises(RecipeError, match=r"data\.dataset: digits: makes latents of two axes"):
+        create_part(recipe, "dataset")
+    with pytest.raises(RecipeError, match=r"data\.dataset: digits: makes latents of two axes"):
+        load_recipe(base, {**VIDEO, "data.dataset": "digits"}, registry)
 
 
 @given(st.integers(0, 2**32))

@@ -65,21 +65,19 @@ def probe(draft: Draft) -> None:
         built = _built(draft, shape, unsure)
     known = {"num_classes": values["num_classes"], "channels": values["latent"].channels, "size": values["latent"].size}
     for path, spec in draft.parts.items():
-        wanted = path[0] != "backbone" and _chosen(draft, path)
-        if wanted and unsure.isdisjoint(spec.entry.signature.supplied):
-            given = {name: known[name] for name in KINDS[spec.entry.kind].supplied}
-            try:
-                spec.create(given)
-            except Exception as error:
+        asked, written = spec.entry.signature.supplied, draft.tree.holds(path[:2])
+        if path[0] == "backbone" or path[0] not in draft.needs or not (written or asked) or unsure & set(asked):
+            continue
+        given = {name: known[name] for name in KINDS[spec.entry.kind].supplied}
+        try:
+            spec.create(given)
+        except Exception as error:
+            if not written and isinstance(error, ValueError):  # the backbone can be built and counted without
+                draft.unfit.add(path[:2])
+            else:
                 _put_down(draft, path, error, given)
     if stages and not unsure and len(built) == len(HELD_KINDS):
         _put_down_together(draft, shape, built)
-
-
-def _chosen(draft: Draft, path: KeyPath) -> bool:
-    """Whether a part beside the backbone is written, and is needed: a default, such as the digits that a recipe without
-    data would train on, need not go with a backbone that is built and counted alone."""
-    return str(path[0]) in draft.needs and draft.tree.holds(path[:2])
 
 
 def _stages(

@@ -50,6 +50,7 @@ class Draft:
         parts: by key path, the parts that are needed, that exist and whose options are valid; not those inside them.
         problems: what is wrong, and where.
         fault: of a part itself, which no other options would mend.
+        unfit: parts that were filled in, such as the digits, and that refuse the backbone's numbers.
         missing: the parts that do not exist, and at which key path.
         recorded: of a recipe that zoo wrote, its record.
         needs: the sections whose parts are needed. Of a recorded recipe, others are kept as written where they
@@ -62,6 +63,7 @@ class Draft:
     parts: dict[KeyPath, PartSpec] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     fault: Exception | None = None
+    unfit: set[KeyPath] = field(default_factory=set)
     missing: list[tuple[KeyPath, str]] = field(default_factory=list)
     recorded: Recorded | None = None
     needs: Collection[str] = tuple(SECTIONS)
@@ -92,7 +94,8 @@ class Draft:
             raise RecipeError([self._line(problem) for problem in self.problems]) from self.fault
         sections: dict[str, Any] = {}
         for name, (_, section) in SECTIONS.items():
-            sections[name] = section(**self.values[name])
+            unfit = frozenset(str(key) for place, key in self.unfit if place == name)
+            sections[name] = section(**self.values[name], unfit=unfit)
         return Recipe(name=self.name, **sections)
 
     def _line(self, problem: Problem) -> str:

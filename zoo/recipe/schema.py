@@ -26,11 +26,18 @@ from zoo.signature import Options
 
 
 class Section(BaseModel):
-    """What the sections of a recipe have in common: options, and a part of every kind that stands in them."""
+    """What the sections of a recipe have in common: options, and a part of every kind that stands in them.
+
+    Attributes:
+        unfit: keys of parts that were filled in, and do not go with the backbone, such as the digits with a latent of
+            three axes; it is built and counted without, and who trains it names another.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     section: ClassVar[str]
+
+    unfit: Annotated[frozenset[str], Field(exclude=True, repr=False)] = frozenset()
 
     def of(self, kind: str) -> tuple[AnyPart, ...]:
         """The part of a kind, or all of them where there are several: of blocks one for each."""
@@ -44,10 +51,10 @@ class Section(BaseModel):
                 yield kind, spec
 
     def resolved(self) -> dict[str, Any]:
-        """The section as a recipe would write it in full."""
+        """The section as a recipe would write it in full, but for what is unfit."""
         parts = {key_of(kind): getattr(self, key_of(kind)) for kind in kinds_of(self.section)}
         own = self.model_dump(mode="json", exclude=set(parts))
-        return {**own, **{key: _plain(found) for key, found in parts.items()}}
+        return {**own, **{key: _plain(found) for key, found in parts.items() if key not in self.unfit}}
 
 
 def _plain(found: AnyPart | tuple[AnyPart | Run, ...]) -> Any:
@@ -185,7 +192,7 @@ class Recipe(RecipeOptions):
         return Versions.here(_plugins_of(used), tuple(each for spec in used for each in spec.versions))
 
     def resolved(self) -> dict[str, Any]:
-        """The recipe in full, without ``extends`` and with every default written out, as plain values."""
+        """The recipe in full, without ``extends`` and with every default written out that suits it, as plain values."""
         return {"name": self.name, **{section.section: section.resolved() for section in self.sections()}}
 
 
