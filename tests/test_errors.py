@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.errors import did_you_mean, listed
+from zoo.errors import did_you_mean, listed, with_article
 
 
 def test_of_many_the_first_are_listed():
@@ -16,3 +16,11 @@ def test_of_many_the_first_are_listed():
 )
 def test_did_you_mean(name, offer):
     assert did_you_mean(name, ["linear", "linear_mlp"]) == offer
+
+
+@pytest.mark.parametrize(
+    ("noun", "told"),
+    [("attention", "an attention"), ("int", "an int"), ("IndexError", "an IndexError"), ("block", "a block")],
+)
+def test_nouns_have_their_article(noun, told):
+    assert with_article(noun) == told

@@ -144,6 +144,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def with_article(noun: str) -> str:
+    """``an attention``, ``a block``."""
+    return f"an {noun}" if noun[:1].lower() in tuple("aeiou") else f"a {noun}"
+
+
 def printable_lines(text: str) -> str:
     """``text`` with its lines, each printable."""
     return "\n".join(map(printable, text.split("\n")))

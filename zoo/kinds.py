@@ -202,7 +202,7 @@ def key_of(name: str) -> str:
 def path_of(name: str) -> tuple[str, str]:
     """Section and key of a kind whose parts stand in a section."""
     section = KINDS[name].section
-    assert section is not None, f"a {name} stands in parts alone"
+    assert section is not None, f"parts of kind {name} stand in others alone"
     return section, key_of(name)
 
 

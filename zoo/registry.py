@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from zoo import hookspecs
 from zoo.attributes import mistakes
-from zoo.errors import PluginError, did_you_mean
+from zoo.errors import PluginError, did_you_mean, with_article
 from zoo.kinds import KINDS, base_of
 from zoo.plugins import UNPACKAGED, Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.signature import MARK, Signature, read_signature
@@ -229,10 +229,10 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
     if base_of(kind) not in cls.__mro__:
-        raise PluginError(f"{where} is marked as a {kind}, but does not derive from that kind's base class")
+        raise PluginError(f"{where} is marked as {with_article(kind)}, but does not derive from that kind's base class")
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if missing:
-        raise PluginError(f"{where} leaves out what a {kind} must have: {missing}")
+        raise PluginError(f"{where} leaves out what {with_article(kind)} must have: {missing}")
     version = getattr(cls, "version", 1)
     if type(version) is not int or version < 1:
         raise PluginError(f"{where} has version = {_brief(version)}; let it be a whole number, 1 or more")

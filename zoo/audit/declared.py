@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from zoo.errors import AuditError, first_line
+from zoo.errors import AuditError, first_line, with_article
 from zoo.parts.module_part import ModulePart
 from zoo.parts.values import Declared, map_tensors, tensors_in
 
@@ -64,11 +64,13 @@ def declaration(part: ModulePart, inputs: tuple[Any, ...], where: str) -> Declar
         return None
     if not isinstance(own, Declared):
         kind = type(own).__name__
-        raise AuditError(f"{where}: declare must return a zoo.parts.Declared, or None to be traced, not a {kind}")
+        raise AuditError(
+            f"{where}: declare must return a zoo.parts.Declared, or None to be traced, not {with_article(kind)}"
+        )
     for name in NUMBERS:
         number = getattr(own, name)
         if type(number) is not int:
-            raise AuditError(f"{where}: declare's {name} must be an int, not a {type(number).__name__}")
+            raise AuditError(f"{where}: declare's {name} must be an int, not {with_article(type(number).__name__)}")
         if number < 0:
             raise AuditError(f"{where}: declare's {name} must not be negative, and is {number}")
     if own.attention_macs > own.macs:

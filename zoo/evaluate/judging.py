@@ -16,7 +16,7 @@ from jaxtyping import Int
 from zoo.classes import Classes
 from zoo.data import Dataset, Split
 from zoo.data.left_out import classes_kept, open_kept, read_kept
-from zoo.errors import MissingSplitError, first_line
+from zoo.errors import MissingSplitError, first_line, with_article
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.verdicts import LinearClassifier
 from zoo.labels import Labels, class_indices
@@ -204,7 +204,7 @@ def _finite(figures: Mapping[str, Any]) -> dict[str, float]:
     """
     for name, value in figures.items():
         if not isinstance(value, Real):
-            raise TypeError(f"{name} is a {type(value).__name__}, and must be a number")
+            raise TypeError(f"{name} is {with_article(type(value).__name__)}, and must be a number")
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value}")
     return {name: float(value) for name, value in figures.items()}

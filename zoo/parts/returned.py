@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo.errors import with_article
 from zoo.parts.values import Modulations
 
 
@@ -15,10 +16,10 @@ def described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor {sizes(value.shape)}"
     if isinstance(value, tuple | list) and not all(isinstance(each, int) for each in value):
-        return f"a {type(value).__name__} of {', '.join(map(described, value))}"
+        return f"{with_article(type(value).__name__)} of {', '.join(map(described, value))}"
     if isinstance(value, Modulations):
         return f"Modulations of {len(value.blocks)} blocks"
-    return str(value) if value is None or isinstance(value, tuple | list) else f"a {type(value).__name__}"
+    return str(value) if value is None or isinstance(value, tuple | list) else with_article(type(value).__name__)
 
 
 def sizes(shape: Iterable[int]) -> list[int]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from zoo.assembly import RecipeLike, as_recipe
 from zoo.audit import Audit, audit
-from zoo.errors import RunError, ZooError
+from zoo.errors import RunError, ZooError, with_article
 from zoo.files import write_whole
 from zoo.recipe import Overrides, Recipe, holds_run
 from zoo.registry import Registry
@@ -165,7 +165,7 @@ def compare(
 
     given: Any = assemblies
     if isinstance(given, str | Path | Recipe | nn.Module | Mapping) or not isinstance(given, Iterable):
-        alone = repr(given) if isinstance(given, str | Path) else f"a {type(given).__name__}"
+        alone = repr(given) if isinstance(given, str | Path) else with_article(type(given).__name__)
         raise ValueError(f"give a list of assemblies, such as ['dit_b', 'mpdit_b'], not {alone} alone")
     registry = (registry or Registry.installed()).with_parts(parts)
     given = list(given)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from zoo.assembly import load_recipe
-from zoo.errors import RecipeError
+from zoo.errors import RecipeError, with_article
 from zoo.plugins import Plugin
 from zoo.recipe import Recipe
 from zoo.registry import PartEntry, Registry, part_entry
@@ -49,7 +49,9 @@ def check_part(
         raise TypeError("a patch schedule has no forward pass; check_assemblies covers it")
     chosen = laws_of(entry.kind) if laws is None else laws
     if laws is None and not chosen:
-        raise TypeError(f"there are no laws for a {entry.kind}: what it gives depends on files that the kit has not")
+        raise TypeError(
+            f"there are no laws for {with_article(entry.kind)}: what it gives depends on files that the kit has not"
+        )
     _refuse_no_laws(chosen)
     refused: list[str] = []
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from zoo.errors import with_article
 from zoo.evaluate.base import Features, FeatureSet, ImageSet, Metric
 from zoo.testing.cases import Case
 
@@ -29,7 +30,7 @@ def figures_are_numbers(case: Case) -> None:
     assert figures, "a metric tells no figure"
     for name, figure in figures.items():
         assert isinstance(name, str), f"a figure's name is {name!r}, which is no text"
-        assert isinstance(figure, float), f"{name} is a {type(figure).__name__}, and should be a float"
+        assert isinstance(figure, float), f"{name} is {with_article(type(figure).__name__)}, and should be a float"
         assert math.isfinite(figure), f"{name} is {figure} for finite features"
     assert dict(metric.measure(real, generated)) == dict(figures), "a metric tells other figures when asked again"
     assert all(map(_same, before, (real, generated))), "a metric changes its inputs"

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.errors import WeightsError, listed
+from zoo.errors import WeightsError, listed, with_article
 from zoo.mapped import named_in_text
 from zoo.weights.state import DTYPES, Which, without_prefixes
 
@@ -174,7 +174,7 @@ def damaged(path: Path, error: Exception) -> WeightsError:
 def _chosen(path: Path, content: Any, weights: Which) -> tuple[str, Mapping[Any, Any]]:
     """The weights of a training checkpoint, and which; or the content, if it is weights and nothing else."""
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{path}: holds a {type(content).__name__}, no weights by name")
+        raise WeightsError(f"{path}: holds {with_article(type(content).__name__)}, no weights by name")
     wrapped = [key for key in (AVERAGED, LAST) if isinstance(content.get(key), Mapping)]
     if not wrapped:
         if weights == "raw":

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 from zoo.assembly import backbone_in, build, recipe_of
 from zoo.backbone import Backbone
 from zoo.classes import Classes
-from zoo.errors import WeightsError
+from zoo.errors import WeightsError, with_article
 from zoo.weights.files import write_weights
 from zoo.weights.state import mismatches, refuse_non_finite, without_prefixes
 
@@ -77,7 +77,8 @@ def _edits(backbone: Backbone, fresh: Backbone) -> Iterator[str]:
     modules = {_COMPILED.sub("", name): module for name, module in backbone.named_modules()}
     for name, module in fresh.named_modules():
         if name in modules and not isinstance(modules[name], type(module)):
-            yield f"{name} is a {type(modules[name]).__qualname__} in place of a {type(module).__qualname__}"
+            own, wanted = (with_article(type(each).__qualname__) for each in (modules[name], module))
+            yield f"{name} is {own} in place of {wanted}"
     for name in ("latent", "stages", "ties", "prediction"):
         own, wanted = getattr(backbone, name), getattr(fresh, name)
         if own != wanted:
