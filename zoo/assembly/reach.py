@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo.kinds import KINDS
 from zoo.sites import Built, Key, Shape, block_dims, levels, prefix_of
 
 SEEN = frozenset({"prefix", "subset"})
 """Facts that only those parts meet that the tokens come to."""
-
-IMAGE_ALONE = ("patch_embedder", "skip", "head")
-"""Kinds that get all of the image's tokens and no others."""
 
 
 def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
@@ -22,15 +20,16 @@ def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
         kind: of the part.
         key: that it stands under.
     """
-    if kind in IMAGE_ALONE:
+    per = KINDS[kind].per
+    if per in ("starts", "ends") or kind == "skip":  # which get all of the image's tokens, and no others
         return SEEN
     router = built["router"][None]
     routed = range(router.first, router.stop)
-    if kind == "block":
+    if per == "blocks":
         return _but(prefix=_has_prefix(shape, built, block_dims(shape)[key]), subset=key in routed)
-    if kind == "position":
+    if per == "levels":
         return _but(prefix=dict(levels(shape, built))[key].m > 0, subset=False)
-    if kind in ("upsampler", "downsampler"):
+    if per in ("ups", "downs"):
         before, after = key
         alike = before.dim == after.dim  # else those in front stay behind
         same = before.patch == after.patch  # or a route ends before
