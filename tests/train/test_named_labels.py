@@ -1,12 +1,11 @@
 """Labels that are several tensors by name go from the dataset to the conditioner, wherever tensors go."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 import zoo
+from tests.train.drawn import sample, spy, trained_on
 from tests.train.named import CLASSES, BarSource, ClassAndSize, named, named_registry
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import ALONE
@@ -20,12 +19,8 @@ from zoo.errors import ZooError
 from zoo.flow import Guidance, GuidedVelocity
 from zoo.labels import drop, join, rows
 from zoo.testing import check_assemblies, check_part
-from zoo.train.drawing import Drawing
 from zoo.train.evaluation import evaluate
 from zoo.train.job import open_job
-from zoo.train.run_folder import RunFolder
-from zoo.train.sampling import SampleRun, draw_samples
-from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 from zoo.train.weights import open_weights
 from zoo.weights import filled
@@ -38,28 +33,12 @@ LABELS = {"class": torch.tensor([2, 0, 3, 1]), "size": torch.tensor([[2.0, 1], [
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run, and the labels of the grid that it drew."""
-    path = tmp_path_factory.mktemp("runs") / "named"
-    asked = []
-    with pytest.MonkeyPatch.context() as patch:
-        spy(patch, asked)
-        Session(named(registry=REGISTRY), RunFolder(path), REGISTRY, ALONE, Silent()).run()
-    return path, asked
+    return trained_on(named(registry=REGISTRY), REGISTRY, tmp_path_factory.mktemp("runs") / "named")
 
 
 @pytest.fixture
 def backbone(trained):
     return filled(open_weights(trained[0], REGISTRY), torch.device("cpu"))
-
-
-def spy(monkeypatch, asked):
-    """Keep the labels that images are drawn of."""
-    images = Drawing.images
-
-    def spied(self, backbone, labels, *rest):
-        asked.append(labels)
-        return images(self, backbone, labels, *rest)
-
-    monkeypatch.setattr(Drawing, "images", spied)
 
 
 def assert_of_the_dataset(labels, count):
@@ -127,16 +106,9 @@ def test_two_processes_train_on_them_as_one(parallel):
 def test_grids_samples_and_evaluations_are_of_the_datasets(trained, tmp_path, monkeypatch):
     path, (grid,) = trained
     assert_of_the_dataset(grid, 16)
-    asked = []
-    spy(monkeypatch, asked)
-    draw_samples(
-        SampleRun(path, tmp_path / "out", "ema", (), 8, 0, npz=False),
-        named("sample.guidance=2", registry=REGISTRY),
-        REGISTRY,
-        ALONE,
-    )
+    asked = spy(monkeypatch)
+    record = sample(path, tmp_path / "out", named("sample.guidance=2", registry=REGISTRY), REGISTRY)
     assert_of_the_dataset(asked[0], 8)
-    record = json.loads((tmp_path / "out" / "samples.json").read_text())
     assert record["labels_of"] == [f"bar {int(index)}" for index in asked[0]["size"][:8, 0]]
     asked.clear()
     found = evaluate(open_weights(path, REGISTRY), named("evaluate.count=18", registry=REGISTRY), ALONE)

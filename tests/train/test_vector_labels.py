@@ -1,20 +1,18 @@
 """Labels that are no class indices are the dataset's wherever images are drawn: dummies say nothing."""
 
-import json
 import shutil
 
 import pytest
 import torch
 
 import zoo
+from tests.train.drawn import sample, spy, trained_on
 from tests.train.small import ALONE
 from tests.train.vectors import SAMPLES, vector_registry, vectors
 from zoo.errors import DataError
-from zoo.train.drawing import Drawing
 from zoo.train.evaluation import evaluate
 from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
-from zoo.train.sampling import SampleRun, draw_samples
 from zoo.train.session import Session, Silent
 from zoo.train.weights import open_weights
 from zoo.weights import filled
@@ -25,23 +23,7 @@ REGISTRY = vector_registry()
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run, and the labels of the grid that it drew."""
-    path = tmp_path_factory.mktemp("runs") / "vectors"
-    asked = []
-    with pytest.MonkeyPatch.context() as patch:
-        spy(patch, asked)
-        Session(vectors(registry=REGISTRY), RunFolder(path), REGISTRY, ALONE, Silent()).run()
-    return path, asked
-
-
-def spy(monkeypatch, asked):
-    """Keep the labels that images are drawn of."""
-    images = Drawing.images
-
-    def spied(self, backbone, labels, *rest):
-        asked.append(labels)
-        return images(self, backbone, labels, *rest)
-
-    monkeypatch.setattr(Drawing, "images", spied)
+    return trained_on(vectors(registry=REGISTRY), REGISTRY, tmp_path_factory.mktemp("runs") / "vectors")
 
 
 def assert_labels_of_the_dataset(labels, count):
@@ -51,21 +33,14 @@ def assert_labels_of_the_dataset(labels, count):
     assert len({tuple(each) for each in labels[:count].tolist()}) == min(count, SAMPLES)
 
 
-def sample(path, out, *overrides, count=8, labels=()):
-    recipe = vectors(*overrides, registry=REGISTRY)
-    draw_samples(SampleRun(path, out, "ema", labels, count, 0, False), recipe, REGISTRY, ALONE)
-    return json.loads((out / "samples.json").read_text())
-
-
 def test_the_grids_of_a_run(trained):
     _, (labels,) = trained
     assert_labels_of_the_dataset(labels, 16)
 
 
 def test_samples(trained, tmp_path, monkeypatch):
-    asked = []
-    spy(monkeypatch, asked)
-    record = sample(trained[0], tmp_path / "out")
+    asked = spy(monkeypatch)
+    record = sample(trained[0], tmp_path / "out", vectors(registry=REGISTRY), REGISTRY)
     assert_labels_of_the_dataset(asked[0], 8)
     assert record["labels_of"] == [f"point {int(index)}" for index in asked[0][:8, 0]]
     assert "labels" not in record
@@ -73,8 +48,7 @@ def test_samples(trained, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("choice", ["data", "balanced", "random"])
 def test_evaluations(trained, monkeypatch, choice):
-    asked = []
-    spy(monkeypatch, asked)
+    asked = spy(monkeypatch)
     recipe = vectors("evaluate.count=18", f"evaluate.labels={choice}", registry=REGISTRY)
     found = evaluate(open_weights(trained[0], REGISTRY), recipe, ALONE)
     assert_labels_of_the_dataset(asked[0], 18)
@@ -83,7 +57,7 @@ def test_evaluations(trained, monkeypatch, choice):
 
 def test_a_dataset_that_cannot_be_opened_is_an_error_that_says_so(trained, tmp_path):
     with pytest.raises(DataError) as caught:
-        sample(trained[0], tmp_path / "out", "data.dataset.file=gone.npz")
+        sample(trained[0], tmp_path / "out", vectors("data.dataset.file=gone.npz", registry=REGISTRY), REGISTRY)
     assert str(caught.value) == (
         "the labels are no class indices, and those of the dataset cannot be read: gone.npz: there is no such file;"
         " let data.dataset say where it is"
@@ -93,7 +67,7 @@ def test_a_dataset_that_cannot_be_opened_is_an_error_that_says_so(trained, tmp_p
 
 def test_labels_of_another_form_are_told_before_anything_is_drawn(trained, tmp_path):
     with pytest.raises(DataError, match=r"does not take the labels of the dataset: labels: must be pairs \[12, 2\]"):
-        sample(trained[0], tmp_path / "out", "data.dataset.label_width=1")
+        sample(trained[0], tmp_path / "out", vectors("data.dataset.label_width=1", registry=REGISTRY), REGISTRY)
     assert not (tmp_path / "out").exists()
 
 

@@ -1,0 +1,41 @@
+"""The labels that a run and others after it draw images of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.small import ALONE
+from zoo.recipe import Recipe
+from zoo.registry import Registry
+from zoo.train.drawing import Drawing
+from zoo.train.run_folder import RunFolder
+from zoo.train.sampling import SampleRun, draw_samples
+from zoo.train.session import Session, Silent
+
+
+def spy(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Keep the labels that images are drawn of from now on."""
+    asked, images = [], Drawing.images
+
+    def spied(self, backbone, labels, *rest):
+        asked.append(labels)
+        return images(self, backbone, labels, *rest)
+
+    monkeypatch.setattr(Drawing, "images", spied)
+    return asked
+
+
+def trained_on(recipe: Recipe, registry: Registry, path: Path) -> tuple[Path, list[Any]]:
+    """A run, and the labels of the grids that it drew."""
+    with pytest.MonkeyPatch.context() as patch:
+        asked = spy(patch)
+        Session(recipe, RunFolder(path), registry, ALONE, Silent()).run()
+    return path, asked
+
+
+def sample(path: Path, out: Path, recipe: Recipe, registry: Registry) -> dict[str, Any]:
+    """Eight images of a run, and what is recorded of them."""
+    draw_samples(SampleRun(path, out, "ema", (), 8, 0, npz=False), recipe, registry, ALONE)
+    return json.loads((out / "samples.json").read_text())
