@@ -19,7 +19,7 @@ from tests.weights.layouts import (
     published_of,
     same_bits,
 )
-from zoo.errors import ZooError
+from zoo.errors import WeightsError, ZooError
 from zoo.weights import FORMATS
 from zoo.weights.published import Tensors
 from zoo.weights.published.base import body_of
@@ -76,7 +76,7 @@ def test_a_sign_that_turns_one_way_only_is_noticed(name, monkeypatch):
 def test_a_tensor_that_is_forgotten_is_noticed(name, monkeypatch):
     sound = type(FORMATS[name]).entries
     monkeypatch.setattr(type(FORMATS[name]), "entries", lambda *given: list(sound(*given))[1:])
-    with pytest.raises(AssertionError):
+    with pytest.raises(WeightsError, match="has no place for them"):
         check_there_and_back(name, EXAMPLES[name])
 
 

@@ -25,6 +25,7 @@ from zoo.registry import Registry
 from zoo.weights.clock import with_clock
 from zoo.weights.foreign import ForeignCheckpoint
 from zoo.weights.published import FORMATS, Entry, PublishedFormat, Tensors, recognised
+from zoo.weights.published.base import without_place
 from zoo.weights.state import Weights, is_same_table, mismatches, position_tables, refuse_non_finite
 
 
@@ -230,7 +231,11 @@ def _entries(recipe: Recipe, backbone: Backbone, chosen: PublishedFormat, refusa
     misfits = list(chosen.misfits(recipe, backbone.stages))
     if misfits:
         raise WeightsError(refusal, misfits)
-    return list(chosen.entries(recipe, backbone.stages))
+    entries = list(chosen.entries(recipe, backbone.stages))
+    homeless = list(without_place(backbone.state_dict(), entries))
+    if homeless:
+        raise WeightsError(refusal, homeless)
+    return entries
 
 
 def _hints(checkpoint: ForeignCheckpoint, chosen: PublishedFormat, recipe: Recipe) -> Iterator[str]:

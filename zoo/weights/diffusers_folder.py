@@ -20,7 +20,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import Grid, patch_name
 from zoo.weights.clock import with_clock
-from zoo.weights.published.base import inside_block, names_of, shape_problem
+from zoo.weights.published.base import inside_block, names_of, shape_problem, without_place
 from zoo.weights.published.dit import SiT
 from zoo.weights.state import Weights, is_same_table, position_tables
 
@@ -49,7 +49,10 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
         weights = with_clock(weights, "noise", registry)
         recipe = weights.recipe
         backbone = build(recipe, device="meta")
-        problems = list(_misfits(recipe, backbone)) or list(_other_tables(backbone, weights.tensors))
+        problems = list(_misfits(recipe, backbone)) or [
+            *without_place(weights.tensors, SiT().entries(recipe, backbone.stages)),
+            *_other_tables(backbone, weights.tensors),
+        ]
         if problems:
             raise WeightsError(f"{recipe.name}: DiTTransformer2DModel cannot express it", problems)
         (patch, _), *_ = backbone.shape.nodes

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from zoo.errors import WeightsError
+from zoo.kinds import KINDS
 from zoo.parts.positions import SinCosPosition
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, StageShape, pairs_of, patch_name
@@ -102,6 +103,15 @@ class PublishedFormat(ABC):
             found = getattr(recipe.backbone, part)
             found = found.resolved()[option[0]] if option else found
             yield f"backbone.{key}: {self.name} has {want}, the recipe {found}"
+
+
+def without_place(own: Iterable[str], entries: Iterable[Entry]) -> Iterator[str]:
+    """Weights of ours that no entry has, such as a router's: a line for each part that has some."""
+    placed = {entry.own for entry in entries}
+    rooms = dict.fromkeys(name.partition(".")[0] for name in own if name not in placed)
+    for room in rooms:
+        kind = next((name for name, kind in KINDS.items() if kind.where == room), room)
+        yield f"backbone.{kind}: it has weights, and the published code has no place for them"
 
 
 def names_of(recipe: Recipe, kind: str) -> str:
