@@ -11,8 +11,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from zoo.errors import PluginError
+from zoo.inputs import check_inputs
 from zoo.kinds import HELD_KINDS, KINDS
-from zoo.labels import Labels, checked, join, rows
+from zoo.labels import Labels, join, rows
 from zoo.lockstep import Piece, Walk
 from zoo.parts.base import ClassConditioner, Router
 from zoo.parts.facts import facts_of
@@ -249,38 +250,11 @@ class Backbone(nn.Module):
         return any(self.latent_of(stage) != self.latent for stage in range(len(self.stages)))
 
     def check_inputs(self, latents: object, t: object, labels: object) -> None:
-        """Refuse what ``forward`` cannot take, saying what was expected.
+        """Refuse what ``forward`` cannot take, as ``zoo.inputs`` says.
 
-        Looking at noise levels and labels waits for the device; ``forward_stage`` does without, and is what to compile.
-
-        Raises:
-            ValueError: wrong shapes or types, an empty batch, noise levels outside [0, 1], labels out of range, or
-                stages whose latents have a size of their own.
+        Waits for the device; ``forward_stage`` does without, and is what to compile.
         """
-        for stage in range(len(self.stages)):
-            if self.latent_of(stage) != self.latent:
-                own = ", ".join(map(str, self.latent_of(stage)))
-                raise ValueError(f"stage {stage} has latents [B, {own}] of its own size: call forward_stage")
-        latents, t = _tensor("latents", latents), _tensor("t", t)
-        labels = None if labels is None else checked(labels)
-        expected = ", ".join(map(str, self.latent))
-        if latents.ndim < 2 or tuple(latents.shape[1:]) != self.latent or not len(latents):
-            raise ValueError(f"latents: must have shape [B, {expected}] with B >= 1, got {list(latents.shape)}")
-        if not latents.is_floating_point():
-            raise ValueError(f"latents: must be floating point, got {latents.dtype}")
-        if tuple(t.shape) != (len(latents),):
-            raise ValueError(f"t: must have shape [{len(latents)}] as the latents, got {list(t.shape)}")
-        if not t.is_floating_point():
-            raise ValueError(f"t: must be floating point noise levels in [0, 1], got {t.dtype}")
-        if torch.compiler.is_compiling() or t.is_meta:  # no values to look at
-            return
-        outside = ~((t >= 0) & (t <= 1))
-        if outside.any():
-            first = int(outside.nonzero()[0])
-            raise ValueError(
-                f"t: noise levels lie in [0, 1] (0 = data, 1 = pure noise), but t[{first}] is {float(t[first])}"
-            )
-        self.conditioner.check_labels(labels, len(latents))
+        check_inputs(self, latents, t, labels)
 
     def promised(self, returned: Any, shape: tuple[int, ...], kind: str, key: Key = None) -> Tensor:
         """What a part returned, if it is what its kind promises. Only looks at the shape, so that it compiles.
@@ -364,9 +338,3 @@ def _held(per: str, parts: Mapping[Key, nn.Module], shape: Shape) -> nn.Module:
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
-
-
-def _tensor(name: str, given: object) -> Tensor:
-    if not isinstance(given, Tensor):
-        raise ValueError(f"{name}: must be a tensor with a row for each sample, got {type(given).__name__}")
-    return given
