@@ -166,7 +166,7 @@ def test_a_level_that_a_schedule_makes_wrongly_is_told_in_a_line(problems, late)
 
 @pytest.mark.parametrize(
     ("stages", "words"),
-    [(None, "None"), ([Level(patch=2, blocks=1)], "a list of a Level"), (7, "a int"), ((1, 2), "(1, 2)")],
+    [(None, "None"), ([Level(patch=2, blocks=1)], "a list of a Level"), (7, "an int"), ((1, 2), "(1, 2)")],
 )
 def test_a_schedule_that_returns_no_stages_is_told_in_a_line(problems, monkeypatch, stages, words):
     monkeypatch.setattr(Mine, "stages", lambda self: stages)

@@ -201,7 +201,7 @@ BROKEN = [
     (AllAttention, r"declares \d+ multiply-adds of attention for a batch of \d, and \d+ run"),
     (OtherShape, r"declares an output .*, and forward returns \['\[\d, \d+, \d+\] torch.float32"),
     (OtherDtype, r"declares an output .* torch.float16.*, and forward returns .* torch.float32"),
-    (NoDeclared, r"NoDeclared: declare must return a zoo\.parts\.Declared, or None to be traced, not a int"),
+    (NoDeclared, r"NoDeclared: declare must return a zoo\.parts\.Declared, or None to be traced, not an int"),
     (FailsToDeclare, r"FailsToDeclare: declare fails: AttributeError"),
     (ScanForFree, r"declares 0 multiply-adds"),
     (KernelForFree, r"declares 0 multiply-adds"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+import re
+from collections.abc import Hashable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from zoo.assembly.crossings import crossings
@@ -11,7 +13,7 @@ from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied_at
 from zoo.attributes import mistakes
 from zoo.devices import meta_device
-from zoo.errors import KeyPath, PluginError
+from zoo.errors import KeyPath, PluginError, dotted
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
 from zoo.parts.facts import Member, disagreements, facts_of
@@ -46,6 +48,9 @@ TOLD_BY = {
     "head": ("heads_by_width",),
 }
 """What sites say once parts of a kind are there; a skip adds but places where a patch embedder stands."""
+
+
+NO_LEVEL: Mapping[str, KeyPath] = MappingProxyType({})
 
 
 def probe(draft: Draft) -> None:
@@ -159,7 +164,7 @@ def _try(
             try:
                 made[alike] = create_whole(spec, given)
             except Exception as error:
-                _put_down(draft, path, error, given)
+                _put_down(draft, path, error, given, _of_level(draft, shape, given))
                 failed.add(path)
                 whole = False
                 continue
@@ -199,10 +204,17 @@ def _sampling_problems(draft: Draft, stages: int) -> Iterator[Problem]:
         )
 
 
-def _put_down(draft: Draft, path: KeyPath, error: Exception, given: Supplied) -> None:
-    """What a part raises with what it is given.
+def _put_down(
+    draft: Draft, path: KeyPath, error: Exception, given: Supplied, of_level: Mapping[str, KeyPath] = NO_LEVEL
+) -> None:
+    """What a part raises with what it is given; told at the level, where it is about what that says.
 
-    Of a level, some of that may be other than the recipe's own.
+    Args:
+        draft: of the recipe.
+        path: where the part stands.
+        error: that it raised.
+        given: what it was supplied with.
+        of_level: keys of what a level says of that, by name.
     """
     cause = error
     while isinstance(cause, NestedError):
@@ -211,5 +223,25 @@ def _put_down(draft: Draft, path: KeyPath, error: Exception, given: Supplied) ->
         draft.fault = cause
     values = draft.values["backbone"]
     known = {**values, "size": values["latent"].size} if "latent" in values else values
-    own = [name for name in SUPPLIED_FROM if name in known and given.get(name) == known[name]]
-    draft.problems.extend(refusals(path, draft.parts[path].entry, error, own))
+    written = {name: keys for name, keys in SUPPLIED_FROM.items() if name in known and given.get(name) == known[name]}
+    written |= {name: (key,) for name, key in of_level.items()}
+    for problem in refusals(path, draft.parts[path].entry, error, written):
+        keys = [key for key in of_level.values() if key in problem.about]
+        if keys:
+            mend = "; give the level other heads, or another dim" if re.search(r"by \d+ heads", problem.message) else ""
+            problem = Problem(keys[0], f"{dotted(problem.path[1:])}: {problem.message}{mend}")
+        draft.problems.append(problem)
+
+
+def _of_level(draft: Draft, shape: Shape, given: Supplied) -> dict[str, KeyPath]:
+    """Where a level says what a part is given, and the backbone says otherwise."""
+    dim, heads = given.get("dim", shape.dim), given.get("heads")
+    if dim == shape.dim and heads in (None, shape.heads):
+        return {}
+    field = "heads" if dim == shape.dim else "dim"
+    schedule: PatchSchedule = draft.parts[SCHEDULE].create({"depth": shape.depth, "axes": len(shape.size)})
+    for number, stage in enumerate(shape.stages):
+        for place, level in enumerate(stage.levels):
+            if level.dim == dim and heads in (None, level.heads):
+                return {field: (*SCHEDULE, *schedule.key_path(number, place, field))}
+    return {}

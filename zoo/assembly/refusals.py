@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted
 from zoo.recipe import NestedError, Recipe
-from zoo.recipe.draft import SUPPLIED_FROM, Problem
+from zoo.recipe.draft import Problem
 from zoo.recipe.messages import in_one_line
 from zoo.registry import PartEntry
+
+NOWHERE: Mapping[str, Collection[KeyPath]] = MappingProxyType({})
 
 
 def refused(recipe: Recipe, path: KeyPath, entry: PartEntry, error: ValueError) -> RecipeError:
@@ -20,19 +23,21 @@ def refused(recipe: Recipe, path: KeyPath, entry: PartEntry, error: ValueError) 
     return RecipeError([f"{recipe.name}: {dotted(problem.path)}: {problem.message}" for problem in told])
 
 
-def refusals(path: KeyPath, entry: PartEntry, error: Exception, own: Collection[str] = ()) -> list[Problem]:
+def refusals(
+    path: KeyPath, entry: PartEntry, error: Exception, written: Mapping[str, Collection[KeyPath]] = NOWHERE
+) -> list[Problem]:
     """What to say of a part's error; a fault of zoo's own is raised as it is.
 
     Args:
         path: where the part stands.
         entry: the part.
         error: what its constructor, or a method that is called with it, raised.
-        own: what of the recipe's own numbers it was supplied with, by the names of ``SUPPLIED_FROM``. The problem is
-            about those that it asks for and speaks of.
+        written: the keys that say what it was supplied with, by name. The problem is about those that it asks for and
+            speaks of.
     """
     if isinstance(error, NestedError):
-        return refusals((*path, error.option), error.entry, error.error, own)
-    asked = [key for name in entry.signature.supplied if name in own for key in SUPPLIED_FROM[name]]
+        return refusals((*path, error.option), error.entry, error.error, written)
+    asked = [key for name in entry.signature.supplied for key in written.get(name, ())]
     return [
         Problem(where, text, [key for key in asked if re.search(rf"\b{key[-1]}\b", text)])
         for where, text in _told(path, entry, error)

@@ -118,7 +118,7 @@ class RecordsTheTime(PCAFeatures):
 
 
 BROKEN: list[Broken] = [
-    (evaluate_laws.figures_are_numbers, Counts, "count is a int, and should be a float"),
+    (evaluate_laws.figures_are_numbers, Counts, "count is an int, and should be a float"),
     (evaluate_laws.figures_are_numbers, Divides, "ratio is inf for finite features"),
     (evaluate_laws.figures_are_numbers, Centres, "a metric changes its inputs"),
     (evaluate_laws.figures_are_numbers, Refuses, "refuses 384 images of 3 classes: matmul"),
