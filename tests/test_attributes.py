@@ -53,6 +53,7 @@ WRONG = [
     (LinearHead, "modulation_vectors", 10**9, f"1000000000{VECTORS}"),
     (DiTBlock, "takes", 0, f"0{BLOCKS}"),
     (DiTBlock, "takes", ("0",), f"('0',){BLOCKS}"),
+    (DiTBlock, "lends", (3,), "(3,); let it be two of its vectors by index, shift and scale, such as (3, 4), or None"),
     (EmbeddingConditioner, "class_tokens", -1, f"-1{TOKENS}"),
     (EmbeddingConditioner, "uses_labels", 0, "0; let it be True or False"),
     (AdaLNZero, "tokens", 1.0, f"1.0{TOKENS}"),
@@ -91,6 +92,18 @@ def test_of_a_part_that_is_built(base, attribute, value, told):
     values["backbone"][base.kind] = "mine"
     (problem,) = problems_of(values, registry_with(cls))
     assert problem == f"recipe: backbone.{base.kind}: mine, of plug-in zoo-extra: has {attribute} = {told}"
+
+
+def test_of_a_block_that_lends_what_it_does_not_take():
+    class Mine(DiTBlock):
+        def __init__(self, dim: int, heads: int) -> None:
+            nn.Module.__init__(self)
+            self.modulation_vectors, self.lends = 4, (3, 4)
+
+    values = yaml.safe_load(BASE)
+    values["backbone"]["block"] = "mine"
+    (problem,) = problems_of(values, registry_with(part("block", "mine")(Mine)))
+    assert problem.endswith("has lends = (3, 4), and takes 4 vectors; let it name two of them, from 0")
 
 
 def test_of_what_a_property_says_it_is_told_when_the_part_is_built():

@@ -49,6 +49,10 @@ def mistakes(said: object, kind: str | None) -> Iterator[str]:
     if kind == "router" and {"first", "stop"} <= readable.keys() and readable["stop"] < readable["first"]:
         first, stop = readable["first"], readable["stop"]
         yield f"has first = {first} and stop = {stop}; let stop come after first, or equal it for no route"
+    if kind == "block" and readable.get("lends") and "modulation_vectors" in readable:
+        lends, count = readable["lends"], readable["modulation_vectors"]
+        if not isinstance(said, type) and not all(0 <= index < count for index in lends):
+            yield f"has lends = {lends}, and takes {count} vectors; let it name two of them, from 0"
 
 
 def _mends(kind: str | None) -> Mapping[str, Mend]:
@@ -97,6 +101,11 @@ def _blocks(value: Any) -> str | None:
     return None if fits else "let it be a tuple of the numbers of earlier blocks, such as (0,)"
 
 
+def _pair(value: Any) -> str | None:
+    fits = value is None or (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value)))
+    return None if fits else "let it be two of its vectors by index, shift and scale, such as (3, 4), or None"
+
+
 def _truth(value: Any) -> str | None:
     return None if isinstance(value, bool) else "let it be True or False"
 
@@ -122,7 +131,7 @@ _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "patch_schedule": {"ties": _one_of("cleaner", "noisier")},
     "class_conditioner": {"class_tokens": _TOKENS, "uses_labels": _truth},
     "modulation": {"tokens": _TOKENS},
-    "block": {"modulation_vectors": _VECTORS, "takes": _blocks},
+    "block": {"modulation_vectors": _VECTORS, "takes": _blocks, "lends": _pair},
     "head": {"modulation_vectors": _VECTORS},
     "skip": {"feeds": _one_of("latents", "kept", "nothing")},
     "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth},

@@ -32,11 +32,13 @@ class Slot(NamedTuple):
         condition: width of the condition that it is steered by.
         dim: width of its vectors.
         vectors: how many.
+        lends: which of a block's, by index, are shift and scale that a head may borrow.
     """
 
     condition: int
     dim: int
     vectors: int
+    lends: tuple[int, int] | None = None
 
 
 class Place(NamedTuple):
@@ -177,7 +179,7 @@ def assembly(shape: Shape, built: Built) -> Sites:
             depth=shape.depth,
             stages=len(shape.stages),
             blocks=tuple(
-                Slot(shape.condition_dim(dims[index]), dims[index], part.modulation_vectors)
+                Slot(shape.condition_dim(dims[index]), dims[index], part.modulation_vectors, part.lends)
                 for index, part in _items(built, "block")
             ),
             heads_by_width=heads,

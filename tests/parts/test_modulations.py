@@ -16,9 +16,9 @@ def random(part):
     return part
 
 
-def slots(depth, vectors=6, dim=8):
+def slots(depth, vectors=6, dim=8, lends=None):
     """What blocks and a head of one width ask for."""
-    return (Slot(dim, dim, vectors),) * depth, {dim: Slot(dim, dim, 2)}
+    return (Slot(dim, dim, vectors, lends),) * depth, {dim: Slot(dim, dim, 2)}
 
 
 def of(part, time):
@@ -28,9 +28,17 @@ def of(part, time):
 
 class TestModulations:
     def test_shared_is_the_same_for_all_and_the_head(self):
-        modulations = of(random(SharedAdaLN(*slots(3))), torch.randn(2, 8, dtype=torch.float64))
+        part = random(SharedAdaLN(*slots(3, lends=(3, 4))))
+        modulations = of(part, torch.randn(2, 8, dtype=torch.float64))
         assert modulations.blocks[0] is modulations.blocks[2]
         assert modulations.heads[8] == modulations.blocks[0][3:5]
+
+    def test_shared_lends_what_the_first_block_of_the_width_says(self):
+        blocks = (Slot(8, 8, 6), Slot(12, 12, 4, (1, 0)), Slot(8, 8, 4, (2, 3)), Slot(8, 8, 6, (3, 4)))
+        part = random(SharedAdaLN(blocks, {8: Slot(8, 8, 2)}))
+        modulations = part({width: Condition(torch.randn(2, width, dtype=torch.float64)) for width in (8, 12)})
+        assert modulations.heads[8] == modulations.blocks[2][2:]
+        assert modulations.blocks[0] is modulations.blocks[3]
 
     def test_shared_has_weights_for_every_number_of_vectors(self):
         blocks, heads = slots(2)
@@ -41,7 +49,7 @@ class TestModulations:
         assert not torch.equal(modulations.blocks[0][0], modulations.blocks[2][0])
 
     def test_a_head_with_nobody_to_borrow_from_has_its_own(self):
-        part = random(SharedAdaLN(*slots(2, vectors=3)))
+        part = random(SharedAdaLN(*slots(2)))  # six vectors, of which nobody says what they are
         assert part.head.weight.shape == (16, 8)
         assert len(of(part, torch.randn(2, 8, dtype=torch.float64)).heads[8]) == 2
 
@@ -125,7 +133,7 @@ class TestModulations:
                 assert torch.allclose(values, wanted, atol=1e-12)
 
     def test_rows_keep_shared_what_is_shared(self):
-        modulations = of(random(SharedAdaLN(*slots(3))), torch.randn(2, 8, dtype=torch.float64))
+        modulations = of(random(SharedAdaLN(*slots(3, lends=(3, 4)))), torch.randn(2, 8, dtype=torch.float64))
         rows = modulations.rows(torch.tensor([1, 1, 0]))
         assert rows.blocks[0][3] is rows.blocks[2][3] is rows.heads[8][0]
         assert modulations.nbytes() == 2 * 6 * 8 * 8  # samples, tensors, width, bytes

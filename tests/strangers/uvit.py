@@ -82,7 +82,7 @@ class PlainHead(TokenHead):
         self.norm = nn.LayerNorm(dim)
         self.proj = Linear(dim, pixels, init="normal")
 
-    def pixels(self, tokens: Tensor, vectors: Vectors) -> Tensor:
+    def pixels(self, tokens: Tensor, vectors: Vectors, grid: Grid) -> Tensor:
         return self.proj(self.norm(tokens))
 
 

@@ -28,7 +28,6 @@ from zoo.parts.base import (
     ClassConditioner,
     Downsampler,
     Head,
-    IndexConditioner,
     Modulation,
     PatchEmbedder,
     PatchSchedule,
@@ -37,11 +36,12 @@ from zoo.parts.base import (
     Skip,
     StageEmbedder,
     TimeEmbedder,
-    TokenHead,
     Upsampler,
 )
+from zoo.parts.class_conditioners import IndexConditioner
 from zoo.parts.convolutions import convolution
 from zoo.parts.grids import behind, patchify, shuffle, to_map, to_tokens, unpatchify, unshuffle
+from zoo.parts.heads import TokenHead
 from zoo.parts.layers import Embedding, Linear, joined, layer_norm, modulate, rotate
 from zoo.parts.mlps import GELUMLP, MLP
 from zoo.parts.module_part import ModulePart

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from zoo.labels import Labels, form_of
-from zoo.parts.grids import unpatchify
+from zoo.labels import Labels
 from zoo.parts.module_part import ModulePart, stage_by_stage
 from zoo.parts.values import (
     ClassCondition,
@@ -118,52 +117,6 @@ class ClassConditioner(ModulePart, ABC):
         """
 
 
-class IndexConditioner(ClassConditioner, ABC):
-    """A class conditioner whose labels are class indices ``[B]`` in ``[0, num_classes]``, the last of which is null."""
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise ValueError("needs backbone.num_classes of at least 1; for an unconditional backbone write `none`")
-        self.num_classes = num_classes
-
-    def null(self, labels: Tensor) -> Tensor:
-        """``num_classes`` for every sample."""
-        return torch.full_like(labels, self.num_classes)
-
-    def classes_in_turn(self, batch: int, device: torch.device | str | None = None) -> Int[Tensor, " B"]:
-        """Classes 0, 1, 2, ... and again."""
-        return torch.arange(batch, device=device) % self.num_classes
-
-    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
-        """Classes in turn."""
-        return self.classes_in_turn(batch, device)
-
-    def check_labels(self, labels: Labels | None, batch: int) -> None:
-        """Refuse labels that ``forward`` cannot take. Waits for the device.
-
-        Raises:
-            ValueError: not int32 or int64 ``[batch]``, or outside ``[0, num_classes]``.
-        """
-        if labels is None:
-            raise ValueError(
-                f"labels: needed by this class conditioner; give class indices [{batch}] in"
-                f" 0..{self.num_classes - 1}, or {self.num_classes} for no condition"
-            )
-        if not isinstance(labels, Tensor):
-            raise ValueError(f"labels: must be class indices [{batch}] in one tensor, got {form_of(labels)}")
-        if labels.dtype not in (torch.int32, torch.int64):
-            raise ValueError(f"labels: must be integer class indices (int64 or int32), got {labels.dtype}")
-        if tuple(labels.shape) != (batch,):
-            raise ValueError(f"labels: must have shape [{batch}] as the latents, got {list(labels.shape)}")
-        low, high = torch.stack(labels.aminmax()).tolist()
-        if low < 0 or high > self.num_classes:
-            raise ValueError(
-                f"labels: {low if low < 0 else high} is out of range; class indices go from 0 to"
-                f" {self.num_classes - 1}, and {self.num_classes} stands for no condition"
-            )
-
-
 class Modulation(ModulePart, ABC):
     """Condition to the vectors of every block and head. Constructor: ``(blocks, heads_by_width, widths, has_label, *,
     options)``.
@@ -194,6 +147,9 @@ class Block(ModulePart, ABC):
     kind = "block"
     modulation_vectors: int = 6
     """Vectors [b, D] of the modulation that it takes: any number, 0 for none."""
+    lends: tuple[int, int] | None = None
+    """Which of them, by index, shift and scale it last, for a head that borrows them (``shared_adaln``); None for
+    none."""
     takes: tuple[int, ...] = ()
     """Earlier blocks, by index, whose outputs it gets; of equal patch and width in every stage."""
 
@@ -281,31 +237,11 @@ class Head(ModulePart, ABC):
 
     kind = "head"
     modulation_vectors: int = 2
-    """Vectors [b, D] of the modulation that it takes: 2 (shift, scale) or 0."""
+    """Vectors [b, D] of the modulation that it takes: any number, such as 2 (shift, scale), 0 for none."""
 
     @abstractmethod
     def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
         """What the weights predict, of image tokens alone."""
-
-
-class TokenHead(Head):
-    """A head that makes the pixels of each token from that token, and puts them together.
-
-    Args:
-        patch: latent pixels per token, on each axis.
-    """
-
-    def __init__(self, patch: Grid) -> None:
-        super().__init__()
-        self.patch = patch
-
-    @abstractmethod
-    def pixels(self, tokens: Float[Tensor, "b N D"], vectors: Vectors) -> Float[Tensor, "b N P"]:
-        """Pixels of every token, ordered (row in patch, column in patch, channel)."""
-
-    def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
-        """The pixels of all tokens, in their places."""
-        return unpatchify(self.pixels(tokens, vectors), grid, self.patch)
 
 
 class Router(ModulePart, ABC):

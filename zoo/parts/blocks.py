@@ -51,7 +51,7 @@ class DiTBlock(Block):
         shift: bool = True,
     ) -> None:
         super().__init__()
-        self.shift, self.modulation_vectors = shift, 6 if shift else 4
+        self.shift, self.modulation_vectors, self.lends = shift, 6 if shift else 4, (3, 4) if shift else None
         self.norm1 = norm(dim)
         self.attention = attention(dim, heads)
         self.cross = None if cross is None else cross(dim, heads)

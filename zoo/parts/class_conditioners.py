@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from typing import Annotated
 
 import torch
@@ -9,10 +10,57 @@ from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor
 
-from zoo.parts.base import ClassConditioner, IndexConditioner
+from zoo.labels import Labels, form_of
+from zoo.parts.base import ClassConditioner
 from zoo.parts.layers import Embedding
 from zoo.parts.values import ClassCondition
 from zoo.registry import part
+
+
+class IndexConditioner(ClassConditioner, ABC):
+    """A class conditioner whose labels are class indices ``[B]`` in ``[0, num_classes]``, the last of which is null."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError("needs backbone.num_classes of at least 1; for an unconditional backbone write `none`")
+        self.num_classes = num_classes
+
+    def null(self, labels: Tensor) -> Tensor:
+        """``num_classes`` for every sample."""
+        return torch.full_like(labels, self.num_classes)
+
+    def classes_in_turn(self, batch: int, device: torch.device | str | None = None) -> Int[Tensor, " B"]:
+        """Classes 0, 1, 2, ... and again."""
+        return torch.arange(batch, device=device) % self.num_classes
+
+    def example_labels(self, batch: int, device: torch.device | str | None = None) -> Tensor:
+        """Classes in turn."""
+        return self.classes_in_turn(batch, device)
+
+    def check_labels(self, labels: Labels | None, batch: int) -> None:
+        """Refuse labels that ``forward`` cannot take. Waits for the device.
+
+        Raises:
+            ValueError: not int32 or int64 ``[batch]``, or outside ``[0, num_classes]``.
+        """
+        if labels is None:
+            raise ValueError(
+                f"labels: needed by this class conditioner; give class indices [{batch}] in"
+                f" 0..{self.num_classes - 1}, or {self.num_classes} for no condition"
+            )
+        if not isinstance(labels, Tensor):
+            raise ValueError(f"labels: must be class indices [{batch}] in one tensor, got {form_of(labels)}")
+        if labels.dtype not in (torch.int32, torch.int64):
+            raise ValueError(f"labels: must be integer class indices (int64 or int32), got {labels.dtype}")
+        if tuple(labels.shape) != (batch,):
+            raise ValueError(f"labels: must have shape [{batch}] as the latents, got {list(labels.shape)}")
+        low, high = torch.stack(labels.aminmax()).tolist()
+        if low < 0 or high > self.num_classes:
+            raise ValueError(
+                f"labels: {low if low < 0 else high} is out of range; class indices go from 0 to"
+                f" {self.num_classes - 1}, and {self.num_classes} stands for no condition"
+            )
 
 
 @part("class_conditioner", "embedding")

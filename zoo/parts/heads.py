@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from math import prod
 from typing import Annotated
 
@@ -20,7 +21,27 @@ from zoo.schedule import Grid
 from zoo.signature import Part
 
 
-class NormedHead(Head):
+class TokenHead(Head):
+    """A head that makes the pixels of every token, which are put together.
+
+    Args:
+        patch: latent pixels per token, on each axis.
+    """
+
+    def __init__(self, patch: Grid) -> None:
+        super().__init__()
+        self.patch = patch
+
+    @abstractmethod
+    def pixels(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b N P"]:
+        """Pixels of every token, ordered (row in patch, column in patch, channel)."""
+
+    def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
+        """The pixels of all tokens, in their places."""
+        return unpatchify(self.pixels(tokens, vectors, grid), grid, self.patch)
+
+
+class NormedHead(TokenHead):
     """A norm, modulated or not, before what makes the pixels of every token.
 
     Args:
@@ -35,8 +56,8 @@ class NormedHead(Head):
     def __init__(
         self, dim: int, channels: int, patch: Grid, *, norm: Part[Norm], modulated: bool, learn_sigma: bool
     ) -> None:
-        super().__init__()
-        self.channels, self.patch = channels, patch
+        super().__init__(patch)
+        self.channels = channels
         self.modulation_vectors = 2 if modulated else 0
         self.outputs = (2 if learn_sigma else 1) * channels
         self.norm = norm(dim)
@@ -46,9 +67,9 @@ class NormedHead(Head):
         tokens = self.norm(tokens)
         return modulate(tokens, *vectors) if vectors else tokens
 
-    def latents(self, pixels: Float[Tensor, "b N P"], grid: Grid) -> Float[Tensor, "b C *size"]:
-        """The first C channels of every token's pixels, ordered (row in patch, column in patch, channel), in place."""
-        return unpatchify(pixels, grid, self.patch)[:, : self.channels]
+    def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
+        """The first C channels of the pixels of all tokens, in their places."""
+        return super().forward(tokens, vectors, grid)[:, : self.channels]
 
 
 @part("head", "linear")
@@ -76,9 +97,9 @@ class LinearHead(NormedHead):
         super().__init__(dim, channels, patch, norm=norm, modulated=modulated, learn_sigma=learn_sigma)
         self.proj = Linear(dim, prod(patch) * self.outputs, init="zero")
 
-    def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
-        """Latents, each token's from that token alone."""
-        return self.latents(self.proj(self.normed(tokens, vectors)), grid)
+    def pixels(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b N P"]:
+        """Each token's from that token alone."""
+        return self.proj(self.normed(tokens, vectors))
 
 
 @part("head", "conv")
@@ -108,6 +129,6 @@ class ConvHead(NormedHead):
         super().__init__(dim, channels, patch, norm=norm, modulated=modulated, learn_sigma=learn_sigma)
         self.proj = convolution(dim, prod(patch) * self.outputs, (2 * reach + 1,) * len(patch), init="zero")
 
-    def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
-        """Latents, each token's from its neighbours too."""
-        return self.latents(to_tokens(self.proj(to_map(self.normed(tokens, vectors), grid))), grid)
+    def pixels(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b N P"]:
+        """Each token's from its neighbours too."""
+        return to_tokens(self.proj(to_map(self.normed(tokens, vectors), grid)))

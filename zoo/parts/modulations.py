@@ -55,8 +55,8 @@ class AdaLNZero(Modulation):
 
 @part("modulation", "shared_adaln")
 class SharedAdaLN(Modulation):
-    """One Linear for all blocks that ask for the same; a head of two vectors takes the MLP's shift and scale, the
-    fourth and fifth of six: MPDiT (section 3.2, table 3).
+    """One Linear for all blocks that ask for the same; a head of two vectors takes the shift and scale that the first
+    block of its width lends, in DiT's those of the MLP: MPDiT (section 3.2, table 3).
 
     Options:
         init: how the Linears start.
@@ -67,8 +67,9 @@ class SharedAdaLN(Modulation):
         self.slots = blocks
         groups = {_name(slot): slot for slot in blocks if slot.vectors}
         self.shared = keyed({name: _linear(slot, init) for name, slot in groups.items()})
-        lenders = {dim: slot._replace(vectors=6) for dim, slot in heads_by_width.items() if slot.vectors == 2}
-        self.lenders = {dim: slot for dim, slot in lenders.items() if slot in blocks}
+        lending = {(slot.condition, slot.dim): slot for slot in reversed(blocks) if slot.lends}
+        borrowing = {dim: (slot.condition, dim) for dim, slot in heads_by_width.items() if slot.vectors == 2}
+        self.lenders = {dim: lending[key] for dim, key in borrowing.items() if key in lending}
         self.dims = tuple(heads_by_width)
         self.head_slots = {dim: slot for dim, slot in heads_by_width.items() if dim not in self.lenders}
         self.head = _heads(self.head_slots)
@@ -76,12 +77,12 @@ class SharedAdaLN(Modulation):
     def forward(self, conditions: Mapping[int, Condition]) -> Modulations:
         """The same vectors for all equal blocks, and for heads what they borrow, or their own."""
         active = _active(conditions)
-        groups = dict.fromkeys(self.slots)
-        shared = {slot: _vectors(at_key(self.shared, _name(slot)), slot, active) for slot in groups if slot.vectors}
-        heads = {dim: shared[slot][3:5] for dim, slot in self.lenders.items()}
+        groups = {_name(slot): slot for slot in self.slots if slot.vectors}
+        shared = {name: _vectors(at_key(self.shared, name), slot, active) for name, slot in groups.items()}
+        heads = {dim: _lent(slot, shared[_name(slot)]) for dim, slot in self.lenders.items()}
         heads |= _head_vectors(self.head, self.head_slots, active)
         return Modulations(
-            blocks=[shared.get(slot, ()) for slot in self.slots], heads={dim: heads[dim] for dim in self.dims}
+            blocks=[shared.get(_name(slot), ()) for slot in self.slots], heads={dim: heads[dim] for dim in self.dims}
         )
 
 
@@ -143,12 +144,13 @@ class AdaLNSingle(Modulation):
     def forward(self, conditions: Mapping[int, Condition]) -> Modulations:
         """The shared vectors shifted by each block's table."""
         active = _active(conditions)
-        groups = [slot for slot in dict.fromkeys(self.slots) if slot.vectors]
-        shared = {slot: at_key(self.shared, _name(slot))(active[slot.condition]) for slot in groups}
+        groups = {_name(slot): slot for slot in self.slots if slot.vectors}
+        shared = {name: at_key(self.shared, name)(active[slot.condition]) for name, slot in groups.items()}
         tables = iter(self.tables)
         return Modulations(
             blocks=[
-                (shared[slot] + next(tables)).chunk(slot.vectors, dim=1) if slot.vectors else () for slot in self.slots
+                (shared[_name(slot)] + next(tables)).chunk(slot.vectors, dim=1) if slot.vectors else ()
+                for slot in self.slots
             ],
             heads=dict.fromkeys(self.dims, ())
             | {
@@ -199,6 +201,10 @@ class InContext(Modulation):
             heads=dict.fromkeys(self.dims, ()),
             tokens={width: _as_tokens(conditions[width]) for width in self.widths},
         )
+
+
+def _lent(slot: Slot, vectors: Vectors) -> Vectors:
+    return tuple(vectors[index] for index in slot.lends or ())
 
 
 def _as_tokens(condition: Condition) -> Float[Tensor, "B n D"]:

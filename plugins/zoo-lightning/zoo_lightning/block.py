@@ -36,6 +36,7 @@ class LightningBlock(Block):
     """
 
     needs = frozenset({"rotary"})
+    lends = (3, 4)
 
     def __init__(
         self,
