@@ -114,6 +114,16 @@ def test_a_patch_belongs_to_a_patch_in_every_stage(hybrid):
     assert len(hybrid.blocks) == 12
 
 
+def test_a_block_is_found_by_its_index(hybrid):
+    assert [hybrid.part("block", index) for index in range(len(hybrid.blocks))] == list(hybrid.blocks)
+
+
+def test_a_part_that_is_one_of_its_kind_is_found_by_its_key(hybrid):
+    assert hybrid.part("router") is hybrid.router
+    assert hybrid.part("time_embedder", 32) is hybrid.time_embedder
+    assert hybrid.part("head", hybrid.stages[1].levels[-1].node) is hybrid.heads["2x2"]
+
+
 def vectors(count, vector, of_head=2):
     return Modulations([(vector,) * count] * 12, {32: (vector,) * of_head})
 

@@ -110,8 +110,11 @@ class Backbone(nn.Module):
         return self.part("class_conditioner", self.shape.widths[0])  # type: ignore[return-value]
 
     def part(self, kind: str, key: Key = None) -> nn.Module:
-        """The part of a kind that stands under a key."""
-        held = getattr(self, KINDS[kind].where or "")
+        """The part of a kind that stands under a key: a block's index, a width, a patch and width, a pair of these, or
+        None where there is one for the whole."""
+        held: Any = getattr(self, KINDS[kind].where or "")
+        if KINDS[kind].per == "blocks":
+            return held[key]
         return held[key_name(self.shape, key)] if isinstance(held, nn.ModuleDict) else held
 
     def init_weights(self) -> None:
