@@ -227,10 +227,17 @@ class TestDiTBlock:
         block([Group(tokens_of(2), vectors, LAYOUT), Group(tokens_of(2), vectors, LAYOUT)])
         assert calls == ["attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2"]
 
-    def test_what_derives_from_it_and_writes_one_stage_alone_is_heard(self, vectors):
-        class Turned(DiTBlock):
+    @pytest.mark.parametrize("mixed_in", [False, True])
+    def test_what_derives_from_it_and_writes_one_stage_alone_is_heard(self, vectors, mixed_in):
+        class Turns:
             def forward_stage(self, tokens, vectors, layout, *taken):
-                return -super().forward_stage(tokens, vectors, layout)
+                return -DiTBlock.forward_stage(self, tokens, vectors, layout)
+
+        class Mixed(Turns, DiTBlock):
+            pass
+
+        class Turned(DiTBlock):
+            forward_stage = Turns.forward_stage
 
         block, plain, tokens = random(Turned(16, 2)), random(DiTBlock(16, 2)), tokens_of()
         group = Group(tokens, vectors, LAYOUT)

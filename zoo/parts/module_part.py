@@ -61,9 +61,13 @@ class ModulePart(nn.Module):
 
 
 def stage_by_stage(cls: type[Any], base: type[Any]) -> None:
-    """Let a class have the ``forward`` of its base, a loop over ``forward_stage``, where it writes the latter alone.
+    """Let a class have the ``forward`` of its base, a loop over ``forward_stage``, where the latter is said anew.
 
-    It may derive from one whose ``forward`` does otherwise, and would not be heard.
+    It may derive from one whose ``forward`` does otherwise, and what it, or a mixin in front, says would not be heard.
     """
-    if "forward_stage" in vars(cls) and "forward" not in vars(cls):
-        cls.forward = base.forward
+    for own in map(vars, cls.__mro__):
+        if "forward" in own:
+            return
+        if "forward_stage" in own:
+            cls.forward = base.forward
+            return
