@@ -6,7 +6,19 @@ from importlib import import_module
 
 import pytest
 
-from zoo.kinds import BACKBONE_KINDS, KINDS, SECTIONS, base_of, key_of, kind_at, kind_of_base, kinds_of, path_of
+from zoo.assembly import build
+from zoo.kinds import (
+    BACKBONE_KINDS,
+    HELD_KINDS,
+    KINDS,
+    SECTIONS,
+    base_of,
+    key_of,
+    kind_at,
+    kind_of_base,
+    kinds_of,
+    path_of,
+)
 from zoo.recipe.schema import SECTIONS as SCHEMA
 from zoo.recipe.schema import Recipe
 
@@ -23,6 +35,16 @@ def test_every_kind_stands_in_one_section_of_the_schema():
         assert key in SCHEMA[section][1].model_fields
         assert kind_at(section, key) == name
         assert section in Recipe.model_fields
+
+
+def test_the_order_of_weights_stays_as_it_is():
+    assert " ".join(HELD_KINDS) == (
+        "patch_embedder position time_embedder class_conditioner stage_embedder modulation block upsampler downsampler"
+        " skip head router"
+    )
+    backbone = build("hybrid_b", device="meta")
+    rooms = list(dict.fromkeys(name.partition(".")[0] for name in backbone.state_dict()))
+    assert rooms == [KINDS[kind].where for kind in HELD_KINDS if KINDS[kind].where in rooms]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -191,6 +191,7 @@ def test_a_patch_that_does_not_divide_says_where_the_latent_was_written(problems
     [
         (["block.norm.type=odd", "block.norm.scale=5"], "block.norm.scale"),  # which the message names
         (["router.stop=2", "router.type=tread"], "router.type"),  # which asks for what is missing
+        (["router.type=tread", "router.first=1", "router.stop=9"], "router.stop"),
     ],
 )
 def test_of_several_overrides_of_a_part_the_one_is_told_that_the_problem_is_about(overrides, origin):

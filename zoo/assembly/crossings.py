@@ -56,7 +56,7 @@ def _route(shape: Shape, routed: range, *, spans_widths: bool) -> Iterator[Probl
     if not routed:
         return
     if routed.stop > shape.depth:
-        yield "router", None, f"blocks {routed.start} to {routed.stop - 1}, and backbone.depth is {shape.depth}"
+        yield "router", None, f"its stop, block {routed.stop}, is beyond the last: backbone.depth is {shape.depth}"
         return
     for number, stage in enumerate(shape.stages):
         for first in _firsts(stage):
