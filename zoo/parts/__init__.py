@@ -40,7 +40,7 @@ from zoo.parts.base import (
 )
 from zoo.parts.class_conditioners import IndexConditioner
 from zoo.parts.convolutions import convolution
-from zoo.parts.grids import behind, patchify, shuffle, to_map, to_tokens, unpatchify, unshuffle
+from zoo.parts.grids import behind, patchify, ratio, shuffle, to_map, to_tokens, unpatchify, unshuffle
 from zoo.parts.heads import TokenHead
 from zoo.parts.layers import Embedding, Linear, joined, layer_norm, modulate, rotate
 from zoo.parts.mlps import GELUMLP, MLP
@@ -58,7 +58,7 @@ from zoo.parts.values import (
     Rotary,
     Vectors,
 )
-from zoo.schedule import Grid, Level, Patch, Stage
+from zoo.schedule import Grid, Level, LevelShape, Patch, Stage
 from zoo.signature import Part
 from zoo.sites import Place, Slot
 
@@ -80,6 +80,7 @@ __all__ = [
     "LayerNorm",
     "Layout",
     "Level",
+    "LevelShape",
     "Linear",
     "Modulation",
     "Modulations",
@@ -110,6 +111,7 @@ __all__ = [
     "layer_norm",
     "modulate",
     "patchify",
+    "ratio",
     "rotate",
     "shuffle",
     "to_map",

@@ -31,7 +31,7 @@ from zoo.schedule import Grid, Stage
 class PatchSchedule(ABC):
     """Patch sizes by depth, by noise level, or both. Has no weights.
 
-    Constructor: ``(depth, *, options)``.
+    Constructor: ``(depth, axes, *, options)``.
     """
 
     kind: ClassVar[str] = "patch_schedule"
@@ -48,7 +48,10 @@ class PatchSchedule(ABC):
 
 
 class PatchEmbedder(ModulePart, ABC):
-    """Latents to tokens, for one patch and width. Constructor: ``(dim, channels, patch, axes, *, options)``."""
+    """Latents to tokens, for one patch and width: where a stage starts, and where a skip feeds on latents.
+
+    Constructor: ``(dim, channels, patch, axes, *, options)``.
+    """
 
     kind = "patch_embedder"
 
