@@ -22,7 +22,8 @@ from zoo.parts.returned import described, sizes
 from zoo.parts.values import ClassCondition, Condition, Modulations, split_tensors
 from zoo.recipe import Recipe
 from zoo.schedule import StageShape, grid_of
-from zoo.sites import Key, Shape, assembly, key_name, prefix_of, ups
+from zoo.shape import Shape, key_name
+from zoo.sites import Key, assembly, prefix_of, ups
 from zoo.summary import summary
 
 

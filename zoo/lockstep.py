@@ -16,7 +16,8 @@ from zoo.labels import Labels
 from zoo.parts.base import Router
 from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position
 from zoo.schedule import Grid, Node, Pair, grid_of, is_finer
-from zoo.sites import Key, Shape, Spot, kept_before
+from zoo.shape import Shape, Spot, kept_before
+from zoo.sites import Key
 
 
 class Piece(NamedTuple):

@@ -11,18 +11,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from zoo.schedule import Grid, LevelShape, Node, Pair, StageShape, as_written, grid_of, is_finer, pairs_of, patch_name
+from zoo.schedule import Grid, LevelShape, Pair, StageShape, as_written, grid_of, pairs_of
+from zoo.shape import Place, Shape, Spot, block_dims, kept_before, places_in
 
 Key = Hashable
 Built = Mapping[str, Mapping[Key, Any]]
 """Parts by kind, and by the key that each stands under."""
-
-
-class Spot(NamedTuple):
-    """A patch and width, and the size of the latents that it is of."""
-
-    node: Node
-    size: Grid
 
 
 class Slot(NamedTuple):
@@ -41,71 +35,11 @@ class Slot(NamedTuple):
     lends: tuple[int, int] | None = None
 
 
-class Place(NamedTuple):
-    """Where a block stands in the levels of a stage.
-
-    Attributes:
-        level: the number of its level, from 0.
-        block: its number in that level, from 0.
-        levels: the levels' patches, widths and numbers of blocks.
-    """
-
-    level: int
-    block: int
-    levels: tuple[LevelShape, ...]
-
-
 @dataclass(frozen=True)
 class Unknown:
     """In place of what cannot be supplied, and why."""
 
     reason: str
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The numbers of a backbone, before any part of it.
-
-    Attributes:
-        channels: latent channels.
-        size: of the latents, a number for each axis.
-        num_classes: the null class aside.
-        dim: width of the tokens where a level says no other.
-        heads: attention heads of that width.
-        depth: blocks in all.
-        shared_condition: one condition of the backbone's width for all widths, in place of one for each.
-        stages: resolved.
-    """
-
-    channels: int
-    size: Grid
-    num_classes: int
-    dim: int
-    heads: int
-    depth: int
-    shared_condition: bool
-    stages: tuple[StageShape, ...]
-
-    @property
-    def latent(self) -> Grid:
-        """Channels and size of the data."""
-        return (self.channels, *self.size)
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """Every patch and width that blocks work at, in the order of first use."""
-        return tuple(dict.fromkeys(level.node for stage in self.stages for level in stage.levels))
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Widths of the conditions, in the order of first use."""
-        if self.shared_condition:
-            return (self.dim,)
-        return tuple(dict.fromkeys(node.dim for node in self.nodes))
-
-    def condition_dim(self, width: int) -> int:
-        """Width of the condition that steers tokens of this width."""
-        return self.dim if self.shared_condition else width
 
 
 @dataclass(frozen=True)
@@ -270,11 +204,6 @@ ENUMERATORS: Mapping[str, Callable[[Shape, Built], Sites]] = {
 """By the word that ``Kind.per`` says."""
 
 
-def block_dims(shape: Shape) -> tuple[int, ...]:
-    """The width of every block."""
-    return tuple(level.node.dim for level in shape.stages[0].levels for _ in range(level.blocks))
-
-
 def prefix_of(shape: Shape, built: Built, width: int) -> int:
     """Tokens in front of the image's at this width: the modulation's and the class conditioner's."""
     if shape.condition_dim(width) != width:  # a shared condition's tokens have the backbone's width alone
@@ -282,44 +211,6 @@ def prefix_of(shape: Shape, built: Built, width: int) -> int:
     conditioner = dict(_items(built, "class_conditioner")).get(width)
     modulation = dict(_items(built, "modulation")).get(None)
     return (conditioner.class_tokens if conditioner else 0) + (modulation.tokens if modulation else 0)
-
-
-def node_name(shape: Shape, node: Node) -> str:
-    """``4x4``, and with the width too where that patch has several in this backbone: ``4x4_384``."""
-    several = len({other.dim for other in shape.nodes if other.patch == node.patch}) > 1
-    return f"{patch_name(node.patch)}_{node.dim}" if several else patch_name(node.patch)
-
-
-def key_name(shape: Shape, key: Any) -> str:
-    """A key as state dicts name it: of a node, of a pair, of a node at a size of the latents, or a plain number."""
-    if isinstance(key, Node):
-        return node_name(shape, key)
-    if isinstance(key, Spot):
-        sizes = {
-            stage.size_in(shape.size) for stage in shape.stages for level in stage.levels if level.node == key.node
-        }
-        return node_name(shape, key.node) + (f"_of_{patch_name(key.size)}" if len(sizes) > 1 else "")
-    if isinstance(key, tuple):
-        return "_to_".join(node_name(shape, node) for node in key)
-    return str(key)
-
-
-def places_in(stage: StageShape) -> list[Place]:
-    """Where every block stands in the levels of a stage."""
-    return [
-        Place(number, block, stage.levels) for number, level in enumerate(stage.levels) for block in range(level.blocks)
-    ]
-
-
-def kept_before(stage: StageShape) -> list[dict[Grid, Node]]:
-    """For every level of a stage, what was left on the way down before it, by patch."""
-    kept: dict[Grid, Node] = {}
-    found = [dict(kept)]
-    for before, after in pairwise(level.node for level in stage.levels):
-        if not is_finer(after.patch, before.patch):
-            kept[before.patch] = before
-        found.append(dict(kept))
-    return found
 
 
 def _between(shape: Shape, pair: Pair) -> Site:

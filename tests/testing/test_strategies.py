@@ -12,7 +12,7 @@ from zoo.parts import TimeEmbedder
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part, part_entry
 from zoo.schedule import is_finer, resolved
-from zoo.sites import kept_before
+from zoo.shape import kept_before
 from zoo.testing import options, recipes
 
 GO_WITH_OTHERS = {("modulation", "in_context"), ("modulation", "none")}

@@ -9,7 +9,8 @@ from torch import nn
 
 from zoo.parts.facts import facts_of
 from zoo.schedule import StageShape, as_written
-from zoo.sites import Built, Shape, Site, assembly, block_dims
+from zoo.shape import Shape, block_dims
+from zoo.sites import Built, Site, assembly
 
 Problem = tuple[str, Any, str]
 """A kind, the key of a part of it, and what is wrong with that."""

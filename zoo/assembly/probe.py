@@ -22,7 +22,8 @@ from zoo.recipe import Draft, NestedError
 from zoo.recipe.draft import SUPPLIED_FROM, Problem
 from zoo.recipe.latent import SizeRecipe
 from zoo.schedule import Level, Stage, on_all_axes, schedule_problems
-from zoo.sites import Key, Shape
+from zoo.shape import Shape
+from zoo.sites import Key
 
 STAND_INS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "latent": (

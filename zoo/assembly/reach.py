@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.kinds import KINDS
-from zoo.sites import Built, Key, Shape, block_dims, levels, prefix_of
+from zoo.shape import Shape, block_dims
+from zoo.sites import Built, Key, levels, prefix_of
 
 SEEN = frozenset({"prefix", "subset"})
 """Facts that only those parts meet that the tokens come to."""

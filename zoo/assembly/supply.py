@@ -14,7 +14,8 @@ from zoo.parts.facts import facts_of, mistakes_in
 from zoo.parts.initialise import faults
 from zoo.recipe import PartSpec
 from zoo.schedule import Stage, resolved
-from zoo.sites import ENUMERATORS, Built, Key, Shape, Site, Unknown
+from zoo.shape import Shape
+from zoo.sites import ENUMERATORS, Built, Key, Site, Unknown
 
 Supplied = dict[str, Any]
 """Arguments of a part's constructor."""

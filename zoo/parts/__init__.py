@@ -59,8 +59,9 @@ from zoo.parts.values import (
     Vectors,
 )
 from zoo.schedule import Grid, Level, LevelShape, Patch, Stage
+from zoo.shape import Place
 from zoo.signature import Part
-from zoo.sites import Place, Slot
+from zoo.sites import Slot
 
 __all__ = [
     "GELUMLP",

@@ -18,7 +18,8 @@ from zoo.kinds import KINDS
 from zoo.parts.values import Condition, Group, Layout
 from zoo.registry import PartEntry
 from zoo.schedule import AXES, LevelShape, StageShape
-from zoo.sites import Place, Site, Slot, places_in
+from zoo.shape import Place, places_in
+from zoo.sites import Site, Slot
 from zoo.testing.strategies import GRIDS, head_dims, options
 
 BATCH = 3

@@ -14,7 +14,7 @@ from zoo.errors import did_you_mean
 from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import AXES, Grid, StageShape, is_finer, resolved
-from zoo.sites import kept_before
+from zoo.shape import kept_before
 from zoo.testing.strategies import GRIDS, head_dims, options, written
 
 BUILT_IN = ("uniform", "by_depth", "by_timestep", "by_depth_and_timestep")
