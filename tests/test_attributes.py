@@ -59,11 +59,12 @@ WRONG = [
     (AdaLNZero, "tokens", 1.0, f"1.0{TOKENS}"),
     (NoRouter, "first", 1.5, "1.5; let it be a whole number from 0 to 1000000"),
     (NoRouter, "stop", "1", "'1'; let it be a whole number from 0 to 1000000"),
-    (NoRouter, "first", 1, "1 and stop = 0; let stop come after first, or equal it for no route"),
     (NoRouter, "spans_widths", None, "None; let it be True or False"),
     (LinearSkip, "feeds", "latent", f"'latent'{FEEDS}; did you mean 'latents'?"),
     (LinearSkip, "feeds", None, f"None{FEEDS}"),
 ]
+TOGETHER = [(NoRouter, "first", 1, "1 and stop = 0; let stop come after first, or equal it for no route")]
+"""Of a class it may be mended by its constructor."""
 DEEP = "{type: by_depth, levels: [{patch: 4, blocks: 1}, {patch: 2, blocks: 1}]}"
 
 
@@ -75,7 +76,7 @@ def test_of_a_class_that_is_registered(base, attribute, value, told):
     assert str(caught.value) == f"plug-in zoo-extra: strangers.Mine has {attribute} = {told}"
 
 
-@pytest.mark.parametrize(("base", "attribute", "value", "told"), WRONG)
+@pytest.mark.parametrize(("base", "attribute", "value", "told"), [*WRONG, *TOGETHER])
 def test_of_a_part_that_is_built(base, attribute, value, told):
     class Mine(base):
         def __init__(self, dim: int, heads: int) -> None:
@@ -139,3 +140,8 @@ def test_of_a_schedule_and_which_stage_a_threshold_belongs_to():
         "recipe: backbone.patch_schedule: mine, of plug-in zoo-extra: has ties = 'cleanest'; let it be one of"
         " 'cleaner', 'noisier'; did you mean 'cleaner'?"
     )
+
+
+def test_a_constructor_may_say_the_rest():
+    late = part("router", "late")(type("Late", (NoRouter,), {"first": 1, "__init__": lambda self: None}))
+    assert registry_with(late).get("router", "late").cls is late

@@ -46,13 +46,18 @@ def mistakes(said: object, kind: str | None) -> Iterator[str]:
             readable[name] = value
         else:
             yield f"has {name} = {reprlib.repr(value)}; {told}"
-    if kind == "router" and {"first", "stop"} <= readable.keys() and readable["stop"] < readable["first"]:
-        first, stop = readable["first"], readable["stop"]
+    if not isinstance(said, type):  # whose constructor may say the other one
+        yield from _together(readable)
+
+
+def _together(readable: Mapping[str, Any]) -> Iterator[str]:
+    """Where attributes that are each right are not together."""
+    first, stop = readable.get("first", 0), readable.get("stop")
+    if stop is not None and stop < first:
         yield f"has first = {first} and stop = {stop}; let stop come after first, or equal it for no route"
-    if kind == "block" and readable.get("lends") and "modulation_vectors" in readable:
-        lends, count = readable["lends"], readable["modulation_vectors"]
-        if not isinstance(said, type) and not all(0 <= index < count for index in lends):
-            yield f"has lends = {lends}, and takes {count} vectors; let it name two of them, from 0"
+    lends, count = readable.get("lends"), readable.get("modulation_vectors")
+    if lends and count is not None and not all(0 <= index < count for index in lends):
+        yield f"has lends = {lends}, and takes {count} vectors; let it name two of them, from 0"
 
 
 def _mends(kind: str | None) -> Mapping[str, Mend]:
