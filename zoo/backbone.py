@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from zoo.errors import PluginError
-from zoo.inputs import check_inputs
+from zoo.inputs import check_inputs, check_pieces
 from zoo.kinds import HELD_KINDS, KINDS
 from zoo.labels import Labels, join, rows
 from zoo.lockstep import Piece, Walk
@@ -143,11 +143,11 @@ class Backbone(nn.Module):
                 tokens, as in sampling.
 
         Raises:
-            ValueError: a shape, noise level or label that the backbone cannot take; or a stage has latents of another
-                size.
+            ValueError: a shape, noise level, label or score that the backbone cannot take; or a stage has latents of
+                another size.
             PluginError: a part returned something else than its kind promises.
         """
-        self.check_inputs(latents, t, labels)
+        self.check_inputs(latents, t, labels, scores)
         if len(self.stages) == 1:
             return self.forward_stage(0, latents, t, labels, scores=scores)
         if t.is_meta:
@@ -199,7 +199,11 @@ class Backbone(nn.Module):
 
         Returns:
             Velocities [b, C, *size] of every piece.
+
+        Raises:
+            ValueError: some pieces have labels and others none, or scores are fewer than a stage's router wants.
         """
+        check_pieces(self, pieces)
         counts = [len(piece.latents) for piece in pieces]
         labels = [piece.labels for piece in pieces if piece.labels is not None]
         conditions = self._conditions(join(labels) if labels else None, sum(counts))
@@ -236,11 +240,12 @@ class Backbone(nn.Module):
     @property
     def scores(self) -> int:
         """Scores of each sample that a router wants in training: one for each image token that it sees; 0 without."""
-        router = self.router
-        return max(map(self.scores_of, range(len(self.stages)))) if router.stop > router.first else 0
+        return max(map(self.scores_of, range(len(self.stages))))
 
     def scores_of(self, stage: int) -> int:
-        """Image tokens that the router sees in one stage."""
+        """Image tokens that the router sees in one stage; 0 without one."""
+        if self.router.stop <= self.router.first:
+            return 0
         levels = [level for level in self.stages[stage].levels for _ in range(level.blocks)]
         return prod(grid_of(self.latent_of(stage)[1:], levels[self.router.first].patch))
 
@@ -253,12 +258,12 @@ class Backbone(nn.Module):
         """Whether a stage has latents of a size of its own, between which zoo has no path to train or to draw on."""
         return any(self.latent_of(stage) != self.latent for stage in range(len(self.stages)))
 
-    def check_inputs(self, latents: object, t: object, labels: object) -> None:
+    def check_inputs(self, latents: object, t: object, labels: object, scores: object = None) -> None:
         """Refuse what ``forward`` cannot take, as ``zoo.inputs`` says.
 
         Waits for the device; ``forward_stage`` does without, and is what to compile.
         """
-        check_inputs(self, latents, t, labels)
+        check_inputs(self, latents, t, labels, scores)
 
     def promised(self, returned: Any, shape: tuple[int, ...], kind: str, key: Key = None) -> Tensor:
         """What a part returned, if it is what its kind promises. Only looks at the shape, so that it compiles.

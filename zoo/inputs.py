@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.labels import checked
+from zoo.lockstep import Piece
+from zoo.parts.base import ClassConditioner
+from zoo.schedule import StageShape
 
-if TYPE_CHECKING:
-    from zoo.backbone import Backbone
+
+class Expected(Protocol):
+    """What the checks ask of a backbone."""
+
+    @property
+    def latent(self) -> tuple[int, ...]:
+        """Channels and size of the latents (C, *size)."""
+
+    @property
+    def stages(self) -> tuple[StageShape, ...]:
+        """From noisy to clean."""
+
+    @property
+    def conditioner(self) -> ClassConditioner:
+        """Knows what labels it takes."""
+
+    @property
+    def scores(self) -> int:
+        """Of each sample; 0 without a router."""
+
+    def scores_of(self, stage: int) -> int:
+        """Of each sample of a stage."""
+
+    def latent_of(self, stage: int) -> tuple[int, ...]:
+        """Channels and size of the latents of a stage."""
 
 
-def check_inputs(backbone: Backbone, latents: object, t: object, labels: object) -> None:
-    """Refuse what ``Backbone.forward`` cannot take. Looking at noise levels and labels waits for the device.
+def check_inputs(backbone: Expected, latents: object, t: object, labels: object, scores: object = None) -> None:
+    """Refuse what ``Backbone.forward`` cannot take. Looking at noise levels, labels and scores waits for the device.
 
     Raises:
-        ValueError: wrong shapes or types, an empty batch, noise levels outside [0, 1], labels out of range, or stages
-            whose latents have a size of their own.
+        ValueError: wrong shapes or types, an empty batch, noise levels outside [0, 1], labels out of range, scores
+            outside [0, 1) or without a router, or stages whose latents have a size of their own.
     """
     for stage in range(len(backbone.stages)):
         if backbone.latent_of(stage) != backbone.latent:
@@ -35,15 +62,55 @@ def check_inputs(backbone: Backbone, latents: object, t: object, labels: object)
         raise ValueError(f"t: must have shape [{len(latents)}] as the latents, got {list(t.shape)}")
     if not t.is_floating_point():
         raise ValueError(f"t: must be floating point noise levels in [0, 1], got {t.dtype}")
+    if scores is not None:
+        scores = _scores(scores, len(latents), backbone.scores)
     if torch.compiler.is_compiling() or t.is_meta:  # no values to look at
         return
-    outside = ~((t >= 0) & (t <= 1))
-    if outside.any():
+    if (outside := ~((t >= 0) & (t <= 1))).any():
         first = int(outside.nonzero()[0])
         raise ValueError(
             f"t: noise levels lie in [0, 1] (0 = data, 1 = pure noise), but t[{first}] is {float(t[first])}"
         )
+    if scores is not None and (outside := ~((scores >= 0) & (scores < 1))).any():
+        row, column = outside.nonzero()[0].tolist()
+        raise ValueError(f"scores: lie in [0, 1), but scores[{row}, {column}] is {float(scores[row, column])}")
     backbone.conditioner.check_labels(labels, len(latents))
+
+
+def check_pieces(backbone: Expected, pieces: Sequence[Piece]) -> None:
+    """Refuse samples that ``Backbone.forward_stages`` would take for others. Looks at shapes and dtypes alone, so that
+    it compiles and waits for no device; in a trace not even at these, as each look would be an operator.
+
+    Raises:
+        ValueError: some have labels and others none, or scores are not those of a stage.
+    """
+    without = [number for number, piece in enumerate(pieces) if piece.labels is None]
+    if 0 < len(without) < len(pieces):
+        raise ValueError(
+            f"pieces: all of them have labels or none has, but {len(without)} of {len(pieces)} have none, piece"
+            f" {without[0]} first"
+        )
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return
+    for piece in pieces:
+        if piece.scores is not None:
+            _scores(piece.scores, len(piece.latents), backbone.scores_of(piece.stage), more=True)
+
+
+def _scores(given: object, batch: int, count: int, *, more: bool = False) -> Tensor:
+    """What is given, if it is scores, ``count`` of each sample, or more where that will do."""
+    if not count:
+        raise ValueError("scores: this backbone has no router to take them; leave them out")
+    scores = _tensor("scores", given)
+    enough = scores.ndim == 2 and (scores.shape[1] >= count if more else scores.shape[1] == count)
+    if not enough or len(scores) != batch:
+        raise ValueError(
+            f"scores: must have shape [{batch}, {count}{' or more' if more else ''}], one of each sample for each image"
+            f" token that the router sees, got {list(scores.shape)}"
+        )
+    if not scores.is_floating_point():
+        raise ValueError(f"scores: must be floating point numbers in [0, 1), got {scores.dtype}")
+    return scores
 
 
 def _tensor(name: str, given: object) -> Tensor:

@@ -83,10 +83,24 @@ def routed(router: Any) -> int:
     for block in backbone.blocks:
         block.forward = compiled(block)
     latents, labels = torch.randn(2, *backbone.latent), torch.tensor([0, 1])
-    trained = Piece(0, latents, torch.full((2,), 0.5), labels, scores=torch.rand(2, 16))
+    scores = torch.rand(2, backbone.scores) if backbone.scores else None
+    trained = Piece(0, latents, torch.full((2,), 0.5), labels, scores)
     backbone.forward_stages([trained])[0].sum().backward()
     backbone.forward_stages([trained._replace(scores=None)])[0].sum().backward()
     return len(graphs)
+
+
+def whole(route: dict[str, Any]) -> dict[str, Any]:
+    """How far velocities of a pass that is compiled without a break are from those of one that is not."""
+    torch._dynamo.reset()
+    graphs.clear()
+    backbone = build_random(zoo.load_recipe(recipe("narrow", "uniform", router=route), registry=REGISTRY))
+    latents, t, labels = mixed_inputs(backbone)
+    piece = Piece(0, latents, t, labels, scores=torch.rand(len(t), backbone.scores))
+    forward = torch.compile(backbone.forward_stages, backend=counting, fullgraph=True, dynamic=False)
+    (plain,), (own,) = backbone.forward_stages([piece]), forward([piece])
+    error = ((own - plain).abs().max() / plain.abs().max()).item()
+    return {"parts": "whole", "graphs": len(graphs), "error": error}
 
 
 if __name__ == "__main__":
@@ -95,3 +109,4 @@ if __name__ == "__main__":
     print(json.dumps({"parts": "stack", "graphs": stack(skips=False), "with skips": stack(skips=True)}))
     route = {"type": "tread", "first": 2, "stop": BLOCKS - 2}
     print(json.dumps({"parts": "router", "graphs": routed("none"), "with a route": routed(route)}))
+    print(json.dumps(whole({"type": "tread", "first": 0, "stop": 1})))

@@ -39,3 +39,9 @@ def test_a_route_costs_as_many_graphs_again_at_most(told: dict[str, dict[str, An
     router = told["router"]
     assert 1 <= router["graphs"] < BLOCKS / 4
     assert router["graphs"] < router["with a route"] <= 2 * router["graphs"]
+
+
+def test_a_pass_compiles_whole(told: dict[str, dict[str, Any]]) -> None:
+    """With what is checked of labels and scores on its way."""
+    assert told["whole"]["graphs"] == 1
+    assert told["whole"]["error"] < 1e-9
