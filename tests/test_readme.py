@@ -165,7 +165,7 @@ def test_parts_inside_parts_make_the_block_of_the_package(shown_recipes, monkeyp
 ONE_FOR_EACH = {
     "assembly": "backbone",
     "widths": "width",
-    "starts": "start of a stage",
+    "starts": "start of a stage, and where a skip feeds on latents",
     "levels": "level",
     "blocks": "block",
     "ups": "pair of levels, to a finer patch",
