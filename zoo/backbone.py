@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from zoo.conditioning import conditions_of, modulations_of
 from zoo.errors import PluginError
 from zoo.inputs import check_inputs, check_pieces
 from zoo.kinds import HELD_KINDS, KINDS
@@ -18,12 +19,12 @@ from zoo.lockstep import Piece, Walk
 from zoo.parts.base import ClassConditioner, Router
 from zoo.parts.facts import facts_of
 from zoo.parts.initialise import init_weights
-from zoo.parts.returned import described, sizes
-from zoo.parts.values import ClassCondition, Condition, Modulations, split_tensors
+from zoo.parts.returned import Promised, described, has_shape, sizes
+from zoo.parts.values import Modulations, split_tensors
 from zoo.recipe import Recipe
 from zoo.schedule import StageShape, grid_of
 from zoo.shape import Shape, key_name
-from zoo.sites import Key, assembly, prefix_of, ups
+from zoo.sites import Key, Site, assembly, levels, prefix_of, ups
 from zoo.summary import summary
 
 
@@ -50,6 +51,8 @@ class Backbone(nn.Module):
     router: Router
     prefixes: Mapping[int, int]
     """Tokens in front at every width."""
+    places: Mapping[Key, Site]
+    """What is known at every grid that blocks work at, by spot."""
     taken: Collection[int]
     """Blocks whose outputs later ones take."""
     fed: Collection[tuple[str, Key]]
@@ -67,6 +70,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.shape, self.ties, self.prediction, self.recipe = shape, ties, prediction, recipe
         self.prefixes = {width: prefix_of(shape, parts, width) for width in dict.fromkeys(n.dim for n in shape.nodes)}
+        self.places = dict(levels(shape, parts))
         for kind in HELD_KINDS:
             where = KINDS[kind].where
             assert where is not None
@@ -206,9 +210,9 @@ class Backbone(nn.Module):
         check_pieces(self, pieces)
         counts = [len(piece.latents) for piece in pieces]
         labels = [piece.labels for piece in pieces if piece.labels is not None]
-        conditions = self._conditions(join(labels) if labels else None, sum(counts))
+        conditions = conditions_of(self, join(labels) if labels else None, sum(counts))
         if modulation is None:
-            modulation = self._modulate(pieces, conditions)
+            modulation = modulations_of(self, pieces, conditions)
         own = {width: split_tensors(condition, counts) for width, condition in conditions.items()}
         walks = [
             Walk(self, piece, vectors, {width: several[number] for width, several in own.items()})
@@ -228,7 +232,7 @@ class Backbone(nn.Module):
 
         A sampler can compute those of all its steps in one pass and hand them to ``forward_stage``.
         """
-        return self._modulate([Piece(stage, t, t, labels)], self._conditions(labels, len(t)))
+        return modulations_of(self, [Piece(stage, t, t, labels)], conditions_of(self, labels, len(t)))
 
     def stage_of(self, t: Float[Tensor, " B"]) -> Shaped[Tensor, " B"]:
         """The stage index [B] of each noise level; one on a threshold goes where ``ties`` says."""
@@ -265,75 +269,51 @@ class Backbone(nn.Module):
         """
         check_inputs(self, latents, t, labels, scores)
 
-    def promised(self, returned: Any, shape: tuple[int, ...], kind: str, key: Key = None) -> Tensor:
-        """What a part returned, if it is what its kind promises. Only looks at the shape, so that it compiles.
+    def promised(
+        self,
+        returned: Any,
+        shape: Promised,
+        kind: str,
+        key: Key = None,
+        *,
+        role: str = "",
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """What a part returned, if it is what its kind promises. Only looks at shape and dtype, so that it compiles.
 
         Not in a trace, where each look at a size would be an operator; what does not trace, an audit runs once more
         without one.
+
+        Args:
+            returned: by the part.
+            shape: that it promises; a letter stands for any length.
+            kind: of the part.
+            key: that it stands under.
+            role: what it is in that which the part returned, where there is more.
+            dtype: that it promises; None for any.
         """
-        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        if tracing or (isinstance(returned, Tensor) and returned.shape == shape):
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return returned
-        raise self.broken_promise(returned, f"a tensor {sizes(shape)}", kind, key)
+        if not isinstance(returned, Tensor) or not has_shape(returned, shape):
+            raise self.broken_promise(returned, f"a tensor {sizes(shape)}", kind, key, role=role)
+        if dtype is not None and returned.dtype != dtype:
+            raise self.broken_promise(returned.dtype, f"one of {dtype}", kind, key, role=role)
+        return returned
 
-    def broken_promise(self, returned: Any, promised: str, kind: str, key: Key = None) -> PluginError:
+    def broken_promise(
+        self, returned: Any, promised: str, kind: str, key: Key = None, *, role: str = ""
+    ) -> PluginError:
         """What to raise where a part returned something else than its kind promises."""
-        return PluginError(f"{self._called(kind, key)} returned {described(returned)} in place of {promised}")
+        role = f" as its {role}" if role else ""
+        return PluginError(f"{self.called(kind, key)} returned {described(returned)}{role} in place of {promised}")
 
-    def _called(self, kind: str, key: Key) -> str:
+    def called(self, kind: str, key: Key = None) -> str:
         """What messages call a part: by kind, key and, where a recipe is known, plug-in and name."""
         part = kind if key is None else f"{kind} {key_name(self.shape, key)}"
         if self.recipe is None:
             return part
         spec = self.recipe.backbone.spec(kind, key)
         return f"{part} ({spec.entry.plugin.name}'s {spec.type})"
-
-    def _conditions(self, labels: Labels | None, batch: int) -> dict[int, ClassCondition]:
-        """What the labels say, at every width."""
-        return {width: self._condition(width, labels, batch) for width in self.shape.widths}
-
-    def _condition(self, width: int, labels: Labels | None, batch: int) -> ClassCondition:
-        part: Any = self.part("class_conditioner", width)
-        condition, m = part(labels), part.class_tokens
-        if not isinstance(condition, ClassCondition):
-            raise self.broken_promise(condition, "a ClassCondition", "class_conditioner")
-        if condition.vector is not None:
-            self.promised(condition.vector, (batch, width), "class_conditioner")
-        if condition.tokens is not None or m:
-            self.promised(condition.tokens, (batch, m, width), "class_conditioner")
-        returned = {"label": condition.vector, "prefix": condition.tokens, "context": condition.context}
-        found = {fact for fact, value in returned.items() if value is not None}
-        if found != part.gives:
-            own, gives = (", ".join(sorted(facts)) or "nothing" for facts in (found, part.gives))
-            part_name = self._called("class_conditioner", None)
-            raise PluginError(f"{part_name} returned {own}, and its `gives` says {gives}; let it say so")
-        return condition
-
-    def _modulate(self, pieces: Sequence[Piece], conditions: Mapping[int, ClassCondition]) -> Modulations:
-        t = _joined([piece.t for piece in pieces])
-        by_width = {width: self._at_width(width, t, pieces, said) for width, said in conditions.items()}
-        modulation = self.modulation(by_width)
-        if not isinstance(modulation, Modulations) or len(modulation.blocks) != len(self.blocks):
-            raise self.broken_promise(modulation, f"Modulations of {len(self.blocks)} blocks", "modulation")
-        own, heads = zip(modulation.blocks, self.slots, strict=True), modulation.heads
-        asked = [(f"block {index}", *each) for index, each in enumerate(own)]
-        asked += [(f"heads of width {width}", heads.get(width, ()), slot) for width, slot in self.head_slots.items()]
-        for whose, vectors, slot in asked:
-            if len(vectors) != slot.vectors:
-                raise self.broken_promise(vectors, f"{slot.vectors} vectors of {whose}", "modulation")
-            for vector in vectors:
-                self.promised(vector, (len(t), slot.dim), "modulation")
-        return modulation
-
-    def _at_width(self, width: int, t: Tensor, pieces: Sequence[Piece], condition: ClassCondition) -> Condition:
-        shape = (len(t), width)
-        time = self.promised(self.part("time_embedder", width)(t), shape, "time_embedder")
-        stages = []
-        for piece in pieces:
-            own = self.part("stage_embedder", width)(piece.stage)
-            if own is not None:
-                stages.append(self.promised(own, (width,), "stage_embedder").expand(len(piece.t), width))
-        return Condition(time, condition.vector, _joined(stages) if stages else None)
 
 
 def _held(per: str, parts: Mapping[Key, nn.Module], shape: Shape) -> nn.Module:
@@ -343,7 +323,3 @@ def _held(per: str, parts: Mapping[Key, nn.Module], shape: Shape) -> nn.Module:
     if per == "assembly" or (per == "widths" and len(shape.widths) == 1):
         return next(iter(parts.values()))
     return nn.ModuleDict({key_name(shape, key): part for key, part in parts.items()})
-
-
-def _joined(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]

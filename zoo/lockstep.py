@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from zoo.errors import PluginError
 from zoo.labels import Labels
 from zoo.parts.base import Router
-from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position
+from zoo.parts.returned import Promised
+from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position, Rotary
 from zoo.schedule import Grid, Node, Pair, grid_of, is_finer
 from zoo.shape import Shape, Spot, kept_before
-from zoo.sites import Key
+from zoo.sites import Key, Site, Slot
 
 
 class Piece(NamedTuple):
@@ -46,6 +47,9 @@ class Parts(Protocol):
     taken: Collection[int]
     fed: Collection[tuple[str, Key]]
     prefixes: Mapping[int, int]
+    places: Mapping[Key, Site]
+    slots: tuple[Slot, ...]
+    head_slots: Mapping[int, Slot]
 
     @property
     def shape(self) -> Shape:
@@ -54,10 +58,24 @@ class Parts(Protocol):
     def part(self, kind: str, key: Key = None) -> Any:
         """The part of a kind that stands under a key."""
 
-    def promised(self, returned: Any, shape: tuple[int, ...], kind: str, key: Key = None) -> Tensor:
+    def called(self, kind: str, key: Key = None) -> str:
+        """What messages call a part."""
+
+    def promised(
+        self,
+        returned: Any,
+        shape: Promised,
+        kind: str,
+        key: Key = None,
+        *,
+        role: str = "",
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
         """What a part returned, if it is what its kind promises."""
 
-    def broken_promise(self, returned: Any, promised: str, kind: str, key: Key = None) -> PluginError:
+    def broken_promise(
+        self, returned: Any, promised: str, kind: str, key: Key = None, *, role: str = ""
+    ) -> PluginError:
         """What to raise where it is not."""
 
 
@@ -144,17 +162,13 @@ class Walk:
             if ends and self.routed:  # whatever stands in for tokens that were left out has the new width
                 self._end_route()
         spot, changes = Spot(node, self.size), level == 0 or before.dim != node.dim
-        position = self.backbone.part("position", spot)()
-        if not isinstance(position, Position):
-            raise self.backbone.broken_promise(position, "a Position", "position", spot)
+        position = self._position(spot)
         if position.add is not None:
-            add = self.backbone.promised(position.add, (self._count(node.patch), node.dim), "position", spot)
-            self.tokens = _add_to_image(self.tokens, self.m, add)
+            self.tokens = _add_to_image(self.tokens, self.m, position.add)
         if changes and self.backbone.prefixes[node.dim]:
             prefix = self._prefix(node.dim)
             if position.prefix is not None:
-                shape = (prefix.shape[1], node.dim)
-                prefix = prefix + self.backbone.promised(position.prefix, shape, "position", spot)
+                prefix = prefix + position.prefix
             self.tokens, self.m = torch.cat([prefix, self.tokens], dim=1), prefix.shape[1]
         self.tokens = _wide(self.tokens)
         condition = self.conditions[self.backbone.shape.condition_dim(node.dim)]
@@ -166,6 +180,22 @@ class Walk:
             context=condition.context,
             context_mask=condition.context_mask,
         )
+
+    def _position(self, spot: Spot) -> Position:
+        backbone, site = self.backbone, self.backbone.places[spot]
+        position = backbone.part("position", spot)()
+        if not isinstance(position, Position):
+            raise backbone.broken_promise(position, "a Position", "position", spot)
+        count, rotary = prod(site.grid), position.rotary
+        if position.add is not None:
+            backbone.promised(position.add, (count, site.dim), "position", spot, role="add")
+        if rotary is not None and not isinstance(rotary, Rotary):
+            raise backbone.broken_promise(rotary, "a Rotary", "position", spot, role="rotary")
+        for name, table in () if rotary is None else rotary._asdict().items():
+            backbone.promised(table, (count, site.dim // site.heads), "position", spot, role=f"rotary.{name}")
+        if position.prefix is not None:
+            backbone.promised(position.prefix, (site.m, site.dim), "position", spot, role="prefix")
+        return position
 
     def _prefix(self, width: int) -> Tensor:
         """The tokens in front that belong to a width: the modulation's, and the class conditioner's."""

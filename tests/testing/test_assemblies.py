@@ -10,6 +10,7 @@ from torch import nn
 from tests.testing.broken.blocks import OneByOne
 from zoo import hookimpl
 from zoo.backbone import Backbone
+from zoo.conditioning import conditions_of, modulations_of
 from zoo.errors import PluginError, RecipeError
 from zoo.lockstep import Piece
 from zoo.parts.base import PatchSchedule
@@ -175,8 +176,8 @@ def test_what_no_other_options_would_mend_is_not_passed_over(cls, message):
     ("law", "method", "wrong"),
     [
         (assemblies.follows_its_stages, "stage_of", lambda self, t: torch.zeros(len(t), dtype=torch.long)),
-        (assemblies.takes_modulation, "modulate", lambda self, stage, t, labels: Backbone._modulate(
-            self, [Piece(0, t, t * 0.5, labels)], self._conditions(labels, len(t)))),
+        (assemblies.takes_modulation, "modulate", lambda self, stage, t, labels: modulations_of(
+            self, [Piece(0, t, t * 0.5, labels)], conditions_of(self, labels, len(t)))),
     ],
 )  # fmt: skip
 def test_law_catches_a_broken_backbone(registry, monkeypatch, law, method, wrong):

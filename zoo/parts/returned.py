@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zoo.errors import with_article
 from zoo.parts.values import Modulations
+
+Promised = Sequence[int | str]
+"""A shape; a letter in it stands for any length."""
 
 
 def described(value: Any) -> str:
     """A value by its types and shapes: the numbers of a tensor tell nobody what is wrong."""
     if isinstance(value, Tensor):
         return f"a tensor {sizes(value.shape)}"
+    if isinstance(value, torch.dtype):
+        return f"a tensor of {value}"
+    if isinstance(value, Mapping):
+        return f"a mapping of {', '.join(f'{key}: {described(each)}' for key, each in value.items()) or 'nothing'}"
     if isinstance(value, tuple | list) and not all(isinstance(each, int) for each in value):
         return f"{with_article(type(value).__name__)} of {', '.join(map(described, value))}"
     if isinstance(value, Modulations):
@@ -22,6 +30,13 @@ def described(value: Any) -> str:
     return str(value) if value is None or isinstance(value, tuple | list) else with_article(type(value).__name__)
 
 
-def sizes(shape: Iterable[int]) -> list[int]:
-    """A shape as plain numbers, also in a trace."""
-    return [int(size) for size in shape]
+def sizes(shape: Promised) -> str:
+    """A shape as plain numbers, also in a trace, and letters."""
+    return f"[{', '.join(size if isinstance(size, str) else str(int(size)) for size in shape)}]"
+
+
+def has_shape(tensor: Tensor, shape: Promised) -> bool:
+    """Whether a tensor has a shape in which letters stand for any length."""
+    return tensor.ndim == len(shape) and all(
+        isinstance(wanted, str) or size == wanted for size, wanted in zip(tensor.shape, shape, strict=True)
+    )

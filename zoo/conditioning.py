@@ -1,0 +1,92 @@
+"""What the labels and the noise levels say to the blocks, held against what the kinds of the parts promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo.errors import PluginError
+from zoo.labels import Labels
+from zoo.lockstep import Parts, Piece
+from zoo.parts.values import ClassCondition, Condition, Modulations
+
+
+def conditions_of(backbone: Parts, labels: Labels | None, batch: int) -> dict[int, ClassCondition]:
+    """What the labels say, at every width.
+
+    Raises:
+        PluginError: a class conditioner returned something else than it promises.
+    """
+    return {width: _condition(backbone, width, labels, batch) for width in backbone.shape.widths}
+
+
+def modulations_of(backbone: Parts, pieces: Sequence[Piece], conditions: Mapping[int, ClassCondition]) -> Modulations:
+    """What noise levels, labels and stages say to every block and head, for the samples of all pieces.
+
+    Raises:
+        PluginError: a time embedder, a stage embedder or the modulation returned something else than it promises.
+    """
+    t = _joined([piece.t for piece in pieces])
+    by_width = {width: _at_width(backbone, width, t, pieces, said) for width, said in conditions.items()}
+    part = backbone.part("modulation")
+    modulation = part(by_width)
+    if not isinstance(modulation, Modulations) or len(modulation.blocks) != len(backbone.blocks):
+        raise backbone.broken_promise(modulation, f"Modulations of {len(backbone.blocks)} blocks", "modulation")
+    own, heads = zip(modulation.blocks, backbone.slots, strict=True), modulation.heads
+    asked = [(f"block {index}", *each) for index, each in enumerate(own)]
+    asked += [(f"heads of width {width}", heads.get(width, ()), slot) for width, slot in backbone.head_slots.items()]
+    for whose, vectors, slot in asked:
+        if not isinstance(vectors, tuple | list) or len(vectors) != slot.vectors:
+            raise backbone.broken_promise(vectors, f"{slot.vectors} vectors of {whose}", "modulation")
+        for vector in vectors:
+            backbone.promised(vector, (len(t), slot.dim), "modulation")
+    tokens, m = modulation.tokens, part.tokens
+    if not isinstance(tokens, Mapping) or not tokens.keys() <= conditions.keys():
+        widths = f"tokens by width, of {', '.join(map(str, conditions))} alone"
+        raise backbone.broken_promise(tokens, widths, "modulation", role="tokens")
+    for width in conditions:
+        if m or width in tokens:
+            backbone.promised(tokens.get(width), (len(t), m, width), "modulation", role="tokens")
+    return modulation
+
+
+def _condition(backbone: Parts, width: int, labels: Labels | None, batch: int) -> ClassCondition:
+    kind = "class_conditioner"
+    part = backbone.part(kind, width)
+    condition, m = part(labels), part.class_tokens
+    if not isinstance(condition, ClassCondition):
+        raise backbone.broken_promise(condition, "a ClassCondition", kind)
+    context, mask = condition.context, condition.context_mask
+    if condition.vector is not None:
+        backbone.promised(condition.vector, (batch, width), kind, role="vector")
+    if condition.tokens is not None or m:
+        backbone.promised(condition.tokens, (batch, m, width), kind, role="tokens")
+    if context is not None:
+        backbone.promised(context, (batch, "L", width), kind, role="context")
+    if mask is not None:
+        if context is None:
+            raise backbone.broken_promise(mask, "None, as there is no context", kind, role="context_mask")
+        backbone.promised(mask, (batch, context.shape[1]), kind, role="context_mask", dtype=torch.bool)
+    returned = {"label": condition.vector, "prefix": condition.tokens, "context": context}
+    found = {fact for fact, value in returned.items() if value is not None}
+    if found != part.gives:
+        own, gives = (", ".join(sorted(facts)) or "nothing" for facts in (found, part.gives))
+        raise PluginError(f"{backbone.called(kind)} returned {own}, and its `gives` says {gives}; let it say so")
+    return condition
+
+
+def _at_width(backbone: Parts, width: int, t: Tensor, pieces: Sequence[Piece], condition: ClassCondition) -> Condition:
+    shape = (len(t), width)
+    time = backbone.promised(backbone.part("time_embedder", width)(t), shape, "time_embedder")
+    stages = []
+    for piece in pieces:
+        own = backbone.part("stage_embedder", width)(piece.stage)
+        if own is not None:
+            stages.append(backbone.promised(own, (width,), "stage_embedder").expand(len(piece.t), width))
+    return Condition(time, condition.vector, _joined(stages) if stages else None)
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
