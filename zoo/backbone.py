@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from zoo.conditioning import conditions_of, modulations_of
 from zoo.errors import PluginError
-from zoo.inputs import check_inputs, check_pieces
+from zoo.inputs import by_stage, check_inputs, check_pieces
 from zoo.kinds import HELD_KINDS, KINDS
-from zoo.labels import Labels, join, rows
+from zoo.labels import Labels, join
 from zoo.lockstep import Piece, Walk
 from zoo.parts.base import ClassConditioner, Router
 from zoo.parts.facts import facts_of
@@ -156,20 +156,7 @@ class Backbone(nn.Module):
             return self.forward_stage(0, latents, t, labels, scores=scores)
         if t.is_meta:
             raise ValueError("t: has no values on the meta device, so its stages are not known; call forward_stage")
-        stage_of_sample = self.stage_of(t)
-        order = torch.argsort(stage_of_sample, stable=True)
-        counts = torch.bincount(stage_of_sample, minlength=len(self.stages)).tolist()
-        pieces = [
-            Piece(
-                stage,
-                latents[own],
-                t[own],
-                None if labels is None else rows(labels, own),
-                None if scores is None else scores[own],
-            )
-            for stage, own in enumerate(torch.split(order, counts))
-            if len(own)
-        ]
+        pieces, order = by_stage(self.stage_of(t), len(self.stages), latents, t, labels, scores)
         return torch.cat(self.forward_stages(pieces))[torch.argsort(order)]
 
     def forward_stage(

@@ -1,4 +1,4 @@
-"""What goes into a backbone, and how it is refused, in one line that says what was expected."""
+"""What goes into a backbone: how it is refused, in a line that says what was expected, and how it is split by stage."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from zoo.labels import checked
+from zoo.labels import Labels, checked, rows
 from zoo.lockstep import Piece
 from zoo.parts.base import ClassConditioner
 from zoo.schedule import StageShape
@@ -95,6 +96,41 @@ def check_pieces(backbone: Expected, pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         if piece.scores is not None:
             _scores(piece.scores, len(piece.latents), backbone.scores_of(piece.stage), more=True)
+
+
+def by_stage(
+    stage_of_sample: Int[Tensor, " B"],
+    stages: int,
+    latents: Float[Tensor, "B C *size"],
+    t: Float[Tensor, " B"],
+    labels: Labels | None,
+    scores: Float[Tensor, "B N"] | None,
+) -> tuple[list[Piece], Int[Tensor, " B"]]:
+    """The samples of each stage that has any, noisiest first, and where in the batch each of them is [B]. Waits for the
+    device.
+
+    Args:
+        stage_of_sample: the stage's index of each.
+        stages: how many there are.
+        latents: noisy latents.
+        t: noise levels.
+        labels: what the class conditioner takes.
+        scores: for a router.
+    """
+    order = torch.argsort(stage_of_sample, stable=True)
+    counts = torch.bincount(stage_of_sample, minlength=stages).tolist()
+    pieces = [
+        Piece(
+            stage,
+            latents[own],
+            t[own],
+            None if labels is None else rows(labels, own),
+            None if scores is None else scores[own],
+        )
+        for stage, own in enumerate(torch.split(order, counts))
+        if len(own)
+    ]
+    return pieces, order
 
 
 def _scores(given: object, batch: int, count: int, *, more: bool = False) -> Tensor:
