@@ -198,6 +198,7 @@ class Halves(PatchSchedule):
         return (Stage(noise_above=0.0, levels=levels),)
 
 
+@pytest.mark.usefixtures("no_shrinking")  # which draws the same whatever the seed
 def test_a_schedule_of_a_plug_in_is_drawn():
     registry = registry_with(part("patch_schedule", "halves")(Halves))
     seen = set()
