@@ -112,10 +112,10 @@ class Walk:
     def enter(self, index: int) -> Group:
         """What a block is called with."""
         router, level = self.backbone.router, self.level_at.get(index)
-        if level is not None:
-            self._begin(level, ends=self.routed and index == router.stop)
-        elif self.routed and index == router.stop:
+        if self.routed and index == router.stop and not (router.spans_widths and self._at_one_patch(level)):
             self._end_route()
+        if level is not None:
+            self._begin(level)
         if router.stop > router.first == index:
             self.whole, self.routed = self.layout, True
             scores = self.piece.scores
@@ -142,24 +142,21 @@ class Walk:
         )
         return promised(latents, (len(self.tokens), self.backbone.shape.channels, *self.size), "head", node)
 
-    def _begin(self, level: int, *, ends: bool) -> None:
-        """Take the tokens to a level's patch and width, with those in front that belong to it, and to their places.
+    def _at_one_patch(self, level: int | None) -> bool:
+        """Whether a level begins at the patch of the one before: its downsampler takes each token by itself."""
+        return level is not None and self.nodes[level - 1].patch == self.nodes[level].patch
 
-        Args:
-            level: its number.
-            ends: whether a route ends here.
-        """
+    def _begin(self, level: int) -> None:
+        """Take the tokens to a level's patch and width, with those in front that belong to it, and to their places."""
         node = self.nodes[level]
         if level == 0:
             self.tokens, self.m = self._embed(node), 0
         else:
             before = self.nodes[level - 1]
-            if ends and before.patch != node.patch:
-                self._end_route()
             if before.dim != node.dim:
                 self.tokens, self.m = self.tokens[:, self.m :], 0
             self.tokens = self._resample((before, node), level)
-            if ends and self.routed:  # whatever stands in for tokens that were left out has the new width
+            if self.routed:  # whatever stands in for tokens that were left out has the new width
                 self._end_route()
         spot, changes = Spot(node, self.size), level == 0 or before.dim != node.dim
         position = self._position(spot)
@@ -214,8 +211,7 @@ class Walk:
         if not is_finer(after.patch, before.patch):
             if before in self.wanted:
                 self.kept[before] = self.tokens[:, m:]
-            same = before.patch == after.patch  # which a router may have left some tokens of
-            count = self.tokens.shape[1] if same else m + prod(next_grid)
+            count = self.tokens.shape[1] if self.routed else m + prod(next_grid)
             returned = backbone.part("downsampler", pair)(self.tokens, m, grid)
             return self._resampled(returned, "downsampler", pair, count)
         upsampler: Any = backbone.part("upsampler", pair)

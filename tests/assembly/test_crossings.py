@@ -1,6 +1,7 @@
 """Parts that are each right and do not go together, at the places where they stand."""
 
 import pytest
+import torch
 from torch import nn
 
 from tests.shapes import backbone_of, level, problems_of, run
@@ -112,6 +113,29 @@ def test_a_block_that_cannot_stand_a_route_stands_outside_of_it():
     inside = [{"type": "dit", "blocks": 2}, {**some, "blocks": 2}]
     assert problems_of([level(2, 4)], block=inside, parts=[Plain], **ROUTE) == [
         "backbone.block.1: block 'plain'" + told("a router that leaves out tokens")
+    ]
+
+
+@pytest.mark.parametrize("after", [level(4, 2), level(2, 2, 48), level(4, 2, 48), level(1, 2)])
+def test_a_route_over_exactly_one_level_ends_before_the_next(after):
+    """So what goes between levels gets all tokens, whatever it cannot stand."""
+    levels = [level(2, 3), after]
+    route = {"type": "tread", "first": 0, "stop": 3}
+    given = {"parts": [PickyDown], "downsampler": {"type": "picky", "refuses": "subset"}}
+    if after == level(2, 2, 48):  # the one that a picky downsampler can do
+        assert not problems_of(levels, router=route, **given)
+    backbone, seen = backbone_of(levels, router=route), []
+    (between,) = [*backbone.downsamplers.values(), *backbone.upsamplers.values()]
+    between.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1] - given[1]))
+    latents, t = torch.zeros(2, *backbone.latent, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64)
+    backbone(latents, t, backbone.conditioner.example_labels(2), torch.rand(2, 32))
+    assert seen == [32]
+
+
+def test_no_level_begins_within_a_route():
+    assert problems_of([level(2, 2), level(2, 2, 48)], **ROUTE) == [
+        "backbone.router: leaves out tokens in blocks 1 to 2, and in stage 0 a level begins at block 2; let routes lie"
+        " within a level"
     ]
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import zoo
 from tests.data.waves import CLASSES, Waves
-from tests.strangers import cross, depthwise, dic, narrow, uvit
+from tests.strangers import cross, depthwise, dic, maskdit, narrow, uvit
 
 REGISTRY = zoo.Registry().with_parts(
-    dict.fromkeys([Waves, *(part for module in (dic, uvit, depthwise, cross, narrow) for part in module.PARTS)])
+    dict.fromkeys(
+        [Waves, *(part for module in (dic, uvit, depthwise, cross, narrow, maskdit) for part in module.PARTS)]
+    )
 )
 
 NARROW, WIDE = 16, 32
@@ -89,6 +91,18 @@ def recipe(parts: str, schedule: str, **more: Any) -> dict[str, Any]:
             **more,
         },
     }
+
+
+def masked_recipe() -> dict[str, Any]:
+    """Of a decoder of another width, which learns what its encoder does not see."""
+    return recipe(
+        "narrow",
+        "uniform",
+        patch_schedule={"type": "by_depth", "levels": levels((2, 2), (2, 3, WIDE))},
+        router={"type": "mask_tokens", "stop": 2, "dim": WIDE},
+        class_conditioner="embedding",
+        condition="shared",
+    )
 
 
 def axes_recipe(size: list[int], schedule: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.strangers import convolutions, cross, depthwise, dic, narrow, uvit
+from tests.strangers import convolutions, cross, depthwise, dic, maskdit, narrow, uvit
 from zoo.testing import check_part
 
 MODULES = (dic, uvit, depthwise, cross, narrow)
@@ -17,7 +17,7 @@ def test_parts_keep_the_laws(part):
     check_part(part, examples=8)
 
 
-@pytest.mark.parametrize("module", [convolutions, *MODULES], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [convolutions, maskdit, *MODULES], ids=lambda module: module.__name__)
 def test_strangers_import_public_names_alone(module):
     imported = set()
     for node in ast.walk(ast.parse(Path(module.__file__).read_text("utf-8"))):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import config
 
 import zoo
-from tests.strangers.assemblies import REGISTRY, axes_recipe, recipe, stage
+from tests.strangers.assemblies import REGISTRY, axes_recipe, masked_recipe, recipe, stage
 from tests.train.ranks import run_ranks
 from zoo.assembly import load_recipe
 from zoo.errors import Preempted
@@ -30,6 +30,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "a stack with skips and no vectors": recipe("uvit", "down and up"),
     "a depthwise convolution": recipe("dico", "narrow"),
     "a block with a context": recipe("cross", "both"),
+    "a decoder that learns what the encoder did not see": masked_recipe(),
     "another width": recipe("narrow", "narrow"),
     "one axis": axes_recipe(
         [16], {"type": "by_depth", "levels": [{"patch": 4, "blocks": 1}, {"patch": 2, "blocks": 2}]}

@@ -21,7 +21,7 @@ def crossings(shape: Shape, built: Built) -> Iterator[Problem]:
     router = built["router"][None]
     routed = range(router.first, router.stop)
     yield from _takes(shape, built["block"], routed)
-    yield from _route(shape, routed, spans_widths=router.spans_widths)
+    yield from _route(shape, routed)
     yield from _tokens_in_front(shape, built)
     yield from _heads(built["head"])
     ((_, whole),) = assembly(shape, built)
@@ -53,7 +53,7 @@ def _takes(shape: Shape, blocks: Mapping[Any, Any], routed: range) -> Iterator[P
                     break
 
 
-def _route(shape: Shape, routed: range, *, spans_widths: bool) -> Iterator[Problem]:
+def _route(shape: Shape, routed: range) -> Iterator[Problem]:
     if not routed:
         return
     if routed.stop > shape.depth:
@@ -61,16 +61,12 @@ def _route(shape: Shape, routed: range, *, spans_widths: bool) -> Iterator[Probl
         return
     for number, stage in enumerate(shape.stages):
         for first in _firsts(stage):
-            widths = [level.dim for level in stage.levels for _ in range(level.blocks)]
-            changes = first == routed.stop and widths[first - 1] != widths[first] and not spans_widths
-            if routed.start < first < routed.stop or changes:
+            if routed.start < first < routed.stop:
                 yield (
                     "router",
                     None,
                     f"leaves out tokens in blocks {routed.start} to {routed.stop - 1}, and in stage {number} a level"
-                    f" begins at block {first}"
-                    + (", of another width" if changes else "")
-                    + "; let routes lie within a level",
+                    f" begins at block {first}; let routes lie within a level",
                 )
                 break
 

@@ -33,9 +33,9 @@ def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
     if per in ("ups", "downs"):
         before, after = key
         alike = before.dim == after.dim  # else those in front stay behind
-        same = before.patch == after.patch  # or a route ends before
+        spans = router.spans_widths and before.patch == after.patch  # else a route ends before
         return _but(
-            prefix=alike and _has_prefix(shape, built, before.dim), subset=same and _begins(shape, key, routed.stop)
+            prefix=alike and _has_prefix(shape, built, before.dim), subset=spans and _begins(shape, key, routed.stop)
         )
     return frozenset()
 

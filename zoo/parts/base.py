@@ -208,7 +208,9 @@ class Downsampler(ModulePart, ABC):
     def forward(self, tokens: Float[Tensor, "b T D"], m: int, grid: Grid) -> tuple[Float[Tensor, "b T2 D2"], Grid]:
         """Tokens on the coarser grid, row-major, behind the same number m of tokens in front; and that grid.
 
-        Where the width changes there are none in front (m = 0), since the new width has its own.
+        Where the width changes there are none in front (m = 0), since the new width has its own. At an equal patch
+        tokens may be some of the grid's, which a router lets go on (``Router.spans_widths``), unless the part refuses
+        ``subset``: each by itself, as many as came.
         """
 
 
@@ -250,7 +252,8 @@ class Head(ModulePart, ABC):
 class Router(ModulePart, ABC):
     """Which image tokens run through blocks ``first`` to ``stop - 1``. Constructor: ``(depth, *, options)``.
 
-    Between the two the grid does not change, in any stage.
+    No level begins at a block between the two, in any stage. A level may begin at ``stop``: all tokens come back before
+    they go to its patch and width, but see ``spans_widths``.
     """
 
     kind = "router"
@@ -259,7 +262,9 @@ class Router(ModulePart, ABC):
     stop: int = 0
     """Equal to ``first`` for no routing."""
     spans_widths: bool = False
-    """Whether ``end`` takes tokens of another width than ``begin``, where that changes at block ``stop``."""
+    """Whether, where the level at ``stop`` has the patch of the one before and another width, the downsampler between
+    the two gets the tokens that went on alone, and ``end`` these of the new width, before its position: as for a
+    learned token in the place of the others. Such a downsampler cannot refuse ``subset``."""
 
     @abstractmethod
     def begin(
@@ -279,7 +284,8 @@ class Router(ModulePart, ABC):
         """All tokens again, from those that went on.
 
         Args:
-            tokens: those that went on, behind those in front; of another width, where that changes at block ``stop``.
-            m: how many are in front.
+            tokens: those that went on, behind those in front; of the width that ``begin`` got, or of the next
+                level's (``spans_widths``).
+            m: how many are in front: as ``begin`` got, or none behind a change of width.
             route: what ``begin`` returned.
         """

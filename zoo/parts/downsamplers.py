@@ -18,7 +18,9 @@ from zoo.schedule import Grid
 class LinearDownsampler(Downsampler):
     """The fine tokens of each coarse one side by side, through a Linear; tokens in front pass by.
 
-    At an equal patch it is a Linear on each token. Column order of ``proj.weight``: (D, row, column of fine tokens).
+    At an equal patch it is a Linear on each token, also of those that a router lets go on.
+
+    Column order of ``proj.weight``: (D, row, column of fine tokens).
     """
 
     def __init__(self, dim: int, next_dim: int, patch: Grid, next_patch: Grid) -> None:

@@ -62,8 +62,11 @@ def unshuffle(tokens: Float[Tensor, "b Nf D"], grid: Grid, factor: Grid) -> Floa
     Args:
         tokens: on the finer grid.
         grid: the finer one.
-        factor: fine tokens per coarse one, on each axis.
+        factor: fine tokens per coarse one, on each axis; where it is 1 on all, tokens stay as they are, and may be some
+            of the grid's.
     """
+    if prod(factor) == 1:
+        return tokens
     coarse = tuple(side // each for side, each in zip(grid, factor, strict=True))
     axes, batch = len(grid), len(tokens)
     split = tokens.reshape(batch, *_interleaved(coarse, factor), -1)
