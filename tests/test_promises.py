@@ -1,5 +1,7 @@
 """What a part returns is held against what its kind promises, and one that breaks it is named."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -43,6 +45,11 @@ def untyped(value, **fields):
         ("blocks.3", lambda groups: groups[0].tokens, "a tensor [1, 24, 32] in place of a list of 1 tensors"),
         ("blocks.0", lambda groups: None, "block 0 (zoo's dit) returned None in place of a list of 1 tensors"),
         ("blocks.0", lambda groups: [None], "block 0 (zoo's dit) returned None in place of a tensor [1, 24, 32]"),
+        (
+            "blocks.3",
+            lambda groups: [groups[0].tokens.float()],
+            "block 3 (zoo's dit) returned a tensor of torch.float32 in place of one of torch.float64",
+        ),
         ("patch_embedders.8x8", lambda x: x, "patch_embedder 8x8 (zoo's linear) returned a tensor [1, 3, 16, 32] in"),
         ("upsamplers.8x8_to_4x4", lambda x, m, grid: x, "upsampler 8x8_to_4x4 (zoo's linear_linear) returned a tensor"),
         (
@@ -197,3 +204,57 @@ def test_as_many_tokens_as_a_modulation_says_stand_in_front(monkeypatch, tokens,
     assert str(caught.value) == (
         f"modulation (zoo's in_context) returned {returned} as its tokens in place of a tensor [3, 1, 24]"
     )
+
+
+def route(tokens, layout, index, **changes):
+    """What a router returns that lets these image tokens go on."""
+    kept = torch.cat([tokens[:, : layout.m], tokens[:, layout.m + index]], dim=1)
+    return kept, replace(layout, index=index.expand(len(tokens), -1), **changes), None
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "message"),
+    [
+        ("begin", lambda x, *_: x, "a tensor [3, 10, 24] from begin in place of a tuple of tokens, their Layout and"),
+        ("begin", lambda x, *_: (x, None, None), "a tuple of a tensor [3, 10, 24], None, None from begin in place of"),
+        (
+            "begin",
+            lambda x, layout, _: (x, replace(layout, m=0), None),
+            "a Layout of m 0 and grid (2, 4) from begin in place of a Layout of m 2 and grid (2, 4)",
+        ),
+        (
+            "begin",
+            lambda x, layout, _: (x[:, :5], layout, None),
+            "[3, 5, 24] from begin in place of a tensor [3, 10, 24]",
+        ),
+        (
+            "begin",
+            lambda x, layout, _: (x, route(x, layout, torch.arange(4))[1], None),
+            "a tensor [3, 10, 24] from begin in place of a tensor [3, 6, 24]",
+        ),
+        (
+            "begin",
+            lambda x, layout, _: (x, untyped(replace(layout), index=torch.arange(4)), None),
+            "a tensor [4] from begin as index in place of a tensor [3, K]",
+        ),
+        (
+            "begin",
+            lambda x, layout, _: route(x, layout, torch.arange(4)),
+            "a tensor [8, 12] from begin as rotary.cos in place of a tensor [3, 4, head_dim]",
+        ),
+        (
+            "begin",
+            lambda x, layout, _: route(x, layout, torch.arange(4), rotary=None),
+            "None from begin as rotary in place of a Rotary",
+        ),
+        ("end", lambda x, m, route: None, "None from end in place of a tensor [3, 10, 24]"),
+        ("end", lambda x, m, route: x[:, m:], "a tensor [3, 8, 24] from end in place of a tensor [3, 10, 24]"),
+    ],
+)
+def test_a_router_that_returns_something_else_is_named(monkeypatch, method, returned, message):
+    backbone = backbone_of([level(4, 3)], router={"type": "tread", "first": 1, "stop": 2}, position="rope")
+    monkeypatch.setattr(backbone.router, method, returned)
+    with pytest.raises(PluginError) as caught:
+        run(backbone)
+    assert str(caught.value).startswith("router (zoo's tread) returned ")
+    assert message in str(caught.value)

@@ -276,7 +276,7 @@ class Backbone(nn.Module):
             shape: that it promises; a letter stands for any length.
             kind: of the part.
             key: that it stands under.
-            role: what it is in that which the part returned, where there is more.
+            role: what it is of that which the part returned, or from which method it came: ``as its context``.
             dtype: that it promises; None for any.
         """
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
@@ -291,8 +291,8 @@ class Backbone(nn.Module):
         self, returned: Any, promised: str, kind: str, key: Key = None, *, role: str = ""
     ) -> PluginError:
         """What to raise where a part returned something else than its kind promises."""
-        role = f" as its {role}" if role else ""
-        return PluginError(f"{self.called(kind, key)} returned {described(returned)}{role} in place of {promised}")
+        what = f"{described(returned)} {role}".rstrip()
+        return PluginError(f"{self.called(kind, key)} returned {what} in place of {promised}")
 
     def called(self, kind: str, key: Key = None) -> str:
         """What messages call a part: by kind, key and, where a recipe is known, plug-in and name."""

@@ -45,10 +45,10 @@ def modulations_of(backbone: Parts, pieces: Sequence[Piece], conditions: Mapping
     tokens, m = modulation.tokens, part.tokens
     if not isinstance(tokens, Mapping) or not tokens.keys() <= conditions.keys():
         widths = f"tokens by width, of {', '.join(map(str, conditions))} alone"
-        raise backbone.broken_promise(tokens, widths, "modulation", role="tokens")
+        raise backbone.broken_promise(tokens, widths, "modulation", role="as its tokens")
     for width in conditions:
         if m or width in tokens:
-            backbone.promised(tokens.get(width), (len(t), m, width), "modulation", role="tokens")
+            backbone.promised(tokens.get(width), (len(t), m, width), "modulation", role="as its tokens")
     return modulation
 
 
@@ -60,15 +60,15 @@ def _condition(backbone: Parts, width: int, labels: Labels | None, batch: int) -
         raise backbone.broken_promise(condition, "a ClassCondition", kind)
     context, mask = condition.context, condition.context_mask
     if condition.vector is not None:
-        backbone.promised(condition.vector, (batch, width), kind, role="vector")
+        backbone.promised(condition.vector, (batch, width), kind, role="as its vector")
     if condition.tokens is not None or m:
-        backbone.promised(condition.tokens, (batch, m, width), kind, role="tokens")
+        backbone.promised(condition.tokens, (batch, m, width), kind, role="as its tokens")
     if context is not None:
-        backbone.promised(context, (batch, "L", width), kind, role="context")
+        backbone.promised(context, (batch, "L", width), kind, role="as its context")
     if mask is not None:
         if context is None:
-            raise backbone.broken_promise(mask, "None, as there is no context", kind, role="context_mask")
-        backbone.promised(mask, (batch, context.shape[1]), kind, role="context_mask", dtype=torch.bool)
+            raise backbone.broken_promise(mask, "None, as there is no context", kind, role="as its context_mask")
+        backbone.promised(mask, (batch, context.shape[1]), kind, role="as its context_mask", dtype=torch.bool)
     returned = {"label": condition.vector, "prefix": condition.tokens, "context": context}
     found = {fact for fact, value in returned.items() if value is not None}
     if found != part.gives:

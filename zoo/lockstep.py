@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.errors import PluginError
 from zoo.labels import Labels
 from zoo.parts.base import Router
-from zoo.parts.returned import Promised
+from zoo.parts.returned import Promised, described
 from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position, Rotary
 from zoo.schedule import Grid, Node, Pair, grid_of, is_finer
 from zoo.shape import Shape, Spot, kept_before
@@ -117,17 +117,14 @@ class Walk:
         if level is not None:
             self._begin(level)
         if router.stop > router.first == index:
-            self.whole, self.routed = self.layout, True
-            scores = self.piece.scores
-            own = None if scores is None else scores[:, : prod(self.layout.grid)]
-            self.tokens, self.layout, self.route = router.begin(self.tokens, self.layout, own)
+            self._begin_route()
         block: Any = self.backbone.blocks[index]
         taken = tuple(self.outputs[each] for each in block.takes)
         return Group(self.tokens, self.modulation.blocks[index], self.layout, taken)
 
     def leave(self, index: int, returned: Any) -> None:
         """Go on with what a block returned."""
-        self.tokens = _wide(self.backbone.promised(returned, self.tokens.shape, "block", index))
+        self.tokens = self._promised(returned, self.tokens.shape, "block", index)
         if index in self.backbone.taken:
             self.outputs[index] = self.tokens
 
@@ -185,14 +182,18 @@ class Walk:
             raise backbone.broken_promise(position, "a Position", "position", spot)
         count, rotary = prod(site.grid), position.rotary
         if position.add is not None:
-            backbone.promised(position.add, (count, site.dim), "position", spot, role="add")
-        if rotary is not None and not isinstance(rotary, Rotary):
-            raise backbone.broken_promise(rotary, "a Rotary", "position", spot, role="rotary")
-        for name, table in () if rotary is None else rotary._asdict().items():
-            backbone.promised(table, (count, site.dim // site.heads), "position", spot, role=f"rotary.{name}")
+            backbone.promised(position.add, (count, site.dim), "position", spot, role="as its add")
+        if rotary is not None:
+            self._angles(rotary, (count, site.dim // site.heads), "position", spot, "as its rotary")
         if position.prefix is not None:
-            backbone.promised(position.prefix, (site.m, site.dim), "position", spot, role="prefix")
+            backbone.promised(position.prefix, (site.m, site.dim), "position", spot, role="as its prefix")
         return position
+
+    def _angles(self, rotary: Any, shape: Promised, kind: str, key: Key, role: str) -> None:
+        if not isinstance(rotary, Rotary):
+            raise self.backbone.broken_promise(rotary, "a Rotary", kind, key, role=role)
+        for name, table in zip(Rotary._fields, rotary, strict=True):
+            self.backbone.promised(table, shape, kind, key, role=f"{role}.{name}")
 
     def _prefix(self, width: int) -> Tensor:
         """The tokens in front that belong to a width: the modulation's, and the class conditioner's."""
@@ -223,7 +224,7 @@ class Walk:
             return tokens
         other = self._embed(after) if skip.feeds == "latents" else kept
         joined = skip(tokens[:, m:], other)
-        joined = backbone.promised(joined, (len(tokens), prod(next_grid), after.dim), "skip", pair)
+        joined = self._promised(joined, (len(tokens), prod(next_grid), after.dim), "skip", pair)
         return torch.cat([tokens[:, :m], joined], dim=1) if m else joined
 
     def _resampled(self, returned: Any, kind: str, pair: Pair, count: int) -> Tensor:
@@ -231,7 +232,7 @@ class Walk:
         if not isinstance(returned, tuple) or len(returned) != 2 or returned[1] != grid:
             raise self.backbone.broken_promise(returned, f"a tuple of tokens and the grid {grid}", kind, pair)
         shape = (len(self.piece.latents), count, pair[1].dim)
-        return _wide(self.backbone.promised(returned[0], shape, kind, pair))
+        return self._promised(returned[0], shape, kind, pair)
 
     def _wanted(self) -> set[Node]:
         """What has to be kept on the way down for parts on the way up."""
@@ -241,22 +242,47 @@ class Walk:
                 wanted.add(self.kept_nodes[level][after.patch])
         return wanted
 
+    def _begin_route(self) -> None:
+        backbone, whole, batch = self.backbone, self.layout, len(self.tokens)
+        scores, count = self.piece.scores, prod(whole.grid)
+        returned: Any = backbone.router.begin(self.tokens, whole, None if scores is None else scores[:, :count])
+        if not isinstance(returned, tuple) or len(returned) != 3 or not isinstance(returned[1], Layout):
+            promised = "a tuple of tokens, their Layout and what end is given"
+            raise backbone.broken_promise(returned, promised, "router", role="from begin")
+        tokens, layout, route = returned
+        if (layout.m, layout.grid) != (whole.m, whole.grid):
+            raise backbone.broken_promise(layout, described(whole), "router", role="from begin")
+        if layout.index is not None:
+            count = backbone.promised(layout.index, (batch, "K"), "router", role="from begin as index").shape[1]
+        shape = (batch, self.m + count, self.tokens.shape[2])
+        self.tokens = self._promised(tokens, shape, "router", role="from begin")
+        if layout.index is not None and whole.rotary is not None:
+            self._angles(layout.rotary, (batch, count, "head_dim"), "router", None, "from begin as rotary")
+        self.layout, self.whole, self.route, self.routed = layout, whole, route, True
+
     def _end_route(self) -> None:
         returned = self.backbone.router.end(self.tokens, self.m, self.route)
         shape = (len(self.tokens), self.m + prod(self.whole.grid), self.tokens.shape[2])
-        self.tokens = _wide(self.backbone.promised(returned, shape, "router"))
+        self.tokens = self._promised(returned, shape, "router", role="from end")
         self.layout, self.route, self.routed = self.whole, None, False
+
+    def _promised(self, returned: Any, shape: Promised, kind: str, key: Key = None, *, role: str = "") -> Tensor:
+        """Tokens that are promised, of the dtype of those before, or as wide as autocast has them."""
+        dtype = None if _autocasts(self.tokens) else self.tokens.dtype
+        return _wide(self.backbone.promised(returned, shape, kind, key, role=role, dtype=dtype))
 
     def _count(self, patch: Grid) -> int:
         return prod(grid_of(self.size, patch))
 
 
+def _autocasts(tokens: Tensor) -> bool:
+    device = tokens.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 def _wide(tokens: Tensor) -> Tensor:
     """``tokens`` in float32 or wider under autocast, whose Linears return bfloat16."""
-    device = tokens.device.type
-    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
-        return tokens
-    return tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+    return tokens.to(torch.promote_types(tokens.dtype, torch.float32)) if _autocasts(tokens) else tokens
 
 
 def _add_to_image(tokens: Tensor, m: int, addend: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import with_article
-from zoo.parts.values import Modulations
+from zoo.parts.values import Layout, Modulations
 
 Promised = Sequence[int | str]
 """A shape; a letter in it stands for any length."""
@@ -27,6 +27,8 @@ def described(value: Any) -> str:
         return f"{with_article(type(value).__name__)} of {', '.join(map(described, value))}"
     if isinstance(value, Modulations):
         return f"Modulations of {len(value.blocks)} blocks"
+    if isinstance(value, Layout):
+        return f"a Layout of m {value.m} and grid {value.grid}"
     return str(value) if value is None or isinstance(value, tuple | list) else with_article(type(value).__name__)
 
 
