@@ -165,7 +165,7 @@ class Block(ModulePart, ABC):
     def forward_stage(
         self, tokens: Float[Tensor, "b T D"], vectors: Vectors, layout: Layout, *taken: Float[Tensor, "b T D"]
     ) -> Float[Tensor, "b T D"]:
-        """Tokens of the same shape, for samples of one stage; the first ``layout.m`` are those in front."""
+        """Tokens of the same shape and dtype, for samples of one stage; the first ``layout.m`` are those in front."""
 
     def forward(self, groups: Sequence[Group]) -> list[Tensor]:
         """The groups of all stages in one call, so that each weight is used once a pass.
