@@ -213,7 +213,7 @@ def test_a_schedule_of_a_plug_in_is_drawn():
     check_assemblies(registry, laws=[look], patch_schedule="halves", examples=100)
     assert {name for name, _ in seen} == {"halves"}
     assert len({patches for _, patches in seen}) > 2
-    check_assemblies(registry, laws=[look], examples=100)
+    check_assemblies(registry, laws=[look], examples=200)
     assert {name for name, _ in seen} == {entry.name for entry in registry.entries("patch_schedule")}
 
 
