@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zoo.errors import PluginError
 from zoo.schedule import Grid
 
 
@@ -38,7 +39,11 @@ def to_map(tokens: Float[Tensor, "b N D"], grid: Grid) -> Float[Tensor, "b D *gr
 
     Its memory is that of the tokens, channels last. PyTorch 2.13's ``nn.GroupNorm`` crashes in the backward pass on
     such a map where the tokens need no gradient; give it ``to_map(tokens, grid).contiguous()``.
+
+    Raises:
+        PluginError: there are not as many tokens as the grid has.
     """
+    _check_whole(tokens, grid)
     return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
 
 
@@ -48,7 +53,12 @@ def to_tokens(channels: Float[Tensor, "b D *grid"]) -> Float[Tensor, "b N D"]:
 
 
 def shuffle(tokens: Float[Tensor, "b N Df"], grid: Grid, factor: Grid) -> Float[Tensor, "b Nf D"]:
-    """Each token's features as so many finer tokens, ordered (feature, row, column of the finer tokens)."""
+    """Each token's features as so many finer tokens, ordered (feature, row, column of the finer tokens).
+
+    Raises:
+        PluginError: there are not as many tokens as the grid has.
+    """
+    _check_whole(tokens, grid)
     axes, batch = len(grid), len(tokens)
     split = tokens.reshape(batch, *grid, -1, *factor)
     order = [place for axis in range(axes) for place in (1 + axis, 2 + axes + axis)]
@@ -64,9 +74,13 @@ def unshuffle(tokens: Float[Tensor, "b Nf D"], grid: Grid, factor: Grid) -> Floa
         grid: the finer one.
         factor: fine tokens per coarse one, on each axis; where it is 1 on all, tokens stay as they are, and may be some
             of the grid's.
+
+    Raises:
+        PluginError: there are not as many tokens as the grid has.
     """
     if prod(factor) == 1:
         return tokens
+    _check_whole(tokens, grid)
     coarse = tuple(side // each for side, each in zip(grid, factor, strict=True))
     axes, batch = len(grid), len(tokens)
     split = tokens.reshape(batch, *_interleaved(coarse, factor), -1)
@@ -82,6 +96,19 @@ def behind(prefix: Float[Tensor, "b m D"], image: Float[Tensor, "b N D2"]) -> Fl
 def ratio(patch: Grid, finer: Grid) -> Grid:
     """How many times a patch is a finer one, on each axis."""
     return tuple(a // b for a, b in zip(patch, finer, strict=True))
+
+
+def _check_whole(tokens: Tensor, grid: Grid) -> None:
+    """Of a grid with gaps, or with tokens in front, a reshape would make channels of what is there too few or many.
+
+    Not in a trace, which would warn that it cannot tell other sizes.
+    """
+    if not torch.jit.is_tracing() and tokens.shape[1] != prod(grid):  # type: ignore[attr-defined, no-untyped-call]
+        raise PluginError(
+            f"{tokens.shape[1]} tokens came for a grid of {'x'.join(map(str, grid))}, which has {prod(grid)}: leave out"
+            " those in front (tokens[:, layout.m:]); where a router leaves out some of the image's, let the part say"
+            " refuses = {'subset'}"
+        )
 
 
 def _interleaved(grid: Sequence[int], factor: Sequence[int]) -> list[int]:

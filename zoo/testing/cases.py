@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo.assembly.supply import supplied
 from zoo.kinds import KINDS
-from zoo.parts.values import Condition, Group, Layout
+from zoo.parts.values import Condition, Group, Layout, Rotary
 from zoo.registry import PartEntry
 from zoo.schedule import AXES, LevelShape, StageShape
 from zoo.shape import Place, places_in
@@ -210,10 +210,11 @@ def sample_of(value: Any, index: int) -> Any:
     """Batched inputs for one sample alone."""
     if isinstance(value, Tensor):
         return value[index : index + 1]
-    if isinstance(value, Layout):  # whose angles are those of all samples
-        own = {name: sample_of(getattr(value, name), index) for name in ("context", "context_mask", "index")}
-        return replace(value, **own)
-    if isinstance(value, Group | Condition):
+    if isinstance(value, Layout):
+        angles = () if value.index is None else ("rotary",)  # else those of all samples
+        names = ("context", "context_mask", "index", *angles)
+        return replace(value, **{name: sample_of(getattr(value, name), index) for name in names})
+    if isinstance(value, Group | Condition | Rotary):
         return type(value)(*(sample_of(each, index) for each in value))
     if isinstance(value, Mapping):
         return {key: sample_of(each, index) for key, each in value.items()}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from tests.testing.broken import Broken
-from zoo.parts import Block, Group
+from zoo.parts import Block, Group, to_map, to_tokens
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.routers import Tread
 from zoo.registry import part
@@ -51,6 +51,47 @@ class CountsOnTwoAxes(OneByOne):
         height, width = layout.grid
         assert tokens.shape[1] == layout.m + height * width
         return super().forward_stage(tokens, vectors, layout)
+
+
+class OnAMap(OneByOne):
+    """What ``mixed`` makes of the image's tokens before the block."""
+
+    def forward_stage(self, tokens, vectors, layout):
+        front, image = tokens[:, : layout.m], tokens[:, layout.m :]
+        return super().forward_stage(torch.cat([front, self.mixed(image, layout)], dim=1), vectors, layout)
+
+
+@part("block", "convolves")
+class Convolves(OnAMap):
+    """Sees a map where a router has made gaps."""
+
+    def mixed(self, image, layout):
+        return image + to_tokens(to_map(image, layout.grid).cumsum(2))
+
+
+@part("block", "folds")
+class Folds(OnAMap):
+    """As a reshape of its own does, which makes channels of the tokens that are not there."""
+
+    def mixed(self, image, layout):
+        return image.transpose(1, 2).reshape(len(image), -1, *layout.grid).flatten(2).transpose(1, 2)
+
+
+@part("block", "places_of_the_first")
+class PlacesOfTheFirst(OnAMap):
+    """Takes the tokens of all samples to be where those of the first are."""
+
+    def mixed(self, image, layout):
+        places = torch.arange(image.shape[1]) if layout.index is None else layout.index[0]
+        return image + places.to(image)[:, None]
+
+
+@part("block", "whole_alone")
+class WholeAlone(OnAMap):
+    """Does less where a router is."""
+
+    def mixed(self, image, layout):
+        return image + image.mean(dim=1, keepdim=True) if layout.index is None else image
 
 
 class Half(Tread):
@@ -105,6 +146,10 @@ class TellsNoIndex(Half):
 BROKEN: list[Broken] = [
     (block.groups_are_alone, MixesStages, "depends on the other groups of the call"),
     (block.groups_are_alone, BetterInGroups, "forward of a group is not forward_stage"),
+    (block.runs_on_a_subset, Convolves, "tokens came for a grid of .* refuses = {'subset'}"),
+    (block.runs_on_a_subset, Folds, "fails on some of the image's tokens .* refuses = {'subset'}"),
+    (block.runs_on_a_subset, PlacesOfTheFirst, "depends on which tokens of the others go on"),
+    (block.runs_on_a_subset, WholeAlone, "an index of all tokens changes what they give"),
     (router.keeps_all_without_scores, AlwaysHalf, "without scores, other tokens go on"),
     (router.keeps_those_in_front, HalvesAll, "tokens in front are left out, or changed"),
     (router.keeps_those_in_front, InOrderOfScores, "index is not that of the tokens"),

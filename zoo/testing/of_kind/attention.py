@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
+from zoo.parts.routers import keep_tokens
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, Case, Law, Random, Shape
 from zoo.testing.of_kind.block import layout
+from zoo.testing.of_kind.subset import check_subset
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -31,4 +35,14 @@ def stages_are_alone(case: Case) -> None:
         assert_close(returned, alone, "what a stage's tokens give depends on the other stages of the call", 1e-12)
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"attention": (stages_are_alone,)}
+def runs_on_a_subset(case: Case) -> None:
+    """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
+    check_subset(case, _kept)
+
+
+def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
+    (tokens,), (own,) = inputs
+    return tuple([each] for each in keep_tokens(tokens, own, index))
+
+
+LAWS: dict[str, tuple[Law, ...]] = {"attention": (stages_are_alone, runs_on_a_subset)}

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
+from zoo.parts.routers import keep_tokens
 from zoo.parts.values import Group, Layout, Rotary
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.of_kind.subset import check_subset
 
 CONTEXT = 5
 """Tokens of a context."""
@@ -54,4 +58,16 @@ def groups_are_alone(case: Case) -> None:
         assert_close(alone, by_itself, "forward of a group is not forward_stage", 1e-12)
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"block": (groups_are_alone,)}
+def runs_on_a_subset(case: Case) -> None:
+    """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
+    check_subset(case, _kept)
+
+
+def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
+    ((group,),) = inputs
+    tokens, own = keep_tokens(group.tokens, group.layout, index)
+    taken = tuple(keep_tokens(each, group.layout, index)[0] for each in group.taken)
+    return ([group._replace(tokens=tokens, layout=own, taken=taken)],)
+
+
+LAWS: dict[str, tuple[Law, ...]] = {"block": (groups_are_alone, runs_on_a_subset)}

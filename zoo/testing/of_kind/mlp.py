@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from zoo.parts.routers import keep_tokens
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, Case, Law, Random, Shape
 from zoo.testing.of_kind.block import layout
+from zoo.testing.of_kind.subset import check_subset
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -33,4 +36,14 @@ def is_per_token(case: Case) -> None:
     assert_close(part(tokens[:, order], own), part(tokens, own)[:, order], message)
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"mlp": (is_per_token,)}
+def runs_on_a_subset(case: Case) -> None:
+    """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
+    check_subset(case, _kept)
+
+
+def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
+    tokens, own = inputs
+    return keep_tokens(tokens, own, index)
+
+
+LAWS: dict[str, tuple[Law, ...]] = {"mlp": (is_per_token, runs_on_a_subset)}
