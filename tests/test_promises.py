@@ -148,10 +148,28 @@ def untyped(value, **fields):
         (
             "modulation",
             lambda x: Modulations([], {}),
-            "Modulations of 0 blocks in place of Modulations of 12",
+            "Modulations of 0 blocks and 0 heads in place of Modulations of 12",
         ),
-        ("modulation", lambda x: vectors(6, torch.zeros(32)), "a tensor [32] in place of a tensor [1, 32]"),
-        ("modulation", lambda x: vectors(6, torch.zeros(1, 31)), "a tensor [1, 31] in place of a tensor [1, 32]"),
+        (
+            "modulation",
+            lambda x: untyped(Modulations([], {}), blocks=None),
+            "Modulations of no blocks and 0 heads in place of Modulations of 12 blocks, and of heads by width",
+        ),
+        (
+            "modulation",
+            lambda x: untyped(Modulations([()] * 12, {}), heads=None),
+            "Modulations of 12 blocks and no heads in place of Modulations of 12 blocks, and of heads by width",
+        ),
+        (
+            "modulation",
+            lambda x: vectors(6, torch.zeros(32)),
+            "a tensor [32] as a vector of block 0 in place of a tensor [1, 32]",
+        ),
+        (
+            "modulation",
+            lambda x: vectors(6, torch.zeros(1, 31)),
+            "a tensor [1, 31] as a vector of block 0 in place of a tensor [1, 32]",
+        ),
         ("modulation", lambda x: vectors(5, torch.zeros(1, 32)), "in place of 6 vectors of block 0"),
         (
             "modulation",

@@ -296,7 +296,8 @@ class Backbone(nn.Module):
 
     def called(self, kind: str, key: Key = None) -> str:
         """What messages call a part: by kind, key and, where a recipe is known, plug-in and name."""
-        part = kind if key is None else f"{kind} {key_name(self.shape, key)}"
+        alone = key is None or (KINDS[kind].per == "widths" and len(self.shape.widths) == 1)
+        part = kind if alone else f"{kind} {key_name(self.shape, key)}"
         if self.recipe is None:
             return part
         spec = self.recipe.backbone.spec(kind, key)

@@ -32,16 +32,25 @@ def modulations_of(backbone: Parts, pieces: Sequence[Piece], conditions: Mapping
     by_width = {width: _at_width(backbone, width, t, pieces, said) for width, said in conditions.items()}
     part = backbone.part("modulation")
     modulation = part(by_width)
-    if not isinstance(modulation, Modulations) or len(modulation.blocks) != len(backbone.blocks):
-        raise backbone.broken_promise(modulation, f"Modulations of {len(backbone.blocks)} blocks", "modulation")
+    if (
+        not isinstance(modulation, Modulations)
+        or not isinstance(modulation.blocks, tuple | list)
+        or not isinstance(modulation.heads, Mapping)
+        or len(modulation.blocks) != len(backbone.blocks)
+    ):
+        promised = f"Modulations of {len(backbone.blocks)} blocks, and of heads by width"
+        raise backbone.broken_promise(modulation, promised, "modulation")
     own, heads = zip(modulation.blocks, backbone.slots, strict=True), modulation.heads
+    known: set[int] = set()  # vectors that several share, to look at each once
     asked = [(f"block {index}", *each) for index, each in enumerate(own)]
     asked += [(f"heads of width {width}", heads.get(width, ()), slot) for width, slot in backbone.head_slots.items()]
     for whose, vectors, slot in asked:
         if not isinstance(vectors, tuple | list) or len(vectors) != slot.vectors:
             raise backbone.broken_promise(vectors, f"{slot.vectors} vectors of {whose}", "modulation")
         for vector in vectors:
-            backbone.promised(vector, (len(t), slot.dim), "modulation")
+            if id(vector) not in known:
+                backbone.promised(vector, (len(t), slot.dim), "modulation", role=f"as a vector of {whose}")
+                known.add(id(vector))
     tokens, m = modulation.tokens, part.tokens
     if not isinstance(tokens, Mapping) or not tokens.keys() <= conditions.keys():
         widths = f"tokens by width, of {', '.join(map(str, conditions))} alone"
@@ -57,34 +66,34 @@ def _condition(backbone: Parts, width: int, labels: Labels | None, batch: int) -
     part = backbone.part(kind, width)
     condition, m = part(labels), part.class_tokens
     if not isinstance(condition, ClassCondition):
-        raise backbone.broken_promise(condition, "a ClassCondition", kind)
+        raise backbone.broken_promise(condition, "a ClassCondition", kind, width)
     context, mask = condition.context, condition.context_mask
     if condition.vector is not None:
-        backbone.promised(condition.vector, (batch, width), kind, role="as its vector")
+        backbone.promised(condition.vector, (batch, width), kind, width, role="as its vector")
     if condition.tokens is not None or m:
-        backbone.promised(condition.tokens, (batch, m, width), kind, role="as its tokens")
+        backbone.promised(condition.tokens, (batch, m, width), kind, width, role="as its tokens")
     if context is not None:
-        backbone.promised(context, (batch, "L", width), kind, role="as its context")
+        backbone.promised(context, (batch, "L", width), kind, width, role="as its context")
     if mask is not None:
         if context is None:
-            raise backbone.broken_promise(mask, "None, as there is no context", kind, role="as its context_mask")
-        backbone.promised(mask, (batch, context.shape[1]), kind, role="as its context_mask", dtype=torch.bool)
+            raise backbone.broken_promise(mask, "None, as there is no context", kind, width, role="as its context_mask")
+        backbone.promised(mask, (batch, context.shape[1]), kind, width, role="as its context_mask", dtype=torch.bool)
     returned = {"label": condition.vector, "prefix": condition.tokens, "context": context}
     found = {fact for fact, value in returned.items() if value is not None}
     if found != part.gives:
         own, gives = (", ".join(sorted(facts)) or "nothing" for facts in (found, part.gives))
-        raise PluginError(f"{backbone.called(kind)} returned {own}, and its `gives` says {gives}; let it say so")
+        raise PluginError(f"{backbone.called(kind, width)} returned {own}, and its `gives` says {gives}; let it say so")
     return condition
 
 
 def _at_width(backbone: Parts, width: int, t: Tensor, pieces: Sequence[Piece], condition: ClassCondition) -> Condition:
     shape = (len(t), width)
-    time = backbone.promised(backbone.part("time_embedder", width)(t), shape, "time_embedder")
+    time = backbone.promised(backbone.part("time_embedder", width)(t), shape, "time_embedder", width)
     stages = []
     for piece in pieces:
         own = backbone.part("stage_embedder", width)(piece.stage)
         if own is not None:
-            stages.append(backbone.promised(own, (width,), "stage_embedder").expand(len(piece.t), width))
+            stages.append(backbone.promised(own, (width,), "stage_embedder", width).expand(len(piece.t), width))
     return Condition(time, condition.vector, _joined(stages) if stages else None)
 
 

@@ -137,7 +137,8 @@ class Walk:
         latents = head(
             self.tokens[:, self.m :], self.modulation.heads.get(node.dim, ()), grid_of(self.size, node.patch)
         )
-        return promised(latents, (len(self.tokens), self.backbone.shape.channels, *self.size), "head", node)
+        shape = (len(self.tokens), self.backbone.shape.channels, *self.size)
+        return promised(latents, shape, "head", node, dtype=self._dtype())
 
     def _at_one_patch(self, level: int | None) -> bool:
         """Whether a level begins at the patch of the one before: its downsampler takes each token by itself."""
@@ -268,8 +269,11 @@ class Walk:
 
     def _promised(self, returned: Any, shape: Promised, kind: str, key: Key = None, *, role: str = "") -> Tensor:
         """Tokens that are promised, of the dtype of those before, or as wide as autocast has them."""
-        dtype = None if _autocasts(self.tokens) else self.tokens.dtype
-        return _wide(self.backbone.promised(returned, shape, kind, key, role=role, dtype=dtype))
+        return _wide(self.backbone.promised(returned, shape, kind, key, role=role, dtype=self._dtype()))
+
+    def _dtype(self) -> torch.dtype | None:
+        """Of what parts return; None under autocast, where it may be another one."""
+        return None if _autocasts(self.tokens) else self.tokens.dtype
 
     def _count(self, patch: Grid) -> int:
         return prod(grid_of(self.size, patch))

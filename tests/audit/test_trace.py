@@ -174,6 +174,24 @@ def test_a_layer_that_fails_is_named_with_its_part() -> None:
         count_stage(with_block(block), 0)
 
 
+@pytest.mark.parametrize("wrong", [lambda x: torch.cat([x, x], dim=1), lambda x: (x,), lambda x: None], ids=str)
+def test_a_head_that_returns_no_latents_is_named(wrong: Any) -> None:
+    """Nothing in a trace comes after it that would fail."""
+    backbone = with_block(Does(lambda x, w: x))
+    (head,) = backbone.heads.values()
+    forward = head.forward
+    head.forward = lambda *inputs: wrong(forward(*inputs))
+    with pytest.raises(AuditError, match=r"^stage 0 fails: PluginError: head 2x2 .* returned .* in place of a tensor"):
+        count_stage(backbone, 0)
+
+
+def test_a_layer_that_takes_other_arguments_is_named() -> None:
+    block = Does(lambda x, w: block.layer(x, w, x))
+    block.layer = Narrows()
+    with pytest.raises(AuditError, match=r"inside blocks\.2\.layer \(Narrows\): TypeError: .* positional arguments"):
+        count_stage(with_block(block), 0)
+
+
 COUNTED = {
     "product": (product, 1),
     "the same product twice": (lambda x, w: x @ w + x @ w, 2),

@@ -108,5 +108,5 @@ def test_a_recipe_of_other_axes_than_its_dataset_has_is_told_where():
         create_part(recipe((2, 3, 4)), "dataset")
     assert refused.value.problems == (
         "recipe: data.dataset: digits: makes latents of two axes, and the recipe's size has 3: 2 x 3 x 4; choose"
-        " another dataset",
+        " another dataset, or data: null to build and count alone",
     )

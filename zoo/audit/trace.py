@@ -67,7 +67,12 @@ class OneStage(nn.Module):
         """The stage's velocity ``[B, C, *size]``, and what else is used."""
         count = self.backbone.scores_of(self.stage) if self.routed else 0
         scores = torch.empty(len(latents), count, device=latents.device) if count else None
-        return self.backbone.forward_stage(self.stage, latents, t, labels, scores=scores), *self.used
+        velocity = self.backbone.forward_stage(self.stage, latents, t, labels, scores=scores)
+        if (
+            not isinstance(velocity, Tensor) or velocity.shape != latents.shape
+        ):  # which no part after the head would see
+            raise ValueError("the head returned no latents")
+        return velocity, *self.used
 
 
 def example_inputs(backbone: Backbone, stage: int, batch: int = 1) -> tuple[Tensor, Tensor, Labels]:

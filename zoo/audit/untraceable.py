@@ -77,7 +77,10 @@ def _own_error(backbone: Backbone, stage: int, running: list[Call], error: Excep
 
 def _shapes(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> str:
     """``tokens [1, 18, 16]``: the tensors among the arguments of ``forward``, and the tokens of groups."""
-    given = inspect.signature(type(module).forward).bind(module, *inputs, **named).arguments
+    try:
+        given = inspect.signature(type(module).forward).bind(module, *inputs, **named).arguments
+    except TypeError:  # it takes other arguments than it is called with, as the error says
+        return ""
     tensors = [tensor for name, value in given.items() for tensor in _tensors(name, value)]
     return ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors)
 
@@ -96,8 +99,9 @@ def _does_not_trace(backbone: Backbone, stage: int, error: Exception) -> str:
     names = {module: name for name, module in backbone.named_modules() if name}
     owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
     inside = [names[owner] for owner in owners if isinstance(owner, nn.Module) and owner in names]
+    told = f"{type(error).__name__}: {first_line(error).rstrip('.')}"
     return (
         f"{inside[-1] if inside else 'a part'} cannot be traced and counted on the meta device (stage {stage}):"
-        f" {type(error).__name__}: {first_line(error)}. A part that does not trace, or whose multiply-adds cannot be"
+        f" {told}. A part that does not trace, or whose multiply-adds cannot be"
         " told from shapes (an einsum of more than two operands), declares its own count: see ModulePart.declare"
     )

@@ -195,7 +195,8 @@ def two_axes(size: tuple[int, ...]) -> tuple[int, int]:
     if len(size) != 2:
         lengths = " x ".join(map(str, size))
         raise ValueError(
-            f"makes latents of two axes, and the recipe's size has {len(size)}: {lengths}; choose another dataset"
+            f"makes latents of two axes, and the recipe's size has {len(size)}: {lengths}; choose another dataset, or"
+            " data: null to build and count alone"
         )
     return size[0], size[1]
 

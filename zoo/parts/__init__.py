@@ -45,7 +45,7 @@ from zoo.parts.heads import TokenHead
 from zoo.parts.layers import Embedding, Linear, joined, layer_norm, modulate, rotate
 from zoo.parts.mlps import GELUMLP, MLP
 from zoo.parts.module_part import ModulePart
-from zoo.parts.norms import LayerNorm, Norm
+from zoo.parts.norms import LayerNorm, Norm, RMSNorm
 from zoo.parts.routers import keep_tokens
 from zoo.parts.values import (
     ClassCondition,
@@ -94,6 +94,7 @@ __all__ = [
     "Place",
     "Position",
     "PositionEmbedding",
+    "RMSNorm",
     "Rotary",
     "Router",
     "Skip",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import torch
@@ -15,6 +15,10 @@ Promised = Sequence[int | str]
 """A shape; a letter in it stands for any length."""
 
 
+SHOWN = 3
+"""Of the values in a list."""
+
+
 def described(value: Any) -> str:
     """A value by its types and shapes: the numbers of a tensor tell nobody what is wrong."""
     if isinstance(value, Tensor):
@@ -24,9 +28,11 @@ def described(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a mapping of {', '.join(f'{key}: {described(each)}' for key, each in value.items()) or 'nothing'}"
     if isinstance(value, tuple | list) and not all(isinstance(each, int) for each in value):
-        return f"{with_article(type(value).__name__)} of {', '.join(map(described, value))}"
+        shown = [*map(described, value[:SHOWN]), *([f"{len(value) - SHOWN} more"] if len(value) > SHOWN else [])]
+        return f"{with_article(type(value).__name__)} of {', '.join(shown)}"
     if isinstance(value, Modulations):
-        return f"Modulations of {len(value.blocks)} blocks"
+        blocks, heads = (f"{len(each)}" if isinstance(each, Sized) else "no" for each in (value.blocks, value.heads))
+        return f"Modulations of {blocks} blocks and {heads} heads"
     if isinstance(value, Layout):
         return f"a Layout of m {value.m} and grid {value.grid}"
     return str(value) if value is None or isinstance(value, tuple | list) else with_article(type(value).__name__)
@@ -39,6 +45,8 @@ def sizes(shape: Promised) -> str:
 
 def has_shape(tensor: Tensor, shape: Promised) -> bool:
     """Whether a tensor has a shape in which letters stand for any length."""
+    if tensor.shape == shape:
+        return True
     return tensor.ndim == len(shape) and all(
         isinstance(wanted, str) or size == wanted for size, wanted in zip(tensor.shape, shape, strict=True)
     )
