@@ -104,7 +104,9 @@ def test_of_a_block_that_lends_what_it_does_not_take():
     values = yaml.safe_load(BASE)
     values["backbone"]["block"] = "mine"
     (problem,) = problems_of(values, registry_with(part("block", "mine")(Mine)))
-    assert problem.endswith("has lends = (3, 4), and takes 4 vectors; let it name two of them, from 0")
+    assert problem.endswith(
+        "has lends = (3, 4), and takes 4 vectors; let it name two of them, from 0, or set lends = None"
+    )
 
 
 def test_of_what_a_property_says_it_is_told_when_the_part_is_built():
@@ -122,6 +124,21 @@ def test_of_what_a_property_says_it_is_told_when_the_part_is_built():
     values["backbone"]["block"] = "mine"
     (problem,) = problems_of(values, registry)
     assert problem.endswith(f"mine, of plug-in zoo-extra: has needs = 'rotary'{SET}")
+
+
+def test_of_a_property_that_raises_and_why():
+    class Mine(DiTBlock):
+        @property
+        def needs(self):
+            return self.turned
+
+        def __init__(self, dim: int, heads: int) -> None:
+            nn.Module.__init__(self)
+
+    values = yaml.safe_load(BASE)
+    values["backbone"]["block"] = "mine"
+    (problem,) = problems_of(values, registry_with(part("block", "mine")(Mine)))
+    assert problem.endswith("has needs that cannot be read: 'Mine' object has no attribute 'turned'")
 
 
 def test_of_a_schedule_and_which_stage_a_threshold_belongs_to():

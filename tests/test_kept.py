@@ -59,6 +59,45 @@ class MayBeTold(LinearUpsampler):
         return super().forward(tokens, m, grid)
 
 
+@part("upsampler", "asks")
+class Asks(LinearUpsampler):
+    """Asks for the width of what was kept, and says by options what it is to it."""
+
+    def __init__(
+        self,
+        dim: int,
+        next_dim: int,
+        kept_dim: int | None,
+        patch,
+        next_patch,
+        *,
+        fact: str = "uses",
+        fails: bool = False,
+    ) -> None:
+        super().__init__(dim, next_dim, patch, next_patch)
+        self.fact = fact
+        if fails:
+            nn.Linear(kept_dim, next_dim)
+
+    needs = property(lambda self: {"kept"} if self.fact == "needs" else set())
+    uses = property(lambda self: {"kept"} if self.fact == "uses" else set())
+
+    def forward(self, tokens, m, grid, kept=None):
+        return super().forward(tokens, m, grid)
+
+
+@part("skip", "fed_by_option")
+class FedByOption(Skip):
+    """Says by an option what it is fed with, and asks for its width either way."""
+
+    def __init__(self, next_dim: int, kept_dim: int | None, *, feed: str = "latents") -> None:
+        super().__init__()
+        self.feeds = feed
+
+    def forward(self, image, other):
+        return image + other
+
+
 def test_a_skip_that_is_fed_with_what_was_kept_needs_it():
     assert not KeptAddSkip.needs
     run(backbone_of(HOURGLASS, skip="fed", parts=[Fed]))
@@ -100,3 +139,20 @@ def test_what_a_constructor_says_is_heard(fact):
     assert kept.shape == (3, 32, 24)
     given = {"upsampler": upsampler, "skip": "none", "parts": [MayBeTold]}
     assert len(problems_of(FINER, **given)) == (fact == "needs")
+
+
+@pytest.mark.parametrize(
+    ("option", "refused"), [({}, 0), ({"fact": "nothing"}, 0), ({"fact": "needs"}, 1), ({"fails": True}, 1)]
+)
+def test_what_a_property_says_is_heard_and_a_constructor_may_ask_for_the_width(option, refused):
+    given = {"upsampler": {"type": "asks", **option}, "skip": "none", "parts": [Asks]}
+    assert [problem.partition(": needs ")[0] for problem in problems_of(FINER, **given)] == [
+        "backbone.upsampler: asks"
+    ] * refused
+    run(backbone_of(HOURGLASS, **given))
+
+
+@pytest.mark.parametrize("feed", ["latents", "kept"])
+def test_a_skip_may_ask_for_the_width_and_be_fed_with_latents(feed):
+    given = {"skip": {"type": "fed_by_option", "feed": feed}, "parts": [FedByOption]}
+    assert len(problems_of(FINER, **given)) == (feed == "kept")

@@ -25,6 +25,8 @@ WORDS = {
 }
 """Facts that a part may need, use, give or refuse, as messages say them."""
 
+_UNSAID = object()
+
 Mend = Callable[[Any], str | None]
 """What to say of a value that cannot be read; None of one that can."""
 
@@ -38,8 +40,10 @@ def mistakes(said: object, kind: str | None) -> Iterator[str]:
     """
     readable: dict[str, Any] = {}
     for name, mend in _mends(kind).items():
-        value = getattr(said, name, None)
-        if not hasattr(said, name) or (isinstance(said, type) and hasattr(type(value), "__get__")):
+        value = said_by(said, name, _UNSAID) if isinstance(said, type) else getattr(said, name, _UNSAID)
+        if value is _UNSAID:
+            if hasattr(type(said), name):  # which a property has where it raises this
+                yield f"has {name} that cannot be read: {_why_unreadable(said, name)}"
             continue
         told = mend(value)
         if told is None:
@@ -50,6 +54,20 @@ def mistakes(said: object, kind: str | None) -> Iterator[str]:
         yield from _together(readable)
 
 
+def said_by(cls: type[Any], name: str, unsaid: Any) -> Any:
+    """What a class says of all its parts by an attribute; ``unsaid`` where each says it itself, as by a property."""
+    value = getattr(cls, name, unsaid)
+    return unsaid if hasattr(type(value), "__get__") else value
+
+
+def _why_unreadable(said: object, name: str) -> str:
+    try:
+        getattr(type(said), name).__get__(said)  # torch.nn.Module tells of a missing attribute instead
+    except AttributeError as error:
+        return str(error)
+    return "it is not there"
+
+
 def _together(readable: Mapping[str, Any]) -> Iterator[str]:
     """Where attributes that are each right are not together."""
     first, stop = readable.get("first", 0), readable.get("stop")
@@ -57,7 +75,7 @@ def _together(readable: Mapping[str, Any]) -> Iterator[str]:
         yield f"has first = {first} and stop = {stop}; let stop come after first, or equal it for no route"
     lends, count = readable.get("lends"), readable.get("modulation_vectors")
     if lends and count is not None and not all(0 <= index < count for index in lends):
-        yield f"has lends = {lends}, and takes {count} vectors; let it name two of them, from 0"
+        yield f"has lends = {lends}, and takes {count} vectors; let it name two of them, from 0, or set lends = None"
 
 
 def _mends(kind: str | None) -> Mapping[str, Mend]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from zoo.attributes import said_by
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.facts import facts_of, mistakes_in
@@ -71,10 +72,14 @@ def create_whole(spec: PartSpec, given: Supplied) -> Any:
     """
     kept = given.get("kept_dim")
     if isinstance(kept, Unknown):
-        if "kept_dim" in spec.entry.signature.supplied and "kept" not in spec.entry.cls.uses:
-            raise ValueError(kept.reason)
         given = {**given, "kept_dim": None}
-    part = spec.create(given)
+    try:
+        part = spec.create(given)
+    except Exception as error:
+        needs = "kept_dim" in spec.entry.signature.supplied and "kept" not in said_by(spec.entry.cls, "uses", ())
+        if isinstance(kept, Unknown) and needs:
+            raise ValueError(kept.reason) from error
+        raise
     if _fault(part) is not None:
         spec.create(given, _refuse_fault)  # once more, to tell of which part it is
     if isinstance(kept, Unknown) and "kept" in facts_of(part).needs:
