@@ -51,9 +51,10 @@ def problems_of(*given, **values) -> list[str]:
     return []
 
 
-def run(backbone: Backbone, batch: int = 3, stage: int = 0) -> torch.Tensor:
-    """The velocity of some latents of a stage."""
+def run(backbone: Backbone, batch: int = 3, stage: int = 0, *, routed: bool = False) -> torch.Tensor:
+    """The velocity of some latents of a stage; routed as in training, if wanted."""
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(batch, *backbone.latent_of(stage), generator=generator, dtype=torch.float64)
     t = torch.rand(batch, generator=generator, dtype=torch.float64)
-    return backbone.forward_stage(stage, latents, t, backbone.conditioner.example_labels(batch))
+    scores = torch.rand(batch, backbone.scores, generator=generator) if routed else None
+    return backbone.forward_stage(stage, latents, t, backbone.conditioner.example_labels(batch), scores=scores)

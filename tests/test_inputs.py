@@ -109,6 +109,11 @@ def test_scores_of_a_router_are_taken(routed, scores):
     routed.check_inputs(**GIVEN, scores=scores)
 
 
+def test_without_a_router_none_is_as_many_scores_as_it_wants(plain):
+    velocity = plain(**GIVEN, scores=torch.rand(2, plain.scores))
+    assert torch.equal(velocity, plain(**GIVEN))
+
+
 @pytest.mark.parametrize(("scores", "message"), BAD_SCORES)
 def test_a_stage_alone_looks_at_the_form_of_its_scores(routed, scores, message):
     """At no value: it waits for no device."""

@@ -266,13 +266,22 @@ def route(tokens, layout, index, **changes):
             "None from begin as rotary in place of a Rotary",
         ),
         ("end", lambda x, m, route: None, "None from end in place of a tensor [3, 10, 24]"),
-        ("end", lambda x, m, route: x[:, m:], "a tensor [3, 8, 24] from end in place of a tensor [3, 10, 24]"),
+        ("end", lambda x, m, route: x[:, m:], "a tensor [3, 4, 24] from end in place of a tensor [3, 10, 24]"),
     ],
 )
 def test_a_router_that_returns_something_else_is_named(monkeypatch, method, returned, message):
     backbone = backbone_of([level(4, 3)], router={"type": "tread", "first": 1, "stop": 2}, position="rope")
     monkeypatch.setattr(backbone.router, method, returned)
     with pytest.raises(PluginError) as caught:
-        run(backbone)
+        run(backbone, routed=True)
     assert str(caught.value).startswith("router (zoo's tread) returned ")
     assert message in str(caught.value)
+
+
+def test_a_router_that_leaves_out_tokens_without_scores_is_named(monkeypatch):
+    backbone = backbone_of([level(4, 3)], router={"type": "tread", "first": 1, "stop": 2})
+    monkeypatch.setattr(backbone.router, "begin", lambda x, layout, _: route(x, layout, torch.arange(4)))
+    with pytest.raises(
+        PluginError, match=r"returned a tensor \[3, 4\] from begin as index in place of a tensor \[3, 8\]"
+    ):
+        run(backbone)

@@ -135,9 +135,9 @@ def by_stage(
 
 def _scores(given: object, batch: int, count: int, *, more: bool = False) -> Tensor:
     """What is given, if it is scores, ``count`` of each sample, or more where that will do."""
-    if not count:
-        raise ValueError("scores: this backbone has no router to take them; leave them out")
     scores = _tensor("scores", given)
+    if not count and scores.numel():
+        raise ValueError("scores: this backbone has no router to take them; leave them out")
     enough = scores.ndim == 2 and (scores.shape[1] >= count if more else scores.shape[1] == count)
     if not enough or len(scores) != batch:
         raise ValueError(

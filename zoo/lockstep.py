@@ -254,7 +254,8 @@ class Walk:
         if (layout.m, layout.grid) != (whole.m, whole.grid):
             raise backbone.broken_promise(layout, described(whole), "router", role="from begin")
         if layout.index is not None:
-            count = backbone.promised(layout.index, (batch, "K"), "router", role="from begin as index").shape[1]
+            kept: int | str = "K" if scores is not None else count  # without scores all tokens go on
+            count = backbone.promised(layout.index, (batch, kept), "router", role="from begin as index").shape[1]
         shape = (batch, self.m + count, self.tokens.shape[2])
         self.tokens = self._promised(tokens, shape, "router", role="from begin")
         if layout.index is not None and whole.rotary is not None:

@@ -83,7 +83,7 @@ def routed(router: Any) -> int:
     for block in backbone.blocks:
         block.forward = compiled(block)
     latents, labels = torch.randn(2, *backbone.latent), torch.tensor([0, 1])
-    scores = torch.rand(2, backbone.scores) if backbone.scores else None
+    scores = torch.rand(2, backbone.scores)
     trained = Piece(0, latents, torch.full((2,), 0.5), labels, scores)
     backbone.forward_stages([trained])[0].sum().backward()
     backbone.forward_stages([trained._replace(scores=None)])[0].sum().backward()

@@ -84,14 +84,13 @@ def lockstep_is_stage_by_stage(recipe: Recipe) -> None:
     latents, t, labels = mixed_inputs(backbone)
     generator = torch.Generator().manual_seed(2)
     weigh = torch.randn(latents.shape, generator=generator, dtype=torch.float64)
-    scores = torch.rand(len(t), backbone.scores, generator=generator, dtype=torch.float64) if backbone.scores else None
+    scores = torch.rand(len(t), backbone.scores, generator=generator, dtype=torch.float64)
     together = backbone(latents, t, labels, scores)
     gradients = _gradients(backbone, (together * weigh).sum())
     alone, loss = torch.empty_like(together), torch.zeros((), dtype=torch.float64)
     for stage in range(len(backbone.stages)):
         own = (backbone.stage_of(t) == stage).nonzero().squeeze(1)
-        drawn = None if scores is None else scores[own]
-        velocity = backbone.forward_stage(stage, latents[own], t[own], rows(labels, own), scores=drawn)
+        velocity = backbone.forward_stage(stage, latents[own], t[own], rows(labels, own), scores=scores[own])
         loss = loss + (velocity * weigh[own]).sum()
         alone[own] = velocity.detach()
     assert_close(together, alone, "the velocity of all stages in one pass is not that of each", LOCKSTEP)
