@@ -18,9 +18,9 @@ from zoo.schedule import (
     pairs_of,
     patch_name,
     resolved,
-    schedule_problems,
     shares,
 )
+from zoo.schedule_problems import schedule_problems
 
 SIZE, DIM, HEADS = (8, 16), 16, 2
 
@@ -35,6 +35,7 @@ def stage(noise_above: float, *levels: tuple[object, ...], scale: object = 1) ->
     )
 
 
+POSITIONS = "and width 16, whose levels share their positions"
 HYBRID = (stage(0.5, (8, 1), ((4, 2), 1)), stage(0.0, ((4, 2), 1), (1, 1)))
 
 
@@ -198,12 +199,27 @@ MULTIPLE = "of neighbouring levels one patch is a whole multiple of the other on
             [stage(0.5, (4, 2)), stage(0.0, (2, 2, None, 4))],
             [(1, 0, "heads", "stages share their blocks, and block 0 has heads 4 here and 2 in stage 0")],
         ),
+        (
+            [stage(0.5, (4, 1), (2, 1, None, 4)), stage(0.0, (2, 1), (4, 1, None, 4))],
+            [
+                (1, 0, "heads", f"heads differ at patch 2 {POSITIONS}: 2 here and 4 in level 1 of stage 0"),
+                (1, 1, "heads", f"heads differ at patch 4 {POSITIONS}: 4 here and 2 in level 0 of stage 0"),
+            ],
+        ),
+        ([stage(0.5, (4, 1), (2, 1, None, 4)), stage(0.0, (2, 1), (1, 1, None, 4), scale=2)], []),
     ],
 )
 def test_every_problem_of_a_schedule(stages, expected):
     found = list(schedule_problems(stages, depth=2, size=SIZE, dim=DIM, heads=HEADS))
     assert [problem[:-1] for problem in found] == expected
     assert all(problem.about == ("size" if "the latent" in problem.message else None) for problem in found)
+
+
+def test_levels_at_one_patch_and_width_share_their_positions_and_so_their_heads():
+    levels = [(2, 1), (4, 1), (2, 1, None, 4)]
+    (problem,) = schedule_problems([stage(0.0, *levels)], depth=3, size=SIZE, dim=DIM, heads=HEADS)
+    assert problem[:3] == (0, 2, "heads")
+    assert problem.message == f"heads differ at patch 2 {POSITIONS}: 4 here and 2 in level 0 of stage 0"
 
 
 def test_what_does_not_depend_on_the_latent_is_told_without():

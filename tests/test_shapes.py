@@ -86,6 +86,7 @@ def test_a_shared_condition_has_no_tokens_for_other_widths():
         " backbone.condition: per_width"
     )
     assert problems_of([level(4), level(2, dim=48)], condition="shared") == [line]
+    assert problems_of([level(2, dim=48)], condition="shared") == [line]
 
 
 def test_tokens_in_front_are_replaced_where_the_width_changes():

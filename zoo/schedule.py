@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -116,24 +116,6 @@ Pair = tuple[Node, Node]
 """Two neighbouring levels, in the order of the blocks."""
 
 
-class ScheduleProblem(NamedTuple):
-    """What is wrong with a schedule, and where.
-
-    Attributes:
-        stage: of it; None for the whole.
-        level: of the stage; None for the whole.
-        field: of the stage or level, by its name; None for the whole.
-        message: what is wrong.
-        about: what of the backbone it does not go with, where the message does not write out its key: ``size``.
-    """
-
-    stage: int | None
-    level: int | None
-    field: str | None
-    message: str
-    about: str | None = None
-
-
 def on_all_axes(value: int | Grid, axes: int) -> Grid:
     """A number for each of the axes."""
     return (value,) * axes if isinstance(value, int) else value
@@ -194,104 +176,3 @@ def noise_ranges(stages: Sequence[Stage | StageShape]) -> tuple[tuple[float, flo
 def shares(stages: Sequence[Stage | StageShape]) -> tuple[Fraction, ...]:
     """Each stage's exact share of uniformly drawn noise levels; they add up to 1."""
     return tuple(Fraction(str(high)) - Fraction(str(low)) for low, high in noise_ranges(stages))
-
-
-def schedule_problems(
-    stages: Sequence[Stage], depth: int, size: Grid | None, dim: int, heads: int
-) -> Iterator[ScheduleProblem]:
-    """Every way in which a schedule does not fit a backbone of ``depth`` blocks on latents of this size.
-
-    Args:
-        stages: as the schedule gives them.
-        depth: blocks in all.
-        size: of the latents, a number for each axis; None if it is not known, for all but what depends on it.
-        dim: the backbone's width.
-        heads: the backbone's attention heads.
-    """
-    if not stages:
-        yield ScheduleProblem(None, None, None, "has no stage")
-        return
-    if stages[-1].noise_above != 0.0:
-        message = f"the last stage must have noise_above 0.0, not {stages[-1].noise_above}"
-        yield ScheduleProblem(len(stages) - 1, None, "noise_above", message)
-    for index, (before, after) in enumerate(pairwise(stages), start=1):
-        if after.noise_above >= before.noise_above:
-            message = f"noise_above {after.noise_above} must be below {before.noise_above}"
-            yield ScheduleProblem(index, None, "noise_above", f"stages go from noisy to clean: {message}")
-    fitting = True
-    for index, stage in enumerate(stages):
-        blocks = [level.blocks for level in stage.levels]
-        if sum(blocks) != depth:
-            fitting = False
-            total = " + ".join(map(str, blocks))
-            total = f"{total} = {sum(blocks)}" if len(blocks) > 1 else total
-            message = f"block counts must add up to depth: {total}, but backbone.depth is {depth}"
-            yield ScheduleProblem(index, None, "levels", message)
-        if size is None:
-            continue
-        odd = list(_axes_problems(index, stage, size))
-        yield from odd
-        if odd:
-            fitting = False
-        else:
-            yield from _stage_problems(index, resolved([stage], len(size), dim, heads)[0], size)
-    if fitting and size is not None:
-        yield from _block_problems(resolved(stages, len(size), dim, heads))
-
-
-def _axes_problems(index: int, stage: Stage, size: Grid) -> Iterator[ScheduleProblem]:
-    given: list[tuple[int | None, str, int | Grid]] = [(None, "scale", stage.scale)]
-    given += [(place, "patch", level.patch) for place, level in enumerate(stage.levels)]
-    for place, what, value in given:
-        if isinstance(value, tuple) and len(value) != len(size):
-            numbers = f"{what} {list(value)} has {len(value)} number{'s' * (len(value) > 1)}"
-            latent = f"the latent {patch_name(size)} has {len(size)} ax{'es' if len(size) > 1 else 'is'}"
-            mend = "give one number" + (f", or {len(size)}" if len(size) > 1 else "")
-            yield ScheduleProblem(index, place, what, f"{numbers}, and {latent}; {mend}", "size")
-
-
-def _stage_problems(index: int, stage: StageShape, size: Grid) -> Iterator[ScheduleProblem]:
-    latent = f"the latent {patch_name(size)}" + (" (height x width)" if len(size) == 2 else "")
-    if any(side % factor for side, factor in zip(size, stage.scale, strict=True)):
-        yield ScheduleProblem(index, None, "scale", f"scale {as_written(stage.scale)} does not divide {latent}", "size")
-        return
-    own = stage.size_in(size)
-    if own != size:
-        latent = f"the latent {patch_name(own)} of scale {as_written(stage.scale)}"
-    nodes = [level.node for level in stage.levels]
-    for place, (patch, _) in enumerate(nodes):
-        if any(side % pixels for side, pixels in zip(own, patch, strict=True)):
-            yield ScheduleProblem(index, place, "patch", f"patch {as_written(patch)} does not divide {latent}", "size")
-    for place, (before, after) in enumerate(pairwise(nodes), start=1):
-        if before == after:
-            message = (
-                f"patch {as_written(after.patch)} at width {after.dim} is that of the level before: make one of both"
-            )
-            yield ScheduleProblem(index, place, "patch", message)
-        elif not (
-            before.patch == after.patch or is_finer(before.patch, after.patch) or is_finer(after.patch, before.patch)
-        ):
-            message = f"{as_written(before.patch)} and {as_written(after.patch)} are not"
-            yield ScheduleProblem(
-                index,
-                place,
-                "patch",
-                f"of neighbouring levels one patch is a whole multiple of the other on every axis: {message}",
-            )
-
-
-def _block_problems(stages: Sequence[StageShape]) -> Iterator[ScheduleProblem]:
-    """Blocks are the same weights in all stages, and so have the same width and heads in all."""
-    first = _of_blocks(stages[0])
-    for index, stage in enumerate(stages[1:], start=1):
-        for block, (one, other) in enumerate(zip(first, _of_blocks(stage), strict=True)):
-            for field, what, a, b in zip(("dim", "heads"), ("width", "heads"), one[1:], other[1:], strict=True):
-                if a != b:
-                    message = f"stages share their blocks, and block {block} has {what} {b} here and {a} in stage 0"
-                    yield ScheduleProblem(index, other[0], field, message)
-                    return
-
-
-def _of_blocks(stage: StageShape) -> list[tuple[int, int, int]]:
-    """Level, width and heads of every block."""
-    return [(place, level.dim, level.heads) for place, level in enumerate(stage.levels) for _ in range(level.blocks)]

@@ -21,7 +21,8 @@ from zoo.parts.returned import described
 from zoo.recipe import Draft, NestedError
 from zoo.recipe.draft import SUPPLIED_FROM, Problem
 from zoo.recipe.latent import SizeRecipe
-from zoo.schedule import Level, Stage, on_all_axes, schedule_problems
+from zoo.schedule import Level, Stage, on_all_axes
+from zoo.schedule_problems import schedule_problems
 from zoo.shape import Shape
 from zoo.sites import Key
 
