@@ -6,8 +6,9 @@ from torch import nn
 
 from tests.shapes import backbone_of, level, problems_of, run
 from tests.strangers.cross import PARTS as CROSS
-from zoo.parts import Block, Downsampler, Head
+from zoo.parts import Block, Downsampler, Head, TimeEmbedder
 from zoo.parts.heads import LinearHead
+from zoo.parts.routers import Tread
 from zoo.registry import part
 
 FREE = {"head": {"type": "linear", "modulated": False}}
@@ -34,6 +35,18 @@ class Plain(Block):
         return tokens
 
 
+@part("time_embedder", "weightless")
+class Weightless(TimeEmbedder):
+    """Zeros: of a backbone that is blind to noise."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, t):
+        return t.new_zeros(len(t), self.dim)
+
+
 @part("downsampler", "picky")
 class PickyDown(Downsampler):
     """To another width; what it refuses is an option."""
@@ -52,6 +65,13 @@ class PickyHead(LinearHead):
     """Refuses what never comes to a head."""
 
     refuses = frozenset({"prefix", "subset"})
+
+
+@part("router", "context")
+class ContextRouter(Tread):
+    """Looks at the context."""
+
+    uses = frozenset({"context"})
 
 
 @part("head", "by_patch")
@@ -92,6 +112,19 @@ def test_a_condition_that_steers_nothing_at_its_width(given, width):
     assert all(each.grad is not None for each in mended.time_embedder.parameters())
 
 
+def test_what_has_no_weights_may_steer_nothing():
+    """As in a backbone that is blind to noise: nothing is learned in vain."""
+    blind = {"parts": [Plain, Weightless], "time_embedder": "weightless"}
+    assert not problems_of([level(4)], block="plain", modulation="none", **blind, **FREE)
+    given = {"block": [{"type": "plain", "blocks": 1}, {"type": "dit", "blocks": 1}], **blind}
+    backbone = backbone_of(WIDER, **given)
+    run(backbone).sum().backward()
+    assert all(each.grad is not None for each in backbone.class_conditioner.parameters())
+    for learned in ({"class_conditioner": "embedding"}, {"stage_embedder": "learned"}):
+        (line,) = problems_of(WIDER, **given, **learned)
+        assert "vectors of the condition of width 24, which would be learned in vain" in line
+
+
 def test_a_context_that_nothing_at_its_width_attends_to():
     runs = [{"type": "dit", "blocks": 1}, {"type": "cross", "blocks": 1}]
     given = {"parts": [*CROSS, Plain], "class_conditioner": "captions", "block": runs}
@@ -100,6 +133,18 @@ def test_a_context_that_nothing_at_its_width_attends_to():
         "backbone.class_conditioner: gives a context of width 24 that no block attends to; take backbone.condition:"
         " shared, or blocks that do"
     )
+
+
+def test_a_context_that_only_a_router_takes():
+    """It gets that of the level where its route begins, and no other."""
+    given = {"parts": [*CROSS, ContextRouter], "class_conditioner": "captions"}
+    wider = [level(4, 2), level(4, 2, dim=48)]
+    runs = [{"type": "dit", "blocks": 2}, {"type": "cross", "blocks": 2}]
+    assert not problems_of(wider, block=runs, router={"type": "context", "first": 0, "stop": 2}, **given)
+    (line,) = problems_of(wider, block=runs, router={"type": "context", "first": 2, "stop": 4}, **given)
+    assert line.startswith("backbone.class_conditioner: gives a context of width 24 that no block attends to")
+    (line,) = problems_of(wider, router={"type": "context", "first": 2, "stop": 4}, **given)
+    assert line.startswith("backbone.class_conditioner: gives a context of width 24 that no block attends to")
 
 
 def told(refused, given="router 'tread'"):

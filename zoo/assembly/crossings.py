@@ -26,7 +26,7 @@ def crossings(shape: Shape, built: Built) -> Iterator[Problem]:
     yield from _heads(built["head"])
     ((_, whole),) = assembly(shape, built)
     yield from _conditions(shape, built, whole)
-    yield from _contexts(shape, built)
+    yield from _contexts(shape, built, routed)
 
 
 def _takes(shape: Shape, blocks: Mapping[Any, Any], routed: range) -> Iterator[Problem]:
@@ -100,7 +100,7 @@ def _conditions(shape: Shape, built: Built, whole: Site) -> Iterator[Problem]:
     """Weights that make a condition which steers nothing would have no gradient."""
     slots = (*whole.blocks, *whole.heads_by_width.values())
     steering = {slot.condition for slot in slots if slot.vectors}
-    idle = [width for width in shape.widths if width not in steering]
+    idle = [width for width in shape.widths if width not in steering and _learns(built, width)]
     if built["modulation"][None].tokens or not idle:
         return
     if not steering:
@@ -116,12 +116,23 @@ def _conditions(shape: Shape, built: Built, whole: Site) -> Iterator[Problem]:
     yield "time_embedder", idle[0], message
 
 
-def _contexts(shape: Shape, built: Built) -> Iterator[Problem]:
+def _learns(built: Built, width: int) -> bool:
+    """Whether anything that makes the sum of a condition at a width has weights."""
+    parts = [built["time_embedder"][width], built["stage_embedder"][width]]
+    conditioner = built["class_conditioner"][width]
+    if "label" in facts_of(conditioner).gives:  # else it makes tokens or a context
+        parts.append(conditioner)
+    return any(True for part in parts for _ in part.parameters())
+
+
+def _contexts(shape: Shape, built: Built, routed: range) -> Iterator[Problem]:
     dims, blocks, conditioners = block_dims(shape), built["block"].values(), built["class_conditioner"]
     attending = {shape.condition_dim(dim) for dim, block in zip(dims, blocks, strict=True) if _takes_context(block)}
+    if _takes_context(built["router"][None]):  # which gets that of the level where its route begins
+        attending |= {shape.condition_dim(dim) for dim in dims[routed.start : routed.stop][:1]}
     giving = [width for width in shape.widths if "context" in conditioners[width].gives]
     idle = [width for width in giving if width not in attending]
-    if attending and idle and not _takes_context(built["router"][None]):  # where none attends, facts tell
+    if attending and idle:  # where none attends, facts tell
         yield (
             "class_conditioner",
             idle[0],
