@@ -6,9 +6,12 @@ from torch import nn
 
 from tests.shapes import backbone_of, level, problems_of, run
 from tests.strangers.cross import PARTS as CROSS
+from tests.strangers.maskdit import PARTS as MASKDIT
 from zoo.parts import Block, Downsampler, Head, TimeEmbedder
 from zoo.parts.heads import LinearHead
+from zoo.parts.positions import NoPosition
 from zoo.parts.routers import Tread
+from zoo.parts.skips import LinearSkip
 from zoo.registry import part
 
 FREE = {"head": {"type": "linear", "modulated": False}}
@@ -60,11 +63,25 @@ class PickyDown(Downsampler):
         return self.proj(tokens), grid
 
 
+@part("skip", "picky")
+class PickySkip(LinearSkip):
+    """Refuses what never comes to a skip."""
+
+    refuses = frozenset({"prefix", "subset"})
+
+
+@part("position", "picky")
+class PickyPosition(NoPosition):
+    """Refuses what its level may have, and what never comes to a position."""
+
+    refuses = frozenset({"prefix", "subset"})
+
+
 @part("head", "picky")
 class PickyHead(LinearHead):
     """Refuses what never comes to a head."""
 
-    refuses = frozenset({"prefix", "subset"})
+    refuses = frozenset({"prefix", "subset", "rotary", "context"})
 
 
 @part("router", "context")
@@ -198,6 +215,76 @@ def test_a_part_that_cannot_stand_tokens_in_front_stands_where_there_are_none():
     assert problems_of(both, downsampler={"type": "picky", "refuses": "prefix"}, **given) == [
         "backbone.downsampler: downsampler 'picky'" + told(prefix, "class_conditioner 'class_tokens'")
     ]
+
+
+def test_a_skip_and_a_position_cannot_stand_what_comes_to_them_alone():
+    """A skip gets the image's tokens, all of them; a position those in front too, where a level has any."""
+    route = {"router": {"type": "tread", "first": 0, "stop": 1}, "parts": [PickySkip, PickyPosition]}
+    levels = [level(4), level(2)]
+    assert not problems_of(levels, skip="picky", **route)
+    assert not problems_of(levels, position="picky", class_conditioner="none", **route)
+    assert problems_of(levels, position="picky", **route) == [
+        "backbone.position: position 'picky'"
+        + told("tokens in front of the image's", "class_conditioner 'class_tokens'")
+    ]
+
+
+@pytest.mark.parametrize(("stop", "refused"), [(1, False), (2, True)])
+def test_a_downsampler_that_cannot_stand_a_route_stands_where_none_comes(stop, refused):
+    """One that spans widths comes to a downsampler where it ends there, not a block before."""
+    given = {"parts": [PickyDown, *MASKDIT], "downsampler": {"type": "picky", "refuses": "subset"}}
+    levels = [level(2, 2), level(2, 2, 48)]
+    line = "backbone.downsampler: downsampler 'picky'"
+    line += told("a router that leaves out tokens", "router 'mask_tokens'")
+    router = {"type": "mask_tokens", "stop": stop, "dim": 48 if refused else 24}
+    assert problems_of(levels, router=router, **given) == ([line] if refused else [])
+
+
+@pytest.mark.parametrize(("fact", "words"), [("rotary", "rotary angles"), ("context", "a context to attend to")])
+def test_angles_and_a_context_come_to_blocks_and_to_no_head(fact, words):
+    given = {"position": "rope", "class_conditioner": "captions", "parts": [*CROSS, Plain, PickyHead]}
+    runs = [{"type": "cross", "blocks": 1}, {"type": "dit", "blocks": 1}]
+    assert not problems_of([level(4, 2)], block=runs, head="picky", **given)
+    (line,) = problems_of([level(4, 3)], block=[*runs, {"type": "plain", "refuses": fact, "blocks": 1}], **given)
+    assert f"block 'plain' cannot stand {words}, which" in line
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        ("prefix", "tokens in front of the image's"),
+        ("rotary", "rotary angles"),
+        ("subset", "a router that leaves out tokens"),
+    ],
+)
+def test_a_part_needs_what_comes_to_its_place(fact, words):
+    """What is given elsewhere alone is none."""
+
+    @part("head", "asking")
+    class Asking(LinearHead):
+        needs = frozenset({fact})
+
+    @part("block", "asking")
+    class AskingBlock(Plain):
+        needs = frozenset({fact})
+
+    given = {"parts": [Asking, AskingBlock], "position": "rope", **ROUTE}
+    line = f"backbone.head: head 'asking' needs {words}, and gets none at its place"
+    assert problems_of([level(2, 4)], head="asking", **given) == [line]
+    runs = [{"type": "dit", "blocks": 1}, {"type": "asking", "blocks": 1}, {"type": "dit", "blocks": 2}]
+    assert not problems_of([level(2, 4)], block=runs, **given)
+    if fact == "subset":
+        line = f"backbone.block.0: block 'asking' needs {words}, and gets none at its place"
+        assert problems_of([level(2, 4)], block=[runs[1], {"type": "dit", "blocks": 3}], **given) == [line]
+
+
+def test_a_context_that_only_parts_take_to_which_it_does_not_come():
+    @part("head", "reading")
+    class Reading(LinearHead):
+        uses = frozenset({"context"})
+
+    (line,) = problems_of([level(2)], head="reading", class_conditioner="captions", parts=[*CROSS, Reading])
+    assert line.endswith("class_conditioner 'captions' gives a context to attend to, and no part takes that")
 
 
 def test_heads_of_one_width_take_as_many_vectors_as_each_other():

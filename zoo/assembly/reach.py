@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.kinds import KINDS
 from zoo.shape import Shape, block_dims
 from zoo.sites import Built, Key, levels, prefix_of
 
 SEEN = frozenset({"prefix", "subset"})
 """Facts that only those parts meet that the tokens come to."""
 
+LAID_OUT = frozenset({"rotary", "context"})
+"""Facts that a ``Layout`` brings, which only blocks and a router get."""
+
 
 def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
-    """Facts that do not come to the part under a key, though others give them; what it cannot stand then is none.
+    """Facts that do not come to the part under a key, though others give them: what it can neither need nor not stand.
 
     Args:
         shape: of the backbone.
@@ -21,23 +23,22 @@ def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
         kind: of the part.
         key: that it stands under.
     """
-    per = KINDS[kind].per
-    if per in ("starts", "ends") or kind == "skip":  # which get all of the image's tokens, and no others
-        return SEEN
     router = built["router"][None]
     routed = range(router.first, router.stop)
-    if per == "blocks":
+    if kind == "router":
+        return frozenset()
+    if kind == "block":
         return _but(prefix=_has_prefix(shape, built, block_dims(shape)[key]), subset=key in routed)
-    if per == "levels":
-        return _but(prefix=dict(levels(shape, built))[key].m > 0, subset=False)
-    if per in ("ups", "downs"):
+    if kind == "position":
+        return LAID_OUT | _but(prefix=dict(levels(shape, built))[key].m > 0, subset=False)
+    if kind in ("upsampler", "downsampler"):
         before, after = key
         alike = before.dim == after.dim  # else those in front stay behind
         spans = router.spans_widths and before.patch == after.patch  # else a route ends before
-        return _but(
+        return LAID_OUT | _but(
             prefix=alike and _has_prefix(shape, built, before.dim), subset=spans and _begins(shape, key, routed.stop)
         )
-    return frozenset()
+    return SEEN | LAID_OUT  # patch embedder, skip and head get all of the image's tokens and no others; and others none
 
 
 def _but(*, prefix: bool, subset: bool) -> frozenset[str]:

@@ -82,11 +82,13 @@ def disagreements(members: Sequence[Member], axes: int) -> Iterator[tuple[Member
         axes: of its latents.
     """
     given = _union(each.facts.gives for each in members) | {"kept"}
-    taken = _union(each.facts.takes for each in members) | TAKEN_BY_NONE
+    taken = _union(each.facts.takes - each.unmet for each in members) | TAKEN_BY_NONE
     for member in members:
         facts, called = member.facts, f"{member.kind} {member.name!r}"
         for fact in sorted(facts.needs - given):
             yield member, f"{called} needs {WORDS[fact]}, and {_none_gives(fact, members)}"
+        for fact in sorted(facts.needs & given & member.unmet):
+            yield member, f"{called} needs {WORDS[fact]}, and gets none at its place"
         for fact in sorted(facts.gives - taken):
             yield member, f"{called} gives {WORDS[fact]}, and no part takes that"
         for fact in sorted(facts.refuses & given - member.unmet):
