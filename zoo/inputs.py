@@ -80,7 +80,7 @@ def check_inputs(backbone: Expected, latents: object, t: object, labels: object,
 
 def check_pieces(backbone: Expected, pieces: Sequence[Piece]) -> None:
     """Refuse samples that ``Backbone.forward_stages`` would take for others. Looks at shapes and dtypes alone, so that
-    it compiles and waits for no device; in a trace not even at these, as each look would be an operator.
+    it compiles, traces and waits for no device.
 
     Raises:
         ValueError: some have labels and others none, or scores are not those of a stage.
@@ -91,8 +91,6 @@ def check_pieces(backbone: Expected, pieces: Sequence[Piece]) -> None:
             f"pieces: all of them have labels or none has, but {len(without)} of {len(pieces)} have none, piece"
             f" {without[0]} first"
         )
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        return
     for piece in pieces:
         if piece.scores is not None:
             _scores(piece.scores, len(piece.latents), backbone.scores_of(piece.stage), more=True)
