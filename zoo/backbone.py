@@ -55,6 +55,8 @@ class Backbone(nn.Module):
     """What is known at every grid that blocks work at, by spot."""
     taken: Collection[int]
     """Blocks whose outputs later ones take."""
+    gives: Mapping[Key, frozenset[str]]
+    """What the class conditioner of every width gives, with the parts inside it."""
     fed: Collection[tuple[str, Key]]
     """Upsamplers and skips that get what left a patch on the way down, by kind and pair."""
 
@@ -79,6 +81,7 @@ class Backbone(nn.Module):
         self.slots, self.head_slots = whole.blocks, whole.heads_by_width
         blocks: Any = self.blocks
         self.taken = {each for block in blocks for each in block.takes}
+        self.gives = {width: facts_of(part).gives for width, part in parts["class_conditioner"].items()}
         self.fed = {
             (kind, pair)
             for pair, site in ups(shape, parts)

@@ -80,8 +80,9 @@ def _condition(backbone: Parts, width: int, labels: Labels | None, batch: int) -
         backbone.promised(mask, (batch, context.shape[1]), kind, width, role="as its context_mask", dtype=torch.bool)
     returned = {"label": condition.vector, "prefix": condition.tokens, "context": context}
     found = {fact for fact, value in returned.items() if value is not None}
-    if found != part.gives:
-        own, gives = (", ".join(sorted(facts)) or "nothing" for facts in (found, part.gives))
+    promised = backbone.gives[width]
+    if found != promised:
+        own, gives = (", ".join(sorted(facts)) or "nothing" for facts in (found, promised))
         raise PluginError(f"{backbone.called(kind, width)} returned {own}, and its `gives` says {gives}; let it say so")
     return condition
 

@@ -48,6 +48,7 @@ class Parts(Protocol):
     fed: Collection[tuple[str, Key]]
     prefixes: Mapping[int, int]
     places: Mapping[Key, Site]
+    gives: Mapping[Key, frozenset[str]]
     slots: tuple[Slot, ...]
     head_slots: Mapping[int, Slot]
 

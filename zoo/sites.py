@@ -99,6 +99,8 @@ Sites = Iterator[tuple[Key, Site]]
 
 def assembly(shape: Shape, built: Built) -> Sites:
     """One for the whole."""
+    from zoo.parts.facts import facts_of  # which modulations stand beside, and they know these sites
+
     dims = block_dims(shape)
     heads = {
         key.dim: Slot(shape.condition_dim(key.dim), key.dim, part.modulation_vectors)
@@ -118,7 +120,7 @@ def assembly(shape: Shape, built: Built) -> Sites:
             ),
             heads_by_width=heads,
             widths=shape.widths,
-            has_label=any("label" in part.gives for _, part in _items(built, "class_conditioner")),
+            has_label=any("label" in facts_of(part).gives for _, part in _items(built, "class_conditioner")),
         ),
     )
 

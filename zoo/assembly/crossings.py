@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from zoo.parts.facts import facts_of
+from zoo.parts.facts import PUT_IN_FRONT, facts_of
 from zoo.schedule import StageShape, as_written
 from zoo.shape import Shape, block_dims
 from zoo.sites import Built, Site, assembly
@@ -73,7 +73,7 @@ def _route(shape: Shape, routed: range) -> Iterator[Problem]:
 
 def _tokens_in_front(shape: Shape, built: Built) -> Iterator[Problem]:
     others = {node.dim for node in shape.nodes if shape.condition_dim(node.dim) != node.dim}
-    for kind, attribute in (("class_conditioner", "class_tokens"), ("modulation", "tokens")):
+    for kind, attribute in PUT_IN_FRONT.items():
         if others and any(getattr(part, attribute) for part in built[kind].values()):
             yield (
                 kind,
@@ -130,7 +130,7 @@ def _contexts(shape: Shape, built: Built, routed: range) -> Iterator[Problem]:
     attending = {shape.condition_dim(dim) for dim, block in zip(dims, blocks, strict=True) if _takes_context(block)}
     if _takes_context(built["router"][None]):  # which gets that of the level where its route begins
         attending |= {shape.condition_dim(dim) for dim in dims[routed.start : routed.stop][:1]}
-    giving = [width for width in shape.widths if "context" in conditioners[width].gives]
+    giving = [width for width in shape.widths if "context" in facts_of(conditioners[width]).gives]
     idle = [width for width in giving if width not in attending]
     if attending and idle:  # where none attends, facts tell
         yield (

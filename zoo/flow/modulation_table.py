@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.backbone import Backbone
 from zoo.labels import Labels, class_indices, length, repeat, rows
+from zoo.parts.facts import facts_of
 from zoo.parts.values import Modulations
 
 
@@ -30,7 +31,7 @@ def distinct_labels(backbone: Backbone, labels: Labels | None, batch: int, devic
         batch: samples B.
         device: of the samples.
     """
-    if "label" not in backbone.conditioner.gives:
+    if "label" not in facts_of(backbone.conditioner).gives:
         one = None if labels is None else rows(labels, slice(1))
         return Distinct(one, torch.zeros(batch, dtype=torch.int64, device=device))
     assert labels is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, starmap
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,9 @@ from zoo.signature import MARK
 
 TAKEN_BY_NONE = frozenset({"prefix", "subset", "kept"})
 """Facts that are there whether or not a part takes notice of them."""
+
+PUT_IN_FRONT = {"class_conditioner": "class_tokens", "modulation": "tokens"}
+"""Kinds whose parts put tokens in front of the image's, and the attribute that says how many."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,20 @@ class Member:
 
 def mistakes_in(part: nn.Module) -> Iterator[str]:
     """What cannot be read of what a part, and those inside it, say of themselves once they are built."""
-    for each in part.modules():
-        if isinstance(each, ModulePart):
-            yield from mistakes(each, getattr(each, MARK, (None,))[0])
+    kinds = {each: getattr(each, MARK, (None,))[0] for each in part.modules() if isinstance(each, ModulePart)}
+    found = [mistake for each, kind in kinds.items() for mistake in mistakes(each, kind)]
+    yield from found or chain.from_iterable(starmap(_miscounts, kinds.items()))
+
+
+def _miscounts(part: nn.Module, kind: str | None) -> Iterator[str]:
+    """Where a part puts tokens in front and does not say that it gives some, or the other way round."""
+    name = PUT_IN_FRONT.get(kind or "")
+    if name is None:
+        return
+    count, gives = getattr(part, name), facts_of(part).gives
+    if (count > 0) != ("prefix" in gives):
+        says = ", ".join(sorted(gives)) or "nothing"
+        yield f"has {name} = {count}, and gives {says}; let it give 'prefix' where it has tokens, and only there"
 
 
 def facts_of(part: nn.Module) -> Facts:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
 from zoo.testing.cases import BATCH, Case, Law, Random, Shape
 
@@ -19,9 +20,10 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     """What the part says that it gives: a vector, tokens, a context with its mask."""
     condition = part(*case.inputs(batch))
-    found: list[Shape] = [(batch, case.dim)] if "label" in part.gives else []
+    gives = facts_of(part).gives
+    found: list[Shape] = [(batch, case.dim)] if "label" in gives else []
     found += [(batch, part.class_tokens, case.dim)] if part.class_tokens else []
-    if "context" in part.gives:
+    if "context" in gives:
         length = condition.context.shape[1]
         found += [(batch, length, case.dim)] + [(batch, length)] * (condition.context_mask is not None)
     return found
@@ -33,7 +35,8 @@ def says_what_it_gives(case: Case) -> None:
     own = part(*case.inputs(BATCH))
     given = {"label": own.vector, "prefix": own.tokens, "context": own.context}
     found = {fact for fact, value in given.items() if value is not None}
-    assert found == set(part.gives), f"gives is {sorted(part.gives)}, and forward returns {sorted(found)}"
+    gives = facts_of(part).gives
+    assert found == gives, f"gives is {sorted(gives)}, and forward returns {sorted(found)}"
     m = 0 if own.tokens is None else own.tokens.shape[1]
     assert m == part.class_tokens, f"class_tokens is {part.class_tokens}, and forward returns {m}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo.parts.facts import facts_of
 from zoo.parts.values import Condition
 from zoo.testing.cases import Case, Law, Random, Shape
 
@@ -20,7 +21,7 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
 
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     """As many vectors as every block and head asks for, and the tokens in front, if the part gives them."""
-    gives = "vectors" in part.gives
+    gives = "vectors" in facts_of(part).gives
     slots = [*case.site.blocks, *case.site.heads_by_width.values()]
     vectors: list[Shape] = [(batch, slot.dim) for slot in slots for _ in range(slot.vectors)] if gives else []
     return vectors + [(batch, part.tokens, width) for width in case.site.widths] * bool(part.tokens)

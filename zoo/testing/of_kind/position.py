@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case, Law, Random, Shape
@@ -22,7 +23,7 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     found: list[Shape] = []
     if position.add is not None:
         found.append((case.count, case.dim))
-    found += [(case.count, case.dim // case.site.heads)] * 2 * ("rotary" in part.gives)
+    found += [(case.count, case.dim // case.site.heads)] * 2 * ("rotary" in facts_of(part).gives)
     if position.prefix is not None:
         found.append((case.m, case.dim))
     return found
