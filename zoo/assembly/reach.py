@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo.kinds import KINDS
 from zoo.shape import Shape, block_dims
 from zoo.sites import Built, Key, levels, prefix_of
 
@@ -31,7 +32,7 @@ def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
         return _but(prefix=_has_prefix(shape, built, block_dims(shape)[key]), subset=key in routed)
     if kind == "position":
         return LAID_OUT | _but(prefix=dict(levels(shape, built))[key].m > 0, subset=False)
-    if kind in ("upsampler", "downsampler"):
+    if KINDS[kind].per in ("ups", "downs") and kind != "skip":
         before, after = key
         alike = before.dim == after.dim  # else those in front stay behind
         spans = router.spans_widths and before.patch == after.patch  # else a route ends before
