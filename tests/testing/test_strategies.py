@@ -9,11 +9,13 @@ from zoo.assembly import load_recipe
 from zoo.errors import RecipeError
 from zoo.kinds import BACKBONE_KINDS
 from zoo.parts import TimeEmbedder
+from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part, part_entry
 from zoo.schedule import is_finer, resolved
 from zoo.shape import kept_before
-from zoo.testing import options, recipes
+from zoo.testing import check_part, options, recipes
+from zoo.testing.laws import laws_of
 
 GO_WITH_OTHERS = {("modulation", "in_context"), ("modulation", "none")}
 """Built-in parts that the built-in block, which takes six vectors, does not go with."""
@@ -92,3 +94,20 @@ def test_numbers_are_drawn_around_the_default_and_in_their_steps():
 
     draw()
     assert len(seen) > 1
+
+
+def test_what_properties_say_is_no_value_of_the_class():
+    class Mine(DiTBlock):
+        axes = property(lambda self: frozenset({2}))
+        modulation_vectors = property(lambda self: 6 if self.shift else 4, lambda self, value: None)
+
+    entry = part_entry(part("block", "mine")(Mine), Plugin("under test", "0"))
+    check_part(entry, examples=3, laws=laws_of("block")[:1])
+    registry = Registry().with_parts([entry.cls])
+
+    @settings(max_examples=3, derandomize=True)
+    @given(values=recipes(registry, block="mine"))
+    def draw(values):
+        assert "mine" in str(values["backbone"]["block"])
+
+    draw()

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from zoo.assembly.supply import supplied
+from zoo.attributes import said_by
 from zoo.kinds import KINDS
 from zoo.parts.values import Condition, Group, Layout, Rotary
 from zoo.registry import PartEntry
@@ -143,7 +144,7 @@ def _cases(
 @st.composite
 def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None) -> Site:
     """Sites of a part, of small sizes, on as many axes; on any that its class says it takes, if left out."""
-    axes = axes or draw(st.sampled_from(sorted(getattr(entry.cls, "axes", AXES))))
+    axes = axes or draw(st.sampled_from(sorted(said_by(entry.cls, "axes", AXES))))
     sides = st.integers(1, 3)
     heads = draw(st.integers(1, 2))
     dim = heads * draw(head_dims(axes))
@@ -167,7 +168,7 @@ def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None) -> Site:
         stages=stages,
         dim=dim,
         next_dim=next_dim,
-        kept_dim=draw(st.sampled_from([next_dim, dim, *([None] if "kept" in getattr(entry.cls, "uses", ()) else [])])),
+        kept_dim=draw(st.sampled_from([next_dim, dim, *([None] if "kept" in said_by(entry.cls, "uses", ()) else [])])),
         condition_dim=draw(st.sampled_from([dim, 2 * dim])),
         heads=heads,
         patch=fine if down else coarse,

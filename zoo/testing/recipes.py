@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from zoo.attributes import said_by
 from zoo.errors import did_you_mean
 from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import PartEntry, Registry
@@ -68,7 +69,7 @@ def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], regist
     schedule = chosen.pop("patch_schedule")
     depth, patch_schedule, size = draw(_scheduled(schedule, axes, heads * head_dim))
     stages = _stages(schedule, patch_schedule, depth, axes, heads * head_dim, heads)
-    steered = any(getattr(entry.cls, "modulation_vectors", 0) for entry in blocks)
+    steered = any(said_by(entry.cls, "modulation_vectors", 6) for entry in blocks)
     chosen["modulation"] = draw(_preferred(entries["modulation"], "gives", "vectors", want=steered))
     for kind, says in (("upsampler", "needs"), ("skip", "feeds")):
         some = entries[kind]
@@ -100,7 +101,7 @@ def _runs(draw: st.DrawFn, entries: Sequence[PartEntry], registry: Registry, dep
 
 def _axes_of(entries: Any) -> list[int]:
     """Numbers of axes that all parts take, as far as their classes say; two, which most authors have in mind, first."""
-    taken = set(AXES).intersection(*(getattr(entry.cls, "axes", AXES) for entry in entries))
+    taken = set(AXES).intersection(*(said_by(entry.cls, "axes", AXES) for entry in entries))
     return sorted(taken, key=lambda axes: (axes != 2, axes)) or [2]
 
 
@@ -108,7 +109,7 @@ def _preferred(
     entries: Sequence[PartEntry], attribute: str, fact: str, *, want: bool = False
 ) -> st.SearchStrategy[PartEntry]:
     """Those whose classes say a fact, or do not; all, where there is none."""
-    some = [entry for entry in entries if (fact in getattr(entry.cls, attribute, ())) == want]
+    some = [entry for entry in entries if (fact in said_by(entry.cls, attribute, ())) == want]
     return st.sampled_from(some or entries)
 
 
