@@ -47,6 +47,8 @@ class BetterInGroups(OneByOne):
 class CountsOnTwoAxes(OneByOne):
     """Says that it takes any latents, and unpacks height and width."""
 
+    refuses = frozenset({"subset"})
+
     def forward_stage(self, tokens, vectors, layout):
         height, width = layout.grid
         assert tokens.shape[1] == layout.m + height * width
