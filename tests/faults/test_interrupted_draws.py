@@ -232,10 +232,11 @@ def by_command(trained, tmp_path_factory):
 
 
 HELD = """
-import sys
+import signal, sys
 from zoo.cli import main
 from zoo.train.drawing import Drawing
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job in the background ignores
 draw, batches = Drawing.images, []
 
 def images(*given):
