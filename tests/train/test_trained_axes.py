@@ -96,5 +96,5 @@ def test_a_dataset_of_pictures_is_refused_where_the_recipe_is_read():
     (problem,) = [each for each in refused.value.problems if "data.dataset" in each]
     assert problem == (
         "recipe: data.dataset: digits: makes latents of two axes, and the recipe's size has 3: 2 x 4 x 8; choose"
-        " another dataset"
+        " another dataset, or data: null to build and count alone"
     )
