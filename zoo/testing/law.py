@@ -1,0 +1,46 @@
+"""A law: what is checked, and what to tell the author of what breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True)
+class Law(Generic[Subject]):
+    """What a part (a ``Case`` of it) or an assembly (its ``Recipe``) keeps; called, it raises AssertionError if not.
+
+    Args:
+        check: takes what is examined; its first line of docstring says what is kept.
+        advice: one sentence to who breaks it: what to look for, and what to do.
+        examples: at most so many cases, where one is dear; as many as are asked for, if None.
+        required: whether a part must keep it; else what comes out is reported alone.
+    """
+
+    check: Callable[[Subject], None]
+    advice: str
+    examples: int | None = None
+    required: bool = True
+
+    def __call__(self, subject: Subject) -> None:
+        """Check it."""
+        self.check(subject)
+
+    @property
+    def __name__(self) -> str:
+        return self.check.__name__
+
+    @property
+    def summary(self) -> str:
+        """What is kept, in a line."""
+        return (self.check.__doc__ or "").split("\n", 1)[0].strip()
+
+
+def law(
+    advice: str, *, examples: int | None = None, required: bool = True
+) -> Callable[[Callable[[Subject], None]], Law[Subject]]:
+    """Make a law of a function; see ``Law``."""
+    return lambda check: Law(check, advice, examples, required)
