@@ -34,7 +34,9 @@ WRONG = [
         frozenset({7}),
         "frozenset({7}); 7 is none of its facts; there are: context, kept, label, prefix, rotary, subset, vectors",
     ),
-    (LinearHead, "gives", {"labels"}, "{'labels'}; 'labels' is none of its facts; did you mean 'label'?"),
+    (EmbeddingConditioner, "gives", {"labels"}, "{'labels'}; 'labels' is none of its facts; did you mean 'label'?"),
+    (NoRouter, "gives", {"rotary"}, "{'rotary'}; 'rotary' is none of its facts; there are: subset"),
+    (DiTBlock, "gives", {"vectors"}, "{'vectors'}; a block gives nothing that others ask for: leave it out"),
     (DiTBlock, "refuses", {"prefixes"}, "{'prefixes'}; 'prefixes' is none of its facts; did you mean 'prefix'?"),
     (
         DiTBlock,

@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from zoo.errors import did_you_mean
+from zoo.errors import did_you_mean, with_article
 from zoo.kinds import KINDS
 from zoo.schedule import AXES
 
@@ -81,8 +81,10 @@ def _together(readable: Mapping[str, Any]) -> Iterator[str]:
 def _mends(kind: str | None) -> Mapping[str, Mend]:
     if kind is None:
         return _OF_ALL
-    has_forward = KINDS[kind].section in ("backbone", None)  # a metric's needs are of another sort
-    return {**(_OF_ALL if has_forward else {}), **_OF_KIND.get(kind, {})}
+    if KINDS[kind].section not in ("backbone", None):  # a metric's needs are of another sort
+        return _OF_KIND.get(kind, {})
+    given = GIVEN_BY.get(kind)
+    return {**_OF_ALL, "gives": _facts(given) if given else _nothing(kind), **_OF_KIND.get(kind, {})}
 
 
 def _facts(known: Collection[str]) -> Mend:
@@ -94,6 +96,14 @@ def _facts(known: Collection[str]) -> Mend:
             return None
         near = did_you_mean(str(wrong[0]), known) or f"; there are: {', '.join(sorted(known))}"
         return f"{wrong[0]!r} is none of its facts{near}"
+
+    return mend
+
+
+def _nothing(kind: str) -> Mend:
+    def mend(value: Any) -> str | None:
+        empty = isinstance(value, set | frozenset) and not value
+        return None if empty else f"{with_article(kind)} gives nothing that others ask for: leave it out"
 
     return mend
 
@@ -136,6 +146,14 @@ def _truth(value: Any) -> str | None:
 def _is_whole(value: Any) -> bool:
     return type(value) is int
 
+
+GIVEN_BY: Mapping[str, Collection[str]] = {
+    "position": {"rotary"},
+    "class_conditioner": {"context", "label", "prefix"},
+    "modulation": {"prefix", "vectors"},
+    "router": {"subset"},
+}
+"""The facts that parts of a kind can give; those of others give none."""
 
 _GIVEN = frozenset(WORDS) - {"kept"}  # which no part gives: the way down does
 

@@ -12,6 +12,7 @@ from zoo.errors import OptionError, PluginError
 from zoo.parts import Attention, Norm, Part
 from zoo.parts.attentions import SoftmaxAttention
 from zoo.parts.base import PositionEmbedding, TimeEmbedder
+from zoo.parts.blocks import DiTBlock
 from zoo.parts.mlps import SwiGLU
 from zoo.parts.values import Position, Rotary
 from zoo.registry import part
@@ -385,3 +386,21 @@ def test_runs_that_do_not_go_with_the_rest(problems, block, expected):
             "block.0.cross: picky: not so",
         ]
     assert got == [where + each for each in expected]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError(), "block: picky: refuses this by an error without words"),
+        (KeyError(), "block: picky, of plug-in zoo-extra, failed: KeyError"),
+    ],
+)
+def test_an_error_without_words_is_told_all_the_same(error, told):
+    @part("block", "picky")
+    class Picky(DiTBlock):
+        def __init__(self, dim: int, heads: int) -> None:
+            raise error
+
+    values = yaml.safe_load(BASE)
+    values["backbone"]["block"] = "picky"
+    assert problems_of(values, registry_with(Picky)) == [f"recipe: backbone.{told}"]

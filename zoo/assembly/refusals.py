@@ -51,9 +51,11 @@ def _told(path: KeyPath, entry: PartEntry, error: Exception) -> list[tuple[KeyPa
     if isinstance(error, PluginError):
         return [(path, f"{plugin}: {error}")]
     if isinstance(error, ValueError):
-        return [(path, f"{entry.name}: {in_one_line(error) if isinstance(error, ValidationError) else error}")]
+        text = in_one_line(error) if isinstance(error, ValidationError) else str(error)
+        return [(path, f"{entry.name}: {text or 'refuses this by an error without words'}")]
     if "overflow" in str(error).lower():
         return [(path, f"{entry.name}: has more numbers than any machine holds; take smaller ones in the recipe")]
     if entry.plugin.name == "zoo":
         raise error
-    return [(path, f"{plugin}, failed: {type(error).__name__}: {error}")]
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return [(path, f"{plugin}, failed: {text}")]
