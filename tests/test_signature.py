@@ -124,6 +124,10 @@ class HoldsOneOrANumber:
     def __init__(self, *, norm: Part[Norm] | int = 3) -> None: ...
 
 
+class HoldsMany:
+    def __init__(self, *, norms: list[Part[Norm]]) -> None: ...
+
+
 class TakesAnything:
     def __init__(self, dim: int, **options: int) -> None: ...
 
@@ -187,6 +191,7 @@ class HasAnUnknownType:
         (HoldsWhatIsNoClass, "option 'norm': the default should be a class"),
         (HoldsOneOrNone, "option 'norm' may be None, .* make None the default"),
         (HoldsOneOrANumber, r"option 'norm': Part\[...\] stands alone, or beside None"),
+        (HoldsMany, r"option 'norms': Part\[...\] stands alone, or beside None; take an option for each part$"),
         (HasAnUnknownType, "HasAnUnknownType: the types of its constructor cannot be resolved: name 'NoSuchType'"),
     ],
 )

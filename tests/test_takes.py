@@ -39,9 +39,9 @@ def test_a_block_gets_the_outputs_that_it_takes_in_that_order():
 
 @pytest.mark.parametrize("back", [-1, 0, 3])
 def test_a_block_takes_none_but_earlier_ones(back):
-    (*_, last) = problems_of([level(4, 3)], parts=[Takes], block={"type": "takes", "back": back})
+    (line,) = problems_of([level(4, 3)], parts=[Takes], block={"type": "takes", "back": back})
     taken = 2 - back
-    assert last == f"backbone.block: block 2 takes the output of block {taken}, which is none before it"
+    assert line == f"backbone.block: block 2 takes the output of block {taken}, which is none before it"
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_a_block_takes_none_of_another_patch_or_width(levels, there, here):
 
 
 def test_a_block_takes_none_from_outside_a_route():
-    lines = problems_of([level(4, 4)], router={"type": "tread", "first": 2, "stop": 4}, **GIVEN)
-    assert lines[0] == (
+    (line,) = problems_of([level(4, 4)], router={"type": "tread", "first": 2, "stop": 4}, **GIVEN)
+    assert line == (
         "backbone.block: block 2 takes the output of block 0, and one of the two is of blocks 2 to 3, which a router"
-        " sends some of the tokens through"
+        " sends some of the tokens through (and 2 more like this)"
     )

@@ -164,6 +164,8 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
     except Exception as error:
         for name, field in fields.items():
             if not _has_schema(field):
+                if _has_part_within(hints[name]):
+                    raise PluginError(f"{where}: option {name!r}: {ALONE}") from error
                 raise PluginError(
                     f"{where}: option {name!r} is of {_shown(hints[name])}, which a recipe cannot hold; it can hold"
                     " bool, int, float, str, Literal, Enum, and lists, tuples, dicts or pydantic models of these"
@@ -172,15 +174,23 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
     return Signature(tuple(wanted), options, MappingProxyType(parts))
 
 
+ALONE = "Part[...] stands alone, or beside None; take an option for each part"
+
+
 def _holds_part(hint: Any) -> bool:
     return any(isinstance(mark, _MakesPart) for mark in _metadata(hint))
+
+
+def _has_part_within(hint: Any) -> bool:
+    """Whether a part stands in a list or the like."""
+    return _holds_part(hint) or any(map(_has_part_within, typing.get_args(hint)))
 
 
 def _nested(where: str, hint: Any, default: Any) -> Nested:
     choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
     (makes, *others) = (each for each in choices if each is not NoneType)
     if others:
-        raise PluginError(f"{where}: Part[...] stands alone, or beside None")
+        raise PluginError(f"{where}: {ALONE}")
     base = typing.get_args(typing.get_args(makes)[0])[1]
     kind = kind_of_base(base)
     if kind is None:

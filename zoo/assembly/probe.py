@@ -184,8 +184,11 @@ def _put_down_together(draft: Draft, shape: Shape, built: dict[str, dict[Key, An
             members.append(Member(kind, draft.parts[path].type, facts_of(part), path, unmet(shape, built, kind, key)))
     found = [(member.path, message) for member, message in disagreements(members, len(shape.size))]
     found += [(draft.at(kind, key) or path_of(kind), message) for kind, key, message in crossings(shape, built)]
-    for path, message in dict.fromkeys(found):  # one is told of a part once, wherever it stands
-        draft.put_down(path, message)
+    alike: dict[tuple[KeyPath, str], list[str]] = {}
+    for path, message in dict.fromkeys(found):  # a part stands in many places, and may be at fault in each
+        alike.setdefault((path, re.sub(r"-?\d+", "", message)), []).append(message)
+    for (path, _), (first, *others) in alike.items():
+        draft.put_down(path, f"{first} (and {len(others)} more like this)" if others else first)
 
 
 def _sampling_problems(draft: Draft, stages: int) -> Iterator[Problem]:
