@@ -230,10 +230,10 @@ def test_a_result_that_nothing_uses_is_no_silent_zero() -> None:
 
 def test_hidden_multiply_adds_are_caught_by_the_second_counter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler that returns too little does not go unnoticed."""
-    from zoo.audit import operators, trace
+    from zoo.audit import counting, operators
 
     monkeypatch.setitem(operators.COUNTED, "aten::linear", lambda inputs, outputs: 0)
-    assert trace.COUNTED is operators.COUNTED
+    assert counting.COUNTED is operators.COUNTED
     with pytest.raises(AuditError, match="multiply-adds ran"):
         count_stage(small(), 0)
 

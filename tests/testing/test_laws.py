@@ -6,7 +6,19 @@ import textwrap
 
 import pytest
 
-from tests.testing.broken import blocks, data, evaluate, flow, labels, modules, positions, resamplers, slots, steering
+from tests.testing.broken import (
+    blocks,
+    counts,
+    data,
+    evaluate,
+    flow,
+    labels,
+    modules,
+    positions,
+    resamplers,
+    slots,
+    steering,
+)
 from tests.testing.broken.blocks import CountsOnTwoAxes, OneByOne
 from tests.testing.broken.evaluate import WantsMany
 from tests.testing.broken.modules import Sound
@@ -18,7 +30,7 @@ from zoo.registry import Registry, part
 from zoo.testing import LAWS, check_part, laws
 from zoo.testing.laws import laws_of
 
-ROOMS = (blocks, data, evaluate, flow, labels, modules, positions, resamplers, slots, steering)
+ROOMS = (blocks, counts, data, evaluate, flow, labels, modules, positions, resamplers, slots, steering)
 BROKEN = [each for room in ROOMS for each in room.BROKEN]
 WITH_FILES = {("features", "inception")}  # checked in the tests of their own, which write the files
 ENTRIES = [

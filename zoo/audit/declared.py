@@ -88,7 +88,7 @@ def let_parts_declare(backbone: nn.Module) -> Declarations:
     def stand_in(name: str, part: ModulePart, forward: Callable[..., Any]) -> Callable[..., Any]:
         def call(*inputs: Any) -> Any:
             part.forward = forward  # which the part may run to tell the shape of its output
-            own = declaration(part, inputs, f"{name} ({type(part).__name__})")
+            own = declaration(part, inputs, f"{name} ({type(part).__name__})".lstrip())
             if own is None:
                 output = forward(*inputs)
             else:

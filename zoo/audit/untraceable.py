@@ -32,7 +32,7 @@ def why_untraceable(backbone: Backbone, stage: int, inputs: tuple[Tensor, Tensor
     except Exception as own:
         if not _is_of_the_meta_device(own):
             return _own_error(backbone, stage, running, own)
-    return _does_not_trace(backbone, stage, error)
+    return does_not_trace(backbone, f"stage {stage}", error)
 
 
 Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
@@ -95,13 +95,24 @@ def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(name, each)
 
 
-def _does_not_trace(backbone: Backbone, stage: int, error: Exception) -> str:
-    names = {module: name for name, module in backbone.named_modules() if name}
+def does_not_trace(whole: nn.Module, called: str, error: Exception) -> str:
+    """What to say of an error with which a trace ended.
+
+    Args:
+        whole: what was to be counted.
+        called: what messages call it.
+        error: of the trace alone: without one, it runs.
+    """
+    names = {module: name for name, module in whole.named_modules() if name}
     owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
     inside = [names[owner] for owner in owners if isinstance(owner, nn.Module) and owner in names]
     told = f"{type(error).__name__}: {first_line(error).rstrip('.')}"
+    mend = f". {SIZES}" if isinstance(error, TypeError) else ""
     return (
-        f"{inside[-1] if inside else 'a part'} cannot be traced and counted on the meta device (stage {stage}):"
-        f" {told}. A part that does not trace, or whose multiply-adds cannot be"
+        f"{inside[-1] if inside else 'a part'} cannot be traced and counted on the meta device ({called}):"
+        f" {told}{mend}. A part that does not trace, or whose multiply-adds cannot be"
         " told from shapes (an einsum of more than two operands), declares its own count: see ModulePart.declare"
     )
+
+
+SIZES = "Sizes are tensors in a trace: make a number of one before Python calculates, as in round(int(x.shape[1]) / 2)"

@@ -15,6 +15,7 @@ from zoo.kinds import KINDS
 from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import BATCH, Case, Law, sample_of
+from zoo.testing.count_laws import is_counted
 from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
 
@@ -128,6 +129,7 @@ LAWS: tuple[Law, ...] = (
     state_round_trip,
     builds_share_nothing,
     initialises_whole,
+    is_counted,
     declares_its_cost,
 )
 """Laws of every kind of the backbone, which have a forward pass."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from zoo.parts.routers import keep_tokens
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.of_kind.block import layout
 from zoo.testing.of_kind.subset import check_subset
 
@@ -45,4 +46,4 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
     return tuple([each] for each in keep_tokens(tokens, own, index))
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"attention": (stages_are_alone, runs_on_a_subset)}
+LAWS: dict[str, tuple[Law, ...]] = {"attention": (stages_are_alone, runs_on_a_subset, attention_is_seen)}

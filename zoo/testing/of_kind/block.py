@@ -11,6 +11,7 @@ from zoo.parts.routers import keep_tokens
 from zoo.parts.values import Group, Layout, Rotary
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.of_kind.subset import check_subset
 
 CONTEXT = 5
@@ -70,4 +71,4 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
     return ([group._replace(tokens=tokens, layout=own, taken=taken)],)
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"block": (groups_are_alone, runs_on_a_subset)}
+LAWS: dict[str, tuple[Law, ...]] = {"block": (groups_are_alone, runs_on_a_subset, attention_is_seen)}

@@ -1,0 +1,106 @@
+"""Laws of counting: an audit of the part tells what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.audit.counting import Counts, Traced, count
+from zoo.audit.operators import ATTENTION
+from zoo.audit.untraceable import does_not_trace
+from zoo.errors import AuditError
+from zoo.parts.values import map_tensors, tensors_in
+from zoo.testing.cases import Case
+from zoo.testing.law import law
+from zoo.testing.ran import Softmaxes, ran
+
+BATCHES = (1, 2, 3)
+
+
+@law(
+    "An audit traces the part on the meta device: use operators that it knows, make whole numbers of sizes by int()"
+    " before you calculate with them, ask no tensor for its values, and pack no samples into one sequence; only what"
+    " cannot trace at all declares its own count (ModulePart.declare).",
+    examples=10,
+)
+def is_counted(case: Case) -> None:
+    """An audit counts the part: it traces, all operators are known, what it counts runs, and more samples cost as much
+    each."""
+    counts = audited(case)
+    if counts.declared.by_name:
+        return  # which is held to what runs by a law of its own, and not to the last multiply-add
+    costs = []
+    for batch in BATCHES:
+        with ran() as products:
+            case.outputs(_frozen(case, "cpu"), batch, dtype=torch.float32)
+        costs.append(products.macs)
+    assert counts.macs == costs[0], f"an audit counts {counts.macs} multiply-adds, and {costs[0]} run on a CPU"
+    one, two, three = costs
+    assert three - two == two - one, (
+        f"a sample costs more beside others: {one}, {two} and {three} multiply-adds for batches of 1, 2 and 3"
+    )
+
+
+@law(
+    "Attend by F.scaled_dot_product_attention, or declare attention_macs: the paper's way of counting leaves out fused"
+    " attention alone, and takes yours for other products.",
+    required=False,
+)
+def attention_is_seen(case: Case) -> None:
+    """Attention is fused or declared, so that ``paper_convention`` tells it from other products."""
+    inputs = case.inputs(1, dtype=torch.float32)
+    tokens = tensors_in(inputs)[0].shape[1]
+    if tokens in (case.dim, case.dim // case.site.heads):  # a softmax over channels looks alike
+        return
+    with Softmaxes() as seen, torch.no_grad():
+        case.call(case.build(dtype=torch.float32), inputs)
+    if not any(shape[-2:] == (tokens, tokens) for shape in seen.shapes):
+        return
+    counts = audited(case)
+    counted = counts.traced[""][ATTENTION] + counts.declared.total("attention_macs")
+    assert counted, "attends by products and a softmax of its own, which an audit does not see as attention"
+
+
+def audited(case: Case, batch: int = 1) -> Counts:
+    """What an audit counts of the part.
+
+    Raises:
+        AssertionError: it cannot.
+    """
+    part = _frozen(case, "meta")
+    inputs = case.inputs(batch, dtype=torch.float32, device="meta")
+    tensors = tuple(tensors_in(inputs)) or (torch.empty(1, device="meta"),)
+    try:
+        return count(
+            Traced(
+                whole=part,
+                wrap=lambda used: OnePart(case, part, inputs, used),
+                inputs=tensors,
+                called="the part",
+                why=lambda error: does_not_trace(part, "the part alone", error),
+            )
+        )
+    except AuditError as error:
+        raise AssertionError(str(error)) from error
+
+
+def _frozen(case: Case, device: str) -> nn.Module:
+    """The part, whose parameters need no gradient: no counter takes one that is returned otherwise."""
+    return case.build(dtype=torch.float32, device=device).requires_grad_(False)
+
+
+class OnePart(nn.Module):
+    """A part that is fed its tensors one by one, as a trace has them."""
+
+    def __init__(self, case: Case, part: nn.Module, inputs: tuple[Any, ...], used: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.case, self.whole, self.inputs, self.used = case, part, inputs, used
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """What the part returns, what is used besides, and what it was given."""
+        left: Iterator[Tensor] = iter(tensors)
+        outputs = self.case.call(self.whole, map_tensors(lambda _: next(left), self.inputs))
+        return (*tensors_in(outputs), *self.used, *tensors)
