@@ -27,6 +27,7 @@ TOGETHER = {
 ROOMS = (
     "cli",
     "testing",
+    "scaffold",
     "report",
     "train",
     "evaluate",
@@ -46,9 +47,14 @@ CIRCLES = {frozenset({"zoo.data.base", "zoo.data.problems"})}
 a file of its own. Nothing is to be added here."""
 
 
+COPIED = "scaffold/parts"
+"""What is copied into packages of others: written as by strangers, through the face of the house."""
+
+
 def arrows(package: Path) -> dict[str, set[str]]:
     """The modules that each module of a package imports, by their dotted names."""
-    files = {_module(path, package): path for path in package.rglob("*.py")}
+    paths = (path for path in package.rglob("*.py") if path.parent != package / COPIED)
+    files = {_module(path, package): path for path in paths}
     return {name: set(_imported(path, files)) - {name} for name, path in files.items()}
 
 

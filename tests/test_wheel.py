@@ -34,8 +34,10 @@ def test_the_wheel_has_the_recipes(site):
     assert shipped == {path.name for path in (ROOT / "recipes").rglob("*.yaml")}
 
 
-def test_the_wheel_has_the_templates(site):
-    templates = Path("zoo/report/page/templates")
-    names = {path.name for path in (ROOT / templates).iterdir()}
-    assert "run.html" in names
-    assert {path.name for path in (site / templates).iterdir()} == names
+@pytest.mark.parametrize(
+    ("folder", "one"), [("zoo/report/page/templates", "run.html"), ("zoo/scaffold/package", "recipe.yaml.jinja")]
+)
+def test_the_wheel_has_the_templates(site, folder, one):
+    names = {path.name for path in (ROOT / folder).iterdir()}
+    assert one in names
+    assert {path.name for path in (site / folder).iterdir()} == names

@@ -19,6 +19,7 @@ from zoo.cli.evaluate import evaluate
 from zoo.cli.export import export
 from zoo.cli.import_checkpoint import import_checkpoint
 from zoo.cli.inflate import inflate
+from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import unread_output_dropped
 from zoo.cli.parts import parts
 from zoo.cli.recipes import recipes
@@ -49,6 +50,7 @@ app.command("eval")(evaluate)
 app.command()(export)
 app.command("import")(import_checkpoint)
 app.command()(inflate)
+app.command()(new_plugin)
 app.command()(parts)
 app.command()(recipes)
 app.command()(report)

@@ -1,0 +1,59 @@
+"""What a new package holds, without installing it."""
+
+import ast
+import tomllib
+from importlib import import_module
+
+import pytest
+import yaml
+
+import zoo
+from zoo.kinds import KINDS
+from zoo.scaffold import Names, files_of
+from zoo.scaffold.package import asked_range
+
+NAMES = Names("zoo-mine", "zoo_mine", "mine")
+TOGETHER = [["block", "mlp"], ["upsampler", "stage_embedder"], ["router", "downsampler", "norm"], list(KINDS)]
+
+
+@pytest.mark.parametrize("kinds", [*([kind] for kind in KINDS), *TOGETHER], ids="-".join)
+def test_the_recipe_builds_with_its_parts(kinds, tmp_path):
+    text = files_of(NAMES, kinds)["zoo_mine/recipes/mine_trial.yaml"]
+    path = tmp_path / "mine_trial.yaml"
+    path.write_text(text)
+    parts = [getattr(import_module(f"zoo.scaffold.parts.{kind}"), NAMES.class_of(kind)) for kind in kinds]
+    recipe = zoo.load_recipe(path, registry=zoo.Registry().with_parts(parts))
+    assert text.count("mine") == len(kinds) + text.splitlines()[0].count("mine")
+    assert recipe.name == "mine_trial"
+
+
+@pytest.mark.parametrize("kinds", [["dataset"], list(KINDS)], ids=["one", "all"])
+def test_every_file_can_be_read(kinds):
+    files = files_of(NAMES, kinds)
+    for path, text in files.items():
+        assert "{%" not in text and "{{ " not in text.replace("${{ ", ""), path  # noqa: PT018
+        if path.endswith(".py"):
+            ast.parse(text)
+        elif path.endswith((".yml", ".yaml")):
+            assert yaml.safe_load(text)
+        assert not text or text.endswith("\n"), path
+        assert "\n\n\n\n" not in text, path
+
+
+def test_what_pip_is_told():
+    project = tomllib.loads(files_of(NAMES, ["block"])["pyproject.toml"])["project"]
+    assert project["name"] == "zoo-mine"
+    assert project["dependencies"][0] == f"diffusion-zoo{asked_range(zoo.__version__)}"
+    assert project["optional-dependencies"] == {"test": ["diffusion-zoo[testing]"]}
+    assert project["entry-points"] == {
+        "zoo.parts": {"mine": "zoo_mine.parts"},
+        "zoo.recipes": {"mine": "zoo_mine.recipes"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "asked"),
+    [("0.1.0", ">=0.1,<0.2"), ("0.12.3.dev4", ">=0.12,<0.13"), ("1.4.2", ">=1.4,<2"), ("2", ""), ("unknown", "")],
+)
+def test_the_range_that_a_package_asks_for(version, asked):
+    assert asked_range(version) == asked

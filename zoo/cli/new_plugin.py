@@ -1,0 +1,67 @@
+"""``zoo new-plugin``: a package of parts, to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.common import Debug, tell
+from zoo.errors import PluginError, did_you_mean
+from zoo.kinds import KINDS
+from zoo.scaffold import Names, write_package
+from zoo.shell import command
+
+ALL = "all"
+
+
+def new_plugin(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Of the distribution, such as zoo-mine.", show_default=False)
+    ],
+    kind: Annotated[
+        list[str],
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help=f"A part of this kind, or of several: block,mlp; or all. There are: {', '.join(KINDS)}.",
+            show_default=False,
+        ),
+    ],
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="NAME", help="What recipes call the parts. (default: NAME without zoo-)"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="A folder that is not there yet. (default: NAME)")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a package with a small part of each kind, a recipe that uses them, and tests that pass as it is.
+
+    Then put your own in the place of each.
+    """
+    kinds = _kinds(kind)
+    names = Names.of(name, part)
+    names.refuse_taken(kinds)
+    folder = Path(name) if out is None else out
+    count = write_package(folder, names, kinds)
+    tell(f"wrote {folder}: {count} files, with {len(kinds)} part{'s' * (len(kinds) > 1)} {names.part!r}; next:")
+    print(command("cd", folder))
+    print(command("pip", "install", "-e", ".[test]"))
+    print("pytest")
+    print(command("zoo", "build", "--recipe", names.recipe, "--flops"))
+    print(command("zoo", "train", "--recipe", names.recipe))
+
+
+def _kinds(given: list[str]) -> list[str]:
+    """The kinds of one option or several, each with commas in it or not, in zoo's own order."""
+    asked = [word.strip() for each in given for word in each.split(",")]
+    if ALL in asked:
+        return list(KINDS)
+    for word in asked:
+        if word not in KINDS:
+            offer = did_you_mean(word, KINDS)
+            raise PluginError(f"--kind: there is no kind {word!r}{offer} (there are: {', '.join(KINDS)}, or all)")
+    return [kind for kind in KINDS if kind in asked]
