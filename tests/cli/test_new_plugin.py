@@ -21,13 +21,14 @@ def new_plugin(*arguments: str):
 
 def test_writes_a_folder_and_says_what_comes_next():
     result = new_plugin("zoo-mine", "--kind", "mlp, block", "--kind", "norm")
-    assert (result.exit_code, result.stderr) == (0, "wrote zoo-mine: 15 files, with 3 parts 'mine'; next:\n")
+    assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
-        "cd zoo-mine",
-        "pip install -e '.[test]'",
-        "pytest",
-        "zoo build --recipe mine_trial --flops",
-        "zoo train --recipe mine_trial",
+        "wrote zoo-mine: 15 files, with 3 parts 'mine'; next:",
+        "  cd zoo-mine",
+        "  pip install -e '.[test]'",
+        "  pytest",
+        "  zoo build --recipe mine_trial --flops",
+        "  zoo train --recipe mine_trial",
     ]
     assert {path.stem for path in Path("zoo-mine/zoo_mine").glob("*.py")} == {
         "__init__",
@@ -41,8 +42,7 @@ def test_writes_a_folder_and_says_what_comes_next():
 
 def test_in_another_folder_under_another_name():
     result = new_plugin("zoo-mine", "--kind", "solver", "--part", "ralston", "--out", "my packages")
-    assert result.stderr == "wrote my packages: 13 files, with 1 part 'ralston'; next:\n"
-    assert result.stdout.startswith("cd 'my packages'\n")
+    assert result.stdout.startswith("wrote my packages: 13 files, with 1 part 'ralston'; next:\n  cd 'my packages'\n")
     assert "class RalstonSolver" in Path("my packages/zoo_mine/solver.py").read_text()
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, tell
-from zoo.errors import PluginError, did_you_mean
+from zoo.cli.common import Debug
+from zoo.errors import PluginError, did_you_mean, printable
 from zoo.kinds import KINDS
 from zoo.scaffold import Names, write_package
 from zoo.shell import command
@@ -47,12 +47,19 @@ def new_plugin(
     names.refuse_taken(kinds)
     folder = Path(name) if out is None else out
     count = write_package(folder, names, kinds)
-    tell(f"wrote {folder}: {count} files, with {len(kinds)} part{'s' * (len(kinds) > 1)} {names.part!r}; next:")
-    print(command("cd", folder))
-    print(command("pip", "install", "-e", ".[test]"))
-    print("pytest")
-    print(command("zoo", "build", "--recipe", names.recipe, "--flops"))
-    print(command("zoo", "train", "--recipe", names.recipe))
+    print(
+        printable(
+            f"wrote {folder}: {count} files, with {len(kinds)} part{'s' * (len(kinds) > 1)} {names.part!r}; next:"
+        )
+    )
+    for words in (
+        ("cd", folder),
+        ("pip", "install", "-e", ".[test]"),
+        ("pytest",),
+        ("zoo", "build", "--recipe", names.recipe, "--flops"),
+        ("zoo", "train", "--recipe", names.recipe),
+    ):
+        print(" ", command(*words))
 
 
 def _kinds(given: list[str]) -> list[str]:
