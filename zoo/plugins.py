@@ -10,6 +10,9 @@ from importlib import metadata
 UNPACKAGED = "in no package"
 """In place of a version, for a class that was given in Python; the name is then its own."""
 
+HASHED = "sha256:"
+"""What begins the version of a file of parts, which is the hash of what it holds; the name is then the file's."""
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -21,7 +24,12 @@ class Plugin:
     @property
     def is_packaged(self) -> bool:
         """Whether it can be installed."""
-        return self.version != UNPACKAGED
+        return self.version != UNPACKAGED and not self.is_file
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of parts, in no package."""
+        return self.version.startswith(HASHED)
 
     @property
     def words(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
+from os import PathLike
 from typing import Any, TypeVar
 
 import pluggy
@@ -17,11 +18,15 @@ from zoo import hookspecs
 from zoo.attributes import mistakes
 from zoo.errors import PluginError, did_you_mean, with_article
 from zoo.kinds import KINDS, base_of
+from zoo.parts_file import read_parts_file
 from zoo.plugins import UNPACKAGED, Plugin, PluginFailure, visit_plugins, zoo_version
 from zoo.signature import MARK, Signature, read_signature
 
 PARTS_GROUP = "zoo.parts"
 BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.evaluate")
+
+PartsLike = type[Any] | str | PathLike[str] | Iterable[type[Any] | str | PathLike[str]]
+"""Parts that are in no package: classes marked by ``@zoo.part``, and paths of files with such."""
 
 T = TypeVar("T")
 
@@ -128,16 +133,25 @@ class Registry:
         """
         self._add(self._claims(module, plugin))
 
-    def with_parts(self, parts: Iterable[type[Any]]) -> Registry:
-        """These parts and some that are in no package, such as a notebook's: classes marked by ``@zoo.part``.
+    def with_parts(self, parts: PartsLike) -> Registry:
+        """These parts and some that are in no package: classes marked by ``@zoo.part``, and paths of files with such.
+
+        Of a file, its ``zoo_parts`` hook tells the parts or, where it has none, they are all that it marks.
 
         Raises:
-            PluginError: a class that breaks the rules, or a name that is taken.
+            PluginError: a class that breaks the rules, a file that cannot be run or has no parts, or a name that is
+                taken.
         """
         registry = copy(self)
         known = {entry.cls for entry in self._parts.values()}
-        given: Iterable[Any] = [parts] if isinstance(parts, type) else parts
-        registry._add(part_entry(cls, unpackaged(cls)) for cls in dict.fromkeys(given) if cls not in known)
+        claims: list[PartEntry] = []
+        for each in dict.fromkeys(each_of(parts)):
+            own = (
+                self._claims_of_file(each) if isinstance(each, str | PathLike) else [part_entry(each, unpackaged(each))]
+            )
+            claims.extend(entry for entry in own if entry.cls not in known)
+            known |= {entry.cls for entry in own}
+        registry._add(claims)
         return registry
 
     def entries(self, kind: str | None = None) -> tuple[PartEntry, ...]:
@@ -172,6 +186,17 @@ class Registry:
             raise PluginError(f"{name_of(cls)} is not registered; return it from the zoo_parts() of its plug-in")
         return found
 
+    def _claims_of_file(self, path: str | PathLike[str]) -> list[PartEntry]:
+        file = read_parts_file(path)
+        module = file.load()
+        if hasattr(module, "zoo_parts"):
+            return self._claims(module, file)
+        own = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]
+        marked = [cls for cls in dict.fromkeys(own) if MARK in vars(cls)]
+        if not marked:
+            raise PluginError(f"{file.path}: has no parts; put @zoo.part(kind, name) above a class")
+        return [part_entry(cls, file) for cls in marked]
+
     def _claims(self, module: object, plugin: Plugin) -> list[PartEntry]:
         name = self._manager.register(module, name=f"{plugin.name} #{len(self._manager.list_name_plugin())}")
         try:
@@ -179,15 +204,14 @@ class Registry:
             hooks = [hook for hook in self._manager.hook.zoo_parts.get_hookimpls() if hook.plugin is module]
             found = [cls for hook in hooks for cls in _returned(hook.function(), plugin)]
             if not found:
-                raise PluginError(f"plug-in {plugin.name} gives no part: mark its zoo_parts() with @zoo.hookimpl")
+                raise PluginError(f"{plugin.words} gives no part: mark its zoo_parts() with @zoo.hookimpl")
             if len({id(cls) for cls in found}) < len(found):
-                raise PluginError(f"plug-in {plugin.name} returns a part twice from zoo_parts()")
+                raise PluginError(f"{plugin.words} returns a part twice from zoo_parts()")
             return [part_entry(cls, plugin) for cls in found]
-        except BaseException as error:
-            self._manager.unregister(name=name)
-            if isinstance(error, pluggy.PluginValidationError):  # a hook that zoo does not have
-                raise PluginError(f"plug-in {plugin.name}: {error}") from error
-            raise
+        except pluggy.PluginValidationError as error:  # a hook that zoo does not have
+            raise PluginError(f"{plugin.words}: {error}") from error
+        finally:
+            self._manager.unregister(name=name)  # all has been asked of it
 
     def _add(self, claims: Iterable[PartEntry]) -> None:
         parts = dict(self._parts)
@@ -205,11 +229,15 @@ class Registry:
         self._parts = parts
 
 
+def each_of(parts: PartsLike) -> list[Any]:
+    """Several classes and paths, or the one that stands alone."""
+    return [parts] if isinstance(parts, type | str | PathLike) else list(parts)
+
+
 def _returned(classes: Any, plugin: Plugin) -> Iterable[Any]:
     if isinstance(classes, str) or not isinstance(classes, Iterable):
         raise PluginError(
-            f"plug-in {plugin.name}: zoo_parts() returns {_brief(classes)}; let it return a list of classes, such as"
-            " [MyBlock]"
+            f"{plugin.words}: zoo_parts() returns {_brief(classes)}; let it return a list of classes, such as [MyBlock]"
         )
     return classes
 
@@ -224,7 +252,7 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     Raises:
         PluginError: it breaks the rules of its kind.
     """
-    where = f"{plugin.words}: {name_of(cls)}" if plugin.is_packaged else f"parts: {name_of(cls)}"
+    where = f"{plugin.words if plugin.is_packaged or plugin.is_file else 'parts'}: {name_of(cls)}"
     if not inspect.isclass(cls) or MARK not in vars(cls):
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
@@ -257,4 +285,6 @@ def name_of(cls: object) -> str:
 
 def _origin(entry: PartEntry) -> str:
     plugin = entry.plugin
+    if plugin.is_file:
+        return f"{plugin.name} ({entry.cls.__qualname__})"
     return f"{plugin.name} {plugin.version} ({name_of(entry.cls)})" if plugin.is_packaged else plugin.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, cast
 
@@ -18,7 +18,7 @@ from zoo.flow import sample as solve
 from zoo.labels import Labels, checked, length, move
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
-from zoo.registry import Registry
+from zoo.registry import PartsLike, Registry
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -36,7 +36,7 @@ def sample(
     precision: Precision = "float32",
     seed: int = 0,
     registry: Registry | None = None,
-    parts: Iterable[type[Any]] = (),
+    parts: PartsLike = (),
 ) -> Float[Tensor, "B C *size"]:
     """Draw latents, on the backbone's device, as the backbone sees them.
 
@@ -57,7 +57,7 @@ def sample(
         precision: of the matrix products: float32 takes them as the weights are, bfloat16 runs them under autocast.
         seed: of the noise.
         registry: the parts to choose a solver from; all installed ones if left out.
-        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
+        parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
 
     Returns:
         Latents [B, C, *size], in float32 or wider.

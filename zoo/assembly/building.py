@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from zoo.errors import PluginError
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
 from zoo.recipe import Overrides, Recipe
-from zoo.registry import Registry
+from zoo.registry import PartsLike, Registry
 from zoo.sites import Built, Key
 
 
@@ -26,7 +26,7 @@ def build(
     overrides: Overrides = (),
     *,
     registry: Registry | None = None,
-    parts: Iterable[type[Any]] = (),
+    parts: PartsLike = (),
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Backbone:
@@ -36,7 +36,7 @@ def build(
         recipe: a validated recipe, or the path, name or plain values of one.
         overrides: values by key path, ``{"backbone.dim": 192}``, or ``key.path=value`` as for ``--set``.
         registry: the parts to choose from; all installed ones if left out.
-        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
+        parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
         device: where to build; ``meta`` allocates nothing. PyTorch's default if left out.
         dtype: of the parameters. PyTorch's default if left out.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 from zoo.assembly.loading import load_recipe
 from zoo.backbone import Backbone
 from zoo.recipe import Overrides, Recipe
-from zoo.registry import Registry
+from zoo.registry import PartsLike, Registry, each_of
 
 RecipeLike = Recipe | nn.Module | str | Path | Mapping[str, Any]
 """A validated recipe, a backbone, or the path, name or plain values of a recipe."""
@@ -25,7 +25,7 @@ def as_recipe(
     given: RecipeLike,
     overrides: Overrides = (),
     registry: Registry | None = None,
-    parts: Iterable[type[Any]] = (),
+    parts: PartsLike = (),
 ) -> Recipe:
     """The validated recipe that is given, or a backbone's, or the one that ``load_recipe`` makes of anything else.
 
@@ -36,8 +36,8 @@ def as_recipe(
     """
     if not isinstance(given, Recipe | nn.Module):
         return load_recipe(given, overrides, registry, parts=parts)
-    for name, more in {"overrides": overrides, "parts": [parts] if isinstance(parts, type) else parts}.items():
-        if list(more):
+    for name, more in {"overrides": list(overrides), "parts": each_of(parts)}.items():
+        if more:
             it, where = _VALIDATED if isinstance(given, Recipe) else _BUILT
             raise ValueError(f"{name}: {it} has its own; give them where it is made: {where}")
     return given if isinstance(given, Recipe) else recipe_of(backbone_in(given))

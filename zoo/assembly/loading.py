@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from zoo.assembly.probe import probe
 from zoo.errors import PluginError
 from zoo.recipe import SECTIONS, Draft, Made, Node, Overrides, Recipe, Recorded, draft_recipe, read_tree
-from zoo.registry import Registry
+from zoo.registry import PartsLike, Registry
 
 
 def load_recipe(
@@ -18,7 +18,7 @@ def load_recipe(
     overrides: Overrides = (),
     registry: Registry | None = None,
     *,
-    parts: Iterable[type[Any]] = (),
+    parts: PartsLike = (),
 ) -> Recipe:
     """Read and check a recipe; all of its problems are told at once, and nothing is allocated.
 
@@ -26,7 +26,7 @@ def load_recipe(
         source: a path, a name that ``zoo recipes`` lists, or a recipe as plain values.
         overrides: values by key path, ``{"backbone.dim": 192}``, or ``key.path=value`` as for ``--set``.
         registry: the parts to choose from; all installed ones if left out.
-        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
+        parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
 
     Raises:
         RecipeError: it cannot be read or built.

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, console, installed_registry, tell, tidy_when_stopped, without_garbage_collection
+from zoo.cli.common import (
+    Debug,
+    PartsFiles,
+    console,
+    installed_registry,
+    tell,
+    tidy_when_stopped,
+    without_garbage_collection,
+)
 from zoo.recipe import Recipe, read_tree
 
 
@@ -45,6 +53,7 @@ def build(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of the initialised weights.")] = 0,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Compose a backbone from a recipe, and tell what it is and what it costs.
@@ -62,7 +71,7 @@ def build(
         from zoo.weights import refuse_existing, write_initialised
 
         refuse_existing(out)
-    registry = installed_registry()
+    registry = installed_registry(parts)
     loaded = check_tree(tree, registry)
     other = check_tree(rival, registry) if rival is not None else None
     _print(loaded, other, flops=flops, as_json=as_json)

@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -31,6 +32,10 @@ Device = Annotated[
 ]
 WhichWeights = Annotated[
     Literal["ema", "raw"], typer.Option("--weights", help="Of a run or a training checkpoint: averaged, or the last.")
+]
+PartsFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--parts", metavar="FILE", help="A Python file with parts that are in no package. Repeatable."),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -193,8 +198,12 @@ def without_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def installed_registry() -> Registry:
-    """All installed parts; plug-ins that failed are named on stderr, since their parts are missing."""
+def installed_registry(files: Sequence[Path] | None) -> Registry:
+    """All installed parts, and those of files; plug-ins that failed are named on stderr, since their parts are missing.
+
+    Raises:
+        PluginError: a file that cannot be used.
+    """
     registry = Registry.installed()
     warn(registry.failures, "parts")
-    return registry
+    return registry.with_parts(files or ())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, installed_registry
+from zoo.cli.common import Debug, Device, PartsFiles, installed_registry
 from zoo.cli.run_or_file import check_overrides
 from zoo.errors import ZooError
 from zoo.recipe import holds_run, read_tree
@@ -51,6 +51,7 @@ def compare(
     y: YOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
     device: Device = None,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Compare assemblies: parameters, multiply-adds, tokens, memory; and of runs, quality and speed.
@@ -78,7 +79,7 @@ def compare(
 
     output = Output(plot, x, y, as_json)
     output.check()
-    registry = installed_registry()
+    registry = installed_registry(parts)
     recipes = [check_tree(tree, registry) for tree in trees]
     with join_world(device) as world, told_plainly():
         refuse_several(world, "compare")

@@ -11,8 +11,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, tell
+from zoo.cli.common import Debug, PartsFiles, installed_registry, tell
 from zoo.errors import DataError, MissingSplitError, ZooError, printable
+from zoo.parts_file import options_of
 from zoo.recipe import read_tree, recorded_in
 from zoo.shell import command
 
@@ -59,6 +60,7 @@ def check(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="List every file that is no sample, and the count of every class.")
     ] = False,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Look at every sample of a recipe's dataset, held-out ones too; the exit code is 3 if something is wrong.
@@ -85,7 +87,7 @@ def check(
         refuse_existing(file)
     if leave_out is not None and out is not None and leave_out.resolve() == out.resolve():
         raise ZooError(f"zoo data check: --leave-out and --out are both {out}; give each a file of its own")
-    registry = installed_registry()
+    registry = installed_registry(parts)
     checked = (
         check_recorded(recorded, registry, ("data",), other_parts="told")
         if recipe is None
@@ -111,6 +113,7 @@ def check(
         of = ("--recipe", recipe) if run is None else ("--resume", "--run-dir", run)
         given = [each for each in overrides or () if not each.startswith("data.leave_out=")]
         words = [word for each in (*given, f"data.leave_out={leave_out}") for word in ("--set", each)]
+        words += options_of(parts or ())
         tell(f"to train without these samples: {command('zoo', 'train', *of, *words)}")
     raise typer.Exit(DataError.exit_code)
 

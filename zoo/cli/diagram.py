@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, tell, tidy_when_stopped, without_garbage_collection
+from zoo.cli.common import Debug, PartsFiles, installed_registry, tell, tidy_when_stopped, without_garbage_collection
 from zoo.errors import RunError, ZooError
 from zoo.recipe import read_tree
 
@@ -33,6 +33,7 @@ def diagram(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as backbone.depth=24. Repeatable."),
     ] = None,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Draw the way of the tokens: stages side by side, from the latent through the levels to the velocity.
@@ -52,7 +53,7 @@ def diagram(
     from zoo.weights import refuse_existing
 
     refuse_existing(out)
-    registry = installed_registry()
+    registry = installed_registry(parts)
     loaded = check_tree(tree, registry)
     text = drawn(audit(loaded), loaded)
     write_whole(out, text, RunError)

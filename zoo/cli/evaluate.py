@@ -11,6 +11,7 @@ import typer
 from zoo.cli.common import (
     Debug,
     Device,
+    PartsFiles,
     WhichWeights,
     console,
     installed_registry,
@@ -51,6 +52,7 @@ def evaluate(
     ] = False,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
     device: Device = None,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Draw images and compare them with the real ones: figures, beside those of real images that training has not seen.
@@ -76,7 +78,7 @@ def evaluate(
     from zoo.train.weights import WeightsSource, find_weights
     from zoo.weights import refuse_existing
 
-    registry = installed_registry()
+    registry = installed_registry(parts)
     recipe = check_recorded(recorded, registry, ("backbone", "data", "sample", "evaluate"))
     features_for(recipe)  # before weights are read
     kept = KeptFeatures(run / "evaluations" if run.is_dir() else None if out is None else out.parent)

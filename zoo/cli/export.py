@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
+from zoo.cli.common import Debug, PartsFiles, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
 from zoo.errors import ZooError
 
 PICKLES = (".pt", ".pth", ".bin")
@@ -29,6 +29,7 @@ def export(
         ),
     ],
     which: WhichWeights = "ema",
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Write weights so that published code, or diffusers, can use them.
@@ -45,7 +46,7 @@ def export(
     from zoo.weights import refuse_existing, to_published, with_clock_of, write_published, write_weights
 
     refuse_existing(out)
-    registry = installed_registry()
+    registry = installed_registry(parts)
     given = open_weights(weights, registry, weights=which, tell=warn_of)
     if to == "zoo":
         write_weights(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, WhichWeights, installed_registry, tell, tidy_when_stopped
+from zoo.cli.common import Debug, PartsFiles, WhichWeights, installed_registry, tell, tidy_when_stopped
 from zoo.errors import WeightsError, ZooError, printable
 from zoo.recipe import read_tree, to_yaml
 from zoo.shell import command
@@ -38,6 +38,7 @@ def import_checkpoint(
         typer.Option("--format", help="Whose checkpoint it is. (default: recognised from its keys)"),
     ] = None,
     which: WhichWeights = "ema",
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Turn a published DiT, SiT, PPFlow, MPDiT or MPDiTv2 checkpoint into a weight file of zoo's.
@@ -56,7 +57,7 @@ def import_checkpoint(
 
     for path in (out,) if recipe is not None else (out, beside):
         refuse_existing(path)
-    registry = installed_registry()
+    registry = installed_registry(parts)
     checked = None if tree is None else check_tree(tree, registry)
     converted = from_published(
         read_checkpoint(checkpoint, weights=which),

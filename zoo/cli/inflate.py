@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zoo.cli.common import Debug, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
+from zoo.cli.common import Debug, PartsFiles, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
 from zoo.errors import WeightsError, ZooError
 from zoo.recipe import read_tree
 
@@ -40,6 +40,7 @@ def inflate(
     ] = "pixels",
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of what is newly initialised.")] = 0,
     weights: WhichWeights = "ema",
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Start a backbone with patches by noise level, by depth or by both from an isotropic one's weights.
@@ -57,7 +58,7 @@ def inflate(
     from zoo.train.weights import open_weights
 
     files.refuse_existing(out)
-    registry = installed_registry()
+    registry = installed_registry(parts)
     target = check_tree(tree, registry)
     given = open_weights(donor, registry, weights=weights, other_parts="told", tell=warn_of)
     surgery = files.inflate(given, target, registry, average=average)

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from zoo.cli.common import console, warn
+from zoo.cli.common import PartsFiles, console, warn
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
 from zoo.registry import PartEntry, Registry
@@ -20,15 +20,16 @@ from zoo.signature import Nested
 def parts(
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only parts of this kind.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    files: PartsFiles = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the tracebacks of plug-ins that failed.")] = False,
 ) -> None:
-    """List parts: name, options with defaults and bounds, and the plug-in that each comes from.
+    """List parts: name, options with defaults and bounds, and the plug-in or file that each comes from.
 
     An option such as `mlp: mlp = gelu` is a part itself, of that kind, with options of its own.
     """
     if kind is not None and kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)} (there are: {', '.join(KINDS)})")
-    registry = Registry.installed()
+    registry = Registry.installed().with_parts(files or ())
     entries = registry.entries(kind)
     if as_json:
         print(json.dumps([_plain(entry) for entry in entries], indent=2))

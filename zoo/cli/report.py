@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, installed_registry, tell
+from zoo.cli.common import Debug, PartsFiles, installed_registry, tell
 
 
 def report(
@@ -16,6 +16,7 @@ def report(
         Path | None,
         typer.Option("--out", metavar="FILE", dir_okay=False, help="Where to. (default: report.html in the folder)"),
     ] = None,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Write one HTML page about a run: what was trained, what it cost, its curves, its samples and their figures.
@@ -34,6 +35,6 @@ def report(
         check_suffix(out, (".html",))
         refuse_existing(out)
     page = out or folder.path / "report.html"  # which is made of what stays there, and may be made again
-    text = run_page(folder, installed_registry())
+    text = run_page(folder, installed_registry(parts))
     write_whole(page, text, RunError)
     tell(f"wrote {page}")

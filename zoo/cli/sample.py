@@ -12,6 +12,7 @@ from zoo.classes import doubtful_labels, find_labels
 from zoo.cli.common import (
     Debug,
     Device,
+    PartsFiles,
     WhichWeights,
     installed_registry,
     tell,
@@ -63,6 +64,7 @@ def sample(
     ] = False,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
     device: Device = None,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Draw images with the weights of a run or a file: PNG files, a grid, and samples.json, which says how it was done.
@@ -80,7 +82,7 @@ def sample(
     from zoo.train.failures import told_plainly
     from zoo.train.sampling import SampleRun, draw_samples
 
-    registry = installed_registry()
+    registry = installed_registry(parts)
     checked = check_recorded(recorded, registry, ("backbone", "data", "sample"))
     request = SampleRun(
         run=run,

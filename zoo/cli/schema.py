@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from zoo.cli.common import Debug, installed_registry
+from zoo.cli.common import Debug, PartsFiles, installed_registry
 
 
-def schema(debug: Debug = False) -> None:
+def schema(parts: PartsFiles = None, debug: Debug = False) -> None:
     """Print a JSON schema of recipes for the installed parts, for editors and check-jsonschema.
 
     With the schema saved as zoo.schema.json, the line `# yaml-language-server: $schema=zoo.schema.json` at the top of a
@@ -15,4 +15,4 @@ def schema(debug: Debug = False) -> None:
     """
     from zoo.recipe.json_schema import recipe_schema
 
-    print(json.dumps(recipe_schema(installed_registry()), indent=2))
+    print(json.dumps(recipe_schema(installed_registry(parts)), indent=2))

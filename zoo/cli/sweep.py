@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, installed_registry, tell, tidy_when_stopped
+from zoo.cli.common import Debug, Device, PartsFiles, installed_registry, tell, tidy_when_stopped
 from zoo.cli.compare import PlotOption, XOption, YOption
 from zoo.cli.train import own_folder
 from zoo.errors import ZooError
@@ -53,6 +53,7 @@ def sweep(
     y: YOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
     device: Device = None,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Count every combination of a grid, and with --train, train and judge each: one table.
@@ -74,7 +75,7 @@ def sweep(
 
     output = Output(plot, x, y, as_json)
     output.check()
-    registry = installed_registry()
+    registry = installed_registry(parts)
     variations = [read_variation(each, tree, registry) for each in vary]
     for variation in variations:
         if variation.left_out is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, installed_registry
+from zoo.cli.common import Debug, Device, PartsFiles, installed_registry
 from zoo.cli.processes import start_if_several
 from zoo.errors import ZooError
 from zoo.recipe import Node, Recorded, read_tree, recorded_in
@@ -45,6 +45,7 @@ def train(
         int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine; torchrun does as well.")
     ] = 1,
     device: Device = None,
+    parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
     """Train a recipe; the run folder holds checkpoints, metrics, samples and the resolved recipe.
@@ -70,7 +71,7 @@ def train(
     from zoo.train.session import Session, Silent
     from zoo.train.stopping import deaf_once_stopped
 
-    registry = installed_registry()
+    registry = installed_registry(parts)
     if isinstance(given, Recorded):
         checked = check_recorded(given, registry, ("backbone", "objective", "data", "train", "sample"))
     else:

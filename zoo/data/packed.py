@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, get_worker_info
 from zoo.data.shared_memory import FULL
 from zoo.errors import DataError, SampleError, printable
 from zoo.open_files import are_too_many
+from zoo.parts_file import PartsFile, loaded_files
 
 
 class Packed:
@@ -37,6 +38,12 @@ class Told(Dataset[Any]):
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _told, (
+            loaded_files(),
+            self.dataset,
+        )  # in that order: where workers are spawned, its class may be theirs
+
     def __getitem__(self, key: Any) -> Any:
         """What the dataset holds there, packed on its way from a worker."""
         try:
@@ -49,6 +56,10 @@ class Told(Dataset[Any]):
             told = DataError(in_words(error))
             told.add_note(traceback.format_exc())
             return told
+
+
+def _told(files: tuple[PartsFile, ...], dataset: Dataset[Any]) -> Told:
+    return Told(dataset)
 
 
 def in_words(error: Exception) -> str:

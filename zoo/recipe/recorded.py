@@ -9,6 +9,7 @@ from zoo.plugins import Plugin
 from zoo.recipe.source import Node
 from zoo.recipe.versions import Made, PartVersion
 from zoo.registry import Registry
+from zoo.shell import command
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,12 @@ class Recorded:
         """One line about parts that are missing, with the packages to install, or the classes to give."""
         here = {entry.plugin.name: entry.plugin.version for entry in registry.entries()}
         broken = {failure.plugin.name: failure.reason for failure in registry.failures}
-        told, wanted, classes = [], [], []
+        told, wanted, classes, files = [], [], [], []
         for name, version in self.absent(registry).items():
-            if not Plugin(name, version).is_packaged:
+            plugin = Plugin(name, version)
+            if plugin.is_file:
+                files.append(plugin)
+            elif not plugin.is_packaged:
                 classes.append(name)
             elif name in broken:
                 told.append(f"{name} {version}, which failed to load ({broken[name]}; see `zoo parts --debug`)")
@@ -58,4 +62,14 @@ class Recorded:
         if classes:
             given = ", ".join(name.rpartition(".")[2] for name in classes)
             origins.append(f"of {', '.join(classes)}, in no package; give the class in Python, by parts=[{given}]")
+        if files:
+            origins.append(self._files_to_give(files))
         return f"{self.where}: {' and '.join(parts)}: {', or '.join(origins)}"
+
+    def _files_to_give(self, files: Sequence[Plugin]) -> str:
+        """How to give the files of parts that are on record: zoo runs none because a run or weight file names it."""
+        kept = [self.made.copy_of(file) if self.made else None for file in files]
+        names = [file.name if copy else f"{file.name} ({file.version})" for file, copy in zip(files, kept, strict=True)]
+        words = [word for file, copy in zip(files, kept, strict=True) for word in ("--parts", copy or file.name)]
+        given = f"{command(*words)} (in Python, parts=)"
+        return f"of {' and '.join(names)}, in no package, which zoo does not run by itself; give {given}"

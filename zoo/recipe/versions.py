@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zoo.errors import PluginError
+from zoo.parts_file import kept_copy
 from zoo.plugins import Plugin, zoo_version
+from zoo.shell import command
 
 DISTRIBUTIONS = {"zoo": "diffusion-zoo"}
 """What is installed by another name."""
@@ -91,8 +94,11 @@ class Versions(BaseModel):
         both = [(name, self.packages[name], here.packages[name]) for name in used if name in self.packages]
         other = [(f"{name} {one}", f"{name} {two}") for name, one, two in both if _release(one) != _release(two)]
         for before, now in pairs:
-            if _is_another(self.plugin_of(before), here.plugin_of(now)):
-                other.append((f"{before} of {before.plugin}", f"{now} of {now.plugin}"))
+            was, by_now = self.plugin_of(before), here.plugin_of(now)
+            if _is_another(was, by_now):
+                other.append((f"{before} of {was.name}", f"{now} of {by_now.name}"))
+            elif was.is_file and by_now.is_file and was.name != by_now.name and was.version != by_now.version:
+                other.append((f"{was.name} {was.version}", f"{by_now.name} {by_now.version}"))
             elif before.version != now.version:
                 other.append((f"{before} in version {before.version}", f"in version {now.version}"))
         if not other:
@@ -120,6 +126,10 @@ class Made:
     where: str
     start: str
     versions: Versions
+
+    def copy_of(self, file: Plugin) -> Path | None:
+        """The copy that a run's folder keeps of a file of parts, if it is there."""
+        return kept_copy(Path(self.start), file)
 
     def refuse_other_packages(self, here: Versions) -> None:
         """Refuse parts that have the names of recorded ones and are of other packages: they may compute anything.
@@ -153,6 +163,8 @@ class Made:
             if before.version != now.version:
                 was, by_now = self.versions.plugin_of(before), here.plugin_of(now)
                 mend = f"pip install {_pip(was)}" if was.is_packaged else "give the part as it was"
+                if was.is_file and (kept := self.copy_of(was)):
+                    mend += f", by {command('--parts', kept)}"
                 raise PluginError(
                     f"{self.where}: {now} is in version {now.version} here ({by_now.name} {by_now.version}), and was in"
                     f" version {before.version} ({was.name} {was.version}): it computes something else; {mend}, or"

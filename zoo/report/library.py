@@ -16,7 +16,7 @@ from zoo.audit import Audit, audit
 from zoo.errors import RunError, ZooError, with_article
 from zoo.files import write_whole
 from zoo.recipe import Overrides, Recipe, holds_run
-from zoo.registry import Registry
+from zoo.registry import PartsLike, Registry
 from zoo.report import diagram as drawings
 from zoo.report.printing import print_audit, print_comparison
 from zoo.report.shown import Shown
@@ -95,7 +95,7 @@ def cost(
     overrides: Overrides = (),
     *,
     registry: Registry | None = None,
-    parts: Iterable[type[Any]] = (),
+    parts: PartsLike = (),
 ) -> AssemblyCost:
     """Count parameters, multiply-adds and tokens, per part and per stage, without allocating anything.
 
@@ -103,7 +103,7 @@ def cost(
         assembly: a backbone (its recipe is counted), a validated recipe, or the path, name or plain values of one.
         overrides: as ``zoo.build`` takes them.
         registry: the parts to choose from; all installed ones if left out.
-        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
+        parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
 
     Raises:
         AuditError: the assembly cannot be counted exactly.
@@ -119,7 +119,7 @@ def diagram(
     overrides: Overrides = (),
     *,
     registry: Registry | None = None,
-    parts: Iterable[type[Any]] = (),
+    parts: PartsLike = (),
 ) -> Diagram:
     """Draw the way of the tokens; levels are as wide as what they cost.
 
@@ -127,7 +127,7 @@ def diagram(
         assembly: as ``zoo.cost`` takes it.
         overrides: as ``zoo.build`` takes them.
         registry: the parts to choose from; all installed ones if left out.
-        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
+        parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
 
     Raises:
         AuditError: the assembly cannot be counted exactly.
@@ -142,7 +142,7 @@ def compare(
     assemblies: Iterable[RecipeLike],
     *,
     registry: Registry | None = None,
-    parts: Iterable[type[Any]] = (),
+    parts: PartsLike = (),
     device: str | None = None,
 ) -> AssemblyComparison:
     """Costs side by side, and what runs came to.
@@ -151,7 +151,7 @@ def compare(
         assemblies: each as ``zoo.cost`` takes it, or the folder of a run. Runs of one recipe that differ in their seeds
             alone make one entry; one that has not been judged is judged now; of one that cannot be there is a warning.
         registry: the parts to choose from; all installed ones if left out.
-        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
+        parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
         device: where runs are judged; a GPU if there is one.
 
     Raises:

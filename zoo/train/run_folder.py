@@ -3,6 +3,7 @@
 recipe.yaml       the resolved recipe: trains the same again
 run.json          versions of zoo, plug-ins and torch, for every time that the run was started; the first checkpoint
 metrics.jsonl     a line every ``train.log_every`` steps, and one for every update that was left out
+parts/            copies of the files that its parts are in, of those that are in no package
 checkpoints/      the newest ``train.keep_last`` ones, and those since that were saved before a step that failed
 samples/          grids of samples, by step
 evaluations/      what `zoo eval` found, by step
@@ -28,10 +29,12 @@ from zoo.classes import UNKNOWN, Classes
 from zoo.errors import RunError, ZooError, printable
 from zoo.files import write_whole
 from zoo.json_files import read_json
+from zoo.parts_file import options_of, place_in
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
 from zoo.shell import Commands, command
 from zoo.train import metrics_file
 from zoo.train.judged import Judged, way_of
+from zoo.train.kept_parts import files_of, keep, kept_copies
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
 from zoo.unfinished import is_unfinished
@@ -69,12 +72,22 @@ class RunFolder:
     @property
     def command(self) -> str:
         """What goes on with the run."""
-        return command("zoo", "train", "--resume", "--run-dir", self.path)
+        return self._command(self.parts_options)
+
+    def _command(self, options: Sequence[str]) -> str:
+        return command("zoo", "train", "--resume", "--run-dir", self.path, *options)
 
     @property
     def commands(self) -> Commands:
         """The same with what looks at its data."""
-        return Commands(command("zoo", "data", "check", "--run", self.path), self.command)
+        return Commands(command("zoo", "data", "check", "--run", self.path, *self.parts_options), self.command)
+
+    @property
+    def parts_options(self) -> list[str]:
+        """The words of a command that give the copies of the files that the run has parts of."""
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            return options_of(kept_copies(self.path, read_json(self.versions)[-1]["versions"]["packages"]))
+        return []
 
     @property
     def go_on(self) -> str:
@@ -186,8 +199,9 @@ class RunFolder:
             changes: what is another than before, where a run goes on.
             classes: of the data.
         """
-        text = to_yaml(resolved)
-        header = printable(f"{recipe.name}, in full.   {self.command}")
+        text, files = to_yaml(resolved), files_of(recipe)
+        go_on = self._command(options_of(place_in(self.path, file) for file in files))
+        header = printable(f"{recipe.name}, in full.   {go_on}")
         started = self._started()
         started.append(
             {
@@ -202,6 +216,7 @@ class RunFolder:
             }
         )
         write_whole(self.recipe, f"# {header}\n{text}", RunError)  # first: with it, there is a run in the folder
+        keep(self.path, files)
         write_whole(self.versions, json.dumps(started, indent=1) + "\n", RunError)
 
     def recorded_run(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from zoo.classes import classes_in
 from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.recipe import Overrides
-from zoo.registry import Registry
+from zoo.registry import PartsLike, Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train import same_data
 from zoo.train.made import made_with
@@ -159,7 +159,7 @@ def load(
     *,
     weights: Which = "ema",
     registry: Registry | None = None,
-    parts: Iterable[type[Any]] = (),
+    parts: PartsLike = (),
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Backbone:
@@ -171,7 +171,7 @@ def load(
         overrides: of ``recipe``, as ``zoo.build`` takes them.
         weights: of a run, the averaged ones or the last (``raw``).
         registry: the parts to choose from; all installed ones if left out.
-        parts: more of them: classes marked by ``@zoo.part`` that are in no package.
+        parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
         device: where to; PyTorch's default if left out.
         dtype: of the parameters; the file's if left out.
 

@@ -50,7 +50,7 @@ def run_page(run: RunFolder, registry: Registry) -> str:
         title=recipe.name,
         what=size_words(recipe),
         recipe=recipe,
-        judge=command("zoo", "eval", "--run", run.path),
+        judge=command("zoo", "eval", "--run", run.path, *run.parts_options),
         headlines=headlines(recipe, assembly, training, quality),
         assembly=assembly,
         training=training,

@@ -1,0 +1,179 @@
+"""``--parts FILE``: every command takes parts from a file, and a run keeps a copy that only a user can have run."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner, Result
+
+from tests.train.small import VALUES
+from zoo.cli import app
+
+SOURCE = '''
+import zoo
+from zoo.flow.solvers import EulerSolver
+from zoo.parts.blocks import DiTBlock
+
+
+@zoo.part("block", "mine")
+class MyBlock(DiTBlock):
+    """As DiT's."""
+
+
+@zoo.part("solver", "mine")
+class MySolver(EulerSolver):
+    """As Euler's."""
+'''
+OWN = ("--set", "backbone.block=mine", "--set", "sample.solver=mine")
+WITHOUT = {"recipes"}
+"""Commands that read nothing with parts in it."""
+
+
+def zoo(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def done(*words: object) -> Result:
+    result = zoo(*words)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def refused(*words: object) -> str:
+    result = zoo(*words)
+    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    return line.removeprefix("error: ")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a recipe, a file of parts, and a run that has them."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "my_parts.py").write_text(SOURCE)
+    (folder / "small.yaml").write_text(yaml.safe_dump(VALUES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done("train", "--recipe", "small.yaml", *OWN, "--parts", "my_parts.py", "--run-dir", "run")
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in made.iterdir():
+        Path(path.name).symlink_to(path)
+    return tmp_path
+
+
+@pytest.fixture
+def copy(made):
+    (found,) = (made / "run/parts").glob("*/my_parts.py")
+    return Path("run", found.relative_to(made / "run"))
+
+
+def commands() -> dict[str, list[str]]:
+    """The options of every command."""
+    root = typer.main.get_command(app)
+    leaves = {}
+    for name, command in root.commands.items():
+        below = getattr(command, "commands", {name: command})
+        leaves |= {leaf: [word for each in one.params for word in each.opts] for leaf, one in below.items()}
+    return leaves
+
+
+def test_every_command_that_reads_parts_takes_files_of_them():
+    assert {name for name, options in commands().items() if "--parts" not in options} == WITHOUT
+
+
+def test_a_recipe_is_built_with_the_parts_of_a_file(here):
+    done("build", "--recipe", "small.yaml", *OWN, "--parts", "my_parts.py", "--out", "w.safetensors")
+    table = done("build", "--recipe", "small.yaml", *OWN, "--parts", "my_parts.py", "--flops").stdout
+    assert [line.split()[:3] for line in table.splitlines() if " mine " in line][:1] == [
+        ["block", "mine", "my_parts.py"]
+    ]
+
+
+def test_parts_lists_those_of_a_file(here):
+    listed = json.loads(done("parts", "--json", "--kind", "solver", "--parts", "my_parts.py").stdout)
+    (own,) = [each for each in listed if each["name"] == "mine"]
+    assert (own["plugin"], own["version"][:7], own["summary"]) == ("my_parts.py", "sha256:", "As Euler's.")
+    assert '"mine"' in done("schema", "--parts", "my_parts.py").stdout
+
+
+def test_a_file_that_fails_is_one_line(here):
+    Path("broken.py").write_text("import zoo\n1 / 0\n")
+    assert refused("parts", "--parts", "broken.py") == "broken.py:2: ZeroDivisionError: division by zero"
+    assert refused("schema", "--parts", "none.py") == "none.py: there is no such file of parts"
+
+
+def test_a_run_keeps_a_copy_and_its_hash(here, copy):
+    assert copy.read_bytes() == Path("my_parts.py").read_bytes()
+    recorded = json.loads(Path("run/run.json").read_text())[-1]["versions"]
+    assert recorded["packages"]["my_parts.py"] == f"sha256:{copy.parent.name}"
+    assert {each["kind"] for each in recorded["parts"] if each["plugin"] == "my_parts.py"} == {"block", "solver"}
+    first = Path("run/recipe.yaml").read_text().splitlines()[0]
+    assert first.endswith(f"zoo train --resume --run-dir run --parts {copy}")
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ("block 'mine' and solver 'mine'", "train --resume --run-dir run"),
+        ("block 'mine' and solver 'mine'", "sample --run run --out images"),
+        ("block 'mine' and solver 'mine'", "eval --run run"),
+        ("block 'mine' and solver 'mine'", "compare --runs run"),
+        ("block 'mine' and solver 'mine'", "report --run run --out page.html"),
+        ("block 'mine'", "export run --to zoo --out w.safetensors"),
+        ("block 'mine'", "inflate run --recipe hybrid_b --out w.safetensors"),
+    ],
+)
+def test_no_run_makes_zoo_run_its_copy_and_the_message_says_how_to(here, copy, parts, words):
+    assert refused(*words.split()) == (
+        f"run: {parts}: of my_parts.py, in no package, which zoo does not run by itself; give --parts {copy}"
+        " (in Python, parts=)"
+    )
+
+
+def test_the_copy_draws_what_the_file_draws(here, copy):
+    for name, file in {"own": "my_parts.py", "copied": copy}.items():
+        assert "sha256" not in done("sample", "--run", "run", "--count", 2, "--out", name, "--parts", file).stderr
+    assert Path("own/grid.png").read_bytes() == Path("copied/grid.png").read_bytes()
+    assert json.loads(Path("own/samples.json").read_text())["plugins"]["my_parts.py"] == f"sha256:{copy.parent.name}"
+
+
+def test_another_file_than_was_trained_with_is_told(here, copy):
+    Path("other.py").write_text(f"{SOURCE}# changed\n")
+    told = done("export", "run", "--to", "zoo", "--out", "w.safetensors", "--parts", "other.py").stderr
+    assert f"made with my_parts.py sha256:{copy.parent.name}; here are other.py sha256:" in told
+    assert f"(sha256:{copy.parent.name})" in refused("sample", "--run", "w.safetensors", "--out", "images")
+
+
+@pytest.fixture
+def own_run(made, tmp_path, monkeypatch):
+    """The same, to write to."""
+    monkeypatch.chdir(shutil.copytree(made, tmp_path / "own"))
+
+
+def test_a_copy_that_was_changed_is_not_offered(own_run):
+    (copy,) = Path("run/parts").glob("*/my_parts.py")
+    copy.write_text("import os")
+    assert str(copy) not in refused("sample", "--run", "run", "--out", "images")
+    told = zoo("train", "--resume", "--run-dir", "run", "--set", "train.steps=4", "--parts", "my_parts.py")
+    expected = f"error: {copy}: is no copy of my_parts.py any more; move it elsewhere"
+    assert (told.exit_code, told.stderr.splitlines()[-1]) == (3, expected)
+
+
+def test_a_run_goes_on_with_a_changed_file_and_keeps_both(own_run):
+    Path("my_parts.py").write_text(f"{SOURCE}# changed\n")
+    more = ("--set", "train.steps=4")
+    told = done("train", "--resume", "--run-dir", "run", *more, "--parts", "my_parts.py").stderr
+    assert "warning: run/checkpoints/step_00000003: made with my_parts.py sha256:" in told
+    kept = {path.read_text() for path in Path("run/parts").glob("*/my_parts.py")}
+    assert kept == {SOURCE, f"{SOURCE}# changed\n"}
+    going_on = shlex.split(Path("run/recipe.yaml").read_text().splitlines()[0])
+    assert Path(going_on[-1]).read_text() == f"{SOURCE}# changed\n"

@@ -1,0 +1,156 @@
+"""Parts in a file that is in no package."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+import zoo
+from zoo.data.packed import Told
+from zoo.errors import PluginError
+from zoo.parts_file import read_parts_file
+
+HEAD = "import zoo\nfrom zoo.parts.blocks import DiTBlock\n"
+BLOCK = f'{HEAD}\n@zoo.part("block", "mine")\nclass Mine(DiTBlock):\n    """As DiT\'s."""\n'
+HOOK = "\n@zoo.hookimpl\ndef zoo_parts():\n    return [{}]\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(source: str, name: str = "my_parts.py") -> str:
+    Path(name).write_text(source)
+    return name
+
+
+def test_a_file_gives_the_parts_that_it_marks():
+    source = f"{BLOCK}class Plain(DiTBlock): ...\n"
+    registry = zoo.Registry().with_parts(write(source))
+    entry = registry.get("block", "mine")
+    digest = sha256(source.encode()).hexdigest()[:16]
+    assert (entry.plugin.name, entry.plugin.version) == ("my_parts.py", f"sha256:{digest}")
+    assert len(registry.entries()) == len(zoo.Registry().entries()) + 1
+
+
+def test_the_hook_of_a_file_decides():
+    source = BLOCK + '@zoo.part("block", "other")\nclass Other(DiTBlock): ...\n' + HOOK.format("Other")
+    registry = zoo.Registry().with_parts(write(source)).with_parts(["my_parts.py"])
+    assert [entry.name for entry in registry.entries("block")] == ["dit", "other"]
+
+
+def test_equal_files_are_one_and_a_changed_one_is_another():
+    path = write(BLOCK)
+    (one,) = zoo.Registry().with_parts(path).entries("block")[1:]
+    Path("copy").mkdir()
+    both = zoo.Registry().with_parts([path, Path(write(BLOCK, "copy/my_parts.py"))])
+    assert both.get("block", "mine").cls is one.cls
+    other = zoo.Registry().with_parts(write(f"{BLOCK}# changed\n")).get("block", "mine")
+    assert other.cls is not one.cls
+    assert other.plugin.version != one.plugin.version
+
+
+def test_what_is_run_is_what_was_read_and_leaves_nothing_beside_it(capsys):
+    file = read_parts_file(write(BLOCK + "print('loaded')\n"))
+    write("raise RuntimeError")
+    assert "Mine" in vars(file.load())
+    assert sorted(Path().iterdir()) == [Path("my_parts.py")]
+    assert capsys.readouterr() == ("", "loaded\n")  # JSON on stdout stays whole
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("x = 1\ndef f(:\n", "my_parts.py:2: SyntaxError: invalid syntax"),
+        ("import zoo\n\nimport nowhere\n", "my_parts.py:3: ModuleNotFoundError: No module named 'nowhere'"),
+        ("def f():\n    raise OSError('a\\nb')\nf()\n", "my_parts.py:2: OSError: a b"),
+        ("import zoo\nzoo.part('blok', 'x')\n", "my_parts.py:2: PluginError: there is no kind 'blok'; did you mean"),
+        ("\nimport sys\nsys.exit(0)\n", "my_parts.py:3: ends the process, by sys.exit or its like; leave that out"),
+        ("x = '\0'\n", "my_parts.py: "),
+        (HEAD, "my_parts.py: has no parts; put @zoo.part(kind, name) above a class"),
+        (BLOCK.replace("(DiTBlock)", ""), "my_parts.py: my_parts_"),
+        (BLOCK + "def zoo_parts():\n    return [Mine]\n", "my_parts.py gives no part: mark its zoo_parts() with"),
+        (BLOCK + HOOK.format("DiTBlock, 3"), "my_parts.py: ?.3 is not marked; put @zoo.part(kind, name) above"),
+        (
+            BLOCK + BLOCK.replace("class Mine", "class Too"),
+            "two parts claim block 'mine': my_parts.py (Mine) and my_parts.py (Too",
+        ),
+        (BLOCK.replace("mine", "dit"), "two parts claim block 'dit': zoo "),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_in_a_line(source, expected):
+    with pytest.raises(PluginError) as caught:
+        zoo.Registry().with_parts(write(source))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(expected)
+
+
+def test_a_file_is_told_from_what_is_none(folder):
+    write(BLOCK, "parts.txt")
+    Path("folder.py").mkdir()
+    for name, expected in {
+        "nowhere.py": "nowhere.py: there is no such file of parts",
+        "parts.txt": "parts.txt: parts are in a Python file, whose name ends in .py",
+        "folder.py": "folder.py: is no file",
+    }.items():
+        with pytest.raises(PluginError, match=expected):
+            zoo.Registry().with_parts(name)
+
+
+def test_a_neighbour_is_not_found_even_in_the_working_folder(monkeypatch):
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    write("", "helper.py")
+    before = list(sys.path)
+    with pytest.raises(PluginError) as caught:
+        zoo.Registry().with_parts(write("import helper\n"))
+    assert str(caught.value) == (
+        "my_parts.py:1: ModuleNotFoundError: No module named 'helper'; a file of parts stands alone, since a run keeps"
+        " a copy of it: put what it needs of helper into it"
+    )
+    assert sys.path == before
+
+
+def test_a_failed_file_is_read_anew_once_it_is_mended():
+    with pytest.raises(PluginError):
+        zoo.Registry().with_parts(write(f"{BLOCK}1 / 0\n"))
+    assert zoo.Registry().with_parts(write(BLOCK)).get("block", "mine").summary == "As DiT's."
+
+
+def test_a_spawned_data_worker_has_its_classes():
+    module = read_parts_file(
+        write(f"import torch\n{BLOCK}class Data(torch.utils.data.Dataset):\n    rows = (3,)\n")
+    ).load()
+    sent = pickle.dumps(Told(module.Data()))
+    del sys.modules[module.__name__]  # as in a process of its own
+    assert pickle.loads(sent).dataset.rows == (3,)
+
+
+def test_python_takes_a_path_wherever_it_takes_classes():
+    path = write(BLOCK)
+    recipe = {
+        "name": "r",
+        "backbone": {"latent": {"channels": 1, "height": 8, "width": 8}, "num_classes": 2, "dim": 16},
+    }
+    recipe["backbone"] |= {"depth": 1, "heads": 2, "patch_schedule": {"type": "uniform", "patch": 4}}
+    backbone = zoo.build(recipe, {"backbone.block": "mine"}, parts=path)
+    zoo.save(backbone, "w.safetensors")
+    with pytest.raises(PluginError) as caught:
+        zoo.load("w.safetensors")
+    version = backbone.recipe.plugins()["my_parts.py"]
+    assert str(caught.value) == (
+        f"w.safetensors: block 'mine': of my_parts.py ({version}), in no package, which zoo does not run by itself;"
+        " give --parts my_parts.py (in Python, parts=)"
+    )
+    assert type(zoo.load("w.safetensors", parts=[Path(path)]).blocks[0]) is type(backbone.blocks[0])
+    write(f"{BLOCK}# changed\n")
+    with pytest.warns(UserWarning, match=f"made with my_parts.py {version}; here are my_parts.py sha256:"):
+        zoo.load("w.safetensors", parts=path)
+    Path(path).rename("other.py")
+    with pytest.warns(UserWarning, match=f"made with my_parts.py {version}; here are other.py sha256:"):
+        zoo.load("w.safetensors", parts="other.py")
