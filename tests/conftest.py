@@ -30,7 +30,7 @@ import numpy as np
 import pytest
 import torch
 from fvcore.nn import FlopCountAnalysis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 
 from tests.train.small import train
 from zoo.registry import Registry
@@ -41,9 +41,6 @@ settings.register_profile(
     "zoo", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("seeded", settings.get_profile("zoo"), derandomize=False, print_blob=True)
-settings.register_profile(
-    "no shrinking", settings.get_profile("zoo"), phases=[Phase.explicit, Phase.generate], print_blob=False
-)
 settings.load_profile("zoo")
 
 
@@ -92,15 +89,6 @@ def pytest_fixture_setup() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
     forget_what_was_drawn()
-
-
-@pytest.fixture
-def no_shrinking() -> Iterator[None]:
-    """For tests that expect a law to be broken: any case that breaks it will do, and each time the same."""
-    before = settings.get_current_profile_name()
-    settings.load_profile("no shrinking")
-    yield
-    settings.load_profile(before)
 
 
 @pytest.fixture(scope="session")

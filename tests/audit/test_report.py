@@ -21,8 +21,7 @@ from zoo.parts.blocks import DiTBlock
 from zoo.parts.values import Declared
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.testing.check import load_or_pass
-from zoo.testing.recipes import recipes
+from zoo.testing import load_or_pass, recipes
 
 REGISTRY = Registry()
 

@@ -23,7 +23,7 @@ from zoo.parts.time_embedders import SinusoidalTimeEmbedder
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.schedule import Level, Patch, Stage
-from zoo.testing import ASSEMBLY_LAWS, assemblies, check_assemblies, recipes
+from zoo.testing import ASSEMBLY_LAWS, assemblies, check_assemblies, law, recipes
 
 
 def registry_with(*parts: type) -> Registry:
@@ -136,7 +136,6 @@ class BareParameter(SinusoidalTimeEmbedder):
         self.shift = nn.Parameter(torch.zeros(dim))
 
 
-@pytest.mark.usefixtures("no_shrinking")
 @pytest.mark.parametrize(
     ("law", "broken"),
     [
@@ -158,7 +157,6 @@ def test_law_catches_a_broken_part(law, broken):
         check_assemblies(registry_with(broken), laws=[law], examples=25, **{kind: name})
 
 
-@pytest.mark.usefixtures("no_shrinking")
 @pytest.mark.parametrize(
     ("cls", "message"),
     [
@@ -172,7 +170,6 @@ def test_what_no_other_options_would_mend_is_not_passed_over(cls, message):
         check_assemblies(registry_with(mine), laws=[assemblies.builds_share_nothing], time_embedder="mine")
 
 
-@pytest.mark.usefixtures("no_shrinking")
 @pytest.mark.parametrize(
     ("law", "method", "wrong"),
     [
@@ -199,7 +196,6 @@ class Halves(PatchSchedule):
         return (Stage(noise_above=0.0, levels=levels),)
 
 
-@pytest.mark.usefixtures("no_shrinking")  # which draws the same whatever the seed
 def test_a_schedule_of_a_plug_in_is_drawn():
     registry = registry_with(part("patch_schedule", "halves")(Halves))
     seen = set()
@@ -211,7 +207,7 @@ def test_a_schedule_of_a_plug_in_is_drawn():
         patches = tuple(level.patch for stage in stages for level in stage.levels)
         seen.add((options.patch_schedule.type, patches))
 
-    check_assemblies(registry, laws=[look], patch_schedule="halves", examples=30)
+    check_assemblies(registry, laws=[law("")(look)], patch_schedule="halves", examples=30)
     assert {name for name, _ in seen} == {"halves"}
     assert len({patches for _, patches in seen}) > 2
     for entry in registry.entries("patch_schedule"):

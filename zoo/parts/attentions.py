@@ -119,6 +119,10 @@ class CrossAttention(Attention):
         self.k_norm = None if qk_norm is None else qk_norm(head_dim)
         self.proj = Linear(dim, dim, init=init)
 
+    def without_gradient(self) -> frozenset[str]:
+        """What is added to all keys alike moves all scores of a query alike, which softmax does not see."""
+        return frozenset({"k_norm.bias"}).intersection(name for name, _ in self.named_parameters())
+
     def forward_stage(self, tokens: Float[Tensor, "b T D"], layout: Layout) -> Float[Tensor, "b T D"]:
         """Every token sees that of the context which is there."""
         assert layout.context is not None, "it needs a context, and zoo builds it with one alone"

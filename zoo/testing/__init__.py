@@ -11,18 +11,22 @@ A dataset is checked with files that are here: ``tells_its_data(lambda: MyDatase
 """
 
 from zoo.testing.assemblies import ASSEMBLY_LAWS
-from zoo.testing.check import check_assemblies, check_part, load_or_pass
+from zoo.testing.check import check_assemblies, check_part
 from zoo.testing.data_laws import tells_its_data
+from zoo.testing.law import Law, law
 from zoo.testing.laws import LAWS, compiles_whole, laws_of
+from zoo.testing.random_assemblies import load_or_pass
 from zoo.testing.recipes import recipes
 from zoo.testing.strategies import options
 
 __all__ = [
     "ASSEMBLY_LAWS",
     "LAWS",
+    "Law",
     "check_assemblies",
     "check_part",
     "compiles_whole",
+    "law",
     "laws_of",
     "load_or_pass",
     "options",

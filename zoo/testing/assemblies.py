@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,8 +17,9 @@ from zoo.schedule import noise_ranges
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import randomise
 from zoo.testing.initialise_laws import assert_initialises_whole
+from zoo.testing.law import Law, law
 
-AssemblyLaw = Callable[[Recipe], None]
+AssemblyLaw = Law[Recipe]
 
 LOCKSTEP = 1e-12
 """How far apart, of the largest value, float64 may be when the same is added up in another order."""
@@ -41,6 +41,7 @@ def mixed_inputs(backbone: Backbone, dtype: torch.dtype = torch.float64) -> tupl
     return latents, t, backbone.conditioner.example_labels(len(t))
 
 
+@law("Look for a mean, a norm, a reshape or a mask over dimension 0, which holds samples of other images.")
 def sample_is_alone(recipe: Recipe) -> None:
     """A sample's output does not depend on who else is in the batch, or on the stages that they are in."""
     backbone = build_random(recipe)
@@ -52,6 +53,7 @@ def sample_is_alone(recipe: Recipe) -> None:
         assert_close(together[one], alone, f"sample {index} at t = {float(t[index])} depends on the rest of its batch")
 
 
+@law("Let the backbone choose stages by noise level alone, ties as the recipe says.")
 def follows_its_stages(recipe: Recipe) -> None:
     """Each sample goes through the stage that its noise level is in, thresholds included, in any order."""
     backbone = build_random(recipe)
@@ -75,6 +77,10 @@ def follows_its_stages(recipe: Recipe) -> None:
     assert_close(shuffled, velocity[order], "the output is not in batch order")
 
 
+@law(
+    "Let forward() over several groups give for each what forward_stage() gives, gradients too: nothing is "
+    "mixed or detached between them."
+)
 def lockstep_is_stage_by_stage(recipe: Recipe) -> None:
     """All stages in one pass give what each gives by itself: velocities, and the gradient of every parameter.
 
@@ -104,6 +110,7 @@ def _gradients(backbone: Backbone, loss: Tensor) -> dict[str, Tensor]:
     return dict(zip(parameters, found, strict=True))
 
 
+@law("Compute the same vectors from the same condition: keep no state from call to call.")
 def takes_modulation(recipe: Recipe) -> None:
     """``forward_stage`` with what ``modulate`` returned computes what it computes without."""
     backbone = build_random(recipe)
@@ -113,6 +120,7 @@ def takes_modulation(recipe: Recipe) -> None:
         assert torch.equal(given, backbone.forward_stage(stage, latents, t, labels)), "modulate gives something else"
 
 
+@law("Make tensors in the dtype of the inputs or parameters, and cast back what you compute in another.")
 def keeps_dtype_and_shape(recipe: Recipe) -> None:
     """Velocity has shape and dtype of the latents, also in bfloat16."""
     for dtype in (torch.float32, torch.bfloat16):
@@ -123,6 +131,10 @@ def keeps_dtype_and_shape(recipe: Recipe) -> None:
         assert velocity.dtype == dtype
 
 
+@law(
+    "Add what a branch computed to the tokens that came in (tokens + branch), and return that sum: do not end "
+    "in a Linear."
+)
 def residual_stream_is_wide(recipe: Recipe) -> None:
     """Under autocast blocks are given and return float32 tokens: rounded ones, a block has added up in bfloat16."""
     backbone = build_random(recipe, dtype=torch.float32)
@@ -139,6 +151,10 @@ def residual_stream_is_wide(recipe: Recipe) -> None:
     assert not narrow, f"under autocast {narrow[0]} tokens, and the residual stream should be torch.float32"
 
 
+@law(
+    "Look for a detach(), a no_grad or a parameter that forward leaves out; name in without_gradient() what "
+    "can have no gradient."
+)
 def gradient_reaches_all(recipe: Recipe) -> None:
     """A batch with samples of all stages gives every parameter a gradient, but those declared to have none."""
     backbone = build_random(recipe)
@@ -149,6 +165,10 @@ def gradient_reaches_all(recipe: Recipe) -> None:
     assert_gradients(backbone)
 
 
+@law(
+    "Keep what forward computes with in parameters and buffers, not in plain attributes that differ from build "
+    "to build."
+)
 def state_round_trip(recipe: Recipe) -> None:
     """The state dict through safetensors into another build gives the same velocity, bit by bit."""
     backbone = build_random(recipe)
@@ -159,6 +179,7 @@ def state_round_trip(recipe: Recipe) -> None:
     assert torch.equal(backbone(*inputs), other(*inputs)), "the state dict does not carry all of the state"
 
 
+@law("Make parameters and buffers in the constructor, none at the level of the module or class, and change no option.")
 def builds_share_nothing(recipe: Recipe) -> None:
     """Two builds share no tensor, and building changes no recipe."""
     before = recipe.resolved()
@@ -167,6 +188,10 @@ def builds_share_nothing(recipe: Recipe) -> None:
     assert recipe.resolved() == before, "building changes the recipe"
 
 
+@law(
+    "Fill every parameter and buffer in place in reset_parameters() of the module that owns it; no tensor is "
+    "made whole elsewhere."
+)
 def initialises_whole(recipe: Recipe) -> None:
     """Built on the meta device, the assembly is made whole by ``init_weights``, as one that was built on the CPU."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from importlib import import_module
 from math import prod
 from typing import Any
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 
 from zoo.assembly.supply import supplied
 from zoo.attributes import said_by
+from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.values import Condition, Group, Layout, Rotary
-from zoo.registry import PartEntry
+from zoo.recipe.parts import NestedError, PartSpec
+from zoo.registry import PartEntry, Registry
 from zoo.schedule import AXES, LevelShape, StageShape
 from zoo.shape import Place, places_in
 from zoo.sites import Site, Slot
@@ -31,12 +34,21 @@ Random = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Case:
-    """A part with the options that it is built from, and the site that it is built at."""
+    """A part with the options that it is built from, and the site that it is built at.
+
+    Attributes:
+        entry: the part.
+        options: those that hold values.
+        site: what the backbone supplies.
+        seed: of its weights and inputs.
+        parts: options that hold parts; those that are left out are as the constructor says.
+    """
 
     entry: PartEntry
     options: BaseModel
     site: Site
     seed: int
+    parts: Mapping[str, PartSpec | None] = field(default_factory=dict)
 
     @property
     def supplied(self) -> dict[str, Any]:
@@ -47,7 +59,7 @@ class Case:
         """The part as its constructor makes it, the same at every call."""
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(self.seed)
-            return self.entry.create(self.options, self.supplied)
+            return self._spec.create(self.supplied)
 
     def build(self, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> nn.Module:
         """A part with weights, every parameter randomised, the same at every call."""
@@ -55,12 +67,38 @@ class Case:
         randomise(part, self.seed)
         return part
 
+    @property
+    def written(self) -> dict[str, Any]:
+        """The options that are not as they are by default, as a recipe would write them."""
+        fields = type(self.options).model_fields
+        chosen = self.options.model_dump(mode="json", exclude_unset=True)
+        own = {name: value for name, value in chosen.items() if getattr(self.options, name) != fields[name].default}
+        return {**own, **{name: spec and spec.resolved() for name, spec in self.parts.items()}}
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What of the site the part asks for, with the grid and the number of tokens in front that it is called on."""
+        grid = () if KINDS[self.entry.kind].section not in ("backbone", None) else ("grid", "m")
+        return {name: getattr(self.site, name) for name in dict.fromkeys((*self.entry.signature.supplied, *grid))}
+
+    def simpler(self) -> Iterator[Case]:
+        """Others that the part does not refuse, each with one thing as it is by default."""
+        others: list[Case] = []
+        for name in self.written:
+            parts = {each: spec for each, spec in self.parts.items() if each != name}
+            values = self.options.model_dump(exclude_unset=True, exclude={name})
+            if name not in self.entry.signature.required:
+                others.append(replace(self, options=type(self.options).model_validate(values), parts=parts))
+        others += [replace(self, site=replace(self.site, m=0))] * bool(self.m)
+        return (case for case in others if case.refusal() is None)
+
     def refusal(self) -> str | None:
-        """Why the part itself refuses these options, or this site, where they do not go together."""
+        """Why the part itself refuses these options, or this site; none where it fails, which any law comes upon."""
         try:
             part = self.create(device="meta")
-        except ValueError as error:
-            return str(error)
+        except Exception as error:
+            inner = error.error if isinstance(error, NestedError) else error
+            return str(error) if isinstance(inner, ValueError) and not isinstance(inner, PluginError) else None
         if self.site.axes not in getattr(part, "axes", (self.site.axes,)):
             return f"takes latents of {sorted(part.axes)} axes, not {self.site.axes}"
         refuses = getattr(part, "refuses", ())
@@ -90,6 +128,10 @@ class Case:
         return found
 
     @property
+    def _spec(self) -> PartSpec:
+        return PartSpec(entry=self.entry, options=self.options, parts=dict(self.parts))
+
+    @property
     def _laws(self) -> Any:
         laws = KINDS[self.entry.kind].laws
         assert laws is not None
@@ -116,35 +158,52 @@ class Case:
         return tuple(side * pixels for side, pixels in zip(self.site.grid, self.site.patch, strict=True))
 
 
-Law = Callable[[Case], None]
-
-
 def cases(
     entry: PartEntry,
     drawn: st.SearchStrategy[dict[str, Any]] | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> st.SearchStrategy[Case]:
-    """Cases of a part: options from its schema or from ``drawn``, a small site, or what of it is ``given``."""
-    return _cases(entry, options(entry) if drawn is None else drawn, given or {})
+    """Cases of a part: options from its schema or from ``drawn``, a small site, or what of it is ``given``.
+
+    Raises:
+        TypeError: zoo supplies no such value, or an option is of a type that cannot be drawn.
+    """
+    known = [each.name for each in fields(Site)]
+    unknown = [name for name in given or () if name not in known]
+    if unknown:
+        raise TypeError(f"supplied: zoo supplies no {', '.join(unknown)} to any part (only {', '.join(known)})")
+    return _cases(entry, options(entry, _built_in()) if drawn is None else drawn, given or {})
+
+
+@cache
+def _built_in() -> Registry:
+    return Registry()
+
+
+def _spec_of(kind: str, written: Mapping[str, Any]) -> PartSpec:
+    """A built-in part as a recipe writes it."""
+    entry = _built_in().get(kind, written["type"])
+    inside = entry.signature.parts
+    parts = {name: written[name] and _spec_of(inside[name].kind, written[name]) for name in inside if name in written}
+    values = {name: value for name, value in written.items() if name != "type" and name not in inside}
+    return PartSpec(entry=entry, options=entry.signature.options.model_validate(values), parts=parts)
 
 
 @st.composite
 def _cases(
     draw: st.DrawFn, entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]], given: Mapping[str, Any]
 ) -> Case:
-    known = [field.name for field in fields(Site)]
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise TypeError(f"supplied: zoo supplies no {', '.join(unknown)} to any part (only {', '.join(known)})")
     site = replace(draw(sites(entry, given.get("axes"))), **given)
-    chosen = entry.signature.options.model_validate(draw(drawn))
-    return Case(entry, chosen, site, seed=draw(st.integers(0, 2**31)))
+    chosen, inside = draw(drawn), entry.signature.parts
+    values = {name: value for name, value in chosen.items() if name not in inside}
+    parts = {name: _spec_of(inside[name].kind, value) for name, value in chosen.items() if name in inside}
+    return Case(entry, entry.signature.options.model_validate(values), site, draw(st.integers(0, 2**31)), parts)
 
 
 @st.composite
 def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None) -> Site:
     """Sites of a part, of small sizes, on as many axes; on any that its class says it takes, if left out."""
-    axes = axes or draw(st.sampled_from(sorted(said_by(entry.cls, "axes", AXES))))
+    axes = axes or draw(st.sampled_from(sorted(said_by(entry.cls, "axes", AXES), key=lambda each: (each != 2, each))))
     sides = st.integers(1, 3)
     heads = draw(st.integers(1, 2))
     dim = heads * draw(head_dims(axes))

@@ -1,136 +1,228 @@
-"""Run the laws over cases that hypothesis draws."""
+"""Run the laws, one after the other, each over the cases that were drawn for all of them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Unsatisfiable
 
-from zoo.assembly import load_recipe
-from zoo.errors import RecipeError, with_article
+from zoo.errors import DataError, did_you_mean, with_article
 from zoo.plugins import Plugin
 from zoo.recipe import Recipe
-from zoo.registry import PartEntry, Registry, part_entry
-from zoo.testing.assemblies import ASSEMBLY_LAWS, AssemblyLaw
-from zoo.testing.cases import Case, Law, cases
-from zoo.testing.laws import laws_of
-from zoo.testing.recipes import recipes
+from zoo.registry import PartEntry, Registry, name_of, part_entry
+from zoo.testing.assemblies import ASSEMBLY_LAWS
+from zoo.testing.cases import Case, cases
+from zoo.testing.draw import Refused, draw
+from zoo.testing.failure import told
+from zoo.testing.law import Law
+from zoo.testing.laws import compiles_whole, laws_of
+from zoo.testing.random_assemblies import Drawn, random_assemblies
+
+Subject = TypeVar("Subject")
+
+EXAMPLES = 25
+"""Cases of a part, or assemblies, where no other number is asked for."""
+
+TRIES = 20
+"""Simpler cases that are tried at most, once a law is broken."""
 
 
 def check_part(
     part: type[Any] | PartEntry,
     *,
-    laws: Sequence[Law] | None = None,
-    options: st.SearchStrategy[dict[str, Any]] | None = None,
+    laws: Sequence[Law[Case] | str] | None = None,
+    options: st.SearchStrategy[dict[str, Any]] | Mapping[str, Any] | None = None,
     supplied: Mapping[str, Any] | None = None,
-    examples: int = 25,
+    examples: int = EXAMPLES,
+    traceback: bool = False,
 ) -> None:
-    """Check that a part keeps the laws of its kind, for options and sizes that hypothesis draws.
+    """Check that a part keeps the laws of its kind, for options and sizes that hypothesis draws: always the same.
 
     Args:
         part: a class marked with ``@zoo.part``, of any kind but ``patch_schedule`` and ``dataset``.
-        laws: those to check; all of its kind if left out.
-        options: a strategy of the part's options; drawn from its derived schema if left out.
+        laws: those to check, or their names; all of its kind if left out, and of those that a part need not keep it
+            warns alone.
+        options: the part's options, or a strategy of them; drawn from its derived schema if left out.
         supplied: values that the backbone supplies, for parts that need their own: ``{"dim": 128, "heads": 2}``.
         examples: cases to draw.
+        traceback: whether to let through what comes out of a law as it is, with its traceback.
 
     Raises:
-        AssertionError: a law is broken; hypothesis shows the smallest case that it found.
+        AssertionError: a law is broken, or the part fails: a few lines that say for what, and what to do.
+        DataError: the part needs files that the kit has not.
         PluginError: the class breaks the rules of registration.
         TypeError: nothing would be checked: a part of this kind cannot be checked by itself, zoo supplies no such value
-            to it, there is no law, or every example is refused.
+            to it, there is no such law, or every example is refused.
     """
+    __tracebackhide__ = True
     entry = part if isinstance(part, PartEntry) else part_entry(part, Plugin("under test", "0"))
+    chosen = part_laws(entry, laws)
+    call = f'check_part({entry.cls.__qualname__}, laws=["{{law}}"], traceback=True)'
+    drawn = part_cases(entry, options, supplied, examples)
+    for law in chosen:
+        with warned(unless=law.required or laws is not None):
+            hold(law, drawn, None if traceback else partial(part_failure, again=call))
+
+
+def part_laws(entry: PartEntry, laws: Sequence[Law[Case] | str] | None = None) -> tuple[Law[Case], ...]:
+    """The laws to check a part with; see ``check_part``.
+
+    Raises:
+        TypeError: a part of this kind cannot be checked by itself, or there is no such law.
+    """
     if entry.kind == "patch_schedule":
         raise TypeError("a patch schedule has no forward pass; check_assemblies covers it")
-    chosen = laws_of(entry.kind) if laws is None else laws
-    if laws is None and not chosen:
+    known = laws_of(entry.kind)
+    if laws is None and not known:
         raise TypeError(
             f"there are no laws for {with_article(entry.kind)}: what it gives depends on files that the kit has not"
         )
-    _refuse_no_laws(chosen)
-    refused: list[str] = []
+    return known if laws is None else _named(laws, (*known, compiles_whole))
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(case=cases(entry, options, supplied))
-    def run(case: Case) -> None:
-        refusal = case.refusal()
-        if refusal is not None:
-            refused.append(refusal)
-        assume(refusal is None)
-        for law in chosen:
-            law(case)
 
-    _check(run, refused)
+def part_cases(
+    entry: PartEntry,
+    options: st.SearchStrategy[dict[str, Any]] | Mapping[str, Any] | None = None,
+    supplied: Mapping[str, Any] | None = None,
+    examples: int = EXAMPLES,
+) -> list[Case]:
+    """Cases of a part that it does not refuse; see ``check_part``.
+
+    Raises:
+        TypeError: zoo supplies no such value, or every case is refused.
+    """
+    given = st.just(dict(options)) if isinstance(options, Mapping) else options
+    return draw(cases(entry, given, supplied), _accepted, examples)
+
+
+def _accepted(case: Case) -> Case:
+    refusal = case.refusal()
+    if refusal is not None:
+        raise Refused(refusal)
+    return case
+
+
+def part_failure(law: Law[Case], case: Case, error: Exception, *, again: str) -> str:
+    """What the author reads of a law that a part breaks."""
+    entry = case.entry
+    subject = f"{entry.kind} {entry.name} ({name_of(entry.cls)})"
+    roots = {entry.cls.__module__.split(".")[0]}
+    detail = f"options: {case.written or 'as they are by default'}; site: {case.place}"
+    return told(law, subject, error, roots, detail, again.format(law=law.__name__))
 
 
 def check_assemblies(
-    registry: Registry, *, laws: Sequence[AssemblyLaw] = ASSEMBLY_LAWS, examples: int = 25, **fixed: str
+    registry: Registry,
+    *,
+    laws: Sequence[Law[Recipe] | str] = ASSEMBLY_LAWS,
+    examples: int = EXAMPLES,
+    traceback: bool = False,
+    **fixed: str,
 ) -> None:
-    """Check that random assemblies of the registry's parts keep the laws.
+    """Check that random assemblies of the registry's parts keep the laws: always the same assemblies.
 
     Args:
-        registry: the parts to choose from.
-        laws: those to check.
+        registry: the parts to choose from, such as ``zoo.Registry().with_parts([MyBlock])``.
+        laws: those to check, or their names.
         examples: assemblies to draw.
+        traceback: whether to let through what comes out of a law as it is, with its traceback.
         fixed: kinds whose part is not drawn, such as ``block="my_block"``.
 
     Raises:
-        AssertionError: a law is broken; hypothesis shows the smallest assembly that it found.
-        RecipeError: a part fails, or breaks the rules of its kind.
+        AssertionError: a law is broken, or a part fails: a few lines that say in what assembly, and what to do.
+        RecipeError: a part fails as it is built, or breaks the rules of its kind.
         PluginError: there is no such part.
         TypeError: nothing would be checked: there is no such kind, no law, or every assembly is refused.
     """
-    _refuse_no_laws(laws)
-    refused: list[str] = []
+    __tracebackhide__ = True
+    chosen = _named(laws, ASSEMBLY_LAWS)
+    drawn = random_assemblies(registry, examples, fixed)
+    said = "".join(f', {kind}="{name}"' for kind, name in fixed.items())
+    subject = f"an assembly with {', '.join(map(' '.join, fixed.items()))}" if fixed else "an assembly"
+    roots = {entry.cls.__module__.split(".")[0] for entry in registry.entries()}
+    roots = roots - {"zoo"} or roots
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(values=recipes(registry, **fixed))
-    def run(values: dict[str, Any]) -> None:
-        recipe = load_or_pass(values, registry, refused)
-        for law in laws:
-            law(recipe)
+    def failure(law: Law[Recipe], each: Drawn, error: Exception) -> str:
+        again = f'check_assemblies(registry{said}, laws=["{law.__name__}"], traceback=True)'
+        return told(law, subject, error, roots, f"recipe: {each.written}", again)
 
-    _check(run, refused)
-
-
-def _refuse_no_laws(laws: Sequence[Any]) -> None:
-    if not laws:
-        raise TypeError("laws: there is none to check; leave them out for all")
+    for law in chosen:
+        hold(law, drawn, None if traceback else failure, of=lambda each: each.recipe)
 
 
-def _check(run: Callable[[], None], refused: Sequence[str]) -> None:
-    """Run a test of hypothesis, and say why where no example comes through."""
+@contextmanager
+def warned(*, unless: bool) -> Iterator[None]:
+    """Warn of a broken law in place of failing, unless a part must keep it."""
+    __tracebackhide__ = True
     try:
-        run()
-    except Unsatisfiable as error:
-        alike: dict[str, list[str]] = {}
-        for each in refused:
-            alike.setdefault(re.sub(r"\d+", "", each), []).append(each)
-        reason = f", mostly so: {max(alike.values(), key=len)[0]}" if refused else ""
-        raise TypeError(f"every example is refused, and nothing was checked{reason}") from error
+        yield
+    except AssertionError as error:
+        if unless:
+            raise
+        warnings.warn(str(error), stacklevel=4)
 
 
-def load_or_pass(values: dict[str, Any], registry: Registry, refused: list[str] | None = None) -> Recipe:
-    """The recipe of drawn values; a combination that is refused is passed over, but not what a part itself fails at.
+def hold(
+    law: Law[Any],
+    subjects: Sequence[Any],
+    failure: Callable[[Law[Any], Any, Exception], str] | None,
+    of: Callable[[Any], Any] = lambda subject: subject,
+) -> None:
+    """Check a law on each of what was drawn, as many as it takes.
 
     Args:
-        values: the recipe.
-        registry: the parts to choose from.
-        refused: takes what was wrong with a combination.
+        law: to check.
+        subjects: each may have ``simpler()``, others to try in its place once it breaks the law.
+        failure: what to say; None lets through what comes out of the law.
+        of: what of it the law takes.
 
     Raises:
-        RecipeError: a part fails, or breaks the rules of its kind.
+        AssertionError: the law is broken, by the simplest of what was tried.
     """
+    __tracebackhide__ = True
+    for subject in subjects[: law.examples]:
+        if failure is None:
+            law(of(subject))
+            continue
+        error = _broken(law, of(subject))
+        if error is not None:
+            raise AssertionError(failure(law, *_simplest(law, subject, error, of))) from None
+
+
+def _broken(law: Law[Subject], subject: Subject) -> Exception | None:
     try:
-        return load_recipe(values, registry=registry)
-    except RecipeError as error:
-        if error.__cause__ is None:
-            if refused is not None:
-                refused.extend(error.problems)
-            assume(False)
+        law(subject)
+    except DataError:  # nobody's fault: files that are not there
         raise
+    except Exception as error:
+        return error
+    return None
+
+
+def _simplest(law: Law[Any], subject: Any, error: Exception, of: Callable[[Any], Any]) -> tuple[Any, Exception]:
+    """The law broken in the same way by what is simpler: one thing after the other as it is by default."""
+    tries = TRIES
+    simpler: Iterator[Any] = subject.simpler()
+    while tries and (each := next(simpler, None)) is not None:
+        tries -= 1
+        other = _broken(law, of(each))
+        if type(other) is type(error):
+            assert other is not None
+            subject, error, simpler = each, other, each.simpler()
+    return subject, error
+
+
+def _named(laws: Sequence[Law[Any] | str], known: Sequence[Law[Any]]) -> tuple[Law[Any], ...]:
+    if not laws:
+        raise TypeError("laws: there is none to check; leave them out for all")
+    by_name = {law.__name__: law for law in known}
+    for each in laws:
+        if isinstance(each, str) and each not in by_name:
+            raise TypeError(f"laws: there is no {each!r}{did_you_mean(each, by_name)} (there are {', '.join(by_name)})")
+        if not isinstance(each, str | Law):
+            raise TypeError(f"laws: {each!r} is no law; mark a function with @zoo.testing.law(advice)")
+    return tuple(by_name[each] if isinstance(each, str) else each for each in laws)

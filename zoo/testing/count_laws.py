@@ -21,14 +21,12 @@ BATCHES = (1, 2, 3)
 
 
 @law(
-    "An audit traces the part on the meta device: use operators that it knows, make whole numbers of sizes by int()"
-    " before you calculate with them, ask no tensor for its values, and pack no samples into one sequence; only what"
-    " cannot trace at all declares its own count (ModulePart.declare).",
+    "Use operators that an audit knows, make numbers of sizes by int() before you calculate with them, ask no tensor"
+    " for its values, and pack no samples into one sequence; only what cannot trace at all has a declare() of its own.",
     examples=10,
 )
 def is_counted(case: Case) -> None:
-    """An audit counts the part: it traces, all operators are known, what it counts runs, and more samples cost as much
-    each."""
+    """An audit counts the part: all operators are known, what it counts runs, and each sample costs as much."""
     counts = audited(case)
     if counts.declared.by_name:
         return  # which is held to what runs by a law of its own, and not to the last multiply-add

@@ -13,13 +13,20 @@ from zoo.data.base import Source, Statistics
 from zoo.data.fingerprint import digest_of_labels
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case
+from zoo.testing.law import Law, law
 
 SIZES = ((5,), (3, 2), (2, 3, 4))
 
 
+@law(
+    "Let invert() undo apply() step by step, backwards, with constants in the dtype of what is given, over "
+    "dimension 1, and change nothing in place."
+)
 def inverts(case: Case) -> None:
-    """``invert(apply(x))`` is x, and both keep dtype and shape, of one axis to three; with recorded statistics, where
-    the part takes any."""
+    """``invert(apply(x))`` is x, and both keep dtype and shape, of one axis to three.
+
+    With recorded statistics, where the part takes any.
+    """
     channels = range(case.supplied["channels"])
     statistics = Statistics(tuple(k / 2 - 1 for k in channels), tuple(0.5 + k / 4 for k in channels))
     fitted = case.create().fitted(statistics)
@@ -60,5 +67,5 @@ def tells_its_data(open_source: Callable[[], Source]) -> None:
     assert counts is None or sum(counts) == len(source), "the samples of all classes are not all samples"
 
 
-LAWS: dict[str, tuple[Callable[[Case], None], ...]] = {"normalize": (inverts,)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"normalize": (inverts,)}
 """Laws of each kind."""

@@ -13,6 +13,7 @@ from zoo.errors import AuditError
 from zoo.parts.module_part import ModulePart
 from zoo.parts.values import Declared
 from zoo.testing.cases import Case
+from zoo.testing.law import law
 from zoo.testing.ran import ran
 
 BATCHES = (1, 3)
@@ -20,6 +21,10 @@ FACTOR = 2
 """How far a declared count may be from what runs: additions, gates and norms are counted by one and not by another."""
 
 
+@law(
+    "Let declare() tell the multiply-adds and outputs of the whole batch that it is given, or leave it out, "
+    "and zoo traces the part."
+)
 def declares_its_cost(case: Case) -> None:
     """What a part declares in place of a trace is what runs on a CPU, within a factor of two.
 

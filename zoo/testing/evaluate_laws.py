@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -12,11 +12,16 @@ from jaxtyping import Int, UInt8
 from zoo.errors import with_article
 from zoo.evaluate.base import Features, FeatureSet, ImageSet, Metric
 from zoo.testing.cases import Case
+from zoo.testing.law import Law, law
 
 IMAGES, MANY, CLASSES = 24, 384, 3
 FIELDS = ("pooled", "labels", "spatial", "probabilities", "verdicts")
 
 
+@law(
+    "Return a dict of names to Python floats, as float(x), that hangs on the two sets alone: seed what is "
+    "drawn, and guard against dividing by zero."
+)
 def figures_are_numbers(case: Case) -> None:
     """A metric tells the same finite figures whenever it is asked, and leaves its inputs as they were.
 
@@ -36,6 +41,7 @@ def figures_are_numbers(case: Case) -> None:
     assert all(map(_same, before, (real, generated))), "a metric changes its inputs"
 
 
+@law("Return a row for every image, in order, of that image alone: what is learned of all of them belongs to fit().")
 def images_stand_alone(case: Case) -> None:
     """Features have a row for every image, which does not depend on the images beside it; images stay as they were.
 
@@ -58,6 +64,10 @@ def images_stand_alone(case: Case) -> None:
             assert close, f"{name} depends on the images beside it"
 
 
+@law(
+    "Let record() return texts, numbers, lists and dicts with text keys, of the options alone: no arrays, "
+    "times or random numbers."
+)
 def record_is_plain(case: Case) -> None:
     """What features say of themselves is plain JSON, and the same whenever they are built alike."""
     records = [_fitted(case, channels=1)[0].record() for _ in range(2)]
@@ -111,7 +121,7 @@ def _same(one: FeatureSet, other: FeatureSet) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
 
 
-LAWS: dict[str, tuple[Callable[[Case], None], ...]] = {
+LAWS: dict[str, tuple[Law[Case], ...]] = {
     "features": (images_stand_alone, record_is_plain),
     "metric": (figures_are_numbers,),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -12,6 +11,7 @@ from zoo.flow.base import Velocity
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case
 from zoo.testing.gaussian import GaussianFlow
+from zoo.testing.law import Law, law
 
 SHAPE = (2, 3, 1)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -21,6 +21,7 @@ DATA = GaussianFlow()
 # -- noise samplers ---------------------------------------------------------------------------------------------------
 
 
+@law("Derive cdf() from quantile(), or the other way round: they are inverse to each other, and noise level 0 is data.")
 def cdf_inverts_quantile(case: Case) -> None:
     """``cdf(quantile(u))`` is u."""
     sampler = case.create()
@@ -28,6 +29,7 @@ def cdf_inverts_quantile(case: Case) -> None:
     assert_close(sampler.cdf(sampler.quantile(u)), u, "cdf is not the inverse of quantile", 1e-6)
 
 
+@law("Let quantile() rise from 0 to 1, clamped to them: the noise level grows with the probability.")
 def quantile_rises(case: Case) -> None:
     """Quantiles are noise levels in [0, 1], and rise with the probability."""
     t = case.create().quantile(torch.linspace(0, 1, 101, dtype=torch.float64))
@@ -35,12 +37,14 @@ def quantile_rises(case: Case) -> None:
     assert (t.diff() >= 0).all(), "quantile falls somewhere"
 
 
+@law("Clamp cdf() to exactly 0 at noise level 0 and to 1 at 1, where a logit or a logarithm gives NaN.")
 def cdf_has_both_ends(case: Case) -> None:
     """No noise level is below 0, and all are at most 1: ``cdf`` is exactly 0 at 0, and 1 at 1."""
     ends = case.create().cdf(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
     assert ends == [0.0, 1.0], f"cdf is {ends[0]} at 0 and {ends[1]} at 1"
 
 
+@law("Compute in the dtype of what is given, or cast back, and change nothing in place.")
 def sampler_keeps_dtype(case: Case) -> None:
     """``quantile`` and ``cdf`` keep shape and dtype of what they are given, and leave it as it was."""
     sampler = case.create()
@@ -56,6 +60,10 @@ def sampler_keeps_dtype(case: Case) -> None:
 # -- weightings -------------------------------------------------------------------------------------------------------
 
 
+@law(
+    "Guard the ends t = 0 and t = 1, where a ratio of data and noise is 0 or infinite, and return the shape "
+    "and dtype of t."
+)
 def weighs_every_noise_level(case: Case) -> None:
     """Weights are finite and not negative at every noise level, 0 and 1 included, in shape and dtype of t."""
     weighting = case.create()
@@ -73,6 +81,10 @@ def weighs_every_noise_level(case: Case) -> None:
 # -- solvers ----------------------------------------------------------------------------------------------------------
 
 
+@law(
+    "Let solve() evaluate at exactly what levels(steps) returns, in its order, and draw the noise of update k "
+    "by draw(k), once."
+)
 def follows_its_levels(case: Case) -> None:
     """The velocity is evaluated at the noise levels that ``levels`` tells, from 1 downwards, new ones for every update.
 
@@ -93,6 +105,7 @@ def follows_its_levels(case: Case) -> None:
         assert len(set(run.draws)) == len(run.draws), f"uses noise twice: {run.draws}"
 
 
+@law("Cast intermediate values back to the dtype of the noise, and change it nowhere in place.")
 def solver_keeps_dtype(case: Case) -> None:
     """Latents have shape and dtype of the noise, which stays as it was."""
     for dtype in DTYPES:
@@ -104,13 +117,21 @@ def solver_keeps_dtype(case: Case) -> None:
         assert torch.equal(run.noise, before), "changes the noise that it is given"
 
 
+@law("Make tensors on the device of the noise, as torch.zeros(..., device=noise.device).")
 def solver_keeps_device(case: Case) -> None:
-    """Nothing is made on another device than the noise's. (Adaptive solvers look at values, and cannot be asked.)"""
+    """Nothing is made on another device than the noise's.
+
+    (Adaptive solvers look at values, and cannot be asked.)
+    """
     run = Run(case, device="meta")
     if run.solver.levels(2) is not None:
         assert run.solve(2).device.type == "meta", "leaves the device of the noise"
 
 
+@law(
+    "Look for a mean or a norm over dimension 0, which holds other samples; return None from levels() where "
+    "steps hang on values."
+)
 def solves_each_alone(case: Case) -> None:
     """A sample does not depend on who else is in its batch, but for an adaptive solver."""
     run = Run(case)
@@ -122,6 +143,10 @@ def solves_each_alone(case: Case) -> None:
         assert_close(together[index : index + 1], alone, "a sample depends on the rest of its batch")
 
 
+@law(
+    "Add velocity times the length of each step from 1 down to 0: the lengths add up to 1, and weights of "
+    "several velocities to 1."
+)
 def is_exact_on_straight_lines(case: Case) -> None:
     """A constant velocity is followed exactly, unless noise is added on the way."""
     run = Run(case, velocity=lambda z, t: torch.full_like(z, 0.75))
@@ -132,6 +157,7 @@ def is_exact_on_straight_lines(case: Case) -> None:
         assert_close(run.solve(steps), run.noise - 0.75, "a constant velocity leads elsewhere", 1e-5)
 
 
+@law("Look for a wrong sign or end of time: z at t = 1 is noise, at 0 data, and velocity is dz/dt.")
 def reaches_the_data(case: Case) -> None:
     """With many steps and the default options, noise becomes the data that the velocity belongs to.
 
@@ -204,7 +230,7 @@ def _uniform(case: Case, dtype: torch.dtype) -> Tensor:
     return torch.rand(2, 3, generator=generator, dtype=torch.float64).to(dtype)
 
 
-LAWS: dict[str, tuple[Callable[[Case], None], ...]] = {
+LAWS: dict[str, tuple[Law[Case], ...]] = {
     "noise_sampler": (cdf_inverts_quantile, quantile_rises, cdf_has_both_ends, sampler_keeps_dtype),
     "weighting": (weighs_every_noise_level,),
     "solver": (

@@ -14,12 +14,14 @@ from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
 from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close, assert_gradients, storages
-from zoo.testing.cases import BATCH, Case, Law, sample_of
+from zoo.testing.cases import BATCH, Case, sample_of
 from zoo.testing.count_laws import is_counted
 from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
+from zoo.testing.law import Law, law
 
 
+@law("Return what the base class of the kind promises, of the shapes in its docstring, at every batch size and grid.")
 def shape_contract(case: Case) -> None:
     """The output has the shapes that the kind promises, at every batch size."""
     part = case.build()
@@ -29,6 +31,10 @@ def shape_contract(case: Case) -> None:
         assert shapes == expected, f"returns shapes {shapes}, and its kind promises {expected}"
 
 
+@law(
+    "Make tensors in the dtype of the inputs or parameters, as torch.zeros(..., dtype=x.dtype), and cast back "
+    "what you compute in another."
+)
 def keeps_dtype(case: Case) -> None:
     """The output has the dtype of the parameters and inputs, masks and indices aside."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
@@ -37,12 +43,17 @@ def keeps_dtype(case: Case) -> None:
             assert tensor.dtype == dtype, f"returns {tensor.dtype} for {dtype}"
 
 
+@law(
+    "Make tensors on the device of the inputs, as torch.zeros(..., device=x.device), and keep tables in "
+    "buffers, which move with the part."
+)
 def keeps_device(case: Case) -> None:
     """Built on a device, the part computes there: nothing is made on another."""
     for tensor in tensors_in(case.outputs(case.build(device="meta"), BATCH, device="meta")):
         assert tensor.device.type == "meta", f"returns a tensor on {tensor.device} for inputs on meta"
 
 
+@law("Look for a mean, a norm, a reshape or a mask over dimension 0, which holds samples of other images.")
 def batch_invariance(case: Case) -> None:
     """A sample's output does not depend on who else is in the batch."""
     part, inputs = case.build(), case.inputs(BATCH)
@@ -55,6 +66,7 @@ def batch_invariance(case: Case) -> None:
             assert_close(whole[index : index + 1], single, "a sample's output depends on the rest of its batch")
 
 
+@law("Draw nothing in forward in eval mode, and change no input in place: x = x + y in place of x += y.")
 def is_deterministic(case: Case) -> None:
     """Two passes over the same inputs agree, and inputs are left as they were."""
     part = case.build()
@@ -66,6 +78,10 @@ def is_deterministic(case: Case) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, tensors_in(inputs), strict=True)), "forward changes its inputs"
 
 
+@law(
+    "Look for a detach(), a no_grad or a parameter that forward leaves out; name in without_gradient() what "
+    "can have no gradient."
+)
 def gradient_reaches_parameters(case: Case) -> None:
     """Every parameter gets a gradient, but those that the part says cannot have one (``without_gradient``)."""
     part = case.build()
@@ -80,6 +96,10 @@ def gradient_reaches_parameters(case: Case) -> None:
     assert_gradients(part)
 
 
+@law(
+    "Keep what forward computes with in parameters and buffers, not in plain attributes that differ from build "
+    "to build."
+)
 def state_round_trip(case: Case) -> None:
     """The state dict through safetensors into another build gives the same outputs, bit by bit."""
     part = case.build()
@@ -89,6 +109,7 @@ def state_round_trip(case: Case) -> None:
     assert all(torch.equal(a, b) for a, b in outputs), "the state dict does not carry all of the part's state"
 
 
+@law("Make parameters and buffers in the constructor, none at the level of the module or class, and change no option.")
 def builds_share_nothing(case: Case) -> None:
     """Two builds share no tensor, and building changes no option."""
     before = case.options.model_dump()
@@ -97,6 +118,10 @@ def builds_share_nothing(case: Case) -> None:
     assert case.options.model_dump() == before, "building changes the recipe's options"
 
 
+@law(
+    "Fill every parameter and buffer in place in reset_parameters() of the module that owns it; no tensor is "
+    "made whole elsewhere."
+)
 def initialises_whole(case: Case) -> None:
     """Built on the meta device, the part is made whole by ``init_weights``, as one that was built on the CPU."""
     assert_initialises_whole(
@@ -106,6 +131,7 @@ def initialises_whole(case: Case) -> None:
     )
 
 
+@law("Look for a print, .item(), or Python that branches on a tensor's values, which torch.compile cannot trace.")
 def compiles_whole(case: Case) -> None:
     """``torch.compile(fullgraph=True)`` traces the part without a break, and computes the same.
 
@@ -119,7 +145,7 @@ def compiles_whole(case: Case) -> None:
         assert_close(single, whole, "the compiled part computes something else")
 
 
-LAWS: tuple[Law, ...] = (
+LAWS: tuple[Law[Case], ...] = (
     shape_contract,
     keeps_dtype,
     keeps_device,
@@ -135,7 +161,7 @@ LAWS: tuple[Law, ...] = (
 """Laws of every kind of the backbone, which have a forward pass."""
 
 
-def laws_of(kind: str) -> tuple[Law, ...]:
+def laws_of(kind: str) -> tuple[Law[Case], ...]:
     """The laws that parts of this kind keep, ``compiles_whole`` aside, which needs a process without shape checks.
 
     Raises:
@@ -144,5 +170,5 @@ def laws_of(kind: str) -> tuple[Law, ...]:
     if kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}")
     module = KINDS[kind].laws
-    own: tuple[Law, ...] = import_module(module).LAWS[kind] if module else ()
+    own: tuple[Law[Case], ...] = import_module(module).LAWS[kind] if module else ()
     return (*(LAWS if KINDS[kind].section in ("backbone", None) and module else ()), *own)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from zoo.parts.routers import keep_tokens
 from zoo.testing.asserts import assert_close
-from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.count_laws import attention_is_seen
+from zoo.testing.law import Law, law
 from zoo.testing.of_kind.block import layout
 from zoo.testing.of_kind.subset import check_subset
 
@@ -25,6 +26,10 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.m + case.count, case.dim)]
 
 
+@law(
+    "Let forward() give for every stage what forward_stage() gives for it: nothing may be mixed or averaged "
+    "between them."
+)
 def stages_are_alone(case: Case) -> None:
     """The tokens of several stages in one call give what each gives by itself."""
     part: Any = case.build()
@@ -36,6 +41,7 @@ def stages_are_alone(case: Case) -> None:
         assert_close(returned, alone, "what a stage's tokens give depends on the other stages of the call", 1e-12)
 
 
+@law("Go by layout.index, which tells the places of the tokens, or let the part say refuses = {'subset'}.")
 def runs_on_a_subset(case: Case) -> None:
     """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
     check_subset(case, _kept)
@@ -46,4 +52,4 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
     return tuple([each] for each in keep_tokens(tokens, own, index))
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"attention": (stages_are_alone, runs_on_a_subset, attention_is_seen)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"attention": (stages_are_alone, runs_on_a_subset, attention_is_seen)}

@@ -10,8 +10,9 @@ from torch import Tensor
 from zoo.parts.routers import keep_tokens
 from zoo.parts.values import Group, Layout, Rotary
 from zoo.testing.asserts import assert_close
-from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.count_laws import attention_is_seen
+from zoo.testing.law import Law, law
 from zoo.testing.of_kind.subset import check_subset
 
 CONTEXT = 5
@@ -48,6 +49,10 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.m + case.count, case.dim)]
 
 
+@law(
+    "Let forward() give for every group what forward_stage() gives for it: nothing may be mixed or averaged "
+    "between groups."
+)
 def groups_are_alone(case: Case) -> None:
     """Groups of several stages in one call give what each gives by itself."""
     part: Any = case.build()
@@ -59,6 +64,7 @@ def groups_are_alone(case: Case) -> None:
         assert_close(alone, by_itself, "forward of a group is not forward_stage", 1e-12)
 
 
+@law("Go by layout.index, which tells the places of the tokens, or let the part say refuses = {'subset'}.")
 def runs_on_a_subset(case: Case) -> None:
     """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
     check_subset(case, _kept)
@@ -71,4 +77,4 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
     return ([group._replace(tokens=tokens, layout=own, taken=taken)],)
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"block": (groups_are_alone, runs_on_a_subset, attention_is_seen)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"block": (groups_are_alone, runs_on_a_subset, attention_is_seen)}

@@ -8,7 +8,8 @@ import torch
 
 from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
-from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -29,6 +30,10 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return found
 
 
+@law(
+    "Set gives, in the constructor where options decide, to what forward() returns: label, prefix or context; "
+    "and class_tokens to their number."
+)
 def says_what_it_gives(case: Case) -> None:
     """``gives`` names what ``forward`` returns, and no more."""
     part: Any = case.build()
@@ -41,6 +46,10 @@ def says_what_it_gives(case: Case) -> None:
     assert m == part.class_tokens, f"class_tokens is {part.class_tokens}, and forward returns {m}"
 
 
+@law(
+    "Let null() return labels of the same shape and dtype that forward() gives another condition for; "
+    "uses_labels tells whether there is any."
+)
 def null_is_a_label(case: Case) -> None:
     """``null`` keeps shape and dtype, and forward takes it; ``uses_labels`` says whether labels matter."""
     part: Any = case.build()
@@ -59,6 +68,7 @@ def null_is_a_label(case: Case) -> None:
             assert not torch.equal(given, absent), "null cannot be told from a label"
 
 
+@law("Leave at least one token of every context visible in context_mask (True: there), that of null too.")
 def context_is_somewhere(case: Case) -> None:
     """Every row of the context's mask is True somewhere, that of the null condition too, or attention gives NaN."""
     part: Any = case.build()
@@ -68,4 +78,6 @@ def context_is_somewhere(case: Case) -> None:
         assert mask is None or mask.any(dim=1).all(), f"the context of {of} is nowhere there: its mask is False"
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"class_conditioner": (says_what_it_gives, null_is_a_label, context_is_somewhere)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {
+    "class_conditioner": (says_what_it_gives, null_is_a_label, context_is_somewhere)
+}

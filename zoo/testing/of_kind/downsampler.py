@@ -6,7 +6,8 @@ from math import prod
 from typing import Any
 
 from zoo.parts.grids import ratio
-from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -20,6 +21,10 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, _m(case) + case.count, case.site.next_dim)]
 
 
+@law(
+    "Return the tokens per side after the change, a tuple: each side divided by how much coarser the patch "
+    "becomes on that axis."
+)
 def returns_its_grid(case: Case) -> None:
     """A downsampler says which grid its tokens are on."""
     _, grid = case.outputs(case.build(), BATCH)
@@ -35,4 +40,4 @@ def _m(case: Case) -> int:
     return case.m if case.site.next_dim == case.dim else 0
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"downsampler": (returns_its_grid,)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"downsampler": (returns_its_grid,)}

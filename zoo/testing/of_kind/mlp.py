@@ -9,7 +9,8 @@ from torch import Tensor
 
 from zoo.parts.routers import keep_tokens
 from zoo.testing.asserts import assert_close
-from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.law import Law, law
 from zoo.testing.of_kind.block import layout
 from zoo.testing.of_kind.subset import check_subset
 
@@ -25,6 +26,7 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.m + case.count, case.dim)]
 
 
+@law("Set per_token = False where tokens see each other or their places, as in a convolution.")
 def is_per_token(case: Case) -> None:
     """Where ``per_token`` says so, permuting tokens permutes the result."""
     part: Any = case.build()
@@ -36,6 +38,7 @@ def is_per_token(case: Case) -> None:
     assert_close(part(tokens[:, order], own), part(tokens, own)[:, order], message)
 
 
+@law("Go by layout.index, which tells the places of the tokens, or let the part say refuses = {'subset'}.")
 def runs_on_a_subset(case: Case) -> None:
     """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
     check_subset(case, _kept)
@@ -46,4 +49,4 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
     return keep_tokens(tokens, own, index)
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"mlp": (is_per_token, runs_on_a_subset)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"mlp": (is_per_token, runs_on_a_subset)}

@@ -6,7 +6,8 @@ from typing import Any
 
 from zoo.parts.facts import facts_of
 from zoo.parts.values import Condition
-from zoo.testing.cases import Case, Law, Random, Shape
+from zoo.testing.cases import Case, Random, Shape
+from zoo.testing.law import Law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -27,4 +28,4 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return vectors + [(batch, part.tokens, width) for width in case.site.widths] * bool(part.tokens)
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"modulation": ()}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"modulation": ()}

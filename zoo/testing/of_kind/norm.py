@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.testing.cases import Case, Law, Random, Shape
+from zoo.testing.cases import Case, Random, Shape
+from zoo.testing.law import Law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -17,4 +18,4 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.m + case.count, case.dim)]
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"norm": ()}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"norm": ()}

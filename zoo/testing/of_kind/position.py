@@ -9,7 +9,8 @@ import torch
 from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close
-from zoo.testing.cases import Case, Law, Random, Shape
+from zoo.testing.cases import Case, Random, Shape
+from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -29,6 +30,7 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return found
 
 
+@law("Repeat every angle twice side by side, as angles.repeat_interleave(2, dim=-1), and take cos and sin of the same.")
 def rotary_comes_in_pairs(case: Case) -> None:
     """Both components of a pair, 2i and 2i + 1, are turned by the same angle, which is where blocks look for it."""
     rotary = case.outputs(case.build(), 1).rotary
@@ -39,4 +41,4 @@ def rotary_comes_in_pairs(case: Case) -> None:
         assert_close(unit, torch.ones_like(unit), "cosines and sines are not of one angle", 1e-6)
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"position": (rotary_comes_in_pairs,)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"position": (rotary_comes_in_pairs,)}

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from zoo.parts.values import Layout, Rotary
-from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -30,6 +31,7 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.m + case.count, case.dim)]
 
 
+@law("Return the tokens and the layout as they came from begin() where scores are None, and from end() too.")
 def keeps_all_without_scores(case: Case) -> None:
     """Without scores, as in sampling, all tokens go on, in their order."""
     part: Any = case.build()
@@ -40,6 +42,10 @@ def keeps_all_without_scores(case: Case) -> None:
     assert torch.equal(part.end(went, own.m, route), tokens), "without scores, end gives something else than came"
 
 
+@law(
+    "Take the first m tokens along as they are, and say in layout.index which of the image's go on: "
+    "keep_tokens makes both."
+)
 def keeps_those_in_front(case: Case) -> None:
     """The tokens in front always go on, and the layout tells which of the image's do."""
     part: Any = case.build()
@@ -54,6 +60,7 @@ def keeps_those_in_front(case: Case) -> None:
         assert torch.equal(went[:, case.m :], picked), "the layout's index is not that of the tokens that go on"
 
 
+@law("Take the angles of the tokens that go on into the layout: keep_tokens makes it.")
 def angles_travel(case: Case) -> None:
     """The layout's angles are those of the tokens that go on."""
     part: Any = case.build()
@@ -65,4 +72,4 @@ def angles_travel(case: Case) -> None:
         assert torch.equal(after, expected), "the layout's angles are those of other tokens"
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"router": (keeps_all_without_scores, keeps_those_in_front, angles_travel)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"router": (keeps_all_without_scores, keeps_those_in_front, angles_travel)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.testing.cases import Case, Law, Random, Shape
+from zoo.testing.cases import Case, Random, Shape
+from zoo.testing.law import Law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -22,4 +23,4 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(case.dim,) for stage in range(case.site.stages) if part(stage) is not None]
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"stage_embedder": ()}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"stage_embedder": ()}

@@ -38,22 +38,18 @@ def check_subset(case: Case, kept: Kept) -> None:
     shapes = [(BATCH, case.m + some.shape[1], case.dim)]
     assert [each.shape for each in together] == shapes, (
         f"returns shapes {[tuple(each.shape) for each in together]} in place of {shapes} for some of the image's tokens"
-        f"{MEND}"
     )
     for sample in range(BATCH):
         own = tuple(sample_of(each, sample) for each in kept(inputs, some))
         for whole, alone in zip(together, _outputs(case, part, own), strict=True):
-            message = f"a sample's output depends on which tokens of the others go on{MEND}"
+            message = "a sample's output depends on which tokens of the others go on"
             assert_close(whole[sample : sample + 1], alone, message)
     for by_index, whole in zip(_outputs(case, part, kept(inputs, every)), _outputs(case, part, inputs), strict=True):
-        assert_close(by_index, whole, f"an index of all tokens changes what they give{MEND}")
+        assert_close(by_index, whole, "an index of all tokens changes what they give")
 
 
 def _outputs(case: Case, part: Any, inputs: tuple[Any, ...]) -> list[Tensor]:
     try:
         return tensors_in(case.call(part, inputs))
     except Exception as error:
-        raise AssertionError(f"fails on some of the image's tokens ({error}){MEND}") from error
-
-
-MEND = "; go by layout.index, or let the part say refuses = {'subset'}"
+        raise AssertionError(f"fails on some of the image's tokens ({error})") from error

@@ -7,7 +7,8 @@ from typing import Any
 
 from zoo.parts.facts import facts_of
 from zoo.parts.grids import ratio
-from zoo.testing.cases import BATCH, Case, Law, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -25,6 +26,10 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, _m(case) + prod(_finer(case)), case.site.next_dim)]
 
 
+@law(
+    "Return the tokens per side after the change, a tuple: each side times how much finer the patch becomes on "
+    "that axis."
+)
 def returns_its_grid(case: Case) -> None:
     """An upsampler says which grid its tokens are on."""
     _, grid = case.outputs(case.build(), BATCH)
@@ -40,4 +45,4 @@ def _m(case: Case) -> int:
     return case.m if case.site.next_dim == case.dim else 0
 
 
-LAWS: dict[str, tuple[Law, ...]] = {"upsampler": (returns_its_grid,)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"upsampler": (returns_its_grid,)}
