@@ -41,6 +41,18 @@ def test_names_that_cannot_be_used(given, problem):
     assert str(error.value).startswith(problem)
 
 
+def test_a_plug_in_may_be_written_again_for_more_of_its_parts(tmp_path, monkeypatch):
+    (tmp_path / "zoo_again").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match=r"'zoo_again' can be imported already \(/.*/zoo_again\)"):
+        Names.of("zoo-again")
+    info = tmp_path / "zoo_again-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-again\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[zoo.parts]\nagain = zoo_again.parts\n")
+    assert Names.of("zoo-again").part == "again"
+
+
 def test_a_part_of_zoos_own_keeps_its_name():
     names = Names.of("zoo-dit")
     names.refuse_taken(["mlp", "head"])

@@ -7,12 +7,14 @@ import keyword
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
 
 from zoo.errors import PluginError, with_article
 from zoo.kinds import KINDS
+from zoo.registry import PARTS_GROUP
 
 PART_NAME = re.compile(r"[a-z][a-z0-9_]*")
 BUILT_IN = re.compile(r'^@part\("(\w+)", "(\w+)"\)', re.MULTILINE)
@@ -50,7 +52,7 @@ class Names:
         if not package.isidentifier() or keyword.iskeyword(package):
             raise PluginError(f"{distribution!r}: Python cannot import {package!r}; try zoo-{distribution}")
         found = importlib.util.find_spec(package)
-        if found is not None:
+        if found is not None and not _is_plugin(distribution):
             origin = found.origin or next(iter(found.submodule_search_locations or ()), "")
             raise PluginError(
                 f"{distribution!r}: a package {package!r} can be imported already ({origin}); choose another name"
@@ -86,6 +88,14 @@ class Names:
         for kind in kinds:
             if (kind, self.part) in built_in():
                 raise PluginError(f"zoo has {with_article(kind)} {self.part!r} of its own; give another name by --part")
+
+
+def _is_plugin(distribution: str) -> bool:
+    """Whether it is installed, and gives parts to zoo: its author may want more of them, to copy from."""
+    try:
+        return any(each.group == PARTS_GROUP for each in metadata.distribution(distribution).entry_points)
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def built_in() -> set[tuple[str, str]]:
