@@ -152,5 +152,5 @@ def test_python_takes_a_path_wherever_it_takes_classes():
     with pytest.warns(UserWarning, match=f"made with my_parts.py {version}; here are my_parts.py sha256:"):
         zoo.load("w.safetensors", parts=path)
     Path(path).rename("other.py")
-    with pytest.warns(UserWarning, match=f"made with my_parts.py {version}; here are other.py sha256:"):
+    with pytest.warns(UserWarning, match="made with block 'mine' of my_parts.py; here are block 'mine' of other.py"):
         zoo.load("w.safetensors", parts="other.py")

@@ -95,10 +95,9 @@ class Versions(BaseModel):
         other = [(f"{name} {one}", f"{name} {two}") for name, one, two in both if _release(one) != _release(two)]
         for before, now in pairs:
             was, by_now = self.plugin_of(before), here.plugin_of(now)
-            if _is_another(was, by_now):
+            moved = (was.is_file or by_now.is_file) and was.name != by_now.name and was.version != by_now.version
+            if moved or _is_another(was, by_now):
                 other.append((f"{before} of {was.name}", f"{now} of {by_now.name}"))
-            elif was.is_file and by_now.is_file and was.name != by_now.name and was.version != by_now.version:
-                other.append((f"{was.name} {was.version}", f"{by_now.name} {by_now.version}"))
             elif before.version != now.version:
                 other.append((f"{before} in version {before.version}", f"in version {now.version}"))
         if not other:
