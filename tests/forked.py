@@ -18,11 +18,13 @@ from tests.train.ranks import SERVER, TIMEOUT
 from zoo.cli import main
 
 
-def run_zoo(*words: str, folder: Path, path: Sequence[Path] = ()) -> CompletedProcess[str]:
+def run_zoo(
+    *words: str, folder: Path, path: Sequence[Path] = (), variables: Mapping[str, str] = {}
+) -> CompletedProcess[str]:
     """What ``zoo WORDS`` in a folder comes to, with ``path`` before the places where Python looks for modules."""
     with tempfile.TemporaryDirectory() as told:
         out, err = Path(told, "out"), Path(told, "err")
-        environment = {**os.environ, "COLUMNS": "140"}  # wide help, whatever the terminal
+        environment = {**os.environ, "COLUMNS": "140", **variables}  # wide help, whatever the terminal
         process = SERVER.Process(target=_run, args=(words, folder, path, environment, out, err))
         process.start()
         process.join(TIMEOUT)

@@ -4,6 +4,7 @@ import doctest
 import re
 import shlex
 import sys
+import tomllib
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 import zoo
+from tests.plugins.site import fake
 from zoo import Registry, build, load_recipe
 from zoo.attributes import WORDS
 from zoo.cli import app
 from zoo.kinds import KINDS, Kind
-from zoo.plugins import Plugin
 from zoo.recipe.fingerprint import FREE
 from zoo.testing import check_part
 from zoo.weights import write_initialised
@@ -93,9 +94,13 @@ def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
 
     try:
         check_part(my_parts.RepeatUpsampler)
-        registry = Registry()
-        registry.register(my_parts, Plugin("my-parts", "1.0"))
-        backbone = build("mpdit_b", ["backbone.upsampler=repeat"], registry=registry, device="meta")
+        packaging = tomllib.loads(block_with("toml", '[project.entry-points."zoo.parts"]'))["project"]
+        points = "\n".join(f"{name} = {value}" for name, value in packaging["entry-points"]["zoo.parts"].items())
+        requires = ",".join(packaging["dependencies"])
+        monkeypatch.syspath_prepend(
+            fake(tmp_path / "site", packaging["name"], {"zoo.parts": points}, requires=requires)
+        )
+        backbone = build("mpdit_b", ["backbone.upsampler=repeat"], device="meta")
         assert isinstance(backbone.upsamplers["4x4_to_2x2"], my_parts.RepeatUpsampler)
         given = build("mpdit_b", {"backbone.upsampler": "repeat"}, parts=[my_parts.RepeatUpsampler], device="meta")
         assert isinstance(given.upsamplers["4x4_to_2x2"], my_parts.RepeatUpsampler)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.base import Head, TimeEmbedder
 from zoo.parts.blocks import DiTBlock
-from zoo.plugins import Plugin, PluginFailure, visit_plugins
+from zoo.plugins import Plugin, PluginProblem
 from zoo.registry import Registry, part
 
 STRANGER = Plugin("strangers", "1.2")
@@ -87,7 +88,7 @@ def test_an_unknown_part_offers_the_nearest_name(registry):
 
 def test_an_unknown_part_names_the_plug_ins_that_failed():
     registry = Registry()
-    registry.failures.append(PluginFailure(STRANGER, "parts", "ImportError: no luck", ""))
+    registry.problems.append(PluginProblem((STRANGER,), "ImportError: no luck", "", "parts"))
     with pytest.raises(
         PluginError, match=r"A plug-in that failed to load may hold it: strangers \(ImportError: no luck\)"
     ):
@@ -182,9 +183,8 @@ def test_marking_leaves_the_class_as_it_is():
 
 
 def test_the_command_is_found_as_an_entry_point():
-    found = []
-    visit_plugins("console_scripts", lambda plugin, point: found.append((plugin.name, point.name)))
-    assert ("diffusion-zoo", "zoo") in found
+    found = metadata.distribution("diffusion-zoo").entry_points
+    assert ("zoo", "zoo.cli:main") in [(each.name, each.value) for each in found]
 
 
 def test_marking_a_part_and_importing_zoo_need_no_torch():

@@ -1,7 +1,9 @@
 """Every hook that a plug-in can implement, in one place.
 
-A plug-in is a package with an entry point in the group ``zoo.parts``, naming a module (or object) that implements these
-hooks under the marker ``zoo.hookimpl``. Two more groups need no hook, so that listing them imports no part:
+A plug-in is a package with entry points in the group ``zoo.parts``. One that is called ``kind/name`` names a class,
+``"block/mine" = "my_parts.block:MyBlock"``, which is imported when that part is asked for. One of any other name is for
+a module (or object) that implements these hooks under the marker ``zoo.hookimpl``, imported whenever parts are needed.
+Two more groups need no hook, so that listing them imports no part:
 
 ``zoo.recipes``
     names a package whose folder holds recipes (``*.yaml``, also in sub-folders). It must not import torch.

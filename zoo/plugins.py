@@ -1,11 +1,25 @@
-"""Installed plug-ins, by entry-point group. One that fails is told, and the rest goes on without it."""
+"""Which packages plug in, and which of them may: read off their metadata, without importing any."""
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata
+
+from zoo.errors import did_you_mean
+
+DISTRIBUTION = "diffusion-zoo"
+PARTS, RECIPES, COMMANDS = "zoo.parts", "zoo.recipes", "zoo.cli"
+
+GROUPS = {PARTS: "parts", RECIPES: "recipes", COMMANDS: "commands"}
+"""Entry-point groups, and what is in them."""
+
+ALL = "everything"
+"""What is missing of a package that is left out whole."""
+
+VARIABLE = "ZOO_PLUGINS"
+"""Of the environment: which plug-ins load, by the names of their distributions, or ``none``; all, if it is not set."""
 
 UNPACKAGED = "in no package"
 """In place of a version, for a class that was given in Python; the name is then its own."""
@@ -36,62 +50,168 @@ class Plugin:
         """For messages."""
         return f"plug-in {self.name}" if self.is_packaged else self.name
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
 
 @dataclass(frozen=True)
-class PluginFailure:
-    """A plug-in that could not be loaded, and why; ``entry_point`` is None where none of them could be read."""
+class PluginProblem:
+    """What is wrong with plug-ins, while all else works.
+
+    Attributes:
+        plugins: whose it is.
+        reason: what is wrong, and how to mend it.
+        line: the same as a whole sentence, which names the plug-ins and what of theirs is missing.
+        missing: what of theirs is, such as ``parts`` or ``block 'mine'``; empty where all is there.
+        error: what was raised, if that is it.
+    """
+
+    plugins: tuple[Plugin, ...]
+    reason: str
+    line: str
+    missing: str = ""
+    error: BaseException | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed distribution with entry points of zoo's.
+
+    Attributes:
+        plugin: its name and version.
+        requires: the versions of diffusion-zoo that it asks for, such as ``>=0.1``; empty for any.
+        entry_points: those of zoo's groups.
+        is_disabled: whether ``ZOO_PLUGINS`` leaves it out.
+        fault: why it is not loaded, such as ``needs diffusion-zoo>=2, and ...``; None if it may be.
+    """
 
     plugin: Plugin
-    entry_point: str | None
-    reason: str
-    traceback: str
+    requires: str = ""
+    entry_points: tuple[metadata.EntryPoint, ...] = ()
+    is_disabled: bool = False
+    fault: str | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of it is loaded."""
+        return self.is_disabled or self.fault is not None
+
+    @property
+    def why_idle(self) -> str:
+        """What keeps it from being loaded, behind ``which``."""
+        return f"{VARIABLE}={os.environ.get(VARIABLE)} leaves out" if self.is_disabled else self.fault or ""
+
+    @property
+    def problem(self) -> PluginProblem | None:
+        """Its fault; to be disabled is none."""
+        if self.fault is None or self.is_disabled:
+            return None
+        line = f"plug-in {self.plugin} is left out: it {self.fault}"
+        return PluginProblem((self.plugin,), self.fault, line, ALL)
+
+    def of(self, group: str) -> Iterator[metadata.EntryPoint]:
+        """Its entry points of a group."""
+        return (each for each in self.entry_points if each.group == group)
 
 
-def visit_plugins(group: str, visit: Callable[[Plugin, metadata.EntryPoint], None]) -> list[PluginFailure]:
-    """Call ``visit`` for every entry point of ``group``, by the name of its distribution; return those that failed.
+def plugin_packages() -> list[Package]:
+    """Every distribution that plugs in, by name; the first on the path shadows others of its name.
 
-    importlib's own ``entry_points`` drops one of two entry points of equal name, and stops at the first file that it
-    cannot read.
+    importlib's own ``entry_points`` stops at the first file that it cannot read. Few distributions plug in, so that
+    only of theirs the names and versions are read, which takes longer.
     """
-    failures = []
-    for name, distribution in sorted(_distributions().items()):
-        plugin = Plugin(name, "unknown")
-        try:
-            found = [entry_point for entry_point in distribution.entry_points if entry_point.group == group]
-            if found:  # the version is in another file, which costs time to read
-                plugin = Plugin(name, distribution.version)
-        except Exception as error:
-            failures.append(_failure(plugin, None, error))
-            continue
-        for entry_point in found:
-            try:
-                visit(plugin, entry_point)
-            except (Exception, SystemExit) as error:
-                failures.append(_failure(plugin, entry_point.name, error))
-    return failures
-
-
-def _distributions() -> dict[str, metadata.Distribution]:
-    """Every installed distribution by name; the first on the path shadows others of its name."""
-    found: dict[str, metadata.Distribution] = {}
+    found: dict[str, Package] = {}
+    wanted = _wanted()
     for distribution in metadata.distributions():
         try:
-            found.setdefault(distribution.name, distribution)
-        except Exception:  # noqa: S112 - a folder left behind by an uninstall, without a name to tell
+            if "[zoo." not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            name = distribution.name
+        except Exception:  # noqa: S112 - left behind by an uninstall, or not zoo's to tell of
             continue
-    return found
+        if name not in found:
+            first = next(iter(metadata.distributions(name=name)), distribution)
+            found[name] = _package(name, first, wanted)
+    return [package for _, package in sorted(found.items()) if package.entry_points or package.fault]
+
+
+def unknown_plugins(packages: list[Package]) -> list[str]:
+    """A line for each name in ``ZOO_PLUGINS`` that is no plug-in's."""
+    known = {_normalised(package.plugin.name) for package in packages}
+    unknown = sorted((_wanted() or set()) - known)
+    return [f"{VARIABLE}: there is no plug-in {name!r} here{did_you_mean(name, known)}" for name in unknown]
+
+
+def claimed_twice(what: str, claims: Sequence[tuple[Plugin, str]]) -> PluginProblem:
+    """A name that is claimed twice, and so is nobody's.
+
+    Args:
+        what: has the name.
+        claims: the plug-ins that claim it, and what of them does, in words.
+    """
+    plugins, who = tuple(dict.fromkeys(plugin for plugin, _ in claims)), " and ".join(words for _, words in claims)
+    if len(plugins) == 1:
+        line = f"{what} is named twice, by {who}, and is neither; name each once"
+    else:
+        line = f"{what} is claimed by {who}, and is neither's; uninstall one, or say in {VARIABLE} which to load"
+    return PluginProblem(plugins, line, line, what)
 
 
 def zoo_version() -> str:
     """The version of the installed distribution ``diffusion-zoo``."""
     try:
-        return metadata.version("diffusion-zoo")
+        return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "unknown"
 
 
-def _failure(plugin: Plugin, entry_point: str | None, error: BaseException) -> PluginFailure:
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else f"{text[:297]}..."
-    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return PluginFailure(plugin, entry_point, reason, traceback.format_exc())
+def _package(name: str, distribution: metadata.Distribution, wanted: set[str] | None) -> Package:
+    is_disabled = wanted is not None and _normalised(name) not in wanted
+    plugin = Plugin(name, "unknown")
+    try:
+        plugin = Plugin(name, distribution.version)
+        entry_points = tuple(each for each in distribution.entry_points if each.group in GROUPS)
+        requires = _range(distribution.requires or ())
+    except Exception as error:
+        fault = f"has metadata that cannot be read ({type(error).__name__}: {error}); install it again"
+        return Package(plugin, is_disabled=is_disabled, fault=fault)
+    return Package(plugin, requires, entry_points, is_disabled, _misfit(plugin, requires))
+
+
+def _wanted() -> set[str] | None:
+    """The normalised names in ``ZOO_PLUGINS``; None for all plug-ins."""
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    return set() if text.lower() == "none" else {_normalised(name) for name in text.split(",") if name.strip()}
+
+
+def _normalised(name: str) -> str:
+    from packaging.utils import canonicalize_name  # where there is a plug-in; it takes 20 ms
+
+    return canonicalize_name(name.strip())
+
+
+def _range(requires: list[str] | tuple[()]) -> str:
+    """The versions of diffusion-zoo that a distribution asks for, without its extras."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    ranges = []
+    for text in requires:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:  # of another package, which pip has taken
+            continue
+        if _normalised(wanted.name) == DISTRIBUTION and (not wanted.marker or wanted.marker.evaluate({"extra": ""})):
+            ranges.append(str(wanted.specifier))
+    return ",".join(filter(None, ranges))
+
+
+def _misfit(plugin: Plugin, requires: str) -> str | None:
+    from packaging.specifiers import SpecifierSet
+
+    here = zoo_version()
+    if here == "unknown" or SpecifierSet(requires).contains(here, prereleases=True):
+        return None
+    wanted = f"{DISTRIBUTION}{requires}"
+    return f"needs {wanted}, and {here} is installed: pip install '{wanted}', or another version of {plugin.name}"

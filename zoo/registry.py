@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import reprlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -11,18 +11,21 @@ from importlib import import_module, metadata
 from os import PathLike
 from typing import Any, TypeVar
 
-import pluggy
 from pydantic import BaseModel
 
-from zoo import hookspecs
 from zoo.attributes import mistakes
+from zoo.claims import Key, NamedPart, contested, is_named, named_part, parts_left_out
 from zoo.errors import PluginError, did_you_mean, with_article
+from zoo.hooks import brief, classes_of, classes_of_file
 from zoo.kinds import KINDS, base_of
 from zoo.parts_file import read_parts_file
-from zoo.plugins import UNPACKAGED, Plugin, PluginFailure, visit_plugins, zoo_version
+from zoo.plugin_loading import LoadError, guarded, visit_plugins
+from zoo.plugins import ALL, GROUPS, PARTS, UNPACKAGED, Package, Plugin, PluginProblem, plugin_packages, zoo_version
 from zoo.signature import MARK, Signature, read_signature
 
-PARTS_GROUP = "zoo.parts"
+MODULES = (ALL, GROUPS[PARTS])
+"""What is missing where it cannot be told which parts are."""
+
 BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.evaluate")
 
 PartsLike = type[Any] | str | PathLike[str] | Iterable[type[Any] | str | PathLike[str]]
@@ -70,6 +73,13 @@ class PartEntry:
         return (inspect.getdoc(self.cls) or "").split("\n", 1)[0].strip()
 
     @property
+    def origin(self) -> str:
+        """The package and the class, for messages."""
+        if self.plugin.is_file:
+            return f"{self.plugin.name} ({self.cls.__qualname__})"
+        return f"{self.plugin} ({name_of(self.cls)})" if self.plugin.is_packaged else self.plugin.name
+
+    @property
     def version(self) -> int:
         """Of the part itself: another one computes something else from the same options and weights."""
         return getattr(self.cls, "version", 1)
@@ -90,39 +100,39 @@ class PartEntry:
         return part_entry, (self.cls, self.plugin)  # the signature is read off the class again
 
 
+Claim = PartEntry | NamedPart
+"""A part whose class is here, or one whose class is imported when the part is asked for."""
+
+
 class Registry:
     """The parts that recipes can name.
 
     ``Registry.installed()`` holds the built-in parts and those of every installed plug-in; ``Registry()`` the built-in
     ones alone. There is no global registry.
+
+    Attributes:
+        problems: of plug-ins, while the rest works.
+        tell: called with those that show later, where a part is imported that is asked for.
     """
 
     def __init__(self) -> None:
-        self.failures: list[PluginFailure] = []
-        self._parts: dict[tuple[str, str], PartEntry] = {}
-        self._manager = pluggy.PluginManager("zoo")
-        self._manager.add_hookspecs(hookspecs)
+        self.problems: list[PluginProblem] = []
+        self.tell: Callable[[PluginProblem], None] = lambda problem: None
+        self._parts: dict[Key, Claim] = {}
+        self._lost: dict[Key, PluginProblem] = {}
+        self._idle: list[Package] = []
         for module in BUILT_IN:
             self.register(import_module(module), Plugin("zoo", zoo_version()))
 
     @classmethod
     def installed(cls) -> Registry:
-        """The built-in parts and those of every installed plug-in.
+        """The built-in parts and those of every installed plug-in that ``ZOO_PLUGINS`` does not leave out.
 
-        A plug-in that fails to load is set aside in ``failures``, and the rest goes on without it.
-
-        Raises:
-            PluginError: two plug-ins claim one name.
+        What is wrong with a plug-in is set down in ``problems``, and the rest goes on without it. A name that two
+        plug-ins claim is neither's.
         """
         registry = cls()
-        claims: list[list[PartEntry]] = []
-
-        def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
-            claims.append(registry._claims(entry_point.load(), plugin))
-
-        registry.failures = visit_plugins(PARTS_GROUP, visit)
-        for each in claims:
-            registry._add(each)
+        registry._plug_in(plugin_packages())
         return registry
 
     def register(self, module: object, plugin: Plugin) -> None:
@@ -131,7 +141,7 @@ class Registry:
         Raises:
             PluginError: a hook that zoo does not have, a part that breaks the rules, or a name that is taken.
         """
-        self._add(self._claims(module, plugin))
+        self._add(part_entry(cls, plugin) for cls in classes_of(module, plugin))
 
     def with_parts(self, parts: PartsLike) -> Registry:
         """These parts and some that are in no package: classes marked by ``@zoo.part``, and paths of files with such.
@@ -143,36 +153,59 @@ class Registry:
                 taken.
         """
         registry = copy(self)
-        known = {entry.cls for entry in self._parts.values()}
-        claims: list[PartEntry] = []
-        for each in dict.fromkeys(each_of(parts)):
-            own = (
-                self._claims_of_file(each) if isinstance(each, str | PathLike) else [part_entry(each, unpackaged(each))]
-            )
-            claims.extend(entry for entry in own if entry.cls not in known)
-            known |= {entry.cls for entry in own}
-        registry._add(claims)
+        given = [part_entry(cls, plugin) for each in each_of(parts) for cls, plugin in _given(each)]
+        first = {entry.cls: entry for entry in reversed(given)}
+        registry._add(entry for entry in given if first[entry.cls] is entry and not self._knows(entry.cls))
         return registry
+
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The versions of the packages that parts are of, by name; imports none."""
+        return {claim.plugin.name: claim.plugin.version for claim in self._parts.values()}
+
+    @property
+    def idle_plugins(self) -> dict[str, str]:
+        """Installed packages that were not loaded, and what keeps each from it, behind ``which``."""
+        return {package.plugin.name: package.why_idle for package in self._idle}
+
+    def names(self, kind: str) -> list[str]:
+        """The names of all parts of a kind; imports none."""
+        return sorted(name for each, name in self._parts if each == kind)
 
     def entries(self, kind: str | None = None) -> tuple[PartEntry, ...]:
         """Every part, or every part of one kind, by kind and then by name."""
         order = list(KINDS)
-        found = [entry for entry in self._parts.values() if kind in (None, entry.kind)]
-        return tuple(sorted(found, key=lambda entry: (order.index(entry.kind), entry.name)))
+        keys = [key for key in self._parts if kind in (None, key[0])]
+        found = []
+        for key in sorted(keys, key=lambda key: (order.index(key[0]), key[1])):
+            entry = self._entry(key)
+            if entry is None:
+                self.tell(self._lost[key])
+            else:
+                found.append(entry)
+        return tuple(found)
 
     def get(self, kind: str, name: str) -> PartEntry:
         """The part ``name`` of ``kind``.
 
         Raises:
-            PluginError: there is no such part; the message offers the nearest name, or the plug-in that failed.
+            PluginError: there is no such part, or none that can be had; the message names the plug-in that may hold it,
+                or offers the nearest name.
         """
-        if (kind, name) in self._parts:
-            return self._parts[kind, name]
-        names = [entry.name for entry in self.entries(kind)]
+        found = self._entry((kind, name))
+        if found is not None:
+            return found
+        lost = self._lost.get((kind, name))
+        if lost is not None:
+            raise PluginError(lost.line) from lost.error
+        names = self.names(kind)
         message = f"there is no {kind} {name!r}{did_you_mean(name, names)} (installed: {', '.join(names)})"
-        if self.failures:
-            failed = "; ".join(f"{failure.plugin.name} ({failure.reason})" for failure in self.failures)
-            message += f". A plug-in that failed to load may hold it: {failed}; see `zoo parts --debug`"
+        failed = [f"{each.plugins[0].name} ({each.reason})" for each in self.problems if each.missing in MODULES]
+        if failed:
+            message += f". A plug-in that failed to load may hold it: {'; '.join(failed)}; see `zoo plugins`"
+        for package in self._idle:
+            if package.is_disabled and not all(map(is_named, package.of(PARTS))):
+                message += f". {package.plugin.name} may hold it, which {package.why_idle}"
         raise PluginError(message)
 
     def entry_of(self, cls: type[Any]) -> PartEntry:
@@ -181,44 +214,69 @@ class Registry:
         Raises:
             PluginError: it is none of these.
         """
-        found = self._parts.get(getattr(cls, MARK))
+        found = self._entry(getattr(cls, MARK))
         if found is None or found.cls is not cls:
             raise PluginError(f"{name_of(cls)} is not registered; return it from the zoo_parts() of its plug-in")
         return found
 
-    def _claims_of_file(self, path: str | PathLike[str]) -> list[PartEntry]:
-        file = read_parts_file(path)
-        module = file.load()
-        if hasattr(module, "zoo_parts"):
-            return self._claims(module, file)
-        own = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]
-        marked = [cls for cls in dict.fromkeys(own) if MARK in vars(cls)]
-        if not marked:
-            raise PluginError(f"{file.path}: has no parts; put @zoo.part(kind, name) above a class")
-        return [part_entry(cls, file) for cls in marked]
+    def _plug_in(self, packages: list[Package]) -> None:
+        claims: defaultdict[Key, list[Claim]] = defaultdict(list)
 
-    def _claims(self, module: object, plugin: Plugin) -> list[PartEntry]:
-        name = self._manager.register(module, name=f"{plugin.name} #{len(self._manager.list_name_plugin())}")
+        def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
+            found: list[Claim]
+            if is_named(entry_point):
+                found = [named_part(plugin, entry_point)]
+            else:
+                found = [part_entry(cls, plugin) for cls in classes_of(entry_point.load(), plugin)]
+            for claim in found:
+                claims[claim.kind, claim.name].append(claim)
+
+        self._idle = [package for package in packages if package.is_idle]
+        self.problems = [package.problem for package in self._idle if package.problem is not None]
+        self.problems += visit_plugins(PARTS, packages, visit)
+        for package in self._idle:
+            self._lost |= parts_left_out(package)
+        for key, claimants in claims.items():
+            is_own = key in self._parts
+            if len(claimants) == 1 and not is_own:
+                self._parts[key] = claimants[0]
+            else:
+                self._lost[key] = contested(key, claimants, is_own=is_own)
+                self.problems.append(self._lost[key])
+
+    def _entry(self, key: Key) -> PartEntry | None:
+        """A part; None if there is none, or its class cannot be had."""
+        claim = self._parts.get(key)
+        if not isinstance(claim, NamedPart):
+            return claim
+        plugin = claim.plugin
         try:
-            self._manager.check_pending()
-            hooks = [hook for hook in self._manager.hook.zoo_parts.get_hookimpls() if hook.plugin is module]
-            found = [cls for hook in hooks for cls in _returned(hook.function(), plugin)]
-            if not found:
-                raise PluginError(f"{plugin.words} gives no part: mark its zoo_parts() with @zoo.hookimpl")
-            if len({id(cls) for cls in found}) < len(found):
-                raise PluginError(f"{plugin.words} returns a part twice from zoo_parts()")
-            return [part_entry(cls, plugin) for cls in found]
-        except pluggy.PluginValidationError as error:  # a hook that zoo does not have
-            raise PluginError(f"{plugin.words}: {error}") from error
-        finally:
-            self._manager.unregister(name=name)  # all has been asked of it
+            entry = guarded(plugin, lambda: part_entry(claim.load(), plugin), self._remark)
+        except LoadError as failure:
+            line = f"{claim} comes from {plugin}, which failed to load: {failure}"
+            self._lost[key] = PluginProblem((plugin,), str(failure), line, str(claim), failure.__cause__)
+            self.problems.append(self._lost[key])
+            del self._parts[key]
+            return None
+        self._parts[key] = entry
+        return entry
+
+    def _remark(self, problem: PluginProblem) -> None:
+        self.problems.append(problem)
+        self.tell(problem)
+
+    def _knows(self, cls: Any) -> bool:
+        """Whether a class is one of these parts."""
+        key = vars(cls).get(MARK) if inspect.isclass(cls) else None
+        found = self._entry(key) if key else None
+        return found is not None and found.cls is cls
 
     def _add(self, claims: Iterable[PartEntry]) -> None:
         parts = dict(self._parts)
         for entry in claims:
             taken = parts.get((entry.kind, entry.name))
             if taken is not None:
-                both = f"{_origin(taken)} and {_origin(entry)}"
+                both = f"{taken.origin} and {entry.origin}"
                 if entry.plugin.is_packaged:
                     raise PluginError(
                         f"two plug-ins claim {entry.kind} {entry.name!r}: {both}; uninstall one of them, or rename its"
@@ -234,16 +292,12 @@ def each_of(parts: PartsLike) -> list[Any]:
     return [parts] if isinstance(parts, type | str | PathLike) else list(parts)
 
 
-def _returned(classes: Any, plugin: Plugin) -> Iterable[Any]:
-    if isinstance(classes, str) or not isinstance(classes, Iterable):
-        raise PluginError(
-            f"{plugin.words}: zoo_parts() returns {_brief(classes)}; let it return a list of classes, such as [MyBlock]"
-        )
-    return classes
-
-
-def _brief(value: object) -> str:
-    return f"{value.__qualname__} itself" if inspect.isclass(value) else reprlib.repr(value)
+def _given(each: Any) -> list[tuple[Any, Plugin]]:
+    """A class, or those of a file; and what they are of."""
+    if not isinstance(each, str | PathLike):
+        return [(each, unpackaged(each))]
+    file = read_parts_file(each)
+    return [(cls, file) for cls in classes_of_file(file)]
 
 
 def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
@@ -263,7 +317,7 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
         raise PluginError(f"{where} leaves out what {with_article(kind)} must have: {missing}")
     version = getattr(cls, "version", 1)
     if type(version) is not int or version < 1:
-        raise PluginError(f"{where} has version = {_brief(version)}; let it be a whole number, 1 or more")
+        raise PluginError(f"{where} has version = {brief(version)}; let it be a whole number, 1 or more")
     for mistake in mistakes(cls, kind):
         raise PluginError(f"{where} {mistake}")
     signature = read_signature(cls, KINDS[kind].supplied)  # type: ignore[arg-type]  # a class is hashable
@@ -281,10 +335,3 @@ def unpackaged(cls: object) -> Plugin:
 def name_of(cls: object) -> str:
     """``module.Class``."""
     return f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"
-
-
-def _origin(entry: PartEntry) -> str:
-    plugin = entry.plugin
-    if plugin.is_file:
-        return f"{plugin.name} ({entry.cls.__qualname__})"
-    return f"{plugin.name} {plugin.version} ({name_of(entry.cls)})" if plugin.is_packaged else plugin.name

@@ -12,6 +12,10 @@ NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
 """Of schedulers, Ctrl-C, a terminal that goes away, and SLURM's ``--signal``. Windows has not all of them."""
 
 
+class Stopped(SystemExit):
+    """The end of a command that a signal stops, wherever it is: a plug-in that is being loaded has not failed."""
+
+
 def stop_signals() -> list[signal.Signals]:
     """Those that this system has.
 

@@ -18,7 +18,7 @@ from zoo.evaluate.frechet import FID
 from zoo.flow.noise_samplers import UniformNoise
 from zoo.flow.solvers import EulerSolver
 from zoo.parts.blocks import DiTBlock
-from zoo.plugins import Plugin, PluginFailure, zoo_version
+from zoo.plugins import Plugin, PluginProblem, zoo_version
 from zoo.registry import Registry, part
 from zoo.sampling import sample
 from zoo.train.run_folder import RunFolder
@@ -154,10 +154,10 @@ def test_what_is_installed_and_is_not_what_was_recorded_is_told(installed):
 
 
 def test_a_plug_in_that_fails_is_told_with_its_reason(installed):
-    installed.failures.append(PluginFailure(Plugin("zoo-extra", "0.0.1"), "parts", "ImportError: no luck", ""))
+    installed.problems.append(PluginProblem((Plugin("zoo-extra", "0.0.1"),), "ImportError: no luck", "", "parts"))
     result = zoo("sample", "--run", "beside", "--out", "images")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == (
         "error: beside: solver 'theirs': of plug-in zoo-extra 0.0.1, which failed to load (ImportError: no luck;"
-        " see `zoo parts --debug`)"
+        " see `zoo plugins`)"
     )

@@ -14,7 +14,7 @@ from zoo.cli import app
 from zoo.cli.parts import describe_options
 from zoo.kinds import KINDS
 from zoo.parts.heads import LinearHead
-from zoo.plugins import Plugin, PluginFailure
+from zoo.plugins import Plugin, PluginProblem
 from zoo.registry import PartEntry, Registry
 from zoo.signature import read_signature
 
@@ -77,14 +77,14 @@ def test_an_unknown_kind(kind, offer):
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_plug_in_that_failed_is_named_and_the_rest_is_listed(built_in_parts, debug):
-    built_in_parts.failures.append(
-        PluginFailure(Plugin("strangers", "1.2"), "parts", "ImportError: no luck", "Traceback: here")
-    )
+    error = ImportError("no luck, here")
+    problem = PluginProblem((Plugin("strangers", "1.2"),), "no luck", "strangers 1.2: no luck", "parts", error)
+    built_in_parts.problems.append(problem)
     result = zoo(*["--debug"] * debug)
     assert result.exit_code == 0
     assert "sinusoidal" in result.stdout
-    assert "warning: plug-in strangers 1.2 failed to load, its parts are missing: ImportError: no luck" in result.stderr
-    assert ("Traceback: here" in result.stderr) is debug
+    assert "warning: strangers 1.2: no luck\n" in result.stderr
+    assert ("ImportError: no luck, here" in result.stderr) is debug
     assert ("(zoo parts --debug shows the tracebacks)" in result.stderr) is not debug
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from zoo.cli import app
 from zoo.cli import recipes as recipes_command
-from zoo.plugins import Plugin, PluginFailure, zoo_version
+from zoo.plugins import Plugin, PluginProblem, zoo_version
 from zoo.recipe.find import package_recipes
 
 
@@ -41,13 +41,11 @@ def test_paths_are_files_one_a_line():
 
 
 def test_a_plug_in_that_failed_is_named(monkeypatch):
-    failure = PluginFailure(Plugin("strangers", "1.2"), "recipes", "ModuleNotFoundError: no luck", "")
-    monkeypatch.setitem(recipes_command.__globals__, "list_recipes", lambda: ([], [failure]))
+    problem = PluginProblem((Plugin("strangers", "1.2"),), "no luck", "plug-in strangers 1.2: no luck", "recipes")
+    monkeypatch.setitem(recipes_command.__globals__, "list_recipes", lambda: ([], [problem]))
     result = zoo("recipes")
     assert result.exit_code == 0
-    assert result.stderr == (
-        "warning: plug-in strangers 1.2 failed to load, its recipes are missing: ModuleNotFoundError: no luck\n"
-    )
+    assert result.stderr == "warning: plug-in strangers 1.2: no luck\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["build", "--help"], ["recipes"], ["--version"], []])

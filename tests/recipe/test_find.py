@@ -132,20 +132,20 @@ def test_a_plug_in_without_recipes_is_named(plug_in):
         RecipeError, match=r"qqq: there is no such recipe.* Plug-in strangers failed: ModuleNotFoundErr"
     ):
         find_recipe("qqq")
-    assert [failure.plugin.name for failure in list_recipes()[1]] == ["strangers"]
+    assert [problem.plugins[0].name for problem in list_recipes()[1]] == ["strangers"]
 
 
 def test_every_recipe_is_listed_with_its_title_and_plug_in(plug_in):
     write("recipes/mine.yaml", "# Mine, with [brackets].   zoo build --recipe mine.yaml\n")
     write("recipes/untitled.yaml", "backbone: {}\n")
     plug_in("strangers", "own.yaml")
-    found, failures = list_recipes()
+    found, problems = list_recipes()
     by_name = {recipe.name: (recipe.title, recipe.plugin and recipe.plugin.name) for recipe in found}
     assert by_name["mine"] == ("Mine, with [brackets].", None)
     assert by_name["untitled"] == ("", None)
     assert by_name["own"] == ("A title.", "strangers")
     assert by_name["mpdit_b"] == ("MPDiT-B, ImageNet 256 latents.", "zoo")
-    assert failures == []
+    assert problems == []
 
 
 def test_in_a_checkout_the_working_folders_recipes_are_those_of_zoo(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections import defaultdict
 from importlib import metadata
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from zoo.cli.inflate import inflate
 from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import unread_output_dropped
 from zoo.cli.parts import parts
+from zoo.cli.plugins import is_without_loading, plugins
 from zoo.cli.recipes import recipes
 from zoo.cli.report import report
 from zoo.cli.sample import sample
@@ -29,9 +31,8 @@ from zoo.cli.schema import schema
 from zoo.cli.sweep import sweep
 from zoo.cli.train import train
 from zoo.errors import OutputError, PluginError
-from zoo.plugins import Plugin, visit_plugins, zoo_version
-
-CLI_GROUP = "zoo.cli"
+from zoo.plugin_loading import left_running, visit_plugins
+from zoo.plugins import COMMANDS, Plugin, PluginProblem, claimed_twice, plugin_packages, unknown_plugins, zoo_version
 
 app = typer.Typer(
     name="zoo",
@@ -52,6 +53,7 @@ app.command("import")(import_checkpoint)
 app.command()(inflate)
 app.command()(new_plugin)
 app.command()(parts)
+app.command()(plugins)
 app.command()(recipes)
 app.command()(report)
 app.command()(sample)
@@ -75,15 +77,22 @@ def _root(
     """Hold the options of ``zoo`` itself."""
 
 
-def add_plugin_commands() -> None:
-    """Add the commands of installed plug-ins; one that fails is named on stderr, and the rest goes on without it."""
-    owners = {info.name or getattr(info.callback, "__name__", ""): "zoo" for info in app.registered_commands}
-    owners |= {str(info.name): "zoo" for info in app.registered_groups}
+def add_plugin_commands() -> list[PluginProblem]:
+    """Add the commands of installed plug-ins, and return what is wrong; a name that two of them claim is neither's."""
+    taken = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
+    taken |= {str(info.name) for info in app.registered_groups}
+    packages = plugin_packages()
+    owners: defaultdict[str, list[Plugin]] = defaultdict(list)
+    for package in packages:
+        for entry_point in () if package.is_idle else package.of(COMMANDS):
+            owners[entry_point.name].append(package.plugin)
 
     def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
         name = entry_point.name
-        if name in owners:
-            raise PluginError(f"command {name!r}: {owners[name]} has one already")
+        if name in taken:
+            raise PluginError(f"command {name!r}: zoo has one already")
+        if len(owners[name]) > 1:
+            return
         loaded = entry_point.load()
         if isinstance(loaded, typer.Typer):
             app.add_typer(loaded, name=name)
@@ -91,9 +100,17 @@ def add_plugin_commands() -> None:
             app.command(name)(loaded)
         else:
             raise PluginError(f"command {name!r}: {entry_point.value} is not callable")
-        owners[name] = plugin.name
 
-    warn(visit_plugins(CLI_GROUP, visit), "commands", debug="--debug" in sys.argv)
+    problems = [package.problem for package in packages if package.problem is not None]
+    problems += visit_plugins(COMMANDS, packages, visit)
+    problems += [
+        claimed_twice(f"command {name!r}", [(plugin, str(plugin)) for plugin in plugins])
+        for name, plugins in owners.items()
+        if len(plugins) > 1 and name not in taken
+    ]
+    for line in unknown_plugins(packages):
+        problems.append(PluginProblem((), line, line))
+    return problems
 
 
 def main() -> None:
@@ -105,10 +122,13 @@ def main() -> None:
         except OutputError as error:
             print(f"error: {error}", file=sys.stderr)
             code = code or error.exit_code
+        is_waited_for = any(thread.is_alive() for thread in left_running)
         if "WORLD_SIZE" in os.environ:  # taking a process group apart with the interpreter can wait for ever
             from zoo.train.launch import leave_exit_code
 
             leave_exit_code(code)
+            is_waited_for = True
+        if is_waited_for:
             sys.stderr.flush()
             os._exit(code)
     gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
@@ -118,11 +138,15 @@ def main() -> None:
 def _run() -> int:
     """Run the command, and tell its exit code."""
     try:
-        with warnings_in_lines():
-            add_plugin_commands()
-        app()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        problems = []
+        if not is_without_loading(sys.argv[1:]):
+            with warnings_in_lines():
+                problems = add_plugin_commands()
+        if sys.argv[1:2] != ["plugins"]:  # which lists them
+            warn(problems, debug="--debug" in sys.argv)
+        app(obj=problems)
+    except KeyboardInterrupt as stop:
+        print(" ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
         return 130
     except SystemExit as end:
         if isinstance(end.code, str):

@@ -20,9 +20,9 @@ from typer.core import TyperGroup
 
 from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, printable
 from zoo.open_files import are_too_many
-from zoo.plugins import PluginFailure
+from zoo.plugins import ALL, PluginProblem
 from zoo.registry import Registry
-from zoo.signals import handled, stop_signals
+from zoo.signals import Stopped, handled, stop_signals
 
 if TYPE_CHECKING:  # torch
     from zoo.train.distributed import World
@@ -127,13 +127,18 @@ def describe(error: Exception) -> str:
     return lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} problems", *(f"  {line}" for line in lines)])
 
 
-def warn(failures: Sequence[PluginFailure], what: str, *, debug: bool = False) -> None:
-    """Name plug-ins that failed on stderr, with ``what`` of theirs is missing, and with ``debug`` their tracebacks."""
-    for failure in failures:
-        plugin = f"plug-in {failure.plugin.name} {failure.plugin.version}"
-        warn_of(f"{plugin} failed to load, its {what} are missing: {failure.reason}")
+def warn(problems: Sequence[PluginProblem], *, debug: bool = False) -> None:
+    """Tell on stderr what is wrong with plug-ins, a line each, and with ``debug`` their tracebacks."""
+    for problem in problems:
+        warn_of(problem.line)
         if debug:
-            print(failure.traceback, file=sys.stderr)
+            print_traceback(problem)
+
+
+def print_traceback(problem: PluginProblem) -> None:
+    """The traceback of what a plug-in raised, if it did, on stderr."""
+    if problem.error is not None:
+        traceback.print_exception(problem.error)
 
 
 def tell(text: str) -> None:
@@ -163,7 +168,7 @@ def tidy_when_stopped() -> Iterator[None]:
     """Have SIGTERM and its like end a command as Ctrl-C does, so that nothing half-written stays behind."""
 
     def stop(number: int, frame: object) -> None:
-        sys.exit(128 + number)
+        raise Stopped(128 + number)
 
     with handled((each for each in stop_signals() if each != signal.SIGINT), stop):
         yield
@@ -198,12 +203,13 @@ def without_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def installed_registry(files: Sequence[Path] | None) -> Registry:
-    """All installed parts, and those of files; plug-ins that failed are named on stderr, since their parts are missing.
+def installed_registry(files: Sequence[Path] | None, *, debug: bool = False) -> Registry:
+    """All installed parts, and those of files; what is wrong with plug-ins is told on stderr, also what shows later.
 
     Raises:
         PluginError: a file that cannot be used.
     """
     registry = Registry.installed()
-    warn(registry.failures, "parts")
+    warn([each for each in registry.problems if each.missing != ALL], debug=debug)  # those are told of any command
+    registry.tell = lambda problem: warn([problem], debug=debug)
     return registry.with_parts(files or ())

@@ -10,10 +10,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from zoo.cli.common import PartsFiles, console, warn
+from zoo.cli.common import PartsFiles, console, installed_registry
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
-from zoo.registry import PartEntry, Registry
+from zoo.registry import PartEntry
 from zoo.signature import Nested
 
 
@@ -29,7 +29,7 @@ def parts(
     """
     if kind is not None and kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)} (there are: {', '.join(KINDS)})")
-    registry = Registry.installed().with_parts(files or ())
+    registry = installed_registry(files, debug=debug)
     entries = registry.entries(kind)
     if as_json:
         print(json.dumps([_plain(entry) for entry in entries], indent=2))
@@ -46,8 +46,7 @@ def parts(
             )
             before = entry.kind
         console().print(table)
-    warn(registry.failures, "parts", debug=debug)
-    if registry.failures and not debug:
+    if not debug and any(problem.error for problem in registry.problems):
         print("(zoo parts --debug shows the tracebacks)", file=sys.stderr)
 
 

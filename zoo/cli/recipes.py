@@ -17,7 +17,7 @@ def recipes(
     debug: Debug = False,
 ) -> None:
     """List recipes: those in ./recipes, of zoo itself and of plug-ins."""
-    found, failures = list_recipes()
+    found, problems = list_recipes()
     if paths:
         print("\n".join(str(recipe.path) for recipe in found))
     else:
@@ -30,4 +30,4 @@ def recipes(
                 f"{plugin.name} {plugin.version}" if plugin else "./recipes",
             )
         console().print(table)
-    warn(failures, "recipes", debug=debug)
+    warn(problems, debug=debug)

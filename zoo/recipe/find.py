@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 
 from zoo.errors import RecipeError, did_you_mean
-from zoo.plugins import Plugin, PluginFailure, visit_plugins, zoo_version
+from zoo.plugin_loading import visit_plugins
+from zoo.plugins import RECIPES, Package, Plugin, PluginProblem, plugin_packages, zoo_version
 from zoo.recipe.source import shown_path
 
-RECIPES_GROUP = "zoo.recipes"
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -40,8 +40,12 @@ class RecipeSummary:
     plugin: Plugin | None
 
 
-def recipe_folders() -> tuple[list[RecipeFolder], list[PluginFailure]]:
-    """Where recipes are looked up by name, in order; and the plug-ins whose recipes cannot be found."""
+def recipe_folders(packages: list[Package] | None = None) -> tuple[list[RecipeFolder], list[PluginProblem]]:
+    """Where recipes are looked up by name, in order; and what is wrong with those of plug-ins.
+
+    Args:
+        packages: the plug-ins; the installed ones, if left out.
+    """
     folders = []
     own = package_recipes()
     working = Path("recipes")
@@ -56,8 +60,7 @@ def recipe_folders() -> tuple[list[RecipeFolder], list[PluginFailure]]:
             raise ModuleNotFoundError(f"{entry_point.value!r} is no package")
         folders.extend(RecipeFolder(Path(location), plugin) for location in locations)
 
-    failures = visit_plugins(RECIPES_GROUP, visit)
-    return folders, failures
+    return folders, visit_plugins(RECIPES, plugin_packages() if packages is None else packages, visit)
 
 
 def package_recipes() -> Path:
@@ -67,13 +70,13 @@ def package_recipes() -> Path:
     return shipped if shipped.is_dir() else package.parent / "recipes"
 
 
-def list_recipes() -> tuple[list[RecipeSummary], list[PluginFailure]]:
-    """Every recipe that has a name, and the plug-ins whose recipes cannot be found."""
-    folders, failures = recipe_folders()
+def list_recipes(packages: list[Package] | None = None) -> tuple[list[RecipeSummary], list[PluginProblem]]:
+    """Every recipe that has a name, and what is wrong with those of plug-ins, as ``recipe_folders`` has it."""
+    folders, problems = recipe_folders(packages)
     found = [
         RecipeSummary(path.stem, _title(path), path, folder.plugin) for folder in folders for path in folder.recipes()
     ]
-    return found, failures
+    return found, problems
 
 
 def find_recipe(name: str, *, beside: Path | None = None) -> Path:
@@ -101,7 +104,8 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
         raise RecipeError([f"{name}: cannot be read: {problem}"]) from error
     if beside_it and not _same_file(beside_it[0], beside):
         return beside_it[0]
-    folders, failures = recipe_folders()
+    packages = plugin_packages()
+    folders, problems = recipe_folders(packages)
     if beside and any(folder.plugin and beside.resolve().is_relative_to(folder.path.resolve()) for folder in folders):
         # What a package ships means the same in every working folder.
         folders = [folder for folder in folders if folder.plugin]
@@ -117,7 +121,10 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
     if is_folder:
         raise RecipeError([f"{shown_path(here)}: a folder, not a recipe"])
     hint = did_you_mean(path.stem, names) or "; `zoo recipes` lists those that have a name"
-    failed = "".join(f". Plug-in {failure.plugin.name} failed: {failure.reason}" for failure in failures)
+    failed = "".join(f". Plug-in {each.plugins[0].name} failed: {each.reason}" for each in problems if each.missing)
+    for package in packages:
+        if package.is_idle and any(package.of(RECIPES)):
+            failed += f". {package.plugin.name} may hold it, which {package.why_idle}"
     is_linked = beside is not None and beside.is_symlink()
     looked = f" (looked for {os.path.abspath(here)})" if is_linked or path.name != name else ""
     raise RecipeError([f"{name}: there is no such recipe{looked}{hint}{failed}"])

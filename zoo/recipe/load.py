@@ -202,7 +202,7 @@ def _entry(
         return default
     name = name or KINDS[kind].default
     if name is None:
-        names = ", ".join(entry.name for entry in registry.entries(kind))
+        names = ", ".join(registry.names(kind))
         where = (*path, "type") if raw else path
         draft.put_down(where, f"missing; it is required, one of: {names}")
         return None

@@ -37,14 +37,14 @@ class Recorded:
 
     def absent(self, registry: Registry) -> dict[str, str]:
         """Those of the plug-ins that are not here in the version that was recorded."""
-        here = {entry.plugin.name: entry.plugin.version for entry in registry.entries()}
+        here = registry.plugins
         plugins = {name: version for name, version in self.packages.items() if name not in ("zoo", "torch")}
         return {name: version for name, version in plugins.items() if here.get(name) != version}
 
     def refusal(self, parts: Sequence[str], registry: Registry) -> str:
         """One line about parts that are missing, with the packages to install, or the classes to give."""
-        here = {entry.plugin.name: entry.plugin.version for entry in registry.entries()}
-        broken = {failure.plugin.name: failure.reason for failure in registry.failures}
+        here, idle = registry.plugins, registry.idle_plugins
+        broken = {plugin.name: each.reason for each in registry.problems if each.missing for plugin in each.plugins}
         told, wanted, classes, files = [], [], [], []
         for name, version in self.absent(registry).items():
             plugin = Plugin(name, version)
@@ -52,8 +52,10 @@ class Recorded:
                 files.append(plugin)
             elif not plugin.is_packaged:
                 classes.append(name)
+            elif name in idle:
+                told.append(f"{name} {version}, which {idle[name]}")
             elif name in broken:
-                told.append(f"{name} {version}, which failed to load ({broken[name]}; see `zoo parts --debug`)")
+                told.append(f"{name} {version}, which failed to load ({broken[name]}; see `zoo plugins`)")
             else:
                 told.append(f"{name} {version}, " + (f"not {here[name]}" if name in here else "which is not installed"))
                 wanted.append(name if version == "unknown" else f"{name}=={version}")

@@ -14,7 +14,7 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from zoo.errors import PluginError, with_article
 from zoo.kinds import KINDS
-from zoo.registry import PARTS_GROUP
+from zoo.plugins import PARTS
 
 PART_NAME = re.compile(r"[a-z][a-z0-9_]*")
 BUILT_IN = re.compile(r'^@part\("(\w+)", "(\w+)"\)', re.MULTILINE)
@@ -93,7 +93,7 @@ class Names:
 def _is_plugin(distribution: str) -> bool:
     """Whether it is installed, and gives parts to zoo: its author may want more of them, to copy from."""
     try:
-        return any(each.group == PARTS_GROUP for each in metadata.distribution(distribution).entry_points)
+        return any(each.group == PARTS for each in metadata.distribution(distribution).entry_points)
     except metadata.PackageNotFoundError:
         return False
 

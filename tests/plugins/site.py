@@ -1,0 +1,67 @@
+"""Distributions as strangers ship them, made in a folder, and zoo run with these installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.forked import run_zoo
+
+Run = subprocess.CompletedProcess[str]
+
+
+def python(site: Path, *args: str, **environment: str) -> Run:
+    """Run Python with the distributions under ``site`` installed, in a folder without recipes."""
+    # Wide help, whatever the terminal; and nothing of what the tests run under leaks in.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "COV"))}
+    return subprocess.run(
+        [sys.executable, *args],
+        env={**clean, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "140", **environment},
+        cwd=site.parent,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def zoo(site: Path, *args: str, plugins: str = "") -> Run:
+    """Run zoo so; ``plugins`` says which of them load."""
+    return run_zoo(*args, folder=site.parent, path=[site], variables={"ZOO_PLUGINS": plugins})
+
+
+def fake(
+    site: Path, name: str, entry_points: Mapping[str, str], source: str | None = None, *, requires: str = ""
+) -> Path:
+    """Install a distribution ``name`` 1.0 with one module of that name; ``entry_points`` by group."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    wanted = f"Requires-Dist: {requires}\n" if requires else ""
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{wanted}")
+    (info / "entry_points.txt").write_text("".join(f"[{group}]\n{line}\n" for group, line in entry_points.items()))
+    if source is not None:
+        (site / f"{name}.py").write_text(textwrap.dedent(source))
+    return site
+
+
+def block(name: str, *, hook: str = "zoo_parts", kind: str = "block", options: str = "") -> str:
+    """The source of a plug-in with one part."""
+    return f"""
+        import zoo
+        from zoo.parts.blocks import DiTBlock
+
+        @zoo.part("{kind}", "{name}")
+        class Fake(DiTBlock):
+            '''DiT's block under another name.'''
+
+            def __init__(self, dim: int, heads: int{options}) -> None:
+                super().__init__(dim, heads)
+
+        @zoo.hookimpl
+        def {hook}():
+            return [Fake]
+    """

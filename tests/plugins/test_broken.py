@@ -1,0 +1,151 @@
+"""Plug-ins that are broken: a line each, and the rest works."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.site import Run, block, fake, zoo
+
+BROKEN = {
+    "absent": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "quits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "says": ("print('no licence'); raise SystemExit(1)", "SystemExit: 1 (it printed 'no licence')"),
+    "panics": ("raise BaseException('panic')", "BaseException: panic"),
+    "misspelt": (block("misspelt", hook="zoo_part"), "unknown hook 'zoo_part'"),
+    "silent": ("import zoo", "gives no part: mark its zoo_parts() with @zoo.hookimpl"),
+    "starred": (block("starred", options=", *sizes: int"), "a part takes no *args and no **kwargs"),
+    "untyped": (block("untyped", options=", *, width=3"), "option 'width' has no type"),
+    "misplaced": (block("misplaced", kind="head"), "marked as a head, but does not derive from that kind's base class"),
+    "greedy": (block("greedy", options=", colour: str = ''"), "supplies no 'colour'"),
+}
+"""By distribution: its module, and what the user must be told."""
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of them at once, and among them one that is well."""
+    site = tmp_path_factory.mktemp("broken") / "site"
+    for name, (source, _) in BROKEN.items():
+        fake(site, name, {"zoo.parts": f"any = {name}"}, source)
+    return fake(site, "well", {"zoo.parts": "any = well"}, block("well"))
+
+
+@pytest.fixture(scope="module")
+def listing(broken: Path) -> Run:
+    return zoo(broken, "parts", "--kind", "block", "--json")
+
+
+def test_the_rest_works_without_them(listing):
+    assert listing.returncode == 0
+    assert [part["name"] for part in json.loads(listing.stdout)] == ["dit", "well"]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_is_named_with_its_reason(listing, name):
+    (line,) = [line for line in listing.stderr.splitlines() if f"plug-in {name} 1.0 " in line]
+    assert BROKEN[name][1] in line
+
+
+def test_tracebacks_come_on_request(broken, listing):
+    assert "Traceback" not in listing.stderr
+    assert "--debug" in listing.stderr
+    for command in ("parts", "plugins"):
+        told = zoo(broken, command, "--debug").stderr
+        assert re.search(r'Traceback .*absent\.py", line 1.*no_such_module', told, re.S)
+
+
+def test_a_missing_part_may_be_in_one_of_them(broken):
+    done = zoo(broken, "build", "--recipe", "dit_b", "--set", "backbone.block=swin")
+    assert (done.returncode, done.stdout) == (2, "")
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "there is no block 'swin'" in error
+    assert "absent (ModuleNotFoundError: No module named 'no_such_module')" in error
+    assert error.endswith("; see `zoo plugins`")
+
+
+def test_a_part_of_another_plugin_is_built_nevertheless(broken):
+    done = zoo(broken, "build", "--recipe", "dit_b", "--set", "backbone.block=well", "--json")
+    assert done.returncode == 0
+    (own,) = [part for part in json.loads(done.stdout)["parts"] if part["kind"] == "block"]
+    assert (own["type"], own["plugin"]) == ("well", "well")
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "source", "reason"),
+    [
+        ("any = shelf.recipes", None, "No module named 'shelf'"),
+        ("any = shelf", "", "'shelf' is no package"),
+        ("any = shelf.recipes", "raise RuntimeError('lost')", "RuntimeError: lost"),
+    ],
+    ids=["missing", "module", "raises"],
+)
+def test_recipes_that_cannot_be_found(tmp_path, entry_point, source, reason):
+    site = fake(tmp_path / "site", "shelf", {"zoo.recipes": entry_point}, source)
+    done = zoo(site, "recipes")
+    assert done.returncode == 0
+    assert "mpdit_b " in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert "shelf" in line
+    assert reason in line
+    build = zoo(site, "build", "--recipe", "swin")
+    assert build.returncode == 2
+    assert re.search(rf"no such recipe.*shelf.*{re.escape(reason)}", build.stderr)
+
+
+GREET = """
+    from zoo.errors import ZooError
+
+    def greet(name: str = "you") -> None:
+        '''Say hello.'''
+        if name == "nobody":
+            raise ZooError("nobody is no one to greet")
+        print("hello,", name)
+"""
+
+
+def test_a_command(tmp_path):
+    site = fake(tmp_path / "site", "greeter", {"zoo.cli": "greet = greeter:greet"}, GREET)
+    listed = zoo(site, "--help")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert re.search(r"greet +Say hello\.", listed.stdout)
+    assert zoo(site, "greet", "--name", "zoo").stdout == "hello, zoo\n"
+
+
+def test_an_error_in_a_command_is_one_line(tmp_path):
+    site = fake(tmp_path / "site", "greeter", {"zoo.cli": "greet = greeter:greet"}, GREET)
+    done = zoo(site, "greet", "--name", "nobody")
+    assert (done.returncode, done.stderr) == (2, "error: nobody is no one to greet\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "reason"),
+    [
+        ("greet", "import no_such_module", "No module named 'no_such_module'"),
+        ("greet", "raise SystemExit(3)", "3"),
+        ("greet", "greet = 3", "callable"),
+        ("build", "def greet() -> None: ...", "command 'build': zoo has one already"),
+    ],
+    ids=["import", "quits", "not_callable", "taken"],
+)
+def test_a_command_that_is_broken(tmp_path, name, source, reason):
+    done = zoo(fake(tmp_path / "site", "greeter", {"zoo.cli": f"{name} = greeter:greet"}, source), "--help")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: plug-in greeter 1.0 failed to load, its commands are missing: ")
+    assert reason in line
+    assert "Compose a backbone from a recipe" in done.stdout
+
+
+def test_a_distribution_that_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
+    site = fake(tmp_path / "site", "shelf", {"zoo.recipes": "any = shelf"})
+    (site / "shelf-1.0.dist-info" / "entry_points.txt").write_text("[zoo.recipes]\nno equals sign\n")
+    done = zoo(site, "recipes")
+    assert (done.returncode, "mpdit_b " in done.stdout) == (0, True)
+    assert re.fullmatch(
+        r"warning: plug-in shelf 1\.0 is left out: it has metadata that cannot be read \(.*\); install it again\n",
+        done.stderr,
+    )

@@ -1,0 +1,151 @@
+"""``zoo plugins``: which packages plug in, what they bring, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from zoo.claims import is_named
+from zoo.cli.common import Debug, console, print_traceback, tell
+from zoo.plugins import (
+    COMMANDS,
+    DISTRIBUTION,
+    PARTS,
+    RECIPES,
+    Package,
+    PluginProblem,
+    plugin_packages,
+    unknown_plugins,
+)
+from zoo.recipe import list_recipes
+from zoo.registry import Registry
+
+
+@dataclass
+class Brought:
+    """What packages bring, by their names; and what is wrong."""
+
+    parts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    recipes: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    problems: list[PluginProblem] = field(default_factory=list)
+
+
+def plugins(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    no_load: Annotated[
+        bool, typer.Option("--no-load", help="Import none of them: list what their metadata tells.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """List the packages that plug in: version, the diffusion-zoo they ask for, what they bring, and their state.
+
+    The state is ok, failed, or disabled by ZOO_PLUGINS, and what is wrong stands below in a line each. The exit code is
+    2 if something of a package is missing, else 0.
+    """
+    packages = plugin_packages()
+    brought = _named(packages) if no_load else _loaded(packages, context.obj or [])
+    rows = [_row(package, brought, is_loaded=not no_load) for package in packages]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        _print_table(rows)
+    else:
+        print("no package plugs in")
+    lines = [*unknown_plugins(packages), *(() if as_json else dict.fromkeys(each.line for each in brought.problems))]
+    for line in [*lines, *(() if as_json else _namesakes(packages))]:
+        tell(line)
+    if debug:
+        for problem in brought.problems:
+            print_traceback(problem)
+    if any(row["state"] == "failed" for row in rows):
+        raise typer.Exit(2)
+
+
+def is_without_loading(words: Sequence[str]) -> bool:
+    """Whether a command line asks for the list without an import, which commands of plug-ins need as well."""
+    return words[:1] == ["plugins"] and "--no-load" in words
+
+
+def _named(packages: Sequence[Package]) -> Brought:
+    """What the metadata of packages tells."""
+    brought = Brought(problems=[package.problem for package in packages if package.problem is not None])
+    for package in packages:
+        for entry_point in package.of(PARTS):
+            brought.parts[package.plugin.name].append(_words(entry_point))
+        for entry_point in package.of(RECIPES):
+            brought.recipes[package.plugin.name].append(f"all of {entry_point.value}")
+    return brought
+
+
+def _words(entry_point: Any) -> str:
+    return entry_point.name if is_named(entry_point) else f"all of {entry_point.value}"
+
+
+def _loaded(packages: list[Package], problems: Sequence[PluginProblem]) -> Brought:
+    """What packages bring, all of it loaded; ``problems`` are those of their commands."""
+    registry, brought = Registry.installed(), Brought()
+    for entry in registry.entries():
+        brought.parts[entry.plugin.name].append(f"{entry.kind}/{entry.name}")
+    recipes, of_recipes = list_recipes(packages)
+    for recipe in recipes:
+        if recipe.plugin is not None:
+            brought.recipes[recipe.plugin.name].append(recipe.name)
+    brought.problems = [*(each for each in problems if each.plugins), *registry.problems, *of_recipes]
+    for package in packages:
+        if package.is_disabled:
+            named = _named([package])
+            brought.parts |= named.parts
+            brought.recipes |= named.recipes
+    return brought
+
+
+def _row(package: Package, brought: Brought, *, is_loaded: bool) -> dict[str, Any]:
+    own = [each for each in brought.problems if package.plugin in each.plugins]
+    if package.is_disabled:
+        state = "disabled"
+    elif any(each.missing for each in own):
+        state = "failed"
+    else:
+        state = "ok" if is_loaded else "not loaded"
+    return {
+        "distribution": package.plugin.name,
+        "version": package.plugin.version,
+        "requires": f"{DISTRIBUTION}{package.requires}",
+        "parts": brought.parts[package.plugin.name],
+        "recipes": brought.recipes[package.plugin.name],
+        "commands": [entry_point.name for entry_point in package.of(COMMANDS)],
+        "state": state,
+        "problems": list(dict.fromkeys(each.reason for each in own)),
+    }
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    columns = ("distribution", "version", "requires", "parts", "recipes", "commands", "state")
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        cells = (row[each] for each in columns)
+        table.add_row(*(escape("\n".join(cell) or "-") if isinstance(cell, list) else escape(cell) for cell in cells))
+    console().print(table)
+
+
+def _namesakes(packages: Sequence[Package]) -> list[str]:
+    """Entry points of one name in two packages, which does no harm where the name says nothing."""
+    owners: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for package in packages:
+        for group in (PARTS, RECIPES):
+            for entry_point in package.of(group):
+                if not is_named(entry_point) and not package.is_idle:
+                    owners[group, entry_point.name].append(str(package.plugin))
+    return [
+        f"{' and '.join(who)} have an entry point {name!r} in {group} each; all are loaded"
+        for (group, name), who in owners.items()
+        if len(who) > 1
+    ]

@@ -1,0 +1,139 @@
+"""Loading plug-ins, whatever they do as they are imported: one that fails is told, and the rest goes on without it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any, TextIO, TypeVar
+
+from zoo.errors import ZooError
+from zoo.plugins import GROUPS, Package, Plugin, PluginProblem
+from zoo.signals import Stopped
+
+T = TypeVar("T")
+
+left_running: list[threading.Thread] = []
+"""Threads that plug-ins have begun as they were loaded, and that the interpreter would wait for at its end."""
+
+
+class LoadError(Exception):
+    """A plug-in that could not be loaded: the reason in words, and behind it what was raised."""
+
+
+def visit_plugins(
+    group: str, packages: list[Package], visit: Callable[[Plugin, metadata.EntryPoint], None]
+) -> list[PluginProblem]:
+    """Call ``visit`` for every entry point of ``group`` in packages that may be loaded; return what went wrong."""
+    problems: list[PluginProblem] = []
+    for package in packages:
+        for entry_point in () if package.is_idle else package.of(group):
+            plugin = package.plugin
+            try:
+                guarded(plugin, lambda plugin=plugin, point=entry_point: visit(plugin, point), problems.append)  # type: ignore[misc]
+            except LoadError as failure:
+                what = GROUPS[group]
+                line = f"plug-in {plugin} failed to load, its {what} are missing: {failure}"
+                problems.append(PluginProblem((plugin,), str(failure), line, what, failure.__cause__))
+    return problems
+
+
+def guarded(plugin: Plugin, load: Callable[[], T], tell: Callable[[PluginProblem], None]) -> T:
+    """What ``load`` returns, which runs code of a plug-in.
+
+    Args:
+        plugin: for messages.
+        load: imports it.
+        tell: what it should not have done, and works all the same: printing, or leaving threads behind.
+
+    Raises:
+        LoadError: it raised anything, or ended the process.
+        KeyboardInterrupt: Ctrl-C, with words that say what was being loaded.
+    """
+    threads = set(threading.enumerate())
+    try:
+        with _heard() as said:
+            loaded = load()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"while plug-in {plugin} was being loaded") from None
+    except Stopped:
+        raise
+    except BaseException as error:
+        raise LoadError(_reason(error, said)) from error
+    if said:
+        _remark(plugin, f"prints as it is loaded, which is left out: {_shown(said)}", tell)
+    left = [each for each in threading.enumerate() if each not in threads and not each.daemon]
+    if left:
+        left_running.extend(left)
+        names = ", ".join(each.name for each in left)
+        _remark(plugin, f"leaves a thread running as it is loaded ({names}), which zoo does not wait for", tell)
+    return loaded
+
+
+def _remark(plugin: Plugin, reason: str, tell: Callable[[PluginProblem], None]) -> None:
+    tell(PluginProblem((plugin,), reason, f"plug-in {plugin} {reason}"))
+
+
+def _reason(error: BaseException, said: list[str]) -> str:
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else f"{text[:297]}..."
+    if not isinstance(error, ZooError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{text} (it printed {_shown(said)})" if said else text
+
+
+def _shown(said: list[str]) -> str:
+    lines = [line for line in "".join(said).splitlines() if line.strip()] or [""]
+    first = lines[0].strip()
+    more = f" and {len(lines) - 1} more lines" if len(lines) > 1 else ""
+    return repr(first if len(first) <= 100 else f"{first[:97]}...") + more
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Keep what this thread prints from the output of zoo, and give it. Warnings are shown afterwards, as others."""
+    said: list[str] = []
+    kept: list[tuple[Any, ...]] = []
+    streams, show = (sys.stdout, sys.stderr), warnings.showwarning
+    hearing = [_Hearing(stream, said) for stream in streams]
+
+    def keep(*warning: Any, **_: Any) -> None:
+        kept.append(warning[:4])
+
+    sys.stdout, sys.stderr, warnings.showwarning = *hearing, keep
+    try:
+        yield said
+    finally:
+        sys.stdout, sys.stderr = streams
+        for each in hearing:
+            each.listens = False
+        if warnings.showwarning is keep:
+            warnings.showwarning = show
+        for warning in kept:
+            warnings.showwarning(*warning)
+
+
+class _Hearing:
+    """In place of a stream: keeps what is written to it; and afterwards, where a log has come to hold it, is it."""
+
+    def __init__(self, stream: TextIO, said: list[str]) -> None:
+        self._stream, self._said = stream, said
+        self._thread, self.listens = threading.get_ident(), True
+
+    def write(self, text: str) -> int:
+        """Keep or write."""
+        if self.listens and threading.get_ident() == self._thread:
+            self._said.append(text)
+            return len(text)
+        return self._stream.write(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Keep or write."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
