@@ -16,6 +16,7 @@ from tests.testing.broken import (
     labels,
     modules,
     positions,
+    ranks,
     resamplers,
     slots,
     steering,
@@ -31,7 +32,7 @@ from zoo.registry import Registry, part
 from zoo.testing import LAWS, check_part, laws
 from zoo.testing.laws import laws_of
 
-ROOMS = (blocks, counts, data, evaluate, flow, labels, modules, positions, resamplers, slots, steering)
+ROOMS = (blocks, counts, data, evaluate, flow, labels, modules, positions, ranks, resamplers, slots, steering)
 BROKEN = [each for room in ROOMS for each in room.BROKEN]
 WITH_FILES = {("features", "inception")}  # checked in the tests of their own, which write the files
 ENTRIES = [

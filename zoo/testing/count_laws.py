@@ -43,8 +43,8 @@ def is_counted(case: Case) -> None:
 
 
 @law(
-    "Attend by F.scaled_dot_product_attention, or declare attention_macs: the paper's way of counting leaves out fused"
-    " attention alone, and takes yours for other products.",
+    "Attend by F.scaled_dot_product_attention, or declare attention_macs: paper_convention takes what else you do for"
+    " other products.",
     required=False,
 )
 def attention_is_seen(case: Case) -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+from unittest import SkipTest
 
 Subject = TypeVar("Subject")
+
+
+class NotRun(SkipTest):
+    """A law that cannot be tried here, and why: pytest skips it."""
 
 
 @dataclass(frozen=True)

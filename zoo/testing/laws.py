@@ -16,6 +16,7 @@ from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import BATCH, Case, sample_of
 from zoo.testing.count_laws import is_counted
+from zoo.testing.ddp_laws import trains_on_two_ranks
 from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
 from zoo.testing.law import Law, law
@@ -157,6 +158,7 @@ LAWS: tuple[Law[Case], ...] = (
     initialises_whole,
     is_counted,
     declares_its_cost,
+    trains_on_two_ranks,
 )
 """Laws of every kind of the backbone, which have a forward pass."""
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.backbone import Backbone
 from zoo.data.stream import Batch, stream
+from zoo.data_parallel import data_parallel
 from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
 from zoo.flow import velocity_errors
 from zoo.labels import drop, move
@@ -27,14 +27,6 @@ from zoo.train.job import Job
 from zoo.train.optimizer import adamw, ema_decay, learning_rate
 from zoo.train.shards import total_norm
 from zoo.train.state import TrainState, random_state
-
-# Buffers are tables, the same everywhere. The option's name depends on the version of PyTorch.
-_WITHOUT_BUFFERS: dict[str, Any] = (
-    {"forward_sync_buffers": False}
-    if "forward_sync_buffers" in signature(DistributedDataParallel.__init__).parameters
-    else {"broadcast_buffers": False}
-)
-
 
 WORKERS_SHARE = 0.8
 """Of ``train.timeout``, in which data workers have to answer: their process says so before others give it up."""
@@ -285,10 +277,7 @@ def _wrapped(backbone: Backbone, options: TrainOptions, world: World) -> nn.Modu
         fully_shard(backbone, mesh=mesh)
         return backbone
     if world.size > 1:
-        device_ids = [world.device.index] if world.device.type == "cuda" else None
-        return DistributedDataParallel(
-            backbone, device_ids=device_ids, gradient_as_bucket_view=True, **_WITHOUT_BUFFERS
-        )
+        return data_parallel(backbone, world.device)
     return backbone
 
 
