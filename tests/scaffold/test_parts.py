@@ -26,6 +26,7 @@ def test_every_kind_has_one_that_registers_with_an_option():
     for kind in KINDS:
         entry = registry.get(kind, "mine")
         assert len(entry.signature.options.model_fields) > 0, f"{kind} shows no option"
+        assert entry.summary.endswith("."), f"what zoo parts prints of {kind} is cut off"
 
 
 @pytest.mark.parametrize("kind", KINDS)

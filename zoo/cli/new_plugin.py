@@ -10,7 +10,6 @@ import typer
 from zoo.cli.common import Debug
 from zoo.errors import PluginError, did_you_mean, printable
 from zoo.kinds import KINDS
-from zoo.scaffold import Names, write_package
 from zoo.shell import command
 
 ALL = "all"
@@ -42,6 +41,8 @@ def new_plugin(
 
     Then put your own in the place of each.
     """
+    from zoo.scaffold import Names, write_package
+
     kinds = _kinds(kind)
     names = Names.of(name, part)
     names.refuse_taken(kinds)
