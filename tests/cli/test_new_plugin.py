@@ -23,16 +23,16 @@ def test_writes_a_folder_and_says_what_comes_next():
     result = new_plugin("zoo-mine", "--kind", "mlp, block", "--kind", "norm")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
-        "wrote zoo-mine: 15 files, with 3 parts 'mine'; next:",
+        "wrote zoo-mine: 14 files, with 3 parts 'mine'; next:",
         "  cd zoo-mine",
         "  pip install -e '.[test]'",
+        "  zoo plugins",
         "  pytest",
         "  zoo build --recipe mine_trial --flops",
         "  zoo train --recipe mine_trial",
     ]
     assert {path.stem for path in Path("zoo-mine/zoo_mine").glob("*.py")} == {
         "__init__",
-        "parts",
         "block",
         "mlp",
         "norm",
@@ -42,7 +42,7 @@ def test_writes_a_folder_and_says_what_comes_next():
 
 def test_in_another_folder_under_another_name():
     result = new_plugin("zoo-mine", "--kind", "solver", "--part", "ralston", "--out", "my packages")
-    assert result.stdout.startswith("wrote my packages: 13 files, with 1 part 'ralston'; next:\n  cd 'my packages'\n")
+    assert result.stdout.startswith("wrote my packages: 12 files, with 1 part 'ralston'; next:\n  cd 'my packages'\n")
     assert "class RalstonSolver" in Path("my packages/zoo_mine/solver.py").read_text()
 
 

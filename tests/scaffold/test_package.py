@@ -46,7 +46,7 @@ def test_what_pip_is_told():
     assert project["dependencies"][0] == f"diffusion-zoo{asked_range(zoo.__version__)}"
     assert project["optional-dependencies"] == {"test": ["diffusion-zoo[testing]"]}
     assert project["entry-points"] == {
-        "zoo.parts": {"mine": "zoo_mine.parts"},
+        "zoo.parts": {"block/mine": "zoo_mine.block:MineBlock"},
         "zoo.recipes": {"mine": "zoo_mine.recipes"},
     }
 

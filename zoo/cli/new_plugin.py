@@ -56,6 +56,7 @@ def new_plugin(
     for words in (
         ("cd", folder),
         ("pip", "install", "-e", ".[test]"),
+        ("zoo", "plugins"),
         ("pytest",),
         ("zoo", "build", "--recipe", names.recipe, "--flops"),
         ("zoo", "train", "--recipe", names.recipe),

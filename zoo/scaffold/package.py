@@ -25,7 +25,6 @@ TEMPLATES = {
     ".gitignore": "gitignore",
     ".github/workflows/test.yml": "test.yml",
     "{package}/__init__.py": "package.py",
-    "{package}/parts.py": "parts.py",
     "{package}/recipes/__init__.py": "recipes.py",
     "{package}/recipes/{recipe}.yaml": "recipe.yaml",
     "tests/test_laws.py": "test_laws.py",
