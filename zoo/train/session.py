@@ -25,6 +25,7 @@ from zoo.train.beside_data import refuse_inside_data
 from zoo.train.distributed import World
 from zoo.train.job import Job, open_job
 from zoo.train.leaving_out import with_ids
+from zoo.train.made import refuse_other_versions
 from zoo.train.records import Records
 from zoo.train.rescue import rescue
 from zoo.train.resuming import refuse_another, restore
@@ -93,10 +94,12 @@ class Session:
         Raises:
             ZooError: the folder is used, the recipe is another, or the batch cannot be split.
             WeightsError: what the recipe starts from is not there, or does not fit.
+            PluginError: another process has other versions of parts.
             DataError: data that cannot be read.
             NumericError: a loss or gradient that is not finite.
             Preempted: asked to stop, and saved.
         """
+        refuse_other_versions(self.recipe, self.world)
         # Or it would mean something else where its record is read, or when.
         self.recipe = with_ids(absolute(self.recipe), self.world)
         if not (resume and self.folder.is_used):
