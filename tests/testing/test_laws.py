@@ -29,7 +29,7 @@ from zoo.errors import DataError, PluginError
 from zoo.evaluate.digits_network import Training
 from zoo.kinds import KINDS
 from zoo.registry import Registry, part
-from zoo.testing import LAWS, check_part, laws
+from zoo.testing import LAWS, check_part, cuda_laws, laws
 from zoo.testing.laws import laws_of
 
 ROOMS = (blocks, counts, data, evaluate, flow, labels, modules, positions, ranks, resamplers, slots, steering)
@@ -53,6 +53,12 @@ def small_digits_network(tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr("zoo.evaluate.digits.TRAINING", Training(steps=3))
         yield
+
+
+@pytest.fixture(autouse=True)
+def cpu_in_place_of_cuda(monkeypatch):
+    """So that the law of CUDA is tried wherever the tests run."""
+    monkeypatch.setattr(cuda_laws, "cuda_device", lambda: "cpu")
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=named)

@@ -16,6 +16,7 @@ from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import BATCH, Case, sample_of
 from zoo.testing.count_laws import is_counted
+from zoo.testing.cuda_laws import runs_on_cuda
 from zoo.testing.ddp_laws import trains_on_two_ranks
 from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
@@ -159,6 +160,7 @@ LAWS: tuple[Law[Case], ...] = (
     is_counted,
     declares_its_cost,
     trains_on_two_ranks,
+    runs_on_cuda,
 )
 """Laws of every kind of the backbone, which have a forward pass."""
 

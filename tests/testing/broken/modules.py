@@ -9,6 +9,7 @@ from tests.testing.broken import Broken
 from zoo.parts import Declared, Grid, Position, PositionEmbedding, TimeEmbedder
 from zoo.registry import part
 from zoo.testing import laws
+from zoo.testing.cuda_laws import runs_on_cuda
 from zoo.testing.declare_laws import declares_its_cost
 
 
@@ -224,4 +225,5 @@ BROKEN: list[Broken] = [
     (laws.initialises_whole, ZeroedInTheConstructor, "makes proj.weight otherwise than the constructor"),
     (laws.initialises_whole, KnowsWhereItWasBuilt, "computes something else"),
     (declares_its_cost, DeclaresNothing, "declares 0 multiply-adds"),
+    (runs_on_cuda, Noisy, "in torch.float32 it gives something else than on a CPU"),
 ]
