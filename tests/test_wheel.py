@@ -1,5 +1,6 @@
 """What is shipped: the wheel, used as it is installed, away from the source."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,16 @@ def test_the_wheel_has_the_templates(site, folder, one):
     names = {path.name for path in (ROOT / folder).iterdir()}
     assert one in names
     assert {path.name for path in (site / folder).iterdir()} == names
+
+
+def test_pytest_has_the_option_and_leaves_the_asserts_of_zoo_alone(site):
+    (site.parent / "test_it.py").write_text(
+        "import zoo.errors\n\n"
+        "def test_it(pytestconfig):\n"
+        "    assert pytestconfig.getoption('--zoo-plugin') == []\n"
+        f"    assert zoo.errors.__file__.startswith({str(site)!r})\n"
+        "    assert 'AssertionRewritingHook' not in type(zoo.errors.__loader__).__name__\n",
+        "utf-8",
+    )
+    env = {"PYTHONPATH": str(site), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-m", "pytest", "test_it.py"], cwd=site.parent, env=env, check=True)

@@ -12,6 +12,7 @@ A dataset is checked with files that are here: ``tells_its_data(lambda: MyDatase
 
 from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.check import check_assemblies, check_part
+from zoo.testing.collect import laws_of_package, laws_of_parts
 from zoo.testing.data_laws import tells_its_data
 from zoo.testing.law import Law, law
 from zoo.testing.laws import LAWS, compiles_whole, laws_of
@@ -28,6 +29,8 @@ __all__ = [
     "compiles_whole",
     "law",
     "laws_of",
+    "laws_of_package",
+    "laws_of_parts",
     "load_or_pass",
     "options",
     "recipes",
