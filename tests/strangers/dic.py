@@ -64,7 +64,7 @@ class DiCBlock(Block):
         x = to_map(torch.cat([tokens, *taken], dim=2), layout.grid)
         h = self.conv1(F.gelu(self.norm1(x)))
         h = self.conv2(F.gelu(self.norm2(h) * (1 + scale) + shift))
-        return to_tokens(gate * h + self.residual(x))
+        return to_tokens(gate * h + self.residual(x).to(x.dtype))
 
 
 def _groups(channels: int) -> int:

@@ -31,7 +31,7 @@ class SkippingBlock(Block):
 
     def forward_stage(self, tokens: Tensor, vectors: Vectors, layout: Layout, *taken: Tensor) -> Tensor:
         if self.skip is not None:
-            tokens = self.skip(torch.cat([tokens, *taken], dim=2))
+            tokens = self.skip(torch.cat([tokens, *taken], dim=2)).to(tokens.dtype)
         tokens = tokens + self.proj(self.attend(self.norm1(tokens)))
         return tokens + self.fc2(F.gelu(self.fc1(self.norm2(tokens))))
 

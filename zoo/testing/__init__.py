@@ -15,7 +15,7 @@ from zoo.testing.check import check_assemblies, check_part
 from zoo.testing.collect import laws_of_package, laws_of_parts
 from zoo.testing.data_laws import tells_its_data
 from zoo.testing.law import Law, law
-from zoo.testing.laws import LAWS, compiles_whole, laws_of
+from zoo.testing.laws import LAWS, laws_of
 from zoo.testing.random_assemblies import load_or_pass
 from zoo.testing.recipes import recipes
 from zoo.testing.strategies import options
@@ -26,7 +26,6 @@ __all__ = [
     "Law",
     "check_assemblies",
     "check_part",
-    "compiles_whole",
     "law",
     "laws_of",
     "laws_of_package",

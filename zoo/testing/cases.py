@@ -27,6 +27,8 @@ from zoo.sites import Site, Slot
 from zoo.testing.strategies import GRIDS, head_dims, options
 
 BATCH = 3
+FEW = 6
+"""Examples of a law that is dear, or whose breach shows in almost any."""
 
 Shape = tuple[int, ...]
 Random = Callable[..., Tensor]
@@ -115,8 +117,12 @@ class Case:
 
     def call(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
         """What the part makes of inputs."""
+        return self.caller(part)(*inputs)
+
+    def caller(self, part: nn.Module) -> Callable[..., Any]:
+        """What takes the inputs: the part itself, unless it is more than its ``forward``."""
         call = getattr(self._laws, "call", None)
-        return part(*inputs) if call is None else call(self, part, inputs)
+        return part if call is None else lambda *inputs: call(self, part, inputs)
 
     def outputs(self, part: nn.Module, batch: int, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Any:
         """What the part makes of ``inputs``."""

@@ -19,7 +19,7 @@ from zoo.testing.cases import Case, cases
 from zoo.testing.draw import Refused, draw
 from zoo.testing.failure import told
 from zoo.testing.law import Law, NotRun
-from zoo.testing.laws import compiles_whole, laws_of
+from zoo.testing.laws import laws_of
 from zoo.testing.random_assemblies import Drawn, random_assemblies
 
 Subject = TypeVar("Subject")
@@ -52,7 +52,8 @@ def check_part(
         traceback: whether to let through what comes out of a law as it is, with its traceback.
 
     Raises:
-        AssertionError: a law is broken, or the part fails: a few lines that say for what, and what to do.
+        AssertionError: a law is broken, or the part fails: a few lines that say for what, and what to do. Of a law
+            that is not required a warning says it, unless the law is named in ``laws``.
         DataError: the part needs files that the kit has not.
         PluginError: the class breaks the rules of registration.
         TypeError: nothing would be checked: a part of this kind cannot be checked by itself, zoo supplies no such value
@@ -81,7 +82,7 @@ def part_laws(entry: PartEntry, laws: Sequence[Law[Case] | str] | None = None) -
         raise TypeError(
             f"there are no laws for {with_article(entry.kind)}: what it gives depends on files that the kit has not"
         )
-    return known if laws is None else _named(laws, (*known, compiles_whole))
+    return known if laws is None else _named(laws, known)
 
 
 def part_cases(

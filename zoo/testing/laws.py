@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
 
 import torch
 from safetensors.torch import load, save
@@ -13,8 +12,10 @@ from torch import Tensor
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
 from zoo.parts.values import tensors_in
+from zoo.testing import random_laws, train_laws
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import BATCH, Case, sample_of
+from zoo.testing.compile_laws import compiles_whole
 from zoo.testing.count_laws import is_counted
 from zoo.testing.cuda_laws import runs_on_cuda
 from zoo.testing.ddp_laws import trains_on_two_ranks
@@ -133,20 +134,6 @@ def initialises_whole(case: Case) -> None:
     )
 
 
-@law("Look for a print, .item(), or Python that branches on a tensor's values, which torch.compile cannot trace.")
-def compiles_whole(case: Case) -> None:
-    """``torch.compile(fullgraph=True)`` traces the part without a break, and computes the same.
-
-    Cannot run under jaxtyping's import hook, which torch.compile cannot trace through.
-    """
-    part = case.build()
-    inputs = case.inputs(BATCH)
-    torch.compiler.reset()
-    compiled: Any = torch.compile(part, fullgraph=True, backend="aot_eager")
-    for whole, single in zip(tensors_in(case.call(part, inputs)), tensors_in(case.call(compiled, inputs)), strict=True):
-        assert_close(single, whole, "the compiled part computes something else")
-
-
 LAWS: tuple[Law[Case], ...] = (
     shape_contract,
     keeps_dtype,
@@ -159,6 +146,9 @@ LAWS: tuple[Law[Case], ...] = (
     initialises_whole,
     is_counted,
     declares_its_cost,
+    *random_laws.LAWS,
+    *train_laws.LAWS,
+    compiles_whole,
     trains_on_two_ranks,
     runs_on_cuda,
 )
@@ -166,7 +156,7 @@ LAWS: tuple[Law[Case], ...] = (
 
 
 def laws_of(kind: str) -> tuple[Law[Case], ...]:
-    """The laws that parts of this kind keep, ``compiles_whole`` aside, which needs a process without shape checks.
+    """The laws that parts of this kind keep.
 
     Raises:
         PluginError: there is no such kind.

@@ -14,6 +14,7 @@ from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.law import Law, law
 from zoo.testing.of_kind.subset import check_subset
+from zoo.testing.train_laws import adds_to_wide_tokens
 
 CONTEXT = 5
 """Tokens of a context."""
@@ -77,4 +78,6 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
     return ([group._replace(tokens=tokens, layout=own, taken=taken)],)
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"block": (groups_are_alone, runs_on_a_subset, attention_is_seen)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {
+    "block": (groups_are_alone, runs_on_a_subset, attention_is_seen, adds_to_wide_tokens)
+}

@@ -1,0 +1,65 @@
+"""The law of torch.compile: one graph, which computes the same and serves again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import config
+from torch.fx import GraphModule
+
+from zoo.parts.values import tensors_in
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import BATCH, Case
+from zoo.testing.law import law
+
+
+@law(
+    "Let forward print nothing, ask no tensor for its value (.item(), if x.sum() > 0), call PyTorch's functions alone,"
+    " and change no attribute of self, on which graphs depend.",
+    examples=1,
+)
+def compiles_whole(case: Case) -> None:
+    """``torch.compile(fullgraph=True)`` makes one graph of a part, which computes the same and is used again."""
+    part, inputs = case.build(), case.inputs(BATCH)
+    expected = tensors_in(case.call(part, inputs))
+    graphs: list[GraphModule] = []
+
+    def eager(graph: GraphModule, _: Any) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    compiled: Any = torch.compile(case.caller(part), fullgraph=True, dynamic=False, backend=eager)
+    for _ in range(2):
+        with _no_checks_of_shapes(), _no_log():
+            found = tensors_in(compiled(*inputs))
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other, "compiled, it computes something else")
+        assert len(graphs) <= 1, "a second call of the same shapes is compiled anew"
+
+
+@contextmanager
+def _no_checks_of_shapes() -> Iterator[None]:
+    """Without those of jaxtyping, where an author's tests install them, which no graph can have."""
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", before)
+
+
+@contextmanager
+def _no_log() -> Iterator[None]:
+    """Without what PyTorch tells tools of a trace, of which pytest would show thousands of lines."""
+    log = logging.getLogger("torch.__trace")
+    before = log.propagate
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.propagate = before

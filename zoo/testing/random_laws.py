@@ -1,0 +1,120 @@
+"""Laws of chance and state: a pass draws nothing, leaves nothing behind, and is the same in training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.parts.values import tensors_in
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import BATCH, FEW, Case
+from zoo.testing.law import law
+
+SEEDS = (20, 21)
+MODES = ("eval", "train")
+
+
+@law(
+    "Draw nothing in forward, as dropout does, since a run that goes on, or has more processes, would draw other"
+    " numbers: zoo drops labels and draws a router's scores, and constants are made in reset_parameters.",
+    examples=FEW,
+)
+def draws_nothing(case: Case) -> None:
+    """A pass neither draws from the random generators of the process nor depends on them, also in training."""
+    part = case.build()
+    for mode in MODES:
+        part.train(mode == "train")
+        found = []
+        for seed in SEEDS:
+            with _seeded(seed) as untouched:
+                found.append(tensors_in(case.outputs(part, BATCH)))
+                drawn = [each.name for each in WATCHED if each.draw() != untouched[each.name]]
+            assert not drawn, f"in {mode} mode, forward draws from {' and '.join(drawn)}"
+        for one, other in zip(*found, strict=True):
+            assert torch.equal(one, other), f"in {mode} mode, the output depends on the seed of the process"
+
+
+@law(
+    "Leave out dropout, and averages over a batch as BatchNorm takes them: zoo does the dropping, and a norm over the"
+    " axes of a sample takes nothing from the others.",
+    examples=FEW,
+)
+def trains_as_it_samples(case: Case) -> None:
+    """In training mode a pass gives what it gives in eval mode."""
+    part = case.build()
+    with _seeded(SEEDS[0]):
+        sampled = tensors_in(case.outputs(part, BATCH))
+        trained = tensors_in(case.outputs(part.train(), BATCH))
+    for one, other in zip(trained, sampled, strict=True):
+        assert_close(one, other, "train() changes what forward gives")
+
+
+@law(
+    "Write to no parameter or buffer in forward, and add none, since each process would have its own: make tables in"
+    " the constructor, and fill them in reset_parameters.",
+    examples=FEW,
+)
+def leaves_its_state(case: Case) -> None:
+    """A pass changes no parameter or buffer, and adds none, also in training."""
+    part = case.build()
+    before = {name: tensor.clone() for name, tensor in _tensors(part).items()}
+    for mode in MODES:
+        case.outputs(part.train(mode == "train"), BATCH)
+        after = _tensors(part)
+        others = sorted(after.keys() ^ before.keys())
+        assert not others, f"in {mode} mode, forward adds or removes {', '.join(others)}"
+        changed = [name for name, tensor in after.items() if not torch.equal(tensor, before[name])]
+        assert not changed, f"in {mode} mode, forward changes {', '.join(changed)}"
+
+
+LAWS = (draws_nothing, trains_as_it_samples, leaves_its_state)
+
+
+def _tensors(part: nn.Module) -> dict[str, Tensor]:
+    return dict([*part.named_parameters(), *part.named_buffers()])
+
+
+class Generator(NamedTuple):
+    """A random generator that all of a process share."""
+
+    name: str
+    seed: Callable[[int], object]
+    draw: Callable[[], float]
+    state: Callable[[], Any]
+    put: Callable[[Any], object]
+
+
+WATCHED = (
+    Generator(
+        "torch's global generator",
+        torch.default_generator.manual_seed,
+        lambda: float(torch.rand((), device="cpu")),
+        torch.get_rng_state,
+        torch.set_rng_state,
+    ),
+    Generator("numpy.random", np.random.seed, np.random.random, np.random.get_state, np.random.set_state),
+)
+GENERATORS = (*WATCHED, Generator("random", random.seed, random.random, random.getstate, random.setstate))
+"""Of Python's own, checks of types draw which items of a list to look at; it is seeded all the same."""
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[Mapping[str, float]]:
+    """Seed all of them, tell what each would draw next, and leave them as they were."""
+    before = [(each, each.state()) for each in GENERATORS]
+    try:
+        for each in GENERATORS:
+            each.seed(seed)
+        untouched = {each.name: each.draw() for each in GENERATORS}
+        for each in GENERATORS:
+            each.seed(seed)
+        yield untouched
+    finally:
+        for each, state in before:
+            each.put(state)

@@ -1,0 +1,147 @@
+"""Laws of training: with autocast and activation checkpointing, beside a sample that is NaN, and in losses of jvp."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+
+from zoo.parts.values import map_tensors, tensors_in
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import BATCH, FEW, Case, sample_of
+from zoo.testing.law import law
+from zoo.testing.passes import trained
+
+ROUNDED = 0.1
+"""How far apart, of the largest value, bfloat16's products may be from float32's."""
+
+STEP = 1e-5
+"""Of finite differences in float64, whose error is then about 1e-10 of the third derivative."""
+
+
+@law(
+    "Bring what meets in one operator to one dtype, since under autocast products return bfloat16 beside parameters in"
+    " float32, and compute what needs precision under torch.autocast(device, enabled=False).",
+    examples=FEW,
+)
+def runs_under_autocast(case: Case) -> None:
+    """Under autocast to bfloat16 a part of float32 gives nearly what it gives without, and finite gradients."""
+    part = case.build(dtype=torch.float32)
+
+    def run(*inputs: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return case.call(part, inputs)
+
+    with _without_onednn():
+        plain, exact = trained(case, part, dtype=torch.float32)
+        rounded, gradients = trained(case, part, run, dtype=torch.float32)
+    for one, other in zip(rounded, plain, strict=True):
+        if one.is_floating_point():
+            assert one.dtype in (torch.float32, torch.bfloat16), f"under autocast returns {one.dtype}"
+        assert_close(one, other, "under autocast it computes something else", ROUNDED)
+    for name, gradient in gradients.items():
+        assert_close(gradient, exact[name], f"under autocast the gradient of {name} is another", ROUNDED)
+
+
+@law(
+    "Add to the tokens in their own dtype, as tokens + update.to(tokens.dtype), and bring a Linear of the tokens"
+    " themselves back to it: in bfloat16 the sum of many blocks loses what each adds.",
+    examples=FEW,
+)
+def adds_to_wide_tokens(case: Case) -> None:
+    """Under autocast a block gives float32 for float32 tokens and vectors in bfloat16, such as Linears return."""
+    part, (groups,) = case.build(dtype=torch.float32), case.inputs(BATCH, dtype=torch.float32)
+    rounded = [group._replace(vectors=tuple(each.bfloat16() for each in group.vectors)) for group in groups]
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = part(rounded)
+    for tensor in outputs:
+        assert tensor.dtype == torch.float32, f"under autocast returns {tensor.dtype} for tokens of torch.float32"
+
+
+@law(
+    "Let forward depend on its inputs and parameters alone: under checkpointing it runs twice a step, and what it"
+    " counts, pops or keeps is another the second time.",
+    examples=FEW,
+)
+def can_be_checkpointed(case: Case) -> None:
+    """Under ``torch.utils.checkpoint`` outputs and gradients are those without, twice the same."""
+    part = case.build()
+
+    def run(*inputs: Any) -> Any:
+        return checkpoint(lambda *own: case.call(part, own), *inputs, use_reentrant=False)
+
+    outputs, gradients = trained(case, part)
+    for _ in range(2):
+        again, others = trained(case, part, run)
+        for one, other in zip(again, outputs, strict=True):
+            assert_close(one, other, "under activation checkpointing it computes something else")
+        for name, gradient in others.items():
+            assert_close(gradient, gradients[name], f"under activation checkpointing the gradient of {name} is another")
+
+
+@law(
+    "Let nothing of one sample be multiplied into another, not even by zero: NaN times zero is NaN. Where several share"
+    " an operator, let each have its own row of the batch, in place of a mask.",
+    examples=FEW,
+)
+def keeps_nan_apart(case: Case) -> None:
+    """A sample that is NaN reaches no other sample's output."""
+    part, inputs = case.build(), case.inputs(BATCH)
+    before = tensors_in(case.call(part, inputs))
+    shared = {id(each) for each in tensors_in(inputs)}  # such as tables of angles, which all samples have
+    for view in tensors_in(tuple(sample_of(each, 0) for each in inputs)):
+        if view.is_floating_point() and id(view) not in shared:
+            view.fill_(float("nan"))
+    after = tensors_in(case.call(part, inputs))
+    for whole, broken in zip(before, after, strict=True):
+        assert_close(broken[1:], whole[1:], "a sample that is NaN reaches others")
+
+
+@law(
+    "Write what forward computes in operators that have a forward derivative (an autograd.Function of your own needs"
+    " jvp()): losses such as MeanFlow's take one through the whole backbone.",
+    examples=FEW,
+    required=False,
+)
+def has_forward_derivatives(case: Case) -> None:
+    """``torch.func.jvp`` of a part's inputs is what finite differences give."""
+    part, inputs = case.build(), case.inputs(BATCH)
+    generator = torch.Generator().manual_seed(case.seed + 3)
+    flat = [each for each in tensors_in(inputs) if each.is_floating_point()]
+    tangents = [torch.randn(each.shape, generator=generator, dtype=each.dtype) for each in flat]
+
+    def along(*own: Tensor) -> list[Tensor]:
+        left = iter(own)
+        given = map_tensors(lambda each: next(left) if each.is_floating_point() else each, inputs)
+        return [each for each in tensors_in(case.call(part, given)) if each.is_floating_point()]
+
+    if not flat or not along(*flat):
+        return
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has none on a CPU
+        derivatives = torch.func.jvp(along, tuple(flat), tuple(tangents))[1]
+    with torch.no_grad():
+        ahead = along(*(each + STEP * way for each, way in zip(flat, tangents, strict=True)))
+        behind = along(*(each - STEP * way for each, way in zip(flat, tangents, strict=True)))
+    for one, after, before in zip(derivatives, ahead, behind, strict=True):
+        slope = (after - before) / (2 * STEP)
+        assert_close(one, slope, "the forward derivative is not that of finite differences", 1e-6)
+
+
+LAWS = (runs_under_autocast, can_be_checkpointed, keeps_nan_apart, has_forward_derivatives)
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """With PyTorch's own kernels: in bfloat16 oneDNN's gradients of three-dimensional convolutions are garbage on some
+    processors."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
