@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import Any, TextIO, TypeVar
 
@@ -63,11 +64,12 @@ def guarded(plugin: Plugin, load: Callable[[], T], tell: Callable[[PluginProblem
         raise
     except BaseException as error:
         raise LoadError(_reason(error, said)) from error
-    if said:
-        _remark(plugin, f"prints as it is loaded, which is left out: {_shown(said)}", tell)
-    left = [each for each in threading.enumerate() if each not in threads and not each.daemon]
-    if left:
+    finally:
+        left = [each for each in threading.enumerate() if each not in threads and not each.daemon]
         left_running.extend(left)
+    if "".join(said).strip():
+        _remark(plugin, f"prints as it is loaded, which is left out: {_shown(said)}", tell)
+    if left:
         names = ", ".join(each.name for each in left)
         _remark(plugin, f"leaves a thread running as it is loaded ({names}), which zoo does not wait for", tell)
     return loaded
@@ -82,11 +84,11 @@ def _reason(error: BaseException, said: list[str]) -> str:
     text = text if len(text) <= 300 else f"{text[:297]}..."
     if not isinstance(error, ZooError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{text} (it printed {_shown(said)})" if said else text
+    return f"{text} (it printed {_shown(said)})" if "".join(said).strip() else text
 
 
 def _shown(said: list[str]) -> str:
-    lines = [line for line in "".join(said).splitlines() if line.strip()] or [""]
+    lines = [line for line in "".join(said).splitlines() if line.strip()]
     first = lines[0].strip()
     more = f" and {len(lines) - 1} more lines" if len(lines) > 1 else ""
     return repr(first if len(first) <= 100 else f"{first[:97]}...") + more
@@ -105,7 +107,8 @@ def _heard() -> Iterator[list[str]]:
 
     sys.stdout, sys.stderr, warnings.showwarning = *hearing, keep
     try:
-        yield said
+        with _programs_aside():
+            yield said
     finally:
         sys.stdout, sys.stderr = streams
         for each in hearing:
@@ -114,6 +117,24 @@ def _heard() -> Iterator[list[str]]:
             warnings.showwarning = show
         for warning in kept:
             warnings.showwarning(*warning)
+
+
+@contextmanager
+def _programs_aside() -> Iterator[None]:
+    """Let programs that are run, and libraries in C, print to stderr, where it is not taken for zoo's output."""
+    try:
+        sys.stdout.flush()
+        own = os.dup(1)
+    except (OSError, ValueError):  # closed
+        yield
+        return
+    try:
+        with suppress(OSError):
+            os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(own, 1)
+        os.close(own)
 
 
 class _Hearing:

@@ -51,7 +51,35 @@ def test_its_recipes_are_listed_without_torch(lightning):
         assert re.search(rf"^{name} .*LightningDiT's blocks.* diffusion-zoo-lightning {VERSION}", done.stdout, re.M)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "zoo_lightning" in imported
-    assert not {"torch", "zoo.parts", "zoo_lightning.parts"} & imported
+    assert not {"torch", "zoo.parts", "zoo_lightning.block"} & imported
+
+
+def test_it_is_listed(lightning):
+    done = zoo(lightning, "plugins", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    own = {
+        "distribution": "diffusion-zoo-lightning",
+        "version": VERSION,
+        "requires": "diffusion-zoo>=0.1",
+        "parts": ["block/lightning"],
+        "recipes": RECIPES,
+        "commands": [],
+        "state": "ok",
+        "problems": [],
+    }
+    assert json.loads(done.stdout) == [own]
+    unloaded = {**own, "recipes": ["all of zoo_lightning.recipes"], "state": "not loaded"}
+    assert json.loads(zoo(lightning, "plugins", "--json", "--no-load").stdout) == [unloaded]
+
+
+def test_what_it_would_bring_is_listed_without_an_import(lightning):
+    done = python(lightning, "-X", "importtime", "-m", "zoo", "plugins", "--no-load")
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "zoo.plugins" in imported
+    assert not {"torch", "zoo_lightning"} & imported
+    row = r"diffusion-zoo-lightning +\S+ +diffusion-zoo>=0\.1 +block/lightning +all of zoo_lightning\.recipes +- +not"
+    assert re.search(row, done.stdout)
 
 
 def test_the_schema_knows_its_parts(lightning, tmp_path):

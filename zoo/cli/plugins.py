@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from zoo.claims import is_named
-from zoo.cli.common import Debug, console, print_traceback, tell
+from zoo.cli.common import Debug, console, print_traceback, tell, warn_of
 from zoo.plugins import (
     COMMANDS,
     DISTRIBUTION,
@@ -47,8 +47,8 @@ def plugins(
 ) -> None:
     """List the packages that plug in: version, the diffusion-zoo they ask for, what they bring, and their state.
 
-    The state is ok, failed, or disabled by ZOO_PLUGINS, and what is wrong stands below in a line each. The exit code is
-    2 if something of a package is missing, else 0.
+    The state is ok, failed, or disabled by ZOO_PLUGINS; what is wrong is told in a line each. The exit code is 2 if
+    anything of a package is missing, else 0.
     """
     packages = plugin_packages()
     brought = _named(packages) if no_load else _loaded(packages, context.obj or [])
@@ -59,9 +59,13 @@ def plugins(
         _print_table(rows)
     else:
         print("no package plugs in")
-    lines = [*unknown_plugins(packages), *(() if as_json else dict.fromkeys(each.line for each in brought.problems))]
-    for line in [*lines, *(() if as_json else _namesakes(packages))]:
-        tell(line)
+    for line in unknown_plugins(packages):
+        warn_of(line)
+    if not as_json:
+        for line in dict.fromkeys(problem.line for problem in brought.problems):
+            warn_of(line)
+        for line in _namesakes(packages):
+            tell(line)
     if debug:
         for problem in brought.problems:
             print_traceback(problem)

@@ -7,9 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import zoo
 from zoo.audit import Audit, audit
 from zoo.audit.trace import example_inputs
-from zoo.plugins import Plugin
 from zoo.recipe import Recipe
-from zoo_lightning import parts, recipes
+from zoo_lightning import recipes
+from zoo_lightning.block import LightningBlock
 
 RECIPES = sorted(Path(recipes.__file__).parent.rglob("*.yaml"))
 SMALL = ("backbone.dim=48", "backbone.heads=3", "backbone.latent.height=16", "backbone.latent.width=32")
@@ -17,9 +17,7 @@ SMALL = ("backbone.dim=48", "backbone.heads=3", "backbone.latent.height=16", "ba
 
 @pytest.fixture(scope="module")
 def registry() -> zoo.Registry:
-    registry = zoo.Registry()
-    registry.register(parts, Plugin("diffusion-zoo-lightning", "under test"))
-    return registry
+    return zoo.Registry().with_parts([LightningBlock])
 
 
 @pytest.fixture(scope="module", params=RECIPES, ids=lambda path: path.stem)

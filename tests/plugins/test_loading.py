@@ -1,0 +1,168 @@
+"""What plug-ins do as they are loaded, besides: printing, warning, ending the process, leaving threads behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import warnings
+
+import pytest
+
+from tests.plugins.site import block, fake, python, zoo
+from zoo.errors import PluginError
+from zoo.plugin_loading import LoadError, guarded, left_running
+from zoo.plugins import Plugin
+from zoo.signals import Stopped
+
+PLUGIN = Plugin("loud", "1.0")
+
+
+def told_of(action):
+    told = []
+    guarded(PLUGIN, action, told.append)
+    assert not any(problem.missing for problem in told)
+    return [problem.line for problem in told]
+
+
+def failed(action):
+    with pytest.raises(LoadError) as caught:
+        guarded(PLUGIN, action, [].append)
+    return str(caught.value)
+
+
+def test_what_is_returned_comes_back_and_nothing_is_told():
+    told = []
+    assert (guarded(PLUGIN, lambda: 3, told.append), told) == (3, [])
+
+
+def test_what_is_printed_is_told_and_left_out(capsys):
+    def chatter():
+        print("Welcome!")
+        print("I am", "loud", file=sys.stderr)
+        sys.stdout.writelines(["x\n"])
+
+    assert told_of(chatter) == [
+        "plug-in loud 1.0 prints as it is loaded, which is left out: 'Welcome!' and 2 more lines"
+    ]
+    assert capsys.readouterr() == ("", "")
+    assert told_of(lambda: print("a" * 200)) == [
+        f"plug-in loud 1.0 prints as it is loaded, which is left out: '{'a' * 97}...'"
+    ]
+    assert told_of(lambda: print()) == []
+
+
+def test_a_log_that_is_made_then_is_heard_later(capsys):
+    handlers = []
+    told_of(lambda: handlers.append(logging.StreamHandler()))
+    handlers[0].emit(logging.LogRecord("loud", 30, "", 1, "later", None, None))
+    assert capsys.readouterr().err == "later\n"
+
+
+def test_other_threads_print_as_ever(capsys):
+    def work():
+        thread = threading.Thread(target=print, args=("mine",))
+        thread.start()
+        thread.join()
+
+    assert told_of(work) == []
+    assert capsys.readouterr().out == "mine\n"
+
+
+def test_warnings_are_warnings():
+    with pytest.warns(UserWarning, match="old"):
+        assert told_of(lambda: warnings.warn("old", stacklevel=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("no\n  luck"), "ValueError: no luck"),
+        (PluginError("no luck"), "no luck"),
+        (SystemExit(), "SystemExit"),
+        (GeneratorExit("no luck"), "GeneratorExit: no luck"),
+        (ValueError("a" * 400), f"ValueError: {'a' * 297}..."),
+    ],
+)
+def test_what_is_raised_is_the_reason(error, reason):
+    def fail():
+        raise error
+
+    assert failed(fail) == reason
+
+
+def test_what_is_printed_first_says_more():
+    def fail():
+        print("no licence")
+        sys.exit(1)
+
+    assert failed(fail) == "SystemExit: 1 (it printed 'no licence')"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(KeyboardInterrupt(), ("while plug-in loud 1.0 was being loaded",)), (Stopped(143), (143,))]
+)
+def test_whoever_stops_the_command_is_heeded(error, words):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        guarded(PLUGIN, fail, [].append)
+    assert caught.value.args == words
+
+
+def test_a_thread_that_is_left_behind_is_told(monkeypatch):
+    end = threading.Event()
+    monkeypatch.setattr("zoo.plugin_loading.left_running", left_running.copy())
+    try:
+        assert told_of(threading.Thread(target=end.wait, name="poll").start) == [
+            "plug-in loud 1.0 leaves a thread running as it is loaded (poll), which zoo does not wait for"
+        ]
+        assert told_of(threading.Thread(target=end.wait, daemon=True).start) == []
+    finally:
+        end.set()
+
+
+# -- in a process of its own -------------------------------------------------------------------------------------------
+
+BUSY = """
+import os, threading
+threading.Thread(target=threading.Event().wait, name='poll').start()
+print('hello')
+os.system('echo from a program')
+
+def greet() -> None:
+    print('good day')
+"""
+
+
+def test_the_list_is_json_and_the_command_ends(tmp_path):
+    """Though the plug-in prints, runs a program that does, and leaves a thread running for ever."""
+    site = fake(tmp_path / "site", "busy", {"zoo.cli": "greet = busy:greet"}, BUSY)
+    lines = [
+        "prints as it is loaded, which is left out: 'hello'",
+        "leaves a thread running as it is loaded (poll), which zoo does not wait for",
+    ]
+    done = python(site, "-m", "zoo", "greet")
+    assert (done.returncode, done.stdout) == (0, "good day\n")
+    assert done.stderr.splitlines() == ["from a program", *(f"warning: plug-in busy 1.0 {line}" for line in lines)]
+    done = python(site, "-m", "zoo", "plugins", "--json")
+    assert (done.returncode, done.stderr) == (0, "from a program\n")
+    (row,) = json.loads(done.stdout)
+    assert (row["state"], row["commands"], row["problems"]) == ("ok", ["greet"], lines)
+
+
+def test_ctrl_c_says_what_was_being_loaded(tmp_path):
+    site = fake(tmp_path / "site", "stuck", {"zoo.cli": "greet = stuck:greet"}, "raise KeyboardInterrupt")
+    done = zoo(site, "recipes")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted while plug-in stuck 1.0 was being loaded\n"
+
+
+def test_what_a_part_prints_when_it_is_asked_for_is_not_in_the_output(tmp_path):
+    source = "        print('hi')" + block("loud")
+    site = fake(tmp_path / "site", "loud", {"zoo.parts": "block/loud = loud:Fake"}, source)
+    done = zoo(site, "parts", "--kind", "block", "--json")
+    assert {part["name"] for part in json.loads(done.stdout)} == {"dit", "loud"}
+    assert done.stderr == "warning: plug-in loud 1.0 prints as it is loaded, which is left out: 'hi'\n"
