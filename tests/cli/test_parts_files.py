@@ -3,6 +3,8 @@
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from zoo.cli import app
 
 SOURCE = '''
 import zoo
+from zoo.data.digits import Digits, DigitsSource
+from zoo.errors import DataError
 from zoo.flow.solvers import EulerSolver
 from zoo.parts.blocks import DiTBlock
 
@@ -27,6 +31,23 @@ class MyBlock(DiTBlock):
 @zoo.part("solver", "mine")
 class MySolver(EulerSolver):
     """As Euler's."""
+
+
+class MySource(DigitsSource):
+    def read(self, indices, random):
+        if 3 in indices:
+            raise DataError("the fourth is damaged")
+        return super().read(indices, random)
+
+
+@zoo.part("dataset", "mine")
+class MyDigits(Digits):
+    """As zoo's, one of which cannot be read."""
+
+    def open(self, split="train"):
+        source = super().open(split)
+        source.__class__ = MySource
+        return source
 '''
 OWN = ("--set", "backbone.block=mine", "--set", "sample.solver=mine")
 READING = {
@@ -74,6 +95,12 @@ def here(made, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def own_run(made, tmp_path, monkeypatch):
+    """The same, to write to."""
+    monkeypatch.chdir(shutil.copytree(made, tmp_path / "own"))
+
+
+@pytest.fixture
 def copy(made):
     (found,) = (made / "run/parts").glob("*/my_parts.py")
     return Path("run", found.relative_to(made / "run"))
@@ -105,6 +132,30 @@ def test_parts_lists_those_of_a_file(here):
     (own,) = [each for each in listed if each["name"] == "mine"]
     assert (own["plugin"], own["version"][:7], own["summary"]) == ("my_parts.py", "sha256:", "As Euler's.")
     assert '"mine"' in done("schema", "--parts", "my_parts.py").stdout
+
+
+def told_by_check(*words: object) -> str:
+    found = zoo("data", "check", *words, "--leave-out", "list.txt")
+    assert found.exit_code == 3, found.stderr
+    return found.stderr.splitlines()[-1].removeprefix("to train without these samples: ")
+
+
+def test_the_command_that_a_check_of_data_tells_gives_the_file(own_run):
+    words = (*OWN, "--set", "data.dataset=mine", "--set", "data.workers=0", "--parts", "my_parts.py")
+    told = told_by_check("--recipe", "small.yaml", *words)
+    assert told.endswith(" --set data.leave_out=list.txt --parts my_parts.py")
+    done(*shlex.split(told)[1:], "--run-dir", "more")
+    Path("list.txt").unlink()
+    again = told_by_check("--run", "more", "--set", "data.leave_out=null", "--parts", "my_parts.py")
+    assert again == "zoo train --resume --run-dir more --set data.leave_out=list.txt --parts my_parts.py"
+
+
+def test_a_sample_that_cannot_be_read_is_left_out_by_a_command_with_the_copy(own_run):
+    words = (*OWN, "--set", "data.dataset=mine", "--set", "data.workers=1", "--set", "train.steps=300")
+    result = zoo("train", "--recipe", "small.yaml", *words, "--parts", "my_parts.py", "--run-dir", "more")
+    assert result.exit_code == 3
+    (copy,) = Path("more/parts").glob("*/my_parts.py")
+    assert f"zoo train --resume --run-dir more --parts {copy} --set 'data.leave_out=" in result.stderr.splitlines()[-1]
 
 
 def test_a_file_that_fails_is_one_line(here):
@@ -155,12 +206,6 @@ def test_another_file_than_was_trained_with_is_told(here, copy):
     assert f"(sha256:{copy.parent.name})" in refused("sample", "--run", "w.safetensors", "--out", "images")
 
 
-@pytest.fixture
-def own_run(made, tmp_path, monkeypatch):
-    """The same, to write to."""
-    monkeypatch.chdir(shutil.copytree(made, tmp_path / "own"))
-
-
 def test_a_copy_that_was_changed_is_not_offered(own_run):
     (copy,) = Path("run/parts").glob("*/my_parts.py")
     copy.write_text("import os")
@@ -179,3 +224,25 @@ def test_a_run_goes_on_with_a_changed_file_and_keeps_both(own_run):
     assert kept == {SOURCE, f"{SOURCE}# changed\n"}
     going_on = shlex.split(Path("run/recipe.yaml").read_text().splitlines()[0])
     assert Path(going_on[-1]).read_text() == f"{SOURCE}# changed\n"
+
+
+SPAWNING = """
+import multiprocessing, sys
+from zoo.cli import main
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("start", "options"), [(["-m", "zoo"], ["--procs", "2"]), (["spawning.py"], [])], ids=["ranks", "spawned workers"]
+)
+def test_processes_that_begin_anew_have_the_file(own_run, start, options):
+    Path("my_parts.py").write_text(SOURCE.replace("if 3 in indices", "if False"))
+    Path("spawning.py").write_text(SPAWNING)
+    given = ["--recipe", "small.yaml", *OWN, "--set", "data.dataset=mine", "--set", "data.workers=1"]
+    words = ["train", *given, "--parts", "my_parts.py", "--run-dir", "more", *options]
+    result = subprocess.run([sys.executable, *start, *words], capture_output=True, text=True, timeout=240, check=False)
+    assert (result.returncode, "wrote more: checkpoints" in result.stderr) == (0, True), result.stderr

@@ -81,6 +81,7 @@ def check(
 
     from zoo.assembly import check_recorded, check_tree
     from zoo.data.left_out import ids_in
+    from zoo.train.run_folder import RunFolder
     from zoo.weights import refuse_existing
 
     for file in filter(None, (leave_out, out)):
@@ -113,7 +114,7 @@ def check(
         of = ("--recipe", recipe) if run is None else ("--resume", "--run-dir", run)
         given = [each for each in overrides or () if not each.startswith("data.leave_out=")]
         words = [word for each in (*given, f"data.leave_out={leave_out}") for word in ("--set", each)]
-        words += options_of(parts or ())
+        words += options_of(parts or ()) or ([] if run is None else RunFolder(run).parts_options)
         tell(f"to train without these samples: {command('zoo', 'train', *of, *words)}")
     raise typer.Exit(DataError.exit_code)
 
