@@ -118,8 +118,8 @@ def test_a_weight_file_says_that_its_part_is_in_no_package(registry, tmp_path):
     with pytest.raises(PluginError) as caught:
         zoo.load(tmp_path / "w.safetensors", registry=registry)
     assert str(caught.value) == (
-        f"{tmp_path}/w.safetensors: block 'mine': of {__name__}.MyBlock, in no package; give the class in Python, by"
-        " parts=[MyBlock]"
+        f"{tmp_path}/w.safetensors: block 'mine' comes from {__name__}.MyBlock, in no package; give the class in"
+        " Python, by parts=[MyBlock]"
     )
     loaded = zoo.load(tmp_path / "w.safetensors", registry=registry, parts=[MyBlock])
     assert isinstance(loaded.blocks[0], MyBlock)

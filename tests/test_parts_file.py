@@ -144,8 +144,8 @@ def test_python_takes_a_path_wherever_it_takes_classes():
         zoo.load("w.safetensors")
     version = backbone.recipe.plugins()["my_parts.py"]
     assert str(caught.value) == (
-        f"w.safetensors: block 'mine': of my_parts.py ({version}), in no package, which zoo does not run by itself;"
-        " give --parts my_parts.py (in Python, parts=)"
+        f"w.safetensors: block 'mine' comes from my_parts.py ({version}), in no package, which zoo does not run by"
+        " itself; give --parts my_parts.py (in Python, parts=)"
     )
     assert type(zoo.load("w.safetensors", parts=[Path(path)]).blocks[0]) is type(backbone.blocks[0])
     write(f"{BLOCK}# changed\n")

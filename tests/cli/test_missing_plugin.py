@@ -25,7 +25,7 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.weights import load
 
-HINT = "of plug-in zoo-extra 0.0.1, which is not installed; pip install zoo-extra==0.0.1"
+HINT = "from zoo-extra 0.0.1, which is not installed; pip install zoo-extra==0.0.1"
 BESIDE = ("objective.noise_sampler=theirs", "sample.solver=theirs", "evaluate.metrics=[fid,theirs]")
 
 
@@ -88,13 +88,14 @@ def refused(*arguments: object) -> str:
     ids=lambda each: "-".join(each[:1]) if isinstance(each, tuple) else "",
 )
 def test_a_command_names_the_package_to_install_in_one_line(parts, arguments):
-    assert refused(*arguments) == f"{'beside' if 'beside' in arguments else 'whole'}: {parts}: {HINT}"
+    come = "come" if " and " in parts else "comes"
+    assert refused(*arguments) == f"{'beside' if 'beside' in arguments else 'whole'}: {parts} {come} {HINT}"
 
 
 def test_what_a_run_does_not_need_does_not_stop_loading_it(runs, installed):
     backbone = load(runs / "beside", registry=installed)
     assert sample(backbone, [3], steps=2, registry=installed).isfinite().all()
-    with pytest.raises(PluginError, match=f"whole: block 'theirs': {HINT}"):
+    with pytest.raises(PluginError, match=f"whole: block 'theirs' comes {HINT}"):
         load(runs / "whole", registry=installed)
 
 
@@ -104,7 +105,7 @@ def test_what_a_run_costs_does_not_need_its_solver(runs, installed):
     cost = library.cost(backbone)
     assert (cost.macs, cost.params) == (library.cost(whole).macs, library.cost(whole).params)
     assert (cost.image.passes, cost.image.macs, library.cost(whole).image.passes) == (None, None, (1, 1))
-    unknown = f"unknown: 2 updates by theirs, guidance 1; {runs / 'beside'}: solver 'theirs': {HINT}"
+    unknown = f"unknown: 2 updates by theirs, guidance 1; {runs / 'beside'}: solver 'theirs' comes {HINT}"
     assert f"one image {unknown}" in " ".join(str(cost).split())
     (entry,) = library.compare([backbone], registry=installed, device="cpu")
     assert (entry.cost.image_macs, entry.cost.passes, entry.cost.sampling) == (None, None, unknown)
@@ -129,7 +130,7 @@ def test_a_weight_file_keeps_what_it_does_not_need(runs, installed):
     loaded = [load(path, registry=installed).state_dict() for path in (Path("w.safetensors"), runs / "beside")]
     assert all(torch.equal(tensor, loaded[1][name]) for name, tensor in loaded[0].items())
     told = refused("sample", "--run", "w.safetensors", "--out", "images")
-    assert told == f"w.safetensors: solver 'theirs': {HINT}"
+    assert told == f"w.safetensors: solver 'theirs' comes {HINT}"
 
 
 def test_another_part_takes_its_place():
@@ -149,7 +150,7 @@ def test_what_is_installed_and_is_not_what_was_recorded_is_told(installed):
     )
     installed.register(other, Plugin("zoo-extra", "0.0.2"))
     assert refused("sample", "--run", "beside", "--out", "images") == (
-        "beside: solver 'theirs': of plug-in zoo-extra 0.0.1, not 0.0.2; pip install zoo-extra==0.0.1"
+        "beside: solver 'theirs' comes from zoo-extra 0.0.1, not 0.0.2; pip install zoo-extra==0.0.1"
     )
 
 
@@ -158,6 +159,6 @@ def test_a_plug_in_that_fails_is_told_with_its_reason(installed):
     result = zoo("sample", "--run", "beside", "--out", "images")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == (
-        "error: beside: solver 'theirs': of plug-in zoo-extra 0.0.1, which failed to load (ImportError: no luck;"
+        "error: beside: solver 'theirs' comes from zoo-extra 0.0.1, which failed to load (ImportError: no luck;"
         " see `zoo plugins`)"
     )

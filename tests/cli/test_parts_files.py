@@ -186,8 +186,9 @@ def test_a_run_keeps_a_copy_and_its_hash(here, copy):
     ],
 )
 def test_no_run_makes_zoo_run_its_copy_and_the_message_says_how_to(here, copy, parts, words):
+    come = "come" if " and " in parts else "comes"
     assert refused(*words.split()) == (
-        f"run: {parts}: of my_parts.py, in no package, which zoo does not run by itself; give --parts {copy}"
+        f"run: {parts} {come} from my_parts.py, in no package, which zoo does not run by itself; give --parts {copy}"
         " (in Python, parts=)"
     )
 

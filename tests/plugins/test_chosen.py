@@ -50,8 +50,6 @@ def test_nothing_of_the_others_is_there_and_nothing_is_said(site):
         done = zoo(site, *words, plugins="zoo-well")
         assert (done.returncode, done.stderr, own in done.stdout) == (0, "", True)
         assert "bad" not in done.stdout
-        done = zoo(site, *words, plugins="none")
-        assert (done.returncode, done.stderr, own in done.stdout) == (0, "", False)
 
 
 def test_who_asks_for_a_part_or_a_recipe_is_told_where_it_may_be(site):

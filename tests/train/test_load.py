@@ -320,7 +320,7 @@ def test_a_plug_in_that_is_missing_is_named(tmp_path, registry):
     weights = random_weights(small(own, block="tabled"), own)
     write_weights(tmp_path / "w.safetensors", weights.tensors, weights.recipe)
     with pytest.raises(
-        PluginError, match=r"w.safetensors: block 'tabled': of plug-in tests 1\.2.*pip install tests==1\.2"
+        PluginError, match=r"w.safetensors: block 'tabled' comes from tests 1\.2.*pip install tests==1\.2"
     ):
         load(tmp_path / "w.safetensors", registry=registry)
 

@@ -60,13 +60,14 @@ class Recorded:
                 told.append(f"{name} {version}, " + (f"not {here[name]}" if name in here else "which is not installed"))
                 wanted.append(name if version == "unknown" else f"{name}=={version}")
         install = f"; pip install {' '.join(wanted)}" if wanted else ""
-        origins = [f"of plug-in {', or '.join(told)}{install}"] if told else []
+        origins = [f"{', or '.join(told)}{install}"] if told else []
         if classes:
             given = ", ".join(name.rpartition(".")[2] for name in classes)
-            origins.append(f"of {', '.join(classes)}, in no package; give the class in Python, by parts=[{given}]")
+            origins.append(f"{', '.join(classes)}, in no package; give the class in Python, by parts=[{given}]")
         if files:
             origins.append(self._files_to_give(files))
-        return f"{self.where}: {' and '.join(parts)}: {', or '.join(origins)}"
+        come = "comes" if len(parts) == 1 else "come"
+        return f"{self.where}: {' and '.join(parts)} {come} from {', or '.join(origins)}"
 
     def _files_to_give(self, files: Sequence[Plugin]) -> str:
         """How to give the files of parts that are on record: zoo runs none because a run or weight file names it."""
@@ -74,4 +75,4 @@ class Recorded:
         names = [file.name if copy else f"{file.name} ({file.version})" for file, copy in zip(files, kept, strict=True)]
         words = [word for file, copy in zip(files, kept, strict=True) for word in ("--parts", copy or file.name)]
         given = f"{command(*words)} (in Python, parts=)"
-        return f"of {' and '.join(names)}, in no package, which zoo does not run by itself; give {given}"
+        return f"{' and '.join(names)}, in no package, which zoo does not run by itself; give {given}"
