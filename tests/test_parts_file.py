@@ -12,7 +12,8 @@ import pytest
 import zoo
 from zoo.data.packed import Told
 from zoo.errors import PluginError
-from zoo.parts_file import read_parts_file
+from zoo.parts_file import kept_copy, read_parts_file
+from zoo.plugins import Plugin
 
 HEAD = "import zoo\nfrom zoo.parts.blocks import DiTBlock\n"
 BLOCK = f'{HEAD}\n@zoo.part("block", "mine")\nclass Mine(DiTBlock):\n    """As DiT\'s."""\n'
@@ -54,6 +55,23 @@ def test_equal_files_are_one_and_a_changed_one_is_another():
     other = zoo.Registry().with_parts(write(f"{BLOCK}# changed\n")).get("block", "mine")
     assert other.cls is not one.cls
     assert other.plugin.version != one.plugin.version
+
+
+def test_two_files_of_one_name_are_refused():
+    Path("copy").mkdir()
+    one, other = write(BLOCK), write(BLOCK.replace("mine", "other"), "copy/my_parts.py")
+    registry = zoo.Registry().with_parts(one)
+    for call in (lambda: zoo.Registry().with_parts([one, other]), lambda: registry.with_parts(other)):
+        with pytest.raises(PluginError, match=r"two files of parts are called my_parts\.py; rename one of them"):
+            call()
+
+
+def test_a_name_on_record_that_no_run_wrote_is_no_copy(tmp_path):
+    Path("parts").mkdir()
+    version = read_parts_file(write(BLOCK)).version
+    for name in ("../../my_parts.py", str(tmp_path / "my_parts.py"), "../../../x.py", "x" * 300 + ".py", "\0.py", ""):
+        assert kept_copy(Path(), Plugin(name, version)) is None
+    assert kept_copy(Path(), Plugin("my_parts.py", "sha256:..")) is None
 
 
 def test_what_is_run_is_what_was_read_and_leaves_nothing_beside_it(capsys):

@@ -20,7 +20,9 @@ FACE = "zoo"
 TOGETHER = {
     "__main__": "cli",
     "backbone": "assembly",
-    **dict.fromkeys(("claims", "hooks", "hookspecs", "kinds", "plugin_loading", "plugins", "signature"), "registry"),
+    **dict.fromkeys(
+        ("claims", "hooks", "hookspecs", "kinds", "parts_file", "plugin_loading", "plugins", "signature"), "registry"
+    ),
 }
 """Files that are in a room with others."""
 

@@ -90,6 +90,18 @@ def read_parts_file(path: str | os.PathLike[str]) -> PartsFile:
         raise PluginError(f"{file}: cannot be read: {error.strerror}") from error
 
 
+def refuse_namesakes(plugins: Iterable[Plugin]) -> None:
+    """Refuse two files of one name: records tell files by their names.
+
+    Raises:
+        PluginError: there are two.
+    """
+    versions: dict[str, str] = {}
+    for plugin in plugins:
+        if plugin.is_file and versions.setdefault(plugin.name, plugin.version) != plugin.version:
+            raise PluginError(f"two files of parts are called {plugin.name}; rename one of them")
+
+
 def place_in(run: Path, file: Plugin) -> Path:
     """Where the folder of a run keeps a copy of a file of parts: by its hash, since it may change under its name."""
     return run / "parts" / file.version.removeprefix(HASHED) / file.name
@@ -105,7 +117,7 @@ def kept_copy(run: Path, file: Plugin) -> Path | None:
     place = place_in(run, file)
     if place.parent.parent.parent != run or ".." in place.relative_to(run).parts:
         return None
-    with suppress(PluginError):
+    with suppress(PluginError, OSError):  # such as of a name that no file can have
         return place if read_parts_file(place).version == file.version else None
     return None
 

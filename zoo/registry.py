@@ -18,7 +18,7 @@ from zoo.claims import Key, NamedPart, contested, is_named, named_part, parts_le
 from zoo.errors import PluginError, did_you_mean, with_article
 from zoo.hooks import brief, classes_of, classes_of_file
 from zoo.kinds import KINDS, base_of
-from zoo.parts_file import read_parts_file
+from zoo.parts_file import read_parts_file, refuse_namesakes
 from zoo.plugin_loading import LoadError, guarded, visit_plugins
 from zoo.plugins import ALL, GROUPS, PARTS, UNPACKAGED, Package, Plugin, PluginProblem, plugin_packages, zoo_version
 from zoo.signature import MARK, Signature, read_signature
@@ -154,6 +154,7 @@ class Registry:
         """
         registry = copy(self)
         given = [part_entry(cls, plugin) for each in each_of(parts) for cls, plugin in _given(each)]
+        refuse_namesakes(each.plugin for each in (*self._parts.values(), *given))
         first = {entry.cls: entry for entry in reversed(given)}
         registry._add(entry for entry in given if first[entry.cls] is entry and not self._knows(entry.cls))
         return registry
