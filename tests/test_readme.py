@@ -70,7 +70,7 @@ def test_the_hybrid_builds_and_costs_less(shown_recipes):
     assert [len(stage.levels) for stage in backbone.stages] == [2, 2]
 
 
-def test_every_command_is_one(monkeypatch):
+def test_every_command_is_one(monkeypatch, tmp_path):
     registry = Registry().with_parts([lightning_block(monkeypatch)])
     for line in "".join(blocks("bash")).splitlines():
         command = shlex.split(line.split("#")[0].split("|")[0].split(">")[0])
@@ -79,7 +79,10 @@ def test_every_command_is_one(monkeypatch):
             assert result.exit_code == 0, line
         if "--recipe" in command:
             overrides = [after for word, after in pairwise(command) if word == "--set"]
-            load_recipe(command[command.index("--recipe") + 1], overrides, registry)
+            files = [tmp_path / after for word, after in pairwise(command) if word == "--parts"]
+            for file in files:
+                file.write_text(block_with("python", "class RepeatUpsampler"))
+            load_recipe(command[command.index("--recipe") + 1], overrides, registry, parts=files)
 
 
 def test_nothing_is_written_over_what_another_command_wrote():
@@ -94,6 +97,8 @@ def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
 
     try:
         check_part(my_parts.RepeatUpsampler)
+        of_file = {"registry": Registry(), "parts": my_parts.__file__, "device": "meta"}
+        assert build("mpdit_b", {"backbone.upsampler": "repeat"}, **of_file).recipe.plugins()["my_parts.py"]
         packaging = tomllib.loads(block_with("toml", '[project.entry-points."zoo.parts"]'))["project"]
         points = "\n".join(f"{name} = {value}" for name, value in packaging["entry-points"]["zoo.parts"].items())
         requires = ",".join(packaging["dependencies"])

@@ -35,7 +35,9 @@ WhichWeights = Annotated[
 ]
 PartsFiles = Annotated[
     list[Path] | None,
-    typer.Option("--parts", metavar="FILE", help="A Python file with parts that are in no package. Repeatable."),
+    typer.Option(
+        "--parts", metavar="FILE", help="A Python file with parts, in no package. It stands alone. Repeatable."
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
