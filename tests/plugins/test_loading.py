@@ -153,11 +153,11 @@ def test_the_list_is_json_and_the_command_ends(tmp_path):
     assert (row["state"], row["commands"], row["problems"]) == ("ok", ["greet"], lines)
 
 
-def test_ctrl_c_says_what_was_being_loaded(tmp_path):
-    site = fake(tmp_path / "site", "stuck", {"zoo.cli": "greet = stuck:greet"}, "raise KeyboardInterrupt")
-    done = zoo(site, "recipes")
-    assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "interrupted while plug-in stuck 1.0 was being loaded\n"
+@pytest.mark.parametrize("group", ["zoo.cli", "zoo.parts"])
+def test_ctrl_c_says_what_was_being_loaded(tmp_path, group):
+    site = fake(tmp_path / "site", "stuck", {group: "greet = stuck:greet"}, "raise KeyboardInterrupt")
+    done = zoo(site, "parts" if group == "zoo.parts" else "--help")
+    assert (done.returncode, done.stderr) == (130, "interrupted while plug-in stuck 1.0 was being loaded\n")
 
 
 def test_what_a_part_prints_when_it_is_asked_for_is_not_in_the_output(tmp_path):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections import defaultdict
-from importlib import metadata
 from typing import Annotated
 
 import typer
 
 from zoo.cli.build import build
-from zoo.cli.common import Commands, warn, warnings_in_lines
+from zoo.cli.common import Commands, warn, warn_of
 from zoo.cli.compare import compare
 from zoo.cli.data import data
 from zoo.cli.diagram import diagram
@@ -23,16 +21,17 @@ from zoo.cli.inflate import inflate
 from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import unread_output_dropped
 from zoo.cli.parts import parts
-from zoo.cli.plugins import is_without_loading, plugins
+from zoo.cli.plugin_commands import PluginCommands
+from zoo.cli.plugins import plugins
 from zoo.cli.recipes import recipes
 from zoo.cli.report import report
 from zoo.cli.sample import sample
 from zoo.cli.schema import schema
 from zoo.cli.sweep import sweep
 from zoo.cli.train import train
-from zoo.errors import OutputError, PluginError
-from zoo.plugin_loading import left_running, visit_plugins
-from zoo.plugins import COMMANDS, Plugin, PluginProblem, claimed_twice, plugin_packages, unknown_plugins, zoo_version
+from zoo.errors import OutputError
+from zoo.plugin_loading import left_running
+from zoo.plugins import plugin_packages, unknown_plugins, zoo_version
 
 app = typer.Typer(
     name="zoo",
@@ -77,40 +76,15 @@ def _root(
     """Hold the options of ``zoo`` itself."""
 
 
-def add_plugin_commands() -> list[PluginProblem]:
-    """Add the commands of installed plug-ins, and return what is wrong; a name that two of them claim is neither's."""
-    taken = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
-    taken |= {str(info.name) for info in app.registered_groups}
+def plugin_commands() -> PluginCommands:
+    """Those of installed packages. The packages that are left out are named on stderr."""
     packages = plugin_packages()
-    owners: defaultdict[str, list[Plugin]] = defaultdict(list)
-    for package in packages:
-        for entry_point in () if package.is_idle else package.of(COMMANDS):
-            owners[entry_point.name].append(package.plugin)
-
-    def visit(plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
-        name = entry_point.name
-        if name in taken:
-            raise PluginError(f"command {name!r}: zoo has one already")
-        if len(owners[name]) > 1:
-            return
-        loaded = entry_point.load()
-        if isinstance(loaded, typer.Typer):
-            app.add_typer(loaded, name=name)
-        elif callable(loaded):
-            app.command(name)(loaded)
-        else:
-            raise PluginError(f"command {name!r}: {entry_point.value} is not callable")
-
-    problems = [package.problem for package in packages if package.problem is not None]
-    problems += visit_plugins(COMMANDS, packages, visit)
-    problems += [
-        claimed_twice(f"command {name!r}", [(plugin, str(plugin)) for plugin in plugins])
-        for name, plugins in owners.items()
-        if len(plugins) > 1 and name not in taken
-    ]
-    for line in unknown_plugins(packages):
-        problems.append(PluginProblem((), line, line))
-    return problems
+    if sys.argv[1:2] != ["plugins"]:  # which lists them
+        warn([package.problem for package in packages if package.problem is not None])
+        for line in unknown_plugins(packages):
+            warn_of(line)
+    own = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
+    return PluginCommands(packages, own | {str(info.name) for info in app.registered_groups})
 
 
 def main() -> None:
@@ -138,15 +112,9 @@ def main() -> None:
 def _run() -> int:
     """Run the command, and tell its exit code."""
     try:
-        problems = []
-        if not is_without_loading(sys.argv[1:]):
-            with warnings_in_lines():
-                problems = add_plugin_commands()
-        if sys.argv[1:2] != ["plugins"]:  # which lists them
-            warn(problems, debug="--debug" in sys.argv)
-        app(obj=problems)
-    except KeyboardInterrupt as stop:
-        print(" ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
+        app(obj=plugin_commands())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
     except SystemExit as end:
         if isinstance(end.code, str):

@@ -60,15 +60,28 @@ def console() -> Console:
 class Commands(TyperGroup):
     """Ends any error of a command, also of a plug-in's, with one clear message on stderr and the right exit code.
 
-    The traceback comes only with ``--debug``.
+    The traceback comes only with ``--debug``. Commands of plug-ins come from the context's ``obj``.
     """
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """The names of all commands."""
+        with warnings_in_lines(), _interruption_told():
+            return [*super().list_commands(ctx), *(ctx.obj.names() if ctx.obj else ())]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """A command; None where there is none."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None or ctx.obj is None:
+            return found
+        with warnings_in_lines(), _interruption_told():
+            return ctx.obj.get(cmd_name)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""
         debug = "--debug" in ctx.args
         try:
             _refuse_gone_folder()
-            with warnings_in_lines():
+            with warnings_in_lines(), _interruption_told():
                 return super().invoke(ctx)
         except NOT_OURS:
             raise
@@ -86,6 +99,18 @@ class Commands(TyperGroup):
 
                 leave_words(words)
             raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None
+
+
+@contextmanager
+def _interruption_told() -> Iterator[None]:
+    """Say which plug-in was being loaded when Ctrl-C came: it may be what the user waited for."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if stop.args:
+            tell(f"interrupted {stop}")
+            stop.args = ()
+        raise
 
 
 def _refuse_gone_folder() -> None:

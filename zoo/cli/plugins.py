@@ -14,6 +14,7 @@ from rich.table import Table
 
 from zoo.claims import is_named
 from zoo.cli.common import Debug, console, print_traceback, tell, warn_of
+from zoo.cli.plugin_commands import PluginCommands
 from zoo.plugins import (
     COMMANDS,
     DISTRIBUTION,
@@ -51,7 +52,7 @@ def plugins(
     anything of a package is missing, else 0.
     """
     packages = plugin_packages()
-    brought = _named(packages) if no_load else _loaded(packages, context.obj or [])
+    brought = _named(packages) if no_load else _loaded(packages, context.obj)
     rows = [_row(package, brought, is_loaded=not no_load) for package in packages]
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -73,11 +74,6 @@ def plugins(
         raise typer.Exit(2)
 
 
-def is_without_loading(words: Sequence[str]) -> bool:
-    """Whether a command line asks for the list without an import, which commands of plug-ins need as well."""
-    return words[:1] == ["plugins"] and "--no-load" in words
-
-
 def _named(packages: Sequence[Package]) -> Brought:
     """What the metadata of packages tells."""
     brought = Brought(problems=[package.problem for package in packages if package.problem is not None])
@@ -93,16 +89,20 @@ def _words(entry_point: Any) -> str:
     return entry_point.name if is_named(entry_point) else f"all of {entry_point.value}"
 
 
-def _loaded(packages: list[Package], problems: Sequence[PluginProblem]) -> Brought:
-    """What packages bring, all of it loaded; ``problems`` are those of their commands."""
+def _loaded(packages: list[Package], commands: PluginCommands | None) -> Brought:
+    """What packages bring, all of it loaded."""
     registry, brought = Registry.installed(), Brought()
+    if commands is not None:
+        commands.tell = lambda problem: None
+        commands.names()
+        brought.problems += commands.problems
     for entry in registry.entries():
         brought.parts[entry.plugin.name].append(f"{entry.kind}/{entry.name}")
     recipes, of_recipes = list_recipes(packages)
     for recipe in recipes:
         if recipe.plugin is not None:
             brought.recipes[recipe.plugin.name].append(recipe.name)
-    brought.problems = [*(each for each in problems if each.plugins), *registry.problems, *of_recipes]
+    brought.problems += [*registry.problems, *of_recipes]
     for package in packages:
         if package.is_disabled:
             named = _named([package])
