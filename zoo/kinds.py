@@ -36,13 +36,25 @@ class Kind:
     after: tuple[str, ...] = ()
     where: str | None = None
     beside: tuple[str, ...] = ()
-    laws: str | None = None
+    laws: str = ""
     many: str | None = None
     defaults: tuple[str, ...] = ()
 
+    @property
+    def has_forward(self) -> bool:
+        """Whether its parts are modules, in a backbone or in other parts."""
+        return self.where is not None or self.section is None
+
 
 KINDS: Mapping[str, Kind] = {
-    "patch_schedule": Kind("backbone", "assembly", ("depth", "axes"), "zoo.parts:PatchSchedule", None),
+    "patch_schedule": Kind(
+        "backbone",
+        "assembly",
+        ("depth", "axes"),
+        "zoo.parts:PatchSchedule",
+        None,
+        laws="zoo.testing.of_kind.patch_schedule",
+    ),
     "patch_embedder": Kind(
         "backbone",
         "starts",
@@ -168,7 +180,14 @@ KINDS: Mapping[str, Kind] = {
         "objective", "assembly", (), "zoo.flow:NoiseSampler", "uniform", laws="zoo.testing.flow_laws"
     ),
     "weighting": Kind("objective", "assembly", (), "zoo.flow:Weighting", "uniform", laws="zoo.testing.flow_laws"),
-    "dataset": Kind("data", "assembly", ("channels", "size", "num_classes"), "zoo.data:Dataset", "digits"),
+    "dataset": Kind(
+        "data",
+        "assembly",
+        ("channels", "size", "num_classes"),
+        "zoo.data:Dataset",
+        "digits",
+        laws="zoo.testing.dataset_laws",
+    ),
     "normalize": Kind("data", "assembly", ("channels",), "zoo.data:Normalize", "none", laws="zoo.testing.data_laws"),
     "solver": Kind("sample", "assembly", (), "zoo.flow:Solver", "euler", laws="zoo.testing.flow_laws"),
     "features": Kind("evaluate", "assembly", (), "zoo.evaluate:Features", "pca", laws="zoo.testing.evaluate_laws"),

@@ -60,6 +60,7 @@ class Site:
         m: tokens that come in there, in front of the image's.
         axes: of the latents.
         channels: of the latents.
+        size: of the latents, for what stands beside the backbone.
         num_classes: the null class aside.
         stages: how many there are.
         depth: blocks in all.
@@ -73,6 +74,7 @@ class Site:
 
     axes: int
     channels: int = 0
+    size: Grid = ()
     num_classes: int = 0
     depth: int = 0
     stages: int = 0

@@ -8,6 +8,7 @@ from tests.testing.broken import (
     blocks,
     counts,
     data,
+    datasets,
     evaluate,
     flow,
     labels,
@@ -15,6 +16,7 @@ from tests.testing.broken import (
     positions,
     ranks,
     resamplers,
+    schedules,
     slots,
     steering,
     training,
@@ -22,21 +24,43 @@ from tests.testing.broken import (
 from tests.testing.broken.blocks import CountsOnTwoAxes, OneByOne
 from tests.testing.broken.evaluate import WantsMany
 from tests.testing.broken.modules import Sound
-from zoo.data.base import Dataset
 from zoo.errors import DataError, PluginError
 from zoo.evaluate.digits_network import Training
 from zoo.kinds import KINDS
 from zoo.registry import Registry, part
-from zoo.testing import LAWS, check_part, cuda_laws, laws
+from zoo.testing import LAWS, check_part, cuda_laws, dataset_laws, laws
+from zoo.testing.check import hold, part_cases
+from zoo.testing.law import NotRun
 from zoo.testing.laws import laws_of
 
-ROOMS = (blocks, counts, data, evaluate, flow, labels, modules, positions, ranks, resamplers, slots, steering, training)
+ROOMS = (
+    blocks,
+    counts,
+    data,
+    datasets,
+    evaluate,
+    flow,
+    labels,
+    modules,
+    positions,
+    ranks,
+    resamplers,
+    schedules,
+    slots,
+    steering,
+    training,
+)
 BROKEN = [each for room in ROOMS for each in room.BROKEN]
-WITH_FILES = {("features", "inception")}  # checked in the tests of their own, which write the files
+WITH_FILES = {("features", "inception"), ("dataset", "images"), ("dataset", "latents")}
+"""Checked in the tests of their own, which write the files."""
+
+WITH_OPTIONS = {"by_depth", "by_timestep", "by_depth_and_timestep", "digits"}
+"""Checked below."""
+
 ENTRIES = [
     entry
     for entry in Registry().entries()
-    if entry.kind not in ("patch_schedule", "dataset") and (entry.kind, entry.name) not in WITH_FILES
+    if (entry.kind, entry.name) not in WITH_FILES and entry.name not in WITH_OPTIONS
 ]
 
 
@@ -116,13 +140,13 @@ def test_law_catches_a_broken_part_and_says_so_in_a_few_lines(law, broken, messa
 
 def test_what_is_checked_elsewhere_is_what_the_kit_cannot_draw():
     for kind, name in WITH_FILES:
-        with pytest.raises(DataError, match="need a file"):
+        with pytest.raises(DataError, match=r"needs? a file"):
             check_part(Registry().get(kind, name))
 
 
 def test_every_law_has_a_broken_part():
     caught = {law for law, _, _ in BROKEN}
-    assert {*LAWS, *(law for kind, record in KINDS.items() if record.laws for law in laws_of(kind))} == caught
+    assert {*LAWS, *(law for kind in KINDS for law in laws_of(kind))} == caught
 
 
 def test_the_sound_part_keeps_every_law():
@@ -133,20 +157,47 @@ def test_a_metric_may_refuse_a_few_images():
     check_part(WantsMany, examples=3)
 
 
-def test_a_patch_schedule_has_no_forward_pass(registry):
-    with pytest.raises(TypeError, match="check_assemblies covers it"):
-        check_part(registry.get("patch_schedule", "uniform"))
+LEVELS = [{"patch": 4, "blocks": 1}, {"patch": 2, "blocks": 3}]
 
 
-def test_a_dataset_has_no_laws():
-    @part("dataset", "empty")
-    class Empty(Dataset):
-        def open(self, split="train"): ...
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("by_depth", {"levels": LEVELS}),
+        ("by_timestep", {"stages": [{"noise_above": 0.5, "patch": 4, "scale": 2}, {"noise_above": 0, "patch": 2}]}),
+        (
+            "by_depth_and_timestep",
+            {"stages": [{"noise_above": 0.5, "levels": LEVELS}, {"noise_above": 0, "levels": LEVELS}]},
+        ),
+    ],
+)
+def test_built_in_schedule_keeps_the_laws(registry, name, options):
+    entry = registry.get("patch_schedule", name)
+    check_part(entry, options=options, supplied={"depth": 4})
+    if name != "by_timestep":
+        with pytest.raises(TypeError, match=r"mostly so: block counts must add up to depth: 1 \+ 3 = 4, but"):
+            check_part(entry, options=options, supplied={"depth": 5})
 
-        def to_images(self, latents): ...
 
-    with pytest.raises(TypeError, match="no laws for a dataset"):
-        check_part(Empty)
+def test_digits_keep_the_laws(registry):
+    check_part(registry.get("dataset", "digits"), supplied={"num_classes": 10, "size": (6, 9)}, examples=1)
+
+
+def test_a_dataset_of_other_classes_than_are_drawn_is_tried_without(registry):
+    digits = registry.get("dataset", "digits")
+    check_part(digits, examples=1)
+    with pytest.raises(NotRun, match=r"has 10 classes, .*supplied=\{'num_classes': \.\.\.\}\) tries it"):
+        hold(dataset_laws.labels_are_classes, part_cases(digits, examples=1), None)
+
+
+def test_a_dataset_that_needs_files_takes_those_of_its_options(registry, tmp_path):
+    images = registry.get("dataset", "images")
+    with pytest.raises(DataError, match="dataset images needs a file: give the kit its option 'folder'"):
+        check_part(images)
+    with pytest.raises(DataError, match=r"gone.*; give the kit what it needs: check_part\(\.\.\., options="):
+        check_part(images, options={"folder": str(tmp_path / "gone")}, supplied={"channels": 3})
+    with pytest.raises(TypeError, match="options: dataset images: folders: Extra inputs are not permitted"):
+        check_part(images, options={"folder": "here", "folders": 1})
 
 
 @pytest.mark.parametrize(

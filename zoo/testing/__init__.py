@@ -7,7 +7,7 @@ Needs hypothesis: the extra ``testing`` of diffusion-zoo. In a plug-in's tests::
     def test_my_block_keeps_the_laws():
         check_part(MyBlock)
 
-A dataset is checked with files that are here: ``tells_its_data(lambda: MyDataset(...).open())``.
+A dataset is checked with files that are here: ``check_part(MyDataset, options={"folder": ...})``.
 """
 
 from zoo.testing.assemblies import ASSEMBLY_LAWS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -11,12 +12,12 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
 from zoo.assembly.supply import supplied
 from zoo.attributes import said_by
-from zoo.errors import PluginError
+from zoo.errors import PluginError, dotted
 from zoo.kinds import KINDS
 from zoo.parts.values import Condition, Group, Layout, Rotary
 from zoo.recipe.parts import NestedError, PartSpec
@@ -24,7 +25,7 @@ from zoo.registry import PartEntry, Registry
 from zoo.schedule import AXES, LevelShape, StageShape
 from zoo.shape import Place, places_in
 from zoo.sites import Site, Slot
-from zoo.testing.strategies import GRIDS, head_dims, options
+from zoo.testing.strategies import GRIDS, head_dims, on_axes, options
 
 BATCH = 3
 FEW = 6
@@ -80,7 +81,7 @@ class Case:
     @property
     def place(self) -> dict[str, Any]:
         """What of the site the part asks for, with the grid and the number of tokens in front that it is called on."""
-        grid = () if KINDS[self.entry.kind].section not in ("backbone", None) else ("grid", "m")
+        grid = ("grid", "m") if KINDS[self.entry.kind].has_forward else ()
         return {name: getattr(self.site, name) for name in dict.fromkeys((*self.entry.signature.supplied, *grid))}
 
     def simpler(self) -> Iterator[Case]:
@@ -103,8 +104,10 @@ class Case:
             return str(error) if isinstance(inner, ValueError) and not isinstance(inner, PluginError) else None
         if self.site.axes not in getattr(part, "axes", (self.site.axes,)):
             return f"takes latents of {sorted(part.axes)} axes, not {self.site.axes}"
-        refuses = getattr(part, "refuses", ())
-        return "takes no tokens in front" if "prefix" in refuses and self.m else None
+        if "prefix" in getattr(part, "refuses", ()) and self.m:
+            return "takes no tokens in front"
+        own: Callable[[Case, Any], str | None] | None = getattr(self._laws, "refusal", None)
+        return None if own is None else own(self, part)
 
     def inputs(self, batch: int, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[Any, ...]:
         """Random inputs of the part; batched tensors have the batch first."""
@@ -139,9 +142,7 @@ class Case:
 
     @property
     def _laws(self) -> Any:
-        laws = KINDS[self.entry.kind].laws
-        assert laws is not None
-        return import_module(laws)
+        return import_module(KINDS[self.entry.kind].laws)
 
     @property
     def dim(self) -> int:
@@ -199,11 +200,25 @@ def _spec_of(kind: str, written: Mapping[str, Any]) -> PartSpec:
 def _cases(
     draw: st.DrawFn, entry: PartEntry, drawn: st.SearchStrategy[dict[str, Any]], given: Mapping[str, Any]
 ) -> Case:
-    site = replace(draw(sites(entry, given.get("axes"))), **given)
+    axes = given.get("axes", len(given["size"]) if "size" in given else None)
+    site = replace(draw(sites(entry, axes)), **given)
     chosen, inside = draw(drawn), entry.signature.parts
-    values = {name: value for name, value in chosen.items() if name not in inside}
+    values = {name: on_axes(entry, name, value, site.axes) for name, value in chosen.items() if name not in inside}
     parts = {name: _spec_of(inside[name].kind, value) for name, value in chosen.items() if name in inside}
-    return Case(entry, entry.signature.options.model_validate(values), site, draw(st.integers(0, 2**31)), parts)
+    return Case(entry, _validated(entry, values), site, draw(st.integers(0, 2**31)), parts)
+
+
+def _validated(entry: PartEntry, values: dict[str, Any]) -> BaseModel:
+    """Options as a recipe writes them.
+
+    Raises:
+        TypeError: the part has no such options.
+    """
+    try:
+        return entry.signature.options.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise TypeError(f"options: {entry.kind} {entry.name}: {dotted(first['loc'])}: {first['msg']}") from None
 
 
 @st.composite
@@ -238,7 +253,8 @@ def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None) -> Site:
         heads=heads,
         patch=fine if down else coarse,
         next_patch=coarse if down else fine,
-        grid=draw(st.sampled_from(GRIDS[axes])),
+        grid=(grid := draw(st.sampled_from(GRIDS[axes]))),
+        size=tuple(side * pixels for side, pixels in zip(grid, fine if down else coarse, strict=True)),
         stride=tuple(a / b for a, b in zip(coarse, fine, strict=True)),
         m=draw(st.integers(0, 3)),
         index=index,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from zoo.errors import DataError, did_you_mean, with_article
+from zoo.errors import DataError, did_you_mean
 from zoo.plugins import Plugin
 from zoo.recipe import Recipe
 from zoo.registry import PartEntry, Registry, name_of, part_entry
@@ -43,7 +43,7 @@ def check_part(
     """Check that a part keeps the laws of its kind, for options and sizes that hypothesis draws: always the same.
 
     Args:
-        part: a class marked with ``@zoo.part``, of any kind but ``patch_schedule`` and ``dataset``.
+        part: a class marked with ``@zoo.part``.
         laws: those to check, or their names; all of its kind if left out, and of those that a part need not keep it
             warns alone.
         options: the part's options, or a strategy of them; drawn from its derived schema if left out.
@@ -56,8 +56,8 @@ def check_part(
             that is not required a warning says it, unless the law is named in ``laws``.
         DataError: the part needs files that the kit has not.
         PluginError: the class breaks the rules of registration.
-        TypeError: nothing would be checked: a part of this kind cannot be checked by itself, zoo supplies no such value
-            to it, there is no such law, or every example is refused.
+        TypeError: nothing would be checked: zoo supplies no such value to it, there is no such law, or every example is
+            refused.
     """
     __tracebackhide__ = True
     entry = part if isinstance(part, PartEntry) else part_entry(part, Plugin("under test", "0"))
@@ -73,15 +73,9 @@ def part_laws(entry: PartEntry, laws: Sequence[Law[Case] | str] | None = None) -
     """The laws to check a part with; see ``check_part``.
 
     Raises:
-        TypeError: a part of this kind cannot be checked by itself, or there is no such law.
+        TypeError: there is no such law.
     """
-    if entry.kind == "patch_schedule":
-        raise TypeError("a patch schedule has no forward pass; check_assemblies covers it")
     known = laws_of(entry.kind)
-    if laws is None and not known:
-        raise TypeError(
-            f"there are no laws for {with_article(entry.kind)}: what it gives depends on files that the kit has not"
-        )
     return known if laws is None else _named(laws, known)
 
 

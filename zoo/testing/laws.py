@@ -163,6 +163,6 @@ def laws_of(kind: str) -> tuple[Law[Case], ...]:
     """
     if kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}")
-    module = KINDS[kind].laws
-    own: tuple[Law[Case], ...] = import_module(module).LAWS[kind] if module else ()
-    return (*(LAWS if KINDS[kind].section in ("backbone", None) and module else ()), *own)
+    record = KINDS[kind]
+    own: tuple[Law[Case], ...] = import_module(record.laws).LAWS[kind]
+    return (*(LAWS if record.has_forward else ()), *own)

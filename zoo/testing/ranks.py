@@ -28,6 +28,9 @@ TIMEOUT = 60.0
 FORKED_TOO_LATE = "autograd's threading in combination with fork"
 """What PyTorch says in a process that was forked after a backward pass, where there is an accelerator."""
 
+OF_THE_OTHER = "/gloo/"
+"""Where an error comes from of which the other rank knows more, having ended."""
+
 
 def on_two_ranks(work: Callable[[int], None]) -> None:
     """Run ``work(rank)`` on two ranks of a gloo group, which end with it.
@@ -68,7 +71,7 @@ def _run(work: Callable[[int], None], store: Path) -> None:
 
 
 def _hear(ends: dict[Connection, int], processes: list[Any]) -> None:
-    until, left = monotonic() + TIMEOUT, list(ends)
+    until, left, told_of_others = monotonic() + TIMEOUT, list(ends), ""
     while left:
         ready = wait(left, max(0.0, until - monotonic()))
         waiting = " and ".join(str(ends[end]) for end in left)
@@ -81,9 +84,13 @@ def _hear(ends: dict[Connection, int], processes: list[Any]) -> None:
             except EOFError:
                 processes[ends[end]].join()
                 problem = f"ended with exit code {processes[ends[end]].exitcode}, without a word"
-            if problem and FORKED_TOO_LATE in problem:
+            if FORKED_TOO_LATE in problem:
                 raise NotRun("with an accelerator, no process can be forked after a backward pass; run this law alone")
-            assert problem is None, f"rank {ends[end]}: {problem}"
+            if OF_THE_OTHER in problem:
+                told_of_others = f"rank {ends[end]}: {problem}"
+            else:
+                assert not problem, f"rank {ends[end]}: {problem}"
+    assert not told_of_others, told_of_others
 
 
 def _be_a_rank(work: Callable[[int], None], rank: int, store: Path, end: Connection) -> None:
@@ -92,7 +99,7 @@ def _be_a_rank(work: Callable[[int], None], rank: int, store: Path, end: Connect
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):  # what gloo says when the other rank has gone
         os.dup2(nowhere, descriptor)
-    problem = None
+    problem = ""
     try:
         group = dist.FileStore(str(store), RANKS)  # type: ignore[attr-defined] # no port that another could take
         dist.init_process_group("gloo", store=group, rank=rank, world_size=RANKS, timeout=timedelta(seconds=TIMEOUT))

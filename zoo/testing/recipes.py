@@ -16,7 +16,7 @@ from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import AXES, Grid, StageShape, is_finer, resolved
 from zoo.shape import kept_before
-from zoo.testing.strategies import GRIDS, head_dims, options, written
+from zoo.testing.strategies import GRIDS, head_dims, on_axes, options, written
 
 BUILT_IN = ("uniform", "by_depth", "by_timestep", "by_depth_and_timestep")
 """Schedules whose options depend on each other, and are drawn so that they fit."""
@@ -160,15 +160,10 @@ def _scheduled(draw: st.DrawFn, entry: PartEntry, axes: int, dim: int) -> tuple[
         size = tuple(side * pixels for side, pixels in zip(grid, chain[0], strict=True))
         return depth, draw(_schedules(entry.name, chain, depth, dim)), size
     depth, drawn = draw(st.integers(1, DEPTH)), draw(options(entry))
-    given = {name: _on_axes(value, axes) for name, value in drawn.items()}
+    given = {name: on_axes(entry, name, value, axes) for name, value in drawn.items()}
     patches = [level.patch for stage in _stages(entry, given, depth, axes, dim, 1) for level in stage.levels]
     sides = [lcm(*each) for each in zip(*patches, strict=True)] or [1] * axes
     return depth, {"type": entry.name, **given}, tuple(a * b for a, b in zip(grid, sides, strict=True))
-
-
-def _on_axes(value: Any, axes: int) -> Any:
-    """A patch that was drawn for two axes, which are the only lists that are drawn, for as many as there are."""
-    return [value[axis % len(value)] for axis in range(axes)] if isinstance(value, list) else value
 
 
 @st.composite

@@ -9,8 +9,12 @@ from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
+from zoo.errors import DataError
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import Grid, Patch
+from zoo.signature import Place
+
+PATCH = get_args(Patch)[0]
 
 SPAN = 4
 """How far above its lower bound a number is drawn, so that parts stay small."""
@@ -35,6 +39,7 @@ def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStra
 
     Raises:
         TypeError: an option of a type that has no strategy here.
+        DataError: one is a path, which nothing can be drawn for.
     """
     fields = entry.signature.options.model_fields
     nested = (
@@ -73,8 +78,10 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         return st.sampled_from(get_args(kind))
     if kind is bool:
         return st.booleans()
-    if kind == get_args(Patch)[0]:
+    if kind == PATCH:
         return st.sampled_from([[1, 1], [2, 2], [4, 4], [2, 4]])
+    if any(isinstance(each, Place) for each in field.metadata):
+        raise DataError(f"{entry.kind} {entry.name} needs a file: give the kit its option {name!r}")
     low, high = _bounds(field.metadata)
     step: Any = next((each.multiple_of for each in field.metadata if isinstance(each, MultipleOf)), 1)
     if kind is int:
@@ -94,6 +101,14 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         f"{entry.kind} {entry.name}: option {name!r} of type {kind} has no strategy here; pass one of your own to"
         f" check_part, or another {entry.kind} to check_assemblies"
     )
+
+
+def on_axes(entry: PartEntry, name: str, value: Any, axes: int) -> Any:
+    """A patch that was drawn for two axes, which are the only lists that are drawn, for as many as there are."""
+    field = entry.signature.options.model_fields.get(name)
+    if field is None or field.annotation != PATCH or not isinstance(value, list):
+        return value
+    return [value[axis % len(value)] for axis in range(axes)]
 
 
 def _bounds(metadata: list[Any]) -> tuple[float | None, float | None]:
