@@ -5,11 +5,14 @@ import re
 import shlex
 import sys
 import tomllib
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 from typer.testing import CliRunner
 
 import zoo
@@ -20,6 +23,7 @@ from zoo.cli import app
 from zoo.kinds import KINDS, Kind
 from zoo.recipe.fingerprint import FREE
 from zoo.testing import check_part
+from zoo.testing.law import NotRun
 from zoo.weights import write_initialised
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +100,13 @@ def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
     import my_parts
 
     try:
-        check_part(my_parts.RepeatUpsampler)
+        tests: dict[str, Any] = {}
+        exec(block_with("python", "laws_of_parts"), tests)
+        (parameters,) = tests["test_laws"].pytestmark
+        for check in parameters.args[1]:
+            with suppress(NotRun):
+                check.values[0].run("again")
+        tests["test_assemblies"]()
         of_file = {"registry": Registry(), "parts": my_parts.__file__, "device": "meta"}
         assert build("mpdit_b", {"backbone.upsampler": "repeat"}, **of_file).recipe.plugins()["my_parts.py"]
         packaging = tomllib.loads(block_with("toml", '[project.entry-points."zoo.parts"]'))["project"]
@@ -109,6 +119,21 @@ def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
         assert isinstance(backbone.upsamplers["4x4_to_2x2"], my_parts.RepeatUpsampler)
         given = build("mpdit_b", {"backbone.upsampler": "repeat"}, parts=[my_parts.RepeatUpsampler], device="meta")
         assert isinstance(given.upsamplers["4x4_to_2x2"], my_parts.RepeatUpsampler)
+    finally:
+        sys.modules.pop("my_parts")
+
+
+def test_what_breaks_a_law_is_told_as_shown(tmp_path, monkeypatch):
+    source = block_with("python", "class RepeatUpsampler")
+    (tmp_path / "my_parts.py").write_text(source.replace("(h * p, w * q)", "grid"))
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_parts
+
+    try:
+        with pytest.raises(AssertionError) as told:
+            check_part(my_parts.RepeatUpsampler, laws=["returns_its_grid"])
+        if settings().derandomize:  # else other cases are drawn
+            assert str(told.value) == block_with("text", "breaks the law").rstrip()
     finally:
         sys.modules.pop("my_parts")
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.build import build
+from zoo.cli.check import check
 from zoo.cli.common import Commands, warn, warn_of
 from zoo.cli.compare import compare
 from zoo.cli.data import data
@@ -43,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(build)
+app.command()(check)
 app.command()(compare)
 app.add_typer(data, name="data")
 app.command()(diagram)

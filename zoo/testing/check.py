@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from hypothesis import strategies as st
 
 from zoo.errors import DataError, did_you_mean
@@ -104,7 +105,8 @@ def _accepted(case: Case) -> Case:
 def part_failure(law: Law[Case], case: Case, error: Exception, *, again: str) -> str:
     """What the author reads of a law that a part breaks."""
     entry = case.entry
-    subject = f"{entry.kind} {entry.name} ({name_of(entry.cls)})"
+    where = f"{entry.plugin.name}: {entry.cls.__qualname__}" if entry.plugin.is_file else name_of(entry.cls)
+    subject = f"{entry.kind} {entry.name} ({where})"
     roots = {entry.cls.__module__.split(".")[0]}
     detail = f"options: {case.written or 'as they are by default'}; site: {case.place}"
     return told(law, subject, error, roots, detail, again.format(law=law.__name__))
@@ -180,13 +182,25 @@ def hold(
         NotRun: it cannot be tried here.
     """
     __tracebackhide__ = True
-    for subject in subjects[-(law.examples or 0) :]:  # the last ones, of a few: those drawn first are the plainest
-        if failure is None:
-            law(of(subject))
-            continue
-        error = _broken(law, of(subject))
-        if error is not None:
-            raise AssertionError(failure(law, *_simplest(law, subject, error, of))) from None
+    with _one_thread():
+        for subject in subjects[-(law.examples or 0) :]:  # the last ones, of a few: those drawn first are the plainest
+            if failure is None:
+                law(of(subject))
+                continue
+            error = _broken(law, of(subject))
+            if error is not None:
+                raise AssertionError(failure(law, *_simplest(law, subject, error, of))) from None
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Several wait for each other longer than they work on what is so small: ten times, where cores are taken."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _broken(law: Law[Subject], subject: Subject) -> Exception | None:

@@ -1,0 +1,110 @@
+"""``zoo check``: the table, the report, the badge and the exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zoo.cli import app
+
+PART = '''
+import zoo
+from torch import nn
+from zoo.parts import TimeEmbedder
+
+
+@zoo.part("time_embedder", "mine")
+class Mine(TimeEmbedder):
+    """Mine."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.proj = nn.Linear(1, dim)
+
+    def forward(self, t):
+        {first}
+        return self.proj(t.unsqueeze(1))
+'''
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def check(*arguments: str):
+    return CliRunner().invoke(app, ["check", *arguments])
+
+
+def parts(first: str) -> None:
+    Path("my_parts.py").write_text(PART.replace("{first}", first), "utf-8")
+
+
+def test_tells_of_every_part_and_writes_a_report_and_a_badge():
+    parts("pass")
+    result = check("--parts", "my_parts.py", "--examples", "2", "--out", "made/here")
+    assert result.exit_code == 0
+    assert result.stderr == "wrote made/here/zoo-check.json and zoo-check.svg\n"
+    report = json.loads(Path("made/here/zoo-check.json").read_text("utf-8"))
+    assert set(report) == {"of", "diffusion-zoo", "torch", "python", "laws", "seconds", "outcomes"}
+    kept = report["laws"]["kept"]
+    assert kept == len([each for each in report["outcomes"] if each["state"] == "kept"]) > 5
+    assert report["laws"]["broken"] == 0
+    words = f"{kept} laws kept · time_embedder · torch {'.'.join(report['torch'].split('.')[:2])}"
+    assert result.stdout.splitlines()[-1] == words
+    assert f"<title>zoo: {words}</title>" in Path("made/here/zoo-check.svg").read_text("utf-8")
+
+
+def test_a_broken_law_is_told_and_ends_in_2():
+    parts("t = t - t.mean()")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    assert result.exit_code == 2
+    told = "breaks the law batch_invariance: A sample's output does not depend on who else is in the batch.\n  found: "
+    assert told in result.stdout
+    assert 'check_part(Mine, laws=["batch_invariance"], traceback=True)' in result.stdout
+    (outcome,) = [
+        each
+        for each in json.loads(Path("zoo-check.json").read_text("utf-8"))["outcomes"]
+        if each["law"] == "batch_invariance"
+    ]
+    assert (outcome["kind"], outcome["part"], outcome["state"]) == ("time_embedder", "mine", "broken")
+    assert outcome["message"] in result.stdout
+    assert "laws broken · " in Path("zoo-check.svg").read_text("utf-8")
+
+
+def test_a_part_that_always_fails_is_told_of_once():
+    parts("_, _ = t.shape")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    assert result.stdout.count("  fails: ValueError: not enough values to unpack") == 1
+    assert "  the same under keeps_dtype, " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "say which package to check, such as `zoo check my-package`, or a file: --parts my_parts.py"),
+        (("not-there",), "no package not-there with parts is installed"),
+        (("--parts", "none.py"), "none.py"),
+    ],
+)
+def test_what_has_no_parts_is_refused(arguments, message):
+    result = check(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not list(Path().iterdir())
+
+
+def test_without_the_extra_it_says_what_to_install():
+    code = (
+        "import sys; sys.modules['hypothesis'] = None; from zoo.cli import main; sys.argv[1:] = ['check', 'it']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: zoo check needs hypothesis: pip install 'diffusion-zoo[testing]'\n",
+    )

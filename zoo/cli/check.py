@@ -1,0 +1,126 @@
+"""``zoo check``: whether the parts of a package keep the laws of their kinds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from zoo.cli.common import Debug, PartsFiles, console, tell
+from zoo.errors import OutputError, PluginError
+from zoo.registry import PartEntry, Registry
+
+if TYPE_CHECKING:  # torch
+    from zoo.testing.conclude import Conclusion, Outcome
+
+NAME = "zoo-check"
+
+
+def check(
+    package: Annotated[
+        str | None, typer.Argument(metavar="[PACKAGE]", help="An installed package with parts.", show_default=False)
+    ] = None,
+    parts: PartsFiles = None,
+    examples: Annotated[
+        int | None, typer.Option("--examples", min=1, help="How many cases of a part are drawn. (default: 25)")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where the report and the badge are written.")
+    ] = Path(),
+    debug: Debug = False,
+) -> None:
+    """Check that the parts of a package, or of files, keep the laws of their kinds.
+
+    Writes what came of every law to zoo-check.json, and a badge for a README, zoo-check.svg. The exit code is 0 if all
+    laws are kept, and 2 if one is broken. Needs what `pip install 'diffusion-zoo[testing]'` installs.
+    """
+    try:
+        from zoo.testing.check import EXAMPLES
+        from zoo.testing.conclude import Conclusion
+    except ModuleNotFoundError as error:
+        if error.name not in ("hypothesis", "pytest"):
+            raise
+        raise PluginError(f"zoo check needs {error.name}: pip install 'diffusion-zoo[testing]'") from None
+    from zoo.files import write_whole
+
+    entries = _entries(package, parts or [])
+    conclusion = Conclusion(
+        list(dict.fromkeys(str(entry.plugin) for entry in entries)), _outcomes(entries, package, examples or EXAMPLES)
+    )
+    _print(conclusion)
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / f"{NAME}.json", f"{json.dumps(conclusion.report(), indent=2)}\n", OutputError)
+    write_whole(out / f"{NAME}.svg", conclusion.badge(), OutputError)
+    tell(f"wrote {out / NAME}.json and {NAME}.svg")
+    if not conclusion.is_sound:
+        raise typer.Exit(PluginError.exit_code)
+
+
+def _entries(package: str | None, files: Sequence[Path]) -> list[PartEntry]:
+    from zoo.testing.conformance import parts_of_package
+
+    if package is None and not files:
+        raise PluginError("say which package to check, such as `zoo check my-package`, or a file: --parts my_parts.py")
+    found = [] if package is None else list(parts_of_package(package))
+    if files:
+        found += [entry for entry in Registry().with_parts(files).entries() if entry.plugin.is_file]
+    return found
+
+
+def _outcomes(entries: Sequence[PartEntry], package: str | None, examples: int) -> list[Outcome]:
+    """Of every law and part, with a bar where there is a terminal."""
+    from zoo.testing.conclude import outcome
+    from zoo.testing.conformance import checks_of
+
+    checks, found = list(checks_of(entries, examples)), []
+    screen = Console(stderr=True, highlight=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=len(checks))
+        for each in checks:
+            bar.update(task, description=escape(each.name))
+            entry = each.part.entry
+            again = f"pytest --zoo-plugin {package} -k {each.name} --tb=long"
+            if entry.plugin.is_file:
+                again = f'check_part({entry.cls.__qualname__}, laws=["{each.law.__name__}"], traceback=True)'
+            found.append(outcome(each, again))
+            bar.advance(task)
+    return found
+
+
+def _print(conclusion: Conclusion) -> None:
+    heads = ("kind", "part", "laws kept", "broken", "not run", "seconds")
+    table = Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for (kind, part), outcomes in conclusion.by_part():
+        by_state: dict[str, list[str]] = {"kept": [], "broken": [], "not required": [], "not run": []}
+        for each in outcomes:
+            by_state[each.state].append(each.law)
+        others = [", ".join(by_state[name]) or "-" for name in ("broken", "not run")]
+        seconds = sum(each.seconds for each in outcomes)
+        table.add_row(kind, escape(part), str(len(by_state["kept"])), *others, f"{seconds:.1f}")
+    screen = console()
+    screen.print(table)
+    for message in _messages(conclusion.outcomes):
+        screen.print(f"\n{message}", markup=False, soft_wrap=True)
+    screen.print()
+    screen.print(conclusion.words())
+
+
+def _messages(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Of all broken laws; where a part fails alike under several, which it does under most, one for all."""
+    alike: dict[tuple[str, ...], list[Outcome]] = {}
+    for each in outcomes:
+        if each.state in ("broken", "not required"):
+            failure = [line for line in each.message.splitlines() if line.startswith(("  fails: ", "    at "))]
+            alike.setdefault((each.kind, each.part, *(failure or [each.law])), []).append(each)
+    for first, *others in alike.values():
+        also = f"\n  the same under {', '.join(each.law for each in others)}" if others else ""
+        free = "\n  (a part need not keep this law)" if first.state == "not required" else ""
+        yield f"{first.message}{also}{free}"
