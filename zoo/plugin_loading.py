@@ -20,6 +20,12 @@ T = TypeVar("T")
 left_running: list[threading.Thread] = []
 """Threads that plug-ins have begun as they were loaded, and that the interpreter would wait for at its end."""
 
+PATIENCE = 10.0
+"""Seconds that a process may take to end before it is told what keeps it."""
+
+_ran: dict[str, None] = {}
+"""The plug-ins of which code has run."""
+
 
 class LoadError(Exception):
     """A plug-in that could not be loaded: the reason in words, and behind it what was raised."""
@@ -55,6 +61,7 @@ def guarded(plugin: Plugin, load: Callable[[], T], tell: Callable[[PluginProblem
         KeyboardInterrupt: Ctrl-C, with words that say what was being loaded.
     """
     threads = set(threading.enumerate())
+    _ran[str(plugin)] = None
     try:
         with _heard() as said:
             loaded = load()
@@ -73,6 +80,15 @@ def guarded(plugin: Plugin, load: Callable[[], T], tell: Callable[[PluginProblem
         names = ", ".join(each.name for each in left)
         _remark(plugin, f"leaves a thread running as it is loaded ({names}), which zoo does not wait for", tell)
     return loaded
+
+
+def tell_if_the_end_hangs(tell: Callable[[str], None]) -> None:
+    """Say in a while that plug-ins may keep the process from ending, by what they have registered with ``atexit``."""
+    if _ran:
+        line = f"zoo is done, and waits for what plug-ins do at the end ({', '.join(_ran)}); Ctrl-C ends it"
+        timer = threading.Timer(PATIENCE, tell, [line])
+        timer.daemon = True
+        timer.start()
 
 
 def _remark(plugin: Plugin, reason: str, tell: Callable[[PluginProblem], None]) -> None:

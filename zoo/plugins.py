@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -79,14 +80,15 @@ class Package:
 
     Attributes:
         plugin: its name and version.
-        requires: the versions of diffusion-zoo that it asks for, such as ``>=0.1``; empty for any.
+        requires: the versions of diffusion-zoo that it asks for, such as ``>=0.1``, empty for any; None if it does not
+            ask for diffusion-zoo.
         entry_points: those of zoo's groups.
         is_disabled: whether ``ZOO_PLUGINS`` leaves it out.
         fault: why it is not loaded, such as ``needs diffusion-zoo>=2, and ...``; None if it may be.
     """
 
     plugin: Plugin
-    requires: str = ""
+    requires: str | None = None
     entry_points: tuple[metadata.EntryPoint, ...] = ()
     is_disabled: bool = False
     fault: str | None = None
@@ -170,12 +172,14 @@ def _package(name: str, distribution: metadata.Distribution, wanted: set[str] | 
     plugin = Plugin(name, "unknown")
     try:
         plugin = Plugin(name, distribution.version)
-        entry_points = tuple(each for each in distribution.entry_points if each.group in GROUPS)
+        every = distribution.entry_points
+        entry_points = tuple(each for each in every if each.group in GROUPS)
         requires = _range(distribution.requires or ())
     except Exception as error:
-        fault = f"has metadata that cannot be read ({type(error).__name__}: {error}); install it again"
-        return Package(plugin, is_disabled=is_disabled, fault=fault)
-    return Package(plugin, requires, entry_points, is_disabled, _misfit(plugin, requires))
+        unread = f"has metadata that cannot be read ({type(error).__name__}: {error}); install it again"
+        return Package(plugin, is_disabled=is_disabled, fault=unread)
+    fault = _misspelt({each.group for each in every}) or _misfit(plugin, requires)
+    return Package(plugin, requires, entry_points, is_disabled, fault)
 
 
 def _wanted() -> set[str] | None:
@@ -192,8 +196,8 @@ def _normalised(name: str) -> str:
     return canonicalize_name(name.strip())
 
 
-def _range(requires: list[str] | tuple[()]) -> str:
-    """The versions of diffusion-zoo that a distribution asks for, without its extras."""
+def _range(requires: Sequence[str]) -> str | None:
+    """The versions of diffusion-zoo that a distribution asks for, without its extras; None if it asks for none."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     ranges = []
@@ -204,14 +208,22 @@ def _range(requires: list[str] | tuple[()]) -> str:
             continue
         if _normalised(wanted.name) == DISTRIBUTION and (not wanted.marker or wanted.marker.evaluate({"extra": ""})):
             ranges.append(str(wanted.specifier))
-    return ",".join(filter(None, ranges))
+    return ",".join(filter(None, ranges)) if ranges else None
 
 
-def _misfit(plugin: Plugin, requires: str) -> str | None:
+def _misspelt(groups: Collection[str]) -> str | None:
+    """What is wrong with a group of entry points that zoo does not read, and that is called almost as one it does."""
+    for group in sorted(set(groups) - GROUPS.keys()):
+        for meant in difflib.get_close_matches(group.lower(), GROUPS, n=1, cutoff=0.9):
+            return f"has entry points in {group!r}, where zoo looks for none; did you mean {meant!r}?"
+    return None
+
+
+def _misfit(plugin: Plugin, requires: str | None) -> str | None:
     from packaging.specifiers import SpecifierSet
 
     here = zoo_version()
-    if here == "unknown" or SpecifierSet(requires).contains(here, prereleases=True):
+    if here == "unknown" or SpecifierSet(requires or "").contains(here, prereleases=True):
         return None
     wanted = f"{DISTRIBUTION}{requires}"
     return f"needs {wanted}, and {here} is installed: pip install '{wanted}', or another version of {plugin.name}"

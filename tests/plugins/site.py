@@ -14,13 +14,18 @@ from tests.forked import run_zoo
 Run = subprocess.CompletedProcess[str]
 
 
-def python(site: Path, *args: str, **environment: str) -> Run:
-    """Run Python with the distributions under ``site`` installed, in a folder without recipes."""
+def environment(site: Path) -> dict[str, str]:
+    """Of a process that has the distributions under ``site`` installed."""
     # Wide help, whatever the terminal; and nothing of what the tests run under leaks in.
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "COV"))}
+    return {**clean, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "140"}
+
+
+def python(site: Path, *args: str, **variables: str) -> Run:
+    """Run Python with the distributions under ``site`` installed, in a folder without recipes."""
     return subprocess.run(
         [sys.executable, *args],
-        env={**clean, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "140", **environment},
+        env={**environment(site), **variables},
         cwd=site.parent,
         capture_output=True,
         text=True,

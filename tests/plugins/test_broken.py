@@ -179,3 +179,15 @@ def test_a_distribution_that_cannot_be_read_is_named_and_the_rest_goes_on(tmp_pa
         r"warning: plug-in shelf 1\.0 is left out: it has metadata that cannot be read \(.*\); install it again\n",
         done.stderr,
     )
+
+
+def test_a_group_that_is_misspelt_is_told(tmp_path):
+    site = fake(tmp_path / "site", "mine", {"zoo.part": "block/mine = mine:Mine"}, "")
+    fake(site, "zoologist", {"zoo.animals": "any = zoologist"}, "")
+    done = zoo(site, "plugins")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "warning: plug-in mine 1.0 is left out: it has entry points in 'zoo.part', where zoo looks for none; did you"
+        " mean 'zoo.parts'?\n"
+    )
+    assert "zoologist" not in done.stdout

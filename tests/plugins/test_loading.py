@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import subprocess
 import sys
 import threading
 import warnings
+from subprocess import PIPE
 
 import pytest
 
-from tests.plugins.site import block, fake, python, zoo
+from tests.plugins.site import block, environment, fake, python, zoo
 from zoo.errors import PluginError
 from zoo.plugin_loading import LoadError, guarded, left_running
 from zoo.plugins import Plugin
@@ -166,3 +169,36 @@ def test_what_a_part_prints_when_it_is_asked_for_is_not_in_the_output(tmp_path):
     done = zoo(site, "parts", "--kind", "block", "--json")
     assert {part["name"] for part in json.loads(done.stdout)} == {"dit", "loud"}
     assert done.stderr == "warning: plug-in loud 1.0 prints as it is loaded, which is left out: 'hi'\n"
+
+
+HASTY = """
+import signal
+import zoo.plugin_loading
+from zoo.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job in the background ignores
+zoo.plugin_loading.PATIENCE = 0
+main()
+"""
+
+
+def test_what_hangs_at_the_end_is_told(tmp_path):
+    source = """
+        import atexit, threading
+
+        @atexit.register
+        def hang() -> None:
+            threading.Event().wait()
+
+        def greet() -> None:
+            print("good day")
+    """
+    site = fake(tmp_path / "site", "hangs", {"zoo.cli": "greet = hangs:greet"}, source)
+    with subprocess.Popen(
+        [sys.executable, "-c", HASTY, "greet"], env=environment(site), stdout=PIPE, stderr=PIPE, text=True
+    ) as process:
+        told = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert told == "zoo is done, and waits for what plug-ins do at the end (hangs 1.0); Ctrl-C ends it\n"
+    assert (process.returncode, output) == (0, "good day\n")

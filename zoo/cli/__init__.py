@@ -11,7 +11,7 @@ import typer
 
 from zoo.cli.build import build
 from zoo.cli.check import check
-from zoo.cli.common import Commands, warn, warn_of
+from zoo.cli.common import Commands, tell, warn, warn_of
 from zoo.cli.compare import compare
 from zoo.cli.data import data
 from zoo.cli.diagram import diagram
@@ -31,7 +31,7 @@ from zoo.cli.schema import schema
 from zoo.cli.sweep import sweep
 from zoo.cli.train import train
 from zoo.errors import OutputError
-from zoo.plugin_loading import left_running
+from zoo.plugin_loading import left_running, tell_if_the_end_hangs
 from zoo.plugins import plugin_packages, unknown_plugins, zoo_version
 
 app = typer.Typer(
@@ -107,6 +107,7 @@ def main() -> None:
         if is_waited_for:
             sys.stderr.flush()
             os._exit(code)
+    tell_if_the_end_hangs(tell)
     gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
     sys.exit(code)
 

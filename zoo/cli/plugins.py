@@ -122,7 +122,7 @@ def _row(package: Package, brought: Brought, *, is_loaded: bool) -> dict[str, An
     return {
         "distribution": package.plugin.name,
         "version": package.plugin.version,
-        "requires": f"{DISTRIBUTION}{package.requires}",
+        "requires": None if package.requires is None else f"{DISTRIBUTION}{package.requires}",
         "parts": brought.parts[package.plugin.name],
         "recipes": brought.recipes[package.plugin.name],
         "commands": [entry_point.name for entry_point in package.of(COMMANDS)],
@@ -136,7 +136,7 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         cells = (row[each] for each in columns)
-        table.add_row(*(escape("\n".join(cell) or "-") if isinstance(cell, list) else escape(cell) for cell in cells))
+        table.add_row(*(escape("\n".join(cell) if isinstance(cell, list) else cell or "") or "-" for cell in cells))
     console().print(table)
 
 
