@@ -28,6 +28,7 @@ def test_writes_a_folder_and_says_what_comes_next():
         "  pip install -e '.[test]'",
         "  zoo plugins",
         "  pytest",
+        "  zoo check zoo-mine",
         "  zoo build --recipe mine_trial --flops",
         "  zoo train --recipe mine_trial",
     ]

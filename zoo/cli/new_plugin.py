@@ -58,6 +58,7 @@ def new_plugin(
         ("pip", "install", "-e", ".[test]"),
         ("zoo", "plugins"),
         ("pytest",),
+        ("zoo", "check", names.distribution),
         ("zoo", "build", "--recipe", names.recipe, "--flops"),
         ("zoo", "train", "--recipe", names.recipe),
     ):
