@@ -26,8 +26,14 @@ class Accuracy(Metric):
     more_is_better = ("accuracy",)
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
-        """``accuracy``, from 0 to 1."""
+        """``accuracy``, from 0 to 1.
+
+        Raises:
+            ValueError: there are no images.
+        """
         assert generated.labels is not None
+        if len(generated) == 0:
+            raise ValueError("an accuracy needs an image or more")
         return {"accuracy": float((generated.labels == generated.verdicts).mean())}
 
 

@@ -39,6 +39,12 @@ class InceptionScore(Metric):
         self.split = split
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
-        """``inception_score``, from 1 to the number of classes."""
+        """``inception_score``, from 1 to the number of classes.
+
+        Raises:
+            ValueError: there are no images.
+        """
         assert generated.probabilities is not None
+        if len(generated) == 0:
+            raise ValueError("an Inception Score needs an image or more")
         return {"inception_score": inception_score(generated.probabilities, self.split)}

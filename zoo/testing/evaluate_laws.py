@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from zoo.errors import with_article
+from zoo.errors import first_line, with_article
 from zoo.evaluate.base import Features, FeatureSet, ImageSet, Metric
 from zoo.testing.cases import Case
 from zoo.testing.law import Law, law
@@ -37,8 +40,48 @@ def figures_are_numbers(case: Case) -> None:
         assert isinstance(name, str), f"a figure's name is {name!r}, which is no text"
         assert isinstance(figure, float), f"{name} is {with_article(type(figure).__name__)}, and should be a float"
         assert math.isfinite(figure), f"{name} is {figure} for finite features"
+    strange = sorted(set(metric.more_is_better) - set(figures))
+    assert not strange, f"more_is_better names {', '.join(strange)}, and the figures are {', '.join(figures)}"
     assert dict(metric.measure(real, generated)) == dict(figures), "a metric tells other figures when asked again"
     assert all(map(_same, before, (real, generated))), "a metric changes its inputs"
+
+
+@law(
+    "Name in needs every field of a FeatureSet that measure() reads, such as probabilities: features may have no other."
+)
+def takes_what_it_needs(case: Case) -> None:
+    """A metric tells the same figures of sets that have what it ``needs`` alone, of whatever sizes."""
+    metric = case.create()
+    real, generated = _enough(metric, case.seed)
+    others: dict[str, Any] = {name: None for name in FIELDS if name not in {*metric.needs, "pooled"}}
+    bare = metric.measure(replace(real, **others), replace(generated, **others))
+    same = dict(bare) == dict(metric.measure(real, generated))
+    assert same, f"a metric tells other figures without {', '.join(others)}"
+    more = _features(case.seed + 2, 2 * len(generated))
+    for name, figure in metric.measure(real, more).items():
+        assert math.isfinite(figure), f"{name} is {figure} for {len(real)} real images and {len(more)} generated"
+
+
+@law(
+    "Raise a ValueError that says how many images it takes, before an average of none, or a covariance of one, is NaN."
+)
+def refuses_too_few(case: Case) -> None:
+    """Of one image, or of none, a metric tells finite figures, or refuses it with a ValueError."""
+    metric = case.create()
+    for images in (1, 0):
+        few = _features(case.seed, images)
+        for real, generated in ((few, _features(case.seed, IMAGES)), (_features(case.seed, IMAGES), few), (few, few)):
+            told = f"of {len(real)} real images and {len(generated)} generated"
+            try:
+                with warnings.catch_warnings():  # of NumPy, that a mean is of nothing
+                    warnings.simplefilter("ignore")
+                    figures = metric.measure(real, generated)
+            except ValueError:
+                continue
+            except Exception as error:
+                raise AssertionError(f"{told} it fails: {type(error).__name__}: {first_line(error)}") from error
+            for name, figure in figures.items():
+                assert math.isfinite(figure), f"{told} {name} is {figure}"
 
 
 @law("Return a row for every image, in order, of that image alone: what is learned of all of them belongs to fit().")
@@ -123,6 +166,6 @@ def _same(one: FeatureSet, other: FeatureSet) -> bool:
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
     "features": (images_stand_alone, record_is_plain),
-    "metric": (figures_are_numbers,),
+    "metric": (figures_are_numbers, takes_what_it_needs, refuses_too_few),
 }
 """Laws of each kind."""

@@ -55,6 +55,54 @@ class Refuses(Metric):
         return {"product": float((real.pooled @ generated.pooled).sum())}
 
 
+@part("metric", "promises_another")
+class PromisesAnother(Metric):
+    """Of a figure that it does not tell, more is better."""
+
+    more_is_better = ("meen",)
+
+    def measure(self, real, generated):
+        return {"mean": 0.0}
+
+
+@part("metric", "needs_more")
+class NeedsMore(Metric):
+    """Reads what it does not say that it needs."""
+
+    def measure(self, real, generated):
+        return {"sureness": float(generated.probabilities.max(axis=1).sum())}
+
+
+@part("metric", "looks_for_more")
+class LooksForMore(Metric):
+    """Tells another figure where there is more to look at."""
+
+    def measure(self, real, generated):
+        return {"sum": float((generated.pooled if generated.spatial is None else generated.spatial).sum())}
+
+
+@part("metric", "counts_on_as_many")
+class CountsOnAsMany(Metric):
+    """Divides by how many images there are more of one kind."""
+
+    def measure(self, real, generated):
+        return {"ratio": math.inf if len(real) != len(generated) else 1.0}
+
+
+@part("metric", "averages")
+class Averages(Metric):
+    """Tells a mean, also of nothing."""
+
+    def measure(self, real, generated):
+        return {"mean": float(generated.pooled.mean())}
+
+
+@part("metric", "takes_the_first")
+class TakesTheFirst(Metric):
+    def measure(self, real, generated):
+        return {"first": float(real.pooled[0, 0])}
+
+
 @part("metric", "wants_many")
 class WantsMany(Metric):
     """Tells nothing of a few images."""
@@ -121,6 +169,12 @@ BROKEN: list[Broken] = [
     (evaluate_laws.figures_are_numbers, Counts, "count is an int, and should be a float"),
     (evaluate_laws.figures_are_numbers, Divides, "ratio is inf for finite features"),
     (evaluate_laws.figures_are_numbers, Centres, "a metric changes its inputs"),
+    (evaluate_laws.figures_are_numbers, PromisesAnother, "more_is_better names meen, and the figures are mean"),
+    (evaluate_laws.takes_what_it_needs, NeedsMore, "TypeError|AttributeError"),
+    (evaluate_laws.takes_what_it_needs, LooksForMore, "other figures without labels, spatial, probabilities, verdicts"),
+    (evaluate_laws.takes_what_it_needs, CountsOnAsMany, "ratio is inf for 24 real images and 48 generated"),
+    (evaluate_laws.refuses_too_few, Averages, "of 24 real images and 0 generated mean is nan"),
+    (evaluate_laws.refuses_too_few, TakesTheFirst, "of 0 real images and 24 generated it fails: IndexError"),
     (evaluate_laws.figures_are_numbers, Refuses, "refuses 384 images of 3 classes: matmul"),
     (evaluate_laws.figures_are_numbers, Draws, "other figures when asked again"),
     (evaluate_laws.images_stand_alone, Standardises, "pooled depends on the images beside it"),
