@@ -21,7 +21,18 @@ TOGETHER = {
     "__main__": "cli",
     "backbone": "assembly",
     **dict.fromkeys(
-        ("claims", "hooks", "hookspecs", "kinds", "parts_file", "plugin_loading", "plugins", "signature"), "registry"
+        (
+            "claims",
+            "hooks",
+            "hookspecs",
+            "kinds",
+            "loose_parts",
+            "parts_file",
+            "plugin_loading",
+            "plugins",
+            "signature",
+        ),
+        "registry",
     ),
 }
 """Files that are in a room with others."""

@@ -1,4 +1,4 @@
-"""The classes that a module of a plug-in gives by its hook, and those of a file of parts."""
+"""The classes that a module of a plug-in gives by its hook."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import PluginError
-from zoo.parts_file import PartsFile
 from zoo.plugins import Plugin
-from zoo.signature import MARK
 
 
 def classes_of(module: object, plugin: Plugin) -> list[Any]:
@@ -35,22 +33,6 @@ def classes_of(module: object, plugin: Plugin) -> list[Any]:
     if len({id(cls) for cls in found}) < len(found):
         raise PluginError(f"{plugin.words} returns a part twice from zoo_parts()")
     return found
-
-
-def classes_of_file(file: PartsFile) -> list[Any]:
-    """What a file of parts gives: what its hook tells or, where it has none, all classes that it marks.
-
-    Raises:
-        PluginError: it fails as it is run, or has no part.
-    """
-    module = file.load()
-    if hasattr(module, "zoo_parts"):
-        return classes_of(module, file)
-    own = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]
-    marked = [cls for cls in dict.fromkeys(own) if MARK in vars(cls)]
-    if not marked:
-        raise PluginError(f"{file.path}: has no parts; put @zoo.part(kind, name) above a class")
-    return marked
 
 
 def brief(value: object) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
-from os import PathLike
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -16,9 +15,10 @@ from pydantic import BaseModel
 from zoo.attributes import mistakes
 from zoo.claims import Key, NamedPart, contested, is_named, named_part, parts_left_out
 from zoo.errors import PluginError, did_you_mean, with_article
-from zoo.hooks import brief, classes_of, classes_of_file
+from zoo.hooks import brief, classes_of
 from zoo.kinds import KINDS, base_of
-from zoo.parts_file import read_parts_file, refuse_namesakes
+from zoo.loose_parts import PartsLike, classes_given
+from zoo.parts_file import refuse_namesakes
 from zoo.plugin_loading import LoadError, guarded, visit_plugins
 from zoo.plugins import ALL, GROUPS, PARTS, UNPACKAGED, Package, Plugin, PluginProblem, plugin_packages, zoo_version
 from zoo.signature import MARK, Signature, read_signature
@@ -27,9 +27,6 @@ MODULES = (ALL, GROUPS[PARTS])
 """What is missing where it cannot be told which parts are."""
 
 BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.evaluate")
-
-PartsLike = type[Any] | str | PathLike[str] | Iterable[type[Any] | str | PathLike[str]]
-"""Parts that are in no package: classes marked by ``@zoo.part``, and paths of files with such."""
 
 T = TypeVar("T")
 
@@ -153,7 +150,7 @@ class Registry:
                 taken.
         """
         registry = copy(self)
-        given = [part_entry(cls, plugin) for each in each_of(parts) for cls, plugin in _given(each)]
+        given = [part_entry(cls, file or unpackaged(cls)) for cls, file in classes_given(parts)]
         refuse_namesakes(each.plugin for each in (*self._parts.values(), *given))
         first = {entry.cls: entry for entry in reversed(given)}
         registry._add(entry for entry in given if first[entry.cls] is entry and not self._knows(entry.cls))
@@ -286,19 +283,6 @@ class Registry:
                 raise PluginError(f"two parts claim {entry.kind} {entry.name!r}: {both}; give yours another name")
             parts[entry.kind, entry.name] = entry
         self._parts = parts
-
-
-def each_of(parts: PartsLike) -> list[Any]:
-    """Several classes and paths, or the one that stands alone."""
-    return [parts] if isinstance(parts, type | str | PathLike) else list(parts)
-
-
-def _given(each: Any) -> list[tuple[Any, Plugin]]:
-    """A class, or those of a file; and what they are of."""
-    if not isinstance(each, str | PathLike):
-        return [(each, unpackaged(each))]
-    file = read_parts_file(each)
-    return [(cls, file) for cls in classes_of_file(file)]
 
 
 def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:

@@ -16,9 +16,10 @@ from zoo.backbone import Backbone
 from zoo.flow import Guidance, Solver
 from zoo.flow import sample as solve
 from zoo.labels import Labels, checked, length, move
+from zoo.loose_parts import PartsLike
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
-from zoo.registry import PartsLike, Registry
+from zoo.registry import Registry
 
 Precision = Literal["float32", "bfloat16"]
 

@@ -15,9 +15,10 @@ from zoo.backbone import Backbone
 from zoo.devices import cast_weights, check_dtype, meta_device, usable_device
 from zoo.errors import PluginError
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
+from zoo.loose_parts import PartsLike
 from zoo.parts.base import PatchSchedule
 from zoo.recipe import Overrides, Recipe
-from zoo.registry import PartsLike, Registry
+from zoo.registry import Registry
 from zoo.sites import Built, Key
 
 

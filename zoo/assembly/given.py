@@ -10,8 +10,9 @@ from torch import nn
 
 from zoo.assembly.loading import load_recipe
 from zoo.backbone import Backbone
+from zoo.loose_parts import PartsLike, each_of
 from zoo.recipe import Overrides, Recipe
-from zoo.registry import PartsLike, Registry, each_of
+from zoo.registry import Registry
 
 RecipeLike = Recipe | nn.Module | str | Path | Mapping[str, Any]
 """A validated recipe, a backbone, or the path, name or plain values of a recipe."""

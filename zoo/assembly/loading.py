@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from zoo.assembly.probe import probe
 from zoo.errors import PluginError
+from zoo.loose_parts import PartsLike
 from zoo.recipe import SECTIONS, Draft, Made, Node, Overrides, Recipe, Recorded, draft_recipe, read_tree
-from zoo.registry import PartsLike, Registry
+from zoo.registry import Registry
 
 
 def load_recipe(

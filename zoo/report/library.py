@@ -15,8 +15,9 @@ from zoo.assembly import RecipeLike, as_recipe
 from zoo.audit import Audit, audit
 from zoo.errors import RunError, ZooError, with_article
 from zoo.files import write_whole
+from zoo.loose_parts import PartsLike
 from zoo.recipe import Overrides, Recipe, holds_run
-from zoo.registry import PartsLike, Registry
+from zoo.registry import Registry
 from zoo.report import diagram as drawings
 from zoo.report.printing import print_audit, print_comparison
 from zoo.report.shown import Shown

@@ -15,8 +15,9 @@ from zoo.backbone import Backbone
 from zoo.classes import classes_in
 from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
+from zoo.loose_parts import PartsLike
 from zoo.recipe import Overrides
-from zoo.registry import PartsLike, Registry
+from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train import same_data
 from zoo.train.made import made_with

@@ -1,0 +1,51 @@
+"""Parts that are in no package: classes, and files that hold some."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from typing import Any
+
+from zoo.errors import PluginError
+from zoo.hooks import classes_of
+from zoo.parts_file import PartsFile, read_parts_file
+from zoo.signature import MARK
+
+PartsLike = type[Any] | str | PathLike[str] | Iterable[type[Any] | str | PathLike[str]]
+"""Parts that are in no package: classes marked by ``@zoo.part``, and paths of files with such."""
+
+
+def each_of(parts: PartsLike) -> list[Any]:
+    """Several classes and paths, or the one that stands alone."""
+    return [parts] if isinstance(parts, type | str | PathLike) else list(parts)
+
+
+def classes_given(parts: PartsLike) -> Iterator[tuple[Any, PartsFile | None]]:
+    """All classes, and the file that each is of; None for one that was given itself.
+
+    Raises:
+        PluginError: a file that cannot be used, or has no part.
+    """
+    for each in each_of(parts):
+        if isinstance(each, str | PathLike):
+            file = read_parts_file(each)
+            yield from ((cls, file) for cls in _classes_of_file(file))
+        else:
+            yield each, None
+
+
+def _classes_of_file(file: PartsFile) -> list[Any]:
+    """What a file of parts gives: what its hook tells or, where it has none, all classes that it marks.
+
+    Raises:
+        PluginError: it fails as it is run, or has no part.
+    """
+    module = file.load()
+    if hasattr(module, "zoo_parts"):
+        return classes_of(module, file)
+    own = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]
+    marked = [cls for cls in dict.fromkeys(own) if MARK in vars(cls)]
+    if not marked:
+        raise PluginError(f"{file.path}: has no parts; put @zoo.part(kind, name) above a class")
+    return marked
