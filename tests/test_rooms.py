@@ -48,6 +48,7 @@ ROOMS = (
     "weights",
     "audit",
     "flow",
+    "optim",
     "data",
     "assembly",
     "parts",

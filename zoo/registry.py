@@ -26,7 +26,7 @@ from zoo.signature import MARK, Signature, read_signature
 MODULES = (ALL, GROUPS[PARTS])
 """What is missing where it cannot be told which parts are."""
 
-BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.evaluate")
+BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.optim", "zoo.evaluate")
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ BASE = "digits_hybrid"
 OTHER = {
     "steps": 7, "log_every": 3, "checkpoint_every": 9, "keep_last": 5, "sample_every": 4, "tensorboard": True,
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
-    "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "schedule": "constant", "warmup": 3,
+    "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "warmup": 3,
     "betas": [0.5, 0.5], "weight_decay": 0.5, "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16",
     "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3, "timeout": 60.0,
 }  # fmt: skip
@@ -95,6 +95,9 @@ def test_what_changed_beside_what_may_not_is_told_by_itself(registry):
         ("data.normalize={type: scale, factor: 2.0}",
          ["data.normalize.type: \"none\" and \"scale\"", "data.normalize.factor: nothing and 2.0",
           "data.normalize.shift: nothing and 0.0"]),
+        ("train.schedule=wsd",
+         ["train.schedule.type: \"cosine\" and \"wsd\"",
+          "train.schedule.decay: nothing and 0.2", "train.schedule.shape: nothing and \"sqrt\""]),
         ("data.workers=3", []),
         ("name=another", []),
         ("sample={steps: 3, solver: heun}", []),
@@ -122,7 +125,7 @@ def test_a_run_may_be_longer_where_the_learning_rate_does_not_know(schedule, tol
     after = resolved(f"train.schedule={schedule}", "train.steps=2000", registry=registry)
     assert differences(before, after) == told
     assert (fingerprint(before) == fingerprint(after)) == (not told)
-    rule = ['train.steps may change where train.schedule is "constant"'] if told else []
+    rule = ['train.steps may change where train.schedule.type is "constant"'] if told else []
     assert conditions(before, after) == rule
 
 

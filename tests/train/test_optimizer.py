@@ -6,13 +6,16 @@ import pytest
 import torch
 from torch import nn
 
+from zoo.optim.schedules import ConstantSchedule, CosineSchedule, WSDSchedule
 from zoo.recipe.options import TrainOptions
 from zoo.train.optimizer import EMA, adamw, ema_decay, learning_rate
 
+CONSTANT, COSINE = ConstantSchedule(), CosineSchedule()
 
-def rates(steps, **options):
+
+def rates(steps, schedule=CONSTANT, **options):
     given = TrainOptions(steps=steps, learning_rate=0.5, **options)
-    return [learning_rate(step, given) for step in range(steps)]
+    return [learning_rate(step, schedule, given) for step in range(steps)]
 
 
 def test_the_rate_rises_in_equal_parts_and_stays():
@@ -21,22 +24,37 @@ def test_the_rate_rises_in_equal_parts_and_stays():
 
 
 def test_the_rate_falls_along_half_a_cosine_to_zero():
-    assert rates(6, warmup=2, schedule="cosine") == pytest.approx(
+    assert rates(6, warmup=2, schedule=COSINE) == pytest.approx(
         [0.25, 0.5, 0.5, 0.25 * (1 + math.sqrt(0.5)), 0.25, 0.25 * (1 - math.sqrt(0.5))]
     )
-    options = TrainOptions(steps=6, learning_rate=0.5, warmup=2, schedule="cosine")
-    assert learning_rate(6, options) == 0.0  # where the next update would be
-    assert learning_rate(99, options) == 0.0  # and never rises again
+    options = TrainOptions(steps=6, learning_rate=0.5, warmup=2)
+    assert learning_rate(6, COSINE, options) == 0.0  # where the next update would be
+    assert learning_rate(99, COSINE, options) == 0.0  # and never rises again
+
+
+def test_wsd_stays_and_falls_at_last_as_its_papers_say():
+    assert rates(8, warmup=2, schedule=WSDSchedule(decay=0.5, shape="linear")) == pytest.approx(
+        [0.25, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5 * 2 / 3, 0.5 / 3]
+    )
+    root = WSDSchedule(decay=0.25, shape="sqrt")
+    assert [root.factor(step, 16) for step in range(11, 18)] == pytest.approx(
+        [1, 1, 0.5, 1 - math.sqrt(0.5), 1 - math.sqrt(0.75), 0, 0]
+    )
+    assert [WSDSchedule(decay=0.25).factor(step, 16) for step in range(13)] == [1.0] * 13
+
+
+def test_wsd_falls_over_all_of_the_steps_where_asked():
+    assert rates(4, schedule=WSDSchedule(decay=1.0, shape="linear")) == pytest.approx([0.5, 0.375, 0.25, 0.125])
 
 
 def test_the_rate_of_a_run_that_is_all_warm_up():
-    assert rates(3, warmup=3, schedule="cosine") == pytest.approx([0.5 / 3, 1 / 3, 0.5])
-    assert rates(2, warmup=4, schedule="cosine") == [0.125, 0.25]
+    assert rates(3, warmup=3, schedule=COSINE) == pytest.approx([0.5 / 3, 1 / 3, 0.5])
+    assert rates(2, warmup=4, schedule=COSINE) == [0.125, 0.25]
 
 
 def test_the_rate_is_never_negative_nor_above_the_highest():
     for warmup in (0, 1, 5, 50):
-        for schedule in ("constant", "cosine"):
+        for schedule in (CONSTANT, COSINE, WSDSchedule()):
             found = rates(40, warmup=warmup, schedule=schedule)
             assert all(0 < rate <= 0.5 for rate in found)
 

@@ -41,7 +41,7 @@ FREE = (
     Free("data.leave_out", "which samples the next ones of the order stand in for"),
     Free("data.dataset.folder", "where the files are"),
     Free("data.dataset.vae", "where the files of the VAE are"),
-    Free("train.steps", "how long it trains", where={"train.schedule": "constant"}),
+    Free("train.steps", "how long it trains", where={"train.schedule.type": "constant"}),
     Free("train.accumulate", "memory and speed; the same training up to rounding"),
     Free("train.checkpoint_activations", "memory and speed; the same training up to rounding"),
     Free("train.compile", "speed; the same training up to rounding"),

@@ -63,9 +63,6 @@ class TrainOptions(Options):
         ),
     ] = None
     learning_rate: Annotated[float, Field(gt=0.0, description="AdamW's, after the warm-up")] = 1e-4
-    schedule: Annotated[
-        Literal["constant", "cosine"], Field(description="the learning rate after the warm-up; cosine goes to zero")
-    ] = "constant"
     warmup: Annotated[int, Field(ge=0, description="updates over which the learning rate rises from zero")] = 0
     betas: Annotated[
         tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]],

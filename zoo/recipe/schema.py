@@ -139,6 +139,8 @@ class TrainRecipe(TrainOptions, Section):
 
     section = "train"
 
+    schedule: AnyPart
+
 
 class SampleRecipe(SampleOptions, Section):
     """How samples are drawn."""

@@ -21,6 +21,7 @@ from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
 from zoo.flow import StagePlan, Weighting, plan_stages
 from zoo.labels import split
+from zoo.optim import Schedule
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train.drawing import check_guidance
@@ -38,6 +39,7 @@ class Job:
         recipe: with what the dataset's recorded statistics fill in.
         plan: which stage each sample of a batch is in.
         weighting: of the loss.
+        schedule: of the learning rate.
         reader: reads this rank's samples.
         dataset: makes pictures, if its latents are any.
         normalize: what was done to the latents.
@@ -49,6 +51,7 @@ class Job:
     recipe: Recipe
     plan: StagePlan
     weighting: Weighting
+    schedule: Schedule
     reader: Reader
     dataset: Dataset
     normalize: Normalize
@@ -125,7 +128,8 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         *concerns(recipe.data.workers, on_this_machine, batch_bytes),
     )
     data = source.fingerprint(files=rank == 0)
-    return Job(recipe, plan, create_part(recipe, "weighting"), reader, dataset, normalize, data, classes, notes)
+    weighting, schedule = (create_part(recipe, kind) for kind in ("weighting", "schedule"))
+    return Job(recipe, plan, weighting, schedule, reader, dataset, normalize, data, classes, notes)
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:

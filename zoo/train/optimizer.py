@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from zoo.optim import Schedule
 from zoo.recipe.options import TrainOptions
 
 
@@ -23,17 +23,14 @@ def adamw(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.op
     )
 
 
-def learning_rate(step: int, options: TrainOptions) -> float:
+def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float:
     """The learning rate of update ``step``, counted from 0.
 
-    It rises in equal parts over ``warmup`` updates, and then stays, or falls to zero along half a cosine.
+    It rises in equal parts over ``warmup`` updates, and then follows the schedule.
     """
     if step < options.warmup:
         return options.learning_rate * (step + 1) / options.warmup
-    if options.schedule == "constant":
-        return options.learning_rate
-    done = (step - options.warmup) / max(1, options.steps - options.warmup)
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return options.learning_rate * schedule.factor(step - options.warmup, max(1, options.steps - options.warmup))
 
 
 def ema_decay(step: int, options: TrainOptions) -> float:

@@ -139,8 +139,8 @@ class Session:
         if trainer.step >= steps:
             mend = (
                 "set train.steps higher to go on"
-                if self.recipe.train.schedule == "constant"
-                else f"its learning rate has gone to zero: begin another run with train.init={self.folder.path}"
+                if self.recipe.train.schedule.type == "constant"
+                else f"its train.schedule is at its end: begin another run with train.init={self.folder.path}"
             )
             asked = f" ({steps} are asked for)" if steps < trainer.step else ""
             self._tell(f"{self.folder.path}: has trained its {trainer.step} steps; {mend}{asked}")

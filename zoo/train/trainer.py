@@ -176,7 +176,7 @@ class Trainer:
     def _update(self) -> None:
         self.whole = False
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.options)
+            group["lr"] = learning_rate(self.step, self.job.schedule, self.options)
         self.optimizer.step()
         self.state.ema.update(self.state.parameters, ema_decay(self.step, self.options))
         self.skipped = 0
@@ -203,7 +203,7 @@ class Trainer:
             loss=float((weights * errors).mean()),
             stage_errors=self._by_stage(errors),
             grad_norm=float(norm),
-            learning_rate=learning_rate(self.step - 1, self.options),
+            learning_rate=learning_rate(self.step - 1, self.job.schedule, self.options),
             ema_decay=ema_decay(self.step - 1, self.options),
             stop=stop,
             skipped=skipped,
