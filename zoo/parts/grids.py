@@ -20,14 +20,14 @@ def patchify(latents: Float[Tensor, "b C *size"], patch: Grid) -> Float[Tensor, 
     """Pixels of every patch, ordered (channel, row in patch, column in patch)."""
     grid = tuple(side // pixels for side, pixels in zip(latents.shape[2:], patch, strict=True))
     axes = len(grid)
-    split = latents.reshape(len(latents), latents.shape[1], *_interleaved(grid, patch))
+    split = latents.reshape(latents.shape[0], latents.shape[1], *_interleaved(grid, patch))
     tokens = split.permute(0, *range(2, 2 + 2 * axes, 2), 1, *range(3, 3 + 2 * axes, 2))
-    return tokens.reshape(len(latents), prod(grid), latents.shape[1] * prod(patch))
+    return tokens.reshape(latents.shape[0], prod(grid), latents.shape[1] * prod(patch))
 
 
 def unpatchify(pixels: Float[Tensor, "b N P"], grid: Grid, patch: Grid) -> Float[Tensor, "b C *size"]:
     """Latents of the pixels of every patch, ordered (row in patch, column in patch, channel)."""
-    axes, batch = len(grid), len(pixels)
+    axes, batch = len(grid), pixels.shape[0]
     split = pixels.reshape(batch, *grid, *patch, -1)
     order = [axis + offset for axis in range(1, 1 + axes) for offset in (0, axes)]
     latents = split.permute(0, 1 + 2 * axes, *order)
@@ -44,7 +44,7 @@ def to_map(tokens: Float[Tensor, "b N D"], grid: Grid) -> Float[Tensor, "b D *gr
         PluginError: there are not as many tokens as the grid has.
     """
     _check_whole(tokens, grid)
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)
 
 
 def to_tokens(channels: Float[Tensor, "b D *grid"]) -> Float[Tensor, "b N D"]:
@@ -59,7 +59,7 @@ def shuffle(tokens: Float[Tensor, "b N Df"], grid: Grid, factor: Grid) -> Float[
         PluginError: there are not as many tokens as the grid has.
     """
     _check_whole(tokens, grid)
-    axes, batch = len(grid), len(tokens)
+    axes, batch = len(grid), tokens.shape[0]
     split = tokens.reshape(batch, *grid, -1, *factor)
     order = [place for axis in range(axes) for place in (1 + axis, 2 + axes + axis)]
     finer = split.permute(0, *order, 1 + axes)
@@ -82,7 +82,7 @@ def unshuffle(tokens: Float[Tensor, "b Nf D"], grid: Grid, factor: Grid) -> Floa
         return tokens
     _check_whole(tokens, grid)
     coarse = tuple(side // each for side, each in zip(grid, factor, strict=True))
-    axes, batch = len(grid), len(tokens)
+    axes, batch = len(grid), tokens.shape[0]
     split = tokens.reshape(batch, *_interleaved(coarse, factor), -1)
     order = split.permute(0, *range(1, 1 + 2 * axes, 2), 1 + 2 * axes, *range(2, 2 + 2 * axes, 2))
     return order.reshape(batch, prod(coarse), tokens.shape[2] * prod(factor))

@@ -1,6 +1,9 @@
 """Upsamplers, downsamplers and skips that break a law."""
 
+import torch
+
 from tests.testing.broken import Broken
+from zoo.parts import to_map, to_tokens
 from zoo.parts.downsamplers import LinearDownsampler
 from zoo.parts.skips import KeptConcatSkip
 from zoo.parts.upsamplers import LinearUpsampler
@@ -27,6 +30,21 @@ class ForgetsThoseInFront(LinearDownsampler):
         return super().forward(tokens[:, m:], 0, grid)
 
 
+@part("downsampler", "convolves_first")
+class ConvolvesFirst(LinearDownsampler):
+    """Puts the tokens on a map, on which a router has left gaps."""
+
+    def forward(self, tokens, m, grid):
+        image = to_tokens(to_map(tokens[:, m:], grid).cumsum(-1))
+        return super().forward(torch.cat([tokens[:, :m], image], dim=1), m, grid)
+
+
+@part("downsampler", "sums_up")
+class SumsUp(LinearDownsampler):
+    def forward(self, tokens, m, grid):
+        return super().forward(torch.cat([tokens[:, :m], tokens[:, m:].cumsum(1)], dim=1), m, grid)
+
+
 @part("upsampler", "keeps_the_width")
 class KeepsTheWidth(LinearUpsampler):
     """Made when widths did not change."""
@@ -46,6 +64,8 @@ class Beside(KeptConcatSkip):
 BROKEN: list[Broken] = [
     (upsampler.returns_its_grid, CoarseGrid, "returns the grid"),
     (downsampler.returns_its_grid, FineGrid, "returns the grid"),
+    (downsampler.widens_a_subset, ConvolvesFirst, r"fails on some of the image's tokens \(.* tokens came for a grid"),
+    (downsampler.widens_a_subset, SumsUp, "some of the image's tokens become others than they do among all"),
     (laws.shape_contract, ForgetsThoseInFront, "returns shapes"),
     (laws.shape_contract, KeepsTheWidth, "returns shapes"),
     (laws.shape_contract, Beside, "returns shapes"),

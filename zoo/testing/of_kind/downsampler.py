@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
+from zoo.parts.facts import facts_of
 from zoo.parts.grids import ratio
+from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.law import Law, law
 
@@ -31,6 +34,29 @@ def returns_its_grid(case: Case) -> None:
     assert tuple(grid) == case.site.grid, f"returns the grid {tuple(grid)} in place of {case.site.grid}"
 
 
+@law(
+    "At an equal patch change the width of each token by itself, however many come: a router may have left some out; "
+    "or say refuses = {'subset'}."
+)
+def widens_a_subset(case: Case) -> None:
+    """Between two widths at one patch, it takes some of the image's tokens as it takes all, unless it refuses them."""
+    site = replace(case.site, next_patch=case.site.patch, next_dim=2 * case.dim)
+    widening = replace(case, site=site)
+    if widening.refusal() is not None:
+        return
+    part: Any = widening.build()
+    if "subset" in facts_of(part).refuses:
+        return
+    tokens, m, grid = widening.inputs(BATCH)
+    some = slice(0, None, 2)
+    try:
+        kept, _ = part(tokens[:, some], m, grid)
+    except Exception as error:
+        raise AssertionError(f"fails on some of the image's tokens ({error})") from error
+    whole, _ = part(tokens, m, grid)
+    assert_close(kept, whole[:, some], "some of the image's tokens become others than they do among all")
+
+
 def _finer(case: Case) -> tuple[int, ...]:
     factor = ratio(case.site.next_patch, case.site.patch)
     return tuple(side * each for side, each in zip(case.site.grid, factor, strict=True))
@@ -40,4 +66,4 @@ def _m(case: Case) -> int:
     return case.m if case.site.next_dim == case.dim else 0
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"downsampler": (returns_its_grid,)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"downsampler": (returns_its_grid, widens_a_subset)}
