@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from zoo.errors import OutputError, PluginError
 from zoo.files import reason_of, whole_folder, write_new
-from zoo.kinds import BACKBONE_KINDS, KINDS
+from zoo.kinds import BACKBONE_KINDS, KINDS, SECTIONS, kinds_of
 from zoo.plugins import zoo_version
 from zoo.scaffold.names import Names
 
@@ -79,6 +79,7 @@ def files_of(names: Names, kinds: Sequence[str]) -> dict[str, str]:
         "summaries": {kind: summary_of(source_of(kind, names)) for kind in kinds},
         "slots": [kind for kind in kinds if kind in SLOTS],
         "alone": [kind for kind in kinds if kind in BACKBONE_KINDS and kind not in WITH_OPTIONS],
+        "beside": {section: kinds_of(section) for section in SECTIONS if section not in ("backbone", "evaluate")},
         "between": not BETWEEN_LEVELS.isdisjoint(kinds),
         "asked": asked_range(zoo_version()),
         "year": date.today().year,
