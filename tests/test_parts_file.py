@@ -99,6 +99,9 @@ def test_what_is_run_is_what_was_read_and_leaves_nothing_beside_it(capsys):
             BLOCK + BLOCK.replace("class Mine", "class Too"),
             "two parts claim block 'mine': my_parts.py (Mine) and my_parts.py (Too",
         ),
+        (BLOCK + HOOK.format("1 / 0"), "my_parts.py:10: ZeroDivisionError: division by zero"),
+        (BLOCK + HOOK.format("quit()"), "my_parts.py:10: ends the process, by sys.exit or its like"),
+        (BLOCK + HOOK.format("").replace("[]", "None"), "my_parts.py: zoo_parts() returns None; let it return a list"),
         (BLOCK.replace("mine", "dit"), "two parts claim block 'dit': zoo "),
     ],
 )

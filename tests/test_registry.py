@@ -83,7 +83,10 @@ def test_an_unknown_part_offers_the_nearest_name(registry):
     )
     with pytest.raises(PluginError) as caught:
         registry.get("time_embedder", "qqq")
-    assert str(caught.value) == "there is no time_embedder 'qqq' (installed: fno, fourier, sinusoidal)"
+    assert str(caught.value) == (
+        "there is no time_embedder 'qqq' (installed: fno, fourier, sinusoidal); give a file that has it by --parts"
+        " FILE, in Python by parts="
+    )
 
 
 def test_an_unknown_part_names_the_plug_ins_that_failed():

@@ -43,7 +43,8 @@ def _classes_of_file(file: PartsFile) -> list[Any]:
     """
     module = file.load()
     if hasattr(module, "zoo_parts"):
-        return classes_of(module, file)
+        with file.running():
+            return classes_of(module, file)
     own = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]
     marked = [cls for cls in dict.fromkeys(own) if MARK in vars(cls)]
     if not marked:

@@ -58,14 +58,25 @@ class PartsFile(Plugin):
         vars(module).update({"__file__": str(self.path), OF_FILE: self})
         sys.modules[name] = module  # where dataclasses, type hints and pickle look a class up
         try:
-            with redirect_stdout(sys.stderr), _without_neighbours(self.path):
+            with self.running():
                 exec(compile(self.source, str(self.path), "exec", dont_inherit=True), vars(module))  # noqa: S102
-        except BaseException as error:
+        except BaseException:
             del sys.modules[name]
-            if not isinstance(error, Exception | SystemExit):
-                raise
-            raise PluginError(_what_failed(self.path, error)) from error
+            raise
         return module
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While its code runs: what it prints goes to stderr, and it does not find what lies beside it.
+
+        Raises:
+            PluginError: it fails, or ends the process; with the line.
+        """
+        try:
+            with redirect_stdout(sys.stderr), _without_neighbours(self.path):
+                yield
+        except (Exception, SystemExit) as error:
+            raise PluginError(_what_failed(self.path, error)) from error
 
     def __reduce__(self) -> tuple[object, ...]:
         return _loaded, (self.path, self.source)
@@ -169,6 +180,8 @@ def _what_failed(path: Path, error: BaseException) -> str:
             mend = (
                 f"; a file of parts stands alone, since a run keeps a copy of it: put what it needs of {beside} into it"
             )
+    if isinstance(error, PluginError) and not lines:  # of what it has returned
+        return text
     where = f"{path}:{lines[-1]}" if lines and lines[-1] else str(path)
     if isinstance(error, SystemExit):
         return f"{where}: ends the process, by sys.exit or its like; leave that out of a file of parts"
