@@ -114,12 +114,12 @@ def _print(conclusion: Conclusion) -> None:
 
 
 def _messages(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Of all broken laws; where a part fails alike under several, which it does under most, one for all."""
+    """Of all broken laws; where a part fails alike under several, or cannot be drawn for any, one for all."""
     alike: dict[tuple[str, ...], list[Outcome]] = {}
     for each in outcomes:
         if each.state in ("broken", "not required"):
             failure = [line for line in each.message.splitlines() if line.startswith(("  fails: ", "    at "))]
-            alike.setdefault((each.kind, each.part, *(failure or [each.law])), []).append(each)
+            alike.setdefault((each.kind, each.part, *(failure or [each.message])), []).append(each)
     for first, *others in alike.values():
         also = f"\n  the same under {', '.join(each.law for each in others)}" if others else ""
         free = "\n  (a part need not keep this law)" if first.state == "not required" else ""

@@ -16,12 +16,13 @@ from zoo.plugins import Plugin
 from zoo.recipe import Recipe
 from zoo.registry import PartEntry, Registry, name_of, part_entry
 from zoo.testing.assemblies import ASSEMBLY_LAWS
-from zoo.testing.cases import Case, cases
+from zoo.testing.cases import Case
 from zoo.testing.draw import Refused, draw
 from zoo.testing.failure import told
 from zoo.testing.law import Law, NotRun
 from zoo.testing.laws import laws_of
 from zoo.testing.random_assemblies import Drawn, random_assemblies
+from zoo.testing.random_cases import cases
 
 Subject = TypeVar("Subject")
 

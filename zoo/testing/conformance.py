@@ -64,7 +64,8 @@ class Check:
         except TypeError as error:  # an option that cannot be drawn, or values of which none goes with another
             if traceback:
                 raise
-            raise AssertionError(f"{self.part.name.replace('-', ' ', 1)}: {error}") from None
+            subject = f"{self.part.entry.kind} {self.part.entry.name}: "
+            raise AssertionError(f"{subject}{str(error).removeprefix(subject)}") from None
         hold(self.law, cases, None if traceback else partial(part_failure, again=again))
 
 

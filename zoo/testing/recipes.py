@@ -67,7 +67,7 @@ def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], regist
     axes = draw(st.sampled_from(_axes_of([*chosen.values(), *blocks])))
     heads, head_dim = draw(st.integers(1, 2)), draw(head_dims(axes))
     schedule = chosen.pop("patch_schedule")
-    depth, patch_schedule, size = draw(_scheduled(schedule, axes, heads * head_dim))
+    depth, patch_schedule, size = draw(scheduled(schedule, axes, heads * head_dim))
     stages = _stages(schedule, patch_schedule, depth, axes, heads * head_dim, heads)
     steered = any(said_by(entry.cls, "modulation_vectors", 6) for entry in blocks)
     chosen["modulation"] = draw(_preferred(entries["modulation"], "gives", "vectors", want=steered))
@@ -151,7 +151,7 @@ def _routes(draw: st.DrawFn, entry: PartEntry, stages: Sequence[StageShape]) -> 
 
 
 @st.composite
-def _scheduled(draw: st.DrawFn, entry: PartEntry, axes: int, dim: int) -> tuple[int, dict[str, Any], Grid]:
+def scheduled(draw: st.DrawFn, entry: PartEntry, axes: int, dim: int) -> tuple[int, dict[str, Any], Grid]:
     """A depth, a schedule for it, and a size of latents that all of its patches divide."""
     grid = draw(st.sampled_from(GRIDS[axes]))
     if entry.name in BUILT_IN:
