@@ -1,10 +1,9 @@
 """What all commands share."""
 
 import errno
-import gc
-import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -52,16 +51,17 @@ def test_users_are_told_what_they_can_mend_whatever_the_interpreter_shows(told: 
     assert result.stderr == "warning: the disk is nearly full\n"
 
 
-def test_what_plugins_warn_of_as_they_are_loaded_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["absent"], 2)])
+def test_what_plugins_warn_of_as_they_are_loaded_ends_no_command(words: list[str], code: int) -> None:
     """``python -W error -m zoo``, where one imports a library that calls what is deprecated."""
-    monkeypatch.setattr(cli, "add_plugin_commands", lambda: warnings.warn("old", DeprecationWarning, stacklevel=1))
-    monkeypatch.setattr(sys, "argv", ["zoo", "--version"])
-    monkeypatch.setattr(gc, "freeze", lambda: None)
+
+    def load(*_: str) -> None:
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    assert ended.value.code == 0
+        result = CliRunner().invoke(app, words, obj=SimpleNamespace(names=lambda: load() or [], get=load))
+    assert (result.exit_code, "old" in result.output) == (code, False)
 
 
 def test_a_working_folder_that_is_gone_is_told_by_every_command(
