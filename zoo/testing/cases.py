@@ -109,7 +109,9 @@ class Case:
         def random(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device, dtype)
 
-        return self._laws.inputs(self, batch, random, device)
+        with torch.random.fork_rng(devices=[]):  # from which a part may draw its example labels
+            torch.manual_seed(self.seed)
+            return self._laws.inputs(self, batch, random, device)
 
     def call(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
         """What the part makes of inputs."""

@@ -9,7 +9,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from zoo.data_parallel import data_parallel
-from zoo.labels import drop
 from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case, sample_of
@@ -44,7 +43,7 @@ class Called(nn.Module):
 
 
 def _train(case: Case, rank: int) -> None:
-    together = _inputs(case)
+    together = case.inputs(RANKS)
     batched = bool(tensors_in(together))
     own = tuple(sample_of(each, rank) for each in together) if batched else together
     rows = slice(rank, rank + 1) if batched else slice(None)
@@ -66,16 +65,6 @@ def _train(case: Case, rank: int) -> None:
                 assert_close(gradient, of_all, f"{told} is another than one process has of all samples")
         for name, buffer in several.part.named_buffers():
             _assert_same(buffer, f"forward writes {name}, which then is another on rank 0 than on rank 1")
-
-
-def _inputs(case: Case) -> tuple[Any, ...]:
-    """A sample for each rank; of labels, one and null, as where some are dropped."""
-    inputs = case.inputs(RANKS)
-    if case.entry.kind != "class_conditioner":
-        return inputs
-    part: Any = case.build()
-    (labels,) = inputs
-    return (drop(labels, part.null(labels), torch.arange(RANKS) > 0),)
 
 
 def _assert_all_used(case: Case, inputs: tuple[Any, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from importlib import import_module
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
 from zoo.parts.values import tensors_in
+from zoo.schedule import AXES
 from zoo.testing import random_laws, train_laws
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import BATCH, Case, sample_of
@@ -27,16 +29,51 @@ from zoo.testing.law import Law, law
 @law("Return what the base class of the kind promises, of the shapes in its docstring, at every batch size and grid.")
 def shape_contract(case: Case) -> None:
     """The output has the shapes that the kind promises, at every batch size."""
-    part = case.build()
+    if not _on_other_axes(case) and not _to_another_width(case):
+        _assert_shapes(case)
+
+
+@law(
+    "Let the class say which numbers of axes it takes, as axes = frozenset({2}) where it is for height and width "
+    "alone; or take grids and patches of one, two and three numbers."
+)
+def runs_on_its_axes(case: Case) -> None:
+    """On latents of one axis, or of three, the shapes are as promised too, unless ``axes`` leaves these out."""
+    if _on_other_axes(case) and not _to_another_width(case):
+        _assert_shapes(case)
+
+
+@law(
+    "Where next_dim is not dim, there are no tokens in front (m = 0), and none to join: zoo.parts.behind joins them "
+    "where there are some; or refuse another width in the constructor (ValueError)."
+)
+def changes_the_width(case: Case) -> None:
+    """Between levels of different widths the shapes are as promised too, unless it refuses them."""
+    if _to_another_width(case):
+        _assert_shapes(case)
+
+
+def _on_other_axes(case: Case) -> bool:
+    """Whether a part that is for two axes is on others."""
+    taken: Collection[int] = getattr(case.create("meta"), "axes", AXES)
+    return "axes" in KINDS[case.entry.kind].supplied and case.site.axes != 2 and 2 in taken
+
+
+def _to_another_width(case: Case) -> bool:
+    return {"dim", "next_dim"} <= {*KINDS[case.entry.kind].supplied} and case.site.next_dim != case.dim
+
+
+def _assert_shapes(case: Case) -> None:
+    part = case.build(dtype=torch.float32)  # that of labels, which not every part turns into its own
     for batch in (1, BATCH):
-        shapes = [tuple(tensor.shape) for tensor in tensors_in(case.outputs(part, batch))]
+        shapes = [tuple(each.shape) for each in tensors_in(case.outputs(part, batch, dtype=torch.float32))]
         expected = case.shapes(part, batch)
         assert shapes == expected, f"returns shapes {shapes}, and its kind promises {expected}"
 
 
 @law(
-    "Make tensors in the dtype of the inputs or parameters, as torch.zeros(..., dtype=x.dtype), and cast back "
-    "what you compute in another."
+    "Make tensors in the dtype of the inputs or parameters, as torch.zeros(..., dtype=x.dtype), cast labels to that of "
+    "the weights, and cast back what you compute in another."
 )
 def keeps_dtype(case: Case) -> None:
     """The output has the dtype of the parameters and inputs, masks and indices aside."""
@@ -136,6 +173,8 @@ def initialises_whole(case: Case) -> None:
 
 LAWS: tuple[Law[Case], ...] = (
     shape_contract,
+    runs_on_its_axes,
+    changes_the_width,
     keeps_dtype,
     keeps_device,
     batch_invariance,

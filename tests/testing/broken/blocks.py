@@ -9,6 +9,7 @@ from zoo.parts import Block, Group, to_map, to_tokens
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.routers import Tread
 from zoo.registry import part
+from zoo.testing import laws
 from zoo.testing.of_kind import block, router
 
 
@@ -146,6 +147,7 @@ class TellsNoIndex(Half):
 
 
 BROKEN: list[Broken] = [
+    (laws.runs_on_its_axes, CountsOnTwoAxes, "ValueError: .* values to unpack"),
     (block.groups_are_alone, MixesStages, "depends on the other groups of the call"),
     (block.groups_are_alone, BetterInGroups, "forward of a group is not forward_stage"),
     (block.runs_on_a_subset, Convolves, "tokens came for a grid of"),

@@ -45,6 +45,15 @@ class SumsUp(LinearDownsampler):
         return super().forward(torch.cat([tokens[:, :m], tokens[:, m:].cumsum(1)], dim=1), m, grid)
 
 
+@part("upsampler", "joins_what_is_not_there")
+class JoinsWhatIsNotThere(LinearUpsampler):
+    """Puts no tokens of the old width in front of the new."""
+
+    def forward(self, tokens, m, grid):
+        image, finer = super().forward(tokens[:, m:], 0, grid)
+        return torch.cat([tokens[:, :m], image], dim=1), finer
+
+
 @part("upsampler", "keeps_the_width")
 class KeepsTheWidth(LinearUpsampler):
     """Made when widths did not change."""
@@ -66,7 +75,8 @@ BROKEN: list[Broken] = [
     (downsampler.returns_its_grid, FineGrid, "returns the grid"),
     (downsampler.widens_a_subset, ConvolvesFirst, r"fails on some of the image's tokens \(.* tokens came for a grid"),
     (downsampler.widens_a_subset, SumsUp, "some of the image's tokens become others than they do among all"),
+    (laws.changes_the_width, JoinsWhatIsNotThere, "Sizes of tensors must match except in dimension 1"),
     (laws.shape_contract, ForgetsThoseInFront, "returns shapes"),
-    (laws.shape_contract, KeepsTheWidth, "returns shapes"),
+    (laws.changes_the_width, KeepsTheWidth, "returns shapes"),
     (laws.shape_contract, Beside, "returns shapes"),
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from zoo.labels import drop
 from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
 from zoo.testing.cases import BATCH, Case, Random, Shape
@@ -13,20 +14,21 @@ from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    """The part's own examples."""
+    """The part's own examples, the last of several dropped: null, as in training."""
     part: Any = case.build(device="meta")
-    return (part.example_labels(batch, device=device),)
+    labels = part.example_labels(batch, device=device)
+    last = torch.arange(batch, device=device) == max(1, batch - 1)
+    return (drop(labels, part.null(labels), last),)
 
 
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
-    """What the part says that it gives: a vector, tokens, a context with its mask."""
-    condition = part(*case.inputs(batch))
-    gives = facts_of(part).gives
-    found: list[Shape] = [(batch, case.dim)] if "label" in gives else []
-    found += [(batch, part.class_tokens, case.dim)] if part.class_tokens else []
-    if "context" in gives:
-        length = condition.context.shape[1]
-        found += [(batch, length, case.dim)] + [(batch, length)] * (condition.context_mask is not None)
+    """Of what it returns, a vector, tokens, a context and its mask; a law of their own tells whether it says so."""
+    own = part(*case.inputs(batch))
+    found: list[Shape] = [] if own.vector is None else [(batch, case.dim)]
+    for tokens, mask in ((own.tokens, None), (own.context, own.context_mask)):
+        if tokens is not None:
+            found.append((batch, tokens.shape[1], case.dim))
+            found += [(batch, tokens.shape[1])] * (mask is not None)
     return found
 
 

@@ -28,8 +28,8 @@ def refusal(case: Case, part: PatchSchedule) -> str | None:
 
 
 @law(
-    "Refuse in the constructor (ValueError) what cannot be served, such as a depth, or let key_path name the option to"
-    " blame; blocks of every stage add up to depth, and of neighbouring patches one is a multiple of the other."
+    "Refuse what cannot be served by bounds of the options, or in the constructor (ValueError), such as a depth, or let"
+    " key_path name the option to blame; blocks add up to depth, and of neighbouring patches one divides the other."
 )
 def stages_fit(case: Case) -> None:
     """At every depth and on all axes the stages fit a backbone, but where an option is to blame that key_path names."""
