@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from zoo.registry import PartEntry, Registry, name_of, part_entry
 from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.cases import Case
 from zoo.testing.draw import Refused, draw
+from zoo.testing.drawn_sites import axes_given, corners
 from zoo.testing.failure import told
 from zoo.testing.law import Law, NotRun
 from zoo.testing.laws import laws_of
@@ -28,6 +30,9 @@ Subject = TypeVar("Subject")
 
 EXAMPLES = 25
 """Cases of a part, or assemblies, where no other number is asked for."""
+
+IN_A_CORNER = 8
+"""Cases that are drawn in a corner, of which one that is not refused is taken."""
 
 TRIES = 20
 """Simpler cases that are tried at most, once a law is broken."""
@@ -50,7 +55,8 @@ def check_part(
             warns alone.
         options: the part's options, or a strategy of them; drawn from its derived schema if left out.
         supplied: values that the backbone supplies, for parts that need their own: ``{"dim": 128, "heads": 2}``.
-        examples: cases to draw.
+        examples: cases to draw; however few, a part of the backbone is tried with tokens in front and without, on all
+            axes that it takes, with grid and patches that are not square.
         traceback: whether to let through what comes out of a law as it is, with its traceback.
 
     Raises:
@@ -87,13 +93,18 @@ def part_cases(
     supplied: Mapping[str, Any] | None = None,
     examples: int = EXAMPLES,
 ) -> list[Case]:
-    """Cases of a part that it does not refuse; see ``check_part``.
+    """Cases of a part that it does not refuse, in any order and then in the corners; see ``check_part``.
 
     Raises:
         TypeError: zoo supplies no such value, or every case is refused.
     """
     given = st.just(dict(options)) if isinstance(options, Mapping) else options
-    return draw(cases(entry, given, supplied), _accepted, examples)
+    tried = corners(entry, axes_given(supplied or {}))
+    found = draw(cases(entry, given, supplied), _accepted, max(1, examples - len(tried)))
+    for number, corner in enumerate(tried):
+        drawn = draw(cases(entry, given, supplied, corner), lambda case: case, IN_A_CORNER, seed=number)
+        found += islice((case for case in reversed(drawn) if case.refusal() is None), 1)  # the first is the plainest
+    return found
 
 
 def _accepted(case: Case) -> Case:

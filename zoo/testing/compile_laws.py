@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +37,7 @@ def compiles_whole(case: Case) -> None:
     torch.compiler.reset()
     compiled: Any = torch.compile(case.caller(part), fullgraph=True, dynamic=False, backend=eager)
     for _ in range(2):
-        with _no_checks_of_shapes(), _no_log():
+        with _no_checks_of_shapes(), _no_log(), _told_where():
             found = tensors_in(compiled(*inputs))
         for one, other in zip(found, expected, strict=True):
             assert_close(one, other, "compiled, it computes something else")
@@ -57,9 +59,26 @@ def _no_checks_of_shapes() -> Iterator[None]:
 def _no_log() -> Iterator[None]:
     """Without what PyTorch tells tools of a trace, of which pytest would show thousands of lines."""
     log = logging.getLogger("torch.__trace")
-    before = log.propagate
-    log.propagate = False
+    before = log.disabled
+    log.disabled = True
     try:
         yield
     finally:
-        log.propagate = before
+        log.disabled = before
+
+
+@contextmanager
+def _told_where() -> Iterator[None]:
+    """Say of what cannot be traced in which line of the part it is: PyTorch does so at the end of a page."""
+    from torch._dynamo.exc import TorchDynamoException  # a second, for those who run other laws alone
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason, _, frames = str(error).partition("from user code:")
+        lines = re.findall(r'File "(.*)", line (\d+), in (\w+)\n *(.*)', frames)
+        if not lines:
+            raise
+        path, number, name, text = lines[-1]
+        place = f"{Path(path).name}:{number}, in {name}: {text}"
+        raise AssertionError(f"is not one graph, at {place} ({reason.splitlines()[0]})") from error

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from zoo.data_parallel import data_parallel
-from zoo.parts.values import tensors_in
+from zoo.parts.values import map_tensors, tensors_in
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case, sample_of
 from zoo.testing.law import law
@@ -43,9 +43,9 @@ class Called(nn.Module):
 
 
 def _train(case: Case, rank: int) -> None:
-    together = case.inputs(RANKS)
+    together = _behind_weights(case.inputs(RANKS))
     batched = bool(tensors_in(together))
-    own = tuple(sample_of(each, rank) for each in together) if batched else together
+    own = _behind_weights(tuple(sample_of(each, rank) for each in together) if batched else together)
     rows = slice(rank, rank + 1) if batched else slice(None)
     _assert_all_used(case, own)
     one, several = Called(case), Called(case)
@@ -65,6 +65,14 @@ def _train(case: Case, rank: int) -> None:
                 assert_close(gradient, of_all, f"{told} is another than one process has of all samples")
         for name, buffer in several.part.named_buffers():
             _assert_same(buffer, f"forward writes {name}, which then is another on rank 0 than on rank 1")
+
+
+def _behind_weights(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs that want a gradient, as in a backbone: without, GroupNorm over a permuted map is a segmentation fault."""
+    behind: tuple[Any, ...] = map_tensors(
+        lambda each: each.detach().requires_grad_() if each.is_floating_point() else each, inputs
+    )
+    return behind
 
 
 def _assert_all_used(case: Case, inputs: tuple[Any, ...]) -> None:

@@ -19,13 +19,16 @@ class Refused(Exception):  # noqa: N818 - nothing is wrong: these values do not 
     """Raised where drawn values do not go together; each argument says why."""
 
 
-def draw(strategy: st.SearchStrategy[Value], take: Callable[[Value], Found], examples: int) -> list[Found]:
+def draw(
+    strategy: st.SearchStrategy[Value], take: Callable[[Value], Found], examples: int, seed: int = 0
+) -> list[Found]:
     """What ``take`` makes of drawn values, the simplest first; pytest's ``--hypothesis-seed N`` draws others.
 
     Args:
         strategy: of the values.
         take: raises Refused where values do not go together.
         examples: how many, at most.
+        seed: another one draws others, but for the simplest.
 
     Raises:
         TypeError: every value is refused.
@@ -34,7 +37,7 @@ def draw(strategy: st.SearchStrategy[Value], take: Callable[[Value], Found], exa
     refused: list[str] = []
 
     # By itself hypothesis draws others at every run, goes on to draw what is like a failure, and prints that its way.
-    @hypothesis.seed(getattr(hypothesis.core, "global_force_seed", None) or 0)
+    @hypothesis.seed(getattr(hypothesis.core, "global_force_seed", None) or seed)
     @settings(
         max_examples=examples,
         phases=[Phase.generate],

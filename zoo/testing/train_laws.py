@@ -17,7 +17,7 @@ from zoo.testing.cases import BATCH, FEW, Case, sample_of
 from zoo.testing.law import law
 from zoo.testing.passes import trained
 
-ROUNDED = 0.1
+ROUNDED = 0.3
 """How far apart, of the largest value, bfloat16's products may be from float32's."""
 
 STEP = 1e-5
