@@ -23,6 +23,8 @@ left_running: list[threading.Thread] = []
 PATIENCE = 10.0
 """Seconds that a process may take to end before it is told what keeps it."""
 
+_hears = threading.Lock()
+
 _ran: dict[str, None] = {}
 """The plug-ins of which code has run."""
 
@@ -114,23 +116,27 @@ def _shown(said: list[str]) -> str:
 def _heard() -> Iterator[list[str]]:
     """Keep what this thread prints from the output of zoo, and give it. Warnings are shown afterwards, as others."""
     said: list[str] = []
+    if not _hears.acquire(blocking=False):  # one plug-in that loads another, or a thread beside
+        yield said
+        return
     kept: list[tuple[Any, ...]] = []
     streams, show = (sys.stdout, sys.stderr), warnings.showwarning
-    hearing = [_Hearing(stream, said) for stream in streams]
+    hearing = [None if stream is None else _Hearing(stream, said) for stream in streams]
 
     def keep(*warning: Any, **_: Any) -> None:
         kept.append(warning[:4])
 
-    sys.stdout, sys.stderr, warnings.showwarning = *hearing, keep
     try:
         with _programs_aside():
+            sys.stdout, sys.stderr, warnings.showwarning = *hearing, keep
             yield said
     finally:
         sys.stdout, sys.stderr = streams
-        for each in hearing:
+        for each in filter(None, hearing):
             each.listens = False
         if warnings.showwarning is keep:
             warnings.showwarning = show
+        _hears.release()
         for warning in kept:
             warnings.showwarning(*warning)
 
@@ -138,19 +144,18 @@ def _heard() -> Iterator[list[str]]:
 @contextmanager
 def _programs_aside() -> Iterator[None]:
     """Let programs that are run, and libraries in C, print to stderr, where it is not taken for zoo's output."""
-    try:
-        sys.stdout.flush()
+    own = None
+    with suppress(OSError, ValueError):  # closed
+        if sys.stdout is not None:
+            sys.stdout.flush()
         own = os.dup(1)
-    except (OSError, ValueError):  # closed
-        yield
-        return
+        os.dup2(2, 1)
     try:
-        with suppress(OSError):
-            os.dup2(2, 1)
         yield
     finally:
-        os.dup2(own, 1)
-        os.close(own)
+        if own is not None:
+            os.dup2(own, 1)
+            os.close(own)
 
 
 class _Hearing:

@@ -73,6 +73,19 @@ def test_other_threads_print_as_ever(capsys):
     assert capsys.readouterr().out == "mine\n"
 
 
+def test_a_plug_in_that_loads_another_is_heard_once(capsys):
+    lines = told_of(lambda: guarded(Plugin("inner", "2.0"), lambda: print("hello"), [].append))
+    assert lines == ["plug-in loud 1.0 prints as it is loaded, which is left out: 'hello'"]
+    print("later")
+    assert capsys.readouterr().out == "later\n"
+
+
+def test_a_process_without_streams_loads_plug_ins(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert told_of(lambda: print("hello")) == []
+
+
 def test_warnings_are_warnings():
     with pytest.warns(UserWarning, match="old"):
         assert told_of(lambda: warnings.warn("old", stacklevel=1)) == []
