@@ -29,7 +29,7 @@ def test_every_kind_stands_in_one_section_of_the_schema():
     assert {name for section in SECTIONS for name in kinds_of(section)} | set(INSIDE_PARTS) == set(KINDS)
     assert set(SECTIONS) <= set(SCHEMA)
     assert kinds_of("backbone") == BACKBONE_KINDS
-    assert kinds_of("train") == ("schedule",)
+    assert kinds_of("train") == ("optimizer", "schedule")
     for name in set(KINDS) - set(INSIDE_PARTS):
         section, key = path_of(name)
         assert key in SCHEMA[section][1].model_fields

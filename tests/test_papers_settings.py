@@ -22,8 +22,8 @@ REGISTRY = Registry()
 SETTINGS = {
     "objective.noise_sampler", "objective.weighting", "objective.label_dropout",
     "data.dataset", "data.normalize",
-    "train.init", "train.steps", "train.batch", "train.learning_rate", "train.schedule", "train.warmup", "train.betas",
-    "train.weight_decay", "train.clip", "train.ema", "train.ema_ramp", "train.precision",
+    "train.init", "train.steps", "train.batch", "train.learning_rate", "train.schedule", "train.warmup",
+    "train.optimizer", "train.clip", "train.ema", "train.ema_ramp", "train.precision",
     "sample.solver", "sample.steps", "sample.guidance", "sample.guided_channels", "sample.guidance_interval",
     "sample.labels", "sample.precision", "evaluate.count", "evaluate.labels", "evaluate.features",
 }  # fmt: skip

@@ -189,6 +189,7 @@ KINDS: Mapping[str, Kind] = {
         laws="zoo.testing.dataset_laws",
     ),
     "normalize": Kind("data", "assembly", ("channels",), "zoo.data:Normalize", "none", laws="zoo.testing.data_laws"),
+    "optimizer": Kind("train", "assembly", (), "zoo.optim:Optimizer", "adamw", laws="zoo.testing.optim_laws"),
     "schedule": Kind("train", "assembly", (), "zoo.optim:Schedule", "constant", laws="zoo.testing.optim_laws"),
     "solver": Kind("sample", "assembly", (), "zoo.flow:Solver", "euler", laws="zoo.testing.flow_laws"),
     "features": Kind("evaluate", "assembly", (), "zoo.evaluate:Features", "pca", laws="zoo.testing.evaluate_laws"),

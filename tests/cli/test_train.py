@@ -246,8 +246,9 @@ def test_a_checkpoint_of_another_recipe_is_refused(finished):
     Path("run/recipe.yaml").write_text(text.replace("weight_decay: 0.0", "weight_decay: 0.5"))
     line = refused(resume(*sets("train.steps=5")), 2)
     assert line == (
-        "run/checkpoints/step_00000003: was trained by another recipe (its values first): train.weight_decay: 0.0 and"
-        " 0.5; put the run's recipe.yaml back as it was, or choose another --run-dir"
+        "run/checkpoints/step_00000003: was trained by another recipe (its values first):"
+        " train.optimizer.weight_decay: 0.0 and 0.5; put the run's recipe.yaml back as it was, or choose another"
+        " --run-dir"
     )
 
 

@@ -18,9 +18,9 @@ from zoo.data.stream import Reader
 from zoo.errors import DataError, FaultError, NumericError, RunError, ZooError
 from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import Registry
+from zoo.shards import whole
 from zoo.train.distributed import World, join_world
 from zoo.train.job import open_job
-from zoo.train.shards import whole
 from zoo.train.trainer import Trainer
 
 REGISTRY = Registry()

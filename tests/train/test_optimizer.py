@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo.optim.schedules import ConstantSchedule, CosineSchedule, WSDSchedule
 from zoo.recipe.options import TrainOptions
-from zoo.train.optimizer import EMA, adamw, ema_decay, learning_rate
+from zoo.train.optimizer import EMA, ema_decay, learning_rate
 
 CONSTANT, COSINE = ConstantSchedule(), CosineSchedule()
 
@@ -57,30 +57,6 @@ def test_the_rate_is_never_negative_nor_above_the_highest():
         for schedule in (CONSTANT, COSINE, WSDSchedule()):
             found = rates(40, warmup=warmup, schedule=schedule)
             assert all(0 < rate <= 0.5 for rate in found)
-
-
-def test_adamw_takes_its_options():
-    parameter = nn.Parameter(torch.ones(2))
-    options = TrainOptions(learning_rate=0.25, betas=(0.5, 0.75), weight_decay=0.125)
-    (group,) = adamw(iter([parameter]), options).param_groups
-    assert group["params"] == [parameter]
-    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.25, (0.5, 0.75), 0.125)
-
-
-def test_an_update_is_that_of_the_paper():
-    """Decoupled weight decay, arXiv 1711.05101, algorithm 2."""
-    options = TrainOptions(learning_rate=0.1, betas=(0.5, 0.75), weight_decay=0.125)
-    parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = adamw([parameter], options)
-    x, m, v = torch.tensor([1.0, -2.0], dtype=torch.float64), 0, 0
-    for step in range(1, 4):
-        gradient = torch.tensor([0.5 * step, -1.0])
-        parameter.grad = gradient.clone()
-        optimizer.step()
-        m = 0.5 * m + 0.5 * gradient.double()
-        v = 0.75 * v + 0.25 * gradient.double() ** 2
-        x = x - 0.1 * 0.125 * x - 0.1 * (m / (1 - 0.5**step)) / ((v / (1 - 0.75**step)).sqrt() + 1e-8)
-        torch.testing.assert_close(parameter.detach().double(), x, rtol=1e-6, atol=1e-7)
 
 
 def test_the_decay_starts_low_and_ends_where_asked():

@@ -42,7 +42,7 @@ def spoil(trainer: Trainer, what: str) -> None:
     tensor = {
         "model": parameter,
         "ema": trainer.state.ema.averages[WEIGHT],
-        "optimizer": trainer.optimizer.state[parameter]["exp_avg_sq"],
+        "optimizer": trainer.updates.optimizers[0].state[parameter]["exp_avg_sq"],
     }[what].detach()
     own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
     own.view(-1)[-1] = torch.inf

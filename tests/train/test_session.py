@@ -87,7 +87,7 @@ def recipe(**train: Any) -> dict[str, Any]:
         },
         "train": {
             "steps": STEPS, "batch": 8, "learning_rate": 1e-2, "schedule": "cosine", "warmup": 2, "clip": 1.0,
-            "weight_decay": 0.1, "log_every": 1, "checkpoint_every": 2, **train,
+            "optimizer": {"type": "adamw", "weight_decay": 0.1}, "log_every": 1, "checkpoint_every": 2, **train,
         },
         "sample": {"steps": 2},
     }  # fmt: skip

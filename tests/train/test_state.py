@@ -6,26 +6,30 @@ import torch
 from tests.train.small import ALONE, small
 from zoo.assembly import build
 from zoo.errors import RunError
-from zoo.recipe.options import TrainOptions
+from zoo.optim.adamw import AdamW
+from zoo.optim.updates import Updates
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
-from zoo.train.optimizer import adamw
 from zoo.train.state import TrainState, random_state, random_states, set_random_state
 
-OPTIONS = TrainOptions(learning_rate=0.01, weight_decay=0.1)
+RATE = 0.01
+
+
+def state_of(backbone):
+    return TrainState(backbone, Updates(AdamW(weight_decay=0.1), backbone, backbone.blocks, RATE))
 
 
 def fresh(registry, seed=0, *overrides):
     torch.manual_seed(seed)
     backbone = build(small(*overrides, registry=registry), registry=registry)
-    return TrainState(backbone, adamw([each for each in backbone.parameters() if each.requires_grad], OPTIONS))
+    return state_of(backbone)
 
 
 def update(state, seed):
     generator = torch.Generator().manual_seed(seed)
     for parameter in state.parameters.values():
         parameter.grad = torch.randn(parameter.shape, generator=generator)
-    state.optimizer.step()
+    state.updates.step(RATE)
     state.ema.update(state.parameters, 0.5)
 
 
@@ -39,7 +43,7 @@ def trained(registry, seed=0, *overrides):
 def save(state, folder, change=lambda tensors: None):
     tensors = state.tensors(ALONE)
     change(tensors)
-    return checkpoints.save(folder, 3, tensors, {"run": "one"})
+    return checkpoints.save(folder, 3, tensors, {"run": "one", "optimizer": state.plain()})
 
 
 def everything(state):
@@ -175,7 +179,7 @@ def test_frozen_parameters_are_neither_averaged_nor_moved(registry):
     backbone = build(small(registry=registry), registry=registry)
     name, frozen = next(iter(backbone.named_parameters()))
     frozen.requires_grad_(False)
-    state = TrainState(backbone, adamw([each for each in backbone.parameters() if each.requires_grad], OPTIONS))
+    state = state_of(backbone)
     assert name not in state.parameters
     assert name not in state.ema.averages
     update(state, 0)
@@ -206,7 +210,7 @@ def test_tables_that_are_infinite_by_design_may_be_saved_and_others_must_stay_fi
     backbone.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
     backbone.register_buffer("table", torch.tensor([0.0, 1.0]))
     backbone.register_buffer("empty", torch.empty(0))
-    state = TrainState(backbone, adamw(backbone.parameters(), OPTIONS))
+    state = state_of(backbone)
     assert state.not_finite(ALONE) == []
     backbone.table[1] = torch.nan
     assert state.not_finite(ALONE) == ["model/table"]

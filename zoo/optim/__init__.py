@@ -1,15 +1,16 @@
-"""How weights move: schedules of the learning rate."""
+"""How weights move: optimizers, and schedules of the learning rate."""
 
 from __future__ import annotations
 
 from zoo.hookspecs import hookimpl
-from zoo.optim.base import Schedule
+from zoo.optim.adamw import AdamW
+from zoo.optim.base import Optimizer, Role, Schedule, Weight
 from zoo.optim.schedules import ConstantSchedule, CosineSchedule, WSDSchedule
 
-__all__ = ["Schedule", "zoo_parts"]
+__all__ = ["Optimizer", "Role", "Schedule", "Weight", "zoo_parts"]
 
 
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in parts that say how weights move."""
-    return [ConstantSchedule, CosineSchedule, WSDSchedule]
+    return [AdamW, ConstantSchedule, CosineSchedule, WSDSchedule]

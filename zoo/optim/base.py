@@ -1,9 +1,57 @@
-"""What schedules of the learning rate promise."""
+"""What optimizers and schedules of the learning rate promise."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+Role = Literal["matrix", "norm", "bias", "embedding", "table"]
+"""What a weight is for: ``matrix`` that vectors are multiplied by, or a convolution's; scale of a ``norm``; ``bias``;
+``embedding``, whose rows are looked up; ``table``, anything else, such as learned positions."""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A parameter that is trained.
+
+    Attributes:
+        name: as in the backbone's state dict.
+        parameter: under FSDP a DTensor, of which this process has some rows.
+        role: what it is for.
+        in_block: whether it is a block's.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    role: Role
+    in_block: bool
+
+
+class Optimizer(ABC):
+    """How weights are updated by their gradients. Constructor: ``(*, options)``."""
+
+    kind: ClassVar[str] = "optimizer"
+
+    @abstractmethod
+    def build(
+        self, weights: Sequence[Weight], learning_rate: float
+    ) -> torch.optim.Optimizer | Sequence[torch.optim.Optimizer]:
+        """PyTorch's optimizer of all weights, or several that share them out; each weight is in one group of one.
+
+        Before every update zoo sets the ``lr`` of each group: that of ``build`` times the factor of warm-up and
+        schedule. Whatever is in ``state`` of a weight, and in a group, is saved and taken up again: tensors, numbers,
+        texts, and lists, tuples and mappings of these; nothing else may decide about an update. Under FSDP what is no
+        DTensor has to be the same on every process.
+
+        Args:
+            weights: in the order of the state dict.
+            learning_rate: ``train.learning_rate``.
+        """
 
 
 class Schedule(ABC):

@@ -62,13 +62,8 @@ class TrainOptions(Options):
             description="weight file, or run (its averaged weights), to start from; null: fresh ones",
         ),
     ] = None
-    learning_rate: Annotated[float, Field(gt=0.0, description="AdamW's, after the warm-up")] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0.0, description="the optimizer's, after the warm-up")] = 1e-4
     warmup: Annotated[int, Field(ge=0, description="updates over which the learning rate rises from zero")] = 0
-    betas: Annotated[
-        tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]],
-        Field(description="AdamW's"),
-    ] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0.0, description="AdamW's, on every parameter")] = 0.0
     clip: Annotated[float | None, Field(gt=0.0, description="largest norm of the gradient; null for any")] = None
     ema: Annotated[
         float, Field(ge=0.0, lt=1.0, description="decay of the averaged weights, which start as a copy of the weights")

@@ -139,6 +139,7 @@ class TrainRecipe(TrainOptions, Section):
 
     section = "train"
 
+    optimizer: AnyPart
     schedule: AnyPart
 
 

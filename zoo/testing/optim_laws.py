@@ -1,13 +1,136 @@
-"""Laws of schedules of the learning rate."""
+"""Laws of optimizers, and of schedules of the learning rate."""
 
 from __future__ import annotations
 
+import json
 import math
 
-from zoo.testing.cases import Case
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
+from zoo.optim.updates import Updates
+from zoo.shards import whole
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import FEW, Case
 from zoo.testing.law import Law, law
+from zoo.testing.ranks import RANKS, on_two_ranks
 
 STEPS = (1, 2, 7, 1000)
+RATE, UPDATES = 0.01, 3
+
+# -- optimizers -------------------------------------------------------------------------------------------------------
+
+
+class Trained(nn.Module):
+    """Weights of every role, in blocks and outside."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.embedding, self.table = nn.Embedding(5, 4), nn.Parameter(torch.empty(3, 4))
+        self.blocks = nn.ModuleList(nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 6), nn.Linear(6, 4)) for _ in range(2))
+        self.head = nn.Conv2d(4, 2, 3)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, generator=generator)
+
+    def gradients(self, step: int) -> None:
+        """Those of a step: the same for the same step, of shards the process's share."""
+        for index, parameter in enumerate(self.parameters()):
+            generator = torch.Generator().manual_seed(1000 * step + index)
+            gradient = torch.randn(parameter.shape, generator=generator)
+            if isinstance(parameter, DTensor):
+                mesh = parameter.device_mesh
+                gradient = distribute_tensor(gradient, mesh, parameter.placements, src_data_rank=None)
+            parameter.grad = gradient
+
+
+def _updated(case: Case, model: Trained, steps: range, updates: Updates | None = None) -> Updates:
+    updates = updates or Updates(case.create(), model, model.blocks, RATE)
+    for step in steps:
+        model.gradients(step)
+        updates.step(RATE)
+    updates.zero_grad()
+    return updates
+
+
+def _values(model: Trained) -> dict[str, Tensor]:
+    return {name: whole(each.detach()).clone() for name, each in model.named_parameters()}
+
+
+@law("Put every weight that build() is given into one group of one optimizer, and let it learn from its gradient.")
+def moves_every_weight(case: Case) -> None:
+    """After some updates every weight is another than it was, and finite."""
+    model = Trained(case.seed)
+    before = _values(model)
+    _updated(case, model, range(UPDATES))
+    for name, value in _values(model).items():
+        assert value.isfinite().all(), f"{name} is not finite after {UPDATES} updates"
+        assert not torch.equal(value, before[name]), f"{name} is as it was after {UPDATES} updates"
+
+
+@law("Multiply all that moves a weight by its group's lr, weight decay too: warm-up and schedule work by nothing else.")
+def follows_the_rate(case: Case) -> None:
+    """Where the learning rate is 0, no weight moves."""
+    model = Trained(case.seed)
+    updates = _updated(case, model, range(1))
+    before = _values(model)
+    model.gradients(1)
+    updates.step(0.0)
+    moved = [name for name, value in _values(model).items() if not torch.equal(value, before[name])]
+    assert not moved, f"at a learning rate of 0 it moves {moved[0]}"
+
+
+@law(
+    "Keep all that decides about the next update in self.state of a weight or in its group, as tensors, numbers, texts,"
+    " and lists, tuples and mappings of these; nothing in attributes of the optimizer."
+)
+def goes_on_from_its_state(case: Case) -> None:
+    """Built anew, with the state that was saved, it goes on bit by bit."""
+    model, other = Trained(case.seed), Trained(case.seed + 1)
+    updates = _updated(case, model, range(UPDATES))
+    tensors, others = flat(state_of(updates))
+    saved = {name: each.clone() for name, each in tensors.items()}
+    plain = json.loads(json.dumps([others, packed(groups_of(updates), "groups", {})]))
+    again = Updates(case.create(), other, other.blocks, RATE)
+    if state_of(updates):
+        begun_state(again)
+    take(again, nested(saved, plain[0]), unpacked(plain[1], {}))
+    other.load_state_dict(model.state_dict())
+    later = range(UPDATES, 2 * UPDATES)
+    _updated(case, model, later, updates)
+    _updated(case, other, later, again)
+    expected = _values(model)
+    for name, value in _values(other).items():
+        assert torch.equal(value, expected[name]), f"built anew from its state, it moves {name} otherwise"
+
+
+@law(
+    "Compute on weights and gradients as they come, which under FSDP are DTensors, and keep state with zeros_like():"
+    " to_local() has a share of the rows alone, and zoo.shards.whole() all of them.",
+    examples=FEW,
+)
+def updates_shards_as_one(case: Case) -> None:
+    """Weights that FSDP shares out among two ranks move as whole ones do."""
+    alone = Trained(case.seed)
+    _updated(case, alone, range(UPDATES))
+    expected = _values(alone)
+
+    def compare(rank: int) -> None:
+        model = Trained(case.seed)
+        mesh = init_device_mesh("cpu", (RANKS,))
+        for block in model.blocks:
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        _updated(case, model, range(UPDATES))
+        for name, value in _values(model).items():
+            assert_close(value, expected[name], f"sharded, {name} moves otherwise", 1e-4)
+
+    on_two_ranks(compare)
+
 
 # -- schedules --------------------------------------------------------------------------------------------------------
 
@@ -37,5 +160,8 @@ def factor_hangs_on_its_step_alone(case: Case) -> None:
     assert in_order == backwards == alone, "the factor of a step hangs on what was asked before"
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"schedule": (factors_are_numbers, factor_hangs_on_its_step_alone)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {
+    "optimizer": (moves_every_weight, follows_the_rate, goes_on_from_its_state, updates_shards_as_one),
+    "schedule": (factors_are_numbers, factor_hangs_on_its_step_alone),
+}
 """Laws of each kind."""

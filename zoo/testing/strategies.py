@@ -80,6 +80,8 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         return st.booleans()
     if kind == PATCH:
         return st.sampled_from([[1, 1], [2, 2], [4, 4], [2, 4]])
+    if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
+        return st.tuples(*(_values(entry, name, FieldInfo.from_annotation(each)) for each in get_args(kind))).map(list)
     if any(isinstance(each, Place) for each in field.metadata):
         raise DataError(f"{entry.kind} {entry.name} needs a file: give the kit its option {name!r}")
     low, high = _bounds(field.metadata)
@@ -104,7 +106,7 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
 
 
 def on_axes(entry: PartEntry, name: str, value: Any, axes: int) -> Any:
-    """A patch that was drawn for two axes, which are the only lists that are drawn, for as many as there are."""
+    """A patch that was drawn for two axes for as many as there are."""
     field = entry.signature.options.model_fields.get(name)
     if field is None or field.annotation != PATCH or not isinstance(value, list):
         return value

@@ -21,7 +21,8 @@ from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
 from zoo.flow import StagePlan, Weighting, plan_stages
 from zoo.labels import split
-from zoo.optim import Schedule
+from zoo.optim import Optimizer, Schedule
+from zoo.optim.updates import Updates
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train.drawing import check_guidance
@@ -39,6 +40,7 @@ class Job:
         recipe: with what the dataset's recorded statistics fill in.
         plan: which stage each sample of a batch is in.
         weighting: of the loss.
+        optimizer: of the weights.
         schedule: of the learning rate.
         reader: reads this rank's samples.
         dataset: makes pictures, if its latents are any.
@@ -51,6 +53,7 @@ class Job:
     recipe: Recipe
     plan: StagePlan
     weighting: Weighting
+    optimizer: Optimizer
     schedule: Schedule
     reader: Reader
     dataset: Dataset
@@ -90,6 +93,8 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     plan = plan_of(recipe, backbone)
     _check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
+    optimizer: Optimizer = create_part(recipe, "optimizer")
+    Updates(optimizer, backbone, backbone.blocks, options.learning_rate)  # before a folder is written to
     dataset: Dataset = create_part(recipe, "dataset")
     source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
     kept = len(left_out.kept)
@@ -129,7 +134,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     )
     data = source.fingerprint(files=rank == 0)
     weighting, schedule = (create_part(recipe, kind) for kind in ("weighting", "schedule"))
-    return Job(recipe, plan, weighting, schedule, reader, dataset, normalize, data, classes, notes)
+    return Job(recipe, plan, weighting, optimizer, schedule, reader, dataset, normalize, data, classes, notes)
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:

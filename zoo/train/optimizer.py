@@ -1,26 +1,15 @@
-"""AdamW, its learning rate, and the averaged weights."""
+"""The learning rate of every update, and the averaged weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from zoo.optim import Schedule
 from zoo.recipe.options import TrainOptions
-
-
-def adamw(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.optim.AdamW:
-    """AdamW in its fused form, which updates all parameters in one pass."""
-    return torch.optim.AdamW(
-        list(parameters),
-        lr=options.learning_rate,
-        betas=options.betas,
-        weight_decay=options.weight_decay,
-        fused=True,
-    )
 
 
 def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float:

@@ -64,7 +64,7 @@ class Saver:
             raise NumericError(f"{error}; {saved}; {self._way_past(error)}") from error
         except Exception as error:
             traceback.clear_frames(error.__traceback__)  # of activations, where memory is what is missing
-            self.trainer.optimizer.zero_grad(set_to_none=True)
+            self.trainer.updates.zero_grad()
             try:
                 there = self._keep()
                 if not isinstance(error, SampleError):  # which says how to go on, and would come again
@@ -78,7 +78,7 @@ class Saver:
         """Write a checkpoint, unless the last one is of this step, and remove old ones.
 
         Raises:
-            NumericError: weights, averages or AdamW's moments are not finite; older checkpoints are kept.
+            NumericError: weights, averages or the optimizer's moments are not finite; older checkpoints are kept.
             RunError: it cannot be written; or the folder is no longer the run's, and it is saved elsewhere.
         """
         if self._is_saved():
@@ -162,6 +162,7 @@ class Saver:
             **trainer.job.classes.to_plain(),
             **record(trainer.job.data),
             "skipped": trainer.skipped,
+            "optimizer": trainer.state.plain(),
             "random": random_states(trainer.random, self.world),
             "ranks": trainer.world.size,
             "fingerprint": fingerprint(recipe.resolved()),

@@ -1,4 +1,4 @@
-"""Everything that training changes, to and from checkpoints: weights, averages, AdamW's moments and random states."""
+"""Everything that training changes, to and from checkpoints: weights, averages, the optimizer's and random states."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from zoo.errors import RunError, first_line
+from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
+from zoo.optim.updates import Updates
+from zoo.shards import whole
 from zoo.train.checkpoint import Checkpoint
 from zoo.train.distributed import World
 from zoo.train.optimizer import EMA
-from zoo.train.shards import whole
 from zoo.train.soundness import not_finite
 
 MODEL, AVERAGE, OPTIMIZER = "model", "ema", "optimizer"
-MOMENTS, COUNT = ("exp_avg", "exp_avg_sq"), "step"
-"""What AdamW keeps of each parameter."""
 
 
 class TrainState:
@@ -27,27 +27,23 @@ class TrainState:
 
     Args:
         backbone: not wrapped; its parameters may be sharded.
-        optimizer: of its trainable parameters.
+        updates: of its trainable parameters.
     """
 
-    def __init__(self, backbone: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.backbone, self.optimizer = backbone, optimizer
-        self.parameters = {name: each for name, each in backbone.named_parameters() if each.requires_grad}
+    def __init__(self, backbone: nn.Module, updates: Updates) -> None:
+        self.backbone, self.updates = backbone, updates
+        self.parameters: dict[str, Tensor] = {each.name: each.parameter for each in updates.weights}
         self.ema = EMA(self.parameters)
-        for parameter in self.parameters.values():  # as AdamW does at its first update, which may be left out
-            self.optimizer.state[parameter] = {
-                COUNT: torch.zeros((), device=parameter.device),
-                **{key: torch.zeros_like(parameter) for key in MOMENTS},
-            }
         tables = {name: each for name, each in self._model() if name not in self.parameters}
         self._infinite_tables = {name for name, bad in not_finite(tables).items() if bad}  # such as masks of -inf
 
     def not_finite(self, world: World) -> list[str]:
         """What holds NaN or infinity on any process, by file and name; every process must take part.
 
-        Tensors that training does not update may hold what they held from the start.
+        Tensors that training does not update may hold what they held from the start, and what an optimizer keeps for a
+        weight as a whole whatever it likes.
         """
-        moments = dict(self._optimizer())
+        moments = {name: each for name, each in self._optimizer() if each.shape == self._weight(name).shape}
         model = {name: each for name, each in self._model() if name not in self._infinite_tables}
         files = {MODEL: model, AVERAGE: self.ema.averages, OPTIMIZER: moments}
         bad = not_finite({f"{file}/{name}": each for file, values in files.items() for name, each in values.items()})
@@ -63,20 +59,45 @@ class TrainState:
         """The backbone's state with averaged weights: whole tensors on the main process."""
         return _collected(self._average(), world)
 
+    def plain(self) -> dict[str, Any]:
+        """What of the optimizer is no tensor, as plain values."""
+        state = state_of(self.updates)
+        return {"begun": bool(state), "others": flat(state)[1], "groups": packed(groups_of(self.updates), "", {})}
+
     def load(self, checkpoint: Checkpoint) -> None:
         """Take everything from a checkpoint.
 
         Raises:
             RunError: it holds other tensors than this backbone has.
         """
-        own = {MODEL: dict(self._model()), AVERAGE: dict(self._average()), OPTIMIZER: dict(self._optimizer())}
-        given = {file: checkpoint.tensors(file) for file in own}
+        own = {MODEL: dict(self._model()), AVERAGE: dict(self._average())}
+        given = {file: checkpoint.tensors(file) for file in (*own, OPTIMIZER)}
         for file in own:
             _check(checkpoint, file, own[file], given[file])
+        self._load_optimizer(checkpoint, given[OPTIMIZER], checkpoint.state()["optimizer"])
         with torch.no_grad():
             for file, tensors in own.items():
                 for name, tensor in tensors.items():
                     tensor.copy_(_like(tensor, given[file][name]))
+
+    def _load_optimizer(self, checkpoint: Checkpoint, given: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Before the weights are loaded, which it may move."""
+        begun = flat(begun_state(self.updates))[0] if plain["begun"] else {}
+        # What is kept for a weight as a whole may come later, or grow.
+        own = {
+            name: each for name, each in begun.items() if name not in given or each.shape == self._weight(name).shape
+        }
+        known = {name: each for name, each in given.items() if name in own or self._weight(name) is None}
+        _check(checkpoint, OPTIMIZER, own, known)
+        placed = {name: self._placed(name, each, begun.get(name)) for name, each in given.items()}
+        take(self.updates, nested(placed, plain["others"]), unpacked(plain["groups"], {}))
+
+    def _placed(self, name: str, full: Tensor, begun: Tensor | None) -> Tensor:
+        """Where the same tensor is that the optimizer has begun with; or else where its weight is."""
+        weight = self._weight(name)
+        if begun is not None:
+            return _like(begun, full)
+        return _like(weight if weight.shape == full.shape else torch.empty(0, device=weight.device), full)
 
     def _model(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.backbone.state_dict().items()
@@ -86,9 +107,11 @@ class TrainState:
             yield name, self.ema.averages.get(name, tensor)
 
     def _optimizer(self) -> Iterator[tuple[str, Tensor]]:
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimizer.state[parameter].items():
-                yield f"{name}/{key}", value
+        yield from flat(state_of(self.updates))[0].items()
+
+    def _weight(self, name: str) -> Any:
+        """The weight that a tensor of the optimizer is kept for; None if it is for none."""
+        return self.parameters.get(name.partition("/")[0])
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

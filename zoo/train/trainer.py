@@ -21,11 +21,12 @@ from zoo.data_parallel import data_parallel
 from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
 from zoo.flow import velocity_errors
 from zoo.labels import drop, move
+from zoo.optim.updates import Updates
 from zoo.recipe.options import TrainOptions
+from zoo.shards import total_norm
 from zoo.train.distributed import World
 from zoo.train.job import Job
-from zoo.train.optimizer import adamw, ema_decay, learning_rate
-from zoo.train.shards import total_norm
+from zoo.train.optimizer import ema_decay, learning_rate
 from zoo.train.state import TrainState, random_state
 
 WORKERS_SHARE = 0.8
@@ -87,8 +88,8 @@ class Trainer:
         self.dtype = next(backbone.parameters()).dtype
         self.step = self.skipped = 0
         self.model = _wrapped(backbone, self.options, world)
-        self.optimizer = adamw((each for each in backbone.parameters() if each.requires_grad), self.options)
-        self.state = TrainState(backbone, self.optimizer)
+        self.updates = Updates(job.optimizer, backbone, backbone.blocks, self.options.learning_rate)
+        self.state = TrainState(backbone, self.updates)
         self.random = random_state(world.device)
         self.whole = self.alone = True
 
@@ -155,7 +156,7 @@ class Trainer:
     def _accumulate(self, pieces: list[Batch]) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Gradients of this process's part of the batch; places, errors and weights of its pieces."""
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.updates.zero_grad()
         losses = []
         for index, piece in enumerate(pieces):
             with self._gradients_stay_here(index + 1 < len(pieces)):
@@ -175,9 +176,7 @@ class Trainer:
 
     def _update(self) -> None:
         self.whole = False
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.job.schedule, self.options)
-        self.optimizer.step()
+        self.updates.step(learning_rate(self.step, self.job.schedule, self.options))
         self.state.ema.update(self.state.parameters, ema_decay(self.step, self.options))
         self.skipped = 0
 

@@ -1,11 +1,106 @@
-"""Schedules that break a law."""
+"""Optimizers and schedules that break a law."""
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from tests.testing.broken import Broken
+from zoo.optim import Optimizer
+from zoo.optim.adamw import AdamW
 from zoo.optim.schedules import ConstantSchedule, CosineSchedule
 from zoo.registry import part
 from zoo.testing import optim_laws
+
+
+class Descent(torch.optim.Optimizer):
+    """Down the gradient."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                self.update(weight, group["lr"])
+
+    def update(self, weight, lr):
+        weight.sub_(weight.grad, alpha=lr)
+
+
+class Descending(Optimizer):
+    Stepper = Descent
+
+    def build(self, weights, learning_rate):
+        return self.Stepper([each.parameter for each in weights], learning_rate)
+
+
+@part("optimizer", "some_alone")
+class SomeAlone(AdamW):
+    def build(self, weights, learning_rate):
+        return super().build([each for each in weights if each.role == "matrix"], learning_rate)
+
+
+@part("optimizer", "none_at_all")
+class NoneAtAll(AdamW):
+    def build(self, weights, learning_rate):
+        super().build(weights, learning_rate)
+
+
+@part("optimizer", "still")
+class Still(Descending):
+    class Stepper(Descent):
+        def update(self, weight, lr):
+            if weight.ndim > 1:
+                super().update(weight, lr)
+
+
+@part("optimizer", "explosive")
+class Explosive(Descending):
+    class Stepper(Descent):
+        def update(self, weight, lr):
+            weight.div_(weight.grad * 0)
+
+
+@part("optimizer", "with_its_own_rate")
+class WithItsOwnRate(Descending):
+    class Stepper(Descent):
+        def update(self, weight, lr):
+            super().update(weight, 0.01)
+
+
+@part("optimizer", "decay_beside_the_rate")
+class DecayBesideTheRate(Descending):
+    class Stepper(Descent):
+        def update(self, weight, lr):
+            super().update(weight.mul_(0.99), lr)
+
+
+@part("optimizer", "counting_in_an_attribute")
+class CountingInAnAttribute(Descending):
+    class Stepper(Descent):
+        count = 0
+
+        def update(self, weight, lr):
+            self.count += 1
+            super().update(weight, lr / self.count)
+
+
+@part("optimizer", "keeping_a_set")
+class KeepingASet(Descending):
+    class Stepper(Descent):
+        def update(self, weight, lr):
+            self.state[weight].setdefault("rates", set()).add(lr)
+            super().update(weight, lr)
+
+
+@part("optimizer", "local_rows")
+class LocalRows(Descending):
+    """Divides by the norm of the rows that are here."""
+
+    class Stepper(Descent):
+        def update(self, weight, lr):
+            here = weight.grad.to_local() if isinstance(weight.grad, DTensor) else weight.grad
+            super().update(weight, lr / (1.0 + float(here.norm())))
 
 
 @part("schedule", "below_zero")
@@ -50,8 +145,18 @@ class CountsByItself(ConstantSchedule):
         return 1.0 / self.asked
 
 
+MOVES, STATE = optim_laws.moves_every_weight, optim_laws.goes_on_from_its_state
 NUMBERS = optim_laws.factors_are_numbers
 BROKEN: list[Broken] = [
+    (MOVES, SomeAlone, r"optimizer SomeAlone: has table, embedding.weight, .* in no group"),
+    (MOVES, NoneAtAll, r"optimizer NoneAtAll: builds NoneType in place of a torch.optim.Optimizer"),
+    (MOVES, Still, r"blocks.0.0.weight is as it was after 3 updates"),
+    (MOVES, Explosive, r"table is not finite after 3 updates"),
+    (optim_laws.follows_the_rate, WithItsOwnRate, "at a learning rate of 0 it moves table"),
+    (optim_laws.follows_the_rate, DecayBesideTheRate, "at a learning rate of 0 it moves table"),
+    (STATE, CountingInAnAttribute, "built anew from its state, it moves table otherwise"),
+    (STATE, KeepingASet, "table/rates: is of type set, which no checkpoint holds"),
+    (optim_laws.updates_shards_as_one, LocalRows, "sharded, table moves otherwise"),
     (NUMBERS, BelowZero, r"the factor of step 2 of 1 is -1.0, which is negative"),
     (NUMBERS, ByOneLess, r"fails: ZeroDivisionError"),
     (NUMBERS, InTensors, r"the factor of step 0 of 1 is a Tensor, and should be a float"),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 
 @torch.no_grad()
@@ -19,6 +19,10 @@ def whole(tensor: Tensor) -> Tensor:
     """The full tensor of this process's shard [rows, ...]; any other tensor itself. Every process must take part."""
     if not isinstance(tensor, DTensor):
         return tensor
+    if tensor.placements == (Replicate(),):
+        return tensor.to_local()
+    if tensor.placements != (Shard(0),):  # by no optimizer of PyTorch's
+        return tensor.full_tensor()
     local, rows = tensor.to_local(), len(tensor)
     share = -(-rows // tensor.device_mesh.size())  # of each process but the last ones, which have fewer or none
     padded = local.new_zeros(share, *tensor.shape[1:])

@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.train.ranks import run_ranks
 from zoo.assembly import build, load_recipe
 from zoo.registry import Registry
+from zoo.shards import total_norm, whole
 from zoo.train.distributed import World
 from zoo.train.job import open_job
-from zoo.train.shards import total_norm, whole
 from zoo.train.trainer import Trainer
 
 ROWS = (1, 2, 3, 4, 5, 7)

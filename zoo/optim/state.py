@@ -1,0 +1,150 @@
+"""What optimizers keep of each weight, to and from tensors by name and plain values, whatever it is.
+
+By PyTorch's ``torch.distributed.checkpoint.state_dict``: names in place of numbers; and every tensor sharded as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.utils._pytree import tree_leaves
+
+from zoo.errors import PluginError
+from zoo.optim.updates import Updates
+
+OWN = frozenset({"params", "lr", "foreach", "fused", "capturable"})
+"""Of a group, what is not taken up: the weights, the rate, which is set before every update, and how it computes."""
+
+State = dict[str, dict[Any, Any]]
+"""By the name of a weight, what is kept of it."""
+
+
+def state_of(updates: Updates) -> State:
+    """What is kept of each weight; nothing before the first update."""
+    begun = [each for each in updates.optimizers if each.state]  # of others it would be made, by an update of its own
+    return _named(updates, begun) if begun else {}
+
+
+def begun_state(updates: Updates) -> State:
+    """What is kept after an update with gradients and learning rates of zero, which is made where none has been.
+
+    It may move the weights all the same; they are to be loaded afterwards.
+    """
+    return _named(updates, updates.optimizers)
+
+
+def groups_of(updates: Updates) -> list[dict[str, Any]]:
+    """What is said of each group, beside its weights."""
+    groups = [group for each in updates.optimizers for group in each.param_groups]
+    return [{key: value for key, value in group.items() if key not in OWN} for group in groups]
+
+
+def take(updates: Updates, state: State, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Take up what was kept.
+
+    Args:
+        updates: takes it.
+        state: its tensors are sharded as those of ``begun_state``.
+        groups: as ``groups_of`` gives them.
+    """
+    if state:
+        named = {weight.name: weight for weight in updates.weights}
+        options = StateDictOptions(strict=False)
+        given: Any = get_optimizer_state_dict(updates.module, updates.optimizers, options=options)
+        given["state"] = {name: dict(kept) for name, kept in state.items()}
+        set_optimizer_state_dict(updates.module, updates.optimizers, given, options=options)
+        for optimizer in updates.optimizers:  # each has got its own, but in the weight's dtype, whatever it was
+            own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            for name, kept in state.items():
+                if id(parameter := named[name].parameter) in own:
+                    _restore_dtypes(optimizer.state[parameter], kept)
+    ours = (group for each in updates.optimizers for group in each.param_groups)
+    for group, values in zip(ours, groups, strict=True):
+        group.update(values)
+
+
+def flat(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name, ``weight/key``, and of weights of which something else is kept all that is, as JSON has it.
+
+    Raises:
+        PluginError: something is kept that no checkpoint can hold.
+    """
+    tensors: dict[str, Tensor] = {}
+    others = {}
+    for name, kept in state.items():
+        plain = packed(kept, name, tensors)
+        if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in kept.items()):
+            others[name] = plain
+    return tensors, others
+
+
+def nested(tensors: Mapping[str, Tensor], others: Mapping[str, Any]) -> State:
+    """The state of which ``flat`` made these."""
+    state: State = {name: unpacked(plain, tensors) for name, plain in others.items()}
+    for place, tensor in tensors.items():
+        name, _, key = place.partition("/")
+        if name not in others:
+            state.setdefault(name, {})[key] = tensor
+    return state
+
+
+def packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """A value as JSON has it; its tensors go to ``tensors``, under ``place``.
+
+    Raises:
+        PluginError: it is nothing that a checkpoint can hold.
+    """
+    if isinstance(value, Tensor):
+        while place in tensors:  # as of the keys 1 and "1"
+            place += "'"
+        tensors[place] = value
+        return {"tensor": place}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        items = [packed(each, f"{place}/{index}", tensors) for index, each in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, Mapping):
+        pairs = value.items()
+        return {"mapping": [[packed(key, place, {}), packed(each, f"{place}/{key}", tensors)] for key, each in pairs]}
+    raise PluginError(
+        f"{place}: is of type {type(value).__name__}, which no checkpoint holds; an optimizer keeps tensors, numbers,"
+        " texts, and lists, tuples and mappings of these"
+    )
+
+
+def unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The value of which ``packed`` made this."""
+    if isinstance(value, list):
+        return [unpacked(each, tensors) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    ((form, inner),) = value.items()
+    if form == "tensor":
+        return tensors[inner]
+    if form == "tuple":
+        return tuple(unpacked(inner, tensors))
+    return {unpacked(key, tensors): unpacked(each, tensors) for key, each in inner}
+
+
+def _named(updates: Updates, optimizers: Sequence[torch.optim.Optimizer]) -> State:
+    given: Any = get_optimizer_state_dict(updates.module, optimizers)
+    return dict(given["state"])
+
+
+def _restore_dtypes(own: dict[Any, Any], kept: Mapping[Any, Any]) -> None:
+    for key, value in kept.items():
+        if _dtypes(own.get(key)) != _dtypes(value):
+            own[key] = value
+
+
+def _dtypes(value: Any) -> list[torch.dtype | None]:
+    return [each.dtype if isinstance(each, Tensor) else None for each in tree_leaves(value)]

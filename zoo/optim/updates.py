@@ -1,0 +1,99 @@
+"""The optimizers that a part has built, as one: each weight is in them once, and their learning rates move together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.errors import PluginError, listed
+from zoo.optim.base import Optimizer, Role, Weight
+
+NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+SHOWN = 3
+
+
+class Updates:
+    """Updates all trainable weights of a module.
+
+    Args:
+        part: builds the optimizers.
+        module: whose weights are updated; its parameters may be sharded.
+        blocks: modules in it whose weights are of blocks.
+        learning_rate: ``train.learning_rate``.
+
+    Attributes:
+        weights: those that are updated.
+        optimizers: PyTorch's.
+
+    Raises:
+        PluginError: the part has built something else than its kind promises.
+    """
+
+    def __init__(self, part: Optimizer, module: nn.Module, blocks: Iterable[nn.Module], learning_rate: float) -> None:
+        self.module, self.weights = module, weights_of(module, blocks)
+        built = part.build(self.weights, learning_rate)
+        self.optimizers = tuple(built) if isinstance(built, list | tuple) else (built,)
+        self._refuse_misfits(f"optimizer {type(part).__qualname__}")
+        self._scales = [[group["lr"] / learning_rate for group in each.param_groups] for each in self.optimizers]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all weights."""
+        for each in self.optimizers:
+            each.zero_grad(set_to_none=True)
+
+    def step(self, learning_rate: float) -> None:
+        """Update all weights, where ``train.learning_rate`` is this one."""
+        for each, scales in zip(self.optimizers, self._scales, strict=True):
+            for group, scale in zip(each.param_groups, scales, strict=True):
+                group["lr"] = learning_rate * scale
+            each.step()
+
+    def _refuse_misfits(self, what: str) -> None:
+        wrong = [each for each in self.optimizers if not isinstance(each, torch.optim.Optimizer)]
+        if wrong or not self.optimizers:
+            name = type(wrong[0]).__name__ if wrong else "nothing"
+            raise PluginError(f"{what}: builds {name} in place of a torch.optim.Optimizer, or several")
+        groups: list[dict[str, Any]] = [group for each in self.optimizers for group in each.param_groups]
+        count = Counter(id(parameter) for group in groups for parameter in group["params"])
+        missing = [each.name for each in self.weights if not count[id(each.parameter)]]
+        twice = [each.name for each in self.weights if count[id(each.parameter)] > 1]
+        if missing:
+            raise PluginError(f"{what}: has {listed(missing, SHOWN)} in no group; each weight belongs in one")
+        if twice:
+            raise PluginError(f"{what}: has {listed(twice, SHOWN)} in several groups; each weight belongs in one")
+        if len(count) > len(self.weights):
+            raise PluginError(f"{what}: has weights in its groups that it was not given")
+
+
+def weights_of(module: nn.Module, blocks: Iterable[nn.Module]) -> list[Weight]:
+    """The trainable weights of a module, in the order of its state dict, and what each is for.
+
+    Args:
+        module: the backbone, or anything around it.
+        blocks: modules in it whose weights are of blocks.
+    """
+    in_blocks = {id(parameter) for block in blocks for parameter in block.parameters()}
+    owners = {
+        id(parameter): (owner, name)
+        for owner in module.modules()
+        for name, parameter in owner.named_parameters(recurse=False)
+    }
+    return [
+        Weight(name, parameter, _role(*owners[id(parameter)], parameter), id(parameter) in in_blocks)
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    ]
+
+
+def _role(owner: nn.Module, name: str, parameter: nn.Parameter) -> Role:
+    if name == "bias":
+        return "bias"
+    if isinstance(owner, NORMS) or getattr(type(owner), "kind", None) == "norm":
+        return "norm"
+    if isinstance(owner, nn.Embedding):
+        return "embedding"
+    return "matrix" if name == "weight" and parameter.ndim >= 2 else "table"
