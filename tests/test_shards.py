@@ -74,8 +74,14 @@ def collectives(world: World, values: dict[str, Any], control: bool) -> list[str
     return functional.called
 
 
-@pytest.mark.parametrize("control", [False, True])
-def test_training_and_saving_call_no_functional_collective(control: bool) -> None:
-    values = {"train.parallel": "fsdp", "train.steps": 1, "train.batch": 8, "data.workers": 0}
+@pytest.mark.parametrize(("control", "optimizer"), [(False, "adamw"), (False, "muon"), (True, "adamw")])
+def test_training_and_saving_call_no_functional_collective(control: bool, optimizer: str) -> None:
+    values = {
+        "train.optimizer": optimizer,
+        "train.parallel": "fsdp",
+        "train.steps": 1,
+        "train.batch": 8,
+        "data.workers": 0,
+    }
     for called in run_ranks(collectives, 2, values, control, group=True):
         assert bool(called) == control, called

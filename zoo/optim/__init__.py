@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoo.hookspecs import hookimpl
 from zoo.optim.adamw import AdamW
 from zoo.optim.base import Optimizer, Role, Schedule, Weight
+from zoo.optim.muon import Muon
 from zoo.optim.schedules import ConstantSchedule, CosineSchedule, WSDSchedule
 
 __all__ = ["Optimizer", "Role", "Schedule", "Weight", "zoo_parts"]
@@ -13,4 +14,4 @@ __all__ = ["Optimizer", "Role", "Schedule", "Weight", "zoo_parts"]
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in parts that say how weights move."""
-    return [AdamW, ConstantSchedule, CosineSchedule, WSDSchedule]
+    return [AdamW, Muon, ConstantSchedule, CosineSchedule, WSDSchedule]
