@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from typer.testing import CliRunner
 
 import zoo
@@ -106,7 +105,7 @@ def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
         for check in parameters.args[1]:
             with suppress(NotRun):
                 check.values[0].run("again")
-        tests["test_assemblies"]()
+        tests["test_more_backbones"]()
         of_file = {"registry": Registry(), "parts": my_parts.__file__, "device": "meta"}
         assert build("mpdit_b", {"backbone.upsampler": "repeat"}, **of_file).recipe.plugins()["my_parts.py"]
         packaging = tomllib.loads(block_with("toml", '[project.entry-points."zoo.parts"]'))["project"]
@@ -132,8 +131,8 @@ def test_what_breaks_a_law_is_told_as_shown(tmp_path, monkeypatch):
     try:
         with pytest.raises(AssertionError) as told:
             check_part(my_parts.RepeatUpsampler, laws=["returns_its_grid"])
-        if settings().derandomize:  # else other cases are drawn
-            assert str(told.value) == block_with("text", "breaks the law").rstrip()
+        shown = block_with("text", "breaks the law").rstrip()
+        assert re.sub(r"\d+", "N", str(told.value)) == re.sub(r"\d+", "N", shown)  # whatever sizes are drawn
     finally:
         sys.modules.pop("my_parts")
 

@@ -153,8 +153,14 @@ class BareParameter(SinusoidalTimeEmbedder):
 )
 def test_law_catches_a_broken_part(law, broken):
     kind, name = broken.__zoo_part__
-    with pytest.raises((AssertionError, PluginError)):  # the backbone itself tells what its parts must not return
+    with pytest.raises(AssertionError) as caught:
         check_assemblies(registry_with(broken), laws=[law], examples=25, **{kind: name})
+    lines = str(caught.value).splitlines()
+    assert len(lines) <= 9  # with the lines of a test around it, pytest prints 12
+    assert lines[0] == f"an assembly with {kind} {name} breaks the law {law.__name__}: {law.summary}".replace("``", "`")
+    assert lines[1].startswith(("  found: ", "  fails: "))
+    assert any(line.startswith("  recipe: {") and name in line for line in lines)
+    assert f"advice: {law.advice} again, " in " ".join(str(caught.value).split())
 
 
 @pytest.mark.parametrize(
@@ -225,7 +231,7 @@ def test_a_schedule_that_never_fits_is_told():
 
     registry = registry_with(part("patch_schedule", "too_deep")(TooDeep))
     with pytest.raises(TypeError, match=r"every example is refused.*backbone.patch_schedule: block counts must add up"):
-        check_assemblies(registry, patch_schedule="too_deep")
+        check_assemblies(registry, patch_schedule="too_deep", examples=2)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def failures(output: str) -> dict[str, list[str]]:
 
 
 def test_a_package_is_checked_part_by_part_and_law_by_law(package):
-    done = run(package, "--zoo-plugin", "my-package", "-k", "batch or shape", "-v")
+    done = run(package, "--zoo-plugin", "my-package", "-k", "batch_invariance or shape_contract", "-v")
     assert done.ret == 1
     assert re.search(r"collected \d+ items / \d+ deselected / 2 selected", str(done.stdout))
     assert "my-package::time_embedder-mine-batch_invariance FAILED" in str(done.stdout)
@@ -92,7 +92,7 @@ def test_a_package_is_checked_part_by_part_and_law_by_law(package):
 
 @pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_in_a_file_of_tests_one_line_does_the_same(package, processes):
-    done = run(package, "-k", "batch or one", "-n", processes)
+    done = run(package, "-k", "batch_invariance or test_one", "-n", processes)
     told = failures(str(done.stdout))
     assert {name.partition(" [gw")[0] for name in told} == {
         "test_package[time_embedder-mine-batch_invariance]",
@@ -103,7 +103,7 @@ def test_in_a_file_of_tests_one_line_does_the_same(package, processes):
 
 
 def test_with_the_whole_traceback_where_that_is_asked_for(package):
-    done = run(package, "--zoo-plugin", "my-package", "-k", "shape", "--tb=long")
+    done = run(package, "--zoo-plugin", "my-package", "-k", "shape_contract", "--tb=long")
     assert "_, _ = t.shape" in str(done.stdout)
     assert "E           ValueError: not enough values to unpack" in str(done.stdout)
 

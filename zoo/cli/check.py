@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,11 +87,8 @@ def _outcomes(entries: Sequence[PartEntry], package: str | None, examples: int) 
         task = bar.add_task("", total=len(checks))
         for each in checks:
             bar.update(task, description=escape(each.name))
-            entry = each.part.entry
-            again = f"pytest --zoo-plugin {package} -k {each.name} --tb=long"
-            if entry.plugin.is_file:
-                again = f'check_part({entry.cls.__qualname__}, laws=["{each.law.__name__}"], traceback=True)'
-            found.append(outcome(each, again))
+            in_pytest = f"pytest --zoo-plugin {package} -k {each.name} --tb=long"
+            found.append(outcome(each, each.call if each.part.entry.plugin.is_file else in_pytest))
             bar.advance(task)
     return found
 
@@ -99,17 +97,17 @@ def _print(conclusion: Conclusion) -> None:
     heads = ("kind", "part", "laws kept", "broken", "not run", "seconds")
     table = Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for (kind, part), outcomes in conclusion.by_part():
-        by_state: dict[str, list[str]] = {"kept": [], "broken": [], "not required": [], "not run": []}
-        for each in outcomes:
-            by_state[each.state].append(each.law)
-        others = [", ".join(by_state[name]) or "-" for name in ("broken", "not run")]
+        states = Counter(each.state for each in outcomes)
+        broken = ", ".join(each.law for each in outcomes if each.state == "broken") or "-"
         seconds = sum(each.seconds for each in outcomes)
-        table.add_row(kind, escape(part), str(len(by_state["kept"])), *others, f"{seconds:.1f}")
+        table.add_row(kind, escape(part), str(states["kept"]), broken, str(states["not run"] or "-"), f"{seconds:.1f}")
     screen = console()
     screen.print(table)
     for message in _messages(conclusion.outcomes):
         screen.print(f"\n{message}", markup=False, soft_wrap=True)
     screen.print()
+    for why, count in Counter(each.message for each in conclusion.outcomes if each.state == "not run").items():
+        screen.print(f"not run {count} time{'s' * (count > 1)}: {why}", markup=False, soft_wrap=True)
     screen.print(conclusion.words())
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
@@ -151,16 +152,20 @@ def check_assemblies(
     chosen = _named(laws, ASSEMBLY_LAWS)
     drawn = random_assemblies(registry, examples, fixed)
     said = "".join(f', {kind}="{name}"' for kind, name in fixed.items())
-    subject = f"an assembly with {', '.join(map(' '.join, fixed.items()))}" if fixed else "an assembly"
-    roots = {entry.cls.__module__.split(".")[0] for entry in registry.entries()}
-    roots = roots - {"zoo"} or roots
-
-    def failure(law: Law[Recipe], each: Drawn, error: Exception) -> str:
-        again = f'check_assemblies(registry{said}, laws=["{law.__name__}"], traceback=True)'
-        return told(law, subject, error, roots, f"recipe: {each.written}", again)
-
+    call = f'check_assemblies(registry{said}, laws=["{{law}}"], traceback=True)'
     for law in chosen:
-        hold(law, drawn, None if traceback else failure, of=lambda each: each.recipe)
+        hold(law, drawn, None if traceback else partial(assembly_failure, again=call), of=recipe_of)
+
+
+recipe_of: Callable[[Drawn], Recipe] = attrgetter("recipe")
+
+
+def assembly_failure(law: Law[Recipe], drawn: Drawn, error: Exception, *, again: str) -> str:
+    """What the author reads of a law that an assembly breaks."""
+    fixed = ", ".join(map(" ".join, drawn.fixed.items()))
+    roots = {entry.cls.__module__.split(".")[0] for entry in drawn.registry.entries()}
+    subject, roots = f"an assembly with {fixed}" if fixed else "an assembly", roots - {"zoo"} or roots
+    return told(law, subject, error, roots, f"recipe: {drawn.written}", again.format(law=law.__name__))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ def laws_of_parts(*parts: type[Any] | PartEntry) -> Callable[..., None]:
     return _tests(entries_of(parts))
 
 
-def _tests(entries: Iterable[PartEntry]) -> Callable[..., None]:
+def _tests(entries: Sequence[PartEntry]) -> Callable[..., None]:
     @pytest.mark.parametrize("check", [pytest.param(check, id=check.name) for check in checks_of(entries)])
     def test_laws(check: Check, request: pytest.FixtureRequest) -> None:
         run(check, request.config, f"pytest {request.node.nodeid}")
@@ -42,7 +42,7 @@ def _tests(entries: Iterable[PartEntry]) -> Callable[..., None]:
 class PackageOfParts(pytest.Collector):
     """What ``pytest --zoo-plugin PACKAGE`` runs."""
 
-    def __init__(self, *, entries: Iterable[PartEntry], **rest: Any) -> None:
+    def __init__(self, *, entries: Sequence[PartEntry], **rest: Any) -> None:
         super().__init__(**rest)
         self.entries = entries
 

@@ -65,7 +65,7 @@ def outcome(check: Check, again: str, clock: Callable[[], float] = time.perf_cou
     except AssertionError as error:
         state, message = "broken" if check.law.required else "not required", str(error)
     entry = check.part.entry
-    return Outcome(entry.kind, entry.name, check.law.__name__, state, round(clock() - start, 3), message)
+    return Outcome(entry.kind, entry.name, check.law_name, state, round(clock() - start, 3), message)
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from zoo.errors import PluginError, did_you_mean, listed
+from zoo.errors import PluginError, RecipeError, did_you_mean, listed
+from zoo.kinds import BACKBONE_KINDS
 from zoo.plugins import DISTRIBUTION, Plugin
 from zoo.registry import PartEntry, Registry, part_entry
+from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.cases import Case
-from zoo.testing.check import EXAMPLES, hold, part_cases, part_failure
-from zoo.testing.law import Law
+from zoo.testing.check import EXAMPLES, assembly_failure, hold, part_cases, part_failure, recipe_of
+from zoo.testing.law import Law, NotRun
 from zoo.testing.laws import laws_of
+from zoo.testing.random_assemblies import Drawn, random_assemblies
+
+ASSEMBLIES = 3
+"""That a part is tried in, which with all that is in them are dear."""
 
 
 class Examined:
-    """A part, and the cases that all of its laws are checked on: drawn once, when the first law asks."""
+    """A part, and the cases and the assemblies that its laws are checked on: drawn once, when the first law asks."""
 
-    def __init__(self, entry: PartEntry, examples: int = EXAMPLES) -> None:
-        self.entry, self.examples = entry, examples
+    def __init__(self, entry: PartEntry, registry: Registry, examples: int = EXAMPLES) -> None:
+        self.entry, self.registry, self.examples = entry, registry, examples
 
     @property
     def name(self) -> str:
@@ -34,18 +40,44 @@ class Examined:
         """See ``part_cases``."""
         return part_cases(self.entry, examples=self.examples)
 
+    @cached_property
+    def assemblies(self) -> list[Drawn] | NotRun:
+        """Assemblies with the part, of built-in parts and those beside it; or why there is none.
+
+        Every one may be refused, as where the part needs what no other gives.
+        """
+        try:
+            return random_assemblies(self.registry, min(ASSEMBLIES, self.examples), {self.entry.kind: self.entry.name})
+        except TypeError as error:
+            return NotRun(f"in assemblies, {error}")
+
 
 @dataclass(frozen=True)
 class Check:
-    """A part and a law of its kind."""
+    """A part and a law: of its kind, or of the assemblies that it is in."""
 
     part: Examined
-    law: Law[Case]
+    law: Law[Any]
+    is_of_assemblies: bool = False
+
+    @property
+    def law_name(self) -> str:
+        """Of the law; those of assemblies have names that others have too."""
+        return f"assembly-{self.law.__name__}" if self.is_of_assemblies else self.law.__name__
 
     @property
     def name(self) -> str:
         """``kind-name-law``."""
-        return f"{self.part.name}-{self.law.__name__}"
+        return f"{self.part.name}-{self.law_name}"
+
+    @property
+    def call(self) -> str:
+        """What checks it again in Python, and shows the whole traceback."""
+        entry, rest = self.part.entry, f'laws=["{self.law.__name__}"], traceback=True)'
+        name = entry.cls.__qualname__
+        if self.is_of_assemblies:
+            return f'check_assemblies(zoo.Registry().with_parts([{name}]), {entry.kind}="{entry.name}", {rest}'
+        return f"check_part({name}, {rest}"
 
     def run(self, again: str, *, traceback: bool = False) -> None:
         """Check it.
@@ -57,24 +89,35 @@ class Check:
         Raises:
             AssertionError: the law is broken, or nothing could be drawn to check it on; in a few lines.
             DataError: the part needs files that the kit has not.
+            NotRun: the law cannot be tried here, or in no assembly.
         """
         __tracebackhide__ = True
         try:
-            cases = self.part.cases
-        except TypeError as error:  # an option that cannot be drawn, or values of which none goes with another
+            drawn: Any = self.part.assemblies if self.is_of_assemblies else self.part.cases
+        except (TypeError, RecipeError) as error:  # what cannot be drawn, goes with no other, or fails as it is built
             if traceback:
                 raise
             subject = f"{self.part.entry.kind} {self.part.entry.name}: "
             raise AssertionError(f"{subject}{str(error).removeprefix(subject)}") from None
-        hold(self.law, cases, None if traceback else partial(part_failure, again=again))
+        if isinstance(drawn, NotRun):
+            raise drawn
+        failure = assembly_failure if self.is_of_assemblies else part_failure
+        of = recipe_of if self.is_of_assemblies else _itself
+        hold(self.law, drawn, None if traceback else partial(failure, again=again), of)
 
 
-def checks_of(entries: Iterable[PartEntry], examples: int = EXAMPLES) -> Iterator[Check]:
-    """Every law of every part, part by part; of kinds without laws there are none."""
+def _itself(case: Case) -> Case:
+    return case
+
+
+def checks_of(entries: Sequence[PartEntry], examples: int = EXAMPLES) -> Iterator[Check]:
+    """Every law of every part, part by part, and of the assemblies that those of the backbone are in."""
+    registry = Registry().with_parts([entry.cls for entry in entries])
     for entry in entries:
-        part = Examined(entry, examples)
-        for law in laws_of(entry.kind):
-            yield Check(part, law)
+        part = Examined(entry, registry, examples)
+        yield from (Check(part, law) for law in laws_of(entry.kind))
+        if entry.kind in BACKBONE_KINDS:
+            yield from (Check(part, law, is_of_assemblies=True) for law in ASSEMBLY_LAWS)
 
 
 def entries_of(parts: Iterable[type[Any] | PartEntry]) -> list[PartEntry]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import HypothesisDeprecationWarning, Unsatisfiable
 
 Value = TypeVar("Value")
 Found = TypeVar("Found")
@@ -54,7 +55,9 @@ def draw(
             assume(False)
 
     try:
-        run()
+        with warnings.catch_warnings():  # of a constructor that draws by Python's random; what is drawn is as good
+            warnings.simplefilter("ignore", HypothesisDeprecationWarning)
+            run()
     except Unsatisfiable:
         alike: dict[str, list[str]] = {}
         for each in refused:

@@ -36,8 +36,9 @@ class Drawn:
 
     @property
     def written(self) -> str:
-        """The values, in a line of JSON."""
-        return json.dumps(self.values["backbone"])
+        """The values, what is fixed first, in a line of JSON."""
+        backbone = self.values["backbone"]
+        return json.dumps({**{kind: backbone[kind] for kind in self.fixed}, **backbone})
 
     def simpler(self) -> Iterator[Drawn]:
         """Others that load, each with one thing as it is by default."""
