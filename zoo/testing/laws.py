@@ -24,6 +24,7 @@ from zoo.testing.ddp_laws import trains_on_two_ranks
 from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
 from zoo.testing.law import Law, law
+from zoo.testing.options_laws import every_option_changes_something
 
 
 @law("Return what the base class of the kind promises, of the shapes in its docstring, at every batch size and grid.")
@@ -185,6 +186,7 @@ LAWS: tuple[Law[Case], ...] = (
     initialises_whole,
     is_counted,
     declares_its_cost,
+    every_option_changes_something,
     *random_laws.LAWS,
     *train_laws.LAWS,
     compiles_whole,
