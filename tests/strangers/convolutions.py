@@ -92,6 +92,8 @@ class ConvDown(Downsampler):
         self.factor = tuple(b // a for a, b in zip(patch, next_patch, strict=True))
         if next_dim % prod(self.factor):
             raise ValueError(f"width {next_dim} does not divide by the {prod(self.factor)} tokens that become one")
+        if prod(self.factor) == 1:  # where a router may have left out some of the map
+            self.refuses = frozenset({"subset"})
         self.conv = Convolution(dim, next_dim // prod(self.factor), 3, bias=False)
 
     def forward(self, tokens: Tensor, m: int, grid: Grid) -> tuple[Tensor, Grid]:
