@@ -15,7 +15,6 @@ from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
-from torch.utils._pytree import tree_leaves
 
 from zoo.errors import PluginError
 from zoo.optim.updates import Updates
@@ -61,11 +60,11 @@ def take(updates: Updates, state: State, groups: Sequence[Mapping[str, Any]]) ->
         given: Any = get_optimizer_state_dict(updates.module, updates.optimizers, options=options)
         given["state"] = {name: dict(kept) for name, kept in state.items()}
         set_optimizer_state_dict(updates.module, updates.optimizers, given, options=options)
-        for optimizer in updates.optimizers:  # each has got its own, but in the weight's dtype, whatever it was
+        for optimizer in updates.optimizers:
             own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
             for name, kept in state.items():
                 if id(parameter := named[name].parameter) in own:
-                    _restore_dtypes(optimizer.state[parameter], kept)
+                    _restore(optimizer.state[parameter], kept)
     ours = (group for each in updates.optimizers for group in each.param_groups)
     for group, values in zip(ours, groups, strict=True):
         group.update(values)
@@ -140,11 +139,9 @@ def _named(updates: Updates, optimizers: Sequence[torch.optim.Optimizer]) -> Sta
     return dict(given["state"])
 
 
-def _restore_dtypes(own: dict[Any, Any], kept: Mapping[Any, Any]) -> None:
+def _restore(own: dict[Any, Any], kept: Mapping[Any, Any]) -> None:
+    """Put back what PyTorch has changed in taking it up: other dtypes become the weight's, and texts are lost."""
     for key, value in kept.items():
-        if _dtypes(own.get(key)) != _dtypes(value):
+        taken = own.get(key)
+        if not (isinstance(value, Tensor) and isinstance(taken, Tensor) and taken.dtype == value.dtype):
             own[key] = value
-
-
-def _dtypes(value: Any) -> list[torch.dtype | None]:
-    return [each.dtype if isinstance(each, Tensor) else None for each in tree_leaves(value)]
