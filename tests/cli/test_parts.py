@@ -98,6 +98,7 @@ class Every:
         rate: Annotated[float, Field(gt=0, le=1)] = 0.5,
         size: int | None = None,
         many: list[int] = [1],  # noqa: B006
+        pair: tuple[int, Annotated[float, Field(ge=0)]] = (1, 0.5),
     ) -> None: ...
 
 
@@ -110,6 +111,7 @@ def test_options_are_described_with_type_bounds_and_default():
         "rate: number > 0 and <= 1 = 0.5",
         "size: integer or null = null",
         "many: list of integer = [1]",
+        "pair: [integer, number >= 0] = [1, 0.5]",
     ]
 
 

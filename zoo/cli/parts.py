@@ -78,6 +78,8 @@ def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
         return " | ".join(map(str, option["enum"]))
     if "anyOf" in option:
         return " or ".join(_type(each, definitions) for each in option["anyOf"])
+    if "prefixItems" in option:
+        return f"[{', '.join(_type(each, definitions) for each in option['prefixItems'])}]"
     if option.get("type") == "array" and option.get("minItems") == option.get("maxItems") == 2:
         item = _type(option["items"], definitions)
         return f"[{item}, {item}]"
