@@ -85,6 +85,22 @@ def named_part(plugin: Plugin, entry_point: metadata.EntryPoint) -> NamedPart:
     return NamedPart(kind, name, plugin, entry_point)
 
 
+def load_module(plugin: Plugin, entry_point: metadata.EntryPoint) -> Any:
+    """The module, or object, whose hook gives parts.
+
+    Raises:
+        PluginError: it is a part itself.
+    """
+    loaded = entry_point.load()
+    if inspect.isclass(loaded) and MARK in vars(loaded):
+        kind, name = vars(loaded)[MARK]
+        raise PluginError(
+            f"plug-in {plugin.name}: entry point {entry_point.name!r} names the class of {words(kind, name)}; call it"
+            f" '{kind}/{name}'"
+        )
+    return loaded
+
+
 def parts_left_out(package: Package) -> dict[Key, PluginProblem]:
     """The parts that an idle package names, and what to say to those who ask for one."""
     found = {}

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from zoo.attributes import mistakes
-from zoo.claims import Key, NamedPart, contested, is_named, named_part, parts_left_out
+from zoo.claims import Key, NamedPart, contested, is_named, load_module, named_part, parts_left_out
 from zoo.errors import PluginError, did_you_mean, with_article
 from zoo.hooks import brief, classes_of
 from zoo.kinds import KINDS, base_of
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def part(kind: str, name: str) -> Callable[[type[T]], type[T]]:
-    """Mark a class as the part ``name`` of ``kind``. It is registered when its plug-in's ``zoo_parts`` returns it.
+    """Mark a class as the part ``name`` of ``kind``. It is registered where an entry point of its plug-in names it.
 
     A class may say ``version = 2``, a whole number, 1 if left out. Raise it whenever the part comes to compute
     something else from the same options and weights, such as by another formula; not for what is faster, nor for new
@@ -217,7 +217,7 @@ class Registry:
         """
         found = self._entry(getattr(cls, MARK))
         if found is None or found.cls is not cls:
-            raise PluginError(f"{name_of(cls)} is not registered; return it from the zoo_parts() of its plug-in")
+            raise PluginError(f"{name_of(cls)} is not registered; name it in an entry point of its plug-in")
         return found
 
     def _plug_in(self, packages: list[Package]) -> None:
@@ -228,7 +228,7 @@ class Registry:
             if is_named(entry_point):
                 found = [named_part(plugin, entry_point)]
             else:
-                found = [part_entry(cls, plugin) for cls in classes_of(entry_point.load(), plugin)]
+                found = [part_entry(cls, plugin) for cls in classes_of(load_module(plugin, entry_point), plugin)]
             for claim in found:
                 claims[claim.kind, claim.name].append(claim)
 

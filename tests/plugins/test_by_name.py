@@ -78,6 +78,7 @@ def test_one_that_is_left_out_is_told_with_its_package(two):
         ("blok/swin = named.well:Fake", "entry point 'blok/swin': there is no kind 'blok'; did you mean 'block'?"),
         ("block/a/b = named.well:Fake", "entry point 'block/a/b': a part's name is a lower-case identifier"),
         ("block/other = named.well:Fake", "names named.well:Fake, which is marked as block 'swin'; let both say the"),
+        ("swin = named.well:Fake", "entry point 'swin' names the class of block 'swin'; call it 'block/swin'"),
         ("block/swin = named.well", "entry point 'block/swin' names named.well, no class; let it be 'module:Class'"),
         ("block/swin = named.well:Absent", "AttributeError: module 'named.well' has no attribute 'Absent'"),
         ("block/dit_block = zoo.parts.blocks:Attention", "Attention is not marked; put @zoo.part(kind, name) above"),

@@ -196,8 +196,8 @@ class WantsOne(DiTBlock):
         (
             "holder",
             [Holder],
-            f"backbone.block.norm: its default: {__name__}.Inner is not registered; return it from the zoo_parts() of"
-            " its plug-in",
+            f"backbone.block.norm: its default: {__name__}.Inner is not registered; name it in an entry point of its"
+            " plug-in",
         ),
         ("wants_one", [WantsOne], "backbone.block.norm: missing; it is required, one of: layer, rms"),
         ("{type: wants_one, norm: {}}", [WantsOne], "backbone.block.norm: missing; it is required, one of: layer, rms"),
