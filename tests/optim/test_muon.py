@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from zoo.optim import Weight
-from zoo.optim.muon import Muon, ShardedMuon
+from zoo.optim.muon import Muon
+from zoo.optim.sharded_muon import ShardedMuon
 
 
 def parameter(*shape: int) -> nn.Parameter:

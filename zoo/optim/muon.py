@@ -7,13 +7,10 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from zoo.optim.adamw import AdamW, Beta
 from zoo.optim.base import Optimizer, Weight
 from zoo.registry import part
-from zoo.shards import whole
 
 
 @part("optimizer", "muon")
@@ -59,42 +56,10 @@ class Muon(Optimizer):
         others = [each for each in weights if each not in own]
         built: list[torch.optim.Optimizer] = []
         if own:
-            sharded = any(isinstance(each.parameter, DTensor) for each in own)
-            cls = ShardedMuon if sharded else torch.optim.Muon
-            built.append(cls([each.parameter for each in own], lr=learning_rate, **self.options))
+            from zoo.optim.sharded_muon import muon_for  # which takes half a second, where no FSDP is imported yet
+
+            parameters = [each.parameter for each in own]
+            built.append(muon_for(parameters)(parameters, lr=learning_rate, **self.options))
         if others:
             built.append(self.adamw.build(others, learning_rate * self.rest))
         return built
-
-
-class ShardedMuon(torch.optim.Muon):
-    """The same for matrices of which every process has some rows: means are kept of those, and one matrix after the
-    other is gathered while its singular values are made equal, which needs all of it."""
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Update all matrices; every process must take part."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, group)
-
-    def _update(self, weight: Tensor, group: dict[str, Any]) -> None:
-        state, gradient = self.state[weight], weight.grad
-        assert gradient is not None
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(gradient)
-        mean = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-        move = _moved(whole(gradient.lerp(mean, group["momentum"])), group)
-        if isinstance(weight, DTensor):
-            move = distribute_tensor(move, weight.device_mesh, weight.placements, src_data_rank=None)
-        weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(move)
-
-
-def _moved(gradient: Tensor, group: dict[str, Any]) -> Tensor:
-    """Where PyTorch's Muon would move a matrix of zeros along a gradient [A, B], with no momentum."""
-    matrix = nn.Parameter(torch.zeros_like(gradient))
-    matrix.grad = gradient
-    own = {key: group[key] for key in ("lr", "adjust_lr_fn", "ns_coefficients", "ns_steps", "eps")}
-    torch.optim.Muon([matrix], momentum=0.0, weight_decay=0.0, **own).step()  # type: ignore[no-untyped-call]
-    return matrix.detach()
