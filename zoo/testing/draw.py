@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeVar
 
 import hypothesis
@@ -20,8 +21,16 @@ class Refused(Exception):  # noqa: N818 - nothing is wrong: these values do not 
     """Raised where drawn values do not go together; each argument says why."""
 
 
+class _Enough(Exception):  # noqa: N818 - nothing is wrong
+    """Ends the search."""
+
+
 def draw(
-    strategy: st.SearchStrategy[Value], take: Callable[[Value], Found], examples: int, seed: int = 0
+    strategy: st.SearchStrategy[Value],
+    take: Callable[[Value], Found],
+    examples: int,
+    seed: int = 0,
+    patience: int | None = None,
 ) -> list[Found]:
     """What ``take`` makes of drawn values, the simplest first; pytest's ``--hypothesis-seed N`` draws others.
 
@@ -30,12 +39,13 @@ def draw(
         take: raises Refused where values do not go together.
         examples: how many, at most.
         seed: another one draws others, but for the simplest.
+        patience: after how many that are all refused to give up; ten times as many as examples if left out.
 
     Raises:
         TypeError: every value is refused.
     """
     found: list[Found] = []
-    refused: list[str] = []
+    refused: list[tuple[str, ...]] = []
 
     # By itself hypothesis draws others at every run, goes on to draw what is like a failure, and prints that its way.
     @hypothesis.seed(getattr(hypothesis.core, "global_force_seed", None) or seed)
@@ -51,16 +61,18 @@ def draw(
         try:
             found.append(take(value))
         except Refused as reasons:
-            refused.extend(reasons.args)
+            refused.append(reasons.args)
+            if patience is not None and not found and len(refused) >= patience:
+                raise _Enough from None
             assume(False)
 
     try:
         with warnings.catch_warnings():  # of a constructor that draws by Python's random; what is drawn is as good
             warnings.simplefilter("ignore", HypothesisDeprecationWarning)
             run()
-    except Unsatisfiable:
+    except (Unsatisfiable, _Enough):
         alike: dict[str, list[str]] = {}
-        for each in refused:
+        for each in chain.from_iterable(refused):
             alike.setdefault(re.sub(r"\d+", "", each), []).append(each)
         reason = f", mostly so: {max(alike.values(), key=len)[0]}" if refused else ""
         raise TypeError(f"every example is refused, and nothing was checked{reason}") from None

@@ -17,6 +17,9 @@ from zoo.registry import Registry
 from zoo.testing.draw import Refused, draw
 from zoo.testing.recipes import recipes
 
+PATIENCE = 20
+"""Assemblies that are tried before none is found: of built-in parts, more than half go together."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -80,7 +83,7 @@ def random_assemblies(registry: Registry, examples: int, fixed: Mapping[str, str
                 raise Refused(*error.problems) from None
             raise
 
-    return draw(recipes(registry, **fixed), take, examples)
+    return draw(recipes(registry, **fixed), take, examples, patience=PATIENCE)
 
 
 def load_or_pass(values: dict[str, Any], registry: Registry) -> Recipe:

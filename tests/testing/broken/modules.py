@@ -121,6 +121,14 @@ class AnotherTable(Tabled):
         self.table = torch.ones(len(self.table))
 
 
+@part("time_embedder", "another_memory")
+class AnotherMemory(Tabled):
+    """Wherever the table was, and in whichever dtype."""
+
+    def reset_parameters(self) -> None:
+        self.table.data = torch.ones(len(self.table))
+
+
 @part("time_embedder", "whole_numbers")
 class WholeNumbers(Tabled):
     def __init__(self, dim: int) -> None:
@@ -219,6 +227,7 @@ BROKEN: list[Broken] = [
     (laws.initialises_whole, BareParameter, r"it owns scale and has no reset_parameters\(\)"),
     (laws.initialises_whole, ForgetsTheTable, "table is not made by reset_parameters"),
     (laws.initialises_whole, AnotherTable, "puts another tensor in the place of table"),
+    (laws.initialises_whole, AnotherMemory, "puts another tensor in the place of table"),
     (laws.initialises_whole, WholeNumbers, "order is not made by reset_parameters"),
     (laws.initialises_whole, PlainTensor, "holds tensors or modules in tables"),
     (laws.initialises_whole, OldParameter, "holds tensors or modules in tied"),
