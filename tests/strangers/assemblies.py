@@ -6,11 +6,11 @@ from typing import Any
 
 import zoo
 from tests.data.waves import CLASSES, Waves
-from tests.strangers import cross, depthwise, dic, maskdit, narrow, uvit
+from tests.strangers import cross, depthwise, dic, maskdit, moving, narrow, uvit
 
 REGISTRY = zoo.Registry().with_parts(
     dict.fromkeys(
-        [Waves, *(part for module in (dic, uvit, depthwise, cross, narrow, maskdit) for part in module.PARTS)]
+        [Waves, *(part for module in (dic, uvit, depthwise, cross, narrow, maskdit, moving) for part in module.PARTS)]
     )
 )
 

@@ -66,6 +66,11 @@ SHARDED = {"parallel": "fsdp", "checkpoint_activations": True}
 WAYS: dict[str, dict[str, Any]] = {
     "a stack with skips and no vectors": SHARDED,  # outputs of earlier blocks pass through shards and checkpoints
     "a block with a context": SHARDED,  # and so does the context
+    "another width": {
+        **SHARDED,
+        "optimizer": {"type": "ademamix", "over": 10, "weight_decay": 0.1},
+        "schedule": {"type": "restarts", "period": 8},
+    },
 }
 
 
