@@ -30,7 +30,7 @@ from zoo.errors import DataError, PluginError
 from zoo.evaluate.digits_network import Training
 from zoo.kinds import KINDS
 from zoo.registry import Registry, part
-from zoo.testing import LAWS, check_part, cuda_laws, dataset_laws, laws
+from zoo.testing import ASSEMBLY_LAWS, LAWS, check_part, cuda_laws, dataset_laws, laws
 from zoo.testing.check import hold, part_cases
 from zoo.testing.law import NotRun
 from zoo.testing.laws import laws_of
@@ -146,6 +146,18 @@ def test_what_is_checked_elsewhere_is_what_the_kit_cannot_draw():
 def test_every_law_has_a_broken_part():
     caught = {law for law, _, _ in BROKEN}
     assert {*LAWS, *(law for kind in KINDS for law in laws_of(kind))} == caught
+
+
+EVERY = {law.__name__: law for law in (*ASSEMBLY_LAWS, *(law for kind in KINDS for law in laws_of(kind)))}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_law_says_what_is_kept_and_what_to_do_in_a_sentence_each(name):
+    law = EVERY[name]
+    for text in (law.summary, law.advice):
+        assert re.fullmatch(r"[A-Z`].*[.)]", text)
+    assert len(law.summary) <= 160
+    assert len(law.advice) <= 300  # two lines of a message
 
 
 def test_the_sound_part_keeps_every_law():

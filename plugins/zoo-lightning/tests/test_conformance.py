@@ -1,12 +1,10 @@
 import pytest
 
 import zoo
-from zoo.testing import ASSEMBLY_LAWS, check_assemblies, check_part
+from zoo.testing import ASSEMBLY_LAWS, check_assemblies, laws_of_parts
 from zoo_lightning.block import LightningBlock
 
-
-def test_block_keeps_the_laws():
-    check_part(LightningBlock)
+test_laws = laws_of_parts(LightningBlock)
 
 
 @pytest.mark.parametrize("law", ASSEMBLY_LAWS, ids=lambda law: law.__name__)
