@@ -67,8 +67,8 @@ class StopsTheGradient(Sound):
         return super().forward(t.detach() if self.stop else t)
 
 
-@part("block", "behind_two_in_front")
-class BehindTwoInFront(OneByOne):
+@part("block", "behind_several_in_front")
+class BehindSeveralInFront(OneByOne):
     """Acts at few sites."""
 
     def __init__(self, dim: int, heads: int, *, strength: float = 1.0) -> None:
@@ -76,7 +76,7 @@ class BehindTwoInFront(OneByOne):
         self.strength = strength
 
     def forward_stage(self, tokens: Any, vectors: Any, layout: Any, *taken: Any) -> Any:
-        return super().forward_stage(tokens, vectors, layout) * (self.strength if layout.m == 2 else 1.0)
+        return super().forward_stage(tokens, vectors, layout) * (self.strength if layout.m > 1 else 1.0)
 
 
 @part("block", "takes_others")
@@ -89,7 +89,7 @@ class TakesOthers(OneByOne):
 
 
 @pytest.mark.parametrize(
-    "sound", [WithAnother, StartsOtherwise, SavesMemory, StopsTheGradient, BehindTwoInFront, TakesOthers]
+    "sound", [WithAnother, StartsOtherwise, SavesMemory, StopsTheGradient, BehindSeveralInFront, TakesOthers]
 )
 def test_an_option_that_changes_something_somewhere_is_none(sound: type) -> None:
     check_part(sound, laws=[every_option_changes_something], examples=1)

@@ -48,7 +48,7 @@ def draw(
     refused: list[tuple[str, ...]] = []
 
     # By itself hypothesis draws others at every run, goes on to draw what is like a failure, and prints that its way.
-    @hypothesis.seed(getattr(hypothesis.core, "global_force_seed", None) or seed)
+    @hypothesis.seed((getattr(hypothesis.core, "global_force_seed", None) or 0) + seed)
     @settings(
         max_examples=examples,
         phases=[Phase.generate],

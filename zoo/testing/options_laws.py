@@ -20,8 +20,14 @@ from zoo.testing.law import law
 from zoo.testing.passes import trained
 from zoo.testing.random_cases import cases
 
-DRAWN = 30
-"""Cases in which an option may show, beside the one that is given."""
+ROUNDS = (None, None, *[1] * 11)
+"""Of drawing, until each option has shown; the later ones look at what is built alone, which costs next to nothing."""
+
+DRAWN = 25
+"""Cases of a round."""
+
+VALUES = 3
+"""Others of the option that are tried in each."""
 
 ENOUGH = 6
 """Pairs that are alike but for an option, from which on it is said to change nothing."""
@@ -31,41 +37,46 @@ ENOUGH = 6
     "Read the option in the constructor or in forward, or leave it out: who sets it in a recipe expects that something"
     " comes of it.",
     examples=1,
+    required=False,
 )
 def every_option_changes_something(case: Case) -> None:
     """Each option changes what the part says of itself, its weights, outputs, gradients or what runs, in some case."""
-    names = type(case.options).model_fields
-    if not names:
-        return
-    drawn = [case, *_drawn(case)]
-    idle = [name for name in names if _is_idle(name, drawn)]
-    assert not idle, f"whatever {' and '.join(idle)} is, weights, outputs, gradients and what runs are the same"
+    idle = dict.fromkeys(type(case.options).model_fields, 0)
+    for number, looks in enumerate(ROUNDS if idle else ()):
+        drawn = [case, *_drawn(case, number)]
+        found = {name: _alike(name, drawn, looks) for name in idle}
+        idle = {name: idle[name] + pairs for name, pairs in found.items() if pairs is not None}
+        if not idle:
+            return
+    told = [name for name, pairs in idle.items() if pairs >= ENOUGH]
+    assert not told, f"whatever {' and '.join(told)} is, weights, outputs, gradients and what runs are the same"
 
 
-def _drawn(case: Case) -> list[Case]:
+def _drawn(case: Case, number: int) -> list[Case]:
     """Others of the part, on any sites; none where its options are of types that cannot be drawn."""
     try:
-        return draw(cases(case.entry), lambda each: each, DRAWN)
+        return draw(cases(case.entry), lambda each: each, DRAWN, seed=number)
     except TypeError:
         return []
 
 
-def _is_idle(name: str, drawn: Sequence[Case]) -> bool:
-    """Whether an option changes nothing in several cases that differ by it alone."""
+def _alike(name: str, drawn: Sequence[Case], looks: int | None) -> int | None:
+    """How many pairs that differ by an option alone are alike, at so many looks; None if some are not."""
     pairs = 0
     for one, other in _pairs(name, drawn):
-        if any(first != second for first, second in zip(_shown(one), _shown(other), strict=True)):
-            return False
+        both = zip(islice(_shown(one), looks), islice(_shown(other), looks), strict=True)
+        if any(first != second for first, second in both):
+            return None
         pairs += 1
-    return pairs >= ENOUGH
+    return pairs
 
 
 def _pairs(name: str, drawn: Sequence[Case]) -> Iterator[tuple[Case, Case]]:
-    """Each case beside one that has this option of another."""
+    """Each case beside some that have another value of this option."""
     for number, one in enumerate(drawn):
-        own = getattr(one.options, name)
-        others = (getattr(each.options, name) for each in (*drawn[number:], *drawn[:number]))
-        for value in islice((each for each in others if each != own), 1):
+        values = [getattr(each.options, name) for each in (one, *drawn[number:], *drawn[:number])]
+        _, *others = [each for index, each in enumerate(values) if each not in values[:index]]
+        for value in others[:VALUES]:
             other = replace(one, options=one.options.model_copy(update={name: value}))
             if one.refusal() is None and other.refusal() is None:
                 yield one, other
@@ -73,8 +84,9 @@ def _pairs(name: str, drawn: Sequence[Case]) -> Iterator[tuple[Case, Case]]:
 
 def _shown(case: Case) -> Iterator[Any]:
     """All that can be seen of a part, what is dear last."""
+    part = case.create(device="meta")
+    yield _said(case, part), {name: tensor.shape for name, tensor in part.state_dict().items()}
     part = case.create()
-    yield _said(case, part)
     yield _state(part)
     yield _state(_drawn_anew(part))
     yield _ran(case, case.build().train(), torch.float64)
