@@ -86,6 +86,7 @@ class ConvDown(Downsampler):
     """A 3x3 convolution to a share of the width, and pixel-unshuffle, which makes up for that."""
 
     axes = frozenset({2})
+    refuses = frozenset({"subset"})
 
     def __init__(self, dim: int, next_dim: int, patch: Grid, next_patch: Grid) -> None:
         super().__init__()

@@ -61,7 +61,22 @@ class NothingToAttendTo(IndexConditioner):
         return ClassCondition(context=context, context_mask=there)
 
 
+@part("class_conditioner", "checks_nothing")
+class ChecksNothing(EmbeddingConditioner):
+    def check_labels(self, labels, batch):
+        """Takes all."""
+
+
+@part("class_conditioner", "checks_the_range_alone")
+class ChecksTheRangeAlone(EmbeddingConditioner):
+    def check_labels(self, labels, batch):
+        if labels.max() > self.num_classes:
+            raise ValueError("out of range")
+
+
 BROKEN: list[Broken] = [
+    (class_conditioner.refuses_other_labels, ChecksNothing, "check_labels takes None"),
+    (class_conditioner.refuses_other_labels, ChecksTheRangeAlone, "check_labels fails on None: AttributeError"),
     (class_conditioner.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
     (class_conditioner.null_is_a_label, Silent, "uses_labels is True, and a label gives"),
     (class_conditioner.says_what_it_gives, KeepsItsVectorQuiet, r"gives is \[\], and forward returns \['label'\]"),

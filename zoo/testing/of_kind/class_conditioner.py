@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from zoo.errors import first_line
 from zoo.labels import drop
 from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
@@ -70,6 +72,35 @@ def null_is_a_label(case: Case) -> None:
             assert not torch.equal(given, absent), "null cannot be told from a label"
 
 
+@law(
+    "Raise a ValueError in check_labels that says what was expected and what came, where forward would fail, or take "
+    "it for something else: None, another number of samples, other names, a tensor for a mapping."
+)
+def refuses_other_labels(case: Case) -> None:
+    """``check_labels`` takes the part's own examples, and refuses none, too few of them, and those of other parts."""
+    part: Any = case.build()
+    if not part.uses_labels:  # which takes any
+        return
+    labels = part.example_labels(BATCH)
+    part.check_labels(labels, BATCH)
+    named = labels if isinstance(labels, Mapping) else {"labels": labels}
+    others: dict[str, tuple[Any, int]] = {
+        "None": (None, BATCH),
+        f"labels of {BATCH} samples for {BATCH + 1}": (labels, BATCH + 1),
+        "a mapping of other names": ({f"other_{name}": each for name, each in named.items()}, BATCH),
+        "a tensor of four axes": (torch.zeros(BATCH, 7, 7, 7), BATCH),
+    }
+    for told, given in others.items():
+        try:
+            part.check_labels(*given)
+        except ValueError:
+            continue
+        except Exception as error:
+            fault = f"{type(error).__name__}: {first_line(error)}"
+            raise AssertionError(f"check_labels fails on {told}: {fault}") from error
+        raise AssertionError(f"check_labels takes {told}")
+
+
 @law("Leave at least one token of every context visible in context_mask (True: there), that of null too.")
 def context_is_somewhere(case: Case) -> None:
     """Every row of the context's mask is True somewhere, that of the null condition too, or attention gives NaN."""
@@ -81,5 +112,5 @@ def context_is_somewhere(case: Case) -> None:
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
-    "class_conditioner": (says_what_it_gives, null_is_a_label, context_is_somewhere)
+    "class_conditioner": (says_what_it_gives, null_is_a_label, refuses_other_labels, context_is_somewhere)
 }
