@@ -30,7 +30,7 @@ STEP = 1e-5
     examples=FEW,
 )
 def runs_under_autocast(case: Case) -> None:
-    """Under autocast to bfloat16 a part of float32 gives nearly what it gives without, and finite gradients."""
+    """Under autocast to bfloat16 a part of float32 gives nearly the outputs and gradients that it gives without."""
     part = case.build(dtype=torch.float32)
 
     def run(*inputs: Any) -> Any:
