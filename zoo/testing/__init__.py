@@ -1,13 +1,17 @@
 """The conformance kit: laws that parts and assemblies keep, to be run by those who write parts.
 
-Needs hypothesis: the extra ``testing`` of diffusion-zoo. In a plug-in's tests::
+Needs hypothesis and pytest: the extra ``testing`` of diffusion-zoo. In a plug-in's tests::
 
-    from zoo.testing import check_part
+    from zoo.testing import laws_of_parts
 
-    def test_my_block_keeps_the_laws():
-        check_part(MyBlock)
+    test_laws = laws_of_parts(MyBlock, MyMLP)
 
-A dataset is checked with files that are here: ``check_part(MyDataset, options={"folder": ...})``.
+That is a test for every part and law; ``laws_of_package("my-package")`` makes those of all parts of an installed
+package, as ``pytest --zoo-plugin my-package`` does without a file of tests. ``check_part(MyBlock)`` checks all laws of
+a part at once.
+
+A dataset is checked with files that are here: ``check_part(MyDataset, options={"folder": ...})``. A law of your own is
+a function of a ``Case``, marked ``@law(advice)``: ``check_part(MyBlock, laws=[mine])``.
 """
 
 from zoo.testing.assemblies import ASSEMBLY_LAWS

@@ -112,7 +112,7 @@ class Conclusion:
         kinds = dict.fromkeys(each.kind for each in self.outcomes)
         named = ", ".join(kinds) if len(kinds) <= MOST_KINDS else f"{len(kinds)} kinds"
         kept, broken = self.counts["kept"], self.counts["broken"]
-        laws = f"{kept} laws kept" if self.is_sound else f"{broken} of {kept + broken} laws broken"
+        laws = f"{kept} law{'s' * (kept != 1)} kept" if self.is_sound else f"{broken} of {kept + broken} laws broken"
         return f"{laws} · {named} · torch {'.'.join(torch.__version__.split('.')[:2])}"
 
     def badge(self) -> str:

@@ -1,0 +1,82 @@
+"""Every law of every part, one by one, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from tests.testing.broken.modules import Sound
+from tests.testing.test_assemblies import NarrowUnderAutocast
+from zoo.kinds import BACKBONE_KINDS
+from zoo.registry import Registry, part
+from zoo.testing import ASSEMBLY_LAWS, laws_of
+from zoo.testing.conclude import Conclusion, outcome
+from zoo.testing.conformance import Check, checks_of, entries_of
+from zoo.testing.law import law
+
+
+def check_of(checks: list[Check], name: str) -> Check:
+    (found,) = (each for each in checks if each.law_name == name)
+    return found
+
+
+def test_every_part_has_the_laws_of_its_kind_and_those_of_assemblies():
+    registry = Registry()
+    for check in (checks := list(checks_of(registry.entries()))):
+        assert check.law in (ASSEMBLY_LAWS if check.is_of_assemblies else laws_of(check.part.entry.kind))
+    names = [check.name for check in checks]
+    assert len(set(names)) == len(names)
+    for entry in registry.entries():
+        of_assemblies = [each for each in checks if each.part.entry is entry and each.is_of_assemblies]
+        assert len(of_assemblies) == (len(ASSEMBLY_LAWS) if entry.kind in BACKBONE_KINDS else 0)
+
+
+def test_a_part_is_tried_in_assemblies():
+    check = check_of(list(checks_of(entries_of([NarrowUnderAutocast]))), "assembly-residual_stream_is_wide")
+    came = outcome(check, check.call, count().__next__)
+    assert (came.law, came.state, came.seconds) == ("assembly-residual_stream_is_wide", "broken", 1)
+    assert came.message.startswith(
+        "an assembly with block narrow_under_autocast breaks the law residual_stream_is_wide: "
+    )
+    assert came.message.endswith(
+        'check_assemblies(zoo.Registry().with_parts([NarrowUnderAutocast]), block="narrow_under_autocast",'
+        ' laws=["residual_stream_is_wide"], traceback=True)'
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "law_name", "message"),
+    [
+        ("modulation", "none", "assembly-sample_is_alone", "in assemblies, every example is refused, .* mostly so: "),
+        ("features", "inception", "record_is_plain", "needs files: "),
+    ],
+)
+def test_what_cannot_be_tried_is_no_fault(kind, name, law_name, message):
+    check = check_of(list(checks_of([Registry().get(kind, name)])), law_name)
+    came = outcome(check, "again")
+    assert came.state == "not run"
+    assert came.message.startswith(message.partition(".*")[0])
+    assert Conclusion(["zoo"], [came]).is_sound
+
+
+@part("time_embedder", "sound_too")
+class SoundToo(Sound):
+    pass
+
+
+def test_a_law_that_need_not_be_kept_breaks_no_conclusion():
+    @law("Do otherwise.", required=False)
+    def fails(case):
+        """Never kept."""
+        raise AssertionError("it is not")
+
+    (first, *_) = checks_of(entries_of([SoundToo]))
+    free, kept = outcome(replace(first, law=fails), "again"), outcome(first, "again")
+    assert (free.state, kept.state) == ("not required", "kept")
+    conclusion = Conclusion(["mine 1.0"], [free, kept])
+    assert conclusion.words().startswith("1 laws kept · time_embedder · torch ")
+    assert conclusion.report()["laws"] == {"kept": 1, "broken": 0, "not required": 1, "not run": 0}
+    broken = outcome(replace(first, law=replace(fails, required=True)), "again")
+    assert Conclusion(["mine 1.0"], [broken, kept]).words().startswith("1 of 2 laws broken · time_embedder · torch ")
