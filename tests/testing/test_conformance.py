@@ -49,7 +49,12 @@ def test_a_part_is_tried_in_assemblies():
 @pytest.mark.parametrize(
     ("kind", "name", "law_name", "message"),
     [
-        ("modulation", "none", "assembly-sample_is_alone", "in assemblies, every example is refused, .* mostly so: "),
+        (
+            "modulation",
+            "none",
+            "assembly-sample_is_alone",
+            "in assemblies, every example is refused, and nothing was checked",
+        ),
         ("features", "inception", "record_is_plain", "needs files: "),
     ],
 )
@@ -57,7 +62,7 @@ def test_what_cannot_be_tried_is_no_fault(kind, name, law_name, message):
     check = check_of(list(checks_of([Registry().get(kind, name)])), law_name)
     came = outcome(check, "again")
     assert came.state == "not run"
-    assert came.message.startswith(message.partition(".*")[0])
+    assert came.message.startswith(message)
     assert Conclusion(["zoo"], [came]).is_sound
 
 
@@ -76,7 +81,7 @@ def test_a_law_that_need_not_be_kept_breaks_no_conclusion():
     free, kept = outcome(replace(first, law=fails), "again"), outcome(first, "again")
     assert (free.state, kept.state) == ("not required", "kept")
     conclusion = Conclusion(["mine 1.0"], [free, kept])
-    assert conclusion.words().startswith("1 laws kept · time_embedder · torch ")
+    assert conclusion.words().startswith("1 law kept · time_embedder · torch ")
     assert conclusion.report()["laws"] == {"kept": 1, "broken": 0, "not required": 1, "not run": 0}
     broken = outcome(replace(first, law=replace(fails, required=True)), "again")
     assert Conclusion(["mine 1.0"], [broken, kept]).words().startswith("1 of 2 laws broken · time_embedder · torch ")
