@@ -41,6 +41,7 @@ def test_costs_are_those_of_the_audit():
     assert [stage.macs for stage in cost.stages] == [stage.macs for stage in report.stages]
     assert cost.sampling == "2 updates by euler, guidance 1"
     assert cost.activation_bytes > 0
+    assert cost.held_bytes > 4 * 4 * 0.9 * cost.params  # weights, gradients, averages and two moments, in float32
 
 
 def test_a_solver_of_adaptive_steps_has_no_cost_of_an_image():

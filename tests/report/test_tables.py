@@ -74,7 +74,7 @@ def test_figures_without_a_floor_are_called_so():
 
 def test_what_is_not_known_is_a_dash():
     (row,) = cost_table([Entry("one", COST)]).rows
-    assert row == ("one", "2.00 M", "3.000 M", "", "8 > 20", "-", "-", "-", "100.0%")
+    assert row == ("one", "2.00 M", "3.000 M", "", "8 > 20", "-", "-", "-", "-", "100.0%")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
 from zoo.assembly import build, check_recorded
-from zoo.audit import activation_memory, audit_backbone
-from zoo.errors import AuditError, ZooError
+from zoo.audit import activation_memory, audit_backbone, held_memory
+from zoo.errors import AuditError, PluginError, ZooError
 from zoo.recipe import Overrides, Recipe, fingerprint
 from zoo.registry import Registry
 from zoo.train.distributed import World
@@ -42,7 +42,9 @@ class Cost:
         sampling: solver, updates and guidance, in words; and why the passes are not known.
         activation_bytes: estimated, what a sample adds to the peak of a training step, mean over uniform noise levels;
             None where a part does not run on fake tensors.
-        memory_problem: why it is None.
+        held_bytes: what training holds whatever the batch; None where the optimizer does not run on fake tensors, or is
+            not here.
+        memory_problem: why one of both is None.
     """
 
     params: int
@@ -52,6 +54,7 @@ class Cost:
     passes: int | None
     sampling: str
     activation_bytes: int | None
+    held_bytes: int | None = None
     memory_problem: str = ""
 
 
@@ -125,10 +128,11 @@ def cost_of(recipe: Recipe) -> Cost:
     """
     backbone = build(recipe, device="meta")
     report = audit_backbone(backbone, recipe)
-    activation_bytes, problem = None, ""
+    activation_bytes, held_bytes, problem = None, None, ""
     try:
+        held_bytes = held_memory(backbone, recipe).total
         activation_bytes = activation_memory(backbone, recipe).mean_bytes
-    except AuditError as error:
+    except (AuditError, PluginError) as error:
         problem = str(error)
     image = report.image
     return Cost(
@@ -141,6 +145,7 @@ def cost_of(recipe: Recipe) -> Cost:
         passes=None if image.passes is None else sum(image.passes),
         sampling=image.words,
         activation_bytes=activation_bytes,
+        held_bytes=held_bytes,
         memory_problem=problem,
     )
 

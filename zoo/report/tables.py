@@ -94,10 +94,10 @@ def figures_table(figures: Mapping[str, Mapping[str, float]], record: Mapping[st
 def cost_table(entries: Sequence[Entry]) -> Table:
     """What each assembly costs, beside the first."""
     return Table(
-        "Cost at batch 1; memory is what a sample adds to the peak of a training step",
+        "Cost at batch 1; memory is what a sample adds to the peak of a training step, held what it has anyway",
         (
             "recipe", ">parameters", ">MACs, mean", ">by stage", ">tokens", ">MACs of an image", ">passes", ">memory",
-            ">beside the first",
+            ">held", ">beside the first",
         ),
         tuple((entry.name, *_cost_cells(entry.cost, entries[0].cost)) for entry in entries),
     )  # fmt: skip
@@ -198,7 +198,7 @@ def _cost_cells(cost: Cost, first: Cost) -> tuple[str, ...]:
         " | ".join(" > ".join(map(str, stage.tokens)) for stage in cost.stages),
         "-" if cost.image_macs is None else with_unit(cost.image_macs),
         "-" if cost.passes is None else str(cost.passes),
-        "-" if cost.activation_bytes is None else f"{cost.activation_bytes / 1e6:.1f} MB",
+        *("-" if size is None else f"{size / 1e6:.1f} MB" for size in (cost.activation_bytes, cost.held_bytes)),
         f"{cost.macs / first.macs:.1%}",
     )
 

@@ -1,0 +1,58 @@
+"""What training holds, beside the tensors of a trainer that has made an update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import zoo
+from tests.train.small import ALONE, small
+from zoo.assembly import build, load_recipe
+from zoo.audit import held_memory
+from zoo.errors import AuditError
+from zoo.optim import Optimizer
+from zoo.registry import Registry
+from zoo.train.job import open_job
+from zoo.train.trainer import Trainer
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_it_is_what_a_trainer_holds_after_an_update(optimizer: str) -> None:
+    recipe = small("train.steps=1", f"train.optimizer={optimizer}")
+    backbone = build(recipe)
+    trainer = Trainer(open_job(recipe, backbone, Registry(), 0, 1), backbone, ALONE)
+    for _ in trainer.run(1):
+        pass
+    held = held_memory(build(recipe, device="meta"), recipe)
+    values = [*backbone.parameters(), *backbone.buffers()]
+    assert held.weights == sum(each.nbytes for each in values)
+    assert held.gradients == sum(each.grad.nbytes for each in backbone.parameters() if each.grad is not None)
+    assert held.averages == sum(each.nbytes for each in trainer.state.ema.averages.values())
+    kept = [value for each in trainer.updates.optimizers for own in each.state.values() for value in own.values()]
+    assert held.optimizer == sum(each.nbytes for each in kept)
+    assert held.total == held.weights + held.gradients + held.averages + held.optimizer
+
+
+def test_muon_keeps_less_than_adamw() -> None:
+    backbone = build(small(), device="meta")
+    muon, adamw = (held_memory(backbone, small(f"train.optimizer={name}")) for name in ("muon", "adamw"))
+    assert muon.optimizer < adamw.optimizer
+
+
+def test_an_optimizer_that_looks_at_values_is_told() -> None:
+    @zoo.part("optimizer", "looks")
+    class Looks(Optimizer):
+        """Looks at a gradient."""
+
+        def build(self, weights: Any, learning_rate: float) -> torch.optim.Optimizer:
+            class Looking(torch.optim.SGD):
+                def step(self, closure: Any = None) -> Any:
+                    assert float(self.param_groups[0]["params"][0].grad.sum()) < 0
+
+            return Looking([each.parameter for each in weights], lr=learning_rate)
+
+    recipe = load_recipe(small().resolved() | {"train": {"optimizer": "looks"}}, parts=[Looks])
+    with pytest.raises(AuditError, match=r"train\.optimizer looks: what it keeps cannot be told, since it "):
+        held_memory(build(recipe, device="meta"), recipe)
