@@ -316,6 +316,7 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ),
         ("train: {step: 3}", "train.step: unknown option; did you mean 'steps'?"),
         ("train: {steps: 0}", "train.steps: should be at least 1, got 0"),
+        ("train: {betas: [0.9, 0.99]}", "train.betas: unknown option of train itself; write train.optimizer.betas"),
         ("train: {optimizer: {betas: [0.9]}}", "train.optimizer.betas.1: missing; it is required"),
         ("train: []", "train: should be a mapping, got []"),
         ("data: {dataset: digit}", "data.dataset.type: there is no dataset 'digit'; did you mean 'digits'?"),

@@ -77,6 +77,20 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
             found = _draft_one(kind, given, (section, kind), registry, draft)
         if found is not None:
             draft.values[section][key_of(kind)] = found
+    _tell_where_options_are(draft, section, before)
+
+
+def _tell_where_options_are(draft: Draft, section: str, first: int) -> None:
+    """Of an option that the section has not, and a part in it has, say so in place of what is spelled alike."""
+    for index, problem in enumerate(draft.problems[first:], start=first):
+        key = problem.path[-1]
+        if problem.path != (section, key) or not problem.message.startswith("unknown option"):
+            continue
+        for path, spec in draft.parts.items():
+            if path[0] == section and key in spec.entry.signature.options.model_fields:
+                here = dotted((*path, key))
+                draft.problems[index] = problem._replace(message=f"unknown option of {section} itself; write {here}")
+                break
 
 
 def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[AnyPart, ...] | None:
