@@ -42,7 +42,7 @@ THREADS = (
 )
 """Tests of sums that threads share, and of processes that start others."""
 
-PLACE = ("tests/cli", "tests/data", "tests/evaluate", "tests/recipe", "tests/report", "tests/test_plugins.py",
+PLACE = ("tests/cli", "tests/data", "tests/evaluate", "tests/recipe", "tests/report", "tests/plugins",
          "tests/test_readme.py", "tests/train/test_run_folder.py")  # fmt: skip
 """Tests of files, caches, times and printed text."""
 
