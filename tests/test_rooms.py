@@ -52,6 +52,7 @@ ROOMS = (
     "data",
     "assembly",
     "parts",
+    "paths",
     "recipe",
     "registry",
 )

@@ -4,13 +4,12 @@ import pytest
 import torch
 
 import zoo
-from tests.train.small import ALONE, SIZE, STAGES, small, train
-from zoo.errors import PluginError, ZooError
+from tests.train.small import ALONE, STAGES, small, train
+from zoo.errors import PluginError
 from zoo.flow import Guidance
 from zoo.flow import sample as solve
 from zoo.flow.solvers import HeunSolver
 from zoo.randomness import Purpose
-from zoo.registry import Registry
 from zoo.sampling import standard_normal
 from zoo.train.drawing import prepare_drawing
 from zoo.train.sampling import SampleRun, draw_samples
@@ -113,10 +112,3 @@ def test_what_cannot_be_drawn(backbone):
         zoo.sample(backbone, labels=[1], precision="half")
     with pytest.raises(ValueError, match="3 scales for 2 stages"):
         zoo.sample(backbone, labels=[1], guidance=[1.0, 2.0, 3.0])
-
-
-def test_weights_that_predict_noise_are_not_sampled_as_velocities():
-    values = {**SIZE, "patch_schedule": {"type": "uniform", "patch": 2}, "prediction": "epsilon"}
-    backbone = zoo.build({"backbone": values}, registry=Registry())
-    with pytest.raises(ZooError, match="these weights predict epsilon"):
-        zoo.sample(backbone, labels=[1])

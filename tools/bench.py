@@ -40,7 +40,16 @@ from zoo.data.latent_shards import Shard, encode_ids, write_shard
 from zoo.data.latents import Latents
 from zoo.errors import DataError
 from zoo.files import write_whole
-from zoo.flow import EulerSolver, Guidance, UniformNoise, evaluations, plan_stages, sample, velocity_errors
+from zoo.flow import (
+    EulerSolver,
+    Guidance,
+    LinearPath,
+    UniformNoise,
+    evaluations,
+    plan_stages,
+    prediction_errors,
+    sample,
+)
 from zoo.recipe import Recipe
 from zoo.train.optimizer import EMA
 
@@ -184,7 +193,7 @@ def training_pass(backbone: Backbone, batch: int) -> Run:
 
     def run() -> None:
         backbone.zero_grad(set_to_none=True)
-        velocity_errors(backbone, data, noise, t, labels).mean().backward()
+        prediction_errors(backbone, LinearPath(), "velocity", data, noise, t, labels).mean().backward()
 
     return run
 

@@ -21,6 +21,7 @@ from zoo.parts.facts import facts_of
 from zoo.parts.initialise import init_weights
 from zoo.parts.returned import Promised, described, has_shape, sizes
 from zoo.parts.values import Modulations, split_tensors
+from zoo.paths import AffinePath, LinearPath, Prediction
 from zoo.recipe import Recipe
 from zoo.schedule import StageShape, grid_of
 from zoo.shape import Shape, key_name
@@ -29,7 +30,7 @@ from zoo.summary import summary
 
 
 class Backbone(nn.Module):
-    """Predicts the velocity ``noise - data`` of ``z_t = (1 - t) data + t noise`` from parts that plug-ins can replace.
+    """Predicts what a noisy latent is made of, from parts that plug-ins can replace.
 
     All stages share the same blocks, which are called once a pass, with the samples of all stages. A patch embedder and
     a head belong to a patch and a width, positions to a grid too, an upsampler, downsampler or skip to a pair of
@@ -42,7 +43,8 @@ class Backbone(nn.Module):
         shape: the numbers that the parts were built with.
         parts: by kind, and by the key that each stands under, as ``zoo.sites`` tells them.
         ties: the stage that a noise level exactly on a threshold belongs to.
-        prediction: what the weights predict; zoo trains velocities.
+        prediction: what the weights predict.
+        path: from data to noise, which says what a noise level means, and what the time embedder is fed.
         recipe: that it was built from; None where it was put together by hand.
     """
 
@@ -66,11 +68,13 @@ class Backbone(nn.Module):
         parts: Mapping[str, Mapping[Key, nn.Module]],
         *,
         ties: Literal["cleaner", "noisier"] = "cleaner",
-        prediction: Literal["velocity", "epsilon"] = "velocity",
+        prediction: Prediction = "velocity",
+        path: AffinePath | None = None,
         recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
         self.shape, self.ties, self.prediction, self.recipe = shape, ties, prediction, recipe
+        self.path = path or LinearPath()
         self.prefixes = {width: prefix_of(shape, parts, width) for width in dict.fromkeys(n.dim for n in shape.nodes)}
         self.places = dict(levels(shape, parts))
         for kind in HELD_KINDS:
@@ -136,7 +140,7 @@ class Backbone(nn.Module):
         labels: Labels | None = None,
         scores: Float[Tensor, "B N"] | None = None,
     ) -> Float[Tensor, "B C *size"]:
-        """Velocity of latents at noise levels t in [0, 1]; samples of different stages may share a batch.
+        """The prediction for latents at noise levels t in [0, 1]; samples of different stages may share a batch.
 
         Under DDP, a batch without samples of a stage leaves that stage's own parameters without gradients: give every
         rank samples of every stage, or set ``find_unused_parameters``.
@@ -171,7 +175,7 @@ class Backbone(nn.Module):
         modulation: Modulations | None = None,
         scores: Float[Tensor, "B N"] | None = None,
     ) -> Float[Tensor, "B C *size"]:
-        """Velocity of latents that all belong to one stage. Inputs are taken as valid.
+        """The prediction for latents that all belong to one stage. Inputs are taken as valid.
 
         Args:
             stage: index of the stage, 0 = noisiest.
@@ -184,7 +188,7 @@ class Backbone(nn.Module):
         return self.forward_stages([Piece(stage, latents, t, labels, scores)], modulation)[0]
 
     def forward_stages(self, pieces: Sequence[Piece], modulation: Modulations | None = None) -> list[Tensor]:
-        """Velocities of the samples of several stages, in lockstep: each block is called once. Inputs are taken as
+        """Predictions for the samples of several stages, in lockstep: each block is called once. Inputs are taken as
         valid, and nothing waits for the device.
 
         Args:
@@ -192,7 +196,7 @@ class Backbone(nn.Module):
             modulation: what ``modulate`` returned for all of these samples, joined; computed here if left out.
 
         Returns:
-            Velocities [b, C, *size] of every piece.
+            Predictions [b, C, *size] for every piece.
 
         Raises:
             ValueError: some pieces have labels and others none, or scores are fewer than a stage's router wants.

@@ -28,7 +28,7 @@ def modulations_of(backbone: Parts, pieces: Sequence[Piece], conditions: Mapping
     Raises:
         PluginError: a time embedder, a stage embedder or the modulation returned something else than it promises.
     """
-    t = _joined([piece.t for piece in pieces])
+    t = backbone.path.clock(_joined([piece.t for piece in pieces]))
     by_width = {width: _at_width(backbone, width, t, pieces, said) for width, said in conditions.items()}
     part = backbone.part("modulation")
     modulation = part(by_width)

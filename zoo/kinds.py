@@ -176,6 +176,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "mlp": Kind(None, "blocks", ("dim", "axes"), "zoo.parts:MLP", laws="zoo.testing.of_kind.mlp"),
     "norm": Kind(None, "blocks", ("dim",), "zoo.parts:Norm", laws="zoo.testing.of_kind.norm"),
+    "path": Kind("objective", "assembly", (), "zoo.paths:AffinePath", "linear", laws="zoo.testing.path_laws"),
     "noise_sampler": Kind(
         "objective", "assembly", (), "zoo.flow:NoiseSampler", "uniform", laws="zoo.testing.flow_laws"
     ),

@@ -16,6 +16,7 @@ from zoo.labels import Labels
 from zoo.parts.base import Router
 from zoo.parts.returned import Promised, described
 from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position, Rotary
+from zoo.paths import AffinePath
 from zoo.schedule import Grid, Node, Pair, grid_of, is_finer
 from zoo.shape import Shape, Spot, kept_before
 from zoo.sites import Key, Site, Slot
@@ -51,6 +52,7 @@ class Parts(Protocol):
     gives: Mapping[Key, frozenset[str]]
     slots: tuple[Slot, ...]
     head_slots: Mapping[int, Slot]
+    path: AffinePath
 
     @property
     def shape(self) -> Shape:

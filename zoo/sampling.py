@@ -46,7 +46,7 @@ def sample(
     the size of the batch.
 
     Args:
-        backbone: predicts velocities, such as ``zoo.load`` returns; bare, or in DDP or ``AveragedModel``.
+        backbone: such as ``zoo.load`` returns; bare, or in DDP or ``AveragedModel``.
         labels: classes, one for each latent, or what the class conditioner takes: a tensor [B, ...], or a mapping of
             names to such. Left out, all classes in turn; labels that are no class indices must be given.
         steps: updates of the solver.
@@ -65,7 +65,7 @@ def sample(
 
     Raises:
         PluginError: there is no such solver.
-        ZooError: the weights predict noise, as those trained the DDPM way do.
+        ZooError: stages have latents of several sizes.
         ValueError: labels, steps, guidance or a precision that the backbone cannot take, another module, or what is no
             solver.
     """
@@ -110,7 +110,7 @@ def draw_latents(
     """Latents of one batch, on the backbone's device: the one way in which zoo draws any.
 
     Args:
-        backbone: predicts velocities.
+        backbone: whose prediction its path turns into velocities.
         solver: how to get from noise to data.
         labels: what the class conditioner takes, on any device.
         places: of the batch's images among all [B]; their noise is a function of the seed and of these.

@@ -25,7 +25,7 @@ from zoo.assembly import build, load_recipe
 from zoo.audit import activation_memory, memory
 from zoo.backbone import Backbone
 from zoo.errors import AuditError
-from zoo.flow import velocity_errors
+from zoo.flow import prediction_errors
 from zoo.parts.base import Block
 from zoo.parts.grids import to_map, to_tokens
 from zoo.parts.values import Layout, Vectors
@@ -103,7 +103,7 @@ def pass_of(forward: Callable[..., Tensor], backbone: Backbone, recipe: Recipe, 
 
     def run() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.precision == "bfloat16"):
-            errors = velocity_errors(forward, data, noise, t, labels)
+            errors = prediction_errors(forward, backbone.path, backbone.prediction, data, noise, t, labels)
         errors.mean().backward()
 
     return run

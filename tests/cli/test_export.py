@@ -44,7 +44,7 @@ MPDIT = SIZE | {
 LEVELS = [{"patch": patch, "blocks": 1} for patch in (8, 4, 2)]
 BACKBONES = {
     "sit": SIT,
-    "dit": SIT | {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}, "prediction": "epsilon"},
+    "dit": SIT | {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}, "prediction": "noise"},
     "ppflow": PPFLOW,
     "mpdit": MPDIT,
     "mpditv2": MPDIT | {"patch_schedule": {"type": "by_depth", "levels": LEVELS}},

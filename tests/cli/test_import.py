@@ -159,7 +159,7 @@ def test_averaged_weights_or_the_last(registry):
 def test_notes_come_before_what_was_written():
     result = imported(*HEADS, "--format", "dit", "--set", "backbone.time_embedder.scale=1.0")
     assert result.stderr.splitlines()[0] == "note: backbone.time_embedder.scale is 1000.0, as dit has it"
-    assert read_tree("w.yaml").plain()["backbone"]["prediction"] == "epsilon"
+    assert read_tree("w.yaml").plain()["backbone"]["prediction"] == "noise"
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ import torch
 
 from zoo.flow.euler_maruyama import Diffusion, EulerMaruyamaSolver
 from zoo.flow.solvers import EulerSolver
+from zoo.paths import LinearPath
 from zoo.testing.gaussian import GaussianFlow
 
+LINE = LinearPath()
 FLOW = GaussianFlow(mean=0.5, std=0.7)
 
 
@@ -23,7 +25,7 @@ def run(solver, steps, samples=20_000, seed=0):
         seen.append((t, float(z.mean()), float(z.std())))
         return FLOW.velocity(z, t)
 
-    latents = solver.solve(velocity, normal(), steps, normal)
+    latents = solver.solve(velocity, normal(), steps, LINE, normal)
     return latents, seen
 
 
@@ -47,9 +49,9 @@ def test_sbdm_starts_gently():
 def test_the_norm_scales(diffusion):
     one, two = (EulerMaruyamaSolver(diffusion=diffusion, norm=norm) for norm in (1.0, 2.0))
     if diffusion == "decreasing":
-        assert two.rate(0.75, 0.01) > one.rate(0.75, 0.01)
+        assert two.rate(LINE.at(0.75), 0.75, 0.01) > one.rate(LINE.at(0.75), 0.75, 0.01)
     else:
-        assert two.rate(0.3, 0.01) == pytest.approx(2 * one.rate(0.3, 0.01))
+        assert two.rate(LINE.at(0.3), 0.3, 0.01) == pytest.approx(2 * one.rate(LINE.at(0.3), 0.3, 0.01))
 
 
 @pytest.mark.parametrize(
@@ -65,14 +67,14 @@ def test_the_norm_scales(diffusion):
 )
 def test_rates_by_hand(diffusion, rates):
     solver = EulerMaruyamaSolver(diffusion=diffusion)
-    assert [solver.rate(t, 0.01) for t in (0.25, 0.5, 0.75)] == pytest.approx(rates)
+    assert [solver.rate(LINE.at(t), t, 0.01) for t in (0.25, 0.5, 0.75)] == pytest.approx(rates)
 
 
 def test_without_diffusion_it_is_euler():
     solver = EulerMaruyamaSolver(diffusion="constant", norm=0.0, last_step_size=0.1)
     noise = torch.randn(8, 1, 1, 1, dtype=torch.float64)
-    latents = solver.solve(FLOW.velocity, noise, 10, lambda k: torch.randn_like(noise))
-    assert torch.allclose(latents, EulerSolver().solve(FLOW.velocity, noise, 10, torch.zeros))
+    latents = solver.solve(FLOW.velocity, noise, 10, LINE, lambda k: torch.randn_like(noise))
+    assert torch.allclose(latents, EulerSolver().solve(FLOW.velocity, noise, 10, LINE, torch.zeros))
 
 
 def test_steps_count_the_last_one():
@@ -83,14 +85,14 @@ def test_steps_count_the_last_one():
     assert levels[-1] == 0.04
     assert levels[1] == 0.96
     draws = []
-    solver.solve(FLOW.velocity, torch.zeros(1, 1, 1, 1), 25, lambda k: draws.append(k) or torch.zeros(1, 1, 1, 1))
+    solver.solve(FLOW.velocity, torch.zeros(1, 1, 1, 1), 25, LINE, lambda k: draws.append(k) or torch.zeros(1, 1, 1, 1))
     assert draws == list(range(24))
 
 
 def test_one_step_is_the_last():
     assert EulerMaruyamaSolver().levels(1) == (1.0,)
     noise = torch.randn(8, 1, 1, 1, dtype=torch.float64)
-    latents = EulerMaruyamaSolver(last_step="tweedie").solve(FLOW.velocity, noise, 1, torch.zeros)
+    latents = EulerMaruyamaSolver(last_step="tweedie").solve(FLOW.velocity, noise, 1, LINE, torch.zeros)
     assert torch.allclose(latents, torch.full_like(noise, FLOW.mean))  # pure noise says nothing of the data
 
 

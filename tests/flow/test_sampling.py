@@ -60,9 +60,12 @@ def test_unconditional(small, inputs):
     assert sample(backbone, HeunSolver(), noise, None, steps=2, draw=draw).shape == noise.shape
 
 
-def test_epsilon_is_refused(small, inputs):
-    with pytest.raises(ZooError, match=r"predict epsilon: .* cannot be sampled as a velocity"):
-        sample(small("backbone.prediction=epsilon"), EulerSolver(), *inputs(), steps=2, draw=draw)
+@pytest.mark.parametrize("path", ["linear", "gvp", "vp", "edm"])
+@pytest.mark.parametrize("prediction", ["noise", "data"])
+def test_every_prediction_is_sampled_on_every_path(small, inputs, path, prediction):
+    backbone = small(f"backbone.prediction={prediction}", f"objective.path={path}", dtype=torch.float64)
+    latents = sample(backbone, EulerSolver(), *inputs(dtype=torch.float64), steps=3, draw=draw)
+    assert latents.isfinite().all()
 
 
 def test_latents_of_several_sizes_are_refused(small, inputs):

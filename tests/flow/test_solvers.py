@@ -7,8 +7,10 @@ import torch
 from zoo.flow.dopri5 import Dopri5Solver
 from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.solvers import EulerSolver, HeunSolver
+from zoo.paths import LinearPath
 from zoo.testing.gaussian import GaussianFlow
 
+LINE = LinearPath()
 FLOW = GaussianFlow(mean=0.5, std=0.4)
 NOISE = torch.randn(64, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -21,7 +23,7 @@ def no_noise(k):
 def test_order(solver, order):
     steps = np.array([16, 32, 64, 128])
     errors = [
-        float((solver.solve(FLOW.velocity, NOISE, count, no_noise) - FLOW.samples(NOISE)).abs().max())
+        float((solver.solve(FLOW.velocity, NOISE, count, LINE, no_noise) - FLOW.samples(NOISE)).abs().max())
         for count in steps.tolist()
     ]
     slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
@@ -34,9 +36,11 @@ def test_order(solver, order):
 def test_the_number_of_axes_changes_no_number(solver):
     plane = torch.randn(6, 2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     more = torch.randn(4, *plane.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    expected = solver.solve(FLOW.velocity, plane, 4, lambda k: more[k])
+    expected = solver.solve(FLOW.velocity, plane, 4, LINE, lambda k: more[k])
     for size in ((24,), (2, 2, 6)):
-        found = solver.solve(FLOW.velocity, plane.view(6, 2, *size), 4, lambda k, size=size: more[k].view(6, 2, *size))
+        found = solver.solve(
+            FLOW.velocity, plane.view(6, 2, *size), 4, LINE, lambda k, size=size: more[k].view(6, 2, *size)
+        )
         assert torch.equal(found, expected.view(6, 2, *size))
 
 

@@ -155,13 +155,6 @@ def test_fewer_samples_than_a_batch(registry):
     )
 
 
-def test_weights_that_predict_noise_are_not_trained(registry):
-    with pytest.raises(
-        ZooError, match=r"small: backbone.prediction: zoo trains velocities, not epsilon; set it to vel"
-    ):
-        open_small(registry, "backbone.prediction=epsilon")
-
-
 def test_latents_of_several_sizes_are_not_trained(registry):
     stages = "[{noise_above: 0.5, patch: 2, scale: 2}, {noise_above: 0.0, patch: 2}]"
     with pytest.raises(ZooError, match=r"small: .* no path trains latents of several sizes yet") as caught:

@@ -12,6 +12,7 @@ from zoo.assembly import build, load_recipe
 from zoo.registry import Registry
 from zoo.weights import Weights, from_published, read_checkpoint, to_published
 from zoo.weights.foreign import ForeignCheckpoint
+from zoo.weights.published import FORMATS
 from zoo.weights.published.base import as_given
 
 REGISTRY = Registry()
@@ -71,7 +72,7 @@ def of_stages(name, patches):
     """What the recipes of DiT, SiT and PPFlow have, aside of their sizes."""
     own = {
         "time_embedder": {"type": "sinusoidal", **CLOCKS[name]},
-        "prediction": "epsilon" if name == "dit" else "velocity",
+        "prediction": "noise" if name == "dit" else "velocity",
     }
     if name != "ppflow":
         return own | {"patch_schedule": {"type": "uniform", "patch": as_given(patches[0])}}
@@ -86,8 +87,9 @@ def of_stages(name, patches):
     }
 
 
-def load(backbone):
-    return load_recipe({"name": "drawn", "backbone": backbone}, registry=REGISTRY)
+def load(backbone, name="sit"):
+    values = {"name": "drawn", "backbone": backbone, "objective": {"path": FORMATS[name].path}}
+    return load_recipe(values, registry=REGISTRY)
 
 
 def random_like(tensors, seed, dtype=torch.float32):
@@ -125,7 +127,7 @@ def own_tensors(recipe):
 
 def check_there_and_back(name, backbone, seed=0, dtype=torch.float32, as_pickle=False):
     """From ours to published and back, and once more from there, by way of a file."""
-    recipe = load(backbone)
+    recipe = load(backbone, name)
     first = random_like(build(recipe, registry=REGISTRY, device="meta").state_dict(), seed, dtype)
     published = to_published(Weights(recipe, first, {}), name)
     converted = from_published(reread(published, as_pickle), recipe, REGISTRY, format=name)
@@ -136,7 +138,7 @@ def check_there_and_back(name, backbone, seed=0, dtype=torch.float32, as_pickle=
 
 def check_inferred(name, backbone, dtype=torch.float32):
     """Shapes and tables tell the ``backbone`` section, but for the heads."""
-    recipe = load(backbone)
+    recipe = load(backbone, name)
     own = {key: tensor.to(dtype) for key, tensor in own_tensors(recipe).items()}
     checkpoint = ForeignCheckpoint(Path("x.pt"), to_published(Weights(recipe, own, {}), name), "")
     overrides = [f"backbone.heads={backbone['heads']}"]
@@ -171,7 +173,7 @@ TWO_STAGES = SMALL | SIGMA | of_stages("ppflow", [(4, 8), (2, 4)])
 
 def published_of(name, backbone=None):
     """A recipe, and weights of it in the published layout."""
-    recipe = load(backbone or EXAMPLES[name])
+    recipe = load(backbone or EXAMPLES[name], name)
     return recipe, to_published(Weights(recipe, own_tensors(recipe), {}), name)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.weights.layouts import same_bits
 from zoo.assembly import build, load_recipe
-from zoo.errors import NumericError, RecipeError, WeightsError, ZooError
+from zoo.errors import NumericError, RecipeError, WeightsError
 from zoo.flow import sample
 from zoo.flow.solvers import EulerSolver
 from zoo.weights import (
@@ -34,7 +34,7 @@ SIT = {
     "head": {"type": "linear", "learn_sigma": True},
 }
 PLAIN = SIT | {"time_embedder": "sinusoidal"}
-DIT = SIT | {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}, "prediction": "epsilon"}
+DIT = SIT | {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}, "prediction": "noise"}
 MPDIT = {
     **SIT,
     "patch_schedule": {"type": "by_depth", "levels": [{"patch": 4, "blocks": 1}, {"patch": 2, "blocks": 1}]},
@@ -48,7 +48,8 @@ MPDIT = {
 @pytest.fixture
 def recipe(registry):
     def do(backbone):
-        return load_recipe({"name": "mine", "backbone": backbone}, registry=registry)
+        objective = {"path": "vp"} if backbone is DIT else {}
+        return load_recipe({"name": "mine", "backbone": backbone, "objective": objective}, registry=registry)
 
     return do
 
@@ -245,22 +246,34 @@ def test_the_head_has_the_sign_of_its_format(published, convert):
 def test_what_dit_fixes_is_settled_and_noted(published, convert, registry):
     converted = convert(published(), PLAIN, format="dit")
     assert converted.notes == (
-        "backbone.prediction is epsilon, as dit has it",
+        "backbone.prediction is noise, as dit has it",
         "backbone.time_embedder.scale is 1000.0, as dit has it",
+        "objective.path is vp, as dit has it",
     )
     assert converted.weights.recipe.backbone.resolved() == convert(published(), DIT).weights.recipe.backbone.resolved()
 
 
-def test_noise_that_is_predicted_is_not_sampled_as_a_velocity(published, convert, registry):
-    for layout in ("dit", "sit"):
-        weights = convert(published(), format=layout).weights
-        backbone = filled(weights, torch.device("cpu"))
-        given = (backbone, EulerSolver(), torch.zeros(1, 3, 4, 8), torch.tensor([1]))
-        if layout == "sit":
-            assert sample(*given, steps=1, draw=torch.zeros).shape == (1, 3, 4, 8)
-            continue
-        with pytest.raises(ZooError, match=r"^these weights predict epsilon: .* cannot be sampled as a velocity; "):
-            sample(*given, steps=1, draw=torch.zeros)
+def test_what_dit_predicts_is_sampled_on_its_path(published, convert):
+    """Euler's steps by DDPM's formulas: its betas, its timesteps, the noise in the first half of the channels."""
+    weights = convert(published(), format="dit").weights
+    backbone = filled(weights, torch.device("cpu"), torch.float64)
+    z = torch.randn(2, 3, 4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels, steps = torch.tensor([1, 0]), 10
+    found = sample(backbone, EulerSolver(), z, labels, steps=steps, draw=torch.zeros)
+    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    bars = torch.cumprod(1 - beta, dim=0)
+    for k in range(steps, 0, -1):
+        tick = 1000 * k // steps - 1
+        with torch.no_grad():
+            noise = backbone(z, torch.full((2,), k / steps, dtype=torch.float64), labels)
+            time = backbone.time_embedder(torch.full((2,), tick / 1000, dtype=torch.float64))
+        fed = backbone.time_embedder(backbone.path.clock(torch.full((2,), k / steps, dtype=torch.float64)))
+        assert torch.allclose(fed, time)
+        rate = 1000 * (torch.log1p(-beta[tick]) + torch.log1p(-beta[min(tick + 1, 999)])) / 2  # of log alpha_bar
+        data = (z - (1 - bars[tick]).sqrt() * noise) / bars[tick].sqrt()
+        velocity = rate / 2 * (bars[tick].sqrt() * data - bars[tick] / (1 - bars[tick]).sqrt() * noise)
+        z = z - velocity / steps
+    assert torch.allclose(found, z, rtol=2e-3, atol=2e-3)  # the slope at a tick is the mean of its neighbours'
 
 
 # -- what else is told ------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def test_it_is_written_on_the_cpu_whatever_the_default_is(registry, tmp_path):
             ["backbone.time_embedder.layers: it has 2, the recipe 3"],
         ),
         (
-            {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}, "prediction": "epsilon"},
+            {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}, "prediction": "noise"},
             [
                 "backbone.time_embedder.scale: its sinusoids have the frequencies 10000^(-i / 127), ours and DiT's"
                 " 10000^(-i / 128); weights can make up for that where the clock runs from 0 to 1, but from 0 to 1000"

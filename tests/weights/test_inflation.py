@@ -256,8 +256,8 @@ def test_the_donors_dtype_is_kept(registry):
              " time_embedder.layers.{0..1}.bias"],
         ),
         (
-            {"prediction": "epsilon"},
-            ["prediction: the donor's weights predict velocity, the target epsilon"],
+            {"prediction": "noise"},
+            ["prediction: the donor's weights predict velocity, the target noise"],
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -102,7 +102,7 @@ def test_a_table_of_another_kind_is_taken_for_that_of_a_square():
 def refusal(name, backbone):
     """What is told of an export, a line for every reason."""
     with pytest.raises(WeightsError, match=rf"^drawn: {name} cannot hold it:\n") as caught:
-        to_published(Weights(load(backbone), {}, {}), name)
+        to_published(Weights(load(backbone, name), {}, {}), name)
     return list(caught.value.problems)
 
 
@@ -111,7 +111,7 @@ def with_part(name, kind, part):
     others = {"position": "rotary", "block": "rotary"}
     for more in ({}, {other: value for other, value in others.items() if other != kind}):
         try:
-            return load(EXAMPLES[name] | more | {kind: part}), more
+            return load(EXAMPLES[name] | more | {kind: part}, name), more
         except RecipeError:
             pass
     return None
@@ -211,8 +211,8 @@ MISFITS = {
         "backbone.time_embedder.clock: mpditv2 has noise, the recipe data",
     ),
     "scale": ("dit", {"time_embedder": "sinusoidal"}, "backbone.time_embedder.scale: dit has 1000.0, the recipe 1.0"),
-    "velocity": ("dit", {"prediction": "velocity"}, "backbone.prediction: dit has epsilon, the recipe velocity"),
-    "noise": ("mpdit", {"prediction": "epsilon"}, "backbone.prediction: mpdit has velocity, the recipe epsilon"),
+    "velocity": ("dit", {"prediction": "velocity"}, "backbone.prediction: dit has noise, the recipe velocity"),
+    "predicted noise": ("mpdit", {"prediction": "noise"}, "backbone.prediction: mpdit has velocity, the recipe noise"),
 }
 
 
@@ -224,7 +224,7 @@ def test_what_a_format_cannot_hold_is_told(name, change, line):
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize(("size", "told"), [((8,), "8"), ((2, 8, 8), "2 x 8 x 8")])
 def test_a_format_has_height_and_width(name, size, told):
-    recipe = load(EXAMPLES[name])
+    recipe = load(EXAMPLES[name], name)
     problems = FORMATS[name].misfits(of_axes(recipe, *size), build(recipe, device="meta").stages)
     assert list(problems) == [f"backbone.latent: {name} has height and width, the recipe {told}"]
 
@@ -244,18 +244,25 @@ ANOTHER_FUNCTION = {
 
 @pytest.mark.parametrize(("name", "change"), ANOTHER_FUNCTION.values(), ids=list(ANOTHER_FUNCTION))
 def test_a_time_embedder_that_published_code_cannot_compute(name, change):
-    recipe = load(EXAMPLES[name] | change)
+    recipe = load(EXAMPLES[name] | change, name)
     with pytest.raises(WeightsError, match=r"backbone\.time_embedder\.(grid|blocks|layers): "):
         to_published(Weights(recipe, own_tensors(recipe), {}), name)
 
 
 def test_all_reasons_are_told_at_once():
-    change = {"prediction": "epsilon", "modulation": "adaln_zero", "skip": "none", **levels(4)}
+    change = {"prediction": "noise", "modulation": "adaln_zero", "skip": "none", **levels(4)}
     assert refusal("mpdit", MPDIT | change) == [
         "backbone.modulation: mpdit has shared_adaln, the recipe adaln_zero",
         "backbone.skip: mpdit has linear, the recipe none",
         "backbone.patch_schedule: mpdit has 2 levels, the recipe 1",
-        "backbone.prediction: mpdit has velocity, the recipe epsilon",
+        "backbone.prediction: mpdit has velocity, the recipe noise",
+    ]
+
+
+def test_another_path_is_told():
+    recipe = load(EXAMPLES["dit"], "sit")
+    assert list(FORMATS["dit"].misfits(recipe, build(recipe, device="meta").stages)) == [
+        "objective.path: dit has vp, the recipe linear"
     ]
 
 
@@ -275,7 +282,7 @@ def test_what_the_published_code_fixes_is_settled_on_import():
     recipe = load(
         EXAMPLES["ppflow"]
         | stages([0.5, 0.25, 0.0], [[4, 8], [2, 8], [2, 4]], ties="cleaner")
-        | {"time_embedder": {"type": "sinusoidal", "scale": 2.0}, "prediction": "epsilon"}
+        | {"time_embedder": {"type": "sinusoidal", "scale": 2.0}, "prediction": "noise"}
     )
     converted = from_published(ForeignCheckpoint(Path("x.pt"), tensors, ""), recipe, REGISTRY)
     assert converted.weights.recipe.backbone.resolved() == load(EXAMPLES["ppflow"]).backbone.resolved()

@@ -104,13 +104,13 @@ def test_a_backbone_that_is_not_what_its_recipe_builds_any_more(backbone, path):
         pass
 
     backbone.blocks[0].mlp = Mine()
-    backbone.prediction = "epsilon"
+    backbone.prediction = "noise"
     with pytest.raises(WeightsError, match="not written, since it is not what small builds") as caught:
         zoo.save(backbone, path)
     told = caught.value.problems
     assert told[0].startswith("blocks.0.mlp is a ")
     assert ".Mine in place of a GELUMLP" in told[0]
-    assert told[1] == "prediction is 'epsilon' in place of 'velocity'"
+    assert told[1] == "prediction is 'noise' in place of 'velocity'"
     assert not path.exists()
 
 

@@ -15,6 +15,7 @@ from zoo.parts.routers import Tread
 from zoo.weights import from_published, to_published
 from zoo.weights.diffusers_folder import write_diffusers
 from zoo.weights.foreign import ForeignCheckpoint
+from zoo.weights.published import FORMATS
 
 TOLD = ("backbone.router: it has weights, and the published code has no place for them",)
 TREAD = {"type": "tread", "first": 0, "stop": 1}
@@ -37,7 +38,9 @@ WITH = REGISTRY.with_parts([Learned])
 
 
 def of(name, router):
-    return load_recipe({"name": name, "backbone": {**EXAMPLES[name], "router": router}}, registry=WITH)
+    objective = {"path": FORMATS[name].path}
+    values = {"name": name, "backbone": {**EXAMPLES[name], "router": router}, "objective": objective}
+    return load_recipe(values, registry=WITH)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

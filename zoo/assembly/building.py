@@ -119,4 +119,6 @@ def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
     if device.type != "meta":
         with device:  # in the order of the state dict, so that the same seed draws the same weights
             parts = {kind: create(kind, parts) for kind in HELD_KINDS}
-    return Backbone(shape, parts, ties=schedule.ties, prediction=options.prediction, recipe=recipe)
+    return Backbone(
+        shape, parts, ties=schedule.ties, prediction=options.prediction, path=create_part(recipe, "path"), recipe=recipe
+    )

@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.backbone import Backbone
 from zoo.errors import AuditError, first_line
-from zoo.flow import velocity_errors
+from zoo.flow import prediction_errors
 from zoo.flow.precision import clock_dtype
 from zoo.recipe import Recipe
 from zoo.recipe.options import TrainOptions
@@ -127,7 +127,7 @@ def _peak_bytes(backbone: Backbone, stage: int, options: TrainOptions) -> int:
         try:
             with live:
                 with torch.autocast(DEVICE.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-                    errors = velocity_errors(forward, data, noise, t, labels)
+                    errors = prediction_errors(forward, model.path, model.prediction, data, noise, t, labels)
                 errors.mean().backward()  # type: ignore[no-untyped-call]
         except Exception as error:
             raise AuditError(

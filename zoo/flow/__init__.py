@@ -1,4 +1,4 @@
-"""The flow between data and noise: noise levels, loss, solvers and guidance."""
+"""Between data and noise: paths, noise levels, loss, solvers and guidance."""
 
 from __future__ import annotations
 
@@ -8,30 +8,35 @@ from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.guidance import Guidance, Passes, evaluations
 from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
-from zoo.flow.objective import interpolate, target, velocity_errors
+from zoo.flow.objective import prediction_errors
 from zoo.flow.sampling import sample
 from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.flow.stages import StagePlan, plan_stages
 from zoo.flow.weightings import MinSNRWeighting, SNRWeighting, UniformWeighting
 from zoo.hookspecs import hookimpl
+from zoo.paths import AffinePath, EDMPath, LinearPath, Mixture, TrigonometricPath, VariancePreservingPath
 
 __all__ = [
     "MODULATION_BYTES",
+    "AffinePath",
     "Draw",
+    "EDMPath",
     "Guidance",
     "GuidedVelocity",
+    "LinearPath",
+    "Mixture",
     "NoiseSampler",
     "Passes",
     "Solver",
     "StagePlan",
+    "TrigonometricPath",
+    "VariancePreservingPath",
     "Velocity",
     "Weighting",
     "evaluations",
-    "interpolate",
     "plan_stages",
+    "prediction_errors",
     "sample",
-    "target",
-    "velocity_errors",
     "zoo_parts",
 ]
 
@@ -40,6 +45,10 @@ __all__ = [
 def zoo_parts() -> list[type]:
     """The built-in parts of training and sampling."""
     return [
+        LinearPath,
+        TrigonometricPath,
+        VariancePreservingPath,
+        EDMPath,
         UniformNoise,
         LogitNormalNoise,
         UniformWeighting,

@@ -1,6 +1,6 @@
 """What noise samplers, loss weightings and solvers promise.
 
-Noise level t: 0 = data, 1 = pure noise; ``z_t = (1 - t) data + t noise``; velocity ``noise - data``.
+Noise level t: 0 = data, 1 = pure noise; ``z_t = alpha(t) data + sigma(t) noise``, as the path says; velocity ``dz/dt``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
+
+from zoo.paths import AffinePath
 
 Velocity = Callable[[Tensor, float], Tensor]
 """``velocity(z [B,C,*size], t) -> [B,C,*size]``: the (guided) velocity of a batch at one noise level."""
@@ -38,13 +40,18 @@ class NoiseSampler(ABC):
 
 
 class Weighting(ABC):
-    """How much the squared velocity error at a noise level counts. Constructor: ``(*, options)``."""
+    """How much the squared error of the prediction counts at a noise level. Constructor: ``(*, options)``."""
 
     kind: ClassVar[str] = "weighting"
 
     @abstractmethod
-    def weight(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """Finite, non-negative weights [B] at noise levels t in [0, 1]. Keeps t's dtype and device."""
+    def weight(self, t: Float[Tensor, " B"], snr: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Finite, non-negative weights [B] at noise levels t in [0, 1]. Keeps t's dtype and device.
+
+        Args:
+            t: noise levels.
+            snr: the path's signal-to-noise ratio ``(alpha / sigma)^2`` there, finite, of the same dtype and device.
+        """
 
 
 class Solver(ABC):
@@ -65,6 +72,7 @@ class Solver(ABC):
         velocity: Velocity,
         noise: Float[Tensor, "B C *size"],
         steps: int,
+        path: AffinePath,
         draw: Draw,
         thresholds: Sequence[float] = (),
     ) -> Float[Tensor, "B C *size"]:
@@ -74,6 +82,7 @@ class Solver(ABC):
             velocity: evaluated at the noise levels that ``levels`` tells, in that order.
             noise: standard normal [B, C, *size].
             steps: updates; an adaptive solver chooses its own.
+            path: whose velocity it is: ``path.at(t)`` tells alpha and sigma, and data and noise by the velocity.
             draw: noise of an update, for solvers that add some: each k in [0, steps) at most once.
             thresholds: noise levels inside (0, 1) where the velocity is not smooth (stages or guidance change),
                 noisiest first; one on a threshold belongs to the side that the backbone says. Only adaptive solvers

@@ -15,6 +15,7 @@ from torch import Tensor
 from zoo.errors import NumericError, ZooError
 from zoo.flow.base import Draw, Solver, Velocity
 from zoo.flow.precision import clock_dtype, just_above, just_below, widest_dtype
+from zoo.paths import AffinePath
 from zoo.registry import part
 
 Tolerance = Annotated[float, Field(gt=0.0, le=0.1)]
@@ -45,6 +46,7 @@ class Dopri5Solver(Solver):
         velocity: Velocity,
         noise: Float[Tensor, "B C *size"],
         steps: int,
+        path: AffinePath,
         draw: Draw,
         thresholds: Sequence[float] = (),
     ) -> Float[Tensor, "B C *size"]:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from zoo.flow.base import Draw, Solver, Velocity
+from zoo.paths import AffinePath, Mixture
 from zoo.registry import part
 
 Diffusion = Literal["constant", "sbdm", "sigma", "linear", "decreasing", "increasing_decreasing"]
@@ -22,23 +23,24 @@ Diffusion = Literal["constant", "sbdm", "sigma", "linear", "decreasing", "increa
 class EulerMaruyamaSolver(Solver):
     """The Euler-Maruyama method for the SDE of SiT (arXiv 2401.08740, section 2).
 
-    With ``z = (1 - t) data + t noise`` and ``v = E[noise - data | z]``, the mean of the noise given z is
-    ``z + (1 - t) v``, and so ``score(z) = -E[noise | z] / t = -(z + (1 - t) v) / t``. For any rate ``D(t) >= 0``, the
+    The velocity and the path tell the mean of the noise given z, and so ``score(z) = -E[noise | z] / sigma``; on the
+    straight line that is ``-(z + (1 - t) v) / t``. For any rate ``D(t) >= 0``, the
     equation ``dz = (-v + D score) ds + sqrt(2 D) dW``, with ``s = 1 - t`` running from noise to data, has the same
     distribution at every t as the flow ``dz = -v ds``: in its Fokker-Planck equation, both terms of D cancel. (The
     paper writes ``w = 2 D``; ``norm`` is that of the published sampler.)
 
-    The score is singular at t = 0, where it is never evaluated: ``steps - 1`` even updates lead from t = 1 to
+    The score is singular where sigma is 0, where it is never evaluated: ``steps - 1`` even updates lead from t = 1 to
     ``last_step_size``, and a last one without noise to t = 0.
 
     Options:
         diffusion: D(t), as the published sampler names its forms, turned to our clock:
-            constant: ``norm``; sbdm: ``norm * t / (1 - t)``, the reverse of the noising process, where 1 - t is taken
-            as at least the size of the step; sigma and linear, which are one here: ``norm * t``;
+            constant: ``norm``; sbdm: ``norm * (sigma sigma' - sigma^2 alpha' / alpha)``, the reverse of the noising
+            process, where alpha is taken as at least the size of the step (on the line: ``norm * t / (1 - t)``);
+            sigma: ``norm * sigma(t)``; linear: ``norm * t``;
             decreasing: ``(1 - norm * cos(pi t))^2 / 4``; increasing_decreasing: ``norm * sin(pi t)^2``.
         norm: scale of D; 0 leaves the flow alone (but for ``decreasing``).
         last_step: ``mean`` leaves out the noise of the last step alone, ``euler`` is a step of the flow, and
-            ``tweedie`` goes to ``E[data | z]``, which on straight lines is that same step, ``z - t v``.
+            ``tweedie`` goes to ``E[data | z]``, which on the straight line is that same step, ``z - t v``.
         last_step_size: noise level that the last step starts from.
     """
 
@@ -64,6 +66,7 @@ class EulerMaruyamaSolver(Solver):
         velocity: Velocity,
         noise: Float[Tensor, "B C *size"],
         steps: int,
+        path: AffinePath,
         draw: Draw,
         thresholds: Sequence[float] = (),
     ) -> Float[Tensor, "B C *size"]:
@@ -71,18 +74,22 @@ class EulerMaruyamaSolver(Solver):
         z, levels = noise, self.levels(steps)
         for k, (t, after) in enumerate(pairwise(levels)):
             h = t - after
-            rate = self.rate(t, h)
-            z = z - h * _drift(z, velocity(z, t), t, rate) + math.sqrt(2 * rate * h) * draw(k)
+            mixture = path.at(t)
+            rate = self.rate(mixture, t, h)
+            z = z - h * _drift(z, velocity(z, t), mixture, rate) + math.sqrt(2 * rate * h) * draw(k)
         t = levels[-1]
-        rate = self.rate(t, t) if self.last_step == "mean" else 0.0
-        return z - t * _drift(z, velocity(z, t), t, rate)
+        mixture, v = path.at(t), velocity(z, t)
+        if self.last_step == "tweedie":
+            end = path.at(0.0)
+            return end.state(mixture.data(v, z), mixture.noise(v, z))
+        return z - t * _drift(z, v, mixture, self.rate(mixture, t, t) if self.last_step == "mean" else 0.0)
 
-    def rate(self, t: float, h: float) -> float:
+    def rate(self, mixture: Mixture, t: float, h: float) -> float:
         """D at noise level t, for a step of size h."""
         forms: dict[Diffusion, float] = {
             "constant": self.norm,
-            "sbdm": self.norm * t / max(1 - t, h),
-            "sigma": self.norm * t,
+            "sbdm": self.norm * mixture.sigma * mixture.turn / max(mixture.alpha, h),
+            "sigma": self.norm * mixture.sigma,
             "linear": self.norm * t,
             "decreasing": (1 - self.norm * math.cos(math.pi * t)) ** 2 / 4,
             "increasing_decreasing": self.norm * math.sin(math.pi * t) ** 2,
@@ -90,6 +97,6 @@ class EulerMaruyamaSolver(Solver):
         return forms[self.diffusion]
 
 
-def _drift(z: Tensor, v: Tensor, t: float, rate: float) -> Tensor:
-    """``v - D score``, with ``score = -(z + (1 - t) v) / t``."""
-    return v + rate / t * (z + (1 - t) * v)
+def _drift(z: Tensor, v: Tensor, mixture: Mixture, rate: float) -> Tensor:
+    """``v - D score``, with ``score = -noise / sigma``."""
+    return v + rate / mixture.sigma_divisor * mixture.noise(v, z)

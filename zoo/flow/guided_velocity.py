@@ -25,7 +25,7 @@ class GuidedVelocity:
     applies, samples with and without their labels go through it together, as one batch of 2 B.
 
     Args:
-        backbone: predicts the velocity, in the dtype of its parameters; the result has the dtype of z.
+        backbone: predicts in the dtype of its parameters; the velocity that this stands for has the dtype of z.
         noise: the batch [B, C, *size] that sampling starts from.
         labels: what the class conditioner takes; None if it is unconditional.
         guidance: scale for each stage; none if left out.
@@ -66,14 +66,15 @@ class GuidedVelocity:
         table = self.tables.get((stage, guided))
         modulation = table.at(t) if table is not None and t in table.place else None
         levels = torch.full((len(latents),), t, dtype=self.clock, device=z.device)
-        velocity = self.backbone.forward_stage(stage, latents, levels, self.labels[guided], modulation).to(z.dtype)
-        if not guided:
-            return velocity
-        c, u = velocity.chunk(2)
-        k = self.guidance.channels
-        if k is None:
-            return u + scale * (c - u)
-        return torch.cat([u[:, :k] + scale * (c[:, :k] - u[:, :k]), c[:, k:]], dim=1)
+        predicted = self.backbone.forward_stage(stage, latents, levels, self.labels[guided], modulation).to(z.dtype)
+        if (
+            guided
+        ):  # of predictions or of the velocities that they stand for: the same, since one is linear in the other
+            c, u = predicted.chunk(2)
+            predicted = _joined(c, u, scale, self.guidance.channels)
+        if self.backbone.prediction == "velocity":
+            return predicted
+        return self.backbone.path.at(t).velocity_from(self.backbone.prediction, predicted, z)
 
     def stage_of(self, t: float) -> int:
         """The stage that noise level t is in."""
@@ -100,6 +101,14 @@ class GuidedVelocity:
             (stage, guided): ModulationTable(self.backbone, stage, own, labels[guided], self.clock, limit)
             for (stage, guided), own in places.items()
         }
+
+
+def _joined(c: Tensor, u: Tensor, scale: float, channels: int | None) -> Tensor:
+    """Predictions with labels and without, guided in the first so many channels."""
+    if channels is None:
+        return u + scale * (c - u)
+    k = channels
+    return torch.cat([u[:, :k] + scale * (c[:, :k] - u[:, :k]), c[:, k:]], dim=1)
 
 
 def _check(backbone: Backbone, labels: Labels | None, guidance: Guidance) -> None:

@@ -1,7 +1,7 @@
-"""The objective of flow matching, as the algorithm box has it (SiT, arXiv 2401.08740, section 2).
+"""The objective, as the algorithm box has it (SiT, arXiv 2401.08740, section 2; DDPM, arXiv 2006.11239, algorithm 1).
 
-Draw data, noise and a noise level t; drop the label now and then; and pull the velocity at
-``z = (1 - t) data + t noise`` towards ``noise - data``.
+Draw data, noise and a noise level t; drop the label now and then; and pull the prediction at the path's
+``z = alpha(t) data + sigma(t) noise`` towards what it should be: the velocity, the noise or the data.
 """
 
 from __future__ import annotations
@@ -13,46 +13,34 @@ from torch import Tensor
 
 from zoo.flow.precision import clock_dtype
 from zoo.labels import Labels
+from zoo.paths import AffinePath, Prediction
 
 
-def interpolate(
-    data: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."], t: Float[Tensor, " B"]
-) -> Float[Tensor, "B ..."]:
-    """``(1 - t) data + t noise``, in the dtype of the data."""
-    t = _like(t, data)
-    return ((1 - t) * data + t * noise).to(data.dtype)
-
-
-def target(data: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
-    """The velocity ``noise - data`` of the straight line from data to noise."""
-    return noise - data
-
-
-def velocity_errors(
+def prediction_errors(
     backbone: Callable[..., Tensor],
+    path: AffinePath,
+    prediction: Prediction,
     data: Float[Tensor, "B C *size"],
     noise: Float[Tensor, "B C *size"],
     t: Float[Tensor, " B"],
     labels: Labels | None = None,
     scores: Float[Tensor, "B N"] | None = None,
 ) -> Float[Tensor, " B"]:
-    """Mean squared error of the predicted velocity, of every sample; in float32 or wider, also under autocast.
+    """Mean squared error of what is predicted, of every sample; in float32 or wider, also under autocast.
 
     Args:
-        backbone: ``(latents, t, labels, scores) -> velocity``, such as a ``Backbone`` or what DDP makes of it; called
+        backbone: ``(latents, t, labels, scores) -> prediction``, such as a ``Backbone`` or what DDP makes of it; called
             without scores where there are none.
+        path: from data to noise.
+        prediction: what the backbone predicts, in whose own space the error is.
         data: latents [B, C, *size].
         noise: standard normal [B, C, *size].
         t: noise levels [B].
         labels: what the class conditioner takes, some of them dropped.
         scores: what the router takes.
     """
-    velocity = backbone(interpolate(data, noise, t), t, labels, *([] if scores is None else [scores]))
-    wide = clock_dtype(data.dtype)
-    error = velocity.to(wide) - target(data.to(wide), noise.to(wide))
+    mixture, wide = path.along(t, data), clock_dtype(data.dtype)
+    z = mixture.state(data, noise).to(data.dtype)
+    predicted = backbone(z, t, labels, *([] if scores is None else [scores]))
+    error = predicted.to(wide) - mixture.target(prediction, data.to(wide), noise.to(wide))
     return error.square().flatten(1).mean(dim=1)
-
-
-def _like(values: Tensor, samples: Tensor) -> Tensor:
-    """Values [B] as [B, 1, ...], to go with samples [B, ...]."""
-    return values.view(-1, *[1] * (samples.ndim - 1))

@@ -31,7 +31,7 @@ def sample(
     """Turn noise into latents, as the backbone sees them.
 
     Args:
-        backbone: predicts velocities.
+        backbone: predicts velocities, or what its path turns into such.
         solver: how to get from noise to data.
         noise: standard normal [B, C, *size], on the backbone's device; its dtype is that of the solver's state.
         labels: what the class conditioner takes; None if it is unconditional.
@@ -41,14 +41,9 @@ def sample(
         modulation_bytes: memory that modulations computed ahead may take.
 
     Raises:
-        ZooError: the weights predict noise, as those trained the DDPM way do, or stages have latents of several sizes.
+        ZooError: stages have latents of several sizes.
         ValueError: noise, labels, steps or guidance that the backbone cannot take.
     """
-    if backbone.prediction != "velocity":
-        raise ZooError(
-            f"these weights predict {backbone.prediction}: they were trained the DDPM way, on another path from data to"
-            " noise, and cannot be sampled as a velocity; zoo can count and convert them, and sample none of them"
-        )
     if backbone.has_scales:
         raise ZooError("backbone.patch_schedule: a stage has a scale, and no path draws latents of several sizes yet")
     if steps < 1:
@@ -56,7 +51,10 @@ def sample(
     backbone.check_inputs(noise, noise.new_ones(len(noise)), labels)
     levels = solver.levels(steps)
     velocity = GuidedVelocity(backbone, noise, labels, guidance, levels or (), modulation_bytes)
-    return solver.solve(velocity, noise, steps, draw, jumps(backbone, velocity.guidance))
+    path = backbone.path
+    z = solver.solve(velocity, noise, steps, path, draw, jumps(backbone, velocity.guidance))
+    scale = path.at(0.0).alpha
+    return z if scale == 1.0 else z / scale
 
 
 def jumps(backbone: Backbone, guidance: Guidance) -> Sequence[float]:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.flow.base import Draw, Solver, Velocity
+from zoo.paths import AffinePath
 from zoo.registry import part
 
 
@@ -25,6 +26,7 @@ class EulerSolver(Solver):
         velocity: Velocity,
         noise: Float[Tensor, "B C *size"],
         steps: int,
+        path: AffinePath,
         draw: Draw,
         thresholds: Sequence[float] = (),
     ) -> Float[Tensor, "B C *size"]:
@@ -48,6 +50,7 @@ class HeunSolver(Solver):
         velocity: Velocity,
         noise: Float[Tensor, "B C *size"],
         steps: int,
+        path: AffinePath,
         draw: Draw,
         thresholds: Sequence[float] = (),
     ) -> Float[Tensor, "B C *size"]:

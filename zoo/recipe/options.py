@@ -24,7 +24,9 @@ class BackboneOptions(Options):
         Literal["per_width", "shared"],
         Field(description="of levels that differ in width: one for each, or one of the backbone's width for all"),
     ] = "per_width"
-    prediction: Annotated[Literal["velocity", "epsilon"], Field(description="what the weights predict")] = "velocity"
+    prediction: Annotated[Literal["velocity", "noise", "data"], Field(description="what the weights predict")] = (
+        "velocity"
+    )
 
 
 class ObjectiveOptions(Options):

@@ -117,10 +117,11 @@ class BackboneRecipe(BackboneOptions, Section):
 
 
 class ObjectiveRecipe(ObjectiveOptions, Section):
-    """What training minimises."""
+    """What training minimises, and with the path what the weights' predictions mean."""
 
     section = "objective"
 
+    path: AnyPart
     noise_sampler: AnyPart
     weighting: AnyPart
 

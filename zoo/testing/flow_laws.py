@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.flow.base import Velocity
+from zoo.paths import AffinePath, LinearPath, VariancePreservingPath
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case
 from zoo.testing.gaussian import GaussianFlow
@@ -16,6 +17,7 @@ from zoo.testing.law import Law, law
 SHAPE = (2, 3, 1)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 STEPS = (1, 2, 5)
+LINE = LinearPath()
 DATA = GaussianFlow()
 
 # -- noise samplers ---------------------------------------------------------------------------------------------------
@@ -69,13 +71,15 @@ def weighs_every_noise_level(case: Case) -> None:
     weighting = case.create()
     for dtype in DTYPES:
         t = torch.linspace(0, 1, 101, dtype=dtype)
-        before = t.clone()
-        weight = weighting.weight(t)
+        snr = LinearPath().snr(t)
+        before, snr_before = t.clone(), snr.clone()
+        weight = weighting.weight(t, snr)
         assert weight.shape == t.shape, f"returns shape {list(weight.shape)} for {list(t.shape)}"
         assert weight.dtype == dtype, f"returns {weight.dtype} for {dtype}"
         assert weight.isfinite().all(), "a weight is not finite"
         assert (weight >= 0).all(), "a weight is negative"
         assert torch.equal(t, before), "changes its inputs"
+        assert torch.equal(snr, snr_before), "changes its inputs"
 
 
 # -- solvers ----------------------------------------------------------------------------------------------------------
@@ -163,14 +167,24 @@ def reaches_the_data(case: Case) -> None:
 
     Options may trade accuracy away, so that the defaults are asked, where all options have one.
     """
-    run = Run(case, batch=4096, defaults=True)
+    _reaches_the_data(Run(case, batch=4096, defaults=True))
+
+
+@law("Ask path.at(t) for alpha, sigma, and the data and noise of a velocity: 1 - t and t are the straight line's.")
+def reaches_the_data_on_other_paths(case: Case) -> None:
+    """The same where the path is no straight line, but DDPM's."""
+    _reaches_the_data(Run(case, batch=4096, defaults=True, path=VariancePreservingPath()))
+
+
+def _reaches_the_data(run: Run) -> None:
     latents = run.solve(100)
     if run.draws:
         mean, std = float(latents.mean()), float(latents.std())
         message = f"data of mean {DATA.mean} and deviation {DATA.std} come out with {mean:.3f} and {std:.3f}"
         assert max(abs(mean - DATA.mean), abs(std - DATA.std)) < 0.05, message
     else:
-        assert_close(latents, DATA.samples(run.noise), "noise does not become the data that it should", 0.05)
+        expected = GaussianFlow(path=run.path).samples(run.noise)
+        assert_close(latents, expected, "noise does not become the data that it should", 0.05)
 
 
 class Run:
@@ -181,7 +195,8 @@ class Run:
         batch: samples.
         dtype: of the noise.
         device: of the noise.
-        velocity: what to follow.
+        velocity: what to follow; the data's if left out.
+        path: from data to noise.
         defaults: take the solver's default options, if all have one.
     """
 
@@ -192,13 +207,14 @@ class Run:
         batch: int = 3,
         dtype: torch.dtype = torch.float64,
         device: str = "cpu",
-        velocity: Velocity = DATA.velocity,
+        velocity: Velocity | None = None,
+        path: AffinePath = LINE,
         defaults: bool = False,
     ) -> None:
         options = type(case.options)
         required = any(field.is_required() for field in options.model_fields.values())
         self.solver = case.entry.create(options() if defaults and not required else case.options, case.supplied)
-        self.velocity = velocity
+        self.velocity, self.path = velocity or GaussianFlow(path=path).velocity, path
         self.generator = torch.Generator().manual_seed(case.seed)
         self.shape, self.dtype, self.device = (batch, *SHAPE), dtype, device
         self.noise = self._normal()
@@ -209,7 +225,7 @@ class Run:
     def solve(self, steps: int, only: slice = slice(None)) -> Tensor:
         """Latents of some of the samples; the same noise at every call."""
         self.levels, self.draws = [], []
-        return self.solver.solve(self._evaluate, self.noise[only], steps, lambda k: self._draw(k)[only])
+        return self.solver.solve(self._evaluate, self.noise[only], steps, self.path, lambda k: self._draw(k)[only])
 
     def _evaluate(self, z: Tensor, t: float) -> Tensor:
         self.levels.append(t)
@@ -240,6 +256,7 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         solves_each_alone,
         is_exact_on_straight_lines,
         reaches_the_data,
+        reaches_the_data_on_other_paths,
     ),
 }
 """Laws of each kind."""

@@ -1,28 +1,54 @@
-"""Normally distributed data, whose velocity and samples are known in closed form."""
+"""Normally distributed data, whose velocity and samples are known in closed form on every path."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
+
+from zoo.paths import AffinePath, LinearPath, Mixture
 
 
 @dataclass(frozen=True)
 class GaussianFlow:
     """Data from N(mean, std^2), each number by itself.
 
-    Then z at noise level t has mean ``(1 - t) mean`` and variance ``V = (1 - t)^2 std^2 + t^2``; given z, the noise has
-    mean ``t / V (z - (1 - t) mean)``, and the data ``mean + (1 - t) std^2 / V (z - (1 - t) mean)``.
+    Then z at noise level t has mean ``alpha mean`` and variance ``V = alpha^2 std^2 + sigma^2``; given z, the noise has
+    mean ``sigma / V (z - alpha mean)``, and the data ``mean + alpha std^2 / V (z - alpha mean)``.
     """
 
     mean: float = 0.5
     std: float = 0.7
+    path: AffinePath = field(default_factory=LinearPath)
 
     def velocity(self, z: Tensor, t: float) -> Tensor:
-        """``E[noise - data | z]``."""
-        variance = (1 - t) ** 2 * self.std**2 + t**2
-        return (t - (1 - t) * self.std**2) / variance * (z - (1 - t) * self.mean) - self.mean
+        """``E[dz/dt | z]``."""
+        mixture = self.path.at(t)
+        return mixture.velocity(self.data(z, t), self.noise(z, t))
+
+    def data(self, z: Tensor, t: float) -> Tensor:
+        """``E[data | z]``."""
+        mixture = self.path.at(t)
+        return self.mean + mixture.alpha * self.std**2 / self._variance(mixture) * (z - mixture.alpha * self.mean)
+
+    def noise(self, z: Tensor, t: float) -> Tensor:
+        """``E[noise | z]``."""
+        mixture = self.path.at(t)
+        return mixture.sigma / self._variance(mixture) * (z - mixture.alpha * self.mean)
 
     def samples(self, noise: Tensor) -> Tensor:
-        """Where the flow takes noise at t = 1 to."""
-        return self.mean + self.std * noise
+        """The state at t = 0 that the flow takes one at t = 1 to: it keeps the distance from the mean in deviations."""
+        return self.deviate(self._standard(noise, 1.0), 0.0)
+
+    def deviate(self, standard: Tensor, t: float) -> Tensor:
+        """The state at t that is so many standard deviations from its mean."""
+        mixture = self.path.at(t)
+        return mixture.alpha * self.mean + self._variance(mixture) ** 0.5 * standard
+
+    def _standard(self, z: Tensor, t: float) -> Tensor:
+        mixture = self.path.at(t)
+        return (z - mixture.alpha * self.mean) / self._variance(mixture) ** 0.5
+
+    def _variance(self, mixture: Mixture) -> float:
+        variance: float = mixture.alpha**2 * self.std**2 + mixture.sigma**2
+        return variance

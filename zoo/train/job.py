@@ -78,10 +78,6 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
             class conditioner does not take the dataset's labels.
         DataError: the data cannot be read, or is less than a batch.
     """
-    if backbone.prediction != "velocity":
-        raise ZooError(
-            f"{recipe.name}: backbone.prediction: zoo trains velocities, not {backbone.prediction}; set it to velocity"
-        )
     if backbone.has_scales:
         raise ZooError(
             f"{recipe.name}: backbone.patch_schedule: a stage has a scale, and no path trains latents of several sizes"

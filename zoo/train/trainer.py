@@ -19,7 +19,7 @@ from zoo.backbone import Backbone
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
 from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
-from zoo.flow import velocity_errors
+from zoo.flow import prediction_errors
 from zoo.labels import drop, move
 from zoo.optim.updates import Updates
 from zoo.recipe.options import TrainOptions
@@ -39,7 +39,7 @@ class Step:
 
     Attributes:
         step: updates done.
-        loss: weighted mean of the squared velocity error over the global batch.
+        loss: weighted mean of the squared error of the prediction over the global batch.
         stage_errors: plain means of it, stage by stage.
         grad_norm: before clipping.
         learning_rate: of this update.
@@ -209,17 +209,18 @@ class Trainer:
         )
 
     def _loss(self, piece: Batch) -> tuple[Tensor, Tensor]:
-        """Squared velocity error [B] of a piece's samples, and the weight [B] of each."""
+        """Squared error [B] of a piece's samples, and the weight [B] of each."""
         device, dtype = self.world.device, self.dtype
         t, share = self.job.plan.noise_levels(piece.places, self.options.batch, piece.u, dtype)
-        weight = (share * self.job.weighting.weight(t)).to(device)
+        path, prediction = self.backbone.path, self.backbone.prediction
+        weight = (share * self.job.weighting.weight(t, path.snr(t))).to(device)
         data, noise = (each.to(device, dtype, non_blocking=True) for each in (piece.latents, piece.noise))
         dropped, t = (each.to(device, non_blocking=True) for each in (piece.drop, t))
         labels = move(piece.labels, device, non_blocking=True)
         scores = None if piece.scores is None else piece.scores.to(device, non_blocking=True)
         labels = drop(labels, self.backbone.conditioner.null(labels), dropped)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            return velocity_errors(self.model, data, noise, t, labels, scores), weight
+            return prediction_errors(self.model, path, prediction, data, noise, t, labels, scores), weight
 
     def _clip(self) -> Tensor:
         """The gradient's norm, after which it is clipped."""

@@ -84,7 +84,7 @@ def from_published(
                 " not tell; set backbone.heads for another"
             )
     recipe, changes = _settled(recipe, chosen, registry)
-    notes += [f"backbone.{key} is {value}, as {chosen.name} has it" for key, value in changes.items()]
+    notes += [f"{key} is {value}, as {chosen.name} has it" for key, value in changes.items()]
     backbone = build(recipe, device="meta")
     entries = _entries(
         recipe, backbone, chosen, f"{checkpoint.path}: {recipe.name} cannot hold weights of {chosen.name}"
@@ -156,6 +156,7 @@ def infer_recipe(
         family = read_tree(package_recipes() / f"{chosen.family(backbone)}.yaml").plain()
         settings = {key: value for key, value in family.items() if key not in ("name", "backbone")}
         settings["train"].pop("init", None)  # these weights are what came of it
+    settings["objective"] = {**settings.get("objective", {}), "path": chosen.path}
     try:
         return check_tree(read_tree({"name": name, "backbone": backbone, **settings}, overrides), registry)
     except RecipeError as error:
@@ -174,7 +175,7 @@ def _recognise(checkpoint: ForeignCheckpoint, recipe: Recipe | None) -> tuple[Pu
         raise WeightsError(f"{checkpoint.path}: {_of_no_format(checkpoint)}")
     if len(names) == 1:
         return FORMATS[names[0]], []
-    if recipe is not None and recipe.backbone.prediction == "epsilon":
+    if recipe is not None and recipe.backbone.prediction == "noise":
         return FORMATS["dit"], []
     if recipe is not None and recipe.backbone.time_embedder.resolved().get("clock") == "data":
         return FORMATS["sit"], []
@@ -221,9 +222,13 @@ def _of_no_format(checkpoint: ForeignCheckpoint) -> str:
 
 def _settled(recipe: Recipe, chosen: PublishedFormat, registry: Registry) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with what the published code fixes, and what was changed for that."""
-    changes = chosen.settled(recipe)
-    if changes:
-        recipe = change_section(recipe, "backbone", changes, registry)
+    changes = {f"backbone.{key}": value for key, value in chosen.settled(recipe).items()}
+    if recipe.objective.path.type != chosen.path:
+        changes["objective.path"] = chosen.path
+    for section in ("backbone", "objective"):
+        own = {key.partition(".")[2]: value for key, value in changes.items() if key.startswith(f"{section}.")}
+        if own:
+            recipe = change_section(recipe, section, own, registry)
     return recipe, changes
 
 

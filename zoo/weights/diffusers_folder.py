@@ -33,8 +33,8 @@ EXACT = 1e-6
 def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
     """Write ``config.json`` and ``diffusion_pytorch_model.safetensors``: the whole folder, or nothing.
 
-    The model is fed zoo's noise level times the time embedder's ``scale``, as a float in place of a timestep, and
-    predicts what the backbone does; with ``learn_sigma``, in the first half of its channels.
+    The model is fed what the path's clock makes of the noise level, times the time embedder's ``scale``, as a float in
+    place of a timestep, and predicts what the backbone does; with ``learn_sigma``, in the first half of its channels.
 
     Args:
         folder: to make.

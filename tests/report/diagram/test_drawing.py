@@ -30,7 +30,7 @@ STAGES = "stages: [{noise_above: 0.01, patch: 32}, {noise_above: 0.0, patch: 1}]
 EXTREME = f"backbone.patch_schedule={{type: by_timestep, {STAGES}}}"
 ASSEMBLIES = [(name, ()) for name in NAMES] + [
     ("dit_b", (EXTREME,)),
-    ("mpdit_b", ("backbone.skip=none", "backbone.prediction=epsilon")),
+    ("mpdit_b", ("backbone.skip=none", "backbone.prediction=noise")),
 ]
 IDS = [*NAMES, "extreme", "no skip"]
 LONG = "a part with a very long name " * 9

@@ -3,9 +3,11 @@
 import torch
 
 from tests.testing.broken import Broken
+from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
 from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.flow.weightings import SNRWeighting, UniformWeighting
+from zoo.paths import LinearPath
 from zoo.registry import part
 from zoo.testing import flow_laws
 
@@ -52,25 +54,31 @@ class DoublePrecision(UniformNoise):
 
 @part("weighting", "unclamped")
 class Unclamped(SNRWeighting):
-    def weight(self, t):
+    def weight(self, t, snr):
         return ((1 - t) / t).square()
+
+
+@part("weighting", "in_place_ratio")
+class InPlaceRatio(SNRWeighting):
+    def weight(self, t, snr):
+        return snr.clamp_(max=5)
 
 
 @part("weighting", "negative")
 class Negative(UniformWeighting):
-    def weight(self, t):
+    def weight(self, t, snr):
         return 0.5 - t
 
 
 @part("weighting", "single_precision_weight")
 class SinglePrecisionWeight(UniformWeighting):
-    def weight(self, t):
+    def weight(self, t, snr):
         return torch.ones(len(t))
 
 
 @part("weighting", "one_for_all")
 class OneForAll(UniformWeighting):
-    def weight(self, t):
+    def weight(self, t, snr):
         return t.new_ones(())
 
 
@@ -89,14 +97,14 @@ class FewerSteps(EulerSolver):
     def levels(self, steps):
         return super().levels(max(1, steps - 1))
 
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
-        return super().solve(velocity, noise, max(1, steps - 1), draw, thresholds)
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        return super().solve(velocity, noise, max(1, steps - 1), path, draw, thresholds)
 
 
 @part("solver", "same_noise")
 class SameNoise(EulerSolver):
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
-        return super().solve(lambda z, t: velocity(z, t) + draw(0) * 0, noise, steps, draw, thresholds)
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        return super().solve(lambda z, t: velocity(z, t) + draw(0) * 0, noise, steps, path, draw, thresholds)
 
 
 @part("solver", "backwards")
@@ -104,34 +112,34 @@ class Backwards(EulerSolver):
     def levels(self, steps):
         return super().levels(steps)[::-1]
 
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
-        return super().solve(lambda z, t: velocity(z, 1 + 1 / steps - t), noise, steps, draw, thresholds)
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        return super().solve(lambda z, t: velocity(z, 1 + 1 / steps - t), noise, steps, path, draw, thresholds)
 
 
 @part("solver", "single_precision_state")
 class SinglePrecisionState(EulerSolver):
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
-        return super().solve(velocity, noise.float(), steps, draw, thresholds)
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        return super().solve(velocity, noise.float(), steps, path, draw, thresholds)
 
 
 @part("solver", "in_place_state")
 class InPlaceState(EulerSolver):
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
-        return noise.copy_(super().solve(velocity, noise, steps, draw, thresholds))
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        return noise.copy_(super().solve(velocity, noise, steps, path, draw, thresholds))
 
 
 @part("solver", "centred")
 class Centred(EulerSolver):
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
-        return super().solve(velocity, noise - noise.mean(dim=0) / 100, steps, draw, thresholds)
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        return super().solve(velocity, noise - noise.mean(dim=0) / 100, steps, path, draw, thresholds)
 
 
 @part("solver", "stops_early")
 class StopsEarly(EulerSolver):
     """Leaves out the last step, as those do who take the levels for the ends of steps."""
 
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
-        z = super().solve(velocity, noise, steps, draw, thresholds)
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        z = super().solve(velocity, noise, steps, path, draw, thresholds)
         return z + velocity(z, 1 / steps) / steps
 
 
@@ -139,7 +147,7 @@ class StopsEarly(EulerSolver):
 class HalfOfHeun(HeunSolver):
     """Right for constant velocities alone: the second evaluation is at the first's place."""
 
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
         z = noise
         for k in range(steps):
             t = (steps - k) / steps
@@ -151,17 +159,25 @@ class HalfOfHeun(HeunSolver):
 class NoiseWithoutDrift(EulerSolver):
     """Adds noise, and no score to make up for it."""
 
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
         z = noise
         for k, t in enumerate(self.levels(steps)):
             z = z - velocity(z, t) / steps + draw(k) / steps**0.5
         return z
 
 
+@part("solver", "score_of_the_line")
+class ScoreOfTheLine(EulerMaruyamaSolver):
+    """Takes every path for the straight line."""
+
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        return super().solve(velocity, noise, steps, LinearPath(), draw, thresholds)
+
+
 @part("solver", "state_on_the_cpu")
 class StateOnTheCPU(EulerSolver):
-    def solve(self, velocity, noise, steps, draw, thresholds=()):
-        super().solve(velocity, noise, steps, draw, thresholds)
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        super().solve(velocity, noise, steps, path, draw, thresholds)
         return torch.zeros(noise.shape, dtype=noise.dtype)
 
 
@@ -173,6 +189,7 @@ BROKEN: list[Broken] = [
     (flow_laws.sampler_keeps_dtype, DoublePrecision, "returns torch.float64 for torch.float32"),
     (flow_laws.weighs_every_noise_level, Unclamped, "not finite"),
     (flow_laws.weighs_every_noise_level, Negative, "negative"),
+    (flow_laws.weighs_every_noise_level, InPlaceRatio, "changes its inputs"),
     (flow_laws.weighs_every_noise_level, SinglePrecisionWeight, "returns torch.float32 for torch.float64"),
     (flow_laws.weighs_every_noise_level, OneForAll, "returns shape"),
     (flow_laws.follows_its_levels, OtherLevels, "evaluates at"),
@@ -186,4 +203,5 @@ BROKEN: list[Broken] = [
     (flow_laws.is_exact_on_straight_lines, StopsEarly, "leads elsewhere"),
     (flow_laws.reaches_the_data, HalfOfHeun, "does not become the data"),
     (flow_laws.reaches_the_data, NoiseWithoutDrift, "come out with"),
+    (flow_laws.reaches_the_data_on_other_paths, ScoreOfTheLine, "come out with"),
 ]

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 import zoo
-from zoo.flow import Draw, Solver, Velocity
+from zoo.flow import AffinePath, Draw, Solver, Velocity
 
 
 @zoo.part("solver", "mine")
@@ -34,6 +34,7 @@ class MineSolver(Solver):
         velocity: Velocity,
         noise: Float[Tensor, "B C *size"],
         steps: int,
+        path: AffinePath,
         draw: Draw,
         thresholds: Sequence[float] = (),
     ) -> Float[Tensor, "B C *size"]:

@@ -15,7 +15,7 @@ from zoo.flow import Weighting
 
 @zoo.part("weighting", "mine")
 class MineWeighting(Weighting):
-    """``sigmoid(bias - log snr)``, snr = ((1 - t) / t)^2: data counts less (Kingma and Gao, 2023, arXiv 2303.00848).
+    """``sigmoid(bias - log snr)``: data counts less (Kingma and Gao, 2023, arXiv 2303.00848).
 
     Options:
         bias: log of the signal-to-noise ratio whose weight is 1/2.
@@ -24,7 +24,6 @@ class MineWeighting(Weighting):
     def __init__(self, *, bias: Annotated[float, Field(ge=-10.0, le=10.0)] = 0.0) -> None:
         self.bias = bias
 
-    def weight(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """The same as ``t^2 / (t^2 + exp(-bias) (1 - t)^2)``, which is finite at t = 0 and 1 too."""
-        noise, signal = t.square(), (1 - t).square()
-        return noise / (noise + math.exp(-self.bias) * signal)
+    def weight(self, t: Float[Tensor, " B"], snr: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """The same as ``1 / (1 + exp(-bias) snr)``, which is finite at t = 1 too, where snr is 0."""
+        return 1 / (1 + math.exp(-self.bias) * snr)

@@ -43,6 +43,7 @@ class PublishedFormat(ABC):
         time: by type of time embedder, the options that the published code fixes.
         layers: by type of time embedder, those that decide which tensors there are.
         prediction: what its weights predict.
+        path: on which path from data to noise.
     """
 
     name: ClassVar[str]
@@ -50,6 +51,7 @@ class PublishedFormat(ABC):
     time: ClassVar[Mapping[str, Mapping[str, Any]]]
     layers: ClassVar[Mapping[str, Mapping[str, Any]]]
     prediction: ClassVar[str] = "velocity"
+    path: ClassVar[str] = "linear"
 
     @abstractmethod
     def recognises(self, keys: Collection[str]) -> bool:
@@ -98,6 +100,8 @@ class PublishedFormat(ABC):
         problem = shape_problem(recipe, stages) or self.schedule_problem(stages)
         if problem is not None:
             yield f"backbone.patch_schedule: {problem}"
+        if recipe.objective.path.type != self.path:
+            yield f"objective.path: {self.name} has {self.path}, the recipe {recipe.objective.path.type}"
         for key, want in (self.settled(recipe) | _other_options(recipe, self.layers)).items():
             part, *option = key.split(".")
             found = getattr(recipe.backbone, part)

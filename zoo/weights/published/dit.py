@@ -110,5 +110,6 @@ class DiT(SiT):
 
     name = "dit"
     time: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"clock": "noise", "scale": 1000.0}}
-    prediction = "epsilon"
+    prediction = "noise"
+    path = "vp"
     head_sign = 1

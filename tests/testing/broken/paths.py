@@ -1,0 +1,88 @@
+"""Paths that break a law."""
+
+import torch
+
+from tests.testing.broken import Broken
+from zoo.paths import LinearPath, VariancePreservingPath
+from zoo.registry import part
+from zoo.testing import path_laws
+
+
+@part("path", "without_end")
+class WithoutEnd(LinearPath):
+    def sigma(self, t):
+        return t / (1 - t)
+
+
+@part("path", "made_on_the_cpu")
+class MadeOnTheCPU(LinearPath):
+    def alpha(self, t):
+        return torch.ones(t.shape, dtype=t.dtype) - torch.linspace(0, 1, len(t), dtype=t.dtype)
+
+
+@part("path", "single_precision")
+class SinglePrecision(LinearPath):
+    def alpha(self, t):
+        return 1 - t.float()
+
+
+@part("path", "turned")
+class Turned(LinearPath):
+    """SiT's own clock: 0 = noise."""
+
+    def alpha(self, t):
+        return t
+
+    def sigma(self, t):
+        return 1 - t
+
+
+@part("path", "half_way")
+class HalfWay(LinearPath):
+    def alpha(self, t):
+        return 1 - t / 2
+
+    def sigma(self, t):
+        return t / 2
+
+
+@part("path", "exploding")
+class Exploding(LinearPath):
+    """The variance-exploding one, as it is written: the state is not scaled."""
+
+    def alpha(self, t):
+        return torch.ones_like(t)
+
+    def sigma(self, t):
+        return 80 * t
+
+
+@part("path", "rates_of_the_line")
+class RatesOfTheLine(VariancePreservingPath):
+    def rates(self, t):
+        return -torch.ones_like(t), torch.ones_like(t)
+
+
+@part("path", "turned_clock")
+class TurnedClock(LinearPath):
+    def clock(self, t):
+        return 1 - t
+
+
+@part("path", "whole_ticks")
+class WholeTicks(LinearPath):
+    def clock(self, t):
+        return (1000 * t).long()
+
+
+BROKEN: list[Broken] = [
+    (path_laws.mixes_at_every_noise_level, WithoutEnd, "sigma is not finite"),
+    (path_laws.mixes_at_every_noise_level, MadeOnTheCPU, "alpha leaves the device"),
+    (path_laws.mixes_at_every_noise_level, SinglePrecision, "alpha is torch.float32 for torch.float64"),
+    (path_laws.noise_grows, Turned, "no data at t = 0"),
+    (path_laws.noise_grows, HalfWay, "no noise at t = 1"),
+    (path_laws.noise_has_unit_variance, Exploding, "sigma is 80 at t = 1"),
+    (path_laws.rates_are_derivatives, RatesOfTheLine, "the rate of alpha is not its slope"),
+    (path_laws.clock_keeps_time, TurnedClock, "the clock falls"),
+    (path_laws.clock_keeps_time, WholeTicks, "the clock is torch.int64"),
+]
