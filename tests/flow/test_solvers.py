@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.flow.diffusion_solvers import DDIMSolver, DPMPP2MSolver
 from zoo.flow.dopri5 import Dopri5Solver
 from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.solvers import EulerSolver, HeunSolver
-from zoo.paths import LinearPath
+from zoo.paths import LinearPath, TrigonometricPath, VariancePreservingPath
 from zoo.testing.gaussian import GaussianFlow
 
 LINE = LinearPath()
@@ -19,7 +20,7 @@ def no_noise(k):
     raise AssertionError("an ODE solver draws no noise")
 
 
-@pytest.mark.parametrize(("solver", "order"), [(EulerSolver(), 1), (HeunSolver(), 2)])
+@pytest.mark.parametrize(("solver", "order"), [(EulerSolver(), 1), (HeunSolver(), 2), (DDIMSolver(), 1)])
 def test_order(solver, order):
     steps = np.array([16, 32, 64, 128])
     errors = [
@@ -42,6 +43,36 @@ def test_the_number_of_axes_changes_no_number(solver):
             FLOW.velocity, plane.view(6, 2, *size), 4, LINE, lambda k, size=size: more[k].view(6, 2, *size)
         )
         assert torch.equal(found, expected.view(6, 2, *size))
+
+
+def error(solver, steps, path):
+    flow = GaussianFlow(mean=0.5, std=0.4, path=path)
+    return float((solver.solve(flow.velocity, NOISE, steps, path, no_noise) - flow.samples(NOISE)).abs().max())
+
+
+@pytest.mark.parametrize("path", [TrigonometricPath(), VariancePreservingPath()], ids=lambda path: type(path).__name__)
+def test_ddim_is_of_first_order_on_every_path(path):
+    assert error(DDIMSolver(), 64, path) / error(DDIMSolver(), 128, path) == pytest.approx(2, abs=0.2)
+
+
+@pytest.mark.parametrize("path", [LINE, TrigonometricPath()], ids=lambda path: type(path).__name__)
+def test_dpmpp_2m_is_of_second_order(path):
+    """Up to a logarithm: log(alpha / sigma) has large steps at the ends, however many there are."""
+    assert error(DPMPP2MSolver(), 256, path) / error(DPMPP2MSolver(), 512, path) > 3.2
+
+
+@pytest.mark.parametrize(
+    "path", [LINE, TrigonometricPath(), VariancePreservingPath()], ids=lambda path: type(path).__name__
+)
+def test_dpmpp_2m_is_nearer_than_ddim(path):
+    assert error(DPMPP2MSolver(), 32, path) < error(DDIMSolver(), 32, path) / 4
+
+
+def test_data_are_not_extended_over_a_threshold():
+    jump = lambda z, t: torch.full_like(z, 1.0 if t > 0.5 else -1.0)  # noqa: E731
+    found = DPMPP2MSolver().solve(jump, NOISE, 10, LINE, no_noise, [0.5])
+    assert torch.allclose(found, DDIMSolver().solve(jump, NOISE, 10, LINE, no_noise), atol=0.2)
+    assert not torch.allclose(found, DPMPP2MSolver().solve(jump, NOISE, 10, LINE, no_noise), atol=0.01)
 
 
 def test_levels_of_euler():

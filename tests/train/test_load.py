@@ -209,6 +209,16 @@ def test_a_recipe_of_another_backbone_is_refused_with_a_diff(path, registry):
     assert caught.value.exit_code == 3
 
 
+def test_weights_of_another_path_are_refused_in_one_line(path, registry):
+    other = small(registry, "objective.path=vp")
+    with pytest.raises(WeightsError) as caught:
+        load(path, other, registry=registry)
+    assert str(caught.value) == (
+        f'{path}: its weights have learned the path {{"type": "linear"}}, and small has {{"type": "vp"}}: their noise'
+        " levels mean something else; set objective.path to the same"
+    )
+
+
 def test_the_fingerprint_is_the_backbones_alone(registry):
     one = backbone_fingerprint(small(registry))
     assert one == backbone_fingerprint(small(registry, "train.batch=8", name="other"))

@@ -10,7 +10,7 @@ from tests.weights.layouts import same_bits
 from zoo.assembly import build, load_recipe
 from zoo.errors import NumericError, RecipeError, WeightsError
 from zoo.flow import sample
-from zoo.flow.solvers import EulerSolver
+from zoo.flow.diffusion_solvers import DDIMSolver
 from zoo.weights import (
     Weights,
     filled,
@@ -253,27 +253,23 @@ def test_what_dit_fixes_is_settled_and_noted(published, convert, registry):
     assert converted.weights.recipe.backbone.resolved() == convert(published(), DIT).weights.recipe.backbone.resolved()
 
 
-def test_what_dit_predicts_is_sampled_on_its_path(published, convert):
-    """Euler's steps by DDPM's formulas: its betas, its timesteps, the noise in the first half of the channels."""
+def test_what_dit_predicts_is_sampled_as_ddim_writes_it(published, convert):
+    """By DDPM's formulas: its betas, its timesteps, and the noise in the first half of the channels."""
     weights = convert(published(), format="dit").weights
     backbone = filled(weights, torch.device("cpu"), torch.float64)
     z = torch.randn(2, 3, 4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels, steps = torch.tensor([1, 0]), 10
-    found = sample(backbone, EulerSolver(), z, labels, steps=steps, draw=torch.zeros)
-    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-    bars = torch.cumprod(1 - beta, dim=0)
-    for k in range(steps, 0, -1):
-        tick = 1000 * k // steps - 1
+    found = sample(backbone, DDIMSolver(), z, labels, steps=steps, draw=torch.zeros)
+    fed = []
+    backbone.time_embedder.register_forward_pre_hook(lambda module, inputs: fed.append(1000 * float(inputs[0][0])))
+    bars = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), dim=0)
+    ticks = [1000 * k // steps - 1 for k in range(steps, 0, -1)]
+    for tick, bar, after in zip(ticks, bars[ticks], [*bars[ticks[1:]], torch.tensor(1.0)], strict=True):
         with torch.no_grad():
-            noise = backbone(z, torch.full((2,), k / steps, dtype=torch.float64), labels)
-            time = backbone.time_embedder(torch.full((2,), tick / 1000, dtype=torch.float64))
-        fed = backbone.time_embedder(backbone.path.clock(torch.full((2,), k / steps, dtype=torch.float64)))
-        assert torch.allclose(fed, time)
-        rate = 1000 * (torch.log1p(-beta[tick]) + torch.log1p(-beta[min(tick + 1, 999)])) / 2  # of log alpha_bar
-        data = (z - (1 - bars[tick]).sqrt() * noise) / bars[tick].sqrt()
-        velocity = rate / 2 * (bars[tick].sqrt() * data - bars[tick] / (1 - bars[tick]).sqrt() * noise)
-        z = z - velocity / steps
-    assert torch.allclose(found, z, rtol=2e-3, atol=2e-3)  # the slope at a tick is the mean of its neighbours'
+            noise = backbone(z, torch.full((2,), (tick + 1) / 1000, dtype=torch.float64), labels)
+        z = after.sqrt() * (z - (1 - bar).sqrt() * noise) / bar.sqrt() + (1 - after).sqrt() * noise
+    assert fed == pytest.approx(ticks)
+    assert torch.allclose(found, z, rtol=0, atol=1e-5)
 
 
 # -- what else is told ------------------------------------------------------------------------------------------------

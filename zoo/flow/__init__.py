@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo.flow.base import Draw, NoiseSampler, Solver, Velocity, Weighting
+from zoo.flow.diffusion_solvers import DDIMSolver, DPMPP2MSolver
 from zoo.flow.dopri5 import Dopri5Solver
 from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.guidance import Guidance, Passes, evaluations
@@ -58,4 +59,6 @@ def zoo_parts() -> list[type]:
         HeunSolver,
         Dopri5Solver,
         EulerMaruyamaSolver,
+        DDIMSolver,
+        DPMPP2MSolver,
     ]

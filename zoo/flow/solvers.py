@@ -19,7 +19,7 @@ class EulerSolver(Solver):
 
     def levels(self, steps: int) -> tuple[float, ...]:
         """``1, (steps - 1) / steps, ..., 1 / steps``."""
-        return _even(steps)[:-1]
+        return even_levels(steps)[:-1]
 
     def solve(
         self,
@@ -32,7 +32,7 @@ class EulerSolver(Solver):
     ) -> Float[Tensor, "B C *size"]:
         """``z - h v(z, t)`` for each step of size h."""
         z = noise
-        for t, after in pairwise(_even(steps)):
+        for t, after in pairwise(even_levels(steps)):
             z = z - (t - after) * velocity(z, t)
         return z
 
@@ -43,7 +43,7 @@ class HeunSolver(Solver):
 
     def levels(self, steps: int) -> tuple[float, ...]:
         """Both ends of every update: ``1, (steps - 1) / steps, (steps - 1) / steps, ..., 1 / steps, 0``."""
-        return tuple(t for both in pairwise(_even(steps)) for t in both)
+        return tuple(t for both in pairwise(even_levels(steps)) for t in both)
 
     def solve(
         self,
@@ -56,7 +56,7 @@ class HeunSolver(Solver):
     ) -> Float[Tensor, "B C *size"]:
         """A step of size h by the mean of the velocities at its start, and where Euler's step would end."""
         z = noise
-        for t, after in pairwise(_even(steps)):
+        for t, after in pairwise(even_levels(steps)):
             h = t - after
             here = velocity(z, t)
             there = velocity(z - h * here, after)
@@ -64,6 +64,6 @@ class HeunSolver(Solver):
         return z
 
 
-def _even(steps: int) -> tuple[float, ...]:
+def even_levels(steps: int) -> tuple[float, ...]:
     """Noise levels from 1 to 0; each is the float nearest to the fraction, and so hits thresholds such as 0.3."""
     return tuple((steps - k) / steps for k in range(steps + 1))

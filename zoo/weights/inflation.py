@@ -253,6 +253,9 @@ class _Inflation:
                 f"prediction: the donor's weights predict {one.backbone.prediction}, the target"
                 f" {other.backbone.prediction}"
             )
+        own, path = (recipe.objective.path.resolved() for recipe in (one, other))
+        if own != path:
+            self.surgery.losses.append(f"path: the donor's weights have learned {own}, the target's {path}")
         for name in self.wanted:
             if name not in self.surgery.tensors:
                 self.surgery.new.setdefault(_part_of(name, other), []).append(name)

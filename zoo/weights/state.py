@@ -22,6 +22,7 @@ from zoo.devices import cast_weights
 from zoo.errors import NumericError, WeightsError
 from zoo.parts.initialise import init_weights, reset
 from zoo.recipe import Recipe, Versions, differences, fingerprint
+from zoo.recipe.source import show
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Those of weights."""
@@ -145,8 +146,14 @@ def refuse_other_backbone(where: str | Path, found: Recipe, wanted: Recipe) -> N
     """Refuse weights of another backbone than a recipe's.
 
     Raises:
-        WeightsError: the fingerprints differ; the message says in what.
+        WeightsError: the fingerprints differ, and the message says in what; or the path from data to noise does.
     """
+    given, path = (recipe.objective.path.resolved() for recipe in (found, wanted))
+    if given != path:
+        raise WeightsError(
+            f"{where}: its weights have learned the path {show(given)}, and {wanted.name} has {show(path)}: their noise"
+            " levels mean something else; set objective.path to the same"
+        )
     one, other = backbone_fingerprint(found), backbone_fingerprint(wanted)
     if one != other:
         raise WeightsError(
