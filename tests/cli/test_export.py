@@ -63,13 +63,17 @@ def tensors_of(recipe, registry):
     return backbone.state_dict()
 
 
+def values_of(layout, name):
+    return {"name": name, "backbone": BACKBONES[layout], "objective": {"path": "vp" if layout == "dit" else "linear"}}
+
+
 @pytest.fixture
 def weights(tmp_path, monkeypatch, registry):
     """A weight file of a backbone, by name."""
     monkeypatch.chdir(tmp_path)
 
     def do(name):
-        recipe = load_recipe({"name": name, "backbone": BACKBONES[name]}, registry=registry)
+        recipe = load_recipe(values_of(name, name), registry=registry)
         write_weights(Path(f"{name}.safetensors"), tensors_of(recipe, registry), recipe)
         return f"{name}.safetensors"
 
@@ -114,7 +118,7 @@ def comes_back_the_same(weights, to, suffix):
     assert same(load_file("back.safetensors"), load_file(source))
     with safe_open("back.safetensors", "pt") as file:
         recipe = json.loads(file.metadata()["recipe"])
-    expected = load_recipe({"name": "back", "backbone": BACKBONES[to]}).resolved()
+    expected = load_recipe(values_of(to, "back")).resolved()
     assert recipe["backbone"] == expected["backbone"]
 
 
