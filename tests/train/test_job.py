@@ -231,7 +231,8 @@ def test_labels_that_the_conditioner_refuses_are_told_before_there_is_a_folder(r
     assert caught.value.exit_code == 2
     assert str(caught.value) == (
         "small: class_conditioner captions does not take the labels of dataset digits: digit 0: labels: must be"
-        " embeddings [1, 3], got [1]; set backbone.class_conditioner or data.dataset to what go together"
+        " embeddings [1, 3], got [1]; set backbone.class_conditioner or data.dataset to what go together;"
+        " `zoo new-plugin NAME --kind dataset` begins a dataset of such labels"
     )
     assert not (tmp_path / "run").exists()
 
@@ -254,5 +255,6 @@ def test_a_conditioner_that_fails_on_labels_does_not_take_them(registry, monkeyp
         open_small(registry, "backbone.class_conditioner=captions", "sample.guidance=1")
     assert str(caught.value) == (
         "small: class_conditioner captions does not take the labels of dataset digits: digit 0: IndexError: tuple index"
-        " out of range; set backbone.class_conditioner or data.dataset to what go together"
+        " out of range; set backbone.class_conditioner or data.dataset to what go together;"
+        " `zoo new-plugin NAME --kind dataset` begins a dataset of such labels"
     )

@@ -192,7 +192,8 @@ def _check_labels(recipe: Recipe, backbone: Backbone, source: Source, left_out: 
             conditioner, dataset = recipe.backbone.class_conditioner.type, recipe.data.dataset.type
             raise ZooError(
                 f"{recipe.name}: class_conditioner {conditioner} does not take the labels of dataset {dataset}:"
-                f" {source.id(index)}: {error}; set backbone.class_conditioner or data.dataset to what go together"
+                f" {source.id(index)}: {error}; set backbone.class_conditioner or data.dataset to what go together;"
+                " `zoo new-plugin NAME --kind dataset` begins a dataset of such labels"
             ) from error
 
 
