@@ -6,12 +6,16 @@ import shlex
 import sys
 import tomllib
 from contextlib import suppress
+from dataclasses import fields
 from importlib import import_module
+from inspect import isfunction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+import torch
+from pydantic import Field
 from typer.testing import CliRunner
 
 import zoo
@@ -20,6 +24,7 @@ from zoo import Registry, build, load_recipe
 from zoo.attributes import WORDS
 from zoo.cli import app
 from zoo.kinds import KINDS, Kind
+from zoo.parts import Layout
 from zoo.recipe.fingerprint import FREE
 from zoo.testing import check_part
 from zoo.testing.law import NotRun
@@ -135,6 +140,24 @@ def test_what_breaks_a_law_is_told_as_shown(tmp_path, monkeypatch):
         assert re.sub(r"\d+", "N", str(told.value)) == re.sub(r"\d+", "N", shown)  # whatever sizes are drawn
     finally:
         sys.modules.pop("my_parts")
+
+
+@pytest.mark.parametrize("name", ["Pyramid", "Attributes"])
+def test_the_shown_part_keeps_the_laws(name):
+    names = {**vars(zoo.parts), "zoo": zoo, "torch": torch, "Annotated": Annotated, "Field": Field, "__name__": "shown"}
+    exec(block_with("python", f"class {name}("), names)
+    check_part(names[name], examples=1)
+
+
+def test_every_helper_is_one_and_has_a_row():
+    helpers = {name for name in zoo.parts.__all__ if isfunction(getattr(zoo.parts, name))} - {"zoo_parts"}
+    rows = [row.split("|")[1] for row in between("helpers").splitlines()[2:]]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == helpers | {"Linear", "Embedding"}
+
+
+def test_every_field_of_a_layout_is_told():
+    told = README.partition("A `Layout` says")[2].partition("\n\n")[0]
+    assert re.findall(r"`(\w+)`", told) == [field.name for field in fields(Layout)]
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch):
