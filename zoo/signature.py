@@ -167,8 +167,8 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
                 if _has_part_within(hints[name]):
                     raise PluginError(f"{where}: option {name!r}: {ALONE}") from error
                 raise PluginError(
-                    f"{where}: option {name!r} is of {_shown(hints[name])}, which a recipe cannot hold; it can hold"
-                    " bool, int, float, str, Literal, Enum, and lists, tuples, dicts or pydantic models of these"
+                    f"{where}: option {name!r} is of {type_as_written(hints[name])}, which a recipe cannot hold; it can"
+                    " hold bool, int, float, str, Literal, Enum, and lists, tuples, dicts or pydantic models of these"
                 ) from error
         raise PluginError(f"{where}: its options make no schema: {error}") from error
     return Signature(tuple(wanted), options, MappingProxyType(parts))
@@ -232,7 +232,7 @@ def _has_schema(field: tuple[Any, Any]) -> bool:
     return True
 
 
-def _shown(hint: Any) -> str:
+def type_as_written(hint: Any) -> str:
     """A type as an annotation says it."""
     if typing.get_origin(hint) is Annotated:
         hint = typing.get_args(hint)[0]

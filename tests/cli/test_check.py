@@ -1,6 +1,7 @@
 """``zoo check``: the table, the report, the badge and the exit code."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_a_part_that_always_fails_is_told_of_once():
     parts("_, _ = t.shape")
     result = check("--parts", "my_parts.py", "--examples", "2")
     assert result.stdout.count("  fails: ValueError: not enough values to unpack") == 1
-    assert "  the same under keeps_dtype, " in result.stdout
+    assert re.search("  the same under .*keeps_dtype, ", result.stdout)
 
 
 @pytest.mark.parametrize(

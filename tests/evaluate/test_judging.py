@@ -245,3 +245,21 @@ def test_a_metric_that_fails_keeps_no_other_figure_back(digits, found, told):
     assert refusals["odd"] == told
     assert {"fid", "accuracy"} <= set(figures)
     assert "odd" not in figures
+
+
+def test_a_metric_does_not_tell_a_figure_of_another(digits):
+    @part("metric", "odd")
+    class Odd(Metric):
+        """Calls its figure as another metric does."""
+
+        def measure(self, real, generated):
+            return {"fid": -1.0, "odd": 1.0}
+
+    train, _ = digits
+    features = PCAFeatures()
+    features.fit(train)
+    real = features_of(features, train)
+    figures, refusals = Judge(features, [*METRICS, Odd()], real).figures(real)
+    assert refusals == {"odd": "another metric tells a figure 'fid' already; call this one otherwise"}
+    assert figures["fid"] >= 0
+    assert "odd" not in figures

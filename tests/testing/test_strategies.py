@@ -111,3 +111,48 @@ def test_what_properties_say_is_no_value_of_the_class():
         assert "mine" in str(values["backbone"]["block"])
 
     draw()
+
+
+def test_lists_are_drawn_within_their_bounds():
+    @part("time_embedder", "of_lists")
+    class OfLists(TimeEmbedder):
+        def __init__(
+            self,
+            dim: int,
+            *,
+            sizes: Annotated[list[Annotated[int, Field(ge=2, le=3)]], Field(min_length=2, max_length=3)],
+            rates: tuple[float, ...] = (0.5,),
+        ) -> None: ...
+
+        def forward(self, t): ...
+
+    lengths = set()
+
+    @settings(max_examples=100, derandomize=True)
+    @given(drawn=options(part_entry(OfLists, Plugin("under test", "0"))))
+    def draw(drawn):
+        lengths.add(len(drawn["sizes"]))
+        assert set(drawn["sizes"]) <= {2, 3}
+        assert 1 <= len(drawn.get("rates", [0.5])) <= 3
+
+    draw()
+    assert lengths == {2, 3}
+
+
+def test_numbers_between_whole_bounds_are_drawn_all_over():
+    @part("time_embedder", "between")
+    class Between(TimeEmbedder):
+        def __init__(self, dim: int, *, share: Annotated[float, Field(gt=0, lt=1)] = 0.5) -> None: ...
+
+        def forward(self, t): ...
+
+    shares = set()
+
+    @settings(max_examples=100, derandomize=True)
+    @given(drawn=options(part_entry(Between, Plugin("under test", "0"))))
+    def draw(drawn):
+        shares.add(drawn.get("share", 0.5))
+
+    draw()
+    assert 0 < min(shares) < 0.25
+    assert 0.75 < max(shares) < 1

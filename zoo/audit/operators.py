@@ -143,7 +143,8 @@ UNTAGGED: frozenset[str] = frozenset(
         # constants
         *("empty_like", "eye", "lift_fresh", "linspace", "new_ones", "ones_like", "scalar_tensor"),
         # shapes
-        *("alias", "broadcast_tensors", "broadcast_to", "diag_embed", "diagonal", "dropout", "expand_as"),
+        *("alias", "broadcast_tensors", "broadcast_to", "cartesian_prod", "combinations", "diag_embed", "diagonal"),
+        *("dropout", "expand_as"),
         *("feature_dropout", "flip", "imag", "meshgrid", "movedim", "mT", "numel", "numpy_T", "pad", "promote_types"),
         *("real", "repeat", "repeat_interleave", "reshape_as", "result_type", "rot90", "swapaxes", "tensor_split"),
         *("tile", "tril", "triu", "unflatten", "view_as", "view_as_complex", "view_as_real"),

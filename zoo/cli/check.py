@@ -40,7 +40,7 @@ def check(
     """Check that the parts of a package, or of files, keep the laws of their kinds.
 
     Writes what came of every law to zoo-check.json, and a badge for a README, zoo-check.svg. The exit code is 0 if all
-    laws are kept, and 2 if one is broken. Needs what `pip install 'diffusion-zoo[testing]'` installs.
+    laws are kept, and 2 if one is broken. Needs what `pip install 'diffusion-zoo\\[testing]'` installs.
     """
     try:
         from zoo.testing.check import EXAMPLES
@@ -112,11 +112,11 @@ def _print(conclusion: Conclusion) -> None:
 
 
 def _messages(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Of all broken laws; where a part fails alike under several, or cannot be drawn for any, one for all."""
+    """Of all broken laws; where a part fails at one line under several, or cannot be drawn for any, one for all."""
     alike: dict[tuple[str, ...], list[Outcome]] = {}
     for each in outcomes:
         if each.state in ("broken", "not required"):
-            failure = [line for line in each.message.splitlines() if line.startswith(("  fails: ", "    at "))]
+            failure = [line for line in each.message.splitlines() if line.startswith("    at ")]
             alike.setdefault((each.kind, each.part, *(failure or [each.message])), []).append(each)
     for first, *others in alike.values():
         also = f"\n  the same under {', '.join(each.law for each in others)}" if others else ""

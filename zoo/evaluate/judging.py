@@ -186,13 +186,25 @@ class Judge:
         for metric in self.metrics:
             if all(getattr(found, need) is not None for need in metric.needs):
                 try:
-                    figures.update(_finite(metric.measure(self.real, found)))
+                    figures.update(_new(_finite(metric.measure(self.real, found)), figures))
                 except Exception as error:  # it has nothing to say, or is wrong; the other figures stand
                     words = (
                         str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {first_line(error)}"
                     )
                     refusals[getattr(type(metric), MARK)[1]] = words
         return figures, refusals
+
+
+def _new(figures: dict[str, float], told: Mapping[str, float]) -> dict[str, float]:
+    """Figures that no metric has told before.
+
+    Raises:
+        ValueError: one has told one of that name.
+    """
+    twice = sorted(figures.keys() & told)
+    if twice:
+        raise ValueError(f"another metric tells a figure {twice[0]!r} already; call this one otherwise")
+    return figures
 
 
 def _finite(figures: Mapping[str, Any]) -> dict[str, float]:

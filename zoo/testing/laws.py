@@ -27,7 +27,10 @@ from zoo.testing.law import Law, law
 from zoo.testing.options_laws import every_option_changes_something
 
 
-@law("Return what the base class of the kind promises, of the shapes in its docstring, at every batch size and grid.")
+@law(
+    "Let forward() run at every batch size and grid, and return what the base class of the kind promises, of the "
+    "shapes in its docstring."
+)
 def shape_contract(case: Case) -> None:
     """The output has the shapes that the kind promises, at every batch size."""
     if not _on_other_axes(case) and not _to_another_width(case):
@@ -176,6 +179,8 @@ LAWS: tuple[Law[Case], ...] = (
     shape_contract,
     runs_on_its_axes,
     changes_the_width,
+    initialises_whole,
+    *random_laws.LAWS,
     keeps_dtype,
     keeps_device,
     batch_invariance,
@@ -183,17 +188,16 @@ LAWS: tuple[Law[Case], ...] = (
     gradient_reaches_parameters,
     state_round_trip,
     builds_share_nothing,
-    initialises_whole,
     is_counted,
     declares_its_cost,
     every_option_changes_something,
-    *random_laws.LAWS,
     *train_laws.LAWS,
     compiles_whole,
     trains_on_two_ranks,
     runs_on_cuda,
 )
-"""Laws of every kind of the backbone, which have a forward pass."""
+"""Laws of every kind of the backbone, which have a forward pass: those first that others are broken by with them, such
+as a tensor that nobody fills, and numbers that are drawn."""
 
 
 def laws_of(kind: str) -> tuple[Law[Case], ...]:

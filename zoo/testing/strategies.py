@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MultipleOf
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from zoo.errors import DataError
 from zoo.registry import PartEntry, Registry
 from zoo.schedule import Grid, Patch
-from zoo.signature import Place
+from zoo.signature import Place, type_as_written
 
 PATCH = get_args(Patch)[0]
 
@@ -82,9 +82,13 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         return st.sampled_from([[1, 1], [2, 2], [4, 4], [2, 4]])
     if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
         return st.tuples(*(_values(entry, name, FieldInfo.from_annotation(each)) for each in get_args(kind))).map(list)
+    if get_origin(kind) in (list, tuple):
+        each = FieldInfo.from_annotation(get_args(kind)[0])
+        least, most = _lengths(field.metadata)
+        return st.lists(_values(entry, name, each), min_size=least, max_size=most)
     if any(isinstance(each, Place) for each in field.metadata):
         raise DataError(f"{entry.kind} {entry.name} needs a file: give the kit its option {name!r}")
-    low, high = _bounds(field.metadata)
+    low, high = _bounds(field.metadata, whole=kind is int)
     step: Any = next((each.multiple_of for each in field.metadata if isinstance(each, MultipleOf)), 1)
     if kind is int:
         if low is None:  # around the default, since what lies far from it may be out of reason
@@ -100,8 +104,9 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         # Sixteenths: exact in every precision, and none next to an open bound.
         return st.integers(1, 15).map(lambda step: start + (end - start) * step / 16)
     raise TypeError(
-        f"{entry.kind} {entry.name}: option {name!r} of type {kind} has no strategy here; pass one of your own to"
-        f" check_part, or another {entry.kind} to check_assemblies"
+        f"{entry.kind} {entry.name}: the kit cannot draw option {name!r} of type {type_as_written(kind)} (but bool,"
+        " int, float, Literal, and lists and tuples of these): give it, as in check_part(Mine, options={...}), or take"
+        " another part"
     )
 
 
@@ -113,18 +118,25 @@ def on_axes(entry: PartEntry, name: str, value: Any, axes: int) -> Any:
     return [value[axis % len(value)] for axis in range(axes)]
 
 
-def _bounds(metadata: list[Any]) -> tuple[float | None, float | None]:
+def _lengths(metadata: list[Any]) -> tuple[int, int]:
+    """Of a list: at least one, and few, unless its bounds say otherwise."""
+    least = next((each.min_length for each in metadata if isinstance(each, MinLen)), 1)
+    most = next((each.max_length for each in metadata if isinstance(each, MaxLen)), None)
+    return least, least + SPAN // 2 if most is None else min(most, least + SPAN // 2)
+
+
+def _bounds(metadata: list[Any], *, whole: bool) -> tuple[float | None, float | None]:
     low: Any = None
     high: Any = None
     for each in metadata:
         if isinstance(each, Ge):
             low = each.ge
         elif isinstance(each, Gt):
-            low = each.gt + 1 if isinstance(each.gt, int) else each.gt
+            low = float(each.gt) + whole  # type: ignore[arg-type]  # a number, as the option is
         elif isinstance(each, Le):
             high = each.le
         elif isinstance(each, Lt):
-            high = each.lt - 1 if isinstance(each.lt, int) else each.lt
+            high = float(each.lt) - whole  # type: ignore[arg-type]
     return low, high
 
 
