@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from zoo.errors import RecipeError
 from zoo.recipe.merge import merge, override, without_nulls
 from zoo.recipe.source import Node, Origin, node_of, parse_yaml
+from zoo.recipe.tree import read_tree
 
 BASE = """
 name: base
@@ -279,3 +280,32 @@ def test_refuses_what_cannot_be_set(assignment, message):
 def test_an_empty_list_has_no_items():
     with pytest.raises(RecipeError, match=r"a has no item '0'; it has none"):
         override(tree("a: []"), "a.0=3")
+
+
+TYPE_LAST = ["backbone.time_embedder.blocks=3", "backbone.time_embedder=sinusoidal"]
+
+
+def test_an_override_that_a_later_one_would_lose_is_refused():
+    with pytest.raises(RecipeError) as caught:
+        read_tree(tree(BASE).plain(), TYPE_LAST)
+    assert str(caught.value) == (
+        "--set backbone.time_embedder.blocks=3: would be lost, since --set backbone.time_embedder=sinusoidal comes"
+        " after it and replaces backbone.time_embedder whole; write it after that"
+    )
+    values = {"backbone.time_embedder.blocks": 3, "backbone.time_embedder.type": "sinusoidal"}
+    with pytest.raises(RecipeError, match=r"^overrides\['backbone.*blocks'\]: would be lost, since overrides"):
+        read_tree(tree(BASE).plain(), values)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        TYPE_LAST[::-1],
+        [TYPE_LAST[0], "backbone.time_embedder=fno"],
+        [TYPE_LAST[0], "backbone.time_embedder.blocks=4"],
+        ["backbone.time_embedder={type: fno, blocks: 3}", TYPE_LAST[1]],
+        ["backbone.time_embedder.type=other", TYPE_LAST[1]],
+    ],
+)
+def test_an_override_that_stays_or_is_said_again_is_none(overrides):
+    read_tree(tree(BASE).plain(), overrides)

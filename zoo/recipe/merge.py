@@ -33,7 +33,7 @@ def override(tree: Node, assignment: str, option: str | None = "--set") -> Node:
         RecipeError: not of that form, or a list item that is not there.
     """
     key_path, equals, text = assignment.partition("=")
-    source = f"{option} {assignment}" if option else f"overrides[{(key_path.strip() if equals else assignment)!r}]"
+    source = _source(assignment, key_path.strip() if equals else assignment, option)
     keys = _keys_of(key_path.strip() if equals else "", source, "key.path=value, such as backbone.depth=24")
     return _assign(tree, keys, parse_yaml(text, source, line_numbers=False), (), source)
 
@@ -47,6 +47,23 @@ def override_value(tree: Node, key_path: object, value: Any) -> Node:
     source = f"overrides[{key_path!r}]"
     keys = _keys_of(key_path if isinstance(key_path, str) else "", source, "a key path, such as 'backbone.depth'")
     return _assign(tree, keys, node_of(value, Origin(source)), (), source)
+
+
+def override_origin(assignment: str, option: str | None) -> tuple[Origin, tuple[str, ...]]:
+    """Where the values of an override that was applied are from, and the keys of what it sets; of a part's type, the
+    part's.
+
+    Args:
+        assignment: ``key.path=value``, or the key path of a value from Python.
+        option: as in ``override``.
+    """
+    key_path = assignment.partition("=")[0].strip()
+    keys = tuple(key_path.split("."))
+    return Origin(_source(assignment, key_path, option)), keys[:-1] if keys[-1] == "type" else keys
+
+
+def _source(assignment: str, key_path: str, option: str | None) -> str:
+    return f"{option} {assignment}" if option else f"overrides[{key_path!r}]"
 
 
 def _keys_of(key_path: str, source: str, form: str) -> list[str]:

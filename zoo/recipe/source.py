@@ -63,6 +63,13 @@ class Node:
             return True
         return isinstance(self.value, dict) and keys[0] in self.value and self.value[str(keys[0])].holds(keys[1:])
 
+    def origins(self) -> Iterator[Origin]:
+        """Of this value and all below it."""
+        yield self.origin
+        below = self.value.values() if isinstance(self.value, dict) else self.value
+        for each in below if not isinstance(below, Scalar) else ():
+            yield from each.origins()
+
     def nearest(self, path: KeyPath) -> Node:
         """The value at ``path``, or the nearest one above it."""
         node = self

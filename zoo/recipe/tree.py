@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import RecipeError
 from zoo.recipe.find import find_recipe
-from zoo.recipe.merge import merge, override, override_value
+from zoo.recipe.merge import merge, override, override_origin, override_value
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
 
 Overrides = str | Iterable[str] | Mapping[str, Any]
@@ -26,7 +26,8 @@ def read_tree(
         option: of the shell, from which the overrides are; None: from Python. Messages name it.
 
     Raises:
-        RecipeError: a file that is missing or not plain YAML, a loop of ``extends``, an override of no such form.
+        RecipeError: a file that is missing or not plain YAML, a loop of ``extends``, an override of no such form, or
+            one of which a later one leaves nothing.
     """
     if isinstance(source, Mapping):
         name, tree = "recipe", _extended(node_of(source, Origin("recipe")), None)
@@ -38,7 +39,9 @@ def read_tree(
     problems: list[str] = []
     if isinstance(overrides, str):
         overrides = [overrides]
+    applied: dict[Origin, tuple[str, ...]] = {}
     for each in overrides:
+        before = tree
         try:
             if isinstance(overrides, Mapping):
                 tree = override_value(tree, each, overrides[each])
@@ -46,12 +49,28 @@ def read_tree(
                 tree = override(tree, each, option)
         except RecipeError as error:
             problems.extend(error.problems)
+            continue
+        origin, keys = override_origin(each, None if isinstance(overrides, Mapping) else option)
+        problems.extend(_lost(applied, set(before.origins()) - set(tree.origins()), origin, keys))
+        applied[origin] = keys
     if problems:
         raise RecipeError(problems)
     assert isinstance(tree.value, dict)
     if "name" not in tree.value or tree.value["name"].value is None:
         tree = Node({**tree.value, "name": Node(name, tree.origin)}, tree.origin)
     return tree
+
+
+def _lost(
+    applied: Mapping[Origin, tuple[str, ...]], gone: Collection[Origin], origin: Origin, keys: tuple[str, ...]
+) -> list[str]:
+    """A line for each override below ``keys`` of which the one from ``origin`` leaves nothing."""
+    return [
+        f"{earlier}: would be lost, since {origin} comes after it and replaces {'.'.join(keys)} whole;"
+        " write it after that"
+        for earlier, below in applied.items()
+        if earlier in gone and len(below) > len(keys) and below[: len(keys)] == keys
+    ]
 
 
 def _extended(tree: Node, path: Path | None) -> Node:
