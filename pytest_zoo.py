@@ -5,7 +5,6 @@ A module of its own, since every pytest where zoo is installed imports it: zoo i
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import pytest
@@ -34,10 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     packages = dict.fromkeys(config.getoption("--zoo-plugin"))
     if not packages:
         return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # fvcore's business
-        from zoo.errors import PluginError
-        from zoo.testing.conformance import parts_of_package
+    from zoo.errors import PluginError
+    from zoo.testing.conformance import parts_of_package
 
     try:
         entries = {package: parts_of_package(package) for package in packages}

@@ -17,7 +17,6 @@ from math import prod
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,6 +24,10 @@ from zoo.audit.convolutions import RecordedConvolutions
 from zoo.audit.declared import Declarations, let_parts_declare
 from zoo.audit.operators import COUNTED, NORMS, is_negligible
 from zoo.errors import AuditError
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # by which it makes losses of its own
+    from fvcore.nn import FlopCountAnalysis
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,8 @@ def hold(
         NotRun: it cannot be tried here.
     """
     __tracebackhide__ = True
-    with _one_thread():
+    with _one_thread(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # of PyTorch's own compiler
         for subject in subjects[-(law.examples or 0) :]:  # the last ones, of a few: those drawn first are the plainest
             if failure is None:
                 law(of(subject))
