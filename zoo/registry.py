@@ -150,6 +150,7 @@ class Registry:
                 taken.
         """
         registry = copy(self)
+        registry.problems, registry._lost = list(self.problems), dict(self._lost)
         given = [part_entry(cls, file or unpackaged(cls)) for cls, file in classes_given(parts)]
         refuse_namesakes(each.plugin for each in (*self._parts.values(), *given))
         first = {entry.cls: entry for entry in reversed(given)}

@@ -110,3 +110,17 @@ def test_a_class_given_in_python_is_the_named_part_itself(tmp_path, monkeypatch)
     registry = Registry.installed()
     assert registry.with_parts([named_well.Fake]).get("block", "swin").plugin.name == "named"
     assert registry.entry_of(named_well.Fake).plugin.version == "1.0"
+
+
+def test_what_fails_in_a_copy_of_a_registry_is_set_down_there_alone(two, monkeypatch):
+    from zoo.errors import PluginError
+    from zoo.registry import Registry
+
+    monkeypatch.syspath_prepend(two)
+    registry = Registry.installed()
+    before = list(registry.problems)
+    more = registry.with_parts([])
+    with pytest.raises(PluginError, match="no luck"):
+        more.get("head", "broken")
+    assert len(more.problems) == len(before) + 1
+    assert registry.problems == before
