@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -125,3 +127,15 @@ def test_too_few_open_files_are_told_before_anything_starts(ending: Any, monkeyp
     assert str(caught.value) == (
         "several processes need at least 64 open files, and may have 26: raise that by `ulimit -n 64`"
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "words"), [("/venv/bin", ("-P", "-m", "zoo")), ("", ("-m", "zoo")), (None, ("-m", "zoo"))]
+)
+@pytest.mark.usefixtures("ending")
+def test_processes_look_for_packages_where_the_first_one_does(monkeypatch, first, words):
+    asked = []
+    monkeypatch.setattr(launching.sys, "path", [os.getcwd() if first is None else first, *sys.path])
+    monkeypatch.setattr(launching, "elastic_launch", lambda *_: lambda *arguments: asked.append(arguments))
+    assert launch(ARGUMENTS, 2) == 0
+    assert asked == [(*words, *ARGUMENTS)]

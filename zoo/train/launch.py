@@ -67,7 +67,7 @@ def launch(arguments: Sequence[str], procs: int) -> int:
             **_WITHOUT_HANDLERS,
         )
         try:
-            elastic_launch(config, sys.executable)("-m", "zoo", *arguments)
+            elastic_launch(config, sys.executable)(*_same_path(), "-m", "zoo", *arguments)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             return _first_failed(Path(folder), rank, failure.exitcode, arguments)
@@ -75,6 +75,11 @@ def launch(arguments: Sequence[str], procs: int) -> int:
             codes = _exit_codes(Path(folder))
             return max(codes.values()) if len(codes) == procs else 128 + error.sigval
         return 0
+
+
+def _same_path() -> tuple[str, ...]:
+    """What keeps ``python -m`` from looking into the working folder first, unless this process does so, too."""
+    return () if sys.path[:1] in ([""], [os.getcwd()]) else ("-P",)
 
 
 def leave_exit_code(code: int, rank: int | None = None) -> None:
