@@ -46,6 +46,11 @@ def test_the_hook_of_a_file_decides():
     assert [entry.name for entry in registry.entries("block")] == ["dit", "other"]
 
 
+def test_the_hook_that_a_file_imports_is_not_its_own():
+    registry = zoo.Registry().with_parts(write(f"from zoo.parts import *\n{BLOCK}"))
+    assert registry.get("block", "mine").plugin.is_file
+
+
 def test_equal_files_are_one_and_a_changed_one_is_another():
     path = write(BLOCK)
     (one,) = zoo.Registry().with_parts(path).entries("block")[1:]

@@ -42,7 +42,8 @@ def _classes_of_file(file: PartsFile) -> list[Any]:
         PluginError: it fails as it is run, or has no part.
     """
     module = file.load()
-    if hasattr(module, "zoo_parts"):
+    hook = getattr(module, "zoo_parts", None)
+    if getattr(hook, "__module__", None) == module.__name__:  # `from zoo.parts import *` brings zoo's own
         with file.running():
             return classes_of(module, file)
     own = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]

@@ -109,3 +109,12 @@ def test_without_the_extra_it_says_what_to_install():
         2,
         "error: zoo check needs hypothesis: pip install 'diffusion-zoo[testing]'\n",
     )
+
+
+def test_nothing_to_check_is_refused():
+    hook = "@zoo.hookimpl\ndef zoo_parts():\n    return [DiTBlock]\n"
+    Path("my_parts.py").write_text(f"import zoo\nfrom zoo.parts.blocks import DiTBlock\n\n{hook}", "utf-8")
+    result = check("--parts", "my_parts.py")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: there are no parts to check: those of the files are of packages\n"
+    assert [path.name for path in Path().iterdir()] == ["my_parts.py"]

@@ -72,6 +72,8 @@ def _entries(package: str | None, files: Sequence[Path]) -> list[PartEntry]:
     found = [] if package is None else list(parts_of_package(package))
     if files:
         found += [entry for entry in Registry().with_parts(files).entries() if entry.plugin.is_file]
+    if not found:
+        raise PluginError("there are no parts to check: those of the files are of packages")
     return found
 
 
