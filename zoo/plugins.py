@@ -128,10 +128,13 @@ def plugin_packages() -> list[Package]:
         try:
             if "[zoo." not in (distribution.read_text("entry_points.txt") or ""):
                 continue
-            name = distribution.name
         except Exception:  # noqa: S112 - left behind by an uninstall, or not zoo's to tell of
             continue
-        if name not in found:
+        name = _told(distribution, "Name")
+        if name is None:
+            package = _nameless(distribution)
+            found[package.plugin.name] = package
+        elif name not in found:
             first = next(iter(metadata.distributions(name=name)), distribution)
             found[name] = _package(name, first, wanted)
     return [package for _, package in sorted(found.items()) if package.entry_points or package.fault]
@@ -167,11 +170,29 @@ def zoo_version() -> str:
         return "unknown"
 
 
+def _told(distribution: metadata.Distribution, field: str) -> str | None:
+    """A field of the metadata; None where it is missing, which some Pythons raise."""
+    try:
+        return distribution.metadata[field] or None
+    except Exception:
+        return None
+
+
+def _nameless(distribution: metadata.Distribution) -> Package:
+    """In place of a distribution that nobody can name."""
+    where = str(distribution.locate_file(""))
+    plugin = Plugin(f"without a name in {where}", _told(distribution, "Version") or "unknown")
+    return Package(plugin, fault="has no Name in its METADATA; install it again")
+
+
 def _package(name: str, distribution: metadata.Distribution, wanted: set[str] | None) -> Package:
     is_disabled = wanted is not None and _normalised(name) not in wanted
     plugin = Plugin(name, "unknown")
+    version = _told(distribution, "Version")
+    if version is None:
+        return Package(plugin, is_disabled=is_disabled, fault="has no Version in its METADATA; install it again")
     try:
-        plugin = Plugin(name, distribution.version)
+        plugin = Plugin(name, version)
         every = distribution.entry_points
         entry_points = tuple(each for each in every if each.group in GROUPS)
         requires = _range(distribution.requires or ())

@@ -191,3 +191,19 @@ def test_a_group_that_is_misspelt_is_told(tmp_path):
         " mean 'zoo.parts'?\n"
     )
     assert "zoologist" not in done.stdout
+
+
+@pytest.mark.parametrize(("missing", "who"), [("Name", "without a name in {site} 1.0"), ("Version", "vague unknown")])
+def test_metadata_that_lack_a_field_are_told_in_a_line(tmp_path, missing, who):
+    site = fake(tmp_path / "site", "vague", {"zoo.parts": "any = vague"}, block("vague"))
+    file = site / "vague-1.0.dist-info" / "METADATA"
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith(missing)))
+    done = zoo(site, "plugins")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(
+        f"plug-in {who.format(site=site)} is left out: it has no {missing} in its METADATA; install it again"
+    )
+    listing = zoo(site, "parts", "--kind", "block")
+    assert listing.returncode == 0
+    assert "vague" not in listing.stdout
