@@ -66,6 +66,13 @@ def test_overwrites_nothing(there):
         (["zoo-mine", "--kind", "block,"], "--kind: there is no kind '' (there are: patch_schedule, "),
         (["zoo/mine", "--kind", "block"], "'zoo/mine' is no name of a distribution: "),
         (["zoo-dit", "--kind", "all"], "zoo has a block 'dit' of its own; give another name by --part"),
+        (
+            ["zoo-null", "--kind", "mlp"],
+            "'null' is no text in a recipe, but a word of YAML; give another name by --part",
+        ),
+        (["zoo-mine", "--kind", "mlp", "--part", "on"], "'on' is no text in a recipe"),
+        (["z" * 300, "--kind", "mlp"], "a name of 300 letters: 100 are enough"),
+        (["zoo-mine", "--kind", "mlp", "--part", "z" * 300], "a name of 300 letters: 100 are enough"),
         (["zoo-mine", "--kind", "mlp", "--out", "no/where"], "no/where: cannot be written: No such file or directory"),
     ],
 )

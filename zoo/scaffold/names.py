@@ -17,6 +17,9 @@ from zoo.kinds import KINDS
 from zoo.plugins import PARTS
 
 PART_NAME = re.compile(r"[a-z][a-z0-9_]*")
+YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null"}
+MOST_LETTERS = 100
+"""Of a name. File systems take 255, and there are endings."""
 BUILT_IN = re.compile(r'^@part\("(\w+)", "(\w+)"\)', re.MULTILINE)
 """How zoo's own parts are marked. To ask the classes would import torch, which takes a second."""
 
@@ -63,6 +66,10 @@ class Names:
                 f"{name!r} is no name of a part: lower-case letters, digits and _, such as linear_mlp; give one by"
                 " --part"
             )
+        if name in YAML_WORDS:
+            raise PluginError(f"{name!r} is no text in a recipe, but a word of YAML; give another name by --part")
+        if len(distribution) > MOST_LETTERS or len(name) > MOST_LETTERS:
+            raise PluginError(f"a name of {max(len(distribution), len(name))} letters: {MOST_LETTERS} are enough")
         return cls(distribution, package, name)
 
     @property
