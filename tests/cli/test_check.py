@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from zoo.cli import app
+from zoo.errors import OutputError
 
 PART = '''
 import zoo
@@ -80,7 +81,7 @@ def test_a_part_that_always_fails_is_told_of_once():
     parts("_, _ = t.shape")
     result = check("--parts", "my_parts.py", "--examples", "2")
     assert result.stdout.count("  fails: ValueError: not enough values to unpack") == 1
-    assert re.search("  the same under .*keeps_dtype, ", result.stdout)
+    assert re.search(r"^  the same under (\w+, ){4}\w+ and \d+ more$", result.stdout, re.M)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,12 @@ def test_nothing_to_check_is_refused():
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "error: there are no parts to check: those of the files are of packages\n"
     assert [path.name for path in Path().iterdir()] == ["my_parts.py"]
+
+
+@pytest.mark.parametrize(("out", "reason"), [("my_parts.py/out", "Not a directory"), ("/proc/out", "No such file")])
+def test_where_nothing_can_be_written_is_said_before_anything_is_checked(out, reason):
+    parts("pass")
+    result = check("--parts", "my_parts.py", "--out", out)
+    assert (result.exit_code, result.stdout) == (OutputError.exit_code, "")
+    assert result.stderr.startswith(f"error: --out {out}: cannot be written: {reason}")
+    assert len(result.stderr.splitlines()) == 1

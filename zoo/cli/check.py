@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,9 @@ if TYPE_CHECKING:  # torch
     from zoo.testing.conclude import Conclusion, Outcome
 
 NAME = "zoo-check"
+
+MOST_NAMED = 5
+"""Laws, in one line; a sixth that would stand alone behind them is named as well."""
 
 
 def check(
@@ -52,16 +56,29 @@ def check(
     from zoo.files import write_whole
 
     entries = _entries(package, parts or [])
+    _try_out(out)
     conclusion = Conclusion(
         list(dict.fromkeys(str(entry.plugin) for entry in entries)), _outcomes(entries, package, examples or EXAMPLES)
     )
     _print(conclusion)
-    out.mkdir(parents=True, exist_ok=True)
     write_whole(out / f"{NAME}.json", f"{json.dumps(conclusion.report(), indent=2)}\n", OutputError)
     write_whole(out / f"{NAME}.svg", conclusion.badge(), OutputError)
     tell(f"wrote {out / NAME}.json and {NAME}.svg")
     if not conclusion.is_sound:
         raise typer.Exit(PluginError.exit_code)
+
+
+def _try_out(folder: Path) -> None:
+    """Make the folder for the report, and see that it can be written to, before minutes are spent.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OutputError(f"--out {folder}: cannot be written: {error.strerror}") from error
 
 
 def _entries(package: str | None, files: Sequence[Path]) -> list[PartEntry]:
@@ -121,6 +138,12 @@ def _messages(outcomes: Sequence[Outcome]) -> Iterator[str]:
             failure = [line for line in each.message.splitlines() if line.startswith("    at ")]
             alike.setdefault((each.kind, each.part, *(failure or [each.message])), []).append(each)
     for first, *others in alike.values():
-        also = f"\n  the same under {', '.join(each.law for each in others)}" if others else ""
+        also = f"\n  the same under {_named([each.law for each in others])}" if others else ""
         free = "\n  (a part need not keep this law)" if first.state == "not required" else ""
         yield f"{first.message}{also}{free}"
+
+
+def _named(laws: Sequence[str]) -> str:
+    """All of a few, and the first of many."""
+    told, rest = (laws, 0) if len(laws) <= MOST_NAMED + 1 else (laws[:MOST_NAMED], len(laws) - MOST_NAMED)
+    return ", ".join(told) + (f" and {rest} more" if rest else "")
