@@ -17,6 +17,8 @@ from zoo.testing.ranks import RANKS, on_two_ranks
 
 STEPS = 2
 RATE = 0.1
+ROUNDED = 1e-4
+"""How far apart gradients may be, of the largest value: a part may compute in float32, as scans over tokens do."""
 
 
 @law(
@@ -62,7 +64,7 @@ def _train(case: Case, rank: int) -> None:
             gradient, of_all = _descend(parameter), _descend(reference)
             _assert_same(gradient, f"{told} on rank 0 is another than on rank 1")
             if not random:
-                assert_close(gradient, of_all, f"{told} is another than one process has of all samples")
+                assert_close(gradient, of_all, f"{told} is another than one process has of all samples", ROUNDED)
         for name, buffer in several.part.named_buffers():
             _assert_same(buffer, f"forward writes {name}, which then is another on rank 0 than on rank 1")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,8 +20,12 @@ from zoo.testing.passes import trained
 ROUNDED = 0.3
 """How far apart, of the largest value, bfloat16's products may be from float32's."""
 
+KINKED = 0.5
+"""How far apart, of the whole tensor's size, gradients may be: rounding moves what is near the kink of a ReLU past it,
+and with it whole entries."""
+
 STEP = 1e-5
-"""Of finite differences in float64, whose error is then about 1e-10 of the third derivative."""
+"""Of finite differences in float64."""
 
 
 @law(
@@ -45,7 +49,9 @@ def runs_under_autocast(case: Case) -> None:
             assert one.dtype in (torch.float32, torch.bfloat16), f"under autocast returns {one.dtype}"
         assert_close(one, other, "under autocast it computes something else", ROUNDED)
     for name, gradient in gradients.items():
-        assert_close(gradient, exact[name], f"under autocast the gradient of {name} is another", ROUNDED)
+        far, size = float((gradient - exact[name]).norm()), max(1.0, float(exact[name].norm()))
+        told = f"under autocast the gradient of {name} is another"
+        assert far <= KINKED * size, f"{told}: off by {far:.3g} (norm {size:.3g})"
 
 
 @law(
@@ -127,11 +133,19 @@ def has_forward_derivatives(case: Case) -> None:
     with sdpa_kernel(SDPBackend.MATH):  # fused attention has none on a CPU
         derivatives = torch.func.jvp(along, tuple(flat), tuple(tangents))[1]
     with torch.no_grad():
-        ahead = along(*(each + STEP * way for each, way in zip(flat, tangents, strict=True)))
-        behind = along(*(each - STEP * way for each, way in zip(flat, tangents, strict=True)))
-    for one, after, before in zip(derivatives, ahead, behind, strict=True):
-        slope = (after - before) / (2 * STEP)
+        slopes = zip(_slopes(along, flat, tangents, STEP), _slopes(along, flat, tangents, STEP / 2), strict=True)
+    for one, (rough, fine) in zip(derivatives, slopes, strict=True):
+        slope = fine + (fine - rough) / 3  # Richardson's: sines of high frequency bend within a step
         assert_close(one, slope, "the forward derivative is not that of finite differences", 1e-6)
+
+
+def _slopes(
+    run: Callable[..., list[Tensor]], inputs: list[Tensor], ways: list[Tensor], step: float
+) -> Iterator[Tensor]:
+    """Central differences of what is computed, along a way of each input."""
+    ahead = run(*(each + step * way for each, way in zip(inputs, ways, strict=True)))
+    behind = run(*(each - step * way for each, way in zip(inputs, ways, strict=True)))
+    return ((after - before) / (2 * step) for after, before in zip(ahead, behind, strict=True))
 
 
 LAWS = (runs_under_autocast, can_be_checkpointed, keeps_nan_apart, has_forward_derivatives)

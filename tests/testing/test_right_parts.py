@@ -1,0 +1,89 @@
+"""Parts that are right, and that a law which measures too closely would refuse."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from zoo.parts import MLP, TimeEmbedder
+from zoo.registry import part
+from zoo.testing import check_part, train_laws
+from zoo.testing.check import part_cases
+from zoo.testing.conformance import entries_of
+from zoo.testing.ddp_laws import trains_on_two_ranks
+
+
+@part("mlp", "relu")
+class ReLU(MLP):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+
+    def forward(self, tokens, layout):
+        return self.down(self.up(tokens).relu())
+
+
+@part("mlp", "leaky_relu")
+class LeakyReLU(ReLU):
+    def forward(self, tokens, layout):
+        return self.down(nn.functional.leaky_relu(self.up(tokens), 0.1))
+
+
+@part("mlp", "reglu")
+class ReGLU(ReLU):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.gate = nn.Linear(dim, 4 * dim)
+
+    def forward(self, tokens, layout):
+        return self.down(self.gate(tokens).relu() * self.up(tokens))
+
+
+@pytest.mark.parametrize("cls", [ReLU, LeakyReLU, ReGLU])
+def test_what_rounding_moves_past_a_kink_is_no_other_gradient(cls):
+    (case, *_) = part_cases(*entries_of([cls]), examples=1)
+    for seed in range(20):
+        train_laws.runs_under_autocast(replace(case, seed=seed))
+
+
+@part("mlp", "in_single_precision")
+class InSinglePrecision(MLP):
+    """Computes in float32, whatever comes."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.empty(dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.uniform_(self.log_scale)
+
+    def forward(self, tokens, layout):
+        return (tokens.float() * self.log_scale.float().exp()).to(tokens.dtype)
+
+
+def test_a_part_may_compute_in_single_precision_on_every_rank():
+    for case in part_cases(*entries_of([InSinglePrecision]), examples=3):
+        trains_on_two_ranks(case)
+
+
+@part("time_embedder", "gaussian_fourier")
+class GaussianFourier(TimeEmbedder):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.empty(dim // 2))
+        self.mix = nn.Linear(2 * (dim // 2), dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.frequencies, std=100.0)
+
+    def forward(self, t):
+        angles = 2 * math.pi * t.unsqueeze(1) * self.frequencies
+        return self.mix(torch.cat([angles.sin(), angles.cos()], -1))
+
+
+def test_sines_of_high_frequency_have_the_forward_derivatives_that_they_have():
+    check_part(GaussianFourier, laws=[train_laws.has_forward_derivatives], examples=20)
