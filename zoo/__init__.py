@@ -8,10 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zoo.hookspecs import hookimpl
-from zoo.plugins import zoo_version
-from zoo.registry import Registry, part
-from zoo.signature import Part
+from zoo.plugins import refuse_unreadable, zoo_version
+
+try:
+    from zoo.hookspecs import hookimpl
+    from zoo.registry import Registry, part
+    from zoo.signature import Part
+except Exception:
+    refuse_unreadable()
+    raise
 
 if TYPE_CHECKING:
     from zoo.assembly import build as build

@@ -140,6 +140,23 @@ def plugin_packages() -> list[Package]:
     return [package for _, package in sorted(found.items()) if package.entry_points or package.fault]
 
 
+def refuse_unreadable() -> None:
+    """Say which package has entry points that nobody can read: pydantic and PyTorch read those of all.
+
+    Raises:
+        ImportError: there is one.
+    """
+    for distribution in metadata.distributions():
+        try:
+            len(distribution.entry_points)
+        except Exception as error:
+            who = f"{_told(distribution, 'Name')} {_told(distribution, 'Version')} in {distribution.locate_file('')}"
+            raise ImportError(
+                f"{who}: its entry_points.txt cannot be read, which pydantic and PyTorch need: install it again, or"
+                f" uninstall it ({type(error).__name__}: {error})"
+            ) from None
+
+
 def unknown_plugins(packages: list[Package]) -> list[str]:
     """A line for each name in ``ZOO_PLUGINS`` that is no plug-in's."""
     known = {_normalised(package.plugin.name) for package in packages}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.site import Run, block, fake, zoo
+from tests.plugins.site import Run, block, fake, python, zoo
 
 BROKEN = {
     "absent": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
@@ -207,3 +207,11 @@ def test_metadata_that_lack_a_field_are_told_in_a_line(tmp_path, missing, who):
     listing = zoo(site, "parts", "--kind", "block")
     assert listing.returncode == 0
     assert "vague" not in listing.stdout
+
+
+def test_the_package_whose_entry_points_nobody_can_read_is_named(tmp_path):
+    site = fake(tmp_path / "site", "garbled", {"its.own": "no entry point"})
+    done = python(site, "-m", "zoo", "parts")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: garbled 1.0 in {site}: its entry_points.txt cannot be read, ")
