@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from tests.strangers.cross import Captions, CrossBlock
 from tests.testing.broken.modules import Sound
 from tests.testing.test_assemblies import NarrowUnderAutocast
 from zoo.kinds import BACKBONE_KINDS
@@ -14,7 +15,7 @@ from zoo.registry import Registry, part
 from zoo.testing import ASSEMBLY_LAWS, laws_of
 from zoo.testing.conclude import Conclusion, outcome
 from zoo.testing.conformance import Check, checks_of, entries_of
-from zoo.testing.law import law
+from zoo.testing.law import NotRun, law
 
 
 def check_of(checks: list[Check], name: str) -> Check:
@@ -69,6 +70,23 @@ def test_what_cannot_be_tried_is_no_fault(kind, name, law_name, message):
 @part("time_embedder", "sound_too")
 class SoundToo(Sound):
     pass
+
+
+def test_a_part_answers_for_no_other_of_its_file():
+    checks = list(checks_of(entries_of([SoundToo, NarrowUnderAutocast])))
+    sound = next(each.part for each in checks if each.part.entry.cls is SoundToo)
+    assert isinstance(sound.assemblies, list)
+    for drawn in sound.assemblies:
+        assert "narrow_under_autocast" not in drawn.written
+
+
+def test_a_part_is_tried_with_those_of_its_file_where_it_goes_with_no_other():
+    checks = list(checks_of(entries_of([CrossBlock, Captions])))
+    lone = next(each.part for each in checks_of(entries_of([CrossBlock])))
+    assert isinstance(lone.assemblies, NotRun)
+    part = next(each.part for each in checks if each.part.entry.cls is CrossBlock)
+    assert isinstance(part.assemblies, list)
+    assert all('"captions"' in drawn.written for drawn in part.assemblies)
 
 
 def test_a_law_that_need_not_be_kept_breaks_no_conclusion():

@@ -42,14 +42,17 @@ class Examined:
 
     @cached_property
     def assemblies(self) -> list[Drawn] | NotRun:
-        """Assemblies with the part, of built-in parts and those beside it; or why there is none.
+        """Assemblies with the part; or why there is none.
 
-        Every one may be refused, as where the part needs what no other gives.
+        The other parts are built in, so that none answers for another's fault. Where all are refused, as where the part
+        needs what no built-in part gives, they are of those beside it too.
         """
-        try:
-            return random_assemblies(self.registry, min(ASSEMBLIES, self.examples), {self.entry.kind: self.entry.name})
-        except TypeError as error:
-            return NotRun(f"in assemblies, {error}")
+        for registry in (Registry().with_parts([self.entry.cls]), self.registry):
+            try:
+                return random_assemblies(registry, min(ASSEMBLIES, self.examples), {self.entry.kind: self.entry.name})
+            except TypeError as error:
+                refused = error
+        return NotRun(f"in assemblies, {refused}")
 
 
 @dataclass(frozen=True)

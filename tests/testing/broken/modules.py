@@ -64,6 +64,18 @@ class InPlace(Sound):
         return super().forward(t.mul_(0.5).clone())
 
 
+@part("time_embedder", "in_place_in_sampling")
+class InPlaceInSampling(Sound):
+    def forward(self, t):
+        return super().forward(t if torch.is_grad_enabled() else t.mul_(0.5).clone())
+
+
+@part("time_embedder", "another_in_sampling")
+class AnotherInSampling(Sound):
+    def forward(self, t):
+        return super().forward(t) * (1.0 if torch.is_grad_enabled() else 1.1)
+
+
 @part("time_embedder", "detached")
 class Detached(Sound):
     def forward(self, t):
@@ -219,6 +231,8 @@ BROKEN: list[Broken] = [
     (laws.batch_invariance, BatchMean, "depends on the rest of its batch"),
     (laws.is_deterministic, Noisy, "two passes differ"),
     (laws.is_deterministic, InPlace, "forward changes its inputs"),
+    (laws.is_deterministic, InPlaceInSampling, r"under torch\.no_grad\(\) forward changes its inputs"),
+    (laws.is_deterministic, AnotherInSampling, r"under torch\.no_grad\(\) it computes something else"),
     (laws.gradient_reaches_parameters, Detached, "no gradient reaches proj.bias"),
     (laws.gradient_reaches_parameters, ExcusesNothing, "names what is no parameter"),
     (laws.gradient_reaches_parameters, ExcusesTooMuch, "excuses what has a gradient"),
