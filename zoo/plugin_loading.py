@@ -177,5 +177,8 @@ class _Hearing:
         for line in lines:
             self.write(line)
 
+    def close(self) -> None:
+        """Leave the stream open: it is zoo's."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

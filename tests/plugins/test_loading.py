@@ -215,3 +215,19 @@ def test_what_hangs_at_the_end_is_told(tmp_path):
         output, _ = process.communicate(timeout=60)
     assert told == "zoo is done, and waits for what plug-ins do at the end (hangs 1.0); Ctrl-C ends it\n"
     assert (process.returncode, output) == (0, "good day\n")
+
+
+def test_the_output_is_whole_where_a_plugin_closes_it_or_prints_at_the_end(tmp_path):
+    source = """
+        import atexit
+        import sys
+
+        sys.stdout.close()
+        atexit.register(print, "bye")
+
+        def greet() -> None:
+            print("good day")
+    """
+    site = fake(tmp_path / "site", "rude", {"zoo.cli": "greet = rude:greet"}, source)
+    done = python(site, "-m", "zoo", "greet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "good day\n", "bye\n")

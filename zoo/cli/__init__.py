@@ -107,6 +107,7 @@ def main() -> None:
         if is_waited_for:
             sys.stderr.flush()
             os._exit(code)
+    sys.stdout = sys.stderr  # what plug-ins print at the end is not of the output
     tell_if_the_end_hangs(tell)
     gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
     sys.exit(code)
