@@ -128,3 +128,15 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_checked(out, re
     assert (result.exit_code, result.stdout) == (OutputError.exit_code, "")
     assert result.stderr.startswith(f"error: --out {out}: cannot be written: {reason}")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_is_told():
+    parts("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", "check", "--parts", "my_parts.py", "--examples", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.splitlines()[-1] == "interrupted"

@@ -57,9 +57,12 @@ def check(
 
     entries = _entries(package, parts or [])
     _try_out(out)
-    conclusion = Conclusion(
-        list(dict.fromkeys(str(entry.plugin) for entry in entries)), _outcomes(entries, package, examples or EXAMPLES)
-    )
+    try:
+        outcomes = _outcomes(entries, package, examples or EXAMPLES)
+    except KeyboardInterrupt:
+        tell("interrupted")
+        raise
+    conclusion = Conclusion(list(dict.fromkeys(str(entry.plugin) for entry in entries)), outcomes)
     _print(conclusion)
     write_whole(out / f"{NAME}.json", f"{json.dumps(conclusion.report(), indent=2)}\n", OutputError)
     write_whole(out / f"{NAME}.svg", conclusion.badge(), OutputError)
