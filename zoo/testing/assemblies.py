@@ -153,7 +153,7 @@ def residual_stream_is_wide(recipe: Recipe) -> None:
 
 @law(
     "Look for a detach(), a no_grad or a parameter that forward leaves out; name in without_gradient() what "
-    "can have no gradient."
+    'can have no gradient. A block that leaves tokens in front alone says refuses = {"prefix"}: they learn nothing.'
 )
 def gradient_reaches_all(recipe: Recipe) -> None:
     """A batch with samples of all stages gives every parameter a gradient, but those declared to have none."""

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.testing.broken import Broken
-from zoo.parts import Declared, Grid, Position, PositionEmbedding, TimeEmbedder
+from zoo.parts import Declared, Grid, Norm, Position, PositionEmbedding, TimeEmbedder
 from zoo.registry import part
 from zoo.testing import laws
 from zoo.testing.cuda_laws import runs_on_cuda
 from zoo.testing.declare_laws import declares_its_cost
+from zoo.testing.of_kind import norm, time_embedder
 
 
 class Sound(TimeEmbedder):
@@ -224,7 +225,24 @@ class DeclaresNothing(Sound):
         return Declared(self(t), 0)
 
 
+@part("time_embedder", "logit")
+class Logit(Sound):
+    def forward(self, t):
+        return super().forward(t.logit())
+
+
+@part("norm", "divides_by_nothing")
+class DividesByNothing(Norm):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+    def forward(self, tokens):
+        return (tokens - tokens.mean(-1, keepdim=True)) / tokens.std(-1, keepdim=True)
+
+
 BROKEN: list[Broken] = [
+    (time_embedder.is_finite_at_both_ends, Logit, "at t = 0 it is not finite"),
+    (norm.is_finite_for_constant_tokens, DividesByNothing, "tokens that are 0.0 throughout come out not finite"),
     (laws.shape_contract, Wide, "returns shapes"),
     (laws.keeps_dtype, SinglePrecision, "returns torch.float32"),
     (laws.keeps_device, OnTheCPU, "returns a tensor on cpu"),

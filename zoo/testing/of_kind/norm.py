@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.testing.cases import Case, Random, Shape
-from zoo.testing.law import Law
+import torch
+
+from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
+from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -18,4 +20,13 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.m + case.count, case.dim)]
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"norm": ()}
+@law("Add a small number to what you divide by, as (variance + 1e-6).sqrt(): tokens may be all alike.", examples=FEW)
+def is_finite_for_constant_tokens(case: Case) -> None:
+    """Tokens whose numbers are all the same, or all zero, come out finite."""
+    part, (tokens,) = case.build(dtype=torch.float32), case.inputs(BATCH, dtype=torch.float32)
+    for value in (0.0, 1.0):
+        found = case.call(part, (torch.full_like(tokens, value),))
+        assert found.isfinite().all(), f"tokens that are {value} throughout come out not finite"
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {"norm": (is_finite_for_constant_tokens,)}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.testing.cases import Case, Random, Shape
-from zoo.testing.law import Law
+import torch
+
+from zoo.testing.cases import FEW, Case, Random, Shape
+from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -18,4 +20,15 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.dim)]
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"time_embedder": ()}
+@law(
+    "Clamp t before a logarithm, a logit or a ratio of it: samplers ask at t = 1, and stages end at t = 0.",
+    examples=FEW,
+)
+def is_finite_at_both_ends(case: Case) -> None:
+    """At t = 0 and t = 1, which are data and noise, the vectors are finite."""
+    vectors = case.call(case.build(dtype=torch.float32), (torch.tensor([0.0, 1.0]),))
+    for t, vector in zip((0, 1), vectors, strict=True):
+        assert vector.isfinite().all(), f"at t = {t} it is not finite"
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {"time_embedder": (is_finite_at_both_ends,)}
