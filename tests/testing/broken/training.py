@@ -69,6 +69,16 @@ class LazyTable(Sound):
         return super().forward(t) * self.table
 
 
+@part("time_embedder", "keeps_a_table")
+class KeepsATable(Sound):
+    """Of the pass that first asked for it, which may be one of sampling."""
+
+    def forward(self, t):
+        if not hasattr(self, "tables"):
+            self.tables = {len(t): torch.linspace(0, 1, self.proj.out_features).to(t)}
+        return super().forward(t) * self.tables[len(t)]
+
+
 @part("time_embedder", "fails_on_two_dtypes")
 class FailsOnTwoDtypes(Sound):
     def forward(self, t):
@@ -241,6 +251,7 @@ BROKEN: list[Broken] = [
     (random_laws.draws_nothing, NoiseOfPython, "in eval mode, the output depends on the seed of the process"),
     (random_laws.draws_nothing, DrawsInSecret, "in eval mode, the output depends on the seed of the process"),
     (random_laws.trains_as_it_samples, BatchNorm, r"train\(\) changes what forward gives"),
+    (random_laws.trains_as_it_samples, KeepsATable, "Inference tensors cannot be saved for backward"),
     (random_laws.leaves_its_state, BatchNorm, "in train mode, forward changes norm.running_mean"),
     (random_laws.leaves_its_state, Counts, "in eval mode, forward changes calls"),
     (random_laws.leaves_its_state, LazyTable, "in eval mode, forward adds or removes table"),
