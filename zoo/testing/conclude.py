@@ -87,8 +87,8 @@ class Conclusion:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no law is broken that has to be kept."""
-        return not self.counts["broken"]
+        """Whether some law is kept, and none is broken that has to be."""
+        return self.counts["kept"] > 0 and not self.counts["broken"]
 
     def by_part(self) -> Iterator[tuple[tuple[str, str], list[Outcome]]]:
         """The outcomes of each part, by its kind and name."""
@@ -112,7 +112,9 @@ class Conclusion:
         kinds = dict.fromkeys(each.kind for each in self.outcomes)
         named = ", ".join(kinds) if len(kinds) <= MOST_KINDS else f"{len(kinds)} kinds"
         kept, broken = self.counts["kept"], self.counts["broken"]
-        laws = f"{kept} law{'s' * (kept != 1)} kept" if self.is_sound else f"{broken} of {kept + broken} laws broken"
+        laws = f"{kept} law{'s' * (kept != 1)} kept" if kept else "nothing checked"
+        if broken:
+            laws = f"{broken} of {kept + broken} laws broken"
         return f"{laws} · {named} · torch {'.'.join(torch.__version__.split('.')[:2])}"
 
     def badge(self) -> str:
@@ -120,4 +122,8 @@ class Conclusion:
         environment = Environment(
             loader=PackageLoader("zoo.testing", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        return environment.get_template("badge.svg.jinja").render(words=self.words(), is_sound=self.is_sound)
+        return environment.get_template("badge.svg.jinja").render(words=self.words(), colour=self._colour())
+
+    def _colour(self) -> str:
+        """Green; red where a law is broken, and grey where nothing was checked."""
+        return "#2e7d32" if self.is_sound else "#b71c1c" if self.counts["broken"] else "#757575"
