@@ -13,6 +13,7 @@ from tests.testing.test_assemblies import NarrowUnderAutocast
 from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import Registry, part
 from zoo.testing import ASSEMBLY_LAWS, laws_of
+from zoo.testing.check import PATIENCE
 from zoo.testing.conclude import Conclusion, outcome
 from zoo.testing.conformance import Check, checks_of, entries_of
 from zoo.testing.law import NotRun, law
@@ -64,7 +65,29 @@ def test_what_cannot_be_tried_is_no_fault(kind, name, law_name, message):
     came = outcome(check, "again")
     assert came.state == "not run"
     assert came.message.startswith(message)
-    assert Conclusion(["zoo"], [came]).is_sound
+    conclusion = Conclusion(["zoo"], [came])
+    assert not conclusion.is_sound
+    assert conclusion.words().startswith("nothing checked · ")
+    assert "#757575" in conclusion.badge()
+
+
+@part("time_embedder", "refuses_all")
+class RefusesAll(Sound):
+    built = 0
+
+    def __init__(self, dim: int) -> None:
+        RefusesAll.built += 1
+        raise ValueError("never")
+
+
+def test_what_is_always_refused_is_drawn_for_once():
+    checks = list(checks_of(entries_of([RefusesAll])))[:3]
+    first = outcome(checks[0], "again")
+    built = RefusesAll.built
+    assert first.state == "broken"
+    assert built <= 2 * PATIENCE
+    assert [outcome(each, "again").message for each in checks[1:]] == [first.message] * 2
+    assert RefusesAll.built == built
 
 
 @part("time_embedder", "sound_too")

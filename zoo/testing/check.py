@@ -32,6 +32,9 @@ Subject = TypeVar("Subject")
 EXAMPLES = 25
 """Cases of a part, or assemblies, where no other number is asked for."""
 
+PATIENCE = 100
+"""Cases that are tried before a part is said to refuse all."""
+
 IN_A_CORNER = 8
 """Cases that are drawn in a corner, of which one that is not refused is taken."""
 
@@ -101,7 +104,7 @@ def part_cases(
     """
     given = st.just(dict(options)) if isinstance(options, Mapping) else options
     tried = corners(entry, axes_given(supplied or {}))
-    found = draw(cases(entry, given, supplied), _accepted, max(1, examples - len(tried)))
+    found = draw(cases(entry, given, supplied), _accepted, max(1, examples - len(tried)), patience=PATIENCE)
     for number, corner in enumerate(tried):
         drawn = draw(cases(entry, given, supplied, corner), lambda case: case, IN_A_CORNER, seed=number)
         found += islice((case for case in reversed(drawn) if case.refusal() is None), 1)  # the first is the plainest

@@ -36,9 +36,12 @@ class Examined:
         return f"{self.entry.kind}-{self.entry.name}"
 
     @cached_property
-    def cases(self) -> list[Case]:
-        """See ``part_cases``."""
-        return part_cases(self.entry, examples=self.examples)
+    def cases(self) -> list[Case] | Exception:
+        """See ``part_cases``; or why there is none, which each law would find anew."""
+        try:
+            return part_cases(self.entry, examples=self.examples)
+        except Exception as error:  # what the part raises as it is built, too
+            return error
 
     @cached_property
     def assemblies(self) -> list[Drawn] | NotRun:
@@ -97,13 +100,13 @@ class Check:
         __tracebackhide__ = True
         try:
             drawn: Any = self.part.assemblies if self.is_of_assemblies else self.part.cases
+            if isinstance(drawn, Exception):
+                raise drawn
         except (TypeError, RecipeError) as error:  # what cannot be drawn, goes with no other, or fails as it is built
             if traceback:
                 raise
             subject = f"{self.part.entry.kind} {self.part.entry.name}: "
             raise AssertionError(f"{subject}{str(error).removeprefix(subject)}") from None
-        if isinstance(drawn, NotRun):
-            raise drawn
         failure = assembly_failure if self.is_of_assemblies else part_failure
         of = recipe_of if self.is_of_assemblies else _itself
         hold(self.law, drawn, None if traceback else partial(failure, again=again), of)
