@@ -79,6 +79,19 @@ class KeepsATable(Sound):
         return super().forward(t) * self.tables[len(t)]
 
 
+@part("time_embedder", "keeps_the_first")
+class KeepsTheFirst(Sound):
+    """No parameter or buffer, and all the same of the inputs of the first pass."""
+
+    first = None
+
+    def forward(self, t):
+        found = super().forward(t)
+        if self.first is None:
+            self.first = found.detach().mean()
+        return found + self.first
+
+
 @part("time_embedder", "fails_on_two_dtypes")
 class FailsOnTwoDtypes(Sound):
     def forward(self, t):
@@ -254,6 +267,7 @@ BROKEN: list[Broken] = [
     (random_laws.trains_as_it_samples, KeepsATable, "Inference tensors cannot be saved for backward"),
     (random_laws.leaves_its_state, BatchNorm, "in train mode, forward changes norm.running_mean"),
     (random_laws.leaves_its_state, Counts, "in eval mode, forward changes calls"),
+    (random_laws.leaves_its_state, KeepsTheFirst, "a pass gives something else after one on other inputs"),
     (random_laws.leaves_its_state, LazyTable, "in eval mode, forward adds or removes table"),
     (train_laws.runs_under_autocast, FailsOnTwoDtypes, "Index put requires the source and destination dtypes match"),
     (train_laws.runs_under_autocast, DoubleUnderAutocast, "under autocast returns torch.float64"),
