@@ -71,6 +71,18 @@ def test_what_cannot_be_tried_is_no_fault(kind, name, law_name, message):
     assert "#757575" in conclusion.badge()
 
 
+@part("time_embedder", "cannot_be_built")
+class CannotBeBuilt(Sound):
+    def __init__(self, dim: int) -> None:
+        raise RuntimeError("not here")
+
+
+def test_what_cannot_be_built_changes_no_width():
+    came = outcome(check_of(list(checks_of(entries_of([CannotBeBuilt]))), "changes_the_width"), "again")
+    assert came.state == "broken"
+    assert "not here" in came.message
+
+
 @part("time_embedder", "refuses_all")
 class RefusesAll(Sound):
     built = 0
