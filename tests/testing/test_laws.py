@@ -225,3 +225,13 @@ def test_an_option_without_strategy_is_named():
 
     with pytest.raises(TypeError, match=r"cannot draw option 'text' of type str .*check_part\(Mine, options="):
         check_part(TakesText)
+
+
+def test_an_option_without_strategy_is_as_it_is_by_default():
+    @part("time_embedder", "has_text")
+    class HasText(Sound):
+        def __init__(self, dim: int, *, text: str = "a") -> None:
+            assert text == "a"
+            super().__init__(dim)
+
+    check_part(HasText, laws=["shape_contract"], examples=1)

@@ -38,7 +38,7 @@ def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStra
             what the part says.
 
     Raises:
-        TypeError: an option of a type that has no strategy here.
+        TypeError: an option without a default, of a type that has no strategy here; one with a default is left out.
         DataError: one is a path, which nothing can be drawn for.
     """
     fields = entry.signature.options.model_fields
@@ -52,9 +52,10 @@ def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStra
         },
         optional={
             **{
-                name: _values(entry, name, field)
+                name: values
                 for name, field in fields.items()
                 if not field.is_required() and field.default is not None
+                if (values := _values_or_default(entry, name, field)) is not None
             },
             **{name: drawn for name, drawn in nested.items() if not entry.signature.parts[name].required},
         },
@@ -70,6 +71,14 @@ def _nested(kind: str, registry: Registry) -> st.SearchStrategy[dict[str, Any]]:
 def written(entry: PartEntry, registry: Registry | None) -> st.SearchStrategy[dict[str, Any]]:
     """A part as a recipe would write it; see ``options``."""
     return options(entry, registry).map(lambda drawn: {"type": entry.name, **drawn})
+
+
+def _values_or_default(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[Any] | None:
+    """None, for the default alone, where values of its type cannot be drawn."""
+    try:
+        return _values(entry, name, field)
+    except TypeError:
+        return None
 
 
 def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
@@ -105,8 +114,8 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         return st.integers(1, 15).map(lambda step: start + (end - start) * step / 16)
     raise TypeError(
         f"{entry.kind} {entry.name}: the kit cannot draw option {name!r} of type {type_as_written(kind)} (but bool,"
-        " int, float, Literal, and lists and tuples of these): give it, as in check_part(Mine, options={...}), or take"
-        " another part"
+        " int, float, Literal, and lists and tuples of these): give it a default, or"
+        " say what to test with, as in check_part(Mine, options={...}), or take another part"
     )
 
 
