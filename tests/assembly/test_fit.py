@@ -191,7 +191,7 @@ def test_a_patch_that_does_not_divide_says_where_the_latent_was_written(problems
     ("overrides", "origin"),
     [
         (["block.norm.type=odd", "block.norm.scale=5"], "block.norm.scale"),  # which the message names
-        (["router.stop=2", "router.type=tread"], "router.type"),  # which asks for what is missing
+        (["router.type=tread", "router.stop=2"], "router.type"),  # which asks for what is missing
         (["router.type=tread", "router.first=1", "router.stop=9"], "router.stop"),
     ],
 )
@@ -404,3 +404,17 @@ def test_an_error_without_words_is_told_all_the_same(error, told):
     values = yaml.safe_load(BASE)
     values["backbone"]["block"] = "picky"
     assert problems_of(values, registry_with(Picky)) == [f"recipe: backbone.{told}"]
+
+
+def test_a_part_is_not_built_on_axes_that_its_class_leaves_out():
+    @part("block", "flat")
+    class Flat(DiTBlock):
+        axes = frozenset({1})
+
+        def __init__(self, dim: int, heads: int) -> None:
+            raise IndexError("tuple index out of range")
+
+    values = yaml.safe_load(BASE)
+    values["backbone"]["block"] = "flat"
+    (problem,) = problems_of(values, registry_with(Flat))
+    assert problem == "recipe: backbone.block: block 'flat' takes latents of 1 axis, and these have 2"

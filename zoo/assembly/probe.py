@@ -11,17 +11,17 @@ from zoo.assembly.crossings import crossings
 from zoo.assembly.reach import unmet
 from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied_at
-from zoo.attributes import mistakes
+from zoo.attributes import mistakes, said_by
 from zoo.devices import meta_device
 from zoo.errors import KeyPath, PluginError, dotted
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
-from zoo.parts.facts import Member, disagreements, facts_of
+from zoo.parts.facts import Member, disagreements, facts_of, other_axes
 from zoo.parts.returned import described
 from zoo.recipe import Draft, NestedError
 from zoo.recipe.draft import SUPPLIED_FROM, Problem
 from zoo.recipe.latent import SizeRecipe
-from zoo.schedule import Level, Stage, on_all_axes
+from zoo.schedule import AXES, Level, Stage, on_all_axes
 from zoo.schedule_problems import schedule_problems
 from zoo.shape import Shape
 from zoo.sites import Key
@@ -161,6 +161,12 @@ def _try(
             whole = False
             continue
         spec = draft.parts[path]
+        axes, taken = len(shape.size), said_by(spec.entry.cls, "axes", AXES)
+        if axes not in taken and "axes" not in unsure:  # nor need its constructor stand others
+            draft.put_down(path, other_axes(f"{kind} {spec.type!r}", taken, axes))
+            failed.add(path)
+            whole = False
+            continue
         alike = once(given, spec)
         if alike not in made:
             try:

@@ -112,11 +112,13 @@ def disagreements(members: Sequence[Member], axes: int) -> Iterator[tuple[Member
             )
             yield member, f"{called} cannot stand {WORDS[fact]}, which {givers} gives"
         if axes not in facts.axes:
-            takes = " or ".join(map(str, sorted(facts.axes))) or "none"
-            yield (
-                member,
-                f"{called} takes latents of {takes} {'axis' if takes == '1' else 'axes'}, and these have {axes}",
-            )
+            yield member, other_axes(called, facts.axes, axes)
+
+
+def other_axes(called: str, taken: Iterable[int], axes: int) -> str:
+    """What to say of a part that does not take latents of so many axes."""
+    takes = " or ".join(map(str, sorted(taken))) or "none"
+    return f"{called} takes latents of {takes} {'axis' if takes == '1' else 'axes'}, and these have {axes}"
 
 
 GIVERS = {"rotary": "position", "context": "class_conditioner", "label": "class_conditioner", "vectors": "modulation"}

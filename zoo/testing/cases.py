@@ -13,11 +13,13 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from zoo.assembly.supply import supplied
+from zoo.attributes import said_by
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.values import Condition, Group, Layout, Rotary
 from zoo.recipe.parts import NestedError, PartSpec
 from zoo.registry import PartEntry
+from zoo.schedule import AXES
 from zoo.sites import Site
 
 BATCH = 3
@@ -90,6 +92,9 @@ class Case:
 
     def refusal(self) -> str | None:
         """Why the part itself refuses these options, or this site; none where it fails, which any law comes upon."""
+        axes = said_by(self.entry.cls, "axes", AXES)
+        if self.site.axes not in axes:  # nor need its constructor stand others
+            return f"takes latents of {sorted(axes)} axes, not {self.site.axes}"
         try:
             part = self.create(device="meta")
         except Exception as error:
