@@ -30,6 +30,7 @@ from tests.testing.broken.modules import Sound
 from zoo.errors import DataError, PluginError
 from zoo.evaluate.digits_network import Training
 from zoo.kinds import KINDS
+from zoo.parts import Level, PatchSchedule, Stage
 from zoo.registry import Registry, part
 from zoo.testing import ASSEMBLY_LAWS, LAWS, check_part, cuda_laws, dataset_laws, laws
 from zoo.testing.check import hold, part_cases
@@ -235,3 +236,18 @@ def test_an_option_without_strategy_is_as_it_is_by_default():
             super().__init__(dim)
 
     check_part(HasText, laws=["shape_contract"], examples=1)
+
+
+def test_a_schedule_that_fails_is_told_with_its_line():
+    @part("patch_schedule", "positional")
+    class Positional(PatchSchedule):
+        def __init__(self, depth: int) -> None:
+            self.depth = depth
+
+        def stages(self):
+            return (Stage(noise_above=0.0, levels=(Level(2, self.depth),)),)
+
+    with pytest.raises(
+        AssertionError, match=r"(?s)breaks the law stages_fit.*fails: TypeError: .*at test_laws.py:\d+, in s"
+    ):
+        check_part(Positional)

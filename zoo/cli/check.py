@@ -44,7 +44,8 @@ def check(
     """Check that the parts of a package, or of files, keep the laws of their kinds.
 
     Writes what came of every law to zoo-check.json, and a badge for a README, zoo-check.svg. The exit code is 0 if all
-    laws are kept, and 2 if one is broken. Needs what `pip install 'diffusion-zoo\\[testing]'` installs.
+    laws are kept, and 2 if one is broken or none could be tried. Needs what `pip install 'diffusion-zoo\\[testing]'`
+    installs.
     """
     try:
         from zoo.testing.check import EXAMPLES

@@ -1,5 +1,6 @@
 """Class conditioners that break a law of theirs."""
 
+import torch
 from torch import nn
 
 from tests.testing.broken import Broken
@@ -22,6 +23,20 @@ class NullIsClass0(IndexConditioner):
 
     def null(self, labels):
         return labels
+
+
+@part("class_conditioner", "null_is_the_last_class")
+class NullIsTheLastClass(EmbeddingConditioner):
+    """Told from the labels of a batch, but for those of one class."""
+
+    def null(self, labels):
+        return torch.full_like(labels, self.num_classes - 1)
+
+
+@part("class_conditioner", "null_on_the_cpu")
+class NullOnTheCPU(EmbeddingConditioner):
+    def null(self, labels):
+        return torch.full(labels.shape, self.num_classes)
 
 
 @part("class_conditioner", "silent")
@@ -78,6 +93,8 @@ BROKEN: list[Broken] = [
     (class_conditioner.refuses_other_labels, ChecksNothing, "check_labels takes None"),
     (class_conditioner.refuses_other_labels, ChecksTheRangeAlone, "check_labels fails on None: AttributeError"),
     (class_conditioner.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
+    (class_conditioner.null_is_a_label, NullIsTheLastClass, "null cannot be told from a label"),
+    (class_conditioner.null_is_a_label, NullOnTheCPU, "null is on another device than the labels"),
     (class_conditioner.null_is_a_label, Silent, "uses_labels is True, and a label gives"),
     (class_conditioner.says_what_it_gives, KeepsItsVectorQuiet, r"gives is \[\], and forward returns \['label'\]"),
     (class_conditioner.says_what_it_gives, PromisesAContext, r"gives is \['context', 'label'\], and forward returns"),

