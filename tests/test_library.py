@@ -44,7 +44,7 @@ class MyFno(Mine): ...
         ({"backbone.dim": 64, "train.steps": 7}, (64, 7)),
         ({"backbone": {"dim": 64}, "train": {"steps": 7}}, (64, 7)),
         (["backbone.dim=64", "train.steps=7"], (64, 7)),
-        ({"backbone.dim": 64, "train.steps": 7, "train": None}, (64, 400_000)),
+        ({"backbone.dim": 64, "train": None}, (64, 400_000)),
     ],
 )
 def test_overrides_are_values_by_key_path_or_assignments(registry, overrides, expected):
