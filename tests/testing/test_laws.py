@@ -1,29 +1,12 @@
 """Every built-in part keeps the laws, and every law catches a part that breaks it."""
 
 import re
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
-from tests.testing.broken import (
-    blocks,
-    counts,
-    data,
-    datasets,
-    evaluate,
-    flow,
-    labels,
-    modules,
-    optim,
-    options,
-    paths,
-    positions,
-    ranks,
-    resamplers,
-    schedules,
-    slots,
-    steering,
-    training,
-)
+from tests.testing import broken
 from tests.testing.broken.blocks import CountsOnTwoAxes, OneByOne
 from tests.testing.broken.evaluate import WantsMany
 from tests.testing.broken.modules import Sound
@@ -37,26 +20,7 @@ from zoo.testing.check import hold, part_cases
 from zoo.testing.law import NotRun
 from zoo.testing.laws import laws_of
 
-ROOMS = (
-    blocks,
-    counts,
-    data,
-    datasets,
-    evaluate,
-    flow,
-    labels,
-    modules,
-    options,
-    optim,
-    paths,
-    positions,
-    ranks,
-    resamplers,
-    schedules,
-    slots,
-    steering,
-    training,
-)
+ROOMS = [import_module(f"{broken.__name__}.{each.name}") for each in iter_modules(broken.__path__)]
 BROKEN = [each for room in ROOMS for each in room.BROKEN]
 WITH_FILES = {("features", "inception"), ("dataset", "images"), ("dataset", "latents")}
 """Checked in the tests of their own, which write the files."""

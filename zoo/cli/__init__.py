@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -107,10 +108,15 @@ def main() -> None:
         if is_waited_for:
             sys.stderr.flush()
             os._exit(code)
-    sys.stdout = sys.stderr  # what plug-ins print at the end is not of the output
+    atexit.register(_leave_the_output)
     tell_if_the_end_hangs(tell)
     gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
     sys.exit(code)
+
+
+def _leave_the_output() -> None:
+    """Let what plug-ins print as the interpreter ends, of which this is first, be no part of the output."""
+    sys.stdout = sys.stderr
 
 
 def _run() -> int:

@@ -85,6 +85,6 @@ class Solver(ABC):
             path: whose velocity it is: ``path.at(t)`` tells alpha and sigma, and data and noise by the velocity.
             draw: noise of an update, for solvers that add some: each k in [0, steps) at most once.
             thresholds: noise levels inside (0, 1) where the velocity is not smooth (stages or guidance change),
-                noisiest first; one on a threshold belongs to the side that the backbone says. Only adaptive solvers
-                need them.
+                noisiest first; one on a threshold belongs to the side that the backbone says. For solvers
+                that are adaptive, or extend what they have seen before.
         """

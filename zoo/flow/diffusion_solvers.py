@@ -9,22 +9,18 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.flow.base import Draw, Solver, Velocity
-from zoo.flow.solvers import even_levels
+from zoo.flow.base import Draw, Velocity
+from zoo.flow.solvers import OnceAnUpdate, even_levels
 from zoo.paths import AffinePath, Mixture
 from zoo.registry import part
 
 
 @part("solver", "ddim")
-class DDIMSolver(Solver):
+class DDIMSolver(OnceAnUpdate):
     """DDIM without noise (arXiv 2010.02502), of first order: the data and noise of now, mixed as the next level has it.
 
     One evaluation an update, at noise levels ``(steps - k) / steps``; on the straight line it is ``euler``.
     """
-
-    def levels(self, steps: int) -> tuple[float, ...]:
-        """``1, (steps - 1) / steps, ..., 1 / steps``."""
-        return even_levels(steps)[:-1]
 
     def solve(
         self,
@@ -44,16 +40,12 @@ class DDIMSolver(Solver):
 
 
 @part("solver", "dpmpp_2m")
-class DPMPP2MSolver(Solver):
+class DPMPP2MSolver(OnceAnUpdate):
     """DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2), of second order: the data are extended from the last two.
 
     One evaluation an update, at noise levels ``(steps - k) / steps``. First order where there is nothing to extend: in
     the first update, over a threshold, and to where no noise is left.
     """
-
-    def levels(self, steps: int) -> tuple[float, ...]:
-        """``1, (steps - 1) / steps, ..., 1 / steps``."""
-        return even_levels(steps)[:-1]
 
     def solve(
         self,

@@ -13,13 +13,17 @@ from zoo.paths import AffinePath
 from zoo.registry import part
 
 
-@part("solver", "euler")
-class EulerSolver(Solver):
-    """Euler's method, of first order: one evaluation an update, at noise levels ``(steps - k) / steps``."""
+class OnceAnUpdate(Solver):
+    """A solver that evaluates the velocity once an update, where that begins, and whose updates are of one length."""
 
     def levels(self, steps: int) -> tuple[float, ...]:
         """``1, (steps - 1) / steps, ..., 1 / steps``."""
         return even_levels(steps)[:-1]
+
+
+@part("solver", "euler")
+class EulerSolver(OnceAnUpdate):
+    """Euler's method, of first order: one evaluation an update, at noise levels ``(steps - k) / steps``."""
 
     def solve(
         self,
