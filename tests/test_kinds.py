@@ -30,6 +30,7 @@ def test_every_kind_stands_in_one_section_of_the_schema():
     assert set(SECTIONS) <= set(SCHEMA)
     assert kinds_of("backbone") == BACKBONE_KINDS
     assert kinds_of("train") == ("optimizer", "schedule")
+    assert kinds_of("sample") == ("solver", "guidance")
     for name in set(KINDS) - set(INSIDE_PARTS):
         section, key = path_of(name)
         assert key in SCHEMA[section][1].model_fields
@@ -67,6 +68,11 @@ def test_the_default_is_a_built_in_part_that_needs_no_option(name, registry):
     entry = registry.get(name, default)
     assert entry.plugin.name == "zoo"
     entry.signature.options()  # every option has a default
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.short])
+def test_the_short_form_is_an_option_of_the_default(name, registry):
+    assert KINDS[name].short in registry.get(name, KINDS[name].default).signature.options.model_fields
 
 
 def test_several_parts_of_a_kind_stand_under_its_plural():

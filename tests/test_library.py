@@ -62,7 +62,8 @@ def test_values_of_python_that_are_no_plain_text(registry, tmp_path):
     }
     recipe = load_recipe(small(registry=registry).resolved(), overrides, registry)
     assert recipe.train.init == str(tmp_path / "w.safetensors")
-    assert (recipe.sample.guidance, recipe.train.learning_rate, recipe.train.steps) == ((1.0, 2.0), 0.5, 7)
+    assert recipe.sample.guidance.options.scale == (1.0, 2.0)
+    assert (recipe.train.learning_rate, recipe.train.steps) == (0.5, 7)
 
 
 @pytest.mark.parametrize(
@@ -227,11 +228,12 @@ def test_drawing_says_what_it_takes(registry):
         ({"labels": None, "count": "x"}, "count: give a whole number, not 'x'"),
         ({"solver": 3}, r"solver: give a name, such as 'heun', or a zoo.flow.Solver, not 3"),
         ({"solver": HeunSolver}, r"solver: give a name, .*, not <class 'zoo.flow.solvers.HeunSolver'>"),
-        ({"guidance": "x"}, "guidance: give a number, or one for every stage, not 'x'"),
-        ({"guidance": None}, "guidance: give a number, or one for every stage, not None"),
-        ({"guided_channels": "x"}, "guided_channels: give a whole number, not 'x'"),
-        ({"guidance_interval": ("a", "b")}, r"guidance_interval: give two noise levels, .*, not \('a', 'b'\)"),
-        ({"guidance_interval": 0.5}, "guidance_interval: give two noise levels, lowest first, not 0.5"),
+        ({"guidance": "x"}, "guidance.type: there is no guidance 'x'.*"),
+        ({"guidance": {"scales": 2.0}}, "guidance.scales: unknown option; did you mean 'scale'.*"),
+        ({"guidance": -1}, "guidance.scale: should be at least 0.0, got -1"),
+        ({"guidance": {"channels": 2}}, "guidance: channels: 2, but the latents have 1"),
+        ({"guidance": {"interval": 0.5}}, "guidance.interval: .*"),
+        ({"guidance": object}, "guidance: .*"),
     ],
     ids=str,
 )

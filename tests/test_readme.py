@@ -182,7 +182,7 @@ def test_the_recipe_of_all_sections_is_one(tmp_path):
     (tmp_path / "my_run.yaml").write_text(block_with("yaml", "my_run.yaml"))
     recipe = load_recipe(tmp_path / "my_run.yaml")
     assert recipe.train.compile
-    assert recipe.sample.guidance == (1.0, 3.0)
+    assert recipe.sample.guidance.options.scale == (1.0, 3.0)
     assert recipe.data.normalize.resolved() == {"type": "per_channel", "mean": None, "std": None}
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import zoo
-from tests.train.small import ALONE, STAGES, small, train
+from tests.train.small import ALONE, small, train
 from zoo.errors import PluginError
-from zoo.flow import Guidance
 from zoo.flow import sample as solve
+from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.flow.solvers import HeunSolver
 from zoo.randomness import Purpose
 from zoo.sampling import standard_normal
@@ -53,9 +53,9 @@ def test_without_labels_there_are_all_classes_in_turn(backbone):
 
 def test_solver_and_guidance_are_those_asked_for(backbone, registry):
     noise = standard_normal((1, 8, 8), 0, Purpose.SAMPLE, 0, range(2))
-    guidance = Guidance((1.5, 3.0), None, (0.1, 0.9))
+    guidance = ClassifierFreeGuidance(2, backbone.latent, scale=(1.5, 3.0), interval=(0.1, 0.9))
     wanted = solve(backbone, HeunSolver(), noise, torch.tensor([1, 2]), steps=3, draw=torch.zeros, guidance=guidance)
-    options = {"labels": [1, 2], "steps": 3, "guidance": [1.5, 3.0], "guidance_interval": (0.1, 0.9)}
+    options = {"labels": [1, 2], "steps": 3, "guidance": {"scale": [1.5, 3.0], "interval": (0.1, 0.9)}}
     assert torch.equal(zoo.sample(backbone, solver="heun", **options), wanted)
     assert torch.equal(zoo.sample(backbone, solver=HeunSolver(), **options), wanted)
     assert not torch.equal(zoo.sample(backbone, **options), wanted)
@@ -65,7 +65,7 @@ def test_solver_and_guidance_are_those_asked_for(backbone, registry):
 def test_images_are_those_of_zoo_sample(run, backbone, tmp_path, registry, precision):
     recipe = small(f"sample.precision={precision}", "train.precision=bfloat16", registry=registry)
     draw_samples(SampleRun(run, tmp_path / "out", "ema", (), 6, 0, False), recipe, registry, ALONE)
-    drawing = prepare_drawing(recipe, len(STAGES), 0)
+    drawing = prepare_drawing(recipe, 0)
     latents = zoo.sample(backbone, count=6, steps=recipe.sample.steps, precision=precision)
     drawn = drawing.images(backbone, torch.arange(6), 0, 6)
     ours = drawing.dataset.to_images(drawing.normalize.invert(latents))

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from zoo import Registry, build, load_recipe
+from zoo.assembly import create_part
 from zoo.audit import audit
 from zoo.backbone import Backbone
 from zoo.data.latent_index import INDEX, LatentIndex, Layout, ShardRecord, StatisticsRecord, VAERecord
@@ -269,8 +270,9 @@ def bench_sampling(
     """PPFlow guided in its cleaner stage alone beside DiT guided everywhere."""
     # Of an even number of Euler's steps, one is on the threshold: in the cleaner stage, each stage has half of them.
     halves = "backbone.patch_schedule.ties=cleaner"
-    recipes = {"ppflow_s_2": recipe_of("ppflow_s_2", [*overrides, halves]), "dit_s": recipe_of("dit_s", overrides)}
-    guidance = {"ppflow_s_2": Guidance((1.0, 3.0)), "dit_s": Guidance((3.0,))}
+    own = {"ppflow_s_2": [halves, "sample.guidance=[1.0, 3.0]"], "dit_s": ["sample.guidance=3.0"]}
+    recipes = {each: recipe_of(each, [*overrides, *more, "sample.guidance.channels="]) for each, more in own.items()}
+    guidance = {each: create_part(recipe, "guidance") for each, recipe in recipes.items()}
     runs = {
         each: sampling_run(random_backbone(recipe).eval(), guidance[each], batch, steps)
         for each, recipe in recipes.items()

@@ -139,6 +139,10 @@ def _pair(value: Any) -> str | None:
     return None if fits else "let it be two of its vectors by index, shift and scale, such as (3, 4), or None"
 
 
+def _second(value: Any) -> str | None:
+    return None if value is None else _one_of(*SECONDS)(value)
+
+
 def _truth(value: Any) -> str | None:
     return None if isinstance(value, bool) else "let it be True or False"
 
@@ -146,6 +150,9 @@ def _truth(value: Any) -> str | None:
 def _is_whole(value: Any) -> bool:
     return type(value) is int
 
+
+SECONDS = ("null",)
+"""What guidance may need beside the velocity, if anything."""
 
 GIVEN_BY: Mapping[str, Collection[str]] = {
     "position": {"rotary"},
@@ -176,4 +183,5 @@ _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "head": {"modulation_vectors": _VECTORS},
     "skip": {"feeds": _one_of("latents", "kept", "nothing")},
     "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth},
+    "guidance": {"second": _second},
 }

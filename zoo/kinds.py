@@ -26,6 +26,7 @@ class Kind:
         many: the plural, under which a recipe holds a list of parts; None where it holds one.
         defaults: where there are several, those of a recipe that leaves them out: zoo's own, so that a recipe means the
             same whatever is installed.
+        short: the option that a number, or a list, stands for where a recipe has one in place of the part.
     """
 
     section: str | None
@@ -39,6 +40,7 @@ class Kind:
     laws: str = ""
     many: str | None = None
     defaults: tuple[str, ...] = ()
+    short: str = ""
 
     @property
     def has_forward(self) -> bool:
@@ -193,6 +195,15 @@ KINDS: Mapping[str, Kind] = {
     "optimizer": Kind("train", "assembly", (), "zoo.optim:Optimizer", "adamw", laws="zoo.testing.optim_laws"),
     "schedule": Kind("train", "assembly", (), "zoo.optim:Schedule", "constant", laws="zoo.testing.optim_laws"),
     "solver": Kind("sample", "assembly", (), "zoo.flow:Solver", "euler", laws="zoo.testing.flow_laws"),
+    "guidance": Kind(
+        "sample",
+        "assembly",
+        ("stages", "latent"),
+        "zoo.flow:Guidance",
+        "classifier_free",
+        laws="zoo.testing.guidance_laws",
+        short="scale",
+    ),
     "features": Kind("evaluate", "assembly", (), "zoo.evaluate:Features", "pca", laws="zoo.testing.evaluate_laws"),
     "metric": Kind(
         "evaluate",

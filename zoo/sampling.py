@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from zoo.labels import Labels, checked, length, move
 from zoo.loose_parts import PartsLike
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
+from zoo.recipe import part_given
 from zoo.registry import Registry
 
 Precision = Literal["float32", "bfloat16"]
@@ -31,9 +32,7 @@ def sample(
     steps: int = 50,
     count: int | None = None,
     solver: str | Solver = "euler",
-    guidance: float | Sequence[float] = 1.0,
-    guided_channels: int | None = None,
-    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    guidance: float | Sequence[float] | str | Mapping[str, Any] = 1.0,
     precision: Precision = "float32",
     seed: int = 0,
     registry: Registry | None = None,
@@ -52,12 +51,11 @@ def sample(
         steps: updates of the solver.
         count: latents, where ``labels`` are left out; 1 if left out as well.
         solver: the name of an installed one, with its defaults, or one of your own.
-        guidance: one scale, or one for every stage, noisiest first; 1 is none.
-        guided_channels: guide the first so many channels (the published DiT, SiT and PPFlow: 3); None for all.
-        guidance_interval: noise levels that are guided, from lowest to highest.
+        guidance: one scale, or one for every stage, noisiest first; 1 is none. Or as ``sample.guidance`` of a recipe
+            says it: ``{"scale": 1.5, "channels": 3}`` guides 3 channels, as the published DiT, SiT and PPFlow do.
         precision: of the matrix products: float32 takes them as the weights are, bfloat16 runs them under autocast.
         seed: of the noise.
-        registry: the parts to choose a solver from; all installed ones if left out.
+        registry: the parts to choose solver and guidance from; all installed ones if left out.
         parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
 
     Returns:
@@ -72,8 +70,9 @@ def sample(
     backbone = backbone_in(backbone)
     if next(backbone.parameters()).is_meta:
         raise ValueError("the backbone is on the meta device and has no weights; give one of zoo.load")
+    registry = (registry or Registry.installed()).with_parts(parts)
     if isinstance(solver, str):
-        solver = _solver(solver, (registry or Registry.installed()).with_parts(parts))
+        solver = _solver(solver, registry)
     if not isinstance(solver, Solver):
         raise ValueError(f"solver: give a name, such as 'heun', or a zoo.flow.Solver, not {solver!r}")
     for name, value in {"count": 1 if count is None else count, "steps": steps, "seed": seed}.items():
@@ -90,7 +89,7 @@ def sample(
         labels,
         range(length(labels)),
         steps=int(steps),
-        guidance=_guidance(guidance, len(backbone.stages), guided_channels, guidance_interval),
+        guidance=_guidance(guidance, backbone, registry),
         precision=precision,
         seed=seed,
     )
@@ -115,7 +114,7 @@ def draw_latents(
         labels: what the class conditioner takes, on any device.
         places: of the batch's images among all [B]; their noise is a function of the seed and of these.
         steps: updates of the solver.
-        guidance: a scale for every stage.
+        guidance: made for such a backbone; the batch has a copy of it.
         precision: of the matrix products.
         seed: of the noise.
     """
@@ -163,19 +162,12 @@ def _in_turn(conditioner: ClassConditioner, count: int) -> Tensor:
     )
 
 
-def _guidance(scale: Any, stages: int, channels: Any, interval: Any) -> Guidance:
-    """What a recipe's schema makes sure of; the rest is seen to by ``Guidance``."""
+def _guidance(given: Any, backbone: Backbone, registry: Registry) -> Guidance:
+    spec = part_given("guidance", given, registry)
     try:
-        scales = float(scale) if isinstance(scale, Real) else [float(each) for each in scale]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"guidance: give a number, or one for every stage, not {scale!r}") from error
-    if not isinstance(channels, Integral | None):
-        raise ValueError(f"guided_channels: give a whole number, not {channels!r}")
-    try:
-        low, high = map(float, interval)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"guidance_interval: give two noise levels, lowest first, not {interval!r}") from error
-    return Guidance.of(scales, stages, None if channels is None else int(channels), (low, high))
+        return cast(Guidance, spec.create({"stages": len(backbone.stages), "latent": backbone.latent}))
+    except ValueError as error:
+        raise ValueError(f"guidance: {error}") from error
 
 
 def _solver(name: str, registry: Registry) -> Solver:

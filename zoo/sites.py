@@ -95,6 +95,11 @@ class Site:
     widths: tuple[int, ...] = ()
     has_label: bool = False
 
+    @property
+    def latent(self) -> tuple[int, ...]:
+        """Channels and size of the latents."""
+        return self.channels, *self.size
+
 
 Sites = Iterator[tuple[Key, Site]]
 

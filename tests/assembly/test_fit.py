@@ -206,12 +206,12 @@ def test_of_several_overrides_of_a_part_the_one_is_told_that_the_problem_is_abou
     [
         (
             "{guidance: [1.0, 2.0]}",
-            "guidance: 2 scales for 1 stage; give one for every stage, noisiest first, or one",
+            "guidance.scale: 2 scales for 1 stage; give one for every stage, noisiest first, or one",
         ),
-        ("{guided_channels: 5}", "guided_channels: 5, but the latents have 4 channels"),
+        ("{guidance: {channels: 5}}", "guidance.channels: 5, but the latents have 4"),
         (
-            "{guidance_interval: [0.8, 0.2]}",
-            "guidance_interval: goes from lowest to highest noise level, not from 0.8 to 0.2",
+            "{guidance: {interval: [0.8, 0.2]}}",
+            "guidance.interval: goes from lowest to highest noise level, not from 0.8 to 0.2",
         ),
     ],
 )

@@ -83,7 +83,7 @@ def test_every_option_arrives():
     assert (told["weights"], told["labels"], told["count"], told["seed"]) == ("raw", [3, 5, 3, 5, 3], 5, 7)
     assert told["sample"]["steps"] == 2
     assert told["sample"]["solver"]["type"] == "heun"
-    assert told["sample"]["guidance"] == [1.0, 3.0]
+    assert told["sample"]["guidance"]["scale"] == [1.0, 3.0]
     assert told["sample"]["batch"] == 3
     assert Path("out/samples.npz").exists()
 
@@ -100,7 +100,7 @@ def test_one_image_a_label_unless_told_otherwise(options, count):
 @pytest.mark.parametrize(("given", "scales"), [("2", 2.0), ("1.5", 1.5), ("1,3", [1.0, 3.0]), ("1.0, 3e0", [1.0, 3.0])])
 def test_guidance_is_one_scale_or_one_for_every_stage(given, scales):
     assert sample("--guidance", given, "--count", 1).exit_code == 0
-    assert record()["sample"]["guidance"] == scales
+    assert record()["sample"]["guidance"]["scale"] == scales
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_guidance_is_one_scale_or_one_for_every_stage(given, scales):
 def test_guidance_that_is_none(given):
     line = refused(sample(f"--guidance={given}", "--count", 1))
     if given == "1,2,3":
-        assert "sample.guidance: 3 scales for 2 stages; give one for every stage" in line
+        assert "sample.guidance.scale: 3 scales for 2 stages; give one for every stage" in line
     else:
         assert line == (
             f"--guidance {given}: write a scale of at least 0, or one for every stage with commas between them, such as"

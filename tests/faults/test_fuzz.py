@@ -153,10 +153,7 @@ def run(folder: Path) -> None:
         "checkpoint": "step_00000003",
         "weights": "ema",
         "weights_sha256": "0" * 64,
-        "sample": {
-            **{"solver": {"type": "euler"}, "steps": 2, "guidance": 1.0, "guidance_interval": [0, 1]},
-            "guided_channels": None,
-        },
+        "sample": {"solver": {"type": "euler"}, "steps": 2, "guidance": {"type": "classifier_free"}},
         "evaluate": {"features": {"type": "digits"}, "metrics": [{"type": "fid"}], "count": 10},
         "data": {"dataset": {"type": "digits"}},
         "drawing": {"images_per_second": 1.0},

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from tests.flow.test_guidance import guidance as guidance_of
 from zoo.errors import ZooError
-from zoo.flow import Guidance, sample
+from zoo.flow import sample
 from zoo.flow.dopri5 import Dopri5Solver
 from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.sampling import jumps
@@ -18,7 +19,7 @@ def draw(k):
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
-@pytest.mark.parametrize("guidance", [None, Guidance((1.0, 2.0))], ids=str)
+@pytest.mark.parametrize("guidance", [None, guidance_of((1.0, 2.0))], ids=str)
 def test_every_solver_samples(small, inputs, solver, guidance):
     backbone = small()
     noise, labels = inputs()
@@ -45,9 +46,9 @@ def test_it_is_euler_with_the_backbone(small, inputs):
 def test_the_adaptive_solver_agrees_across_stages_and_guidance(small, inputs):
     backbone = small(dtype=torch.float64)
     noise, labels = inputs(dtype=torch.float64)
-    guidance = Guidance((1.5, 2.0), interval=(0.3, 0.8))
+    guidance = guidance_of((1.5, 2.0), interval=(0.3, 0.8))
     assert jumps(backbone, guidance) == [0.8, 0.5, 0.3]
-    assert jumps(backbone, Guidance.of(1.0, 2, interval=(0.3, 0.8))) == [0.5]
+    assert jumps(backbone, guidance_of(1.0, interval=(0.3, 0.8))) == [0.5]
     fine = sample(backbone, HeunSolver(), noise, labels, steps=500, draw=draw, guidance=guidance)
     adaptive = sample(backbone, Dopri5Solver(), noise, labels, steps=1, draw=draw, guidance=guidance)
     # Heun's fixed steps take the wrong side's velocity once at each jump, which costs them 1 / steps.

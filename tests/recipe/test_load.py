@@ -321,7 +321,7 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ("train: []", "train: should be a mapping, got []"),
         ("data: {dataset: digit}", "data.dataset.type: there is no dataset 'digit'; did you mean 'digits'?"),
         ("data: {normalize: scale}", "data.normalize.factor: missing; it is required"),
-        ("sample: {guidance: -1}", "sample.guidance: should be at least 0"),
+        ("sample: {guidance: -1}", "sample.guidance.scale: should be at least 0"),
         ("objective: {label_dropout: 2}", "objective.label_dropout: should be at most 1"),
         ("objective: {noise_sampler: {type: logit_normal, std: 0}}", "objective.noise_sampler.std: should be "),
         ("name: 3", "name: should be text, got 3"),

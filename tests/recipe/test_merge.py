@@ -123,6 +123,31 @@ def test_an_override_reaches_parts_inside_a_part(assignment, attention):
     assert plain(override(base, assignment))["backbone"]["block"].get("attention") == attention
 
 
+GUIDED = {"type": "classifier_free", "scale": 2.0, "channels": 3}
+
+
+@pytest.mark.parametrize(
+    ("base", "over", "expected"),
+    [
+        (GUIDED, 1.5, {**GUIDED, "scale": 1.5}),
+        (GUIDED, [1.5, 3.5], {**GUIDED, "scale": [1.5, 3.5]}),
+        ({"type": "other", "weight": 1}, 3, {"type": "other", "weight": 1, "scale": 3}),
+        (2, {"channels": 3}, {"scale": 2, "channels": 3}),
+        ([1, 2], 3, {"scale": 3}),
+        ([1, 2], {"type": "other"}, {"type": "other"}),
+        (GUIDED, "other", {"type": "other"}),
+        (GUIDED, None, None),
+        (GUIDED, True, True),
+    ],
+)
+def test_a_number_in_place_of_guidance_is_its_scale(base, over, expected):
+    below = node_of({"sample": {"guidance": base}}, Origin("base"))
+    merged = merge(merge(NOTHING, below), node_of({"sample": {"guidance": over}}, Origin("over")))
+    assert plain(merged)["sample"].get("guidance") == expected
+    if not isinstance(over, dict | None):
+        assert plain(override(below, f"sample.guidance={over}")) == plain(merged)
+
+
 RUNS = [{"type": "dit", "blocks": 6, "mlp": "gelu"}, {"blocks": 6, "mlp": "gelu"}]
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from zoo.data.latent_index import Layout
 from zoo.errors import RecipeError
-from zoo.flow import Guidance
+from zoo.flow.guidance import ClassifierFreeGuidance
 
 
 def load_tool() -> ModuleType:
@@ -154,9 +154,10 @@ def test_multiply_adds_of_sampling():
     dit, ppflow = (bench.recipe_of(name, TINY) for name in ("dit_s", "ppflow_s_2"))
     coarse, fine = bench.stage_macs(ppflow)
     # Of two steps one is at t = 1, and one on the threshold, which `ties: noisier` gives to the noisier stage.
-    assert bench.sampling_macs(ppflow, Guidance((1.0, 3.0)), 2) == 2 * coarse
-    assert bench.sampling_macs(ppflow, Guidance((3.0, 3.0)), 4) == 2 * (3 * coarse + fine)
-    assert bench.sampling_macs(dit, Guidance((3.0,)), 4) == 8 * fine
+    of_two = [ClassifierFreeGuidance(2, (4, 32, 32), scale=scales) for scales in ((1.0, 3.0), (3.0, 3.0))]
+    assert bench.sampling_macs(ppflow, of_two[0], 2) == 2 * coarse
+    assert bench.sampling_macs(ppflow, of_two[1], 4) == 2 * (3 * coarse + fine)
+    assert bench.sampling_macs(dit, ClassifierFreeGuidance(1, (4, 32, 32), scale=3.0), 4) == 8 * fine
 
 
 def test_memory():

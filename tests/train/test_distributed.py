@@ -153,7 +153,7 @@ def test_two_processes_train_as_one(index: int) -> None:
 def test_every_family_trains_on_two_processes_as_on_one(family: str) -> None:
     small = ["backbone.dim=16", "backbone.heads=2", "backbone.latent={channels: 1, height: 16, width: 16}"]
     data = ["backbone.num_classes=10", "data={dataset: digits, normalize: none, workers: 0}"]
-    train = ["train={steps: 2, batch: 16, precision: float32}", "sample.guided_channels="]
+    train = ["train={steps: 2, batch: 16, precision: float32}", "sample.guidance.channels="]
     check_two_are_one(load_recipe(family, [*small, *data, *train], REGISTRY).resolved(), DTYPES)
 
 

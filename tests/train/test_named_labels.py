@@ -16,7 +16,8 @@ from zoo.data.fingerprint import digest_of_labels
 from zoo.data.left_out import find_left_out
 from zoo.data.stream import Batch, stream
 from zoo.errors import ZooError
-from zoo.flow import Guidance, GuidedVelocity
+from zoo.flow import GuidedVelocity
+from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.labels import drop, join, rows
 from zoo.testing import check_assemblies, check_part
 from zoo.train.evaluation import evaluate
@@ -128,7 +129,8 @@ def test_guidance_by_hand(backbone):
     null = backbone.class_conditioner.null(LABELS)
     assert {name: own.tolist() for name, own in rows(null, slice(1)).items()} == {"class": [3], "size": [[0.0, 0.0]]}
     with torch.no_grad():
-        guided = GuidedVelocity(backbone, noise, LABELS, Guidance.of(2.0, 2), [0.7])(noise, 0.7)
+        guidance = ClassifierFreeGuidance(2, backbone.latent, scale=2.0)
+        guided = GuidedVelocity(backbone, noise, LABELS, guidance, [0.7])(noise, 0.7)
         c, u = (backbone(noise, t, each) for each in (LABELS, null))
     assert torch.allclose(guided, u + 2.0 * (c - u), atol=1e-5)
     assert torch.equal(c[2], u[2])

@@ -311,7 +311,7 @@ def test_recipes_of_the_working_folder_do_not_stand_in_for_a_family(published, c
     monkeypatch.chdir(tmp_path)
     Path("sit_b.yaml").write_text("nonsense: 1")
     backbone = {**SIT, "latent": {"channels": 4, "height": 4, "width": 8}}
-    assert convert(published(backbone=backbone), format="sit").weights.recipe.sample.guided_channels == 3
+    assert convert(published(backbone=backbone), format="sit").weights.recipe.sample.guidance.options.channels == 3
 
 
 def test_an_inferred_recipe_takes_the_settings_of_its_family(published, convert):
@@ -321,7 +321,7 @@ def test_an_inferred_recipe_takes_the_settings_of_its_family(published, convert)
         recipe = convert(published("sit", backbone), overrides=["backbone.heads=2", "train.batch=7"]).weights.recipe
         normalize = recipe.data.normalize.resolved()
         assert normalize.get("factor") == factor
-        assert recipe.sample.guided_channels == (3 if channels == 4 else None)
+        assert recipe.sample.guidance.options.channels == (3 if channels == 4 else None)
         assert (recipe.name, recipe.train.batch) == ("imported", 7)
 
 

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 import zoo
 from zoo.assembly import load_recipe
-from zoo.flow import Guidance, GuidedVelocity, sample
+from zoo.flow import GuidedVelocity, sample
+from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.flow.solvers import EulerSolver
 from zoo.weights import from_published, read_checkpoint, read_weights, to_published, write_weights
 from zoo.weights.published import dit, mpdit, ppflow
@@ -195,7 +196,8 @@ GUIDED = {
 
 
 def guided(backbone, x, t, y, scales, channels=3):
-    velocity = GuidedVelocity(backbone, x, y, Guidance(scales, channels=channels))
+    guidance = ClassifierFreeGuidance(len(backbone.stages), backbone.latent, scale=scales, channels=channels)
+    velocity = GuidedVelocity(backbone, x, y, guidance)
     with torch.no_grad():
         return -velocity(x, 1 - t)
 

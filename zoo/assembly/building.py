@@ -10,7 +10,7 @@ import torch
 
 from zoo.assembly.given import as_recipe
 from zoo.assembly.refusals import refused
-from zoo.assembly.supply import create_whole, shape_of, supplied_at
+from zoo.assembly.supply import create_whole, shape_of, supplied_at, supplied_beside
 from zoo.backbone import Backbone
 from zoo.devices import cast_weights, check_dtype, meta_device, usable_device
 from zoo.errors import PluginError
@@ -18,6 +18,7 @@ from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.loose_parts import PartsLike
 from zoo.parts.base import PatchSchedule
 from zoo.recipe import Overrides, Recipe
+from zoo.recipe.schema import BackboneRecipe
 from zoo.registry import Registry
 from zoo.sites import Built, Key
 
@@ -80,10 +81,11 @@ def create_part(recipe: Recipe, kind: str) -> Any:
         RecipeError: the part refuses its options.
         PluginError: the part is of a plug-in that is not here; the message says what to install.
     """
-    spec, latent = _standing(recipe, kind), recipe.backbone.latent
-    known = {"channels": latent.channels, "size": latent.size, "num_classes": recipe.backbone.num_classes}
+    spec, options = _standing(recipe, kind), recipe.backbone
+    stages = len(_schedule(options).stages()) if "stages" in KINDS[kind].supplied else 0
+    given = supplied_beside(kind, options.latent, options.num_classes, stages)
     try:
-        return spec.create({name: known[name] for name in KINDS[kind].supplied})
+        return spec.create(given)
     except PluginError:
         raise
     except ValueError as error:
@@ -96,10 +98,15 @@ def _standing(recipe: Recipe, kind: str) -> Any:
     return getattr(getattr(recipe, section), key)
 
 
+def _schedule(options: BackboneRecipe) -> PatchSchedule:
+    schedule: PatchSchedule = options.patch_schedule.create({"depth": options.depth, "axes": len(options.latent.size)})
+    return schedule
+
+
 def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
     options = recipe.backbone
     values = {name: getattr(options, name) for name in type(options).model_fields}
-    schedule: PatchSchedule = options.patch_schedule.create({"depth": options.depth, "axes": len(options.latent.size)})
+    schedule = _schedule(options)
     shape = shape_of(values, schedule.stages())
 
     def create(kind: str, built: Built) -> dict[Key, Any]:

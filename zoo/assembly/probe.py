@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from zoo.assembly.crossings import crossings
 from zoo.assembly.reach import unmet
 from zoo.assembly.refusals import refusals
-from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied_at
+from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied_at, supplied_beside
 from zoo.attributes import mistakes, said_by
 from zoo.devices import meta_device
 from zoo.errors import KeyPath, PluginError, dotted
@@ -29,7 +29,7 @@ from zoo.sites import Key
 STAND_INS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "latent": (
         SizeRecipe(channels=1, size=(1, 1)),
-        ("axes", "channels", "size", "patch", "next_patch", "grid", "stride"),
+        ("axes", "channels", "size", "latent", "patch", "next_patch", "grid", "stride"),
     ),
     "num_classes": (1, ("num_classes",)),
     "dim": (1, ("dim", "next_dim", "kept_dim", "condition_dim", "heads", "blocks", "heads_by_width", "widths")),
@@ -66,16 +66,14 @@ def probe(draft: Draft) -> None:
     with meta_device():
         stages, fitting = _stages(draft, values, unsure)
         unsure.update(() if fitting is not None else OF_STAGES)
-        if stages:
-            draft.problems.extend(_sampling_problems(draft, len(stages)))
         shape = shape_of(values, fitting or (_alone(1, values),))
         built = _built(draft, shape, unsure)
-    known = {"num_classes": values["num_classes"], "channels": values["latent"].channels, "size": values["latent"].size}
+    unsure.update(() if stages else ("stages",))
     for path, spec in draft.parts.items():
         asked, written = spec.entry.signature.supplied, draft.tree.holds(path[:2])
         if path[0] == "backbone" or path[0] not in draft.needs or not (written or asked) or unsure & set(asked):
             continue
-        given = {name: known[name] for name in KINDS[spec.entry.kind].supplied}
+        given = supplied_beside(spec.entry.kind, values["latent"], values["num_classes"], len(stages))
         try:
             spec.create(given)
         except Exception as error:
@@ -195,24 +193,6 @@ def _put_down_together(draft: Draft, shape: Shape, built: dict[str, dict[Key, An
         alike.setdefault((path, re.sub(r"-?\d+", "", message)), []).append(message)
     for (path, _), (first, *others) in alike.items():
         draft.put_down(path, f"{first} (and {len(others)} more like this)" if others else first)
-
-
-def _sampling_problems(draft: Draft, stages: int) -> Iterator[Problem]:
-    """What ``sample`` asks for that this backbone cannot give."""
-    values, latent = draft.values["sample"], draft.values["backbone"].get("latent")
-    scales = values.get("guidance", 1.0)
-    if isinstance(scales, tuple) and len(scales) != stages:
-        count = f"{len(scales)} scale{'s' * (len(scales) != 1)}"
-        of = f"{stages} stage{'s' * (stages != 1)}"
-        yield Problem(("sample", "guidance"), f"{count} for {of}; give one for every stage, noisiest first, or one")
-    channels = values.get("guided_channels")
-    if channels is not None and latent and channels > latent.channels:
-        yield Problem(("sample", "guided_channels"), f"{channels}, but the latents have {latent.channels} channels")
-    low, high = values.get("guidance_interval", (0.0, 1.0))
-    if low > high:
-        yield Problem(
-            ("sample", "guidance_interval"), f"goes from lowest to highest noise level, not from {low} to {high}"
-        )
 
 
 def _put_down(

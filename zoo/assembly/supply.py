@@ -14,6 +14,7 @@ from zoo.kinds import KINDS
 from zoo.parts.facts import facts_of, mistakes_in
 from zoo.parts.initialise import faults
 from zoo.recipe import PartSpec
+from zoo.recipe.latent import LatentRecipe
 from zoo.schedule import Stage, resolved
 from zoo.shape import Shape
 from zoo.sites import ENUMERATORS, Built, Key, Site, Unknown
@@ -60,6 +61,13 @@ def supplied_at(kind: str, shape: Shape, built: Built) -> Iterator[tuple[Key, Su
 def supplied(kind: str, site: Site) -> Supplied:
     """What of a site the parts of a kind are given."""
     return {name: getattr(site, name) for name in KINDS[kind].supplied}
+
+
+def supplied_beside(kind: str, latent: LatentRecipe, num_classes: int, stages: int) -> Supplied:
+    """What the parts of a kind that stands beside the backbone are given."""
+    size = latent.size
+    site = Site(axes=len(size), channels=latent.channels, size=size, num_classes=num_classes, stages=stages)
+    return supplied(kind, site)
 
 
 def create_whole(spec: PartSpec, given: Supplied) -> Any:

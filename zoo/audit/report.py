@@ -95,7 +95,7 @@ class ImageAudit:
     Attributes:
         solver: its name.
         steps: updates.
-        guidance: a scale for every stage, noisiest first.
+        guidance: in words: ``guidance 1.5``, or the part's name and its scales.
         passes: through the backbone in every stage, with label and without; None where an adaptive solver decides, or
             where the solver is of a plug-in that is not here.
         macs: of all passes; None likewise. Modulations count for every pass, although a batch shares them.
@@ -104,7 +104,7 @@ class ImageAudit:
 
     solver: str
     steps: int
-    guidance: tuple[float, ...]
+    guidance: str
     passes: tuple[int, ...] | None
     macs: int | None
     problem: str = ""
@@ -112,8 +112,7 @@ class ImageAudit:
     @property
     def words(self) -> str:
         """``250 updates by euler, guidance 1.5``, and where the passes are not known, why."""
-        scales = " and ".join(f"{scale:g}" for scale in dict.fromkeys(self.guidance))
-        words = f"{self.steps} updates by {self.solver}, guidance {scales}"
+        words = f"{self.steps} updates by {self.solver}, {self.guidance}"
         if self.problem:
             return f"unknown: {words}; {self.problem}"
         return words if self.passes is not None else f"as many passes as it takes: {words}"
@@ -228,10 +227,10 @@ def _mean(values: Sequence[int], weights: Sequence[Fraction]) -> int:
 
 def _image(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> ImageAudit:
     options = recipe.sample
-    guidance = Guidance.of(options.guidance, len(backbone.stages), options.guided_channels, options.guidance_interval)
-    unknown = ImageAudit(options.solver.type, options.steps, guidance.scales, None, None)
+    unknown = ImageAudit(options.solver.type, options.steps, _words(options.guidance.resolved()), None, None)
     try:
         solver: Solver = create_part(recipe, "solver")
+        guidance: Guidance = create_part(recipe, "guidance")
     except PluginError as error:  # weights are read, and their backbone counted, without what drew with them
         return replace(unknown, problem=str(error))
     levels = solver.levels(options.steps)
@@ -239,7 +238,15 @@ def _image(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> 
         return unknown
     passes = tuple(sum(each) for each in evaluations(levels, backbone.stages, backbone.ties, guidance))
     macs = sum(count.macs * each for count, each in zip(counts, passes, strict=True))
-    return ImageAudit(options.solver.type, options.steps, guidance.scales, passes, macs)
+    return replace(unknown, passes=passes, macs=macs)
+
+
+def _words(guidance: Mapping[str, Any]) -> str:
+    """``guidance 1.5 and 3.5``, or by the part's name where it is another than classifier-free guidance."""
+    name = "guidance" if guidance["type"] == KINDS["guidance"].default else str(guidance["type"])
+    scale = guidance.get("scale", [])
+    scales = scale if isinstance(scale, list) else [scale]
+    return " ".join([name, *[" and ".join(f"{each:g}" for each in dict.fromkeys(scales))] * bool(scales)])
 
 
 def _paper_convention(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> PaperConvention:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from zoo.flow.base import Draw, NoiseSampler, Solver, Velocity, Weighting
+from zoo.flow.base import Draw, Guidance, NoiseSampler, Solver, Velocity, Weighting
 from zoo.flow.diffusion_solvers import DDIMSolver, DPMPP2MSolver
 from zoo.flow.dopri5 import Dopri5Solver
 from zoo.flow.euler_maruyama import EulerMaruyamaSolver
-from zoo.flow.guidance import Guidance, Passes, evaluations
+from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
 from zoo.flow.objective import prediction_errors
+from zoo.flow.passes import Passes, evaluations
 from zoo.flow.sampling import sample
 from zoo.flow.solvers import EulerSolver, HeunSolver
 from zoo.flow.stages import StagePlan, plan_stages
@@ -61,4 +62,5 @@ def zoo_parts() -> list[type]:
         EulerMaruyamaSolver,
         DDIMSolver,
         DPMPP2MSolver,
+        ClassifierFreeGuidance,
     ]

@@ -1,4 +1,4 @@
-"""What noise samplers, loss weightings and solvers promise.
+"""What noise samplers, loss weightings, solvers and guidance promise.
 
 Noise level t: 0 = data, 1 = pure noise; ``z_t = alpha(t) data + sigma(t) noise``, as the path says; velocity ``dz/dt``.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -87,4 +87,48 @@ class Solver(ABC):
             thresholds: noise levels inside (0, 1) where the velocity is not smooth (stages or guidance change),
                 noisiest first; one on a threshold belongs to the side that the backbone says. For solvers
                 that are adaptive, or extend what they have seen before.
+        """
+
+
+class Guidance(ABC):
+    """How what a second prediction says changes the velocity. Constructor: ``(stages, latent, *, options)``, with the
+    number of stages, and channels and size of the latents.
+
+    A solver's evaluations go by it in their order. Each batch has a copy of its own of what has seen none, so that what
+    it keeps in ``self`` is that batch's; but sample by sample, since none may know of another.
+
+    Attributes:
+        second: what it needs beside the velocity: ``null``, the one without label of the same weights; or None.
+        is_none: whether its scale is 1 everywhere, since its options are as if it were not there.
+        thresholds: noise levels where what it does is not smooth, such as where it begins.
+    """
+
+    kind: ClassVar[str] = "guidance"
+    second: ClassVar[Literal["null"] | None] = "null"
+    is_none: bool = False
+    thresholds: tuple[float, ...] = ()
+
+    @abstractmethod
+    def scale(self, stage: int, t: float) -> float:
+        """How strongly a stage is guided at a noise level; where it is 1 the second does not run, nor ``join``."""
+
+    @abstractmethod
+    def join(
+        self,
+        stage: int,
+        t: float,
+        first: Float[Tensor, "B C *size"],
+        second: Float[Tensor, "B C *size"] | None,
+        z: Float[Tensor, "B C *size"],
+        path: AffinePath,
+    ) -> Float[Tensor, "B C *size"]:
+        """The velocity to follow, in dtype and on the device of z.
+
+        Args:
+            stage: that the noise level is in, 0 = noisiest.
+            t: the noise level.
+            first: the velocity at z.
+            second: the other one; None where none is needed.
+            z: the state.
+            path: whose velocities they are: ``path.at(t).data(velocity, z)`` is the data that one stands for.
         """

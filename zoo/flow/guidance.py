@@ -1,102 +1,118 @@
-"""Classifier-free guidance: where it applies, and what it costs."""
+"""Built-in guidance: where it applies, and classifier-free guidance."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from abc import abstractmethod
+from typing import Annotated
 
 import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
 
-from zoo.schedule import StageShape
+from zoo.errors import OptionError
+from zoo.flow.base import Guidance
+from zoo.paths import AffinePath
+from zoo.registry import part
 
+Scale = Annotated[float, Field(ge=0.0)]
+Scales = Scale | Annotated[tuple[Scale, ...], Field(min_length=1, max_length=64)]
+"""One for all stages, or one for every stage, noisiest first."""
 
-@dataclass(frozen=True)
-class Guidance:
-    """``v = u + scale * (c - u)``, c and u the velocities with and without the label (arXiv 2207.12598).
+NoiseLevel = Annotated[float, Field(ge=0.0, le=1.0)]
+Interval = tuple[NoiseLevel, NoiseLevel]
+Channels = Annotated[int, Field(ge=1)] | None
 
-    Attributes:
-        scales: one for every stage, noisiest first; 1 is no guidance, and costs nothing.
-        channels: the first so many latent channels are guided, the others take the velocity with the label; None for
-            all. (The published DiT, SiT and PPFlow guide 3 of 4.)
-        interval: lowest and highest noise level that are guided, both included (arXiv 2404.07724).
-
-    Raises:
-        ValueError: a scale that is not finite, no channel, or an interval that is none in [0, 1].
-    """
-
-    scales: tuple[float, ...]
-    channels: int | None = None
-    interval: tuple[float, float] = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        if not self.scales or not all(map(math.isfinite, self.scales)):
-            raise ValueError(f"guidance: scales must be finite numbers, one for every stage, not {self.scales}")
-        if self.channels is not None and self.channels < 1:
-            raise ValueError(f"guidance: must guide at least one channel, not {self.channels}")
-        low, high = self.interval
-        if not 0.0 <= low <= high <= 1.0:
-            raise ValueError(
-                f"guidance: the interval goes from a lower noise level to a higher one in [0, 1], not {low} to {high}"
-            )
-
-    @classmethod
-    def of(
-        cls,
-        scale: float | Sequence[float],
-        stages: int,
-        channels: int | None = None,
-        interval: tuple[float, float] = (0.0, 1.0),
-    ) -> Guidance:
-        """One scale for all stages, or one for each.
-
-        Raises:
-            ValueError: there are not as many scales as stages, and see ``Guidance``.
-        """
-        scales = (float(scale),) * stages if isinstance(scale, int | float) else tuple(scale)
-        if len(scales) != stages:
-            given = f"{len(scales)} scales for {stages} stage{'s' * (stages != 1)}"
-            raise ValueError(f"guidance: {given}; give one, or one for every stage")
-        return cls(scales, channels, interval)
-
-    @property
-    def is_none(self) -> bool:
-        """Whether nothing is guided anywhere."""
-        return all(scale == 1.0 for scale in self.scales)
-
-    def scale_at(self, stage: int, t: float) -> float:
-        """The scale at a noise level t of a stage; 1 outside of the interval."""
-        return self.scales[stage] if self.interval[0] <= t <= self.interval[1] else 1.0
+EVERYWHERE = (0.0, 1.0)
 
 
-class Passes(NamedTuple):
-    """Samples' passes through the backbone: with their labels, and without."""
-
-    conditional: int
-    unconditional: int
-
-
-def evaluations(
-    levels: Sequence[float], stages: Sequence[StageShape], ties: Literal["cleaner", "noisier"], guidance: Guidance
-) -> tuple[Passes, ...]:
-    """What one image costs: passes through every stage, noisiest first.
+class ScaledGuidance(Guidance):
+    """Guidance with a scale for each stage, in an interval of noise levels and on the first so many channels.
 
     Args:
-        levels: noise levels of the evaluations, as ``Solver.levels`` tells them.
-        stages: from noisy to clean.
-        ties: the stage that a noise level on a threshold belongs to.
-        guidance: where the pass without label is needed.
+        stages: how many there are.
+        latent: channels and size of the latents.
+        scale: 1 is none, and costs nothing.
+        interval: lowest and highest noise level that are guided, both included (arXiv 2404.07724).
+        channels: how many of the latents' are guided; the others take the first velocity. None for all.
+
+    Raises:
+        OptionError: there are not as many scales as stages, or channels, or the interval is none.
     """
-    # In float32, as the backbone sees noise levels beside latents of float32.
-    t = torch.tensor(levels, dtype=torch.float32).unsqueeze(1)
-    thresholds = torch.tensor([stage.noise_above for stage in stages[:-1]], dtype=torch.float32)
-    stage_of = (t <= thresholds if ties == "cleaner" else t < thresholds).sum(dim=1).tolist()
-    guided = [guidance.scale_at(stage, level) != 1.0 for stage, level in zip(stage_of, levels, strict=True)]
-    return tuple(
-        Passes(
-            stage_of.count(stage),
-            sum(needed for needed, own in zip(guided, stage_of, strict=True) if own == stage),
-        )
-        for stage in range(len(stages))
-    )
+
+    def __init__(
+        self, stages: int, latent: tuple[int, ...], scale: Scales, interval: Interval, channels: int | None
+    ) -> None:
+        self.scales = scale if isinstance(scale, tuple) else (scale,) * stages
+        self.interval, self.channels = interval, channels
+        problems = []
+        if len(self.scales) != stages:
+            count = f"{len(self.scales)} scale{'s' * (len(self.scales) != 1)}"
+            of = f"{stages} stage{'s' * (stages != 1)}"
+            problems.append((("scale",), f"{count} for {of}; give one for every stage, noisiest first, or one"))
+        if interval[0] > interval[1]:
+            told = f"goes from lowest to highest noise level, not from {interval[0]} to {interval[1]}"
+            problems.append((("interval",), told))
+        if channels is not None and channels > latent[0]:
+            problems.append((("channels",), f"{channels}, but the latents have {latent[0]}"))
+        if problems:
+            raise OptionError(problems)
+        self.is_none = all(scale == 1.0 for scale in self.scales)
+        self.thresholds = () if self.is_none else interval
+
+    def scale(self, stage: int, t: float) -> float:
+        """1 outside of the interval."""
+        return self.scales[stage] if self.interval[0] <= t <= self.interval[1] else 1.0
+
+    def join(
+        self,
+        stage: int,
+        t: float,
+        first: Float[Tensor, "B C *size"],
+        second: Float[Tensor, "B C *size"] | None,
+        z: Float[Tensor, "B C *size"],
+        path: AffinePath,
+    ) -> Float[Tensor, "B C *size"]:
+        """Guided in the first so many channels."""
+        assert second is not None
+        if self.channels is None:
+            return self.guided(stage, t, first, second, z, path)
+        k = self.channels
+        own = self.guided(stage, t, first[:, :k], second[:, :k], z[:, :k], path)
+        return torch.cat([own, first[:, k:]], dim=1)
+
+    @abstractmethod
+    def guided(self, stage: int, t: float, first: Tensor, second: Tensor, z: Tensor, path: AffinePath) -> Tensor:
+        """The velocity to follow, of channels that are all guided; see ``join``."""
+
+
+@part("guidance", "classifier_free")
+class ClassifierFreeGuidance(ScaledGuidance):
+    """Classifier-free guidance: ``u + scale (c - u)``, c and u the velocities with and without the label.
+
+    Ho and Salimans, arXiv 2207.12598.
+
+    Options:
+        scale: one for all stages, or one for every stage, noisiest first; 1 is none, and costs nothing.
+        interval: lowest and highest noise level that are guided, both included (arXiv 2404.07724).
+        channels: guide the first so many latent channels, as the published DiT, SiT and PPFlow do with 3 of 4; null for
+            all.
+
+    Raises:
+        OptionError: they do not fit the stages or the latents.
+    """
+
+    def __init__(
+        self,
+        stages: int,
+        latent: tuple[int, ...],
+        *,
+        scale: Scales = 1.0,
+        interval: Interval = EVERYWHERE,
+        channels: Channels = None,
+    ) -> None:
+        super().__init__(stages, latent, scale, interval, channels)
+
+    def guided(self, stage: int, t: float, first: Tensor, second: Tensor, z: Tensor, path: AffinePath) -> Tensor:
+        """Away from the velocity without the label."""
+        return second + self.scale(stage, t) * (first - second)

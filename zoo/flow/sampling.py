@@ -10,8 +10,7 @@ from torch import Tensor
 
 from zoo.backbone import Backbone
 from zoo.errors import ZooError
-from zoo.flow.base import Draw, Solver
-from zoo.flow.guidance import Guidance
+from zoo.flow.base import Draw, Guidance, Solver
 from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
 from zoo.labels import Labels
 
@@ -37,12 +36,12 @@ def sample(
         labels: what the class conditioner takes; None if it is unconditional.
         steps: updates of the solver.
         draw: noise of update k, for solvers that add some.
-        guidance: scale for each stage; none if left out.
+        guidance: made for such a backbone; none if left out.
         modulation_bytes: memory that modulations computed ahead may take.
 
     Raises:
         ZooError: stages have latents of several sizes.
-        ValueError: noise, labels, steps or guidance that the backbone cannot take.
+        ValueError: noise, labels or steps that the backbone cannot take, or guidance by labels that it has not.
     """
     if backbone.has_scales:
         raise ZooError("backbone.patch_schedule: a stage has a scale, and no path draws latents of several sizes yet")
@@ -52,14 +51,14 @@ def sample(
     levels = solver.levels(steps)
     velocity = GuidedVelocity(backbone, noise, labels, guidance, levels or (), modulation_bytes)
     path = backbone.path
-    z = solver.solve(velocity, noise, steps, path, draw, jumps(backbone, velocity.guidance))
+    z = solver.solve(velocity, noise, steps, path, draw, jumps(backbone, guidance))
     scale = path.at(0.0).alpha
     return z if scale == 1.0 else z / scale
 
 
-def jumps(backbone: Backbone, guidance: Guidance) -> Sequence[float]:
+def jumps(backbone: Backbone, guidance: Guidance | None) -> Sequence[float]:
     """Noise levels inside (0, 1), noisiest first, where the velocity is not smooth: stages and guidance change."""
     levels = {stage.noise_above for stage in backbone.stages[:-1]}
-    if not guidance.is_none:
-        levels.update(guidance.interval)
+    if guidance is not None:
+        levels.update(guidance.thresholds)
     return sorted(levels - {0.0, 1.0}, reverse=True)

@@ -4,7 +4,7 @@ from zoo.recipe.draft import Draft
 from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import all_differences, changes, conditions, differences, fingerprint
-from zoo.recipe.load import draft_recipe
+from zoo.recipe.load import draft_recipe, part_given
 from zoo.recipe.of_run import holds_run, no_run, recorded_in
 from zoo.recipe.parts import NestedError, PartSpec
 from zoo.recipe.places import absolute
@@ -38,6 +38,7 @@ __all__ = [
     "holds_run",
     "list_recipes",
     "no_run",
+    "part_given",
     "read_tree",
     "recorded_in",
     "to_yaml",

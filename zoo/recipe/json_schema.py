@@ -107,7 +107,10 @@ def _part(
     part = {"$ref": f"#/$defs/{key}"}
     if default is None:
         return part
-    return {"anyOf": [part, {"$ref": f"#/$defs/{key}.{default}"}], "default": default}
+    forms = [part, {"$ref": f"#/$defs/{key}.{default}"}]
+    if KINDS[kind].short:  # which that of the default has
+        forms.append({"$ref": f"#/$defs/{key}.{default}/properties/{KINDS[kind].short}"})
+    return {"anyOf": forms, "default": default}
 
 
 def _mapping(

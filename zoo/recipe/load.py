@@ -11,14 +11,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from zoo.errors import KeyPath, PluginError, dotted
 from zoo.kinds import KINDS, key_of, kinds_of, path_of
 from zoo.recipe.draft import Draft
-from zoo.recipe.merge import without_nulls
+from zoo.recipe.merge import expand_part, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
 from zoo.recipe.options import RecipeOptions
 from zoo.recipe.parts import AnyPart, AsWritten, Beside, KeptPart, PartSpec, Run
 from zoo.recipe.places import located
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
-from zoo.recipe.source import Node, show
+from zoo.recipe.source import Node, Origin, node_of, show
 from zoo.registry import PartEntry, Registry
 from zoo.signature import Nested
 
@@ -49,6 +49,20 @@ def draft_recipe(
         else:
             _draft_section(name, given or {}, registry, draft)
     return draft
+
+
+def part_given(kind: str, given: Any, registry: Registry) -> PartSpec:
+    """A part that stands in a section, from Python in any form that a recipe takes.
+
+    Raises:
+        ValueError: it is none, or its options are wrong; the message has everything that is.
+    """
+    tree = expand_part(node_of(given, Origin(kind)), path_of(kind))
+    draft = Draft(tree)
+    found = _draft_part(kind, without_nulls(tree).plain(), (kind,), registry, draft)
+    if found is None:
+        raise ValueError("; ".join(f"{dotted(problem.path)}: {problem.message}" for problem in draft.problems))
+    return found
 
 
 def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft: Draft) -> None:

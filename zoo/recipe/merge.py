@@ -1,7 +1,8 @@
 """How recipes build on each other: ``extends`` and ``--set``.
 
 Mappings merge, lists and scalars replace, null goes back to the default. A part's bare name is first expanded to
-``{type: name}``, and a part whose type changes is replaced whole. Below a part, where its options alone know what is a
+``{type: name}``, the numbers that are a kind's short form to the option that they are of, and a part whose type changes
+is replaced whole. Below a part, where its options alone know what is a
 part, a text that meets a mapping is the name of one.
 """
 
@@ -131,10 +132,17 @@ def _assign(node: Node, keys: Sequence[str], value: Node, path: tuple[str, ...],
 
 
 def expand_part(node: Node, path: tuple[str, ...], *, meets_mapping: bool = False) -> Node:
-    """A part's bare name as ``{type: name}``; anything else as it is."""
+    """A part's bare name as ``{type: name}``, and its short form as ``{option: value}``; anything else as it is."""
     if isinstance(node.value, str) and (is_part(path) or (meets_mapping and _is_below_part(path))):
         return Node({"type": node}, node.origin)
+    kind = _place(path) if is_part(path) else None
+    if kind is not None and kind.short and _is_number_or_list(node.value):
+        return Node({kind.short: node}, node.origin)
     return node
+
+
+def _is_number_or_list(value: Any) -> bool:
+    return isinstance(value, int | float | list) and not isinstance(value, bool)
 
 
 def is_part(path: tuple[str | int, ...]) -> bool:

@@ -105,18 +105,6 @@ class SampleOptions(Options):
     """How samples are drawn, parts aside."""
 
     steps: Annotated[int, Field(ge=1, le=1_000_000, description="updates of the solver")] = 50
-    guidance: Annotated[
-        Annotated[float, Field(ge=0.0)]
-        | Annotated[tuple[Annotated[float, Field(ge=0.0)], ...], Field(min_length=1, max_length=64)],
-        Field(description="classifier-free guidance; 1 is none. One scale, or one for every stage, noisiest first"),
-    ] = 1.0
-    guided_channels: Annotated[
-        int | None, Field(ge=1, description="guide the first so many latent channels; null for all")
-    ] = None
-    guidance_interval: Annotated[
-        tuple[Annotated[float, Field(ge=0.0, le=1.0)], Annotated[float, Field(ge=0.0, le=1.0)]],
-        Field(description="noise levels that are guided, from lowest to highest"),
-    ] = (0.0, 1.0)
     labels: Annotated[
         Literal["balanced", "random"],
         Field(description="classes of images: all in turn, or drawn from the seed; other labels are the data's"),

@@ -150,6 +150,7 @@ class SampleRecipe(SampleOptions, Section):
     section = "sample"
 
     solver: AnyPart
+    guidance: AnyPart
 
 
 class EvaluateRecipe(EvaluateOptions, Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -41,15 +41,26 @@ ENOUGH = 6
 )
 def every_option_changes_something(case: Case) -> None:
     """Each option changes what the part says of itself, its weights, outputs, gradients or what runs, in some case."""
-    idle = dict.fromkeys(type(case.options).model_fields, 0)
-    for number, looks in enumerate(ROUNDS if idle else ()):
-        drawn = [case, *_drawn(case, number)]
-        found = {name: _alike(name, drawn, looks) for name in idle}
-        idle = {name: idle[name] + pairs for name, pairs in found.items() if pairs is not None}
-        if not idle:
-            return
-    told = [name for name, pairs in idle.items() if pairs >= ENOUGH]
+    told = idle_options(case, ROUNDS, _shown)
     assert not told, f"whatever {' and '.join(told)} is, weights, outputs, gradients and what runs are the same"
+
+
+def idle_options(case: Case, rounds: Sequence[int | None], shown: Callable[[Case], Iterator[Any]]) -> list[str]:
+    """The options of which nothing that can be seen comes.
+
+    Args:
+        case: the part's.
+        rounds: of drawing; how many of what can be seen are looked at in each, all if None.
+        shown: what can be seen of a case, what is dear last.
+    """
+    idle = dict.fromkeys(type(case.options).model_fields, 0)
+    for number, looks in enumerate(rounds):
+        if not idle:
+            break
+        drawn = [case, *_drawn(case, number)]
+        found = {name: _alike(name, drawn, looks, shown) for name in idle}
+        idle = {name: idle[name] + pairs for name, pairs in found.items() if pairs is not None}
+    return [name for name, pairs in idle.items() if pairs >= ENOUGH]
 
 
 def _drawn(case: Case, number: int) -> list[Case]:
@@ -60,11 +71,11 @@ def _drawn(case: Case, number: int) -> list[Case]:
         return []
 
 
-def _alike(name: str, drawn: Sequence[Case], looks: int | None) -> int | None:
+def _alike(name: str, drawn: Sequence[Case], looks: int | None, shown: Callable[[Case], Iterator[Any]]) -> int | None:
     """How many pairs that differ by an option alone are alike, at so many looks; None if some are not."""
     pairs = 0
     for one, other in _pairs(name, drawn):
-        both = zip(islice(_shown(one), looks), islice(_shown(other), looks), strict=True)
+        both = zip(islice(shown(one), looks), islice(shown(other), looks), strict=True)
         if any(first != second for first, second in both):
             return None
         pairs += 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 from hypothesis import strategies as st
@@ -89,6 +90,8 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         return st.booleans()
     if kind == PATCH:
         return st.sampled_from([[1, 1], [2, 2], [4, 4], [2, 4]])
+    if get_origin(kind) in (Union, UnionType):
+        return st.one_of([_values(entry, name, FieldInfo.from_annotation(each)) for each in get_args(kind)])
     if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
         return st.tuples(*(_values(entry, name, FieldInfo.from_annotation(each)) for each in get_args(kind))).map(list)
     if get_origin(kind) in (list, tuple):
@@ -114,7 +117,7 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         return st.integers(1, 15).map(lambda step: start + (end - start) * step / 16)
     raise TypeError(
         f"{entry.kind} {entry.name}: the kit cannot draw option {name!r} of type {type_as_written(kind)} (but bool,"
-        " int, float, Literal, and lists and tuples of these): give it a default, or"
+        " int, float, Literal, and unions, lists and tuples of these): give it a default, or"
         " say what to test with, as in check_part(Mine, options={...}), or take another part"
     )
 

@@ -26,7 +26,7 @@ class Drawing:
     Attributes:
         recipe: its ``sample`` section says with which solver, steps and guidance.
         solver: the recipe's.
-        guidance: the recipe's, a scale for every stage.
+        guidance: the recipe's, of which every batch has a copy.
         dataset: turns latents into pictures.
         normalize: what was done to the latents in training.
         seed: of the noise.
@@ -88,24 +88,22 @@ class Drawing:
         return [picture.cpu().numpy() for picture in pictures]
 
 
-def prepare_drawing(recipe: Recipe, stages: int, seed: int, batch: int | None = None) -> Drawing:
+def prepare_drawing(recipe: Recipe, seed: int, batch: int | None = None) -> Drawing:
     """The parts that a recipe draws samples with.
 
     Args:
         recipe: a validated recipe.
-        stages: number of stages of its backbone.
         seed: of the noise.
         batch: images of one pass; the recipe's ``sample.batch`` if left out.
     """
-    options = recipe.sample
     return Drawing(
         recipe=recipe,
         solver=create_part(recipe, "solver"),
-        guidance=Guidance.of(options.guidance, stages, options.guided_channels, options.guidance_interval),
+        guidance=create_part(recipe, "guidance"),
         dataset=create_part(recipe, "dataset"),
         normalize=create_part(recipe, "normalize"),
         seed=seed,
-        batch=batch or options.batch,
+        batch=batch or recipe.sample.batch,
     )
 
 
@@ -115,10 +113,8 @@ def check_guidance(recipe: Recipe, backbone: Backbone) -> None:
     Raises:
         ZooError: the recipe's ``sample`` section asks for guidance, and the backbone is unconditional.
     """
-    given = recipe.sample.guidance
-    if all(scale == 1.0 for scale in (given if isinstance(given, tuple) else (given,))):
-        return
-    if not backbone.conditioner.uses_labels:
+    guidance: Guidance = create_part(recipe, "guidance")
+    if not guidance.is_none and guidance.second == "null" and not backbone.conditioner.uses_labels:
         raise ZooError(
             f"{recipe.name}: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
         )

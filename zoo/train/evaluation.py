@@ -128,7 +128,7 @@ class _Evaluation:
             self.features = features_for(recipe)
             refuse_other_backbone("the weights", weights.recipe, recipe)
             self.backbone = filled(weights, world.device)
-            self.drawing = prepare_drawing(recipe, len(self.backbone.stages), seed)
+            self.drawing = prepare_drawing(recipe, seed)
             check_guidance(recipe, self.backbone)
             self.features.to(world.device)
             self.real = self._real("train", recipe.evaluate.real)

@@ -24,9 +24,7 @@ class _Part(_Read):
 class _Sample(_Read):
     solver: _Part
     steps: int
-    guidance: FiniteFloat | list[FiniteFloat]
-    guidance_interval: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
-    guided_channels: int | None
+    guidance: _Part
 
 
 class _Evaluate(_Read):

@@ -156,8 +156,8 @@ class Records:
 
     def _write_samples(self, average: Mapping[str, Tensor], step: int) -> None:
         backbone = filled(Weights(self.recipe, average, {}), self.world.device)
-        seed, stages = self.recipe.train.seed, len(backbone.stages)
-        drawing = prepare_drawing(self.recipe, stages, seed, batch=GRID)
+        seed = self.recipe.train.seed
+        drawing = prepare_drawing(self.recipe, seed, batch=GRID)
         there = self.trainer.job.classes.with_samples
         labels = labels_for(backbone.conditioner, GRID, "balanced", seed, drawing.samples, there)
         images = drawing.images(backbone, labels.values, 0)

@@ -109,7 +109,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         refuse_other_backbone(found.where, weights.recipe, recipe)
         _refuse_other_weights(request, begun, weights)
         backbone = filled(weights, world.device)
-        drawing = prepare_drawing(recipe, len(backbone.stages), request.seed)
+        drawing = prepare_drawing(recipe, request.seed)
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
         if not drawing.dataset.makes_images:
@@ -194,7 +194,8 @@ def _labels(
 def _warnings(drawing: Drawing) -> Iterator[str]:
     if drawing.dataset.preview is not None:
         yield drawing.dataset.preview
-    if not drawing.guidance.is_none and drawing.recipe.objective.label_dropout == 0.0:
+    guidance = drawing.guidance
+    if not guidance.is_none and guidance.second == "null" and drawing.recipe.objective.label_dropout == 0.0:
         yield "guidance compares with no label, which training has never seen: objective.label_dropout was 0"
 
 

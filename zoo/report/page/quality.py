@@ -68,13 +68,9 @@ def _quality_plots(by_step: Mapping[int, Mapping[str, float]], floor: Mapping[st
 
 def _evaluation_facts(found: Mapping[str, Any]) -> Facts:
     sample, counts = found["sample"], found["counts"]
-    scales = sample["guidance"] if isinstance(sample["guidance"], list) else [sample["guidance"]]
-    low, high = sample["guidance_interval"]
-    where = "" if (low, high) == (0, 1) else f", at noise levels {low:g} to {high:g}"
-    channels = "" if sample["guided_channels"] is None else f", on {sample['guided_channels']} channels"
     return [
         ("solver", f"{_part_words(sample['solver'])}, {sample['steps']} updates"),
-        ("guidance", f"{' and '.join(f'{scale:g}' for scale in scales)}{where}{channels}"),
+        ("guidance", _part_words(sample["guidance"])),
         ("seed", str(found["seed"])),
         ("images", f"{counts[GENERATED]} drawn, {counts['train']} real ones"),
         ("features", _part_words(found["evaluate"]["features"])),

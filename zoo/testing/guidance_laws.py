@@ -1,0 +1,182 @@
+"""Laws of guidance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.flow.base import Guidance
+from zoo.paths import LinearPath, VariancePreservingPath
+from zoo.testing.asserts import assert_close, assert_equal
+from zoo.testing.cases import BATCH, Case
+from zoo.testing.law import Law, law
+from zoo.testing.options_laws import idle_options
+
+LEVELS = (1.0, 0.9, 0.75, 0.5, 0.5, 0.3, 0.1, 0.0)
+"""Of a solver's evaluations, one of them asked for twice, as Heun's are."""
+
+GRID = torch.linspace(0, 1, 201, dtype=torch.float64).tolist()
+DTYPES = (torch.float32, torch.float64)
+PATHS = (LinearPath(), VariancePreservingPath())
+
+
+@law("Let scale() return a plain float that hangs on stage, t and the options alone; is_none is for 1 everywhere.")
+def scale_is_a_number(case: Case) -> None:
+    """A scale is a finite float, the same whenever it is asked for; it is 1 everywhere where ``is_none``."""
+    guidance = case.create()
+    places = [(stage, t) for stage in range(case.site.stages) for t in GRID]
+    scales = [guidance.scale(stage, t) for stage, t in places]
+    for (stage, t), scale in zip(places, scales, strict=True):
+        what = f"the scale of stage {stage} at noise level {t:g} is"
+        assert isinstance(scale, float), f"{what} a {type(scale).__name__}, and should be a float"
+        assert math.isfinite(scale), f"{what} {scale}"
+    again = [guidance.scale(stage, t) for stage, t in reversed(places)]
+    assert scales == again[::-1], "the scale hangs on what was asked before"
+    assert not guidance.is_none or set(scales) == {1.0}, "is_none, and a scale is not 1"
+
+
+@law(
+    "Return exactly 1.0 from scale() where the option scale is 1, and set is_none: who writes --guidance 1 wants none."
+)
+def scale_of_one_is_none(case: Case) -> None:
+    """By a ``scale`` of 1 nothing is guided, so that the velocity is the first to the last bit, at no cost."""
+    options = type(case.options)
+    if "scale" not in options.model_fields:
+        return
+    required = {name: getattr(case.options, name) for name in case.entry.signature.required if name != "scale"}
+    guidance = replace(case, options=options.model_validate({**required, "scale": 1.0})).create()
+    run = Run(case)
+    for got, first in zip(run.follow(guidance), run.first, strict=True):
+        assert_equal(got, first, "a scale of 1 changes the velocity")
+    assert guidance.is_none, "a scale of 1 is not is_none, and asks for a second prediction"
+
+
+@law(
+    "Name in thresholds each noise level where the guidance begins or ends: solvers take no step of high order over it."
+)
+def tells_its_thresholds(case: Case) -> None:
+    """Where scales turn from 1 or to it there is a threshold; all are noise levels."""
+    guidance = case.create()
+    assert all(0 <= t <= 1 for t in guidance.thresholds), f"thresholds {guidance.thresholds} are no noise levels"
+    for stage in range(case.site.stages):
+        for low, high in pairwise(GRID):
+            turns = (guidance.scale(stage, low) == 1.0) != (guidance.scale(stage, high) == 1.0)
+            told = any(low <= t <= high for t in guidance.thresholds)
+            assert told or not turns, (
+                f"begins or ends between noise levels {low:g} and {high:g}, and has no threshold there"
+            )
+
+
+@law("Return a tensor of z's shape and dtype, cast back where join() computes otherwise, and change nothing in place.")
+def joins_as_it_is_given(case: Case) -> None:
+    """What is joined has shape and dtype of z and is finite, on every path; what was given stays as it was."""
+    for dtype in DTYPES:
+        for path in PATHS:
+            run = Run(case, dtype)
+            given = [each.clone() for each in (run.z, run.first, run.second)]
+            for got in run.follow(case.create(), path=path):
+                assert got.shape == run.z[0].shape, f"returns shape {list(got.shape)} for {list(run.z[0].shape)}"
+                assert got.dtype == dtype, f"returns {got.dtype} for {dtype}"
+                assert got.isfinite().all(), "a velocity is not finite"
+            for before, after in zip(given, (run.z, run.first, run.second), strict=True):
+                assert_equal(after, before, "changes its inputs")
+
+
+@law("Make tensors on z's device, and read no value of one by float() or if: a graphics card would be waited for.")
+def joins_on_any_device(case: Case) -> None:
+    """Nothing is made on another device than z's, and nothing hangs on the value of a tensor."""
+    for got in Run(case, device="meta").follow(case.create()):
+        assert got.device.type == "meta", "leaves the device of z"
+
+
+@law("Look for a mean or a norm over dimension 0, which holds other samples, also in what is kept from call to call.")
+def guides_each_alone(case: Case) -> None:
+    """A sample does not depend on who else is in its batch."""
+    run = Run(case)
+    together = run.follow(case.create())
+    for index in range(BATCH):
+        alone = run.follow(case.create(), only=slice(index, index + 1))
+        for some, one in zip(together, alone, strict=True):
+            assert_close(some[index : index + 1], one, "a sample depends on the rest of its batch")
+
+
+@law("Keep what is remembered in self, and nothing at the level of the class or module: each batch has a copy.")
+def remembers_its_batch_alone(case: Case) -> None:
+    """A copy that has seen nothing gives what the first one gave, whatever others have seen."""
+    run, unused = Run(case), case.create()
+    first = run.follow(deepcopy(unused))
+    run.follow(deepcopy(unused), only=slice(1))
+    for guidance in (unused, case.create()):
+        for got, before in zip(run.follow(guidance), first, strict=True):
+            assert_equal(got, before, "what is joined hangs on an earlier batch")
+
+
+@law(
+    "Read the option in scale() or join(), or leave it out: who sets it in a recipe expects something of it.",
+    examples=1,
+    required=False,
+)
+def every_option_guides_otherwise(case: Case) -> None:
+    """Each option changes scales, thresholds or velocities, in some case."""
+    told = idle_options(case, (None,) * 3, _shown)
+    assert not told, f"whatever {' and '.join(told)} is, scales, thresholds and velocities are the same"
+
+
+def _shown(case: Case) -> Iterator[Any]:
+    guidance = case.create()
+    stages = range(case.site.stages)
+    yield guidance.is_none, guidance.thresholds, [guidance.scale(stage, t) for stage in stages for t in LEVELS]
+    yield [each.tolist() for each in Run(case).follow(guidance)]
+
+
+class Run:
+    """A batch's way through a solver's evaluations, of random states and velocities.
+
+    Args:
+        case: the guidance's.
+        dtype: of all tensors.
+        device: of all tensors.
+    """
+
+    def __init__(self, case: Case, dtype: torch.dtype = torch.float64, device: str = "cpu") -> None:
+        self.stages = case.site.stages
+        generator = torch.Generator().manual_seed(case.seed)
+        shape = (3, len(LEVELS), BATCH, *case.site.latent)
+        drawn = torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
+        self.z, self.first, self.second = drawn
+
+    def follow(
+        self, guidance: Guidance, *, only: slice = slice(None), path: LinearPath | VariancePreservingPath = PATHS[0]
+    ) -> list[Tensor]:
+        """The velocities of some of the samples at every level, as zoo comes by them."""
+        found = []
+        for t, first, second, z in zip(LEVELS, self.first, self.second, self.z, strict=True):
+            stage = min(int((1 - t) * self.stages), self.stages - 1)
+            velocity = first[only]
+            if guidance.scale(stage, t) != 1.0:
+                beside = None if guidance.second is None else second[only]
+                velocity = guidance.join(stage, t, velocity, beside, z[only], path)
+            found.append(velocity)
+        return found
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {
+    "guidance": (
+        scale_is_a_number,
+        scale_of_one_is_none,
+        tells_its_thresholds,
+        joins_as_it_is_given,
+        joins_on_any_device,
+        guides_each_alone,
+        remembers_its_batch_alone,
+        every_option_guides_otherwise,
+    ),
+}
+"""Laws of each kind."""
