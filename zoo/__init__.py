@@ -8,15 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zoo.plugins import refuse_unreadable, zoo_version
+from zoo.plugins import pass_over_unreadable, zoo_version
 
-try:
-    from zoo.hookspecs import hookimpl
-    from zoo.registry import Registry, part
-    from zoo.signature import Part
-except Exception:
-    refuse_unreadable()
-    raise
+pass_over_unreadable()
+
+from zoo.hookspecs import hookimpl  # noqa: E402 - the next need pydantic
+from zoo.registry import Registry, part  # noqa: E402
+from zoo.signature import Part  # noqa: E402
 
 if TYPE_CHECKING:
     from zoo.assembly import build as build

@@ -25,6 +25,8 @@ VARIABLE = "ZOO_PLUGINS"
 UNPACKAGED = "in no package"
 """In place of a version, for a class that was given in Python; the name is then its own."""
 
+_READ = vars(metadata.Distribution)["entry_points"].fget
+
 HASHED = "sha256:"
 """What begins the version of a file of parts, which is the hash of what it holds; the name is then the file's."""
 
@@ -117,49 +119,47 @@ class Package:
 
 
 def plugin_packages() -> list[Package]:
-    """Every distribution that plugs in, by name; the first on the path shadows others of its name.
+    """Every distribution that plugs in, by name; the first on the path shadows others of its name, however spelt.
 
-    importlib's own ``entry_points`` stops at the first file that it cannot read. Few distributions plug in, so that
-    only of theirs the names and versions are read, which takes longer.
+    One whose entry points nobody can read is among them, since it may. importlib's own ``entry_points`` stops there.
+    Few distributions plug in, so that only of theirs the names and versions are read, which takes longer.
     """
     found: dict[str, Package] = {}
     wanted = _wanted()
-    for distribution in metadata.distributions():
-        try:
-            if "[zoo." not in (distribution.read_text("entry_points.txt") or ""):
-                continue
-        except Exception:  # noqa: S112 - left behind by an uninstall, or not zoo's to tell of
-            continue
+    for distribution in filter(_may_plug_in, metadata.distributions()):
         name = _told(distribution, "Name")
         if name is None:
             package = _nameless(distribution)
             found[package.plugin.name] = package
-        elif name not in found:
+        elif (key := normalised(name)) not in found:
             first = next(iter(metadata.distributions(name=name)), distribution)
-            found[name] = _package(name, first, wanted)
+            found[key] = _package(_told(first, "Name") or name, first, wanted)
     return [package for _, package in sorted(found.items()) if package.entry_points or package.fault]
 
 
-def refuse_unreadable() -> None:
-    """Say which package has entry points that nobody can read: pydantic and PyTorch read those of all.
+def pass_over_unreadable() -> None:
+    """Have entry points that nobody can read count as none, where there are any.
 
-    Raises:
-        ImportError: there is one.
+    pydantic and PyTorch read those of all packages as they are imported, and fail by one that has nothing to do with
+    them. Their own switches would leave out the packages that extend them as well. ``plugin_packages`` tells of it.
     """
-    for distribution in metadata.distributions():
+
+    def readable(distribution: metadata.Distribution) -> metadata.EntryPoints:
         try:
-            len(distribution.entry_points)
-        except Exception as error:
-            who = f"{_told(distribution, 'Name')} {_told(distribution, 'Version')} in {distribution.locate_file('')}"
-            raise ImportError(
-                f"{who}: its entry_points.txt cannot be read, which pydantic and PyTorch need: install it again, or"
-                f" uninstall it ({type(error).__name__}: {error})"
-            ) from None
+            return _entry_points(distribution)
+        except Exception:
+            return metadata.EntryPoints()
+
+    try:
+        for distribution in metadata.distributions():
+            _entry_points(distribution)
+    except Exception:
+        metadata.Distribution.entry_points = property(readable)  # type: ignore[assignment, method-assign]
 
 
 def unknown_plugins(packages: list[Package]) -> list[str]:
     """A line for each name in ``ZOO_PLUGINS`` that is no plug-in's."""
-    known = {_normalised(package.plugin.name) for package in packages}
+    known = {normalised(package.plugin.name) for package in packages}
     unknown = sorted((_wanted() or set()) - known)
     return [f"{VARIABLE}: there is no plug-in {name!r} here{did_you_mean(name, known)}" for name in unknown]
 
@@ -187,6 +187,20 @@ def zoo_version() -> str:
         return "unknown"
 
 
+def _entry_points(distribution: metadata.Distribution) -> metadata.EntryPoints:
+    """Those of a distribution, also after ``pass_over_unreadable``."""
+    found: metadata.EntryPoints = _READ(distribution)
+    return found
+
+
+def _may_plug_in(distribution: metadata.Distribution) -> bool:
+    """Whether a distribution has entry points of zoo's, or some that nobody can read."""
+    try:
+        return any(each.group.startswith("zoo.") for each in _entry_points(distribution))
+    except Exception:
+        return True
+
+
 def _told(distribution: metadata.Distribution, field: str) -> str | None:
     """A field of the metadata; None where it is missing, which some Pythons raise."""
     try:
@@ -203,18 +217,20 @@ def _nameless(distribution: metadata.Distribution) -> Package:
 
 
 def _package(name: str, distribution: metadata.Distribution, wanted: set[str] | None) -> Package:
-    is_disabled = wanted is not None and _normalised(name) not in wanted
+    is_disabled = wanted is not None and normalised(name) not in wanted
     plugin = Plugin(name, "unknown")
     version = _told(distribution, "Version")
     if version is None:
         return Package(plugin, is_disabled=is_disabled, fault="has no Version in its METADATA; install it again")
     try:
         plugin = Plugin(name, version)
-        every = distribution.entry_points
+        every = _entry_points(distribution)
         entry_points = tuple(each for each in every if each.group in GROUPS)
         requires = _range(distribution.requires or ())
     except Exception as error:
-        unread = f"has metadata that cannot be read ({type(error).__name__}: {error}); install it again"
+        unread = (
+            f"has metadata that cannot be read ({type(error).__name__}: {error}); install it again, or uninstall it"
+        )
         return Package(plugin, is_disabled=is_disabled, fault=unread)
     fault = _misspelt({each.group for each in every}) or _misfit(plugin, requires)
     return Package(plugin, requires, entry_points, is_disabled, fault)
@@ -225,10 +241,11 @@ def _wanted() -> set[str] | None:
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return None
-    return set() if text.lower() == "none" else {_normalised(name) for name in text.split(",") if name.strip()}
+    return set() if text.lower() == "none" else {normalised(name) for name in text.split(",") if name.strip()}
 
 
-def _normalised(name: str) -> str:
+def normalised(name: str) -> str:
+    """A distribution's name as the one of which all others are spellings."""
     from packaging.utils import canonicalize_name  # where there is a plug-in; it takes 20 ms
 
     return canonicalize_name(name.strip())
@@ -244,7 +261,7 @@ def _range(requires: Sequence[str]) -> str | None:
             wanted = Requirement(text)
         except InvalidRequirement:  # of another package, which pip has taken
             continue
-        if _normalised(wanted.name) == DISTRIBUTION and (not wanted.marker or wanted.marker.evaluate({"extra": ""})):
+        if normalised(wanted.name) == DISTRIBUTION and (not wanted.marker or wanted.marker.evaluate({"extra": ""})):
             ranges.append(str(wanted.specifier))
     return ",".join(filter(None, ranges)) if ranges else None
 

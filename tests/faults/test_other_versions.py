@@ -221,6 +221,11 @@ def test_a_part_of_another_package_is_refused(other, made):
     assert caught.value.exit_code == 2
 
 
+def test_another_spelling_of_the_package_is_the_same_package(made):
+    given = open_weights(made[0], with_plugins(("My_Parts", "1.0", Mine), ("my.solvers", "1.0", Steady)))
+    assert given.recipe.plugins()["My_Parts"] == "1.0"
+
+
 def test_a_part_that_zoo_had_and_a_plug_in_has_by_now_is_refused(tmp_path):
     train(tmp_path / "run", with_plugins(("zoo", zoo_version(), Mine), ("my-solvers", "1.0", Steady)))
     message = r"is of my-solvers 1\.0 here, and was of zoo .*; uninstall my-solvers and pip install diffusion-zoo="

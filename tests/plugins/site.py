@@ -43,7 +43,7 @@ def fake(
     site: Path, name: str, entry_points: Mapping[str, str], source: str | None = None, *, requires: str = ""
 ) -> Path:
     """Install a distribution ``name`` 1.0 with one module of that name; ``entry_points`` by group."""
-    info = site / f"{name}-1.0.dist-info"
+    info = site / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
     wanted = f"Requires-Dist: {requires}\n" if requires else ""
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{wanted}")

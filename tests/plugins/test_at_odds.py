@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from textwrap import dedent
 
 import pytest
 
+from tests.forked import run_zoo
 from tests.plugins.site import block, fake, zoo
 from zoo.plugins import zoo_version
 
@@ -116,3 +118,14 @@ def test_a_command_that_two_have_is_neithers(tmp_path):
         " ZOO_PLUGINS which to load\n"
     )
     assert zoo(site, "greet", plugins="one").stdout == "one\n"
+
+
+def test_two_spellings_of_one_name_are_one_package_the_first_on_the_path(tmp_path):
+    for folder, name, part in (("newer", "my-pack", "newer"), ("older", "my_pack", "older")):
+        fake(tmp_path / folder, name, {"zoo.parts": f"block/swin = {part}:Fake"})
+        (tmp_path / folder / f"{part}.py").write_text(dedent(block("swin")))
+    paths = [tmp_path / "newer", tmp_path / "older"]
+    for path, first in ((paths, "my-pack"), (paths[::-1], "my_pack")):
+        done = run_zoo("parts", "--kind", "block", "--json", folder=tmp_path, path=path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {part["name"]: part["plugin"] for part in json.loads(done.stdout)} == {"dit": "zoo", "swin": first}

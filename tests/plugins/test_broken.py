@@ -176,7 +176,8 @@ def test_a_distribution_that_cannot_be_read_is_named_and_the_rest_goes_on(tmp_pa
     done = zoo(site, "recipes")
     assert (done.returncode, "mpdit_b " in done.stdout) == (0, True)
     assert re.fullmatch(
-        r"warning: plug-in shelf 1\.0 is left out: it has metadata that cannot be read \(.*\); install it again\n",
+        r"warning: plug-in shelf 1\.0 is left out: it has metadata that cannot be read \(.*\); install it again, or"
+        r" uninstall it\n",
         done.stderr,
     )
 
@@ -209,9 +210,32 @@ def test_metadata_that_lack_a_field_are_told_in_a_line(tmp_path, missing, who):
     assert "vague" not in listing.stdout
 
 
-def test_the_package_whose_entry_points_nobody_can_read_is_named(tmp_path):
+@pytest.fixture
+def garbled(tmp_path):
+    """A package that does not plug in, with entry points that nobody can read; and among the rest one that is well."""
     site = fake(tmp_path / "site", "garbled", {"its.own": "no entry point"})
-    done = python(site, "-m", "zoo", "parts")
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"ImportError: garbled 1.0 in {site}: its entry_points.txt cannot be read, ")
+    return fake(site, "well", {"zoo.parts": "any = well"}, block("well"))
+
+
+def test_entry_points_that_nobody_can_read_are_told_in_a_line_and_the_rest_works(garbled):
+    """Though pydantic and PyTorch read those of all packages, and could not be imported."""
+    done = python(garbled, "-m", "zoo", "build", "--recipe", "dit_s", "--set", "backbone.block=well", "--json")
+    assert done.returncode == 0
+    assert "well" in {part["plugin"] for part in json.loads(done.stdout)["parts"]}
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: plug-in garbled 1.0 is left out: it has metadata that cannot be read (")
+    assert line.endswith("; install it again, or uninstall it")
+    assert python(garbled, "-c", "import zoo, torch, pydantic").stderr == ""
+
+
+def test_the_list_shows_whose_entry_points_nobody_can_read(garbled):
+    done = zoo(garbled, "plugins", "--json")
+    rows = [(row["distribution"], row["state"]) for row in json.loads(done.stdout)]
+    assert (done.returncode, rows) == (2, [("garbled", "failed"), ("well", "ok")])
+
+
+def test_all_that_can_be_read_is_left_as_it_is(tmp_path):
+    site = fake(tmp_path / "site", "well", {"zoo.parts": "any = well"}, block("well"))
+    own = "importlib.metadata.Distribution.entry_points"
+    code = f"import importlib.metadata; before = {own}; import zoo; print({own} is before)"
+    assert python(site, "-c", code).stdout == "True\n"

@@ -67,7 +67,7 @@ def test_a_name_that_is_none_is_told(site, words):
 
 
 def test_what_is_installed_is_listed_though_it_does_not_load(site):
-    (row, _) = json.loads(zoo(site, "plugins", "--json", plugins="none").stdout)
+    (_, row) = json.loads(zoo(site, "plugins", "--json", plugins="none").stdout)
     assert row["parts"] == ["all of Zoo_Well"]
     assert row["requires"] is None
     assert row["commands"] == ["greet_Zoo_Well"]

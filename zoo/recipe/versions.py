@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zoo.errors import PluginError
 from zoo.parts_file import kept_copy
-from zoo.plugins import Plugin, zoo_version
+from zoo.plugins import Plugin, normalised, zoo_version
 from zoo.shell import command
 
 DISTRIBUTIONS = {"zoo": "diffusion-zoo"}
@@ -178,7 +178,8 @@ class Made:
 
 def _is_another(was: Plugin, now: Plugin) -> bool:
     """Whether two plug-ins are two packages; what was in no package may be in one by now, and the other way round."""
-    return was.is_packaged and now.is_packaged and was.name != now.name
+    names = was.name, now.name
+    return was.is_packaged and now.is_packaged and len(set(names)) == 2 and len(set(map(normalised, names))) == 2
 
 
 def _pip(plugin: Plugin) -> str:
