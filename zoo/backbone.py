@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from zoo.conditioning import conditions_of, modulations_of
-from zoo.errors import PluginError
 from zoo.inputs import by_stage, check_inputs, check_pieces
 from zoo.kinds import HELD_KINDS, KINDS
 from zoo.labels import Labels, join
@@ -19,17 +18,18 @@ from zoo.lockstep import Piece, Walk
 from zoo.parts.base import ClassConditioner, Router
 from zoo.parts.facts import facts_of
 from zoo.parts.initialise import init_weights
-from zoo.parts.returned import Promised, described, has_shape, sizes
-from zoo.parts.values import Modulations, split_tensors
+from zoo.parts.values import Modulations, Tap, split_tensors
 from zoo.paths import AffinePath, LinearPath, Prediction
+from zoo.promises import Promises
 from zoo.recipe import Recipe
 from zoo.schedule import StageShape, grid_of
 from zoo.shape import Shape, key_name
 from zoo.sites import Key, Site, assembly, levels, prefix_of, ups
 from zoo.summary import summary
+from zoo.taps import checked_taps, in_batch_order
 
 
-class Backbone(nn.Module):
+class Backbone(Promises):
     """Predicts what a noisy latent is made of, from parts that plug-ins can replace.
 
     All stages share the same blocks, which are called once a pass, with the samples of all stages. A patch embedder and
@@ -55,8 +55,8 @@ class Backbone(nn.Module):
     """Tokens in front at every width."""
     places: Mapping[Key, Site]
     """What is known at every grid that blocks work at, by spot."""
-    taken: Collection[int]
-    """Blocks whose outputs later ones take."""
+    taken: Mapping[int, int]
+    """Blocks whose outputs later ones take, and the last that does."""
     gives: Mapping[Key, frozenset[str]]
     """What the class conditioner of every width gives, with the parts inside it."""
     fed: Collection[tuple[str, Key]]
@@ -84,7 +84,7 @@ class Backbone(nn.Module):
         ((_, whole),) = assembly(shape, parts)
         self.slots, self.head_slots = whole.blocks, whole.heads_by_width
         blocks: Any = self.blocks
-        self.taken = {each for block in blocks for each in block.takes}
+        self.taken = {each: index for index, block in enumerate(blocks) for each in block.takes}
         self.gives = {width: facts_of(part).gives for width, part in parts["class_conditioner"].items()}
         self.fed = {
             (kind, pair)
@@ -121,14 +121,6 @@ class Backbone(nn.Module):
         """The class conditioner, that of the first width where there are several: all take the same labels."""
         return self.part("class_conditioner", self.shape.widths[0])  # type: ignore[return-value]
 
-    def part(self, kind: str, key: Key = None) -> nn.Module:
-        """The part of a kind that stands under a key: a block's index, a width, a patch and width, a pair of these, or
-        None where there is one for the whole."""
-        held: Any = getattr(self, KINDS[kind].where or "")
-        if KINDS[kind].per == "blocks":
-            return held[key]
-        return held[key_name(self.shape, key)] if isinstance(held, nn.ModuleDict) else held
-
     def init_weights(self) -> None:
         """Draw all weights anew and make all tables, such as after building on the meta device and ``to_empty``."""
         init_weights(self)
@@ -139,7 +131,8 @@ class Backbone(nn.Module):
         t: Float[Tensor, " B"],
         labels: Labels | None = None,
         scores: Float[Tensor, "B N"] | None = None,
-    ) -> Float[Tensor, "B C *size"]:
+        taps: Collection[int] = (),
+    ) -> Float[Tensor, "B C *size"] | tuple[Float[Tensor, "B C *size"], dict[int, Tap]]:
         """The prediction for latents at noise levels t in [0, 1]; samples of different stages may share a batch.
 
         Under DDP, a batch without samples of a stage leaves that stage's own parameters without gradients: give every
@@ -152,19 +145,53 @@ class Backbone(nn.Module):
                 condition; may be left out where it is unconditional.
             scores: for a router, in training: as many a sample as ``scores`` says, uniform in [0, 1); None keeps all
                 tokens, as in sampling.
+            taps: indices of blocks, from 0, whose outputs are wanted too.
+
+        Returns:
+            The prediction. With taps, a pair: the prediction, and what each of these blocks returned, by index, its
+            rows in the order of the batch.
 
         Raises:
-            ValueError: a shape, noise level, label or score that the backbone cannot take; or a stage has latents of
-                another size.
+            ValueError: a shape, noise level, label, score or tap that the backbone cannot take; a stage has latents of
+                another size; or samples of the batch are in stages whose tokens differ at a block that is tapped.
             PluginError: a part returned something else than its kind promises.
         """
         self.check_inputs(latents, t, labels, scores)
+        taps = checked_taps(taps, len(self.blocks))
         if len(self.stages) == 1:
-            return self.forward_stage(0, latents, t, labels, scores=scores)
+            return self.forward_stage(0, latents, t, labels, scores=scores, taps=taps)
         if t.is_meta:
             raise ValueError("t: has no values on the meta device, so its stages are not known; call forward_stage")
         pieces, order = by_stage(self.stage_of(t), len(self.stages), latents, t, labels, scores)
-        return torch.cat(self.forward_stages(pieces))[torch.argsort(order)]
+        places = torch.argsort(order)
+        if not taps:
+            return torch.cat(self.forward_stages(pieces))[places]
+        predictions, tapped = zip(*self.forward_stages(pieces, taps=taps), strict=True)
+        return torch.cat(predictions)[places], in_batch_order(tapped, [piece.stage for piece in pieces], places)
+
+    @overload
+    def forward_stage(
+        self,
+        stage: int,
+        latents: Tensor,
+        t: Tensor,
+        labels: Labels | None = None,
+        modulation: Modulations | None = None,
+        scores: Tensor | None = None,
+    ) -> Tensor: ...
+
+    @overload
+    def forward_stage(
+        self,
+        stage: int,
+        latents: Tensor,
+        t: Tensor,
+        labels: Labels | None = None,
+        modulation: Modulations | None = None,
+        scores: Tensor | None = None,
+        *,
+        taps: Collection[int],
+    ) -> Any: ...
 
     def forward_stage(
         self,
@@ -174,7 +201,9 @@ class Backbone(nn.Module):
         labels: Labels | None = None,
         modulation: Modulations | None = None,
         scores: Float[Tensor, "B N"] | None = None,
-    ) -> Float[Tensor, "B C *size"]:
+        *,
+        taps: Collection[int] = (),
+    ) -> Any:
         """The prediction for latents that all belong to one stage. Inputs are taken as valid.
 
         Args:
@@ -184,24 +213,41 @@ class Backbone(nn.Module):
             labels: what the class conditioner takes.
             modulation: what ``modulate`` returned for these samples; computed here if left out.
             scores: for a router; None keeps all tokens.
-        """
-        return self.forward_stages([Piece(stage, latents, t, labels, scores)], modulation)[0]
+            taps: indices of blocks whose outputs are wanted too.
 
-    def forward_stages(self, pieces: Sequence[Piece], modulation: Modulations | None = None) -> list[Tensor]:
+        Returns:
+            What ``forward_stages`` returns for one piece.
+        """
+        return self.forward_stages([Piece(stage, latents, t, labels, scores)], modulation, taps=taps)[0]
+
+    @overload
+    def forward_stages(self, pieces: Sequence[Piece], modulation: Modulations | None = None) -> list[Tensor]: ...
+
+    @overload
+    def forward_stages(
+        self, pieces: Sequence[Piece], modulation: Modulations | None = None, *, taps: Collection[int]
+    ) -> list[Any]: ...
+
+    def forward_stages(
+        self, pieces: Sequence[Piece], modulation: Modulations | None = None, *, taps: Collection[int] = ()
+    ) -> list[Any]:
         """Predictions for the samples of several stages, in lockstep: each block is called once. Inputs are taken as
         valid, and nothing waits for the device.
 
         Args:
             pieces: samples of different stages, noisiest first.
             modulation: what ``modulate`` returned for all of these samples, joined; computed here if left out.
+            taps: indices of blocks, from 0, whose outputs are wanted too.
 
         Returns:
-            Predictions [b, C, *size] for every piece.
+            Predictions [b, C, *size] for every piece. With taps, pairs ``(prediction, {block: Tap})``.
 
         Raises:
-            ValueError: some pieces have labels and others none, or scores are fewer than a stage's router wants.
+            ValueError: some pieces have labels and others none, scores are fewer than a stage's router wants, or there
+                is no block of a tap.
         """
         check_pieces(self, pieces)
+        taps = checked_taps(taps, len(self.blocks))
         counts = [len(piece.latents) for piece in pieces]
         labels = [piece.labels for piece in pieces if piece.labels is not None]
         conditions = conditions_of(self, join(labels) if labels else None, sum(counts))
@@ -209,17 +255,21 @@ class Backbone(nn.Module):
             modulation = modulations_of(self, pieces, conditions)
         own = {width: split_tensors(condition, counts) for width, condition in conditions.items()}
         walks = [
-            Walk(self, piece, vectors, {width: several[number] for width, several in own.items()})
+            Walk(self, piece, vectors, {width: several[number] for width, several in own.items()}, taps)
             for number, (piece, vectors) in enumerate(zip(pieces, modulation.split(counts), strict=True))
         ]
-        for index, block in enumerate(self.blocks):
-            groups = [walk.enter(index) for walk in walks]
-            returned = block(groups)
-            if not isinstance(returned, list | tuple) or len(returned) != len(groups):
-                raise self.broken_promise(returned, f"a list of {len(groups)} tensors", "block", index)
-            for walk, tokens in zip(walks, returned, strict=True):
-                walk.leave(index, tokens)
-        return [walk.end() for walk in walks]
+        for index in range(len(self.blocks)):
+            self._step(index, walks)
+        return [(walk.end(), walk.taps) if taps else walk.end() for walk in walks]
+
+    def _step(self, index: int, walks: Sequence[Walk]) -> None:
+        """Take all through a block. Nothing here outlives it, so that outputs go as soon as none needs them."""
+        groups = [walk.enter(index) for walk in walks]
+        returned = self.blocks[index](groups)
+        if not isinstance(returned, list | tuple) or len(returned) != len(groups):
+            raise self.broken_promise(returned, f"a list of {len(groups)} tensors", "block", index)
+        for walk, tokens in zip(walks, returned, strict=True):
+            walk.leave(index, tokens)
 
     def modulate(self, stage: int, t: Float[Tensor, " B"], labels: Labels | None = None) -> Modulations:
         """Modulations of all blocks and of heads, for samples of one stage at noise levels t [B].
@@ -262,53 +312,6 @@ class Backbone(nn.Module):
         Waits for the device; ``forward_stage`` does without, and is what to compile.
         """
         check_inputs(self, latents, t, labels, scores)
-
-    def promised(
-        self,
-        returned: Any,
-        shape: Promised,
-        kind: str,
-        key: Key = None,
-        *,
-        role: str = "",
-        dtype: torch.dtype | None = None,
-    ) -> Tensor:
-        """What a part returned, if it is what its kind promises. Only looks at shape and dtype, so that it compiles.
-
-        Not in a trace, where each look at a size would be an operator; what does not trace, an audit runs once more
-        without one.
-
-        Args:
-            returned: by the part.
-            shape: that it promises; a letter stands for any length.
-            kind: of the part.
-            key: that it stands under.
-            role: what it is of that which the part returned, or from which method it came: ``as its context``.
-            dtype: that it promises; None for any.
-        """
-        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            return returned
-        if not isinstance(returned, Tensor) or not has_shape(returned, shape):
-            raise self.broken_promise(returned, f"a tensor {sizes(shape)}", kind, key, role=role)
-        if dtype is not None and returned.dtype != dtype:
-            raise self.broken_promise(returned.dtype, f"one of {dtype}", kind, key, role=role)
-        return returned
-
-    def broken_promise(
-        self, returned: Any, promised: str, kind: str, key: Key = None, *, role: str = ""
-    ) -> PluginError:
-        """What to raise where a part returned something else than its kind promises."""
-        what = f"{described(returned)} {role}".rstrip()
-        return PluginError(f"{self.called(kind, key)} returned {what} in place of {promised}")
-
-    def called(self, kind: str, key: Key = None) -> str:
-        """What messages call a part: by kind, key and, where a recipe is known, plug-in and name."""
-        alone = key is None or (KINDS[kind].per == "widths" and len(self.shape.widths) == 1)
-        part = kind if alone else f"{kind} {key_name(self.shape, key)}"
-        if self.recipe is None:
-            return part
-        spec = self.recipe.backbone.spec(kind, key)
-        return f"{part} ({spec.entry.plugin.name}'s {spec.type})"
 
 
 def _held(per: str, parts: Mapping[Key, nn.Module], shape: Shape) -> nn.Module:

@@ -15,7 +15,7 @@ from zoo.errors import PluginError
 from zoo.labels import Labels
 from zoo.parts.base import Router
 from zoo.parts.returned import Promised, described
-from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position, Rotary
+from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position, Rotary, Tap
 from zoo.paths import AffinePath
 from zoo.schedule import Grid, Node, Pair, grid_of, is_finer
 from zoo.shape import Shape, Spot, kept_before
@@ -45,7 +45,7 @@ class Parts(Protocol):
 
     blocks: nn.ModuleList
     router: Router
-    taken: Collection[int]
+    taken: Mapping[int, int]
     fed: Collection[tuple[str, Key]]
     prefixes: Mapping[int, int]
     places: Mapping[Key, Site]
@@ -90,10 +90,19 @@ class Walk:
         piece: the samples.
         modulation: of these samples.
         conditions: what their labels say, by width.
+        tapped: blocks whose outputs are asked for.
+
+    Attributes:
+        taps: what these have returned up to now, by block.
     """
 
     def __init__(
-        self, backbone: Parts, piece: Piece, modulation: Modulations, conditions: Mapping[int, ClassCondition]
+        self,
+        backbone: Parts,
+        piece: Piece,
+        modulation: Modulations,
+        conditions: Mapping[int, ClassCondition],
+        tapped: Collection[int],
     ) -> None:
         self.backbone, self.piece, self.modulation, self.conditions = backbone, piece, modulation, conditions
         stage = backbone.shape.stages[piece.stage]
@@ -104,6 +113,8 @@ class Walk:
         self.level_at = {first: number for number, first in enumerate(firsts)}
         self.kept: dict[Node, Tensor] = {}
         self.outputs: dict[int, Tensor] = {}
+        self.tapped = tapped
+        self.taps: dict[int, Tap] = {}
         self.wanted = self._wanted()
         self.route: Any = None
         self.routed = False
@@ -123,6 +134,9 @@ class Walk:
             self._begin_route()
         block: Any = self.backbone.blocks[index]
         taken = tuple(self.outputs[each] for each in block.takes)
+        for each in block.takes:
+            if self.backbone.taken[each] == index:
+                self.outputs.pop(each, None)
         return Group(self.tokens, self.modulation.blocks[index], self.layout, taken)
 
     def leave(self, index: int, returned: Any) -> None:
@@ -130,6 +144,8 @@ class Walk:
         self.tokens = self._promised(returned, self.tokens.shape, "block", index)
         if index in self.backbone.taken:
             self.outputs[index] = self.tokens
+        if index in self.tapped:
+            self.taps[index] = Tap(self.tokens, self.m, self.layout.grid, self.layout.index)
 
     def end(self) -> Float[Tensor, "b C *size"]:
         """What the weights predict, from the tokens of the last block."""

@@ -91,15 +91,18 @@ def routed(router: Any) -> int:
 
 
 def whole(route: dict[str, Any]) -> dict[str, Any]:
-    """How far velocities of a pass that is compiled without a break are from those of one that is not."""
+    """How far velocities and a tap of a pass that is compiled without a break are from those of one that is not."""
     torch._dynamo.reset()
     graphs.clear()
     backbone = build_random(zoo.load_recipe(recipe("narrow", "uniform", router=route), registry=REGISTRY))
     latents, t, labels = mixed_inputs(backbone)
     piece = Piece(0, latents, t, labels, scores=torch.rand(len(t), backbone.scores))
     forward = torch.compile(backbone.forward_stages, backend=counting, fullgraph=True, dynamic=False)
-    (plain,), (own,) = backbone.forward_stages([piece]), forward([piece])
-    error = ((own - plain).abs().max() / plain.abs().max()).item()
+    ((plain, tapped),) = backbone.forward_stages([piece], taps=(0,))
+    ((own, taps),) = forward([piece], taps=(0,))
+    pairs = [(own, plain), (taps[0].tokens, tapped[0].tokens)]
+    error = max(((one - other).abs().max() / other.abs().max()).item() for one, other in pairs)
+    assert torch.equal(taps[0].index, tapped[0].index)
     return {"parts": "whole", "graphs": len(graphs), "error": error}
 
 

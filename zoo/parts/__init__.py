@@ -56,6 +56,7 @@ from zoo.parts.values import (
     Modulations,
     Position,
     Rotary,
+    Tap,
     Vectors,
 )
 from zoo.schedule import Grid, Level, LevelShape, Patch, Stage
@@ -102,6 +103,7 @@ __all__ = [
     "SoftmaxAttention",
     "Stage",
     "StageEmbedder",
+    "Tap",
     "TimeEmbedder",
     "TokenHead",
     "Upsampler",

@@ -156,6 +156,26 @@ class Group(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Tap:
+    """What a block returned for the samples of one stage; gradients flow through it.
+
+    Attributes:
+        tokens: [b, m + K, D]; K is N, the grid's product, where no router leaves any out. Under autocast, float32.
+        m: tokens in front of the image tokens.
+        grid: image tokens per side, of all N; row-major.
+        index: which image tokens are there [b, K], behind a router; None for all.
+    """
+
+    tokens: Float[Tensor, "b T D"]
+    m: int
+    grid: Grid
+    index: Int[Tensor, "b K"] | None = None
+
+
+register_dataclass(Tap)  # so that FSDP sees what a loss takes from a forward pass
+
+
+@dataclass(frozen=True)
 class Declared:
     """What a part that fvcore cannot trace says of itself.
 

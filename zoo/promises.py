@@ -1,0 +1,77 @@
+"""A module made of parts: which stands where, what it is called, and whether it returned what its kind promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import PluginError
+from zoo.kinds import KINDS
+from zoo.parts.returned import Promised, described, has_shape, sizes
+from zoo.recipe import Recipe
+from zoo.shape import Shape, key_name
+from zoo.sites import Key
+
+
+class Promises(nn.Module):
+    """A module that finds its parts by kind and key, and calls one by its name where it breaks a promise."""
+
+    shape: Shape
+    recipe: Recipe | None
+
+    def part(self, kind: str, key: Key = None) -> nn.Module:
+        """The part of a kind that stands under a key: a block's index, a width, a patch and width, a pair of these, or
+        None where there is one for the whole."""
+        held: Any = getattr(self, KINDS[kind].where or "")
+        if KINDS[kind].per == "blocks":
+            return held[key]
+        return held[key_name(self.shape, key)] if isinstance(held, nn.ModuleDict) else held
+
+    def promised(
+        self,
+        returned: Any,
+        shape: Promised,
+        kind: str,
+        key: Key = None,
+        *,
+        role: str = "",
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """What a part returned, if it is what its kind promises. Only looks at shape and dtype, so that it compiles.
+
+        Not in a trace, where each look at a size would be an operator; what does not trace, an audit runs once more
+        without one.
+
+        Args:
+            returned: by the part.
+            shape: that it promises; a letter stands for any length.
+            kind: of the part.
+            key: that it stands under.
+            role: what it is of that which the part returned, or from which method it came: ``as its context``.
+            dtype: that it promises; None for any.
+        """
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return returned
+        if not isinstance(returned, Tensor) or not has_shape(returned, shape):
+            raise self.broken_promise(returned, f"a tensor {sizes(shape)}", kind, key, role=role)
+        if dtype is not None and returned.dtype != dtype:
+            raise self.broken_promise(returned.dtype, f"one of {dtype}", kind, key, role=role)
+        return returned
+
+    def broken_promise(
+        self, returned: Any, promised: str, kind: str, key: Key = None, *, role: str = ""
+    ) -> PluginError:
+        """What to raise where a part returned something else than its kind promises."""
+        what = f"{described(returned)} {role}".rstrip()
+        return PluginError(f"{self.called(kind, key)} returned {what} in place of {promised}")
+
+    def called(self, kind: str, key: Key = None) -> str:
+        """What messages call a part: by kind, key and, where a recipe is known, plug-in and name."""
+        alone = key is None or (KINDS[kind].per == "widths" and len(self.shape.widths) == 1)
+        part = kind if alone else f"{kind} {key_name(self.shape, key)}"
+        if self.recipe is None:
+            return part
+        spec = self.recipe.backbone.spec(kind, key)
+        return f"{part} ({spec.entry.plugin.name}'s {spec.type})"
