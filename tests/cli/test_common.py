@@ -35,6 +35,17 @@ def opens(name: str) -> None:
     }[name]
 
 
+@app.command()
+def stopped() -> None:
+    raise KeyboardInterrupt
+
+
+nested = typer.Typer()
+nested.command("stopped")(stopped)
+nested.callback()(root)
+app.add_typer(nested, name="nested")
+
+
 @pytest.mark.parametrize("name", ["file", "socket"])
 def test_too_many_open_files_are_no_fault_of_a_plugin(name: str) -> None:
     result = CliRunner().invoke(app, ["opens", name])
@@ -49,6 +60,17 @@ def test_users_are_told_what_they_can_mend_whatever_the_interpreter_shows(told: 
         result = CliRunner().invoke(app, ["warned"])
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "warning: the disk is nearly full\n"
+
+
+@pytest.mark.parametrize("words", [["stopped"], ["nested", "stopped"]])
+@pytest.mark.parametrize(("rank", "told"), [(None, "interrupted\n"), ("0", "interrupted\n"), ("1", "")])
+def test_ctrl_c_is_told_in_a_line_by_the_first_process(
+    words: list[str], rank: str | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rank:
+        monkeypatch.setenv("RANK", rank)
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", told)
 
 
 @pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["absent"], 2)])

@@ -197,4 +197,4 @@ def test_an_interrupted_call_tells_of_what_is_kept_and_of_nothing_else(run, opti
 
     monkeypatch.setattr(Drawing, "images", stop)
     result = zoo("eval", "--run", run, "--count", 12, *options)
-    assert (result.exit_code, result.stderr) == (130, told)
+    assert (result.exit_code, result.stderr) == (130, f"{told}interrupted\n")

@@ -63,7 +63,8 @@ def test_overwrites_nothing(there):
     ("arguments", "problem"),
     [
         (["zoo-mine", "--kind", "blok"], "--kind: there is no kind 'blok'; did you mean 'block'? (there are: patch_"),
-        (["zoo-mine", "--kind", "block,"], "--kind: there is no kind '' (there are: patch_schedule, "),
+        (["zoo-mine", "--kind", "mlp,,"], "--kind 'mlp,,': no kind where one is due; such as --kind block,mlp"),
+        (["zoo-mine", "--kind", "mlp", "--kind", " "], "--kind ' ': no kind where one is due; such as --kind"),
         (["zoo/mine", "--kind", "block"], "'zoo/mine' is no name of a distribution: "),
         (["zoo-dit", "--kind", "all"], "zoo has a block 'dit' of its own; give another name by --part"),
         (

@@ -284,4 +284,4 @@ def test_an_interrupted_call_says_that_it_can_be_gone_on_with_where_it_has_begun
     monkeypatch.setattr(sampling, "write_png" if begun else "prepare_drawing", stop)
     result = sample("--count", 3)
     told = "what has been done is kept; the same command with --resume goes on\n"
-    assert (result.exit_code, result.stderr) == (130, told if begun else "")
+    assert (result.exit_code, result.stderr) == (130, f"{told if begun else ''}interrupted\n")

@@ -263,7 +263,8 @@ def test_a_command_that_is_stopped_is_gone_on_with(number, code, run, by_command
     _, rest = stopped.communicate()  # which ends what it waits for
     assert stopped.returncode == code
     if number != signal.SIGKILL:
-        assert rest.endswith("what has been done is kept; the same command with --resume goes on\n")
+        told = "what has been done is kept; the same command with --resume goes on\n"
+        assert rest.endswith(told + "interrupted\n" * (number == signal.SIGINT))
     left = len(list((tmp_path / "out").glob("0*.png")))
     assert 6 <= left < 60
     again = subprocess.run(command(run, "out", "--resume"), cwd=tmp_path, capture_output=True, text=True, check=True)

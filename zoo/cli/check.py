@@ -58,11 +58,7 @@ def check(
 
     entries = _entries(package, parts or [])
     _try_out(out)
-    try:
-        outcomes = _outcomes(entries, package, examples or EXAMPLES)
-    except KeyboardInterrupt:
-        tell("interrupted")
-        raise
+    outcomes = _outcomes(entries, package, examples or EXAMPLES)
     conclusion = Conclusion(list(dict.fromkeys(str(entry.plugin) for entry in entries)), outcomes)
     _print(conclusion)
     write_whole(out / f"{NAME}.json", f"{json.dumps(conclusion.report(), indent=2)}\n", OutputError)

@@ -103,14 +103,13 @@ class Commands(TyperGroup):
 
 @contextmanager
 def _interruption_told() -> Iterator[None]:
-    """Say which plug-in was being loaded when Ctrl-C came: it may be what the user waited for."""
+    """End what Ctrl-C stops with a line, and say which plug-in was being loaded: it may be what was waited for."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        if stop.args:
-            tell(f"interrupted {stop}")
-            stop.args = ()
-        raise
+        if _is_first():
+            tell(f"interrupted {stop}".strip())
+        raise typer.Exit(128 + signal.SIGINT) from None
 
 
 def _refuse_gone_folder() -> None:

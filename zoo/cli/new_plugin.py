@@ -67,7 +67,12 @@ def new_plugin(
 
 def _kinds(given: list[str]) -> list[str]:
     """The kinds of one option or several, each with commas in it or not, in zoo's own order."""
-    asked = [word.strip() for each in given for word in each.split(",")]
+    asked = []
+    for each in given:
+        words = [word.strip() for word in each.split(",")]
+        if "" in words:
+            raise PluginError(f"--kind {each!r}: no kind where one is due; such as --kind block,mlp")
+        asked += words
     if ALL in asked:
         return list(KINDS)
     for word in asked:
