@@ -15,21 +15,21 @@ from zoo.inputs import by_stage, check_inputs, check_pieces
 from zoo.kinds import HELD_KINDS, KINDS
 from zoo.labels import Labels, join
 from zoo.lockstep import Piece, Walk
-from zoo.parts.base import ClassConditioner, Router
+from zoo.part_holder import PartHolder, held
+from zoo.parts.base import ClassConditioner
 from zoo.parts.facts import facts_of
 from zoo.parts.initialise import init_weights
 from zoo.parts.values import Modulations, Tap, split_tensors
 from zoo.paths import AffinePath, LinearPath, Prediction
-from zoo.promises import Promises
 from zoo.recipe import Recipe
 from zoo.schedule import StageShape, grid_of
-from zoo.shape import Shape, key_name
-from zoo.sites import Key, Site, assembly, levels, prefix_of, ups
+from zoo.shape import Shape
+from zoo.sites import Key, assembly, levels, prefix_of, ups
 from zoo.summary import summary
 from zoo.taps import checked_taps, in_batch_order
 
 
-class Backbone(Promises):
+class Backbone(PartHolder):
     """Predicts what a noisy latent is made of, from parts that plug-ins can replace.
 
     All stages share the same blocks, which are called once a pass, with the samples of all stages. A patch embedder and
@@ -47,20 +47,6 @@ class Backbone(Promises):
         path: from data to noise, which says what a noise level means, and what the time embedder is fed.
         recipe: that it was built from; None where it was put together by hand.
     """
-
-    blocks: nn.ModuleList
-    modulation: nn.Module
-    router: Router
-    prefixes: Mapping[int, int]
-    """Tokens in front at every width."""
-    places: Mapping[Key, Site]
-    """What is known at every grid that blocks work at, by spot."""
-    taken: Mapping[int, int]
-    """Blocks whose outputs later ones take, and the last that does."""
-    gives: Mapping[Key, frozenset[str]]
-    """What the class conditioner of every width gives, with the parts inside it."""
-    fed: Collection[tuple[str, Key]]
-    """Upsamplers and skips that get what left a patch on the way down, by kind and pair."""
 
     def __init__(
         self,
@@ -80,7 +66,7 @@ class Backbone(Promises):
         for kind in HELD_KINDS:
             where = KINDS[kind].where
             assert where is not None
-            setattr(self, where, _held(KINDS[kind].per, parts.get(kind, {}), shape))
+            setattr(self, where, held(KINDS[kind].per, parts.get(kind, {}), shape))
         ((_, whole),) = assembly(shape, parts)
         self.slots, self.head_slots = whole.blocks, whole.heads_by_width
         blocks: Any = self.blocks
@@ -119,7 +105,7 @@ class Backbone(Promises):
     @property
     def conditioner(self) -> ClassConditioner:
         """The class conditioner, that of the first width where there are several: all take the same labels."""
-        return self.part("class_conditioner", self.shape.widths[0])  # type: ignore[return-value]
+        return self.part("class_conditioner", self.shape.widths[0])
 
     def init_weights(self) -> None:
         """Draw all weights anew and make all tables, such as after building on the meta device and ``to_empty``."""
@@ -312,12 +298,3 @@ class Backbone(Promises):
         Waits for the device; ``forward_stage`` does without, and is what to compile.
         """
         check_inputs(self, latents, t, labels, scores)
-
-
-def _held(per: str, parts: Mapping[Key, nn.Module], shape: Shape) -> nn.Module:
-    """Parts of a kind as the backbone holds them: by number, by name, or the only one where there is one of a width."""
-    if per == "blocks":
-        return nn.ModuleList(parts.values())
-    if per == "assembly" or (per == "widths" and len(shape.widths) == 1):
-        return next(iter(parts.values()))
-    return nn.ModuleDict({key_name(shape, key): part for key, part in parts.items()})

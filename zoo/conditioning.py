@@ -9,11 +9,12 @@ from torch import Tensor
 
 from zoo.errors import PluginError
 from zoo.labels import Labels
-from zoo.lockstep import Parts, Piece
+from zoo.lockstep import Piece
+from zoo.part_holder import PartHolder
 from zoo.parts.values import ClassCondition, Condition, Modulations
 
 
-def conditions_of(backbone: Parts, labels: Labels | None, batch: int) -> dict[int, ClassCondition]:
+def conditions_of(backbone: PartHolder, labels: Labels | None, batch: int) -> dict[int, ClassCondition]:
     """What the labels say, at every width.
 
     Raises:
@@ -22,7 +23,9 @@ def conditions_of(backbone: Parts, labels: Labels | None, batch: int) -> dict[in
     return {width: _condition(backbone, width, labels, batch) for width in backbone.shape.widths}
 
 
-def modulations_of(backbone: Parts, pieces: Sequence[Piece], conditions: Mapping[int, ClassCondition]) -> Modulations:
+def modulations_of(
+    backbone: PartHolder, pieces: Sequence[Piece], conditions: Mapping[int, ClassCondition]
+) -> Modulations:
     """What noise levels, labels and stages say to every block and head, for the samples of all pieces.
 
     Raises:
@@ -61,7 +64,7 @@ def modulations_of(backbone: Parts, pieces: Sequence[Piece], conditions: Mapping
     return modulation
 
 
-def _condition(backbone: Parts, width: int, labels: Labels | None, batch: int) -> ClassCondition:
+def _condition(backbone: PartHolder, width: int, labels: Labels | None, batch: int) -> ClassCondition:
     kind = "class_conditioner"
     part = backbone.part(kind, width)
     condition, m = part(labels), part.class_tokens
@@ -87,7 +90,9 @@ def _condition(backbone: Parts, width: int, labels: Labels | None, batch: int) -
     return condition
 
 
-def _at_width(backbone: Parts, width: int, t: Tensor, pieces: Sequence[Piece], condition: ClassCondition) -> Condition:
+def _at_width(
+    backbone: PartHolder, width: int, t: Tensor, pieces: Sequence[Piece], condition: ClassCondition
+) -> Condition:
     shape = (len(t), width)
     time = backbone.promised(backbone.part("time_embedder", width)(t), shape, "time_embedder", width)
     stages = []

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.errors import PluginError
 from zoo.labels import Labels
-from zoo.parts.base import Router
+from zoo.part_holder import PartHolder
 from zoo.parts.returned import Promised, described
 from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position, Rotary, Tap
-from zoo.paths import AffinePath
 from zoo.schedule import Grid, Node, Pair, grid_of, is_finer
-from zoo.shape import Shape, Spot, kept_before
-from zoo.sites import Key, Site, Slot
+from zoo.shape import Spot, kept_before
+from zoo.sites import Key
 
 
 class Piece(NamedTuple):
@@ -40,48 +38,6 @@ class Piece(NamedTuple):
     scores: Float[Tensor, "b N"] | None = None
 
 
-class Parts(Protocol):
-    """What a walk asks of a backbone."""
-
-    blocks: nn.ModuleList
-    router: Router
-    taken: Mapping[int, int]
-    fed: Collection[tuple[str, Key]]
-    prefixes: Mapping[int, int]
-    places: Mapping[Key, Site]
-    gives: Mapping[Key, frozenset[str]]
-    slots: tuple[Slot, ...]
-    head_slots: Mapping[int, Slot]
-    path: AffinePath
-
-    @property
-    def shape(self) -> Shape:
-        """The numbers that the parts were built with."""
-
-    def part(self, kind: str, key: Key = None) -> Any:
-        """The part of a kind that stands under a key."""
-
-    def called(self, kind: str, key: Key = None) -> str:
-        """What messages call a part."""
-
-    def promised(
-        self,
-        returned: Any,
-        shape: Promised,
-        kind: str,
-        key: Key = None,
-        *,
-        role: str = "",
-        dtype: torch.dtype | None = None,
-    ) -> Tensor:
-        """What a part returned, if it is what its kind promises."""
-
-    def broken_promise(
-        self, returned: Any, promised: str, kind: str, key: Key = None, *, role: str = ""
-    ) -> PluginError:
-        """What to raise where it is not."""
-
-
 class Walk:
     """The tokens of one piece; changes grid and width where a level of its stage begins.
 
@@ -98,7 +54,7 @@ class Walk:
 
     def __init__(
         self,
-        backbone: Parts,
+        backbone: PartHolder,
         piece: Piece,
         modulation: Modulations,
         conditions: Mapping[int, ClassCondition],

@@ -204,6 +204,25 @@ def test_a_batch_of_several_stages_needs_little_more_than_the_mean(variant: str)
     assert found.mean_bytes < taken < found.mean_bytes * 1.05  # for the joined rows of a Linear
 
 
+@pytest.mark.parametrize("variant", ["plain", "checkpointed"])
+def test_training_keeps_anyway_what_is_tapped_and_sampling_does_not(variant: str) -> None:
+    """The next block's input, which its gradient needs."""
+    recipe = small("digits_dit", *VARIANTS[variant])
+    backbone = real(meta(recipe), recipe)
+    blocks = range(len(backbone.blocks))
+
+    def tapped(*inputs: Tensor) -> Tensor:
+        return backbone(*inputs, taps=blocks)[0]
+
+    trained = [bytes_per_sample(forward, backbone, recipe) for forward in (backbone, tapped)]
+    assert close(*trained)
+    inputs = torch.randn(MANY, *backbone.latent), torch.rand(MANY), backbone.conditioner.example_labels(MANY)
+    with torch.no_grad():
+        plain, kept = (peak_of_storages(partial(forward, *inputs)) for forward in (backbone, tapped))
+    _, taps = backbone(*inputs, taps=blocks)
+    assert kept - plain > taps[0].tokens.nbytes * (len(blocks) - 3)
+
+
 class Convolves(Block):
     """A part of a plug-in's, with a convolution of the image tokens."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -9,19 +10,40 @@ from torch import Tensor, nn
 
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
+from zoo.parts.base import Router
 from zoo.parts.returned import Promised, described, has_shape, sizes
+from zoo.paths import AffinePath
 from zoo.recipe import Recipe
 from zoo.shape import Shape, key_name
-from zoo.sites import Key
+from zoo.sites import Key, Site, Slot
 
 
-class Promises(nn.Module):
-    """A module that finds its parts by kind and key, and calls one by its name where it breaks a promise."""
+class PartHolder(nn.Module):
+    """What a backbone is for those that take data through its parts: it finds them by kind and key, tells what it knows
+    of them, and calls one by its name where it breaks a promise."""
 
     shape: Shape
     recipe: Recipe | None
+    path: AffinePath
+    blocks: nn.ModuleList
+    modulation: nn.Module
+    router: Router
+    prefixes: Mapping[int, int]
+    """Tokens in front at every width."""
+    places: Mapping[Key, Site]
+    """What is known at every grid that blocks work at, by spot."""
+    taken: Mapping[int, int]
+    """Blocks whose outputs later ones take, and the last that does."""
+    gives: Mapping[Key, frozenset[str]]
+    """What the class conditioner of every width gives, with the parts inside it."""
+    fed: Collection[tuple[str, Key]]
+    """Upsamplers and skips that get what left a patch on the way down, by kind and pair."""
+    slots: tuple[Slot, ...]
+    """Of every block, for the modulation."""
+    head_slots: Mapping[int, Slot]
+    """Of the heads, by width."""
 
-    def part(self, kind: str, key: Key = None) -> nn.Module:
+    def part(self, kind: str, key: Key = None) -> Any:
         """The part of a kind that stands under a key: a block's index, a width, a patch and width, a pair of these, or
         None where there is one for the whole."""
         held: Any = getattr(self, KINDS[kind].where or "")
@@ -75,3 +97,12 @@ class Promises(nn.Module):
             return part
         spec = self.recipe.backbone.spec(kind, key)
         return f"{part} ({spec.entry.plugin.name}'s {spec.type})"
+
+
+def held(per: str, parts: Mapping[Key, nn.Module], shape: Shape) -> nn.Module:
+    """Parts of a kind as the backbone holds them: by number, by name, or the only one where there is one of a width."""
+    if per == "blocks":
+        return nn.ModuleList(parts.values())
+    if per == "assembly" or (per == "widths" and len(shape.widths) == 1):
+        return next(iter(parts.values()))
+    return nn.ModuleDict({key_name(shape, key): part for key, part in parts.items()})
