@@ -224,6 +224,13 @@ def test_guidance_without_classes_is_refused_before_training(registry):
     open_small(registry, *UNCONDITIONAL, "sample.guidance=[1.0, 1.0]")
 
 
+def test_guidance_that_the_solver_misleads_is_refused_before_training(registry):
+    adaptive = "sample.solver=dopri5", "sample.guidance={type: apg, scale: 2.0}"
+    with pytest.raises(ZooError, match=r"sample.guidance: keeps what it has seen, .* choose another solver"):
+        open_small(registry, *adaptive)
+    open_small(registry, *adaptive, "sample.guidance.momentum=0.0")
+
+
 def test_labels_that_the_conditioner_refuses_are_told_before_there_is_a_folder(registry, tmp_path):
     recipe = small("backbone.class_conditioner=captions", "sample.guidance=1", registry=registry)
     with pytest.raises(ZooError) as caught:

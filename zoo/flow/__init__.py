@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from zoo.flow.apg import AdaptiveProjectedGuidance
 from zoo.flow.base import Draw, Guidance, NoiseSampler, Solver, Velocity, Weighting
+from zoo.flow.cfg_zero import CFGZeroGuidance
 from zoo.flow.diffusion_solvers import DDIMSolver, DPMPP2MSolver
 from zoo.flow.dopri5 import Dopri5Solver
 from zoo.flow.euler_maruyama import EulerMaruyamaSolver
@@ -63,4 +65,6 @@ def zoo_parts() -> list[type]:
         DDIMSolver,
         DPMPP2MSolver,
         ClassifierFreeGuidance,
+        CFGZeroGuidance,
+        AdaptiveProjectedGuidance,
     ]

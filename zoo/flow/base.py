@@ -100,12 +100,15 @@ class Guidance(ABC):
     Attributes:
         second: what it needs beside the velocity: ``null``, the one without label of the same weights; or None.
         is_none: whether its scale is 1 everywhere, since its options are as if it were not there.
+        remembers: whether what it joins hangs on what it has seen before. No solver of adaptive steps goes with that,
+            since it takes some of them back.
         thresholds: noise levels where what it does is not smooth, such as where it begins.
     """
 
     kind: ClassVar[str] = "guidance"
     second: ClassVar[Literal["null"] | None] = "null"
     is_none: bool = False
+    remembers: bool = False
     thresholds: tuple[float, ...] = ()
 
     @abstractmethod

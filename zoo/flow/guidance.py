@@ -86,6 +86,11 @@ class ScaledGuidance(Guidance):
         """The velocity to follow, of channels that are all guided; see ``join``."""
 
 
+def dot(one: Tensor, other: Tensor) -> Tensor:
+    """Scalar products of samples [B, 1, ...], that go with them."""
+    return (one * other).flatten(1).sum(dim=1).view(-1, *[1] * (one.ndim - 1))
+
+
 @part("guidance", "classifier_free")
 class ClassifierFreeGuidance(ScaledGuidance):
     """Classifier-free guidance: ``u + scale (c - u)``, c and u the velocities with and without the label.

@@ -40,7 +40,7 @@ def sample(
         modulation_bytes: memory that modulations computed ahead may take.
 
     Raises:
-        ZooError: stages have latents of several sizes.
+        ZooError: stages have latents of several sizes, or guidance remembers what an adaptive solver takes back.
         ValueError: noise, labels or steps that the backbone cannot take, or guidance by labels that it has not.
     """
     if backbone.has_scales:
@@ -49,11 +49,25 @@ def sample(
         raise ValueError(f"steps: must be at least 1, not {steps}")
     backbone.check_inputs(noise, noise.new_ones(len(noise)), labels)
     levels = solver.levels(steps)
+    check_memory(solver, steps, guidance)
     velocity = GuidedVelocity(backbone, noise, labels, guidance, levels or (), modulation_bytes)
     path = backbone.path
     z = solver.solve(velocity, noise, steps, path, draw, jumps(backbone, guidance))
     scale = path.at(0.0).alpha
     return z if scale == 1.0 else z / scale
+
+
+def check_memory(solver: Solver, steps: int, guidance: Guidance | None) -> None:
+    """Refuse guidance that remembers, beside a solver that takes steps back.
+
+    Raises:
+        ZooError: they do not go together.
+    """
+    if guidance is not None and guidance.remembers and not guidance.is_none and solver.levels(steps) is None:
+        raise ZooError(
+            "sample.guidance: keeps what it has seen, and an adaptive solver takes steps back; choose another solver,"
+            " or guidance without memory (apg has none by momentum 0)"
+        )
 
 
 def jumps(backbone: Backbone, guidance: Guidance | None) -> Sequence[float]:

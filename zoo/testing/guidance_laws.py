@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.flow.base import Guidance
-from zoo.paths import LinearPath, VariancePreservingPath
+from zoo.paths import AffinePath, LinearPath, VariancePreservingPath
 from zoo.testing.asserts import assert_close, assert_equal
 from zoo.testing.cases import BATCH, Case
 from zoo.testing.law import Law, law
@@ -24,7 +24,7 @@ LEVELS = (1.0, 0.9, 0.75, 0.5, 0.5, 0.3, 0.1, 0.0)
 
 GRID = torch.linspace(0, 1, 201, dtype=torch.float64).tolist()
 DTYPES = (torch.float32, torch.float64)
-PATHS = (LinearPath(), VariancePreservingPath())
+PATHS: tuple[AffinePath, ...] = (LinearPath(), VariancePreservingPath())
 
 
 @law("Let scale() return a plain float that hangs on stage, t and the options alone; is_none is for 1 everywhere.")
@@ -118,6 +118,15 @@ def remembers_its_batch_alone(case: Case) -> None:
             assert_equal(got, before, "what is joined hangs on an earlier batch")
 
 
+@law("Set remembers where join() hangs on earlier calls: a solver that takes steps back would mislead it.")
+def says_that_it_remembers(case: Case) -> None:
+    """What is joined at a level is the same whatever came before, unless it ``remembers``."""
+    run = Run(case)
+    if not case.create().remembers:
+        for got, alone in zip(run.follow(case.create()), run.follow_anew(case), strict=True):
+            assert_equal(got, alone, "what is joined hangs on what came before, and it does not say remembers")
+
+
 @law(
     "Read the option in scale() or join(), or leave it out: who sets it in a recipe expects something of it.",
     examples=1,
@@ -152,19 +161,22 @@ class Run:
         drawn = torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
         self.z, self.first, self.second = drawn
 
-    def follow(
-        self, guidance: Guidance, *, only: slice = slice(None), path: LinearPath | VariancePreservingPath = PATHS[0]
-    ) -> list[Tensor]:
-        """The velocities of some of the samples at every level, as zoo comes by them."""
-        found = []
-        for t, first, second, z in zip(LEVELS, self.first, self.second, self.z, strict=True):
-            stage = min(int((1 - t) * self.stages), self.stages - 1)
-            velocity = first[only]
-            if guidance.scale(stage, t) != 1.0:
-                beside = None if guidance.second is None else second[only]
-                velocity = guidance.join(stage, t, velocity, beside, z[only], path)
-            found.append(velocity)
-        return found
+    def follow(self, guidance: Guidance, *, only: slice = slice(None), path: AffinePath = PATHS[0]) -> list[Tensor]:
+        """The velocities of some of the samples at every level, one after the other."""
+        return [self._velocity(guidance, place, only, path) for place in range(len(LEVELS))]
+
+    def follow_anew(self, case: Case) -> list[Tensor]:
+        """The same of all samples, where none is after another."""
+        return [self._velocity(case.create(), place, slice(None), PATHS[0]) for place in range(len(LEVELS))]
+
+    def _velocity(self, guidance: Guidance, place: int, only: slice, path: AffinePath) -> Tensor:
+        """As zoo comes by it."""
+        t, first = LEVELS[place], self.first[place, only]
+        stage = min(int((1 - t) * self.stages), self.stages - 1)
+        if guidance.scale(stage, t) == 1.0:
+            return first
+        second = None if guidance.second is None else self.second[place, only]
+        return guidance.join(stage, t, first, second, self.z[place, only], path)
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
@@ -176,6 +188,7 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         joins_on_any_device,
         guides_each_alone,
         remembers_its_batch_alone,
+        says_that_it_remembers,
         every_option_guides_otherwise,
     ),
 }

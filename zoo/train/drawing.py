@@ -14,6 +14,7 @@ from zoo.data import Dataset, Normalize, Source
 from zoo.data.left_out import open_kept
 from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver
+from zoo.flow.sampling import check_memory
 from zoo.labels import Labels, length, rows
 from zoo.recipe import Recipe
 from zoo.sampling import draw_latents
@@ -108,13 +109,15 @@ def prepare_drawing(recipe: Recipe, seed: int, batch: int | None = None) -> Draw
 
 
 def check_guidance(recipe: Recipe, backbone: Backbone) -> None:
-    """Refuse guidance where there is nothing to guide.
+    """Refuse guidance where there is nothing to guide, or a solver that it does not go with.
 
     Raises:
-        ZooError: the recipe's ``sample`` section asks for guidance, and the backbone is unconditional.
+        ZooError: the recipe's ``sample`` section asks for guidance by labels, and the backbone is unconditional; or for
+            guidance that remembers, and a solver that takes steps back.
     """
     guidance: Guidance = create_part(recipe, "guidance")
     if not guidance.is_none and guidance.second == "null" and not backbone.conditioner.uses_labels:
         raise ZooError(
             f"{recipe.name}: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
         )
+    check_memory(create_part(recipe, "solver"), recipe.sample.steps, guidance)

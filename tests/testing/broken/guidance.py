@@ -151,6 +151,17 @@ class NeverForgets(Plain):
         return first + (self.strength - 1) * NeverForgets.kept
 
 
+@part("guidance", "forgets_to_say_so")
+class ForgetsToSaySo(Plain):
+    """Momentum, of which no solver is told."""
+
+    kept = 0.0
+
+    def join(self, stage, t, first, second, z, path):
+        self.kept = first - second - 0.5 * self.kept
+        return first + (self.strength - 1) * self.kept
+
+
 @part("guidance", "with_an_idle_option")
 class WithAnIdleOption(Plain):
     def __init__(
@@ -178,5 +189,6 @@ BROKEN: list[Broken] = [
     (guidance_laws.guides_each_alone, ByTheBatch, r"a sample depends on the rest of its batch"),
     (guidance_laws.guides_each_alone, MeanOfThePast, r"a sample depends on the rest of its batch"),
     (guidance_laws.remembers_its_batch_alone, NeverForgets, r"what is joined hangs on an earlier batch"),
+    (guidance_laws.says_that_it_remembers, ForgetsToSaySo, r"hangs on what came before, and it does not say remembers"),
     (guidance_laws.every_option_guides_otherwise, WithAnIdleOption, r"whatever momentum is, scales, thresholds and"),
 ]
