@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.parts import MLP, TimeEmbedder
+from tests.testing.broken.labels import NullOfItsTable, TextConditioner, WithRegisters
+from tests.testing.broken.modules import Sound
+from zoo.parts import MLP, Norm, Part, TimeEmbedder
+from zoo.parts.blocks import DiTBlock
+from zoo.parts.norms import LayerNorm
 from zoo.registry import part
 from zoo.testing import check_part, train_laws
 from zoo.testing.check import part_cases
@@ -41,6 +45,27 @@ class ReGLU(ReLU):
         return self.down(self.gate(tokens).relu() * self.up(tokens))
 
 
+@part("norm", "own")
+class OwnNorm(LayerNorm):
+    """Another than the built-in ones, for a slot."""
+
+
+@part("mlp", "holds_a_norm")
+class HoldsANorm(ReLU):
+    def __init__(self, dim: int, *, norm: Part[Norm] = OwnNorm) -> None:
+        super().__init__(dim)
+        self.norm = norm(dim)
+
+    def forward(self, tokens, layout):
+        return super().forward(self.norm(tokens), layout)
+
+
+@part("block", "holds_its_own")
+class HoldsItsOwn(DiTBlock):
+    def __init__(self, dim: int, heads: int, *, mlp: Part[MLP] = HoldsANorm) -> None:
+        super().__init__(dim, heads, mlp=mlp)
+
+
 @pytest.mark.parametrize("cls", [ReLU, LeakyReLU, ReGLU])
 def test_what_rounding_moves_past_a_kink_is_no_other_gradient(cls):
     (case, *_) = part_cases(*entries_of([cls]), examples=1)
@@ -62,6 +87,31 @@ class InSinglePrecision(MLP):
 
     def forward(self, tokens, layout):
         return (tokens.float() * self.log_scale.float().exp()).to(tokens.dtype)
+
+
+@part("mlp", "linears_in_single_precision")
+class LinearsInSinglePrecision(ReLU):
+    """Its products round otherwise for another number of rows."""
+
+    def forward(self, tokens, layout):
+        inner = _in_single(self.up, tokens).tanh()
+        return _in_single(self.down, inner).to(tokens.dtype)
+
+
+def _in_single(layer, x):
+    return nn.functional.linear(x.float(), layer.weight.float(), layer.bias.float())
+
+
+@part("block", "in_single_precision")
+class BlockInSinglePrecision(DiTBlock):
+    def __init__(self, dim: int, heads: int, *, mlp: Part[MLP] = LinearsInSinglePrecision) -> None:
+        super().__init__(dim, heads, mlp=mlp)
+
+
+@part("time_embedder", "in_single_precision")
+class EmbedsInSinglePrecision(Sound):
+    def forward(self, t):
+        return _in_single(self.proj, t.unsqueeze(1)).tanh().to(t.dtype)
 
 
 def test_a_part_may_compute_in_single_precision_on_every_rank():
@@ -87,3 +137,29 @@ class GaussianFourier(TimeEmbedder):
 
 def test_sines_of_high_frequency_have_the_forward_derivatives_that_they_have():
     check_part(GaussianFourier, laws=[train_laws.has_forward_derivatives], examples=20)
+
+
+RIGHT = [
+    ReLU,
+    LeakyReLU,
+    ReGLU,
+    HoldsANorm,
+    InSinglePrecision,
+    LinearsInSinglePrecision,
+    BlockInSinglePrecision,
+    EmbedsInSinglePrecision,
+    GaussianFourier,
+    WithRegisters,
+    TextConditioner,
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*has_forward_derivatives")  # of float32, which no finite differences tell
+@pytest.mark.parametrize("cls", RIGHT)
+def test_a_right_part_keeps_every_law(cls):
+    check_part(cls, examples=6)
+
+
+def test_a_null_that_is_no_label_breaks_the_law_of_nulls_first():
+    with pytest.raises(AssertionError, match=r"breaks the law null_is_a_label: .*\n  found: null has another dtype"):
+        check_part(NullOfItsTable, examples=6)

@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from zoo.parts.module_part import ModulePart
 
-TOLERANCE = 1e-9  # in float64: round-off of a different batch size, and nothing more
+TOLERANCE = 1e-9
+"""In float64: round-off, and nothing more."""
+
+SINGLE = 1e-5
+"""Of parts that compute in float32, whatever comes: products of another number of rows round otherwise."""
 
 
 def assert_close(got: Tensor, expected: Tensor, message: str, tolerance: float = TOLERANCE) -> None:

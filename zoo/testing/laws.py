@@ -15,7 +15,7 @@ from zoo.kinds import KINDS
 from zoo.parts.values import tensors_in
 from zoo.schedule import AXES
 from zoo.testing import random_laws, train_laws
-from zoo.testing.asserts import assert_close, assert_gradients, storages
+from zoo.testing.asserts import SINGLE, assert_close, assert_gradients, storages
 from zoo.testing.cases import BATCH, Case, sample_of
 from zoo.testing.compile_laws import compiles_whole
 from zoo.testing.count_laws import is_counted
@@ -108,7 +108,8 @@ def batch_invariance(case: Case) -> None:
     for index in range(BATCH):
         alone = tensors_in(case.call(part, tuple(sample_of(each, index) for each in inputs)))
         for whole, single in zip(together, alone, strict=True):
-            assert_close(whole[index : index + 1], single, "a sample's output depends on the rest of its batch")
+            message = "a sample's output depends on the rest of its batch"
+            assert_close(whole[index : index + 1], single, message, SINGLE)
 
 
 @law(

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tests.testing.broken import Broken
-from zoo.parts import ClassCondition, IndexConditioner
+from zoo.parts import ClassCondition, ClassConditioner, IndexConditioner
 from zoo.parts.class_conditioners import ClassTokenConditioner, EmbeddingConditioner, NoConditioner
 from zoo.registry import part
 from zoo.testing.of_kind import class_conditioner
@@ -31,6 +31,65 @@ class NullIsTheLastClass(EmbeddingConditioner):
 
     def null(self, labels):
         return torch.full_like(labels, self.num_classes - 1)
+
+
+@part("class_conditioner", "with_registers")
+class WithRegisters(EmbeddingConditioner):
+    """Right: beside the vector of the class, tokens in front that are the same for all, null too."""
+
+    gives = frozenset({"label", "prefix"})
+    class_tokens = 2
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__(dim, num_classes)
+        self.registers = nn.Embedding(self.class_tokens, dim)
+
+    def forward(self, labels):
+        tokens = self.registers.weight.expand(len(labels), -1, -1)
+        return ClassCondition(vector=super().forward(labels).vector, tokens=tokens)
+
+
+@part("class_conditioner", "registers_without_a_null")
+class RegistersWithoutANull(WithRegisters):
+    def null(self, labels):
+        return torch.full_like(labels, self.num_classes - 1)
+
+
+@part("class_conditioner", "text")
+class TextConditioner(ClassConditioner):
+    """Right: the embedding of a text, and that of the empty one in a table of its own as null."""
+
+    gives = frozenset({"label"})
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(4, dim)
+        self.register_buffer("empty", torch.empty(4))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.empty, -1.0)
+
+    def forward(self, labels):
+        return ClassCondition(vector=self.proj(labels.to(self.proj.weight.dtype)))
+
+    def null(self, labels):
+        return self.empty.to(labels).expand_as(labels)
+
+    def example_labels(self, batch, device=None):
+        return torch.ones(batch, 4, device=device)
+
+    def check_labels(self, labels, batch):
+        if getattr(labels, "dtype", None) != torch.float32 or labels.shape != (batch, 4):
+            raise ValueError(f"labels: must be embeddings [{batch}, 4] in one tensor of float32")
+
+
+@part("class_conditioner", "null_of_its_table")
+class NullOfItsTable(TextConditioner):
+    """Wherever the part is, and in its dtype."""
+
+    def null(self, labels):
+        return self.empty.expand_as(labels)
 
 
 @part("class_conditioner", "null_on_the_cpu")
@@ -94,6 +153,8 @@ BROKEN: list[Broken] = [
     (class_conditioner.refuses_other_labels, ChecksTheRangeAlone, "check_labels fails on None: AttributeError"),
     (class_conditioner.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
     (class_conditioner.null_is_a_label, NullIsTheLastClass, "null cannot be told from a label"),
+    (class_conditioner.null_is_a_label, RegistersWithoutANull, "null cannot be told from a label"),
+    (class_conditioner.null_is_a_label, NullOfItsTable, "null has another dtype than the labels"),
     (class_conditioner.null_is_a_label, NullOnTheCPU, "null is on another device than the labels"),
     (class_conditioner.null_is_a_label, Silent, "uses_labels is True, and a label gives"),
     (class_conditioner.says_what_it_gives, KeepsItsVectorQuiet, r"gives is \[\], and forward returns \['label'\]"),

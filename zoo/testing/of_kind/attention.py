@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.parts.routers import keep_tokens
-from zoo.testing.asserts import assert_close
+from zoo.testing.asserts import SINGLE, assert_close
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.law import Law, law
@@ -38,7 +38,7 @@ def stages_are_alone(case: Case) -> None:
     together = part([one, other], [layout_of_one, layout_of_other])
     for tokens, own, returned in zip((one, other), (layout_of_one, layout_of_other), together, strict=True):
         alone = part.forward_stage(tokens, own)
-        assert_close(returned, alone, "what a stage's tokens give depends on the other stages of the call", 1e-12)
+        assert_close(returned, alone, "what a stage's tokens give depends on the other stages of the call", SINGLE)
 
 
 @law("Go by layout.index, which tells the places of the tokens, or let the part say refuses = {'subset'}.")

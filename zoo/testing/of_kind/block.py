@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.parts.routers import keep_tokens
 from zoo.parts.values import Group, Layout, Rotary
-from zoo.testing.asserts import assert_close
+from zoo.testing.asserts import SINGLE, assert_close
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.law import Law, law
@@ -60,9 +60,9 @@ def groups_are_alone(case: Case) -> None:
     (one,), (other,) = case.inputs(BATCH)[0], case.inputs(1)[0]
     for group, together in zip((one, other), part([one, other]), strict=True):
         (alone,) = part([group])
-        assert_close(together, alone, "a group's output depends on the other groups of the call", 1e-12)
+        assert_close(together, alone, "a group's output depends on the other groups of the call", SINGLE)
         by_itself = part.forward_stage(group.tokens, group.vectors, group.layout, *group.taken)
-        assert_close(alone, by_itself, "forward of a group is not forward_stage", 1e-12)
+        assert_close(alone, by_itself, "forward of a group is not forward_stage", SINGLE)
 
 
 @law("Go by layout.index, which tells the places of the tokens, or let the part say refuses = {'subset'}.")

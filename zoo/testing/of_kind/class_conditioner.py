@@ -16,8 +16,8 @@ from zoo.testing.law import Law, law
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    """The part's own examples, the last of several dropped: null, as in training."""
-    part: Any = case.build(device="meta")
+    """The part's own examples, the last of several dropped: null, as in training; where the part is, as its tables."""
+    part: Any = case.build(device=device)
     labels = part.example_labels(batch, device=device)
     last = torch.arange(batch, device=device) == max(1, batch - 1)
     return (drop(labels, part.null(labels), last),)
@@ -68,11 +68,13 @@ def null_is_a_label(case: Case) -> None:
     own, nulls = part(labels), part(null)
     says = bool(tensors_in(own))
     assert says == part.uses_labels, f"uses_labels is {part.uses_labels}, and a label gives {own}"
-    for given, absent in ((own.vector, nulls.vector), (own.tokens, nulls.tokens), (own.context, nulls.context)):
-        assert (given is None) == (absent is None), "null gives another kind of condition"
-        if given is not None and given.shape == absent.shape:
-            alike = (given == absent).flatten(1).all(dim=1)
-            assert not alike.any(), "null cannot be told from a label"
+    kinds = ((own.vector, nulls.vector), (own.tokens, nulls.tokens), (own.context, nulls.context))
+    assert all((one is None) == (none is None) for one, none in kinds), "null gives another kind of condition"
+    alike = torch.full((BATCH,), says)  # in all that it says, of which some may be the same whatever the label is
+    for one, none in (*kinds, (own.context_mask, nulls.context_mask)):
+        if one is not None and none is not None:
+            alike &= one.shape == none.shape and (one == none).flatten(1).all(dim=1)
+    assert not alike.any(), "null cannot be told from a label"
 
 
 @law(

@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.parts.facts import facts_of
 from zoo.parts.grids import ratio
-from zoo.testing.asserts import assert_close
+from zoo.testing.asserts import SINGLE, assert_close
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.law import Law, law
 
@@ -54,7 +54,7 @@ def widens_a_subset(case: Case) -> None:
     except Exception as error:
         raise AssertionError(f"fails on some of the image's tokens ({error})") from error
     whole, _ = part(tokens, m, grid)
-    assert_close(kept, whole[:, some], "some of the image's tokens become others than they do among all")
+    assert_close(kept, whole[:, some], "some of the image's tokens become others than they do among all", SINGLE)
 
 
 def _finer(case: Case) -> tuple[int, ...]:

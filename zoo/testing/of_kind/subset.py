@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.parts.values import tensors_in
-from zoo.testing.asserts import assert_close
+from zoo.testing.asserts import SINGLE, assert_close
 from zoo.testing.cases import BATCH, Case, sample_of
 
 Kept = Callable[[tuple[Any, ...], Tensor], tuple[Any, ...]]
@@ -43,9 +43,9 @@ def check_subset(case: Case, kept: Kept) -> None:
         own = tuple(sample_of(each, sample) for each in kept(inputs, some))
         for whole, alone in zip(together, _outputs(case, part, own), strict=True):
             message = "a sample's output depends on which tokens of the others go on"
-            assert_close(whole[sample : sample + 1], alone, message)
+            assert_close(whole[sample : sample + 1], alone, message, SINGLE)
     for by_index, whole in zip(_outputs(case, part, kept(inputs, every)), _outputs(case, part, inputs), strict=True):
-        assert_close(by_index, whole, "an index of all tokens changes what they give")
+        assert_close(by_index, whole, "an index of all tokens changes what they give", SINGLE)
 
 
 def _outputs(case: Case, part: Any, inputs: tuple[Any, ...]) -> list[Tensor]:
