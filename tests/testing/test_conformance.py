@@ -10,6 +10,7 @@ import pytest
 from tests.strangers.cross import Captions, CrossBlock
 from tests.testing.broken.modules import Sound
 from tests.testing.test_assemblies import NarrowUnderAutocast
+from tests.testing.test_right_parts import HoldsItsOwn
 from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import Registry, part
 from zoo.testing import ASSEMBLY_LAWS, laws_of
@@ -73,7 +74,10 @@ def test_what_cannot_be_tried_is_no_fault(kind, name, law_name, message):
 
 @part("time_embedder", "cannot_be_built")
 class CannotBeBuilt(Sound):
+    built = 0
+
     def __init__(self, dim: int) -> None:
+        CannotBeBuilt.built += 1
         raise RuntimeError("not here")
 
 
@@ -81,6 +85,16 @@ def test_what_cannot_be_built_changes_no_width():
     came = outcome(check_of(list(checks_of(entries_of([CannotBeBuilt]))), "changes_the_width"), "again")
     assert came.state == "broken"
     assert "not here" in came.message
+
+
+def test_what_cannot_be_built_is_put_into_assemblies_once():
+    checks = [each for each in checks_of(entries_of([CannotBeBuilt])) if each.is_of_assemblies]
+    first = outcome(checks[0], "again")
+    built = CannotBeBuilt.built
+    assert first.state == "broken"
+    assert "not here" in first.message
+    assert {outcome(each, "again").message for each in checks[1:]} == {first.message}
+    assert CannotBeBuilt.built == built
 
 
 @part("time_embedder", "refuses_all")
@@ -100,6 +114,13 @@ def test_what_is_always_refused_is_drawn_for_once():
     assert built <= 2 * PATIENCE
     assert [outcome(each, "again").message for each in checks[1:]] == [first.message] * 2
     assert RefusesAll.built == built
+
+
+def test_a_part_is_tried_in_assemblies_with_those_that_it_holds():
+    check = check_of(list(checks_of(entries_of([HoldsItsOwn]))), "assembly-sample_is_alone")
+    came = outcome(check, check.call)
+    assert (came.state, came.message) == ("kept", "")
+    assert "with_parts([HoldsItsOwn, HoldsANorm, OwnNorm])" in check.call
 
 
 @part("time_embedder", "sound_too")

@@ -29,6 +29,7 @@ class Examined:
 
     def __init__(self, entry: PartEntry, registry: Registry, examples: int = EXAMPLES) -> None:
         self.entry, self.registry, self.examples = entry, registry, examples
+        self.with_held = [entry.cls, *_held(entry)]
 
     @property
     def name(self) -> str:
@@ -44,17 +45,19 @@ class Examined:
             return error
 
     @cached_property
-    def assemblies(self) -> list[Drawn] | NotRun:
-        """Assemblies with the part; or why there is none.
+    def assemblies(self) -> list[Drawn] | Exception:
+        """Assemblies with the part; or why there is none, which each law would find anew.
 
-        The other parts are built in, so that none answers for another's fault. Where all are refused, as where the part
-        needs what no built-in part gives, they are of those beside it too.
+        The other parts are built in, or those that it holds, so that none answers for another's fault. Where all are
+        refused, as where the part needs what no built-in part gives, they are of those beside it too.
         """
-        for registry in (Registry().with_parts([self.entry.cls]), self.registry):
+        for registry in (Registry().with_parts(self.with_held), self.registry):
             try:
                 return random_assemblies(registry, min(ASSEMBLIES, self.examples), {self.entry.kind: self.entry.name})
             except TypeError as error:
                 refused = error
+            except Exception as error:  # what the part raises as it is built, too
+                return error
         return NotRun(f"in assemblies, {refused}")
 
 
@@ -80,10 +83,10 @@ class Check:
     def call(self) -> str:
         """What checks it again in Python, and shows the whole traceback."""
         entry, rest = self.part.entry, f'laws=["{self.law.__name__}"], traceback=True)'
-        name = entry.cls.__qualname__
         if self.is_of_assemblies:
-            return f'check_assemblies(zoo.Registry().with_parts([{name}]), {entry.kind}="{entry.name}", {rest}'
-        return f"check_part({name}, {rest}"
+            names = ", ".join(cls.__qualname__ for cls in self.part.with_held)
+            return f'check_assemblies(zoo.Registry().with_parts([{names}]), {entry.kind}="{entry.name}", {rest}'
+        return f"check_part({entry.cls.__qualname__}, {rest}"
 
     def run(self, again: str, *, traceback: bool = False) -> None:
         """Check it.
@@ -116,9 +119,17 @@ def _itself(case: Case) -> Case:
     return case
 
 
+def _held(entry: PartEntry) -> Iterator[type[Any]]:
+    """The parts that a part holds by default, and those in them, that are not built in."""
+    for nested in entry.signature.parts.values():
+        if nested.default is not None and not nested.default.__module__.startswith("zoo."):
+            yield nested.default
+            yield from _held(part_entry(nested.default, entry.plugin))
+
+
 def checks_of(entries: Sequence[PartEntry], examples: int = EXAMPLES) -> Iterator[Check]:
     """Every law of every part, part by part, and of the assemblies that those of the backbone are in."""
-    registry = Registry().with_parts([entry.cls for entry in entries])
+    registry = Registry().with_parts([cls for entry in entries for cls in (entry.cls, *_held(entry))])
     for entry in entries:
         part = Examined(entry, registry, examples)
         yield from (Check(part, law) for law in laws_of(entry.kind))
