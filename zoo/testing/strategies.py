@@ -117,7 +117,7 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         return st.integers(1, 15).map(lambda step: start + (end - start) * step / 16)
     raise TypeError(
         f"{entry.kind} {entry.name}: the kit cannot draw option {name!r} of type {type_as_written(kind)} (but bool,"
-        " int, float, Literal, and unions, lists and tuples of these): give it a default, or"
+        " int, float, Literal, Patch, and unions, lists and tuples of these): give it a default, or"
         " say what to test with, as in check_part(Mine, options={...}), or take another part"
     )
 
