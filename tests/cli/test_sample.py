@@ -88,6 +88,28 @@ def test_every_option_arrives():
     assert Path("out/samples.npz").exists()
 
 
+def test_an_option_and_what_is_set_of_the_same_part_go_together():
+    result = sample(
+        "--count", 1, "--solver", "euler_maruyama", "--set", "sample.solver.diffusion=sigma",
+        "--guidance", 2, "--set", "sample.guidance={interval: [0.0, 0.9]}", "--set", "sample.steps=3",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    told = record()["sample"]
+    assert (told["solver"]["type"], told["solver"]["diffusion"]) == ("euler_maruyama", "sigma")
+    assert (told["guidance"]["interval"], told["guidance"]["scale"]) == ([0.0, 0.9], 2.0)
+
+
+@pytest.mark.parametrize("override", ["sample.guidance.scale=3", "sample.guidance=3", "sample={guidance: 3, steps: 9}"])
+def test_an_option_holds_over_what_is_set(override):
+    assert sample("--count", 1, "--guidance", 2, "--steps", 1, "--set", override).exit_code == 0
+    assert (record()["sample"]["guidance"]["scale"], record()["sample"]["steps"]) == (2.0, 1)
+
+
+def test_two_solvers_are_refused():
+    line = refused(sample("--solver", "heun", "--set", "sample.solver=dopri5"))
+    assert line == "--solver heun: a --set says which solver, too; leave one of them out"
+
+
 @pytest.mark.parametrize(
     ("options", "count"), [(["--labels", "3"], 1), (["--labels", "3,5,3"], 3), (["--labels", "3,5", "--count", "1"], 1)]
 )

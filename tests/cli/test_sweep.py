@@ -42,6 +42,38 @@ def test_all_parts_of_a_slot_and_what_all_leaves_out():
     assert lines == ["1/2 mlp=gelu, router=none: done", "2/2 mlp=swiglu, router=none: done"]
 
 
+def test_an_override_of_a_part_that_is_varied_holds_where_that_part_stands():
+    arguments = ("sweep", "-r", "small.yaml", "--set", "backbone.time_embedder={type: fno, blocks: 2}", "--json")
+    result = zoo(*arguments, "--set", "backbone.time_embedder.modes=3", "--vary", "backbone.time_embedder=all")
+    assert result.exit_code == 0, result.stderr
+    found = {entry["name"]: entry["cost"]["macs"] for entry in json.loads(result.stdout)}
+    other = json.loads(zoo(*arguments, "--vary", "backbone.time_embedder=all").stdout)
+    assert [entry["name"] for entry in other if entry["cost"]["macs"] != found[entry["name"]]] == ["time_embedder=fno"]
+
+
+@pytest.mark.parametrize("key", ["backbone.time_embedder", "backbone.time_embedder.type"])
+def test_an_override_that_no_combination_keeps_is_refused_once(key):
+    overrides = ("--set", "backbone.time_embedder.frequencies=32")
+    result = zoo("sweep", "-r", "small.yaml", *overrides, "--vary", f"{key}=fno,fourier")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"error: --set backbone.time_embedder.frequencies=32: would be lost, since no value of --vary {key} keeps it;"
+        " leave it out, or write it into one, such as {type: NAME, option: value}\n"
+    )
+
+
+def test_a_varied_value_that_another_would_lose_is_told_as_it_was_written():
+    result = zoo(
+        "sweep", "-r", "small.yaml", "--vary", "backbone.time_embedder.frequencies=32,64",
+        "--vary", "backbone.time_embedder=fno",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert (
+        "--vary backbone.time_embedder.frequencies=32: would be lost, since --vary backbone.time_embedder=fno comes"
+        " after it and replaces backbone.time_embedder whole; write it after that"
+    ) in result.stderr
+
+
 def test_a_combination_that_cannot_be_built_is_told_and_the_others_go_on():
     result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.heads=2,3")
     assert result.exit_code == 2

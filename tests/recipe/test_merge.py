@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import RecipeError
-from zoo.recipe.merge import merge, override, without_nulls
+from zoo.recipe.merge import merge, read_override, without_nulls
 from zoo.recipe.source import Node, Origin, node_of, parse_yaml
 from zoo.recipe.tree import read_tree
 
@@ -35,6 +35,10 @@ def tree(text: str) -> Node:
 
 def plain(node: Node) -> dict:
     return without_nulls(node).plain()
+
+
+def override(node: Node, assignment: str) -> Node:
+    return read_override(assignment).on(node)
 
 
 def backbone_with(assignment: str) -> dict:
@@ -320,6 +324,18 @@ def test_an_override_that_a_later_one_would_lose_is_refused():
     values = {"backbone.time_embedder.blocks": 3, "backbone.time_embedder.type": "sinusoidal"}
     with pytest.raises(RecipeError, match=r"^overrides\['backbone.*blocks'\]: would be lost, since overrides"):
         read_tree(tree(BASE).plain(), values)
+
+
+def test_an_override_is_lost_in_a_section_that_the_recipe_has_not():
+    overrides = ["sample.solver.diffusion=sigma", "sample.solver=heun"]
+    with pytest.raises(RecipeError, match=r"diffusion=sigma: would be lost, since --set sample.solver=heun"):
+        read_tree(tree(BASE).plain(), overrides)
+
+
+@pytest.mark.parametrize("key", ["type", "data.type"])  # of no part
+def test_what_replaces_another_is_told_by_its_key(key):
+    with pytest.raises(RecipeError, match=rf" since --set {key}=x comes after it and replaces {key} whole"):
+        read_tree(tree(BASE).plain(), [f"{key}.a=1", f"{key}=x"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from zoo.cli.common import (
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, classes_of, read_recipe_of
 from zoo.errors import ZooError
+from zoo.recipe.source import Origin
 
 
 @tidy_when_stopped()
@@ -71,8 +73,11 @@ def sample(
 
     What is left out is as the recipe of the run or file has it. The images are the same for any number of processes.
     """
-    recorded = read_recipe_of(run, [*(overrides or ()), *_as_overrides(steps, solver, guidance)])
+    recorded = read_recipe_of(run, _with_short_options(overrides or (), steps, solver, guidance))
     check_overrides(overrides or (), ("sample", "data"))
+    drawn_by = recorded.tree.nearest(("sample", "solver"))
+    if solver is not None and Origin(f"--set sample.solver={solver}") not in drawn_by.origins():
+        raise ZooError(f"--solver {solver}: a --set says which solver, too; leave one of them out")
     classes = classes_of(run)
     wanted = find_labels(labels or (), classes)
     start_if_several(procs)
@@ -110,16 +115,16 @@ def sample(
             tell(told)
 
 
-def _as_overrides(steps: int | None, solver: str | None, guidance: str | None) -> list[str]:
-    found = []
-    if steps is not None:
-        found.append(f"sample.steps={steps}")
-    if solver is not None:
-        found.append(f"sample.solver={solver}")
+def _with_short_options(
+    overrides: Iterable[str], steps: int | None, solver: str | None, guidance: str | None
+) -> list[str]:
+    """All as overrides: the solver in front, since some may be of its options, and what is within a part behind."""
+    before = [] if solver is None else [f"sample.solver={solver}"]
+    behind = [] if steps is None else [f"sample.steps={steps}"]
     if guidance is not None:
         scales = _scales(guidance)
-        found.append(f"sample.guidance={scales if len(scales) > 1 else scales[0]}")
-    return found
+        behind.append(f"sample.guidance.scale={scales if len(scales) > 1 else scales[0]}")
+    return [*before, *overrides, *behind]
 
 
 def _scales(text: str) -> list[float]:

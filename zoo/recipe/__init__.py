@@ -11,7 +11,7 @@ from zoo.recipe.places import absolute
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, BackboneRecipe, Recipe
 from zoo.recipe.source import Node
-from zoo.recipe.tree import Overrides, read_tree
+from zoo.recipe.tree import Overrides, overridden, read_tree
 from zoo.recipe.versions import Made, Versions
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "holds_run",
     "list_recipes",
     "no_run",
+    "overridden",
     "part_given",
     "read_tree",
     "recorded_in",

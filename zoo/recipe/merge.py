@@ -9,6 +9,7 @@ part, a text that meets a mapping is the name of one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zoo.errors import RecipeError
@@ -22,53 +23,66 @@ def merge(base: Node, over: Node) -> Node:
     return _merge(base, over, ())
 
 
-def override(tree: Node, assignment: str, option: str | None = "--set") -> Node:
-    """``tree`` with one ``key.path=value``; list items are addressed as ``levels.0.patch``.
+@dataclass(frozen=True)
+class Override:
+    """One value in place of a recipe's.
+
+    Attributes:
+        source: where it was written, as messages show it.
+        keys: of the place.
+        value: with ``source`` as its origin.
+    """
+
+    source: str
+    keys: tuple[str, ...]
+    value: Node
+
+    @property
+    def replaces(self) -> tuple[str, ...]:
+        """The keys of what it takes the place of; of a part's type, the part's."""
+        *above, last = self.keys
+        path = tuple(above)
+        return path if last == "type" and (is_part(path) or _is_below_part(path)) else self.keys
+
+    def on(self, tree: Node) -> Node:
+        """``tree`` with the value; list items are addressed as ``levels.0.patch``.
+
+        Raises:
+            RecipeError: a list item that is not there, or a place below what has none.
+        """
+        return _assign(tree, self.keys, self.value, (), self.source)
+
+
+def read_override(assignment: str, option: str | None = "--set") -> Override:
+    """Read ``key.path=value``, from the shell or from Python, with a value in YAML.
 
     Args:
-        tree: a recipe.
-        assignment: from the shell or from Python, with a value in YAML.
+        assignment: what was written.
         option: of the shell, which messages name; None: from Python.
 
     Raises:
-        RecipeError: not of that form, or a list item that is not there.
+        RecipeError: not of that form.
     """
     key_path, equals, text = assignment.partition("=")
-    source = _source(assignment, key_path.strip() if equals else assignment, option)
-    keys = _keys_of(key_path.strip() if equals else "", source, "key.path=value, such as backbone.depth=24")
-    return _assign(tree, keys, parse_yaml(text, source, line_numbers=False), (), source)
+    key_path = key_path.strip() if equals else assignment
+    source = f"{option} {assignment}" if option else f"overrides[{key_path!r}]"
+    keys = _keys_of(key_path if equals else "", source, "key.path=value, such as backbone.depth=24")
+    return Override(source, keys, parse_yaml(text, source, line_numbers=False))
 
 
-def override_value(tree: Node, key_path: object, value: Any) -> Node:
-    """``tree`` with one value from Python, at a key path such as ``levels.0.patch``.
+def override_of(key_path: object, value: Any) -> Override:
+    """A value from Python, at a key path such as ``levels.0.patch``.
 
     Raises:
-        RecipeError: no key path, a value that no recipe could hold, or a list item that is not there.
+        RecipeError: no key path, or a value that no recipe could hold.
     """
     source = f"overrides[{key_path!r}]"
     keys = _keys_of(key_path if isinstance(key_path, str) else "", source, "a key path, such as 'backbone.depth'")
-    return _assign(tree, keys, node_of(value, Origin(source)), (), source)
+    return Override(source, keys, node_of(value, Origin(source)))
 
 
-def override_origin(assignment: str, option: str | None) -> tuple[Origin, tuple[str, ...]]:
-    """Where the values of an override that was applied are from, and the keys of what it sets; of a part's type, the
-    part's.
-
-    Args:
-        assignment: ``key.path=value``, or the key path of a value from Python.
-        option: as in ``override``.
-    """
-    key_path = assignment.partition("=")[0].strip()
+def _keys_of(key_path: str, source: str, form: str) -> tuple[str, ...]:
     keys = tuple(key_path.split("."))
-    return Origin(_source(assignment, key_path, option)), keys[:-1] if keys[-1] == "type" else keys
-
-
-def _source(assignment: str, key_path: str, option: str | None) -> str:
-    return f"{option} {assignment}" if option else f"overrides[{key_path!r}]"
-
-
-def _keys_of(key_path: str, source: str, form: str) -> list[str]:
-    keys = key_path.split(".")
     if not all(keys):
         raise RecipeError([f"{source}: write it as {form}"])
     if keys[0] == "extends":

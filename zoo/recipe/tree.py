@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import RecipeError
 from zoo.recipe.find import find_recipe
-from zoo.recipe.merge import merge, override, override_origin, override_value
+from zoo.recipe.merge import Override, merge, override_of, read_override
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
 
 Overrides = str | Iterable[str] | Mapping[str, Any]
@@ -36,40 +36,47 @@ def read_tree(
     else:
         path = find_recipe(str(source))
         name, tree = path.stem, _extended(read_yaml(path, piped=True), path)
-    problems: list[str] = []
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    applied: dict[Origin, tuple[str, ...]] = {}
-    for each in overrides:
-        before = tree
-        try:
-            if isinstance(overrides, Mapping):
-                tree = override_value(tree, each, overrides[each])
-            else:
-                tree = override(tree, each, option)
-        except RecipeError as error:
-            problems.extend(error.problems)
-            continue
-        origin, keys = override_origin(each, None if isinstance(overrides, Mapping) else option)
-        problems.extend(_lost(applied, set(before.origins()) - set(tree.origins()), origin, keys))
-        applied[origin] = keys
-    if problems:
-        raise RecipeError(problems)
+    tree = overridden(tree, overrides, option=option)
     assert isinstance(tree.value, dict)
     if "name" not in tree.value or tree.value["name"].value is None:
         tree = Node({**tree.value, "name": Node(name, tree.origin)}, tree.origin)
     return tree
 
 
-def _lost(
-    applied: Mapping[Origin, tuple[str, ...]], gone: Collection[Origin], origin: Origin, keys: tuple[str, ...]
-) -> list[str]:
-    """A line for each override below ``keys`` of which the one from ``origin`` leaves nothing."""
+def overridden(tree: Node, overrides: Overrides, *, option: str | None = "--set") -> Node:
+    """``tree`` with overrides applied; see ``read_tree``.
+
+    Raises:
+        RecipeError: an override of no such form, or one of which a later one of them leaves nothing.
+    """
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    problems: list[str] = []
+    applied: list[Override] = []
+    for each in overrides:
+        try:
+            one = override_of(each, overrides[each]) if isinstance(overrides, Mapping) else read_override(each, option)
+            after = one.on(tree)
+        except RecipeError as error:
+            problems.extend(error.problems)
+            continue
+        gone = set(tree.nearest(one.replaces).origins()) - set(after.nearest(one.replaces).origins())
+        problems.extend(_lost(one, [earlier for earlier in applied if earlier.value.origin in gone]))
+        applied.append(one)
+        tree = after
+    if problems:
+        raise RecipeError(problems)
+    return tree
+
+
+def _lost(last: Override, gone: Iterable[Override]) -> list[str]:
+    """A line for each override below what ``last`` replaces, of which it leaves nothing."""
+    place = last.replaces
     return [
-        f"{earlier}: would be lost, since {origin} comes after it and replaces {'.'.join(keys)} whole;"
+        f"{each.source}: would be lost, since {last.source} comes after it and replaces {'.'.join(place)} whole;"
         " write it after that"
-        for earlier, below in applied.items()
-        if earlier in gone and len(below) > len(keys) and below[: len(keys)] == keys
+        for each in gone
+        if len(each.replaces) > len(place) and each.replaces[: len(place)] == place
     ]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from zoo.assembly import check_tree
 from zoo.errors import Preempted, RecipeError, ZooError
-from zoo.recipe import Recipe, read_tree
+from zoo.recipe import Node, Recipe, overridden, read_tree
+from zoo.recipe.merge import read_override
 from zoo.registry import Registry
 from zoo.report.comparison import Entry, cost_of, outcome_of
 from zoo.report.sweep import Variation, combinations, name_of
@@ -54,8 +55,14 @@ class Sweep:
     registry: Registry
 
     def combinations(self) -> list[Mapping[str, str]]:
-        """Every combination of values, by key."""
-        return list(combinations(self.variations))
+        """Every combination of values, by key.
+
+        Raises:
+            ZooError: a key is varied twice, or an override would go with a part in each of them.
+        """
+        found = list(combinations(self.variations))
+        self._refuse_lost(found)
+        return found
 
     def count(self) -> Iterator[Swept]:
         """Every combination with its cost."""
@@ -97,11 +104,28 @@ class Sweep:
                 yield replace(counted, problem=error)
 
     def _load(self, combination: Mapping[str, str]) -> Recipe:
+        return check_tree(self._tree(combination), self.registry)
+
+    def _tree(self, combination: Mapping[str, str]) -> Node:
+        """With overrides as if the recipe had them: what is of a part of one type is left out with another."""
         changes = [f"{key}={value}" for key, value in combination.items()]
+        return overridden(read_tree(self.recipe, self.overrides), changes, option="--vary")
+
+    def _refuse_lost(self, found: Sequence[Mapping[str, str]]) -> None:
         try:
-            return check_tree(read_tree(self.recipe, [*self.overrides, *changes]), self.registry)
-        except RecipeError as error:
-            raise RecipeError([problem.replace("--set ", "", 1) for problem in error.problems]) from error
+            trees = [self._tree(each) for each in found]
+        except RecipeError:  # which is told of that combination
+            return
+        for override in map(read_override, self.overrides):
+            for key in (each.key for each in self.variations):
+                path = tuple(key.removesuffix(".type").split("."))
+                if len(override.keys) <= len(path) or override.keys[: len(path)] != path:
+                    continue
+                if not any(override.value.origin in tree.nearest(path).origins() for tree in trees):
+                    raise ZooError(
+                        f"{override.source}: would be lost, since no value of --vary {key} keeps it; leave it out, or"
+                        " write it into one, such as {type: NAME, option: value}"
+                    )
 
 
 def folder_name(name: str) -> str:
