@@ -51,6 +51,13 @@ def test_the_hook_that_a_file_imports_is_not_its_own():
     assert registry.get("block", "mine").plugin.is_file
 
 
+def test_a_hook_that_is_not_written_in_the_file_is_its_own():
+    source = BLOCK + '@zoo.part("block", "other")\nclass Other(DiTBlock): ...\n'
+    made = "def made(cls):\n    hook = zoo.hookimpl(lambda: [cls])\n    hook.__module__ = 'hooks'\n    return hook\n"
+    registry = zoo.Registry().with_parts(write(f"{source}{made}zoo_parts = made(Other)\n"))
+    assert [entry.name for entry in registry.entries("block")] == ["dit", "other"]
+
+
 def test_equal_files_are_one_and_a_changed_one_is_another():
     path = write(BLOCK)
     (one,) = zoo.Registry().with_parts(path).entries("block")[1:]
@@ -99,6 +106,11 @@ def test_what_is_run_is_what_was_read_and_leaves_nothing_beside_it(capsys):
         (HEAD, "my_parts.py: has no parts; put @zoo.part(kind, name) above a class"),
         (BLOCK.replace("(DiTBlock)", ""), "my_parts.py: my_parts_"),
         (BLOCK + "def zoo_parts():\n    return [Mine]\n", "my_parts.py gives no part: mark its zoo_parts() with"),
+        (
+            f"{BLOCK}from functools import partial\nzoo_parts = zoo.hookimpl(partial(list, [Mine]))\n",
+            "my_parts.py gives no part: mark its zoo_parts() with @zoo.hookimpl; a plain function",
+        ),
+        (f"{BLOCK}zoo_parts = [Mine]\n", "my_parts.py gives no part: mark its zoo_parts() with @zoo.hookimpl"),
         (BLOCK + HOOK.format("DiTBlock, 3"), "my_parts.py: ?.3 is not marked; put @zoo.part(kind, name) above"),
         (
             BLOCK + BLOCK.replace("class Mine", "class Too"),

@@ -29,7 +29,7 @@ def classes_of(module: object, plugin: Plugin) -> list[Any]:
         raise PluginError(f"{plugin.words}: {error}") from error
     found = [cls for hook in manager.hook.zoo_parts.get_hookimpls() for cls in _listed(hook.function(), plugin)]
     if not found:
-        raise PluginError(f"{plugin.words} gives no part: mark its zoo_parts() with @zoo.hookimpl")
+        raise PluginError(f"{plugin.words} gives no part: mark its zoo_parts() with @zoo.hookimpl; a plain function")
     if len({id(cls) for cls in found}) < len(found):
         raise PluginError(f"{plugin.words} returns a part twice from zoo_parts()")
     return found

@@ -43,7 +43,8 @@ def _classes_of_file(file: PartsFile) -> list[Any]:
     """
     module = file.load()
     hook = getattr(module, "zoo_parts", None)
-    if getattr(hook, "__module__", None) == module.__name__:  # `from zoo.parts import *` brings zoo's own
+    of = str(getattr(hook, "__module__", "")).partition(".")[0]
+    if hook is not None and of != "zoo":  # whose own `from zoo.parts import *` brings
         with file.running():
             return classes_of(module, file)
     own = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]

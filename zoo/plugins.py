@@ -129,7 +129,7 @@ def plugin_packages() -> list[Package]:
     for distribution in filter(_may_plug_in, metadata.distributions()):
         name = _told(distribution, "Name")
         if name is None:
-            package = _nameless(distribution)
+            package = _nameless(distribution, wanted)
             found[package.plugin.name] = package
         elif (key := normalised(name)) not in found:
             first = next(iter(metadata.distributions(name=name)), distribution)
@@ -209,11 +209,11 @@ def _told(distribution: metadata.Distribution, field: str) -> str | None:
         return None
 
 
-def _nameless(distribution: metadata.Distribution) -> Package:
-    """In place of a distribution that nobody can name."""
+def _nameless(distribution: metadata.Distribution, wanted: set[str] | None) -> Package:
+    """In place of a distribution that nobody can name, ``ZOO_PLUGINS`` neither."""
     where = str(distribution.locate_file(""))
     plugin = Plugin(f"without a name in {where}", _told(distribution, "Version") or "unknown")
-    return Package(plugin, fault="has no Name in its METADATA; install it again")
+    return Package(plugin, is_disabled=wanted is not None, fault="has no Name in its METADATA; install it again")
 
 
 def _package(name: str, distribution: metadata.Distribution, wanted: set[str] | None) -> Package:

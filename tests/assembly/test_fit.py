@@ -406,7 +406,7 @@ def test_an_error_without_words_is_told_all_the_same(error, told):
     assert problems_of(values, registry_with(Picky)) == [f"recipe: backbone.{told}"]
 
 
-def test_a_part_is_not_built_on_axes_that_its_class_leaves_out():
+def test_a_part_that_fails_on_axes_that_its_class_leaves_out_is_told_of_these():
     @part("block", "flat")
     class Flat(DiTBlock):
         axes = frozenset({1})
@@ -418,3 +418,31 @@ def test_a_part_is_not_built_on_axes_that_its_class_leaves_out():
     values["backbone"]["block"] = "flat"
     (problem,) = problems_of(values, registry_with(Flat))
     assert problem == "recipe: backbone.block: block 'flat' takes latents of 1 axis, and these have 2"
+
+
+def test_so_is_one_inside_another():
+    @part("mlp", "flat")
+    class Flat(SwiGLU):
+        axes = frozenset({1})
+
+        def __init__(self, dim: int) -> None:
+            raise IndexError("tuple index out of range")
+
+    values = yaml.safe_load(BASE)
+    values["backbone"]["block"] = {"type": "dit", "mlp": "flat"}
+    (problem,) = problems_of(values, registry_with(Flat))
+    assert problem == "recipe: backbone.block.mlp: mlp 'flat' takes latents of 1 axis, and these have 2"
+
+
+def test_a_part_may_take_more_axes_than_its_class_says():
+    @part("block", "wider")
+    class Wider(DiTBlock):
+        axes = frozenset({1})
+
+        def __init__(self, dim: int, heads: int) -> None:
+            super().__init__(dim, heads)
+            self.axes = frozenset({1, 2})
+
+    values = yaml.safe_load(BASE)
+    values["backbone"]["block"] = "wider"
+    assert problems_of(values, registry_with(Wider)) == []

@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from zoo.cli import app
+from zoo.cli.check import _messages
 from zoo.errors import OutputError
+from zoo.testing.conclude import Outcome
 
 PART = '''
 import zoo
@@ -30,6 +32,9 @@ class Mine(TimeEmbedder):
         {first}
         return self.proj(t.unsqueeze(1))
 '''
+
+
+IMPORTS = "import zoo\nfrom zoo.data import PathText\n"
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +87,27 @@ def test_a_part_that_always_fails_is_told_of_once():
     result = check("--parts", "my_parts.py", "--examples", "2")
     assert result.stdout.count("  fails: ValueError: not enough values to unpack") == 1
     assert re.search(r"^  the same under (\w+, ){4}\w+ and \d+ more$", result.stdout, re.M)
+
+
+def test_a_part_that_cannot_be_tried_ends_in_2_with_what_to_do():
+    parts("pass")
+    source = Path("my_parts.py").read_text("utf-8")
+    source = source.replace("dim: int)", "dim: int, *, table: PathText)").replace("import zoo\n", IMPORTS, 1)
+    Path("my_parts.py").write_text(source, "utf-8")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    assert result.exit_code == 2
+    assert result.stdout.splitlines()[-1].startswith("nothing checked · ")
+    assert result.stderr.splitlines()[-1] == (
+        "error: nothing could be checked: say what to try the part with, in Python: check_part(Mine, options={...})"
+    )
+
+
+def test_a_law_that_must_be_kept_is_not_excused_by_one_that_need_not():
+    told = "breaks it\n    at my_parts.py:3"
+    free, must = (Outcome("block", "mine", state, state, 0.0, told) for state in ("not required", "broken"))
+    excuse = "(a part need not keep this law)"
+    assert [excuse in each for each in _messages([free])] == [True]
+    assert [excuse in each for each in _messages([free, must])] == [False]
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,12 @@ def test_every_option_arrives():
 def test_an_option_and_what_is_set_of_the_same_part_go_together():
     result = sample(
         "--count", 1, "--solver", "euler_maruyama", "--set", "sample.solver.diffusion=sigma",
-        "--guidance", 2, "--set", "sample.guidance={interval: [0.0, 0.9]}", "--set", "sample.steps=3",
+        "--guidance", 2, "--set", "sample.guidance=cfg_zero", "--set", "sample.steps=3",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     told = record()["sample"]
     assert (told["solver"]["type"], told["solver"]["diffusion"]) == ("euler_maruyama", "sigma")
-    assert (told["guidance"]["interval"], told["guidance"]["scale"]) == ([0.0, 0.9], 2.0)
+    assert (told["guidance"]["type"], told["guidance"]["scale"]) == ("cfg_zero", 2.0)
 
 
 @pytest.mark.parametrize("override", ["sample.guidance.scale=3", "sample.guidance=3", "sample={guidance: 3, steps: 9}"])

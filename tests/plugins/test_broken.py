@@ -208,6 +208,8 @@ def test_metadata_that_lack_a_field_are_told_in_a_line(tmp_path, missing, who):
     listing = zoo(site, "parts", "--kind", "block")
     assert listing.returncode == 0
     assert "vague" not in listing.stdout
+    done = zoo(site, "plugins", plugins="none")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture

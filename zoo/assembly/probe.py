@@ -159,12 +159,6 @@ def _try(
             whole = False
             continue
         spec = draft.parts[path]
-        axes, taken = len(shape.size), said_by(spec.entry.cls, "axes", AXES)
-        if axes not in taken and "axes" not in unsure:  # nor need its constructor stand others
-            draft.put_down(path, other_axes(f"{kind} {spec.type!r}", taken, axes))
-            failed.add(path)
-            whole = False
-            continue
         alike = once(given, spec)
         if alike not in made:
             try:
@@ -207,12 +201,17 @@ def _put_down(
         given: what it was supplied with.
         of_level: keys of what a level says of that, by name.
     """
-    cause = error
+    where, entry, cause = path, draft.parts[path].entry, error
     while isinstance(cause, NestedError):
-        cause = cause.error
+        where, entry, cause = (*where, cause.option), cause.entry, cause.error
+    values = draft.values["backbone"]
+    if path[0] == "backbone" and "latent" in values:
+        axes, taken = len(values["latent"].size), said_by(entry.cls, "axes", AXES)
+        if axes not in taken:  # nor need its constructor stand others
+            draft.put_down(where, other_axes(f"{entry.kind} {entry.name!r}", taken, axes))
+            return
     if isinstance(cause, PluginError) or not isinstance(cause, ValueError):
         draft.fault = cause
-    values = draft.values["backbone"]
     known = {**values, "size": values["latent"].size} if "latent" in values else values
     written = {name: keys for name, keys in SUPPLIED_FROM.items() if name in known and given.get(name) == known[name]}
     written |= {name: (key,) for name, key in of_level.items()}

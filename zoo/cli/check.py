@@ -64,6 +64,11 @@ def check(
     write_whole(out / f"{NAME}.json", f"{json.dumps(conclusion.report(), indent=2)}\n", OutputError)
     write_whole(out / f"{NAME}.svg", conclusion.badge(), OutputError)
     tell(f"wrote {out / NAME}.json and {NAME}.svg")
+    if not conclusion.is_sound and not conclusion.counts["broken"]:
+        name = entries[0].cls.__name__
+        raise PluginError(
+            f"nothing could be checked: say what to try the part with, in Python: check_part({name}, options={{...}})"
+        )
     if not conclusion.is_sound:
         raise typer.Exit(PluginError.exit_code)
 
@@ -139,7 +144,11 @@ def _messages(outcomes: Sequence[Outcome]) -> Iterator[str]:
             alike.setdefault((each.kind, each.part, *(failure or [each.message])), []).append(each)
     for first, *others in alike.values():
         also = f"\n  the same under {_named([each.law for each in others])}" if others else ""
-        free = "\n  (a part need not keep this law)" if first.state == "not required" else ""
+        free = (
+            "\n  (a part need not keep this law)"
+            if all(each.state == "not required" for each in (first, *others))
+            else ""
+        )
         yield f"{first.message}{also}{free}"
 
 

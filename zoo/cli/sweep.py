@@ -34,7 +34,11 @@ def sweep(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of all combinations. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a value of all combinations, or of those with the part that it is an option of. Repeatable.",
+        ),
     ] = None,
     with_training: Annotated[
         bool, typer.Option("--train", help="Train each combination, one after the other, and judge its samples.")

@@ -92,13 +92,15 @@ class Case:
 
     def refusal(self) -> str | None:
         """Why the part itself refuses these options, or this site; none where it fails, which any law comes upon."""
-        axes = said_by(self.entry.cls, "axes", AXES)
-        if self.site.axes not in axes:  # nor need its constructor stand others
-            return f"takes latents of {sorted(axes)} axes, not {self.site.axes}"
         try:
             part = self.create(device="meta")
         except Exception as error:
-            inner = error.error if isinstance(error, NestedError) else error
+            entry, inner = self.entry, error
+            while isinstance(inner, NestedError):
+                entry, inner = inner.entry, inner.error
+            axes = said_by(entry.cls, "axes", AXES)
+            if self.site.axes not in axes:  # nor need its constructor stand others
+                return f"takes latents of {sorted(axes)} axes, not {self.site.axes}"
             return str(error) if isinstance(inner, ValueError) and not isinstance(inner, PluginError) else None
         if self.site.axes not in getattr(part, "axes", (self.site.axes,)):
             return f"takes latents of {sorted(part.axes)} axes, not {self.site.axes}"
