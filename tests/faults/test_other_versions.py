@@ -104,7 +104,8 @@ def silence():
 
 def test_the_same_versions_say_nothing(made):
     with silence():
-        open_weights(made[0], registry())
+        given = open_weights(made[0], registry())
+    assert given.recipe.plugins().items() >= {"my-parts": "1.0", "my-solvers": "1.0"}.items()
 
 
 def test_another_version_of_a_plug_in_is_told(made):

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,4 +151,18 @@ def test_what_is_read_arrives() -> None:
     stream = io.TextIOWrapper(io.BufferedWriter(Unread(io.FileIO(writer, "w"))), "utf-8", line_buffering=True)
     print("as it is: \N{GREEK SMALL LETTER ALPHA}", file=stream)
     assert os.read(reader, 100).decode() == "as it is: \N{GREEK SMALL LETTER ALPHA}\n"
+    os.close(reader)
+
+
+def test_what_is_read_late_arrives_where_another_program_has_made_the_pipe_non_blocking(monkeypatch) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    stream = io.TextIOWrapper(io.BufferedWriter(Unread(io.FileIO(writer, "w"))), "utf-8", line_buffering=True)
+    read = []
+    monkeypatch.setattr("zoo.cli.output.select.select", lambda *_: read.append(os.read(reader, 1 << 20)))
+    print("error: why", file=stream)
+    assert (len(read), os.read(reader, 100)) == (1, b"error: why\n")
     os.close(reader)

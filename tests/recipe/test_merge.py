@@ -339,14 +339,14 @@ def test_what_replaces_another_is_told_by_its_key(key):
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "merged"),
     [
-        TYPE_LAST[::-1],
-        [TYPE_LAST[0], "backbone.time_embedder=fno"],
-        [TYPE_LAST[0], "backbone.time_embedder.blocks=4"],
-        ["backbone.time_embedder={type: fno, blocks: 3}", TYPE_LAST[1]],
-        ["backbone.time_embedder.type=other", TYPE_LAST[1]],
+        (TYPE_LAST[::-1], {"type": "sinusoidal", "blocks": 3}),
+        ([TYPE_LAST[0], "backbone.time_embedder=fno"], {"type": "fno", "blocks": 3}),
+        ([TYPE_LAST[0], "backbone.time_embedder.blocks=4"], {"type": "fno", "blocks": 4}),
+        (["backbone.time_embedder={type: fno, blocks: 3}", TYPE_LAST[1]], {"type": "sinusoidal"}),
+        (["backbone.time_embedder.type=other", TYPE_LAST[1]], {"type": "sinusoidal"}),
     ],
 )
-def test_an_override_that_stays_or_is_said_again_is_none(overrides):
-    read_tree(tree(BASE).plain(), overrides)
+def test_an_override_that_stays_or_is_said_again_is_none(overrides, merged):
+    assert read_tree(tree(BASE).plain(), overrides).plain()["backbone"]["time_embedder"] == merged

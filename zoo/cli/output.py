@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -33,13 +34,14 @@ class Unread(io.RawIOBase):
             OutputError: there is a reader, and it would lack what cannot be written.
         """
         try:
-            written = self.raw.write(data)
+            while (written := self.raw.write(data)) is None:  # another program has made it non-blocking, and it is full
+                select.select([], [self.raw], [])
         except OSError as error:
             if self.only is not None and error.errno not in self.only:
                 self.only = None  # it is said, and the rest would be of no use
                 raise OutputError(f"the output cannot be written: {error.strerror}") from error
-            written = None
-        return len(data) if written is None else written
+            written = len(data)
+        return written
 
     def writable(self) -> bool:
         """True."""
