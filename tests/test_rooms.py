@@ -27,6 +27,7 @@ TOGETHER = {
             "hookspecs",
             "kinds",
             "loose_parts",
+            "part_entries",
             "parts_file",
             "plugin_loading",
             "plugins",

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from zoo.cli import app
 from zoo.cli.parts import describe_options
 from zoo.kinds import KINDS
+from zoo.part_entries import PartEntry
 from zoo.parts.heads import LinearHead
 from zoo.plugins import Plugin, PluginProblem
-from zoo.registry import PartEntry, Registry
+from zoo.registry import Registry
 from zoo.signature import read_signature
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from tests.testing.broken.blocks import OneByOne
 from zoo.kinds import BACKBONE_KINDS
+from zoo.part_entries import part_entry
 from zoo.parts import Declared, TimeEmbedder, to_map, to_tokens
 from zoo.plugins import Plugin
-from zoo.registry import part, part_entry
+from zoo.registry import part
 from zoo.sites import Site
 from zoo.testing import check_part, laws_of
 from zoo.testing.cases import Case

@@ -8,10 +8,11 @@ from pydantic import Field
 from zoo.assembly import load_recipe
 from zoo.errors import RecipeError
 from zoo.kinds import BACKBONE_KINDS
+from zoo.part_entries import part_entry
 from zoo.parts import TimeEmbedder
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
-from zoo.registry import Registry, part, part_entry
+from zoo.registry import Registry, part
 from zoo.schedule import is_finer, resolved
 from zoo.shape import kept_before
 from zoo.testing import check_part, options, recipes

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted
+from zoo.part_entries import PartEntry
 from zoo.recipe import NestedError, Recipe
 from zoo.recipe.draft import Problem
 from zoo.recipe.messages import in_one_line
-from zoo.registry import PartEntry
 
 NOWHERE: Mapping[str, Collection[KeyPath]] = MappingProxyType({})
 

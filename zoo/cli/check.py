@@ -17,7 +17,8 @@ from rich.table import Table
 
 from zoo.cli.common import Debug, PartsFiles, console, tell
 from zoo.errors import OutputError, PluginError
-from zoo.registry import PartEntry, Registry
+from zoo.part_entries import PartEntry
+from zoo.registry import Registry
 
 if TYPE_CHECKING:  # torch
     from zoo.testing.conclude import Conclusion, Outcome

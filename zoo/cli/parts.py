@@ -13,7 +13,7 @@ from rich.table import Table
 from zoo.cli.common import PartsFiles, console, installed_registry
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
-from zoo.registry import PartEntry
+from zoo.part_entries import PartEntry
 from zoo.signature import Nested
 
 

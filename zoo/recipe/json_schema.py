@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.kinds import KINDS, key_of, kinds_of
+from zoo.part_entries import PartEntry
 from zoo.recipe.options import RecipeOptions
 from zoo.recipe.parts import Beside
 from zoo.recipe.schema import SECTIONS
-from zoo.registry import PartEntry, Registry
+from zoo.registry import Registry
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from zoo.errors import KeyPath, PluginError, dotted
 from zoo.kinds import KINDS, key_of, kinds_of, path_of
+from zoo.part_entries import PartEntry
 from zoo.recipe.draft import Draft
 from zoo.recipe.merge import expand_part, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
@@ -19,7 +20,7 @@ from zoo.recipe.places import located
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
 from zoo.recipe.source import Node, Origin, node_of, show
-from zoo.registry import PartEntry, Registry
+from zoo.registry import Registry
 from zoo.signature import Nested
 
 M = TypeVar("M", bound=BaseModel)

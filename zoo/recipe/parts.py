@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
 
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
+from zoo.part_entries import PartEntry
 from zoo.recipe.versions import PartVersion
-from zoo.registry import PartEntry
 from zoo.signature import Options
 
 Check = Callable[[Any], None]

@@ -16,9 +16,9 @@ from zoo.assembly.supply import supplied
 from zoo.attributes import said_by
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
+from zoo.part_entries import PartEntry
 from zoo.parts.values import Condition, Group, Layout, Rotary
 from zoo.recipe.parts import NestedError, PartSpec
-from zoo.registry import PartEntry
 from zoo.schedule import AXES
 from zoo.sites import Site
 

@@ -14,9 +14,10 @@ import torch
 from hypothesis import strategies as st
 
 from zoo.errors import DataError, did_you_mean
+from zoo.part_entries import PartEntry, name_of, part_entry
 from zoo.plugins import Plugin
 from zoo.recipe import Recipe
-from zoo.registry import PartEntry, Registry, name_of, part_entry
+from zoo.registry import Registry
 from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.cases import Case
 from zoo.testing.draw import Refused, draw

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import DataError
-from zoo.registry import PartEntry
+from zoo.part_entries import PartEntry
 from zoo.testing.conformance import Check, checks_of, entries_of, parts_of_package
 
 

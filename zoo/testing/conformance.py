@@ -11,8 +11,9 @@ from packaging.utils import canonicalize_name
 
 from zoo.errors import PluginError, RecipeError, did_you_mean, listed
 from zoo.kinds import BACKBONE_KINDS
+from zoo.part_entries import PartEntry, part_entry
 from zoo.plugins import DISTRIBUTION, Plugin
-from zoo.registry import PartEntry, Registry, part_entry
+from zoo.registry import Registry
 from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.cases import Case
 from zoo.testing.check import EXAMPLES, assembly_failure, hold, part_cases, part_failure, recipe_of

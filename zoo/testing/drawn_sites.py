@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zoo.attributes import said_by
 from zoo.kinds import KINDS
-from zoo.registry import PartEntry
+from zoo.part_entries import PartEntry
 from zoo.schedule import AXES, Grid, LevelShape, StageShape
 from zoo.shape import Place, places_in
 from zoo.sites import Site, Slot

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from zoo.errors import dotted
+from zoo.part_entries import PartEntry
 from zoo.recipe.parts import PartSpec
-from zoo.registry import PartEntry, Registry
+from zoo.registry import Registry
 from zoo.sites import Site
 from zoo.testing.cases import Case
 from zoo.testing.drawn_sites import Corner, axes_given, sites

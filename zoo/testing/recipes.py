@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from zoo.attributes import said_by
 from zoo.errors import did_you_mean
 from zoo.kinds import BACKBONE_KINDS
-from zoo.registry import PartEntry, Registry
+from zoo.part_entries import PartEntry
+from zoo.registry import Registry
 from zoo.schedule import AXES, Grid, StageShape, is_finer, resolved
 from zoo.shape import kept_before
 from zoo.testing.strategies import GRIDS, head_dims, on_axes, options, written

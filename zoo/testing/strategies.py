@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from zoo.errors import DataError
-from zoo.registry import PartEntry, Registry
+from zoo.part_entries import PartEntry
+from zoo.registry import Registry
 from zoo.schedule import Grid, Patch
 from zoo.signature import Place, type_as_written
 
