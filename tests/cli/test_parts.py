@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from enum import Enum
 from typing import Annotated, Literal
 
 import pytest
@@ -47,6 +48,25 @@ def test_of_one_kind():
     assert "linear_mlp" not in result.stdout
 
 
+def test_of_several_kinds_in_the_order_of_kinds():
+    found = json.loads(zoo("--kind", "mlp,norm", "--kind", "head", "--json").stdout)
+    assert list(dict.fromkeys(each["kind"] for each in found)) == [
+        kind for kind in KINDS if kind in {"mlp", "norm", "head"}
+    ]
+
+
+def test_of_the_hash_of_a_file_so_much_as_people_compare(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import zoo\nfrom zoo.parts.heads import LinearHead\n\n\n"
+        '@zoo.part(\'head\', \'mine\')\nclass Mine(LinearHead):\n    """As linear."""\n'
+    )
+    given = ("--kind", "head", "--parts", str(file))
+    (whole,) = [each["version"] for each in json.loads(zoo(*given, "--json").stdout) if each["name"] == "mine"]
+    (line,) = [line for line in zoo(*given).stdout.splitlines() if " mine " in line]
+    assert line.split()[-1] == whole[: len("sha256:") + 8] != whole
+
+
 def test_as_json():
     found = json.loads(zoo("--json").stdout)
     assert {each["kind"] for each in found} == set(KINDS)
@@ -72,7 +92,7 @@ def test_a_part_that_computes_something_else_by_now_shows_its_version(monkeypatc
 def test_an_unknown_kind(kind, offer):
     result = zoo("--kind", kind)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"error: there is no kind '{kind}'{offer}")
+    assert result.stderr.startswith(f"error: --kind: there is no kind '{kind}'{offer}")
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -89,6 +109,11 @@ def test_a_plug_in_that_failed_is_named_and_the_rest_is_listed(built_in_parts, d
     assert ("(zoo parts --debug shows the tracebacks)" in result.stderr) is not debug
 
 
+class Way(Enum):
+    THERE = "there"
+    BACK = "back"
+
+
 class Every:
     def __init__(
         self,
@@ -96,6 +121,8 @@ class Every:
         flag: bool,
         kind: Literal["a", "b"] = "a",
         drawn: bool | Literal["once"] = True,
+        way: Way = Way.BACK,
+        ways: list[Way],
         rate: Annotated[float, Field(gt=0, le=1)] = 0.5,
         size: int | None = None,
         many: list[int] = [1],  # noqa: B006
@@ -109,6 +136,8 @@ def test_options_are_described_with_type_bounds_and_default():
         "flag: boolean, required",
         'kind: a | b = "a"',
         "drawn: boolean or once = true",
+        'way: there | back = "back"',
+        "ways: list of there | back, required",
         "rate: number > 0 and <= 1 = 0.5",
         "size: integer or null = null",
         "many: list of integer = [1]",

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import zoo
+from tests.train.vectors import vector_registry, vectors
 from zoo.kinds import KINDS
 from zoo.scaffold import Names, files_of
 from zoo.scaffold.package import asked_range
@@ -38,6 +39,15 @@ def test_every_file_can_be_read(kinds):
             assert yaml.safe_load(text)
         assert not text or text.endswith("\n"), path
         assert "\n\n\n\n" not in text, path
+
+
+def test_its_test_draws_by_labels_of_the_author_s_conditioner_too(monkeypatch, tmp_path):
+    backbone = zoo.build(vectors(registry=vector_registry()))  # whose labels are pairs of numbers, and no classes
+    written: dict = {"__name__": "test_recipe"}
+    exec(files_of(NAMES, ["class_conditioner"])["tests/test_recipe.py"], written)
+    monkeypatch.setitem(written, "run_zoo", lambda *arguments: None)
+    monkeypatch.setattr(zoo, "load", lambda run: backbone)
+    written["test_trains_and_draws"](tmp_path)
 
 
 def test_what_pip_is_told():

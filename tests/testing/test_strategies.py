@@ -1,4 +1,5 @@
 from collections import Counter
+from enum import Enum
 from itertools import pairwise
 from typing import Annotated
 
@@ -157,3 +158,20 @@ def test_numbers_between_whole_bounds_are_drawn_all_over():
     draw()
     assert 0 < min(shares) < 0.25
     assert 0.75 < max(shares) < 1
+
+
+def test_an_enum_is_drawn_as_a_recipe_writes_it():
+    class Way(Enum):
+        THERE = "there"
+        BACK = "back"
+
+    seen = set()
+
+    @part("block", "two_ways")
+    class TwoWays(DiTBlock):
+        def __init__(self, dim: int, heads: int, *, way: Way) -> None:
+            super().__init__(dim, heads)
+            seen.add(way)
+
+    check_part(part_entry(TwoWays, Plugin("under test", "0")), examples=6, laws=laws_of("block")[:1])
+    assert seen == set(Way)

@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from zoo.cli.common import Debug
-from zoo.errors import PluginError, did_you_mean, printable
+from zoo.cli.kinds_option import kinds_asked
+from zoo.errors import printable
 from zoo.kinds import KINDS
 from zoo.shell import command
-
-ALL = "all"
 
 
 def new_plugin(
@@ -43,7 +42,7 @@ def new_plugin(
     """
     from zoo.scaffold import Names, write_package
 
-    kinds = _kinds(kind)
+    kinds = kinds_asked(kind)
     names = Names.of(name, part)
     names.refuse_taken(kinds)
     folder = Path(name) if out is None else out
@@ -63,20 +62,3 @@ def new_plugin(
         ("zoo", "train", "--recipe", names.recipe),
     ):
         print(" ", command(*words))
-
-
-def _kinds(given: list[str]) -> list[str]:
-    """The kinds of one option or several, each with commas in it or not, in zoo's own order."""
-    asked = []
-    for each in given:
-        words = [word.strip() for word in each.split(",")]
-        if "" in words:
-            raise PluginError(f"--kind {each!r}: no kind where one is due; such as --kind block,mlp")
-        asked += words
-    if ALL in asked:
-        return list(KINDS)
-    for word in asked:
-        if word not in KINDS:
-            offer = did_you_mean(word, KINDS)
-            raise PluginError(f"--kind: there is no kind {word!r}{offer} (there are: {', '.join(KINDS)}, or all)")
-    return [kind for kind in KINDS if kind in asked]

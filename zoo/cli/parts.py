@@ -11,14 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from zoo.cli.common import PartsFiles, console, installed_registry
-from zoo.errors import PluginError, did_you_mean
-from zoo.kinds import KINDS
+from zoo.cli.kinds_option import ALL, kinds_asked
 from zoo.part_entries import PartEntry
+from zoo.plugins import HASHED, Plugin
 from zoo.signature import Nested
 
 
 def parts(
-    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only parts of this kind.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help="Only parts of this kind, or of several: block,mlp."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
     files: PartsFiles = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the tracebacks of plug-ins that failed.")] = False,
@@ -27,10 +30,9 @@ def parts(
 
     An option such as `mlp: mlp = gelu` is a part itself, of that kind, with options of its own.
     """
-    if kind is not None and kind not in KINDS:
-        raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)} (there are: {', '.join(KINDS)})")
+    kinds = kinds_asked(kind or [ALL])
     registry = installed_registry(files, debug=debug)
-    entries = registry.entries(kind)
+    entries = [entry for each in kinds for entry in registry.entries(each)]
     if as_json:
         print(json.dumps([_plain(entry) for entry in entries], indent=2))
     else:
@@ -42,12 +44,17 @@ def parts(
                 f"[bold]{entry.name}[/]" + (f" (version {entry.version})" if entry.version > 1 else ""),
                 escape("\n".join(describe_options(entry))) or "-",
                 escape(entry.summary),
-                f"{entry.plugin.name} {entry.plugin.version}",
+                _from(entry.plugin),
             )
             before = entry.kind
         console().print(table)
     if not debug and any(problem.error for problem in registry.problems):
         print("(zoo parts --debug shows the tracebacks)", file=sys.stderr)
+
+
+def _from(plugin: Plugin) -> str:
+    """Where a part comes from; of a file's hash so much as people compare."""
+    return str(plugin)[: len(f"{plugin.name} {HASHED}") + 8] if plugin.is_file else str(plugin)
 
 
 def describe_options(entry: PartEntry) -> list[str]:
@@ -70,6 +77,8 @@ def _describe(name: str, option: dict[str, Any], schema: dict[str, Any]) -> str:
 def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "$ref" in option:
         below = definitions[option["$ref"].rsplit("/", 1)[-1]]
+        if "properties" not in below:  # an Enum's
+            return _type(below, definitions)
         inner = ", ".join(f"{key}: {_type(value, definitions)}" for key, value in below["properties"].items())
         return f"{{{inner}}}"
     if "const" in option:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import EnumType
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -87,6 +88,8 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
     kind = field.annotation
     if get_origin(kind) is Literal:
         return st.sampled_from(get_args(kind))
+    if isinstance(kind, EnumType):
+        return st.sampled_from([member.value for member in kind])
     if kind is bool:
         return st.booleans()
     if kind == PATCH:
@@ -118,7 +121,7 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         return st.integers(1, 15).map(lambda step: start + (end - start) * step / 16)
     raise TypeError(
         f"{entry.kind} {entry.name}: the kit cannot draw option {name!r} of type {type_as_written(kind)} (but bool,"
-        " int, float, Literal, Patch, and unions, lists and tuples of these): give it a default, or"
+        " int, float, Literal, Enum, Patch, and unions, lists and tuples of these): give it a default, or"
         " say what to test with, as in check_part(Mine, options={...}), or take another part"
     )
 
