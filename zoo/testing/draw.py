@@ -17,10 +17,6 @@ Value = TypeVar("Value")
 Found = TypeVar("Found")
 
 
-TRIED = 10
-"""Values, for each that is asked for, after which hypothesis itself gives up."""
-
-
 class Refused(Exception):  # noqa: N818 - nothing is wrong: these values do not go together
     """Raised where drawn values do not go together; each argument says why."""
 
@@ -43,8 +39,7 @@ def draw(
         take: raises Refused where values do not go together.
         examples: how many, at most.
         seed: another one draws others, but for the simplest.
-        patience: after how many that are all refused to give up, ten at least; ten times as many as examples if left
-            out.
+        patience: after how many that are all refused to give up; ten times as many as examples if left out.
 
     Raises:
         TypeError: every value is refused.
@@ -55,7 +50,7 @@ def draw(
     # By itself hypothesis draws others at every run, goes on to draw what is like a failure, and prints that its way.
     @hypothesis.seed((getattr(hypothesis.core, "global_force_seed", None) or 0) + seed)
     @settings(
-        max_examples=max(examples, (patience or 0) // TRIED),
+        max_examples=examples,
         phases=[Phase.generate],
         database=None,
         deadline=None,
@@ -63,8 +58,6 @@ def draw(
     )
     @given(value=strategy)
     def run(value: Any) -> None:
-        if len(found) == examples:
-            raise _Enough
         try:
             found.append(take(value))
         except Refused as reasons:
@@ -78,8 +71,6 @@ def draw(
             warnings.simplefilter("ignore", HypothesisDeprecationWarning)
             run()
     except (Unsatisfiable, _Enough):
-        if found:
-            return found
         alike: dict[str, list[str]] = {}
         for each in chain.from_iterable(refused):
             alike.setdefault(re.sub(r"\d+", "", each), []).append(each)

@@ -131,6 +131,39 @@ class OverflowingGradient(Sound):
         return Overflowing.apply(super().forward(t))
 
 
+class Fading(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (0.55 if gradient.dtype == torch.bfloat16 else 1.0)
+
+
+@part("time_embedder", "fading_gradient")
+class FadingGradient(Sound):
+    def forward(self, t):
+        return Fading.apply(super().forward(t))
+
+
+@part("time_embedder", "loses_its_gate")
+class LosesItsGate(Sound):
+    """Its gradients are small beside those of other parameters, and under autocast there are none."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.gate = nn.Parameter(torch.empty(dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.gate)
+
+    def forward(self, t):
+        gate = self.gate.detach() if torch.is_autocast_enabled("cpu") else self.gate
+        return super().forward(t) + 0.02 * gate
+
+
 @part("block", "rounded_sum")
 class RoundedSum(OneByOne):
     """Adds in whatever dtype its Linear returns."""
@@ -273,6 +306,8 @@ BROKEN: list[Broken] = [
     (train_laws.runs_under_autocast, DoubleUnderAutocast, "under autocast returns torch.float64"),
     (train_laws.runs_under_autocast, RoundedAngles, "under autocast it computes something else"),
     (train_laws.runs_under_autocast, OverflowingGradient, "under autocast the gradient of proj.weight is another"),
+    (train_laws.runs_under_autocast, FadingGradient, "under autocast the gradient of proj.(weight|bias) is another"),
+    (train_laws.runs_under_autocast, LosesItsGate, "under autocast the gradient of gate is another"),
     (train_laws.adds_to_wide_tokens, RoundedSum, "under autocast returns torch.bfloat16 for tokens of torch.float32"),
     (train_laws.can_be_checkpointed, KeepsTheLast, "CheckpointError|backward through the graph a second time"),
     (train_laws.can_be_checkpointed, HalfTheSecondTime, "under activation checkpointing it computes something else"),
