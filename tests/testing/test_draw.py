@@ -1,4 +1,4 @@
-"""How many values are drawn, and how many are tried for them."""
+"""How many values are drawn, and how many are tried before all are refused: as many however few are asked for."""
 
 import pytest
 from hypothesis import strategies as st

@@ -39,7 +39,7 @@ def draw(
         take: raises Refused where values do not go together.
         examples: how many, at most.
         seed: another one draws others, but for the simplest.
-        patience: after how many that are all refused to give up; ten times as many as examples if left out.
+        patience: after how many that are all refused to give up; as many as hypothesis bears with if left out.
 
     Raises:
         TypeError: every value is refused.
