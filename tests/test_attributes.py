@@ -6,6 +6,7 @@ from torch import nn
 
 from tests.assembly.base import BASE, problems_of, registry_with
 from zoo.errors import PluginError
+from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.parts.base import PatchSchedule
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.class_conditioners import EmbeddingConditioner
@@ -95,6 +96,14 @@ def test_of_a_part_that_is_built(base, attribute, value, told):
     values["backbone"][base.kind] = "mine"
     (problem,) = problems_of(values, registry_with(cls))
     assert problem == f"recipe: backbone.{base.kind}: mine, of plug-in zoo-extra: has {attribute} = {told}"
+
+
+def test_of_guidance_that_needs_what_there_is_not():
+    given = {"second": "nul", "__module__": "strangers"}
+    cls = part("guidance", "mine")(type("Mine", (ClassifierFreeGuidance,), given))
+    told = "has second = 'nul'; let it be one of 'null', 'weights'; did you mean 'null'"
+    with pytest.raises(PluginError, match=told):
+        registry_with(cls)
 
 
 def test_of_a_block_that_lends_what_it_does_not_take():

@@ -151,7 +151,7 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int
 
 
-SECONDS = ("null",)
+SECONDS = ("null", "weights")
 """What guidance may need beside the velocity, if anything."""
 
 GIVEN_BY: Mapping[str, Collection[str]] = {

@@ -35,6 +35,7 @@ def sample(
     guidance: float | Sequence[float] | str | Mapping[str, Any] = 1.0,
     precision: Precision = "float32",
     seed: int = 0,
+    second: nn.Module | None = None,
     registry: Registry | None = None,
     parts: PartsLike = (),
 ) -> Float[Tensor, "B C *size"]:
@@ -55,6 +56,7 @@ def sample(
             says it: ``{"scale": 1.5, "channels": 3}`` guides 3 channels, as the published DiT, SiT and PPFlow do.
         precision: of the matrix products: float32 takes them as the weights are, bfloat16 runs them under autocast.
         seed: of the noise.
+        second: another backbone, worse than this one, where ``autoguidance`` asks for other weights.
         registry: the parts to choose solver and guidance from; all installed ones if left out.
         parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
 
@@ -80,6 +82,9 @@ def sample(
             raise ValueError(f"{name}: give a whole number, not {value!r}")
     if count is not None and (labels is not None or count < 1):
         raise ValueError(f"count: {count}: give 1 or more, and only where labels are left out")
+    made = _guidance(guidance, backbone, registry)
+    if second is not None and made.second != "weights":
+        raise ValueError("second: the guidance asks for no other weights; take guidance={'type': 'autoguidance', ...}")
     if labels is None:
         labels = _in_turn(backbone.conditioner, 1 if count is None else count)
     labels = _as_labels(labels)
@@ -89,9 +94,10 @@ def sample(
         labels,
         range(length(labels)),
         steps=int(steps),
-        guidance=_guidance(guidance, backbone, registry),
+        guidance=made,
         precision=precision,
         seed=seed,
+        second=None if second is None else backbone_in(second),
     )
 
 
@@ -105,6 +111,7 @@ def draw_latents(
     guidance: Guidance,
     precision: Precision,
     seed: int,
+    second: Backbone | None = None,
 ) -> Float[Tensor, "B C *size"]:
     """Latents of one batch, on the backbone's device: the one way in which zoo draws any.
 
@@ -117,6 +124,7 @@ def draw_latents(
         guidance: made for such a backbone; the batch has a copy of it.
         precision: of the matrix products.
         seed: of the noise.
+        second: the other backbone, where guidance asks for other weights.
     """
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"precision: float32 or bfloat16, not {precision!r}")
@@ -136,6 +144,7 @@ def draw_latents(
             steps=steps,
             draw=lambda update: normal(Purpose.SOLVER, update),
             guidance=guidance,
+            second=second,
         )
 
 

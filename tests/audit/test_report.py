@@ -270,3 +270,22 @@ def test_an_image_costs_its_passes(sample: dict[str, Any], passes: tuple[int, ..
         )
     assert report.image.passes == passes
     assert json.loads(json.dumps(report.to_dict()))["image"]["steps"] == recipe.sample.steps
+
+
+@pytest.mark.parametrize(
+    ("guidance", "words", "passes"),
+    [
+        (1.5, "guidance 1.5", (14, 4, 2)),
+        ([1.5, 2.0, 2.0], "guidance 1.5 and 2", (14, 4, 2)),
+        ({"type": "apg", "scale": 2.0, "interval": [0.0, 0.5]}, "apg 2", None),
+        ({"type": "autoguidance", "scale": 2}, "autoguidance 2, its other weights' passes not counted", (7, 2, 1)),
+        ({"type": "autoguidance"}, "autoguidance 1", (7, 2, 1)),
+    ],
+)
+def test_guidance_in_words(guidance: Any, words: str, passes: tuple[int, ...] | None) -> None:
+    plain = recipe_of("by_timestep").resolved()
+    sample = {"solver": "euler", "steps": 10, "guidance": guidance}
+    recipe = load_recipe({**plain, "sample": sample}, registry=REGISTRY)
+    image = audit_backbone(built(recipe), recipe).image
+    assert image.words == f"10 updates by euler, {words}"
+    assert passes is None or image.passes == passes

@@ -236,6 +236,8 @@ def _image(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> 
     levels = solver.levels(options.steps)
     if levels is None:
         return unknown
+    if guidance.second == "weights" and not guidance.is_none:
+        unknown = replace(unknown, guidance=f"{unknown.guidance}, its other weights' passes not counted")
     passes = tuple(sum(each) for each in evaluations(levels, backbone.stages, backbone.ties, guidance))
     macs = sum(count.macs * each for count, each in zip(counts, passes, strict=True))
     return replace(unknown, passes=passes, macs=macs)

@@ -133,7 +133,15 @@ def evaluate(
             with world.together():
                 given = source.read(registry)
             found = judged(
-                given, recipe, world, seed=seed, with_controls=with_controls, kept=kept, resume=resume, write=write
+                given,
+                recipe,
+                world,
+                registry=registry,
+                seed=seed,
+                with_controls=with_controls,
+                kept=kept,
+                resume=resume,
+                write=write,
             )
         if world.is_main:
             show(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo.flow.apg import AdaptiveProjectedGuidance
+from zoo.flow.autoguidance import Autoguidance
 from zoo.flow.base import Draw, Guidance, NoiseSampler, Solver, Velocity, Weighting
 from zoo.flow.cfg_zero import CFGZeroGuidance
 from zoo.flow.diffusion_solvers import DDIMSolver, DPMPP2MSolver
@@ -67,4 +68,5 @@ def zoo_parts() -> list[type]:
         ClassifierFreeGuidance,
         CFGZeroGuidance,
         AdaptiveProjectedGuidance,
+        Autoguidance,
     ]

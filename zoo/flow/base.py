@@ -98,7 +98,9 @@ class Guidance(ABC):
     it keeps in ``self`` is that batch's; but sample by sample, since none may know of another.
 
     Attributes:
-        second: what it needs beside the velocity: ``null``, the one without label of the same weights; or None.
+        second: what it needs beside the velocity: ``null``, the one without label of the same weights; ``weights``,
+            that of others; or None.
+        weights: the file or run of these others, which zoo loads.
         is_none: whether its scale is 1 everywhere, since its options are as if it were not there.
         remembers: whether what it joins hangs on what it has seen before. No solver of adaptive steps goes with that,
             since it takes some of them back.
@@ -106,7 +108,8 @@ class Guidance(ABC):
     """
 
     kind: ClassVar[str] = "guidance"
-    second: ClassVar[Literal["null"] | None] = "null"
+    second: ClassVar[Literal["null", "weights"] | None] = "null"
+    weights: str | None = None
     is_none: bool = False
     remembers: bool = False
     thresholds: tuple[float, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Annotated
 
 import torch
@@ -81,9 +80,9 @@ class ScaledGuidance(Guidance):
         own = self.guided(stage, t, first[:, :k], second[:, :k], z[:, :k], path)
         return torch.cat([own, first[:, k:]], dim=1)
 
-    @abstractmethod
     def guided(self, stage: int, t: float, first: Tensor, second: Tensor, z: Tensor, path: AffinePath) -> Tensor:
-        """The velocity to follow, of channels that are all guided; see ``join``."""
+        """The velocity to follow, of channels that are all guided: the first, away from the second; see ``join``."""
+        return second + self.scale(stage, t) * (first - second)
 
 
 def dot(one: Tensor, other: Tensor) -> Tensor:
@@ -117,7 +116,3 @@ class ClassifierFreeGuidance(ScaledGuidance):
         channels: Channels = None,
     ) -> None:
         super().__init__(stages, latent, scale, interval, channels)
-
-    def guided(self, stage: int, t: float, first: Tensor, second: Tensor, z: Tensor, path: AffinePath) -> Tensor:
-        """Away from the velocity without the label."""
-        return second + self.scale(stage, t) * (first - second)

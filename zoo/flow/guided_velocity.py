@@ -13,6 +13,7 @@ from zoo.backbone import Backbone
 from zoo.flow.base import Guidance
 from zoo.flow.modulation_table import ModulationTable, distinct_labels
 from zoo.flow.precision import clock_dtype
+from zoo.flow.second import check_second
 from zoo.labels import Labels, join
 
 MODULATION_BYTES = 512 * 2**20
@@ -33,9 +34,11 @@ class GuidedVelocity:
         levels: noise levels that the solver will ask for, in that order, so that their modulations can be computed
             ahead; others may be asked for as well.
         modulation_bytes: memory that these modulations may take.
+        second: the other backbone, where guidance asks for other weights.
 
     Raises:
-        ValueError: there is guidance by labels, and the backbone is unconditional.
+        ValueError: there is guidance by labels, and the backbone is unconditional; or by other weights, and there are
+            none, or they do not fit.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class GuidedVelocity:
         guidance: Guidance | None = None,
         levels: Sequence[float] = (),
         modulation_bytes: int = MODULATION_BYTES,
+        second: Backbone | None = None,
     ) -> None:
         self.backbone = backbone
         self.guidance = None if guidance is None or guidance.is_none else deepcopy(guidance)
@@ -57,6 +61,14 @@ class GuidedVelocity:
                 raise ValueError("guidance: the backbone is unconditional, there is nothing to guide; set it to 1")
             assert labels is not None
             self.labels[True] = join([labels, backbone.conditioner.null(labels)])
+        self.second: GuidedVelocity | None = None
+        if self.guidance is not None and self.guidance.second == "weights":
+            if second is None:
+                raise ValueError("guidance: needs a second backbone to guide by; give it as second=zoo.load(...)")
+            check_second(backbone, second)
+            modulation_bytes //= 2
+            guided = [t for t in levels if self.guidance.scale(self.stage_of(t), t) != 1.0]
+            self.second = GuidedVelocity(second, noise, labels, None, guided, modulation_bytes)
         self.tables = self._tables(levels, noise, modulation_bytes)
 
     def __call__(self, z: Float[Tensor, "B C *size"], t: float) -> Float[Tensor, "B C *size"]:
@@ -64,10 +76,13 @@ class GuidedVelocity:
         stage = self.stage_of(t)
         if self.guidance is None or self.guidance.scale(stage, t) == 1.0:
             return self._velocity(z, stage, t, doubled=False)
-        if self.guidance.second is None:
-            first, second = self._velocity(z, stage, t, doubled=False), None
-        else:
+        second: Tensor | None = None
+        if self.guidance.second == "null":
             first, second = self._velocity(torch.cat([z, z]), stage, t, doubled=True).chunk(2)
+        else:
+            first = self._velocity(z, stage, t, doubled=False)
+        if self.second is not None:
+            second = self.second(z, t)
         return self.guidance.join(stage, t, first, second, z, self.backbone.path)
 
     def _velocity(self, z: Tensor, stage: int, t: float, *, doubled: bool) -> Tensor:

@@ -26,6 +26,7 @@ def sample(
     draw: Draw,
     guidance: Guidance | None = None,
     modulation_bytes: int = MODULATION_BYTES,
+    second: Backbone | None = None,
 ) -> Float[Tensor, "B C *size"]:
     """Turn noise into latents, as the backbone sees them.
 
@@ -38,10 +39,12 @@ def sample(
         draw: noise of update k, for solvers that add some.
         guidance: made for such a backbone; none if left out.
         modulation_bytes: memory that modulations computed ahead may take.
+        second: the other backbone, where guidance asks for other weights.
 
     Raises:
         ZooError: stages have latents of several sizes, or guidance remembers what an adaptive solver takes back.
-        ValueError: noise, labels or steps that the backbone cannot take, or guidance by labels that it has not.
+        ValueError: noise, labels or steps that the backbone cannot take, or guidance by labels that it has
+            not, or by another backbone that does not fit.
     """
     if backbone.has_scales:
         raise ZooError("backbone.patch_schedule: a stage has a scale, and no path draws latents of several sizes yet")
@@ -50,9 +53,9 @@ def sample(
     backbone.check_inputs(noise, noise.new_ones(len(noise)), labels)
     levels = solver.levels(steps)
     check_memory(solver, steps, guidance)
-    velocity = GuidedVelocity(backbone, noise, labels, guidance, levels or (), modulation_bytes)
+    velocity = GuidedVelocity(backbone, noise, labels, guidance, levels or (), modulation_bytes, second)
     path = backbone.path
-    z = solver.solve(velocity, noise, steps, path, draw, jumps(backbone, guidance))
+    z = solver.solve(velocity, noise, steps, path, draw, jumps(backbone, guidance, second))
     scale = path.at(0.0).alpha
     return z if scale == 1.0 else z / scale
 
@@ -70,9 +73,11 @@ def check_memory(solver: Solver, steps: int, guidance: Guidance | None) -> None:
         )
 
 
-def jumps(backbone: Backbone, guidance: Guidance | None) -> Sequence[float]:
-    """Noise levels inside (0, 1), noisiest first, where the velocity is not smooth: stages and guidance change."""
-    levels = {stage.noise_above for stage in backbone.stages[:-1]}
+def jumps(backbone: Backbone, guidance: Guidance | None, second: Backbone | None = None) -> Sequence[float]:
+    """Noise levels inside (0, 1), noisiest first, where the velocity is not smooth: stages, also those of
+    the second backbone, and guidance change."""
+    both = [backbone] if second is None else [backbone, second]
+    levels = {stage.noise_above for each in both for stage in each.stages[:-1]}
     if guidance is not None:
         levels.update(guidance.thresholds)
     return sorted(levels - {0.0, 1.0}, reverse=True)

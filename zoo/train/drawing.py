@@ -32,6 +32,7 @@ class Drawing:
         normalize: what was done to the latents in training.
         seed: of the noise.
         batch: images of one pass. Products of matrices depend on it in their last bits, so every pass is whole.
+        second: the other backbone, where guidance asks for other weights.
     """
 
     recipe: Recipe
@@ -41,6 +42,7 @@ class Drawing:
     normalize: Normalize
     seed: int
     batch: int
+    second: Backbone | None = None
 
     def samples(self) -> tuple[Source, Int[np.ndarray, " n"]]:
         """The dataset's training samples, and the indices of those that are not left out.
@@ -80,6 +82,7 @@ class Drawing:
             guidance=self.guidance,
             precision=options.precision,
             seed=self.seed,
+            second=self.second,
         )
         latents = self.normalize.invert(latents[: len(numbers)].float())
         bad = (~latents.isfinite().flatten(1).all(dim=1)).nonzero().flatten().tolist()
@@ -89,13 +92,14 @@ class Drawing:
         return [picture.cpu().numpy() for picture in pictures]
 
 
-def prepare_drawing(recipe: Recipe, seed: int, batch: int | None = None) -> Drawing:
+def prepare_drawing(recipe: Recipe, seed: int, batch: int | None = None, second: Backbone | None = None) -> Drawing:
     """The parts that a recipe draws samples with.
 
     Args:
         recipe: a validated recipe.
         seed: of the noise.
         batch: images of one pass; the recipe's ``sample.batch`` if left out.
+        second: with the weights that guidance asks for, if any.
     """
     return Drawing(
         recipe=recipe,
@@ -105,6 +109,7 @@ def prepare_drawing(recipe: Recipe, seed: int, batch: int | None = None) -> Draw
         normalize=create_part(recipe, "normalize"),
         seed=seed,
         batch=batch or recipe.sample.batch,
+        second=second,
     )
 
 

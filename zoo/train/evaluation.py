@@ -21,6 +21,7 @@ from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, featur
 from zoo.parts import IndexConditioner
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
+from zoo.registry import Registry
 from zoo.train.distributed import World
 from zoo.train.drawing import check_guidance, prepare_drawing
 from zoo.train.evaluation_record import asked, lacks_of, libraries, origin
@@ -30,6 +31,7 @@ from zoo.train.labels import ImageLabels, counts_of, labels_for
 from zoo.train.leaving_out import with_ids
 from zoo.train.mix import Mix
 from zoo.train.real_data import digest_of_real
+from zoo.train.second import find_second, read_second
 from zoo.train.shared_features import features_of_real, joined
 from zoo.train.tracking import tracked
 from zoo.weights import Weights, filled, refuse_other_backbone
@@ -62,6 +64,7 @@ def evaluate(
     kept: KeptFeatures | None = None,
     resume: bool = False,
     write: Callable[[Evaluation], object] | None = None,
+    registry: Registry | None = None,
 ) -> Evaluation:
     """Draw images as the recipe says, and compare them with those that it was trained on.
 
@@ -76,6 +79,7 @@ def evaluate(
         kept: where features of what has been drawn are kept until the end; None to keep nothing.
         resume: go on with what an interrupted evaluation of the same weights in the same way has kept there.
         write: takes the result on the main process, while features are still kept: the disk may be full.
+        registry: the parts that the other weights of guidance are of; all installed ones if left out.
 
     Returns:
         The same on all processes.
@@ -86,7 +90,7 @@ def evaluate(
         NumericError: an image is not finite.
         ZooError: there is no figure that these features allow.
     """
-    found = _Evaluation(weights, with_ids(recipe, world), world, seed)
+    found = _Evaluation(weights, with_ids(recipe, world), world, seed, registry or Registry.installed())
     real = features_of_real(found.features, found.real, "train images", world)
     with world.together():
         found.judge_by(real)
@@ -122,14 +126,17 @@ def features_for(recipe: Recipe) -> Features:
 class _Evaluation:
     """An evaluation on its way: every process has a share of the pictures, and the main one all features."""
 
-    def __init__(self, weights: Weights, recipe: Recipe, world: World, seed: int) -> None:
+    def __init__(self, weights: Weights, recipe: Recipe, world: World, seed: int, registry: Registry) -> None:
         self.weights, self.recipe, self.world, self.seed = weights, recipe, world, seed
+        second = world.first(lambda: find_second(recipe))
         with world.together():
             self.features = features_for(recipe)
             refuse_other_backbone("the weights", weights.recipe, recipe)
             self.backbone = filled(weights, world.device)
-            self.drawing = prepare_drawing(recipe, seed)
             check_guidance(recipe, self.backbone)
+            self.second = read_second(second, recipe, registry)
+            beside = None if self.second is None else filled(self.second, world.device)
+            self.drawing = prepare_drawing(recipe, seed, second=beside)
             self.features.to(world.device)
             self.real = self._real("train", recipe.evaluate.real)
             self.features.fit(self.real)
@@ -197,7 +204,7 @@ class _Evaluation:
         """What features of generated images are a function of; these may be fitted to the real ones."""
         return {
             "weights_sha256": self.weights.source.get("weights_sha256"),
-            "way": way_of(asked(self.recipe, self.features, self.real_data, self.seed)),
+            "way": way_of(asked(self.recipe, self.features, self.real_data, self.seed, self.second)),
             "versions": self.recipe.versions().to_plain(),
             "libraries": libraries(),
         }
@@ -265,7 +272,7 @@ class _Evaluation:
         named = "linear discriminants of the features" if self.judge.classifier else "the features' own"
         return {
             **self.weights.source,
-            **asked(self.recipe, self.features, self.real_data, self.seed),
+            **asked(self.recipe, self.features, self.real_data, self.seed, self.second),
             "classifier": None if self.judge.real.verdicts is None else named,
             "counts": dict(counts),
             "classes": dict(classes),

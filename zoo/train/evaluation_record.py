@@ -18,7 +18,7 @@ from zoo.weights import Weights
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
 
 
-def asked(recipe: Recipe, features: Features, real_data: str, seed: int) -> dict[str, Any]:
+def asked(recipe: Recipe, features: Features, real_data: str, seed: int, second: Weights | None) -> dict[str, Any]:
     """What was asked, and beside which real images, as plain values."""
     return {
         "sample": recipe.sample.resolved(),
@@ -27,6 +27,7 @@ def asked(recipe: Recipe, features: Features, real_data: str, seed: int) -> dict
         "real_data": real_data,
         "features": features.record(),
         "seed": seed,
+        **({} if second is None else {"second_weights": second.source}),
     }
 
 

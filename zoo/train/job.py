@@ -27,6 +27,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train.drawing import check_guidance
 from zoo.train.labels import refuse_other_labels
+from zoo.weights import Weights
 
 LABELS_LOOKED_AT = 16
 """Samples, from the first to the last at even distances, whose labels are checked before training."""
@@ -48,6 +49,7 @@ class Job:
         data: what tells the dataset's samples from others.
         classes: what they are called, and how many samples of each are trained on.
         notes: what to say before training starts, a line each.
+        second: the other weights, where the guidance of pictures asks for any.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class Job:
     data: Fingerprint
     classes: Classes
     notes: tuple[str, ...] = ()
+    second: Weights | None = None
 
 
 def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, ranks: int) -> Job:

@@ -66,5 +66,5 @@ def way_of(found: Mapping[str, Any]) -> dict[str, Any]:
     Figures of other ways cannot be compared; one of the same way and weights takes the place of another.
     """
     data = {key: value for key, value in (found.get("data") or {}).items() if key != "workers"}
-    keys = ("weights", "sample", "evaluate", "seed", "features", "classifier", "real_data")
+    keys = ("weights", "second_weights", "sample", "evaluate", "seed", "features", "classifier", "real_data")
     return {**{key: found.get(key) for key in keys}, "data": data}

@@ -157,7 +157,9 @@ class Records:
     def _write_samples(self, average: Mapping[str, Tensor], step: int) -> None:
         backbone = filled(Weights(self.recipe, average, {}), self.world.device)
         seed = self.recipe.train.seed
-        drawing = prepare_drawing(self.recipe, seed, batch=GRID)
+        beside = self.trainer.job.second
+        second = None if beside is None else filled(beside, self.world.device)
+        drawing = prepare_drawing(self.recipe, seed, GRID, second)
         there = self.trainer.job.classes.with_samples
         labels = labels_for(backbone.conditioner, GRID, "balanced", seed, drawing.samples, there)
         images = drawing.images(backbone, labels.values, 0)

@@ -27,6 +27,7 @@ from zoo.train.leaving_out import with_ids
 from zoo.train.pictures import grid, read_png, write_npz, write_png
 from zoo.train.run_folder import step_of
 from zoo.train.sample_folder import SampleFolder, refuse_another
+from zoo.train.second import find_second, read_second
 from zoo.train.tracking import tracked
 from zoo.train.weights import WeightsSource, find_weights
 from zoo.weights import Weights, Which, filled, refuse_other_backbone
@@ -99,6 +100,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     if begun is not None and world.first(folder.record.exists):
         return 0
     found = world.first(lambda: _find_weights(request, begun))
+    beside = world.first(lambda: find_second(recipe))
     if world.is_main:
         if request.resume and begun is None:
             warnings.warn(f"{request.out}: holds no samples to go on with; all are drawn", stacklevel=2)
@@ -107,9 +109,10 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     with world.together():
         weights = found.read(registry)
         refuse_other_backbone(found.where, weights.recipe, recipe)
-        _refuse_other_weights(request, begun, weights)
+        second = read_second(beside, recipe, registry)
+        _refuse_other_weights(request, begun, weights, second)
         backbone = filled(weights, world.device)
-        drawing = prepare_drawing(recipe, request.seed)
+        drawing = prepare_drawing(recipe, request.seed, second=None if second is None else filled(second, world.device))
         whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
         if not drawing.dataset.makes_images:
@@ -127,7 +130,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
             warnings.warn(warning, stacklevel=2)
     drawn = 0
     with ExitStack() as stack:
-        stands = {**weights.source, **asked, "versions": versions.to_plain()}
+        stands = {**weights.source, **asked, **_record_of(second), "versions": versions.to_plain()}
         world.first(lambda: stack.enter_context(folder.begin(stands, resume=begun is not None)))
         with world.together(request.out):
             missing = _missing(request, drawing, range(world.rank, whole, world.size), begun)
@@ -137,7 +140,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
                     for index in indices:
                         write_png(images[index - batch * drawing.batch], folder.image(index))
                         drawn += 1
-        world.first(lambda: _finish(request, recipe, weights, labels))
+        world.first(lambda: _finish(request, recipe, weights, second, labels))
     return int(world.sum(torch.tensor(drawn)))
 
 
@@ -161,12 +164,20 @@ def _find_weights(request: SampleRun, begun: Mapping[str, Any] | None) -> Weight
         raise RunError(f"{error}; the images in {request.out} were drawn from it: choose another folder") from error
 
 
-def _refuse_other_weights(request: SampleRun, begun: Mapping[str, Any] | None, weights: Weights) -> None:
-    if begun is not None and begun.get("weights_sha256") != weights.source["weights_sha256"]:
-        raise WeightsError(
-            f"{request.run}: holds other weights than those that the images in {request.out} were drawn from; choose"
-            " another folder"
-        )
+def _refuse_other_weights(
+    request: SampleRun, begun: Mapping[str, Any] | None, weights: Weights, second: Weights | None
+) -> None:
+    if begun is None:
+        return
+    others = f"holds other weights than those that the images in {request.out} were drawn from; choose another folder"
+    if begun.get("weights_sha256") != weights.source["weights_sha256"]:
+        raise WeightsError(f"{request.run}: {others}")
+    if second is not None and begun.get("second_weights") != second.source:
+        raise WeightsError(f"sample.guidance.weights: {others}")
+
+
+def _record_of(second: Weights | None) -> dict[str, Any]:
+    return {} if second is None else {"second_weights": second.source}
 
 
 def _missing(
@@ -217,7 +228,7 @@ def _gone_on_with() -> Iterator[None]:
 
 
 @_gone_on_with()
-def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: ImageLabels) -> None:
+def _finish(request: SampleRun, recipe: Recipe, weights: Weights, second: Weights | None, labels: ImageLabels) -> None:
     folder = request.folder
     paths = [folder.image(index) for index in range(request.count)]
     write_png(grid([read_png(path) for path in paths[:GRID]]), folder.grid)
@@ -226,6 +237,7 @@ def _finish(request: SampleRun, recipe: Recipe, weights: Weights, labels: ImageL
     record = {
         **weights.source,
         "sample": recipe.sample.resolved(),
+        **_record_of(second),
         "seed": request.seed,
         "count": request.count,
         **labels.record(request.count, weights.classes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ from zoo.train.resuming import refuse_another, restore
 from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
+from zoo.train.second import find_second, read_second
 from zoo.train.stopping import asked_to_stop, refuse_to_begin
 from zoo.train.trainer import Step, Trainer
 from zoo.train.weights import WeightsSource, find_weights
@@ -126,7 +127,8 @@ class Session:
 
     def _open_job(self, backbone: Backbone, *, resume: bool) -> Job:
         try:
-            return open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
+            job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
+            return replace(job, second=read_second(find_second(self.recipe), self.recipe, self.registry))
         except DataError as error:
             if resume and (moved := where_it_moved(self.recipe, self.folder.command)):
                 raise DataError(f"{error}{moved}") from error

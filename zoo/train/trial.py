@@ -22,6 +22,7 @@ from zoo.train.judged import way_of
 from zoo.train.leaving_out import with_ids
 from zoo.train.real_data import digest_of_real
 from zoo.train.run_folder import RunFolder
+from zoo.train.second import find_second, read_second
 from zoo.train.session import Session, Silent, Watcher
 from zoo.train.weights import find_weights
 
@@ -95,6 +96,8 @@ def judge_run(
     assert source.checkpoint is not None
     digest = source.checkpoint.digest(source.name)
     asked = {section: getattr(recipe, section).resolved() for section in ("sample", "evaluate", "data")} | {"seed": 0}
+    second = read_second(find_second(recipe), recipe, registry)
+    asked["second_weights"] = None if second is None else second.source
     known = [
         each
         for each in run.read_evaluations()
@@ -110,7 +113,7 @@ def judge_run(
     for each in known:
         if each.get("real_data") == real_data:
             return each
-    found = evaluate(source.read(registry), recipe, world).to_dict()
+    found = evaluate(source.read(registry), recipe, world, registry=registry).to_dict()
     try:
         run.write_evaluation(found)
     except RunError as error:  # somebody else's run, perhaps

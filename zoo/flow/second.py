@@ -1,0 +1,33 @@
+"""What makes another backbone one to guide by."""
+
+from __future__ import annotations
+
+from zoo.backbone import Backbone
+from zoo.parts import IndexConditioner
+
+PROBED = (0.25, 0.5, 0.75)
+"""Noise levels at which two paths are compared."""
+
+
+def check_second(backbone: Backbone, second: Backbone) -> None:
+    """Refuse a backbone whose velocities say nothing of another's.
+
+    Raises:
+        ValueError: it has other latents, labels or noise levels.
+    """
+    if second.latent != backbone.latent:
+        raise ValueError(f"its latents are {_words(second)}, and those that are drawn {_words(backbone)}")
+    if any(second.path.at(t) != backbone.path.at(t) for t in PROBED):
+        raise ValueError("it has learned another path from data to noise; its noise levels mean something else")
+    own, other = backbone.conditioner, second.conditioner
+    if not other.uses_labels:
+        return
+    if isinstance(own, IndexConditioner) and isinstance(other, IndexConditioner):
+        if own.num_classes != other.num_classes:
+            raise ValueError(f"it has {other.num_classes} classes, and what is drawn {own.num_classes}")
+    elif type(own) is not type(other):
+        raise ValueError(f"it takes labels as {type(other).__name__} does, and what is drawn as {type(own).__name__}")
+
+
+def _words(backbone: Backbone) -> str:
+    return " x ".join(map(str, backbone.latent))
