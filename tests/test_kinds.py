@@ -76,7 +76,7 @@ def test_the_short_form_is_an_option_of_the_default(name, registry):
 
 
 def test_several_parts_of_a_kind_stand_under_its_plural():
-    assert {name: key_of(name) for name, kind in KINDS.items() if kind.many} == {"metric": "metrics"}
+    assert {name: key_of(name) for name, kind in KINDS.items() if kind.many} == {"loss": "losses", "metric": "metrics"}
     assert kind_at("evaluate", "metric") is None
     assert kind_at("sample", "metrics") is None
 

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.train.ranks import run_ranks
 from zoo.assembly import build, load_recipe
+from zoo.flow import objective_of
 from zoo.registry import Registry
 from zoo.shards import total_norm, whole
 from zoo.train.distributed import World
@@ -61,8 +62,8 @@ class Functional(TorchDispatchMode):
 
 def collectives(world: World, values: dict[str, Any], control: bool) -> list[str]:
     recipe = load_recipe("digits_dit", values)
-    backbone = build(recipe)
-    trainer = Trainer(open_job(recipe, backbone, Registry(), world.rank, world.size), backbone, world)
+    objective = objective_of(recipe, build(recipe))
+    trainer = Trainer(open_job(recipe, objective, Registry(), world.rank, world.size), objective, world)
     with Functional() as functional:
         for _ in trainer.run(1):
             pass

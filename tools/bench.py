@@ -44,11 +44,12 @@ from zoo.files import write_whole
 from zoo.flow import (
     EulerSolver,
     Guidance,
-    LinearPath,
+    Objective,
+    SquaredErrorLoss,
+    StageBatch,
     UniformNoise,
     evaluations,
     plan_stages,
-    prediction_errors,
     sample,
 )
 from zoo.recipe import Recipe
@@ -187,14 +188,20 @@ def stage_macs(recipe: Recipe) -> tuple[int, ...]:
 
 
 def training_pass(backbone: Backbone, batch: int) -> Run:
-    """Forward and backward pass of one batch, through ``Backbone.forward``."""
+    """Forward and backward pass of one batch whose stages are known, as in training."""
     t, _ = stratified_levels(backbone, batch)
     data, noise = torch.randn(2, batch, *backbone.latent)
     labels = backbone.class_conditioner.example_labels(batch)
+    objective, stage_of = Objective(backbone, [("squared_error", 1.0, SquaredErrorLoss())]), backbone.stage_of(t)
+    batches = [
+        StageBatch(stage, data[own], noise[own], t[own], labels[own])
+        for stage in range(len(backbone.stages))
+        if (own := (stage_of == stage).nonzero().flatten()).numel()
+    ]
 
     def run() -> None:
         backbone.zero_grad(set_to_none=True)
-        prediction_errors(backbone, LinearPath(), "velocity", data, noise, t, labels).mean().backward()
+        objective(batches)["squared_error"].mean().backward()
 
     return run
 

@@ -184,4 +184,5 @@ _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "skip": {"feeds": _one_of("latents", "kept", "nothing")},
     "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth},
     "guidance": {"second": _second},
+    "loss": {"axes": _axes, "weighted": _truth},
 }

@@ -183,6 +183,17 @@ KINDS: Mapping[str, Kind] = {
         "objective", "assembly", (), "zoo.flow:NoiseSampler", "uniform", laws="zoo.testing.flow_laws"
     ),
     "weighting": Kind("objective", "assembly", (), "zoo.flow:Weighting", "uniform", laws="zoo.testing.flow_laws"),
+    "loss": Kind(
+        "objective",
+        "assembly",
+        ("block_dims", "channels", "axes"),
+        "zoo.flow:Loss",
+        None,
+        laws="zoo.testing.loss_laws",
+        beside=("weight",),
+        many="losses",
+        defaults=("squared_error",),
+    ),
     "dataset": Kind(
         "data",
         "assembly",

@@ -64,6 +64,7 @@ class Site:
         num_classes: the null class aside.
         stages: how many there are.
         depth: blocks in all.
+        block_dims: width of the tokens that each block is given.
         index: of the block among all.
         places: of the block in the levels of every stage, which all share it.
         blocks: what every block asks of the modulation.
@@ -77,6 +78,7 @@ class Site:
     size: Grid = ()
     num_classes: int = 0
     depth: int = 0
+    block_dims: tuple[int, ...] = ()
     stages: int = 0
     dim: int = 0
     next_dim: int = 0
@@ -120,6 +122,7 @@ def assembly(shape: Shape, built: Built) -> Sites:
             channels=shape.channels,
             num_classes=shape.num_classes,
             depth=shape.depth,
+            block_dims=dims,
             stages=len(shape.stages),
             blocks=tuple(
                 Slot(shape.condition_dim(dims[index]), dims[index], part.modulation_vectors, part.lends)

@@ -12,6 +12,7 @@ from tests.train.small import ALONE, small
 from zoo.assembly import build, load_recipe
 from zoo.audit import held_memory
 from zoo.errors import AuditError
+from zoo.flow import objective_of
 from zoo.optim import Optimizer
 from zoo.registry import Registry
 from zoo.train.job import open_job
@@ -22,7 +23,8 @@ from zoo.train.trainer import Trainer
 def test_it_is_what_a_trainer_holds_after_an_update(optimizer: str) -> None:
     recipe = small("train.steps=1", f"train.optimizer={optimizer}")
     backbone = build(recipe)
-    trainer = Trainer(open_job(recipe, backbone, Registry(), 0, 1), backbone, ALONE)
+    objective = objective_of(recipe, backbone)
+    trainer = Trainer(open_job(recipe, objective, Registry(), 0, 1), objective, ALONE)
     for _ in trainer.run(1):
         pass
     held = held_memory(build(recipe, device="meta"), recipe)

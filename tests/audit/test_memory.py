@@ -10,7 +10,6 @@ import gc
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +24,7 @@ from zoo.assembly import build, load_recipe
 from zoo.audit import activation_memory, memory
 from zoo.backbone import Backbone
 from zoo.errors import AuditError
-from zoo.flow import prediction_errors
+from zoo.flow import Objective, StageBatch, objective_of, total
 from zoo.parts.base import Block
 from zoo.parts.grids import to_map, to_tokens
 from zoo.parts.values import Layout, Vectors
@@ -85,26 +84,36 @@ def estimate(recipe: Recipe) -> tuple[int, ...]:
     return activation_memory(meta(recipe), recipe).stage_bytes
 
 
-def real(backbone: Backbone, recipe: Recipe) -> Backbone:
+def real(backbone: Backbone, recipe: Recipe) -> Objective:
     """On the CPU, without a zero, and computing as the trainer wants it to."""
-    backbone = backbone.to_empty(device="cpu").train()
-    for parameter in backbone.parameters():
+    objective = objective_of(recipe, backbone).to_empty(device="cpu").train()
+    for parameter in objective.parameters():
         nn.init.normal_(parameter, std=0.02)
-    for buffer in backbone.buffers():
+    for buffer in objective.buffers():
         buffer.normal_()
-    _wrapped(backbone, recipe.train, World(0, 1, torch.device("cpu")))
-    return backbone
+    _wrapped(objective, recipe.train, World(0, 1, torch.device("cpu")))
+    return objective
 
 
-def pass_of(forward: Callable[..., Tensor], backbone: Backbone, recipe: Recipe, t: Tensor) -> Callable[[], None]:
-    """A forward and backward pass of the samples with noise levels t [B]."""
-    data, noise = torch.randn(2, len(t), *backbone.latent)
-    labels = backbone.conditioner.example_labels(len(t))
+def pass_of(objective: Objective, recipe: Recipe, counts: Sequence[int]) -> Callable[[], None]:
+    """A forward and backward pass of so many samples of each stage."""
+    backbone = objective.backbone
+    batches = [
+        StageBatch(
+            stage,
+            *torch.randn(2, count, *backbone.latent),
+            torch.rand(count),
+            backbone.conditioner.example_labels(count),
+        )
+        for stage, count in enumerate(counts)
+        if count
+    ]
 
     def run() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.precision == "bfloat16"):
-            errors = prediction_errors(forward, backbone.path, backbone.prediction, data, noise, t, labels)
-        errors.mean().backward()
+            values = objective(batches)
+        one = torch.ones(sum(counts))
+        total(objective.terms, values, one, one).mean().backward()
 
     return run
 
@@ -117,26 +126,25 @@ def peak_of_storages(run: Callable[[], object]) -> int:
 
 
 def bytes_per_sample(
-    forward: Callable[..., Tensor],
-    backbone: Backbone,
+    objective: Objective,
     recipe: Recipe,
-    levels: Callable[[int], Tensor] = torch.rand,
+    shares: Sequence[int],
     peak: Callable[[Callable[[], object]], int] = peak_of_storages,
 ) -> float:
-    """How much one more sample raises the peak."""
-    pass_of(forward, backbone, recipe, levels(FEW))()  # fills caches
+    """How much one more sample raises the peak, where so many of each stage come together."""
+    batches = [[batch * share // sum(shares) for share in shares] for batch in (FEW, MANY)]
+    pass_of(objective, recipe, batches[0])()  # fills caches
     peaks = []
-    for batch in (FEW, MANY):
-        backbone.zero_grad(set_to_none=True)
-        peaks.append(peak(pass_of(forward, backbone, recipe, levels(batch))))
+    for counts in batches:
+        objective.zero_grad(set_to_none=True)
+        peaks.append(peak(pass_of(objective, recipe, counts)))
     return (peaks[1] - peaks[0]) / (MANY - FEW)
 
 
 def measured(
     backbone: Backbone, recipe: Recipe, stage: int, peak: Callable[[Callable[[], object]], int] = peak_of_storages
 ) -> float:
-    backbone = real(backbone, recipe)
-    return bytes_per_sample(partial(backbone.forward_stage, stage), backbone, recipe, peak=peak)
+    return bytes_per_sample(real(backbone, recipe), recipe, [*[0] * stage, 1], peak)
 
 
 def close(estimated: float, taken: float) -> bool:
@@ -197,8 +205,7 @@ def test_an_estimate_of_another_training_is_caught() -> None:
 @pytest.mark.parametrize("variant", ["plain", "both"])
 def test_a_batch_of_several_stages_needs_little_more_than_the_mean(variant: str) -> None:
     recipe = small("digits_hybrid", *VARIANTS[variant])
-    backbone = real(meta(recipe), recipe)
-    taken = bytes_per_sample(backbone, backbone, recipe, lambda batch: torch.arange(batch) % 2 * 0.5 + 0.25)
+    taken = bytes_per_sample(real(meta(recipe), recipe), recipe, [1, 1])
     found = activation_memory(meta(recipe), recipe)
     assert found.mean_bytes == sum(found.stage_bytes) // 2
     assert found.mean_bytes < taken < found.mean_bytes * 1.05  # for the joined rows of a Linear

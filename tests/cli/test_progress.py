@@ -13,16 +13,18 @@ from zoo.audit import audit
 from zoo.cli import progress as module
 from zoo.cli.progress import Progress, _with_unit
 from zoo.errors import AuditError
+from zoo.flow import objective_of
+from zoo.train.figures import Step
 from zoo.train.job import open_job
 from zoo.train.run_folder import RunFolder
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Trainer
 
 
 @pytest.fixture
 def trainer(registry):
     recipe = small(registry=registry)
-    backbone = build(recipe, registry=registry)
-    return Trainer(open_job(recipe, backbone, registry, 0, 1), backbone, ALONE)
+    objective = objective_of(recipe, build(recipe))
+    return Trainer(open_job(recipe, objective, registry, 0, 1), objective, ALONE)
 
 
 @pytest.fixture

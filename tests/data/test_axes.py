@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.data.levels import Turns
 from tests.data.waves import SAMPLES, WaveSource, wave_registry
 from zoo.assembly import create_part
 from zoo.data.check import check
@@ -42,7 +43,7 @@ def test_batches_have_the_axes_of_the_samples(size):
     source = WaveSource((2, *size))
     normalize = PerChannel(2, mean=source.statistics.mean, std=source.statistics.std)
     order = Order(SAMPLES, BATCH, 0)
-    reader = Reader(source, normalize, order, Share(ranks=2, pieces=2), num_classes=3)
+    reader = Reader(source, normalize, order, Share(ranks=2, pieces=2), Turns(), num_classes=3)
     read = list(stream(reader, 0, 3))
     assert [len(pieces) for pieces in read] == [2] * 3
     for step, pieces in enumerate(read):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.data.levels import Turns
 from zoo.data.base import Samples, Source
 from zoo.data.normalize import NoNormalize, Scale
 from zoo.data.stream import Batch, Order, Reader, Share, stream
@@ -42,20 +43,21 @@ class Tiny(Source):
 
 
 def reader(source=None, *, seed=3, batch=12, share=Share(), **options):  # noqa: B008 - frozen
-    source = source or Tiny()
-    return Reader(source, Scale(factor=2.0), Order(len(source), batch, seed), share, num_classes=4, **options)
+    source, levels = source or Tiny(), Turns(options.pop("stages", 1))
+    return Reader(source, Scale(factor=2.0), Order(len(source), batch, seed), share, levels, num_classes=4, **options)
 
 
 def joined(pieces):
-    names = [field.name for field in fields(Batch) if getattr(pieces[0], field.name) is not None]
-    return Batch(**{name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names})
+    names = [field.name for field in fields(Batch) if isinstance(getattr(pieces[0], field.name), torch.Tensor)]
+    counts = tuple(map(sum, zip(*(piece.counts for piece in pieces), strict=True)))
+    return Batch(**{name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names}, counts=counts)
 
 
 def assert_same(one, other):
     for field in fields(Batch):
         a, b = getattr(one, field.name), getattr(other, field.name)
-        if a is None or b is None:  # without a router there are no scores
-            assert a is b
+        if not isinstance(a, torch.Tensor):  # without a router there are no scores
+            assert a == b
             continue
         assert a.dtype == b.dtype, field.name
         assert torch.equal(a, b), f"{field.name} differs"
@@ -101,6 +103,19 @@ def test_ranks_and_pieces_together_are_the_batch_of_one_process(ranks, pieces):
         assert whole.places.tolist() == list(range(12))
         assert {len(part.places) for part in parts} == {12 // ranks // pieces}
         assert_same(joined(parts), whole)
+
+
+@pytest.mark.parametrize("stages", [2, 3, 20])
+def test_samples_come_stage_by_stage_and_are_else_the_same(stages):
+    """Each place has what is drawn for it, wherever its stage puts it; a stage may have none of a piece."""
+    share = Share(1, 2, 1)
+    plain, own = (reader(share=share, stages=each, label_dropout=0.5)[3, 0] for each in (1, stages))
+    assert own.counts == tuple(sum(place % stages == stage for place in range(6, 12)) for stage in range(stages))
+    assert (own.places % stages).tolist() == sorted((own.places % stages).tolist())
+    order = torch.argsort(own.places)
+    values = {each.name: getattr(own, each.name) for each in fields(Batch)}
+    sorted_ = {name: each[order] for name, each in values.items() if isinstance(each, torch.Tensor)}
+    assert_same(Batch(**{**values, **sorted_, "counts": plain.counts}), plain)
 
 
 def test_the_comparison_sees_a_share_that_draws_by_rank():
@@ -149,30 +164,30 @@ def test_what_a_sample_draws_of_its_own_is_drawn_anew_every_time():
     assert len(set(drawn.tolist())) > 0.99 * len(drawn)  # also at the same place of other steps
 
 
-def test_noise_and_u_are_what_they_should_be():
+def test_noise_and_noise_levels_are_what_they_should_be():
     whole = joined(read_steps(0, 40, batch=64))
-    count = len(whole.u)
+    count = len(whole.t)
     assert whole.noise.shape == (count, *SHAPE)
-    assert (whole.noise.dtype, whole.u.dtype, whole.drop.dtype) == (torch.float32, torch.float64, torch.bool)
+    assert (whole.noise.dtype, whole.t.dtype, whole.drop.dtype) == (torch.float32, torch.float64, torch.bool)
     flat = whole.noise.double().flatten()
     error = len(flat) ** -0.5
     assert abs(flat.mean()) < 4 * error
     assert abs(flat.square().mean() - 1) < 4 * error * 2**0.5
     assert abs(flat.pow(4).mean() - 3) < 4 * error * 96**0.5
-    assert whole.u.min() >= 0
-    assert whole.u.max() < 1
-    shares = torch.histc(whole.u, 8, 0, 1) / count
+    assert whole.t.min() >= 0
+    assert whole.t.max() < 1
+    shares = torch.histc(whole.t, 8, 0, 1) / count
     assert (shares - 1 / 8).abs().max() < 4 * (7 / 64 / count) ** 0.5
     correlation = torch.corrcoef(
-        torch.stack([whole.u, whole.noise[:, 0, 0, 0].double(), whole.noise[:, 1, 2, 4].double()])
+        torch.stack([whole.t, whole.noise[:, 0, 0, 0].double(), whole.noise[:, 1, 2, 4].double()])
     )
     assert (correlation - torch.eye(3)).abs().max() < 4 * count**-0.5
-    assert len(set(whole.u.tolist())) == count  # no place is drawn like another
+    assert len(set(whole.t.tolist())) == count  # no place is drawn like another
 
 
 def test_which_labels_are_dropped_has_nothing_to_do_with_the_noise():
     whole = joined(read_steps(0, 40, batch=64, label_dropout=0.5))
-    for values, variance in ((whole.u - 0.5, 1 / 12), (whole.noise[:, 0, 0, 0].double(), 1.0)):
+    for values, variance in ((whole.t - 0.5, 1 / 12), (whole.noise[:, 0, 0, 0].double(), 1.0)):
         dropped = values[whole.drop]
         assert abs(dropped.mean()) < 4 * (variance / len(dropped)) ** 0.5
 
@@ -209,7 +224,7 @@ def test_a_label_that_is_no_class_is_named(label, workers):
 
 def test_without_classes_any_label_will_do():
     source = Tiny(label={9: 1000})
-    whole = Reader(source, NoNormalize(), Order(LENGTH, LENGTH, 0), Share())[0, 0]
+    whole = Reader(source, NoNormalize(), Order(LENGTH, LENGTH, 0), Share(), Turns())[0, 0]
     assert Counter(whole.labels.tolist())[1000] == 1
 
 

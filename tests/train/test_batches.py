@@ -11,6 +11,7 @@ from tests.train.small import ALONE, small
 from zoo import build
 from zoo.data.stream import Batch
 from zoo.errors import DataError
+from zoo.flow import objective_of
 from zoo.registry import Registry
 from zoo.train import trainer as training
 from zoo.train.distributed import World
@@ -24,8 +25,8 @@ plain = training.stream
 def trainer() -> Trainer:
     registry = Registry()
     recipe = small("train.timeout=100", registry=registry)
-    backbone = build(recipe, registry=registry)
-    return Trainer(open_job(recipe, backbone, registry, 0, 1), backbone, ALONE)
+    objective = objective_of(recipe, build(recipe))
+    return Trainer(open_job(recipe, objective, registry, 0, 1), objective, ALONE)
 
 
 def test_a_process_tells_of_its_data_workers_before_the_others_give_it_up(

@@ -16,6 +16,7 @@ from tests.train.small import SIZE
 from zoo.assembly import build, load_recipe
 from zoo.data.stream import Reader
 from zoo.errors import DataError, FaultError, NumericError, RunError, ZooError
+from zoo.flow import objective_of
 from zoo.kinds import BACKBONE_KINDS
 from zoo.registry import Registry
 from zoo.shards import whole
@@ -123,8 +124,9 @@ def train(world: World, values: dict[str, Any], dtype: torch.dtype, steps: int =
     with torch.no_grad():  # gates and heads start at zero, behind which nothing could be seen
         for parameter in backbone.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
-    job = open_job(recipe, backbone, REGISTRY, world.rank, world.size)
-    trainer = Trainer(job, backbone, world)
+    objective = objective_of(recipe, backbone)
+    job = open_job(recipe, objective, REGISTRY, world.rank, world.size)
+    trainer = Trainer(job, objective, world)
     losses = [step.loss for step in trainer.run(1)]
     parameters = trainer.state.parameters
     gradients = {name: whole(each.grad).clone() for name, each in parameters.items() if each.grad is not None}
@@ -219,8 +221,8 @@ def train_with_fault(world: World, fault: str) -> Any:
         values = recipe()
         checked = load_recipe(values, registry=REGISTRY)
         torch.manual_seed(0)
-        backbone = build(checked, registry=REGISTRY)
-        trainer = Trainer(open_job(checked, backbone, REGISTRY, world.rank, world.size), backbone, world)
+        objective = objective_of(checked, build(checked))
+        trainer = Trainer(open_job(checked, objective, REGISTRY, world.rank, world.size), objective, world)
         before = {}
         try:
             for _ in trainer.run(2):

@@ -23,12 +23,13 @@ from zoo.train import checkpoint as checkpoints
 from zoo.train import records, trainer
 from zoo.train.board import Board
 from zoo.train.distributed import World
+from zoo.train.figures import Step
 from zoo.train.rescue import rescue
 from zoo.train.run_folder import RunFolder
 from zoo.train.saving import Saver
 from zoo.train.session import Session, Silent
 from zoo.train.state import TrainState
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Trainer
 
 STEPS = 6
 RARE = "train.checkpoint_every=100"
@@ -304,14 +305,14 @@ def test_all_processes_save_their_shares_where_all_know_of_the_failure(tmp_path:
 
 
 def run_with_nan(world: World, path: Path) -> None:
-    plain = Trainer._loss
+    plain = Trainer._losses
 
-    def loss(self: Trainer, piece: Any) -> Any:
-        error, weight = plain(self, piece)
-        return (error * torch.nan if self.step == 3 and world.rank == 1 else error), weight
+    def losses(self: Trainer, piece: Any) -> Any:
+        values, losses = plain(self, piece)
+        return values, losses * torch.nan if self.step == 3 and world.rank == 1 else losses
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_loss", loss)
+        patch.setattr(Trainer, "_losses", losses)
         run(world, path, Silent(), "train.parallel=fsdp", RARE)
 
 

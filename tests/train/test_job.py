@@ -12,6 +12,7 @@ from tests.train.small import ALONE, small
 from zoo.assembly import build, load_recipe
 from zoo.data.base import Dataset, Samples, Source, Statistics
 from zoo.errors import DataError, ZooError
+from zoo.flow import objective_of
 from zoo.parts import ClassCondition, ClassConditioner
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
@@ -84,7 +85,7 @@ def registry():
 
 def open_small(registry, *overrides, rank=0, ranks=1):
     recipe = small(*overrides, registry=registry)
-    return open_job(recipe, build(recipe, registry=registry, device="meta"), registry, rank, ranks)
+    return open_job(recipe, objective_of(recipe, build(recipe, device="meta")), registry, rank, ranks)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from zoo.data.fingerprint import digest_of_labels
 from zoo.data.left_out import find_left_out
 from zoo.data.stream import Batch, stream
 from zoo.errors import ZooError
-from zoo.flow import GuidedVelocity
+from zoo.flow import GuidedVelocity, objective_of
 from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.labels import drop, join, rows
 from zoo.testing import check_assemblies, check_part
@@ -51,8 +51,8 @@ def assert_of_the_dataset(labels, count):
 
 def job_of(*overrides, world=ALONE):
     recipe = named(*overrides, registry=REGISTRY)
-    backbone = build(recipe, registry=REGISTRY)
-    return open_job(recipe, backbone, REGISTRY, world.rank, world.size), backbone
+    objective = objective_of(recipe, build(recipe))
+    return open_job(recipe, objective, REGISTRY, world.rank, world.size), objective
 
 
 def pieces(workers):
@@ -72,7 +72,8 @@ def test_all_of_a_batch_is_in_page_locked_memory(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(id(self)) or self.clone())
     places, latents = torch.zeros(2, dtype=torch.int64), torch.zeros(2, 1, 1, 1)
     labels = {"class": places.clone(), "size": torch.ones(2, 2)}
-    batch = Batch(latents, labels, latents.clone(), torch.zeros(2), places > 1, places, places.clone())
+    numbers = (torch.zeros(2), torch.ones(2), torch.full((2,), 2.0))
+    batch = Batch(latents, labels, latents.clone(), *numbers, places > 1, places, places.clone(), counts=(2,))
     assert batch.pin_memory().labels["size"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
     own = [*labels.values(), *(each for each in vars(batch).values() if isinstance(each, torch.Tensor))]
     assert sorted(pinned) == sorted(map(id, own))
@@ -82,8 +83,8 @@ def test_training_drops_all_of_a_label_or_nothing(monkeypatch):
     seen = []
     forward = ClassAndSize.forward
     monkeypatch.setattr(ClassAndSize, "forward", lambda self, labels: seen.append(labels) or forward(self, labels))
-    job, backbone = job_of()
-    next(Trainer(job, backbone, ALONE).run(1))
+    job, objective = job_of()
+    next(Trainer(job, objective, ALONE).run(1))
     labels, piece = join(seen), job.reader[0, 0]  # of all stages, and what was read
     dropped = labels["class"] == CLASSES
     assert 0 < int(dropped.sum()) == int(piece.drop.sum()) < len(piece.drop)
@@ -94,8 +95,8 @@ def test_training_drops_all_of_a_label_or_nothing(monkeypatch):
 
 def losses(world, parallel):
     torch.manual_seed(0)
-    job, backbone = job_of(f"train.parallel={parallel}", world=world)
-    return [step.loss for step in Trainer(job, backbone, world).run(3)]
+    job, objective = job_of(f"train.parallel={parallel}", world=world)
+    return [step.loss for step in Trainer(job, objective, world).run(3)]
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])

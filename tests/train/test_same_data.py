@@ -10,6 +10,7 @@ from tests.train.small import small
 from zoo.assembly import build
 from zoo.data import Fingerprint
 from zoo.errors import DataError, RunError
+from zoo.flow import objective_of
 from zoo.registry import Registry
 from zoo.train.job import open_job
 from zoo.train.same_data import agreed, read, record, refuse_changed
@@ -18,7 +19,7 @@ from zoo.train.same_data import agreed, read, record, refuse_changed
 def job_of(rank, ranks):
     registry = Registry()
     recipe = small(registry=registry)
-    return open_job(recipe, build(recipe, registry=registry, device="meta"), registry, rank, ranks)
+    return open_job(recipe, objective_of(recipe, build(recipe, device="meta")), registry, rank, ranks)
 
 
 def agree(world, other):

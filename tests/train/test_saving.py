@@ -15,9 +15,10 @@ from zoo.errors import NumericError
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
+from zoo.train.figures import Step
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Trainer
 
 WEIGHT = "blocks.0.mlp.fc2.weight"
 
@@ -38,7 +39,7 @@ class Spoiler(Silent):
 
 def spoil(trainer: Trainer, what: str) -> None:
     """Make the last number of a tensor infinite, of a sharded one that of the last process."""
-    parameter = trainer.state.parameters[WEIGHT]
+    parameter = trainer.state.parameters[f"backbone.{WEIGHT}"]
     tensor = {
         "model": parameter,
         "ema": trainer.state.ema.averages[WEIGHT],
@@ -68,7 +69,7 @@ def test_weights_that_one_update_has_made_infinite_are_not_saved(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("what", "name"),
-    [("model", f"model/{WEIGHT}"), ("ema", f"ema/{WEIGHT}"), ("optimizer", f"optimizer/{WEIGHT}/exp_avg_sq")],
+    [("model", f"model/{WEIGHT}"), ("ema", f"ema/{WEIGHT}"), ("optimizer", f"optimizer/backbone.{WEIGHT}/exp_avg_sq")],
 )
 def test_each_piece_of_the_state_is_looked_at_before_older_checkpoints_go(tmp_path: Path, what: str, name: str) -> None:
     with pytest.raises(NumericError) as caught:

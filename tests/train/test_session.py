@@ -30,10 +30,11 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
+from zoo.train.figures import Step
 from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Trainer
 
 STEPS = 6
 

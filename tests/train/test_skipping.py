@@ -18,12 +18,13 @@ from zoo.errors import NumericError, Preempted
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
+from zoo.train.figures import Step
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Trainer
 
 STEPS = 6
-LOSS, GRADIENT = "_loss", "_clip"
+LOSS, GRADIENT = "_losses", "_clip"
 
 
 class Notes(Silent):
@@ -64,8 +65,9 @@ def run(
         factor = torch.nan if self.step + 1 in bad and world.rank == rank else 1.0
         if way == GRADIENT:
             return found * factor
-        first = (torch.arange(len(found[0])) == 0) | all_samples
-        return torch.where(first, found[0] * factor, found[0]), found[1]
+        values, losses = found
+        first = (torch.arange(len(losses)) == 0) | all_samples
+        return {name: torch.where(first, each * factor, each) for name, each in values.items()}, losses
 
     registry, notes = Registry(), Notes()
     recipe = small(f"train.steps={STEPS}", "train.clip=null", *overrides, registry=registry)

@@ -6,6 +6,7 @@ import torch
 from tests.train.small import ALONE, small
 from zoo.assembly import build
 from zoo.errors import RunError
+from zoo.flow import Objective, SquaredErrorLoss
 from zoo.optim.adamw import AdamW
 from zoo.optim.updates import Updates
 from zoo.train import checkpoint as checkpoints
@@ -16,7 +17,8 @@ RATE = 0.01
 
 
 def state_of(backbone):
-    return TrainState(backbone, Updates(AdamW(weight_decay=0.1), backbone, backbone.blocks, RATE))
+    objective = Objective(backbone, [("squared_error", 1.0, SquaredErrorLoss())])
+    return TrainState(objective, Updates(AdamW(weight_decay=0.1), objective, backbone.blocks, RATE))
 
 
 def fresh(registry, seed=0, *overrides):
@@ -30,7 +32,7 @@ def update(state, seed):
     for parameter in state.parameters.values():
         parameter.grad = torch.randn(parameter.shape, generator=generator)
     state.updates.step(RATE)
-    state.ema.update(state.parameters, 0.5)
+    state.average_in(0.5)
 
 
 def trained(registry, seed=0, *overrides):
@@ -83,8 +85,9 @@ def test_three_different_files_hold_all_of_it(registry):
     assert set(tensors) == {"model", "ema", "optimizer"}
     assert tensors["model"].keys() == tensors["ema"].keys() == state.backbone.state_dict().keys()
     assert len(tensors["optimizer"]) == 3 * len(state.parameters)
-    moved = [name for name in state.parameters if not torch.equal(tensors["model"][name], tensors["ema"][name])]
-    assert moved == list(state.parameters)
+    names = [name for name, each in state.backbone.named_parameters() if each.requires_grad]
+    assert [name for name in names if not torch.equal(tensors["model"][name], tensors["ema"][name])] == names
+    assert list(state.parameters) == [f"backbone.{name}" for name in names]
     assert {float(tensors["optimizer"][f"{name}/step"]) for name in state.parameters} == {3.0}
 
 
@@ -104,7 +107,7 @@ def test_averages_are_the_backbone_s_state(registry):
     other = fresh(registry, seed=1)
     other.backbone.load_state_dict(average)
     for name, parameter in other.backbone.named_parameters():
-        if name in state.parameters:
+        if parameter.requires_grad:
             assert torch.equal(parameter, state.ema.averages[name])
 
 
@@ -180,7 +183,7 @@ def test_frozen_parameters_are_neither_averaged_nor_moved(registry):
     name, frozen = next(iter(backbone.named_parameters()))
     frozen.requires_grad_(False)
     state = state_of(backbone)
-    assert name not in state.parameters
+    assert f"backbone.{name}" not in state.parameters
     assert name not in state.ema.averages
     update(state, 0)
     tensors = state.tensors(ALONE)

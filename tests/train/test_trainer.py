@@ -11,6 +11,7 @@ import pytest
 COUNT = """
 import json, sys, torch
 from zoo import Registry, build, load_recipe
+from zoo.flow import objective_of
 from zoo.train.distributed import World
 from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
@@ -38,7 +39,8 @@ for overrides in json.loads(sys.argv[1]):
     with torch.no_grad():  # gates and heads start at zero, behind which no block could be seen
         for parameter in backbone.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    trainer = Trainer(open_job(recipe, backbone, registry, 0, 1), backbone, World(0, 1, torch.device("cpu")))
+    objective = objective_of(recipe, backbone)
+    trainer = Trainer(open_job(recipe, objective, registry, 0, 1), objective, World(0, 1, torch.device("cpu")))
     losses = [step.loss for step in trainer.run(2)]
     print(json.dumps([len(graphs), losses]))
 """

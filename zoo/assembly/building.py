@@ -10,16 +10,17 @@ import torch
 
 from zoo.assembly.given import as_recipe
 from zoo.assembly.refusals import refused
-from zoo.assembly.supply import create_whole, shape_of, supplied_at, supplied_beside
+from zoo.assembly.supply import OF_SHAPE, create_whole, shape_of, supplied_at, supplied_beside
 from zoo.backbone import Backbone
 from zoo.devices import cast_weights, check_dtype, meta_device, usable_device
-from zoo.errors import PluginError
+from zoo.errors import KeyPath, PluginError
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.loose_parts import PartsLike
 from zoo.parts.base import PatchSchedule
 from zoo.recipe import Overrides, Recipe
 from zoo.recipe.schema import BackboneRecipe
 from zoo.registry import Registry
+from zoo.shape import Shape
 from zoo.sites import Built, Key
 
 
@@ -55,23 +56,15 @@ def build(
 
 
 def create_parts(recipe: Recipe, kind: str) -> list[Any]:
-    """The recipe's parts of a kind of which it holds several: ``metric``.
+    """The recipe's parts of a kind of which it holds several: ``loss``, ``metric``.
 
     Raises:
         RecipeError: one refuses its options.
         PluginError: one is of a plug-in that is not here; the message says what to install.
     """
-    specs = _standing(recipe, kind)
-
-    def create(index: int, spec: Any) -> Any:
-        try:
-            return spec.create({})
-        except PluginError:
-            raise
-        except ValueError as error:
-            raise refused(recipe, (*path_of(kind), index), spec.entry, error) from error
-
-    return [create(index, spec) for index, spec in enumerate(specs)]
+    section, _ = path = path_of(kind)
+    specs = getattr(recipe, section).of(kind)
+    return [_beside(recipe, kind, spec, (*path, index)) for index, spec in enumerate(specs)]
 
 
 def create_part(recipe: Recipe, kind: str) -> Any:
@@ -81,21 +74,24 @@ def create_part(recipe: Recipe, kind: str) -> Any:
         RecipeError: the part refuses its options.
         PluginError: the part is of a plug-in that is not here; the message says what to install.
     """
-    spec, options = _standing(recipe, kind), recipe.backbone
-    stages = len(_schedule(options).stages()) if "stages" in KINDS[kind].supplied else 0
-    given = supplied_beside(kind, options.latent, options.num_classes, stages)
+    section, key = path = path_of(kind)
+    return _beside(recipe, kind, getattr(getattr(recipe, section), key), path)
+
+
+def _beside(recipe: Recipe, kind: str, spec: Any, path: KeyPath) -> Any:
+    """A part that stands beside the backbone."""
+    options, asks = recipe.backbone, not OF_SHAPE.isdisjoint(KINDS[kind].supplied)
+    shape = _shape(options, _schedule(options)) if asks else None
     try:
-        return spec.create(given)
+        return create_whole(spec, supplied_beside(kind, options.latent, options.num_classes, shape))
     except PluginError:
         raise
     except ValueError as error:
-        raise refused(recipe, path_of(kind), spec.entry, error) from error
+        raise refused(recipe, path, spec.entry, error) from error
 
 
-def _standing(recipe: Recipe, kind: str) -> Any:
-    """What stands in the recipe under a kind."""
-    section, key = path_of(kind)
-    return getattr(getattr(recipe, section), key)
+def _shape(options: BackboneRecipe, schedule: PatchSchedule) -> Shape:
+    return shape_of({name: getattr(options, name) for name in type(options).model_fields}, schedule.stages())
 
 
 def _schedule(options: BackboneRecipe) -> PatchSchedule:
@@ -105,9 +101,8 @@ def _schedule(options: BackboneRecipe) -> PatchSchedule:
 
 def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
     options = recipe.backbone
-    values = {name: getattr(options, name) for name in type(options).model_fields}
     schedule = _schedule(options)
-    shape = shape_of(values, schedule.stages())
+    shape = _shape(options, schedule)
 
     def create(kind: str, built: Built) -> dict[Key, Any]:
         made = {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any
+
+from torch import nn
 
 from zoo.assembly.crossings import crossings
 from zoo.assembly.reach import unmet
 from zoo.assembly.refusals import refusals
-from zoo.assembly.supply import Supplied, create_whole, once, shape_of, supplied_at, supplied_beside
+from zoo.assembly.supply import OF_SHAPE, Supplied, create_whole, once, shape_of, supplied_at, supplied_beside
 from zoo.attributes import mistakes, said_by
 from zoo.devices import meta_device
 from zoo.errors import KeyPath, PluginError, dotted
@@ -32,8 +35,11 @@ STAND_INS: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("axes", "channels", "size", "latent", "patch", "next_patch", "grid", "stride"),
     ),
     "num_classes": (1, ("num_classes",)),
-    "dim": (1, ("dim", "next_dim", "kept_dim", "condition_dim", "heads", "blocks", "heads_by_width", "widths")),
-    "depth": (1, ("depth", "index", "places")),
+    "dim": (
+        1,
+        ("dim", "next_dim", "kept_dim", "condition_dim", "heads", "blocks", "heads_by_width", "widths", "block_dims"),
+    ),
+    "depth": (1, ("depth", "index", "places", "block_dims")),
     "heads": (1, ("heads",)),
     "condition": ("per_width", ()),
 }
@@ -41,7 +47,7 @@ STAND_INS: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 SCHEDULE: KeyPath = path_of("patch_schedule")
 
-OF_STAGES = frozenset({"patch", "next_patch", "kept_dim", "grid", "stride", "stages", "places", "m"})
+OF_STAGES = frozenset({"patch", "next_patch", "kept_dim", "grid", "stride", "stages", "places", "m", "block_dims"})
 
 TOLD_BY = {
     "class_conditioner": ("m", "has_label"),
@@ -68,14 +74,15 @@ def probe(draft: Draft) -> None:
         unsure.update(() if fitting is not None else OF_STAGES)
         shape = shape_of(values, fitting or (_alone(1, values),))
         built = _built(draft, shape, unsure)
-    unsure.update(() if stages else ("stages",))
+    unsure.update(() if stages else OF_SHAPE)
     for path, spec in draft.parts.items():
         asked, written = spec.entry.signature.supplied, draft.tree.holds(path[:2])
         if path[0] == "backbone" or path[0] not in draft.needs or not (written or asked) or unsure & set(asked):
             continue
-        given = supplied_beside(spec.entry.kind, values["latent"], values["num_classes"], len(stages))
+        given = supplied_beside(spec.entry.kind, values["latent"], values["num_classes"], shape)
         try:
-            spec.create(given)
+            with meta_device() if issubclass(spec.entry.cls, nn.Module) else nullcontext():
+                create_whole(spec, given)
         except Exception as error:
             if not written and isinstance(error, ValueError):  # the backbone can be built and counted without
                 draft.unfit.add(path[:2])

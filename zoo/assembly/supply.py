@@ -16,11 +16,14 @@ from zoo.parts.initialise import faults
 from zoo.recipe import PartSpec
 from zoo.recipe.latent import LatentRecipe
 from zoo.schedule import Stage, resolved
-from zoo.shape import Shape
+from zoo.shape import Shape, block_dims
 from zoo.sites import ENUMERATORS, Built, Key, Site, Unknown
 
 Supplied = dict[str, Any]
 """Arguments of a part's constructor."""
+
+OF_SHAPE = frozenset({"stages", "block_dims"})
+"""What the patch schedule alone tells of those that stand beside the backbone."""
 
 
 def shape_of(values: Mapping[str, Any], stages: Sequence[Stage]) -> Shape:
@@ -63,15 +66,22 @@ def supplied(kind: str, site: Site) -> Supplied:
     return {name: getattr(site, name) for name in KINDS[kind].supplied}
 
 
-def supplied_beside(kind: str, latent: LatentRecipe, num_classes: int, stages: int) -> Supplied:
-    """What the parts of a kind that stands beside the backbone are given."""
+def supplied_beside(kind: str, latent: LatentRecipe, num_classes: int, shape: Shape | None) -> Supplied:
+    """What the parts of a kind that stands beside the backbone are given.
+
+    Args:
+        kind: of the parts.
+        latent: of the backbone.
+        num_classes: of the backbone.
+        shape: of the backbone; None for a kind that is supplied with nothing of ``OF_SHAPE``.
+    """
     size = latent.size
-    site = Site(axes=len(size), channels=latent.channels, size=size, num_classes=num_classes, stages=stages)
-    return supplied(kind, site)
+    known: Supplied = {} if shape is None else {"stages": len(shape.stages), "block_dims": block_dims(shape)}
+    return supplied(kind, Site(axes=len(size), channels=latent.channels, size=size, num_classes=num_classes, **known))
 
 
 def create_whole(spec: PartSpec, given: Supplied) -> Any:
-    """A part of the backbone.
+    """A part of the backbone, or beside it.
 
     Raises:
         ValueError: it refuses its options, or asks for what nobody knows at its site.
@@ -84,8 +94,7 @@ def create_whole(spec: PartSpec, given: Supplied) -> Any:
     try:
         part = spec.create(given)
     except Exception as error:
-        needs = "kept_dim" in spec.entry.signature.supplied and "kept" not in said_by(spec.entry.cls, "uses", ())
-        if isinstance(kept, Unknown) and needs:
+        if isinstance(kept, Unknown) and _needs_kept_dim(spec):
             raise ValueError(kept.reason) from error
         raise
     if _fault(part) is not None:
@@ -93,6 +102,10 @@ def create_whole(spec: PartSpec, given: Supplied) -> Any:
     if isinstance(kept, Unknown) and "kept" in facts_of(part).needs:
         raise ValueError(kept.reason)
     return part
+
+
+def _needs_kept_dim(spec: PartSpec) -> bool:
+    return "kept_dim" in spec.entry.signature.supplied and "kept" not in said_by(spec.entry.cls, "uses", ())
 
 
 def _fault(part: Any) -> str | None:

@@ -15,6 +15,7 @@ from zoo.assembly import create_part
 from zoo.audit.memory import DEVICE
 from zoo.backbone import Backbone
 from zoo.errors import AuditError, first_line
+from zoo.flow import objective_of
 from zoo.optim.updates import Updates
 from zoo.recipe import Recipe
 
@@ -24,9 +25,9 @@ class HeldMemory:
     """Bytes that one process holds through all of training; of several with ``train.parallel: fsdp``, all together.
 
     Attributes:
-        weights: parameters, and fixed tables.
+        weights: parameters, and fixed tables; those of losses too.
         gradients: of trainable parameters.
-        averages: of these, in float32 or wider.
+        averages: of the backbone's, in float32 or wider.
         optimizer: what it keeps of them after an update.
     """
 
@@ -52,10 +53,10 @@ def held_memory(backbone: Backbone, recipe: Recipe) -> HeldMemory:
         AuditError: the optimizer does not run on fake tensors.
         PluginError: it is of a plug-in that is not here.
     """
-    part, model = create_part(recipe, "optimizer"), deepcopy(backbone)
+    part, model = create_part(recipe, "optimizer"), objective_of(recipe, deepcopy(backbone))
     with FakeTensorMode(allow_non_fake_inputs=True):  # such as the weights on the meta device
         model.to_empty(device=DEVICE)
-        updates = Updates(part, model, model.blocks, recipe.train.learning_rate)
+        updates = Updates(part, model, model.backbone.blocks, recipe.train.learning_rate)
         trained = [each.parameter for each in updates.weights]
         for parameter in trained:
             parameter.grad = torch.empty_like(parameter)
@@ -70,7 +71,11 @@ def held_memory(backbone: Backbone, recipe: Recipe) -> HeldMemory:
         return HeldMemory(
             weights=_bytes([*model.parameters(), *model.buffers()]),
             gradients=_bytes(trained),
-            averages=sum(each.numel() * torch.promote_types(each.dtype, torch.float32).itemsize for each in trained),
+            averages=sum(
+                each.numel() * torch.promote_types(each.dtype, torch.float32).itemsize
+                for each in model.backbone.parameters()
+                if each.requires_grad
+            ),
             optimizer=_bytes(leaf for leaf in kept if isinstance(leaf, Tensor)),
         )
 

@@ -23,10 +23,9 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.backbone import Backbone
 from zoo.errors import AuditError, first_line
-from zoo.flow import prediction_errors
+from zoo.flow import StageBatch, objective_of, total
 from zoo.flow.precision import clock_dtype
 from zoo.recipe import Recipe
-from zoo.recipe.options import TrainOptions
 from zoo.schedule import shares
 
 BATCH = 2**20
@@ -62,12 +61,12 @@ def activation_memory(backbone: Backbone, recipe: Recipe) -> ActivationMemory:
 
     Args:
         backbone: built on the meta device from the recipe. It is left as it was.
-        recipe: its ``train`` section says how the backbone is to be trained.
+        recipe: its ``objective`` and ``train`` say by what the backbone is to be trained, and how.
 
     Raises:
         AuditError: a part does not run on fake tensors.
     """
-    bytes_of_stages = tuple(_peak_bytes(backbone, stage, recipe.train) for stage in range(len(backbone.stages)))
+    bytes_of_stages = tuple(_peak_bytes(backbone, stage, recipe) for stage in range(len(backbone.stages)))
     weighted = (size * share for size, share in zip(bytes_of_stages, shares(backbone.stages), strict=True))
     return ActivationMemory(bytes_of_stages, round(sum(weighted, Fraction(0))))
 
@@ -109,26 +108,27 @@ def _storages(values: Any) -> set[UntypedStorage]:
     return {value.untyped_storage() for value in tree_leaves(values) if isinstance(value, Tensor)}
 
 
-def _peak_bytes(backbone: Backbone, stage: int, options: TrainOptions) -> int:
+def _peak_bytes(backbone: Backbone, stage: int, recipe: Recipe) -> int:
     """Bytes per sample at the peak of a pass whose samples are all of one stage."""
-    model = deepcopy(backbone).train()
+    objective = objective_of(recipe, deepcopy(backbone)).train()
+    model, options = objective.backbone, recipe.train
     if options.checkpoint_activations:
         for block in model.blocks:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     with FakeTensorMode(allow_non_fake_inputs=True):  # such as the weights on the meta device
-        model.to_empty(device=DEVICE)
+        objective.to_empty(device=DEVICE)
         dtype = next(model.parameters()).dtype
         data, noise = (torch.empty(BATCH, *model.latent_of(stage), dtype=dtype, device=DEVICE) for _ in range(2))
         t = torch.empty(BATCH, dtype=clock_dtype(dtype), device=DEVICE)
         labels = model.conditioner.example_labels(BATCH, device=DEVICE)
         scores = torch.empty(BATCH, model.scores_of(stage), device=DEVICE) if model.scores else None
-        forward = partial(model.forward_stage, stage, scores=scores)
+        batch, one = StageBatch(stage, data, noise, t, labels, scores), torch.ones_like(t)
         live = LiveBytes()
         try:
             with live:
                 with torch.autocast(DEVICE.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-                    errors = prediction_errors(forward, model.path, model.prediction, data, noise, t, labels)
-                errors.mean().backward()  # type: ignore[no-untyped-call]
+                    values = objective([batch])
+                total(objective.terms, values, one, one).mean().backward()  # type: ignore[no-untyped-call]
         except Exception as error:
             raise AuditError(
                 f"stage {stage}: memory in training cannot be estimated, since a part does not run on fake tensors:"

@@ -16,8 +16,9 @@ from zoo.cli.slowness import SlownessWatch
 from zoo.errors import AuditError, printable
 
 if TYPE_CHECKING:
+    from zoo.train.figures import Step
     from zoo.train.run_folder import RunFolder
-    from zoo.train.trainer import Step, Trainer
+    from zoo.train.trainer import Trainer
 
 SECONDS_BETWEEN_LINES = 10.0
 

@@ -6,11 +6,11 @@ the next ``batch`` of them, and each rank reads its own stretch of these, whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,27 +36,50 @@ class Batch:
         latents: normalised [B, C, *size].
         labels: as the dataset gives them, a tensor [B, ...] or several by name.
         noise: standard normal [B, C, *size].
-        u: uniform in [0, 1) [B]; says where the noise level is inside its stratum.
+        t: noise levels [B].
+        share: what the loss of a sample is multiplied by to be unbiased [B].
+        weight: the same with the weighting of noise levels [B].
         drop: whether the label is dropped [B].
         places: positions in the step's global batch [B].
         indices: positions in the dataset [B].
+        counts: how many samples are of each stage, noisiest first: they come in this order.
         scores: for a router, uniform in [0, 1) [B, N]; None where there is none.
     """
 
     latents: Float[Tensor, "B C *size"]
     labels: Labels
     noise: Float[Tensor, "B C *size"]
-    u: Float[Tensor, " B"]
+    t: Float[Tensor, " B"]
+    share: Float[Tensor, " B"]
+    weight: Float[Tensor, " B"]
     drop: Bool[Tensor, " B"]
     places: Int[Tensor, " B"]
     indices: Int[Tensor, " B"]
+    counts: tuple[int, ...]
     scores: Float[Tensor, "B N"] | None = None
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, from which it is copied to a GPU without waiting; PyTorch calls this."""
+        return self.moved(Tensor.pin_memory)
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        """The same with each tensor elsewhere."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        pinned = {name: map_labels(Tensor.pin_memory, value) for name, value in values.items() if value is not None}
-        return Batch(**pinned)  # type: ignore[arg-type]
+        held: Any = {
+            name: map_labels(move, each) for name, each in values.items() if isinstance(each, Tensor | Mapping)
+        }
+        return replace(self, **held)
+
+
+@runtime_checkable
+class Levels(Protocol):
+    """Draws noise levels; ``zoo.flow.NoiseLevels`` says how."""
+
+    def by_stage(self, places: Iterable[int]) -> list[list[int]]:
+        """The places that are of each stage."""
+
+    def draw(self, places: Tensor, batch: int, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise levels, shares and weights of the samples at ``places`` of a batch."""
 
 
 class Share(NamedTuple):
@@ -86,7 +109,7 @@ class Order:
     seed: int
     left_out: LeftOut = field(default=NOTHING, compare=False)
 
-    def indices(self, step: int, places: range) -> Int[np.ndarray, " B"]:
+    def indices(self, step: int, places: Sequence[int]) -> Int[np.ndarray, " B"]:
         """Positions in the dataset of the samples at ``places`` of a step's global batch."""
         row = step * self.batch + np.asarray(places, dtype=np.int64)
         epochs, positions = np.divmod(row, self.length)
@@ -118,12 +141,13 @@ class Reader(Dataset[Batch]):
         normalize: Normalize,
         order: Order,
         share: Share,
+        levels: Levels,
         *,
         num_classes: int = 0,
         label_dropout: float = 0.0,
         scores: int = 0,
     ) -> None:
-        self.source, self.normalize, self.order, self.share = source, normalize, order, share
+        self.source, self.normalize, self.order, self.share, self.levels = source, normalize, order, share, levels
         self.num_classes, self.label_dropout, self.scores = num_classes, label_dropout, scores
 
     def of_run(self, run: Commands) -> None:
@@ -135,12 +159,14 @@ class Reader(Dataset[Batch]):
         return self.read(*key)
 
     def read(self, step: int, piece: int) -> Batch:
-        """The samples of a piece of this rank's part of a step.
+        """The samples of a piece of this rank's part of a step, stage by stage.
 
         Raises:
             DataError: a sample cannot be read, is not finite, or has a label that there is no class for.
         """
-        places, seed = self.share.places(self.order.batch, piece), self.order.seed
+        batch, seed = self.order.batch, self.order.seed
+        of_stages = self.levels.by_stage(self.share.places(batch, piece))
+        places = [place for own in of_stages for place in own]
         indices = self.order.indices(step, places)
 
         def augment() -> list[np.random.Generator]:
@@ -153,14 +179,19 @@ class Reader(Dataset[Batch]):
         uniform = np.stack([generator.random(2) for generator in flow])
         noise = np.stack([generator.standard_normal(latents.shape[1:], dtype=np.float32) for generator in flow])
         scores = [generator.random(self.scores, dtype=np.float32) for generator in flow] if self.scores else None
+        at = torch.tensor(places)
+        t, own_share, weight = self.levels.draw(at, batch, torch.from_numpy(uniform[:, 0].copy()))
         return Batch(
             latents=latents,
             labels=samples.labels,
             noise=torch.from_numpy(noise),
-            u=torch.from_numpy(uniform[:, 0].copy()),
+            t=t,
+            share=own_share,
+            weight=weight,
             drop=torch.from_numpy(uniform[:, 1] < self.label_dropout),
-            places=torch.tensor(places),
+            places=at,
             indices=torch.from_numpy(indices),
+            counts=tuple(map(len, of_stages)),
             scores=None if scores is None else torch.from_numpy(np.stack(scores)),
         )
 

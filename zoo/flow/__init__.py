@@ -1,22 +1,23 @@
-"""Between data and noise: paths, noise levels, loss, solvers and guidance."""
+"""Between data and noise: paths, noise levels, losses, solvers and guidance."""
 
 from __future__ import annotations
 
 from zoo.flow.apg import AdaptiveProjectedGuidance
 from zoo.flow.autoguidance import Autoguidance
-from zoo.flow.base import Draw, Guidance, NoiseSampler, Solver, Velocity, Weighting
+from zoo.flow.base import Draw, Guidance, Loss, LossInputs, NoiseSampler, Solver, Velocity, Weighting
 from zoo.flow.cfg_zero import CFGZeroGuidance
 from zoo.flow.diffusion_solvers import DDIMSolver, DPMPP2MSolver
 from zoo.flow.dopri5 import Dopri5Solver
 from zoo.flow.euler_maruyama import EulerMaruyamaSolver
 from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
+from zoo.flow.losses import CosineLoss, SquaredErrorLoss
 from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
-from zoo.flow.objective import prediction_errors
+from zoo.flow.objective import Objective, StageBatch, Term, objective_of, total
 from zoo.flow.passes import Passes, evaluations
 from zoo.flow.sampling import sample
 from zoo.flow.solvers import EulerSolver, HeunSolver
-from zoo.flow.stages import StagePlan, plan_stages
+from zoo.flow.stages import NoiseLevels, StagePlan, plan_stages
 from zoo.flow.weightings import MinSNRWeighting, SNRWeighting, UniformWeighting
 from zoo.hookspecs import hookimpl
 from zoo.paths import AffinePath, EDMPath, LinearPath, Mixture, TrigonometricPath, VariancePreservingPath
@@ -24,24 +25,33 @@ from zoo.paths import AffinePath, EDMPath, LinearPath, Mixture, TrigonometricPat
 __all__ = [
     "MODULATION_BYTES",
     "AffinePath",
+    "CosineLoss",
     "Draw",
     "EDMPath",
     "Guidance",
     "GuidedVelocity",
     "LinearPath",
+    "Loss",
+    "LossInputs",
     "Mixture",
+    "NoiseLevels",
     "NoiseSampler",
+    "Objective",
     "Passes",
     "Solver",
+    "SquaredErrorLoss",
+    "StageBatch",
     "StagePlan",
+    "Term",
     "TrigonometricPath",
     "VariancePreservingPath",
     "Velocity",
     "Weighting",
     "evaluations",
+    "objective_of",
     "plan_stages",
-    "prediction_errors",
     "sample",
+    "total",
     "zoo_parts",
 ]
 
@@ -59,6 +69,8 @@ def zoo_parts() -> list[type]:
         UniformWeighting,
         SNRWeighting,
         MinSNRWeighting,
+        SquaredErrorLoss,
+        CosineLoss,
         EulerSolver,
         HeunSolver,
         Dopri5Solver,

@@ -1,4 +1,4 @@
-"""What noise samplers, loss weightings, solvers and guidance promise.
+"""What noise samplers, loss weightings, losses, solvers and guidance promise.
 
 Noise level t: 0 = data, 1 = pure noise; ``z_t = alpha(t) data + sigma(t) noise``, as the path says; velocity ``dz/dt``.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.paths import AffinePath
+from zoo.labels import Labels
+from zoo.parts.module_part import ModulePart
+from zoo.paths import AffinePath, Mixture, Prediction
 
 Velocity = Callable[[Tensor, float], Tensor]
 """``velocity(z [B,C,*size], t) -> [B,C,*size]``: the (guided) velocity of a batch at one noise level."""
@@ -40,7 +44,7 @@ class NoiseSampler(ABC):
 
 
 class Weighting(ABC):
-    """How much the squared error of the prediction counts at a noise level. Constructor: ``(*, options)``."""
+    """How much the loss counts at a noise level. Constructor: ``(*, options)``."""
 
     kind: ClassVar[str] = "weighting"
 
@@ -52,6 +56,70 @@ class Weighting(ABC):
             t: noise levels.
             snr: the path's signal-to-noise ratio ``(alpha / sigma)^2`` there, finite, of the same dtype and device.
         """
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """Samples of one stage, and what the weights predict of them; in float32 or wider, also under autocast.
+
+    Attributes:
+        stage: its index, 0 = noisiest.
+        data: latents.
+        noise: standard normal.
+        t: noise levels, 0 = data, 1 = pure noise.
+        z: the state, ``alpha(t) data + sigma(t) noise``, as the backbone is given it.
+        prediction: what the weights predict, in a space of their own.
+        space: which that is: velocity, noise or data.
+        mixture: alpha and sigma at t, and one prediction from another.
+        labels: what the class conditioner is given, some of them dropped.
+    """
+
+    stage: int
+    data: Float[Tensor, "b C *size"]
+    noise: Float[Tensor, "b C *size"]
+    t: Float[Tensor, " b"]
+    z: Float[Tensor, "b C *size"]
+    prediction: Float[Tensor, "b C *size"]
+    space: Prediction
+    mixture: Mixture
+    labels: Labels | None
+
+    @cached_property
+    def target(self) -> Float[Tensor, "b C *size"]:
+        """What the weights should predict, in their own space."""
+        return self.target_velocity if self.space == "velocity" else self._target(self.space)
+
+    @cached_property
+    def velocity(self) -> Float[Tensor, "b C *size"]:
+        """The velocity that the prediction stands for."""
+        return self.mixture.velocity_from(self.space, self.prediction, self.z)
+
+    @cached_property
+    def target_velocity(self) -> Float[Tensor, "b C *size"]:
+        """What it should be."""
+        return self._target("velocity")
+
+    def _target(self, space: Prediction) -> Tensor:
+        return self.mixture.target(space, self.data, self.noise)
+
+
+class Loss(ModulePart, ABC):
+    """A term of the loss. Constructor: ``(block_dims, channels, axes, *, options)``, the width of every block first.
+
+    It may have weights of its own: they are trained, saved and taken up again with the backbone's, and are neither
+    averaged nor part of what is exported. It is called once a stage, under autocast where training is. It does not call
+    the backbone: there is one pass a step.
+
+    Attributes:
+        weighted: whether the ``weighting`` of noise levels applies.
+    """
+
+    kind = "loss"
+    weighted: bool = True
+
+    @abstractmethod
+    def forward(self, inputs: LossInputs) -> Float[Tensor, " b"]:
+        """What is minimised [b], of each sample by itself, in float32 or wider."""
 
 
 class Solver(ABC):

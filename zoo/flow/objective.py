@@ -6,41 +6,170 @@ Draw data, noise and a noise level t; drop the label now and then; and pull the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from zoo.assembly import create_parts
+from zoo.backbone import Backbone
+from zoo.errors import PluginError
+from zoo.flow.base import Loss, LossInputs
 from zoo.flow.precision import clock_dtype
 from zoo.labels import Labels
-from zoo.paths import AffinePath, Prediction
+from zoo.lockstep import Piece
+from zoo.parts.returned import described
+from zoo.recipe import Recipe
 
 
-def prediction_errors(
-    backbone: Callable[..., Tensor],
-    path: AffinePath,
-    prediction: Prediction,
-    data: Float[Tensor, "B C *size"],
-    noise: Float[Tensor, "B C *size"],
-    t: Float[Tensor, " B"],
-    labels: Labels | None = None,
-    scores: Float[Tensor, "B N"] | None = None,
-) -> Float[Tensor, " B"]:
-    """Mean squared error of what is predicted, of every sample; in float32 or wider, also under autocast.
+class StageBatch(NamedTuple):
+    """Samples of one stage, before there is noise in them.
+
+    Attributes:
+        stage: its index, 0 = noisiest.
+        data: latents [b, C, *size], of the stage's own size.
+        noise: standard normal [b, C, *size].
+        t: noise levels [b].
+        labels: what the class conditioner takes, some of them dropped.
+        scores: for a router; None keeps all tokens.
+    """
+
+    stage: int
+    data: Float[Tensor, "b C *size"]
+    noise: Float[Tensor, "b C *size"]
+    t: Float[Tensor, " b"]
+    labels: Labels | None = None
+    scores: Float[Tensor, "b N"] | None = None
+
+
+class Term(NamedTuple):
+    """A term of the loss.
+
+    Attributes:
+        name: that it is logged by.
+        weight: what it is multiplied by.
+        weighted: whether the weighting of noise levels applies.
+    """
+
+    name: str
+    weight: float
+    weighted: bool
+
+
+class Objective(nn.Module):
+    """The backbone and what it is trained by: all that has weights, and one pass a step.
 
     Args:
-        backbone: ``(latents, t, labels, scores) -> prediction``, such as a ``Backbone`` or what DDP makes of it; called
-            without scores where there are none.
-        path: from data to noise.
-        prediction: what the backbone predicts, in whose own space the error is.
-        data: latents [B, C, *size].
-        noise: standard normal [B, C, *size].
-        t: noise levels [B].
-        labels: what the class conditioner takes, some of them dropped.
-        scores: what the router takes.
+        backbone: what is trained.
+        losses: each with its name and its weight.
+
+    Attributes:
+        terms: of the loss, in the order of ``losses``.
     """
-    mixture, wide = path.along(t, data), clock_dtype(data.dtype)
-    z = mixture.state(data, noise).to(data.dtype)
-    predicted = backbone(z, t, labels, *([] if scores is None else [scores]))
-    error = predicted.to(wide) - mixture.target(prediction, data.to(wide), noise.to(wide))
-    return error.square().flatten(1).mean(dim=1)
+
+    def __init__(self, backbone: Backbone, losses: Iterable[tuple[str, float, Loss]]) -> None:
+        super().__init__()
+        losses = list(losses)
+        self.backbone = backbone
+        self.losses = nn.ModuleList(loss for _, _, loss in losses)
+        names = _distinct([name for name, _, _ in losses])
+        self.terms = tuple(
+            Term(name, weight, loss.weighted) for name, (_, weight, loss) in zip(names, losses, strict=True)
+        )
+
+    def forward(self, batches: Sequence[StageBatch]) -> dict[str, Float[Tensor, " B"]]:
+        """Every term of every sample, by name, in the order of the samples; in float32 or wider, also under autocast.
+
+        Inputs are taken as valid, and nothing waits for the device.
+
+        Args:
+            batches: samples of different stages, noisiest first.
+
+        Raises:
+            PluginError: a loss returns something else than a number of each sample.
+        """
+        path = self.backbone.path
+        mixtures = [path.along(batch.t, batch.data) for batch in batches]
+        states = [
+            mixture.state(batch.data, batch.noise).to(batch.data.dtype)
+            for batch, mixture in zip(batches, mixtures, strict=True)
+        ]
+        predictions = self.backbone.forward_stages(
+            [
+                Piece(batch.stage, z, batch.t, batch.labels, batch.scores)
+                for batch, z in zip(batches, states, strict=True)
+            ]
+        )
+        found: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
+        for batch, mixture, z, prediction in zip(batches, mixtures, states, predictions, strict=True):
+            wide = clock_dtype(batch.data.dtype)
+            inputs = LossInputs(
+                stage=batch.stage,
+                data=batch.data.to(wide),
+                noise=batch.noise.to(wide),
+                t=batch.t,
+                z=z,
+                prediction=prediction.to(wide),
+                space=self.backbone.prediction,
+                mixture=mixture,
+                labels=batch.labels,
+            )
+            for term, loss in zip(self.terms, self.losses, strict=True):
+                found[term.name].append(_promised(loss(inputs), term.name, len(z)))
+        return {name: torch.cat(each) for name, each in found.items()}
+
+
+def total(
+    terms: Sequence[Term],
+    values: Mapping[str, Float[Tensor, " B"]],
+    share: Float[Tensor, " B"],
+    weight: Float[Tensor, " B"],
+) -> Float[Tensor, " B"]:
+    """The loss of every sample.
+
+    Args:
+        terms: that it is the sum of.
+        values: of each term, by name.
+        share: what all of them are multiplied by.
+        weight: the same with the weighting of noise levels, for those terms that it applies to.
+    """
+    parts = [term.weight * (weight if term.weighted else share) * values[term.name] for term in terms]
+    return torch.stack(parts).sum(dim=0)
+
+
+def objective_of(recipe: Recipe, backbone: Backbone) -> Objective:
+    """A recipe's objective around its backbone, with the losses' weights drawn anew, in the dtype of the backbone's.
+
+    Raises:
+        RecipeError: a loss refuses its options.
+        PluginError: one is of a plug-in that is not here.
+    """
+    terms, losses = recipe.objective.losses, create_parts(recipe, "loss")
+    weight = next(backbone.parameters())
+    named = [(term.part.type, term.weight, loss) for term, loss in zip(terms, losses, strict=True)]
+    objective = Objective(backbone, named)
+    objective.losses.to(weight.device, weight.dtype)
+    return objective
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The same names, with a number where one comes again."""
+    found: list[str] = []
+    for name in names:
+        number, own = 1, name
+        while own in found:
+            number += 1
+            own = f"{name}_{number}"
+        found.append(own)
+    return found
+
+
+def _promised(returned: object, name: str, batch: int) -> Tensor:
+    """What a loss returned, if it is what its kind promises; looks at no value."""
+    if not isinstance(returned, Tensor) or tuple(returned.shape) != (batch,):
+        raise PluginError(f"loss {name} returned {described(returned)} in place of a tensor [{batch}]")
+    if torch.promote_types(returned.dtype, torch.float32) != returned.dtype:
+        raise PluginError(f"loss {name} returned {returned.dtype}, and should return torch.float32 or wider")
+    return returned

@@ -8,7 +8,7 @@ stage, the samples of the whole global batch share its probability out among the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zoo.flow.base import NoiseSampler
+from zoo.flow.base import NoiseSampler, Weighting
 from zoo.flow.precision import clock_dtype, just_above, just_below
+from zoo.paths import AffinePath
 from zoo.schedule import StageShape, noise_ranges
 
 MAX_WEIGHT = 1.25
@@ -56,10 +57,14 @@ class StagePlan:
         """The weight of a sample of each stage in the loss."""
         return tuple(mass * self.group / count for mass, count in zip(self.masses, self.counts, strict=True))
 
+    @property
+    def pattern(self) -> tuple[int, ...]:
+        """The stage of each sample of a group."""
+        return tuple(stage for stage, count in enumerate(self.counts) for _ in range(count))
+
     def stage_of(self, index: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         """The stage of the samples at positions ``index`` of the global batch."""
-        pattern = [stage for stage, count in enumerate(self.counts) for _ in range(count)]
-        return torch.tensor(pattern, device=index.device)[index % self.group]
+        return torch.tensor(self.pattern, device=index.device)[index % self.group]
 
     def noise_levels(
         self, index: Int[Tensor, " b"], batch: int, u: Float[Tensor, " b"], dtype: torch.dtype = torch.float32
@@ -108,6 +113,38 @@ class StagePlan:
                 raise ValueError(f"stage {stage}, of noise levels {self.ranges[stage]}, holds no number of {dtype}")
             bounds.append((low, high))
         return bounds
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Draws noise levels of training: which samples are of which stage, and how much each counts.
+
+    Attributes:
+        plan: of the stages.
+        weighting: of noise levels.
+        path: whose signal-to-noise ratio it is told.
+        dtype: of the noise levels.
+    """
+
+    plan: StagePlan
+    weighting: Weighting
+    path: AffinePath
+    dtype: torch.dtype = torch.float32
+
+    def by_stage(self, places: Iterable[int]) -> list[list[int]]:
+        """The places in the global batch that are of each stage, noisiest first."""
+        of_stage: list[list[int]] = [[] for _ in self.plan.counts]
+        for place in places:
+            of_stage[self.plan.pattern[place % self.plan.group]].append(place)
+        return of_stage
+
+    def draw(
+        self, places: Int[Tensor, " b"], batch: int, u: Float[Tensor, " b"]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """Noise levels, what keeps the loss unbiased, and that times the weighting; ``StagePlan.noise_levels`` says of
+        what."""
+        t, share = self.plan.noise_levels(places, batch, u, self.dtype)
+        return t, share, share * self.weighting.weight(t, self.path.snr(t))
 
 
 def plan_stages(

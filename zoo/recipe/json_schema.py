@@ -7,7 +7,7 @@ from typing import Any
 from zoo.kinds import KINDS, key_of, kinds_of
 from zoo.part_entries import PartEntry
 from zoo.recipe.options import RecipeOptions
-from zoo.recipe.parts import Beside
+from zoo.recipe.parts import BESIDE
 from zoo.recipe.schema import SECTIONS
 from zoo.registry import Registry
 
@@ -55,7 +55,7 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
         if KINDS[kind].many:  # replaced as a whole, so that its parts are whole in a recipe that extends another, too
             properties[key_of(kind)] = {
                 "type": "array",
-                "items": _part(kind, registry, definitions, partial=False),
+                "items": _listed(kind, registry, definitions),
                 "minItems": 1,
                 "default": list(KINDS[kind].defaults),
             }
@@ -63,23 +63,26 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
         default = KINDS[kind].default
         properties[kind] = _part(kind, registry, definitions, default, partial=partial)
         if KINDS[kind].beside:
-            runs = {"type": "array", "items": _run(kind, registry, definitions), "minItems": 1}
+            runs = {"type": "array", "items": _listed(kind, registry, definitions), "minItems": 1}
             properties[kind] = {**properties[kind], "anyOf": [*properties[kind]["anyOf"], runs]}
         required += [] if default else [kind]
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return _with_nulls(schema, partial=partial)
 
 
-def _run(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A part in a list, where the number of blocks stands beside its type."""
-    count = Beside.model_json_schema()["properties"]["blocks"]
-    branches = []
+def _listed(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A part in a list, where something may stand beside its type: of a block, how many there are."""
+    if not KINDS[kind].beside:
+        return _part(kind, registry, definitions, partial=False)
+    beside = _with_nulls(BESIDE[kind].model_json_schema(), partial=False)
+    branches: list[dict[str, Any]] = []
     for entry in registry.entries(kind):
-        part = _mapping(entry, f"{kind}_run.{entry.name}", registry, definitions, partial=False)
-        type_, options = part["properties"].pop("type"), part["properties"]
-        required = [*([] if entry.name == KINDS[kind].default else ["type"]), "blocks", *part["required"]]
-        branches.append({**part, "properties": {"type": type_, "blocks": count, **options}, "required": required})
-    return {"anyOf": branches}
+        part = _mapping(entry, f"{kind}_listed.{entry.name}", registry, definitions, partial=False)
+        properties = {"type": part["properties"].pop("type"), **beside["properties"], **part["properties"]}
+        required = [*([] if entry.name == KINDS[kind].default else ["type"]), *beside["required"], *part["required"]]
+        branches.append({**part, "properties": properties, "required": required})
+    bare = [entry.name for entry in registry.entries(kind) if not entry.signature.required]
+    return {"anyOf": [*([] if beside["required"] else [{"enum": bare}]), *branches]}
 
 
 def _part(

@@ -15,7 +15,7 @@ from zoo.recipe.draft import Draft
 from zoo.recipe.merge import expand_part, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
 from zoo.recipe.options import RecipeOptions
-from zoo.recipe.parts import AnyPart, AsWritten, Beside, KeptPart, PartSpec, Run
+from zoo.recipe.parts import BESIDE, AnyPart, AsWritten, KeptPart, PartSpec, Run, Term
 from zoo.recipe.places import located
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
@@ -108,7 +108,7 @@ def _tell_where_options_are(draft: Draft, section: str, first: int) -> None:
                 break
 
 
-def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[AnyPart, ...] | None:
+def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[AnyPart | Term, ...] | None:
     """The parts of a kind of which a recipe holds several."""
     path = path_of(kind)
     if raw is None:
@@ -116,6 +116,9 @@ def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple
     if not isinstance(raw, list) or not raw:
         draft.put_down(path, f"should be a list of parts, got {show(raw)}")
         return None
+    if KINDS[kind].beside:
+        listed = [_draft_listed(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
+        return tuple(Term(part=part, weight=own.weight) for part, own in listed if part is not None and own is not None)
     found = [_draft_one(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
     return tuple(each for each in found if each is not None)
 
@@ -131,7 +134,7 @@ def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[
             raw = {each: value for each, value in raw.items() if each not in stray}
         part = _draft_one(kind, raw, path, registry, draft)
         return None if part is None or depth is None else (Run(part=part, blocks=depth),)
-    found = [_draft_run(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
+    found = [_draft_listed(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
     counts = [beside.blocks for _, beside in found if beside is not None]
     if not found:
         draft.put_down(path, "should be a part or a list of runs, got []")
@@ -144,16 +147,14 @@ def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[
     )
 
 
-def _draft_run(
-    kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft
-) -> tuple[AnyPart | None, Beside | None]:
+def _draft_listed(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> tuple[AnyPart | None, Any]:
     """A part in a list, and what stands beside it."""
     if isinstance(raw, str | None):
         raw = {} if raw is None else {"type": raw}
     if not isinstance(raw, dict):
         return _draft_one(kind, raw, path, registry, draft), None
     keys = KINDS[kind].beside
-    beside = _validate(Beside, {key: raw[key] for key in keys if key in raw}, path, draft, others=())
+    beside = _validate(BESIDE[kind], {key: raw[key] for key in keys if key in raw}, path, draft, others=())
     part = _draft_one(kind, {key: value for key, value in raw.items() if key not in keys}, path, registry, draft)
     return part, beside
 

@@ -180,12 +180,23 @@ AnyPart = PartSpec | KeptPart
 
 
 BlockCount = Annotated[int, Field(ge=1, description="blocks of this part that follow each other")]
+TermWeight = Annotated[float, Field(gt=0.0, le=1e6, description="what the term is multiplied by in the loss")]
 
 
-class Beside(Options):
+class BesideBlock(Options):
     """What stands beside ``type`` in a list of runs."""
 
     blocks: BlockCount
+
+
+class BesideLoss(Options):
+    """What stands beside ``type`` in a list of losses."""
+
+    weight: TermWeight = 1.0
+
+
+BESIDE: Mapping[str, type[Options]] = {"block": BesideBlock, "loss": BesideLoss}
+"""What stands beside ``type`` in a list of parts of a kind, where something does."""
 
 
 class Run(BaseModel):
@@ -205,3 +216,26 @@ class Run(BaseModel):
         """The run as a list of several would hold it."""
         own = self.part.resolved()
         return {"type": own.pop("type"), "blocks": self.blocks, **own}
+
+
+class Term(BaseModel):
+    """A term of the loss.
+
+    Attributes:
+        part: what tells it.
+        weight: what it is multiplied by.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    part: AnyPart
+    weight: TermWeight
+
+    def resolved(self) -> dict[str, Any]:
+        """The term as a list would hold it."""
+        own = self.part.resolved()
+        return {"type": own.pop("type"), "weight": self.weight, **own}
+
+
+Listed = Run | Term
+"""A part in a list, with what stands beside its type."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from zoo.recipe.find import recipe_folders
-from zoo.recipe.parts import PartSpec, Run
+from zoo.recipe.parts import Listed, PartSpec
 from zoo.recipe.schema import Recipe
 from zoo.signature import Place, places_of
 
@@ -45,7 +45,7 @@ def absolute(recipe: Recipe) -> Recipe:
 def _absolute_part(value: Any, here: Path) -> Any:
     if isinstance(value, tuple):
         return tuple(_absolute_part(each, here) for each in value)
-    if isinstance(value, Run):
+    if isinstance(value, Listed):
         return value.model_copy(update={"part": _absolute_part(value.part, here)})
     if not isinstance(value, PartSpec):
         return value

@@ -20,7 +20,7 @@ from zoo.recipe.options import (
     SampleOptions,
     TrainOptions,
 )
-from zoo.recipe.parts import AnyPart, PartSpec, Run
+from zoo.recipe.parts import AnyPart, Listed, PartSpec, Run, Term
 from zoo.recipe.versions import Versions
 from zoo.signature import Options
 
@@ -42,7 +42,9 @@ class Section(BaseModel):
     def of(self, kind: str) -> tuple[AnyPart, ...]:
         """The part of a kind, or all of them where there are several: of blocks one for each."""
         found = getattr(self, key_of(kind))
-        return found if isinstance(found, tuple) else (found,)
+        if not isinstance(found, tuple):
+            return (found,)
+        return tuple(each.part if isinstance(each, Listed) else each for each in found)
 
     def parts(self) -> Iterator[tuple[str, AnyPart]]:
         """Every kind of the section with its part; one of which there are several comes several times."""
@@ -57,7 +59,7 @@ class Section(BaseModel):
         return {**own, **{key: _plain(found) for key, found in parts.items() if key not in self.unfit}}
 
 
-def _plain(found: AnyPart | tuple[AnyPart | Run, ...]) -> Any:
+def _plain(found: AnyPart | tuple[AnyPart | Listed, ...]) -> Any:
     """What stands under a kind's key, as plain values: a single run of blocks is all of them."""
     if not isinstance(found, tuple):
         return found.resolved()
@@ -124,6 +126,7 @@ class ObjectiveRecipe(ObjectiveOptions, Section):
     path: AnyPart
     noise_sampler: AnyPart
     weighting: AnyPart
+    losses: tuple[Term, ...]
 
 
 class DataRecipe(DataOptions, Section):

@@ -86,11 +86,13 @@ def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None, corner: Co
     places = tuple(
         _places(shape, dim, heads, tuple(side << stage for side in coarse))[index] for stage in range(stages)
     )
+    slots = tuple(Slot(width, width, draw(vectors)) for width in (draw(st.sampled_from(widths)) for _ in range(depth)))
     return Site(
         axes=axes,
         channels=draw(st.integers(1, 16)),
         num_classes=draw(st.integers(1, 5)),
         depth=depth,
+        block_dims=tuple(slot.dim for slot in slots),
         stages=stages,
         dim=dim,
         next_dim=next_dim,
@@ -105,9 +107,7 @@ def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None, corner: Co
         m=draw(st.integers(1, 3)) if front else 0,
         index=index,
         places=places,
-        blocks=tuple(
-            Slot(width, width, draw(vectors)) for width in (draw(st.sampled_from(widths)) for _ in range(depth))
-        ),
+        blocks=slots,
         heads_by_width={width: Slot(width, width, draw(st.sampled_from([0, 2]))) for width in widths},
         widths=widths,
         has_label=draw(st.booleans()),

@@ -32,10 +32,11 @@ class Board:
         self._writer = SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{uuid.uuid4().hex}")
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """A line of the metrics; lists become a curve for each item."""
+        """A line of the metrics; lists and mappings become a curve for each item."""
         for name, value in line.items():
-            for index, each in enumerate(value) if isinstance(value, list) else [("", value)]:
-                key = f"{name}/{index}" if isinstance(value, list) else name
+            items = dict(enumerate(value)) if isinstance(value, list) else value
+            own = {f"{name}/{key}": each for key, each in items.items()} if isinstance(items, dict) else {name: value}
+            for key, each in own.items():
                 self._writer.add_scalar(key, each, line["step"])
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ from zoo.json_files import read_json
 from zoo.mapped import named_in_text
 from zoo.unfinished import UNFINISHED, remove, unfinished_of
 
-FORMAT = {"format": "zoo checkpoint", "version": 1}
+FORMAT = {"format": "zoo checkpoint", "version": 2}
 APART = "apart"
 """In a state that was saved because a step failed: it is kept besides those that are saved as the recipe says."""
 

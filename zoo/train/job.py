@@ -19,7 +19,7 @@ from zoo.data.left_out import LeftOut, classes_kept, open_kept
 from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
-from zoo.flow import StagePlan, Weighting, plan_stages
+from zoo.flow import NoiseLevels, Objective, StagePlan, plan_stages
 from zoo.labels import split
 from zoo.optim import Optimizer, Schedule
 from zoo.optim.updates import Updates
@@ -40,7 +40,6 @@ class Job:
     Attributes:
         recipe: with what the dataset's recorded statistics fill in.
         plan: which stage each sample of a batch is in.
-        weighting: of the loss.
         optimizer: of the weights.
         schedule: of the learning rate.
         reader: reads this rank's samples.
@@ -54,7 +53,6 @@ class Job:
 
     recipe: Recipe
     plan: StagePlan
-    weighting: Weighting
     optimizer: Optimizer
     schedule: Schedule
     reader: Reader
@@ -66,12 +64,12 @@ class Job:
     second: Weights | None = None
 
 
-def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, ranks: int) -> Job:
+def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int, ranks: int) -> Job:
     """Open the data of a recipe, and plan its batches.
 
     Args:
         recipe: a validated recipe.
-        backbone: what it builds, on any device.
+        objective: what it trains, on any device.
         registry: the parts to choose from.
         rank: this process.
         ranks: number of processes.
@@ -81,6 +79,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
             class conditioner does not take the dataset's labels.
         DataError: the data cannot be read, or is less than a batch.
     """
+    backbone = objective.backbone
     if backbone.has_scales:
         raise ZooError(
             f"{recipe.name}: backbone.patch_schedule: a stage has a scale, and no path trains latents of several sizes"
@@ -93,7 +92,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
     _check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     optimizer: Optimizer = create_part(recipe, "optimizer")
-    Updates(optimizer, backbone, backbone.blocks, options.learning_rate)  # before a folder is written to
+    Updates(optimizer, objective, backbone.blocks, options.learning_rate)  # before a folder is written to
     dataset: Dataset = create_part(recipe, "dataset")
     source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
     kept = len(left_out.kept)
@@ -114,6 +113,7 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         normalize,
         Order(len(source), options.batch, options.seed, left_out),
         Share(rank, ranks, options.accumulate),
+        NoiseLevels(plan, create_part(recipe, "weighting"), backbone.path, next(backbone.parameters()).dtype),
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
         scores=backbone.scores,
@@ -132,8 +132,8 @@ def open_job(recipe: Recipe, backbone: Backbone, registry: Registry, rank: int, 
         *concerns(recipe.data.workers, on_this_machine, batch_bytes),
     )
     data = source.fingerprint(files=rank == 0)
-    weighting, schedule = (create_part(recipe, kind) for kind in ("weighting", "schedule"))
-    return Job(recipe, plan, weighting, optimizer, schedule, reader, dataset, normalize, data, classes, notes)
+    schedule = create_part(recipe, "schedule")
+    return Job(recipe, plan, optimizer, schedule, reader, dataset, normalize, data, classes, notes)
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:

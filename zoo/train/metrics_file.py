@@ -98,8 +98,9 @@ def _is_step(value: Any) -> bool:
 
 def _is_ours(values: Mapping[str, Any]) -> bool:
     """Whether what zoo writes is of the kind that it writes, and every number is one that training can come to."""
-    errors = values.get("stage_errors", [])
+    errors, terms = values.get("stage_errors", []), values.get("terms", {})
     numbers = [values[key] for key in NUMBERS if key in values] + (errors if isinstance(errors, list) else [None])
+    numbers += terms.values() if isinstance(terms, dict) else [None]
     others = [value for value in values.values() if isinstance(value, int | float)]
     return all(type(each) in (int, float) for each in numbers) and all(
         abs(each) < LARGEST_NUMBER for each in (*numbers, *others)

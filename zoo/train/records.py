@@ -15,10 +15,11 @@ from zoo.errors import RunError, ZooError
 from zoo.files import append_line, reason_of
 from zoo.train.board import Board
 from zoo.train.drawing import prepare_drawing
+from zoo.train.figures import Step
 from zoo.train.labels import labels_for
 from zoo.train.pictures import grid, write_loss_curve, write_png
 from zoo.train.run_folder import RunFolder
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Trainer
 from zoo.weights import Weights, filled
 
 BOARD = "TensorBoard's event files"

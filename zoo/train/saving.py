@@ -13,12 +13,13 @@ from zoo.checkpoint_folders import checkpoints_in
 from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, listed
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
+from zoo.train.figures import Step
 from zoo.train.kept_places import forget_others
 from zoo.train.lost_folder import save_elsewhere
 from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import record
 from zoo.train.state import random_states
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Trainer
 
 ANOTHER_RUN = "begin another run, with a lower learning rate or clipped gradients"
 """What to do where going on would lead to the same again."""

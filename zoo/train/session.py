@@ -17,12 +17,14 @@ from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.classes import UNKNOWN, Classes, renamed
 from zoo.errors import DataError, Preempted, RunError, WeightsError
+from zoo.flow import Objective, objective_of
 from zoo.recipe import Recipe, absolute, changes
 from zoo.registry import Registry
 from zoo.shell import command
 from zoo.train import checkpoint as checkpoints
 from zoo.train.beside_data import refuse_inside_data
 from zoo.train.distributed import World
+from zoo.train.figures import Step
 from zoo.train.job import Job, open_job
 from zoo.train.leaving_out import with_ids
 from zoo.train.made import refuse_other_versions
@@ -34,7 +36,7 @@ from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
 from zoo.train.second import find_second, read_second
 from zoo.train.stopping import asked_to_stop, refuse_to_begin
-from zoo.train.trainer import Step, Trainer
+from zoo.train.trainer import Trainer
 from zoo.train.weights import WeightsSource, find_weights
 from zoo.weights import refuse_other_backbone
 
@@ -106,28 +108,28 @@ class Session:
         if not (resume and self.folder.is_used):
             refuse_inside_data(self.folder.path, self.recipe, "choose another --run-dir")
         start = self._find_start(resume=resume)  # what is missing is told before weights are made and data is read
-        backbone = self._backbone()
+        objective = self._objective()
         with self.world.together():
-            job = self._open_job(backbone, resume=resume and self.folder.is_used)
+            job = self._open_job(objective, resume=resume and self.folder.is_used)
         job = agreed(job, self.world)
         self.recipe, self._classes = job.recipe, job.classes
         for note in job.notes:
             self._tell(note)
-        init = None if start is None else self._start_from(start, backbone)
+        init = None if start is None else self._start_from(start, objective.backbone)
         with asked_to_stop(patient=self.world.size > 1) as stop:  # until all is saved
             try:
                 refuse_to_begin(self.world, stop)
                 self.folder.run = self.world.first(lambda: self._open_folder(resume=resume, init=init))
                 job.reader.of_run(self.folder.commands)
-                trainer = Trainer(job, backbone, self.world)
+                trainer = Trainer(job, objective, self.world)
                 self._go_on(trainer, stop, stop_at or self.recipe.train.steps)
                 return trainer
             finally:
                 self.folder.unlock()
 
-    def _open_job(self, backbone: Backbone, *, resume: bool) -> Job:
+    def _open_job(self, objective: Objective, *, resume: bool) -> Job:
         try:
-            job = open_job(self.recipe, backbone, self.registry, self.world.rank, self.world.size)
+            job = open_job(self.recipe, objective, self.registry, self.world.rank, self.world.size)
             return replace(job, second=read_second(find_second(self.recipe), self.recipe, self.registry))
         except DataError as error:
             if resume and (moved := where_it_moved(self.recipe, self.folder.command)):
@@ -158,13 +160,13 @@ class Session:
             done = f", and saved after step {trainer.step} of {steps}" if trainer.step else " before its first step"
             raise Preempted(f"{self.folder.path}: asked to stop{done}; {self.folder.go_on}")
 
-    def _backbone(self) -> Backbone:
+    def _objective(self) -> Objective:
         """The same on every process, whatever its device."""
         torch.manual_seed(self.recipe.train.seed)
-        backbone = build(self.recipe, device="cpu").to(self.world.device)
+        objective = objective_of(self.recipe, build(self.recipe, device="cpu")).to(self.world.device)
         own = np.random.SeedSequence([self.recipe.train.seed, self.world.rank]).generate_state(1, np.uint64)
         torch.manual_seed(int(own[0]))
-        return backbone
+        return objective
 
     def _find_start(self, *, resume: bool) -> WeightsSource | None:
         """The weights that the recipe starts from, if any, and unless there is a checkpoint to go on from."""

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from zoo.errors import RunError, first_line
+from zoo.flow import Objective
 from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
 from zoo.optim.updates import Updates
 from zoo.shards import whole
@@ -19,23 +20,31 @@ from zoo.train.distributed import World
 from zoo.train.optimizer import EMA
 from zoo.train.soundness import not_finite
 
-MODEL, AVERAGE, OPTIMIZER = "model", "ema", "optimizer"
+MODEL, AVERAGE, LOSSES, OPTIMIZER = "model", "ema", "losses", "optimizer"
+"""The files of a checkpoint: the backbone, its averaged weights, what losses have of their own, if any, and what the
+optimizer keeps of all weights."""
 
 
 class TrainState:
     """The tensors that training changes.
 
     Args:
-        backbone: not wrapped; its parameters may be sharded.
+        objective: not wrapped; its parameters may be sharded.
         updates: of its trainable parameters.
     """
 
-    def __init__(self, backbone: nn.Module, updates: Updates) -> None:
-        self.backbone, self.updates = backbone, updates
+    def __init__(self, objective: Objective, updates: Updates) -> None:
+        self.backbone, self.losses, self.updates = objective.backbone, objective.losses, updates
         self.parameters: dict[str, Tensor] = {each.name: each.parameter for each in updates.weights}
-        self.ema = EMA(self.parameters)
-        tables = {name: each for name, each in self._model() if name not in self.parameters}
+        self._trained = {name: each for name, each in self.backbone.named_parameters() if each.requires_grad}
+        self.ema = EMA(self._trained)
+        moved = {id(each) for each in self.parameters.values()}
+        tables = {name: each for name, each in self._named(self._models()) if id(each) not in moved}
         self._infinite_tables = {name for name, bad in not_finite(tables).items() if bad}  # such as masks of -inf
+
+    def average_in(self, decay: float) -> None:
+        """Let the averages follow the backbone's weights."""
+        self.ema.update(self._trained, decay)
 
     def not_finite(self, world: World) -> list[str]:
         """What holds NaN or infinity on any process, by file and name; every process must take part.
@@ -43,16 +52,15 @@ class TrainState:
         Tensors that training does not update may hold what they held from the start, and what an optimizer keeps for a
         weight as a whole whatever it likes.
         """
-        moments = {name: each for name, each in self._optimizer() if each.shape == self._weight(name).shape}
-        model = {name: each for name, each in self._model() if name not in self._infinite_tables}
-        files = {MODEL: model, AVERAGE: self.ema.averages, OPTIMIZER: moments}
-        bad = not_finite({f"{file}/{name}": each for file, values in files.items() for name, each in values.items()})
+        moments = {name: each for name, each in self._optimizer().items() if each.shape == self._weight(name).shape}
+        files = {**self._models(), AVERAGE: self.ema.averages, OPTIMIZER: moments}
+        bad = not_finite({name: each for name, each in self._named(files) if name not in self._infinite_tables})
         anywhere = world.sum(torch.tensor(list(bad.values()), dtype=torch.int64)).tolist()
         return [name for name, count in zip(bad, anywhere, strict=True) if count]
 
     def tensors(self, world: World) -> dict[str, dict[str, Tensor]]:
         """Whole tensors on the CPU, by file and name, on the main process; every process must take part."""
-        files = {MODEL: self._model(), AVERAGE: self._average(), OPTIMIZER: self._optimizer()}
+        files = {**self._models(), AVERAGE: self._average(), OPTIMIZER: self._optimizer()}
         return {file: _collected(values, world) for file, values in files.items()}
 
     def average(self, world: World) -> dict[str, Tensor]:
@@ -68,9 +76,9 @@ class TrainState:
         """Take everything from a checkpoint.
 
         Raises:
-            RunError: it holds other tensors than this backbone has.
+            RunError: it holds other tensors than there are here.
         """
-        own = {MODEL: dict(self._model()), AVERAGE: dict(self._average())}
+        own = {**self._models(), AVERAGE: self._average()}
         given = {file: checkpoint.tensors(file) for file in (*own, OPTIMIZER)}
         for file in own:
             _check(checkpoint, file, own[file], given[file])
@@ -99,15 +107,19 @@ class TrainState:
             return _like(begun, full)
         return _like(weight if weight.shape == full.shape else torch.empty(0, device=weight.device), full)
 
-    def _model(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.backbone.state_dict().items()
+    def _models(self) -> dict[str, dict[str, Tensor]]:
+        """What the backbone holds, and the losses if they hold anything, by file."""
+        losses = self.losses.state_dict()
+        return {MODEL: self.backbone.state_dict(), **({LOSSES: losses} if losses else {})}
 
-    def _average(self) -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in self.backbone.state_dict().items():
-            yield name, self.ema.averages.get(name, tensor)
+    def _average(self) -> dict[str, Tensor]:
+        return {name: self.ema.averages.get(name, tensor) for name, tensor in self.backbone.state_dict().items()}
 
-    def _optimizer(self) -> Iterator[tuple[str, Tensor]]:
-        yield from flat(state_of(self.updates))[0].items()
+    def _optimizer(self) -> dict[str, Tensor]:
+        return flat(state_of(self.updates))[0]
+
+    def _named(self, files: Mapping[str, Mapping[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        return ((f"{file}/{name}", each) for file, values in files.items() for name, each in values.items())
 
     def _weight(self, name: str) -> Any:
         """The weight that a tensor of the optimizer is kept for; None if it is for none."""
@@ -150,9 +162,9 @@ def set_random_state(states: list[dict[str, str]], world: World) -> None:
             raise ValueError(f"random state {name!r}: {first_line(error)}") from error
 
 
-def _collected(values: Iterator[tuple[str, Tensor]], world: World) -> dict[str, Tensor]:
+def _collected(values: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
     collected = {}
-    for name, tensor in values:
+    for name, tensor in values.items():
         full = whole(tensor.detach())  # every process takes part
         if world.is_main:
             collected[name] = full.cpu()

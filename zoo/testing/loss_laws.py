@@ -1,0 +1,148 @@
+"""Laws of losses, and what goes into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.flow.base import LossInputs
+from zoo.flow.precision import clock_dtype
+from zoo.parts.values import tensors_in
+from zoo.paths import LinearPath, Prediction, VariancePreservingPath
+from zoo.testing.asserts import assert_close
+from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
+from zoo.testing.law import Law, law
+from zoo.testing.laws import (
+    batch_invariance,
+    builds_share_nothing,
+    gradient_reaches_parameters,
+    initialises_whole,
+    is_deterministic,
+    keeps_device,
+    shape_contract,
+    state_round_trip,
+)
+from zoo.testing.options_laws import every_option_changes_something
+from zoo.testing.train_laws import keeps_nan_apart
+
+SPACES: tuple[Prediction, ...] = ("velocity", "noise", "data")
+
+
+def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
+    """What ``call`` makes the inputs of: data, noise, what is predicted, noise levels and labels."""
+    data, noise, prediction = (random(batch, case.site.channels, *case.size) for _ in range(3))
+    labels = torch.arange(batch, device=device) % max(case.site.num_classes, 1)
+    return data, noise, prediction, torch.sigmoid(random(batch)), labels
+
+
+def call(case: Case, part: nn.Module, given: tuple[Any, ...]) -> Any:
+    """What it makes of them on DDPM's path, where noise is predicted: of velocity and prediction each says its own."""
+    return part(_inputs(case, "noise", *given))
+
+
+def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
+    """A number of each sample."""
+    return [(batch,)]
+
+
+def _inputs(
+    case: Case, space: Prediction, data: Tensor, noise: Tensor, prediction: Tensor, t: Tensor, labels: Tensor
+) -> LossInputs:
+    path, wide = LinearPath() if space == "velocity" else VariancePreservingPath(), clock_dtype(data.dtype)
+    mixture = path.along(t, data)
+    return LossInputs(
+        stage=case.seed % max(case.site.stages, 1),
+        data=data.to(wide),
+        noise=noise.to(wide),
+        t=t,
+        z=mixture.state(data, noise).to(data.dtype),
+        prediction=prediction.to(wide),
+        space=space,
+        mixture=mixture,
+        labels=labels,
+    )
+
+
+@law(
+    "Return one finite number of each sample in float32 or wider, as x.float().flatten(1).mean(dim=1): under autocast a"
+    " Linear returns bfloat16. Guard roots and ratios where a vector is zero.",
+)
+def is_a_wide_number(case: Case) -> None:
+    """Whatever the weights predict, a loss is finite and in float32 or wider, also under autocast, and at zero."""
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        part = case.build(dtype=dtype)
+        data, noise, prediction, *rest = case.inputs(BATCH, dtype=dtype)
+        for space in SPACES:
+            for predicted in (prediction, torch.zeros_like(prediction)):
+                given = _inputs(case, space, data, noise, predicted.requires_grad_(), *rest)
+                with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
+                    value = part(given)
+                wide = torch.promote_types(value.dtype, torch.float32)
+                assert value.dtype == wide, f"returns {value.dtype} where {space} is predicted in {dtype}"
+                assert value.isfinite().all(), f"is not finite where {space} is predicted in {dtype}"
+                (slope,) = torch.autograd.grad(value.sum(), predicted, allow_unused=True)
+                assert slope is None or slope.isfinite().all(), f"its gradient is not finite where {space} is predicted"
+
+
+@law("Compute from inputs.prediction, inputs.velocity or a tap, and do not detach() it: what is minimised is the loss.")
+def pulls_the_weights(case: Case) -> None:
+    """A gradient comes to something that the weights compute."""
+    part, given = case.build(), case.inputs(BATCH)
+    wanted = [each.requires_grad_() for each in _of_weights(given)]
+    value = case.call(part, given)
+    found = torch.autograd.grad(value.sum(), wanted, allow_unused=True) if value.requires_grad else ()
+    assert any(each is not None and each.any() for each in found), "no gradient comes to what the weights predict"
+
+
+@law(
+    "Turn the sign of what is to grow, such as a cosine: training minimises the loss. (One that is to be least"
+    " elsewhere need not keep this.)",
+    examples=FEW,
+    required=False,
+)
+def is_least_at_the_target(case: Case) -> None:
+    """No prediction has less of it than the right one."""
+    part, (data, noise, prediction, *rest) = case.build(), case.inputs(BATCH)
+    for space in SPACES:
+        right = _inputs(case, space, data, noise, prediction, *rest).target
+        least = part(_inputs(case, space, data, noise, right, *rest))
+        other = part(_inputs(case, space, data, noise, prediction, *rest))
+        assert (least <= other + 1e-9).all(), f"it is less elsewhere than where {space} is predicted rightly"
+
+
+def _of_weights(given: tuple[Any, ...]) -> list[Tensor]:
+    """Those of the inputs that a backbone computes."""
+    return [given[2]]
+
+
+@law("Compute from the inputs alone: a loss is called for each stage in turn, and what it keeps is of another.")
+def stands_alone(case: Case) -> None:
+    """What it was called with before changes nothing."""
+    part, given = case.build(), case.inputs(BATCH)
+    first = case.call(part, given)
+    case.call(part, tuple(each.flip(0) if isinstance(each, Tensor) else each for each in given))
+    for one, other in zip(tensors_in(case.call(part, given)), tensors_in(first), strict=True):
+        assert_close(one, other, "it tells something else when asked again")
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {
+    "loss": (
+        shape_contract,
+        initialises_whole,
+        is_a_wide_number,
+        keeps_device,
+        batch_invariance,
+        is_deterministic,
+        stands_alone,
+        pulls_the_weights,
+        is_least_at_the_target,
+        gradient_reaches_parameters,
+        state_round_trip,
+        builds_share_nothing,
+        keeps_nan_apart,
+        every_option_changes_something,
+    )
+}
+"""Laws of each kind."""
