@@ -134,6 +134,11 @@ def _blocks(value: Any) -> str | None:
     return None if fits else "let it be a tuple of the numbers of earlier blocks, such as (0,)"
 
 
+def _names(value: Any) -> str | None:
+    fits = isinstance(value, tuple | list) and all(isinstance(each, str) for each in value)
+    return None if fits else "let it be a tuple of names, such as ('features',)"
+
+
 def _pair(value: Any) -> str | None:
     fits = value is None or (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value)))
     return None if fits else "let it be two of its vectors by index, shift and scale, such as (3, 4), or None"
@@ -184,5 +189,6 @@ _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "skip": {"feeds": _one_of("latents", "kept", "nothing")},
     "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth},
     "guidance": {"second": _second},
-    "loss": {"axes": _axes, "weighted": _truth},
+    "loss": {"axes": _axes, "weighted": _truth, "taps": _blocks, "extra": _names},
+    "dataset": {"extra": _names, "maps": _names},
 }

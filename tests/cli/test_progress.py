@@ -1,6 +1,7 @@
 """What is told of a run: a line at its start, one now and then, and where everything is."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -52,6 +53,15 @@ def step(number, loss=0.5):
 )  # fmt: skip
 def test_numbers_with_units(value, shown):
     assert _with_unit(value) == shown
+
+
+def test_terms_of_the_loss_are_told_where_there_are_several(trainer, clock, capsys, monkeypatch):
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: None)
+    for terms, told in (({"cosine": 0.5}, ""), ({"cosine": 0.125, "own": 3.0}, " (cosine 0.1250, own 3.0000)")):
+        with Progress(clock) as progress:
+            progress.start(trainer, 1)
+            progress.step(replace(step(1), terms=terms), None)
+        assert f"step 1/1  loss 0.5000{told}\n" in capsys.readouterr().err
 
 
 def test_without_a_terminal_lines_come_seldom_and_at_the_end(trainer, now, clock, capsys, monkeypatch):

@@ -43,7 +43,8 @@ class Predicts(Backbone):
         nn.Module.__init__(self)
         self.function, self.path, self.prediction = function, path, prediction
 
-    def forward_stages(self, pieces: list[Any]) -> list[Tensor]:
+    def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = ()) -> list[Any]:
+        assert not taps
         return [self.function(piece) for piece in pieces]
 
 
@@ -120,9 +121,9 @@ def test_the_backbone_is_called_once_and_given_what_is_on_the_path() -> None:
     calls: list[list[Any]] = []
 
     class Spied(Predicts):
-        def forward_stages(self, pieces: list[Any]) -> list[Tensor]:
+        def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = ()) -> list[Any]:
             calls.append(pieces)
-            return super().forward_stages(pieces)
+            return super().forward_stages(pieces, taps=taps)
 
     objective(Spied(lambda piece: piece.latents), SquaredErrorLoss(), CosineLoss(2))(
         [StageBatch(1, data, noise, t, labels), StageBatch(4, noise, data, t, labels)]

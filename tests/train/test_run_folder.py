@@ -409,6 +409,7 @@ def test_a_line_that_was_cut_off_is_dropped(length, tmp_path):
         *("\n", "}\n", "{}\n", "[1]\n", "3\n", '{"step": "3"}\n', '{"loss": 2}\n', "\x00" * 50, "\x00\n", "nul\n"),
         *(line(1, loss=loss) for loss in ("x", None, True, [1.0], {})),
         *(line(1, stage_errors=errors) for errors in ("x", 1.0, ["x"], [None], [1e101])),
+        *(line(1, terms=terms) for terms in ("x", [1.0], {"cosine": "x"}, {"cosine": None}, {"cosine": 1e101})),
         *(line(1, **{key: "x"}) for key in metrics_file.NUMBERS),
     ],
 )

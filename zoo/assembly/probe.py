@@ -8,8 +8,6 @@ from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any
 
-from torch import nn
-
 from zoo.assembly.crossings import crossings
 from zoo.assembly.reach import unmet
 from zoo.assembly.refusals import refusals
@@ -20,6 +18,7 @@ from zoo.errors import KeyPath, PluginError, dotted
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
 from zoo.parts.facts import Member, disagreements, facts_of, other_axes
+from zoo.parts.module_part import ModulePart
 from zoo.parts.returned import described
 from zoo.recipe import Draft, NestedError
 from zoo.recipe.draft import SUPPLIED_FROM, Problem
@@ -75,19 +74,21 @@ def probe(draft: Draft) -> None:
         shape = shape_of(values, fitting or (_alone(1, values),))
         built = _built(draft, shape, unsure)
     unsure.update(() if stages else OF_SHAPE)
+    made: dict[KeyPath, Any] = {}
     for path, spec in draft.parts.items():
         asked, written = spec.entry.signature.supplied, draft.tree.holds(path[:2])
         if path[0] == "backbone" or path[0] not in draft.needs or not (written or asked) or unsure & set(asked):
             continue
         given = supplied_beside(spec.entry.kind, values["latent"], values["num_classes"], shape)
         try:
-            with meta_device() if issubclass(spec.entry.cls, nn.Module) else nullcontext():
-                create_whole(spec, given)
+            with meta_device() if issubclass(spec.entry.cls, ModulePart) else nullcontext():
+                made[path] = create_whole(spec, given)
         except Exception as error:
             if not written and isinstance(error, ValueError):  # the backbone can be built and counted without
                 draft.unfit.add(path[:2])
             else:
                 _put_down(draft, path, error, given)
+    _put_down_losses(draft, made, values["depth"] if "depth" not in unsure else None)
     if stages and not unsure and len(built) == len(HELD_KINDS):
         _put_down_together(draft, shape, built)
 
@@ -177,6 +178,29 @@ def _try(
                 continue
         found[key] = made[alike]
     return found if whole else None
+
+
+def _put_down_losses(draft: Draft, made: Mapping[KeyPath, Any], depth: int | None) -> None:
+    """What losses ask for that the backbone, or the dataset, has not.
+
+    Args:
+        draft: of the recipe.
+        made: parts that stand beside the backbone, by key path.
+        depth: of the backbone; None if it is not known.
+    """
+    dataset = made.get(path_of("dataset"))
+    for path, part in made.items():
+        if path[:2] != path_of("loss"):
+            continue
+        beyond = [tap for tap in part.taps if depth is not None and not 0 <= tap < depth]
+        if beyond:
+            told = f"taps block {beyond[0]}, and there are blocks 0 to {depth - 1 if depth else 0}"
+            draft.put_down(path, told, (("backbone", "depth"),))
+        missing = [name for name in part.extra if dataset is not None and name not in dataset.extra]
+        if dataset is not None and missing:
+            source = f"dataset {draft.parts[path_of('dataset')].type}"
+            given = f"{', '.join(dataset.extra)} alone" if dataset.extra else "nothing beside latents and labels"
+            draft.put_down(path, f"asks for {', '.join(missing)} of each sample, and {source} gives {given}")
 
 
 def _put_down_together(draft: Draft, shape: Shape, built: dict[str, dict[Key, Any]]) -> None:

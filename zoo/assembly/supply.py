@@ -6,13 +6,12 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from torch import nn
-
 from zoo.attributes import said_by
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.facts import facts_of, mistakes_in
 from zoo.parts.initialise import faults
+from zoo.parts.module_part import ModulePart
 from zoo.recipe import PartSpec
 from zoo.recipe.latent import LatentRecipe
 from zoo.schedule import Stage, resolved
@@ -109,7 +108,7 @@ def _needs_kept_dim(spec: PartSpec) -> bool:
 
 
 def _fault(part: Any) -> str | None:
-    return next(chain(mistakes_in(part), faults(part)), None) if isinstance(part, nn.Module) else None
+    return next(chain(mistakes_in(part), faults(part)), None) if isinstance(part, ModulePart) else None
 
 
 def _refuse_fault(part: Any) -> None:

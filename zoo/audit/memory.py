@@ -122,7 +122,8 @@ def _peak_bytes(backbone: Backbone, stage: int, recipe: Recipe) -> int:
         t = torch.empty(BATCH, dtype=clock_dtype(dtype), device=DEVICE)
         labels = model.conditioner.example_labels(BATCH, device=DEVICE)
         scores = torch.empty(BATCH, model.scores_of(stage), device=DEVICE) if model.scores else None
-        batch, one = StageBatch(stage, data, noise, t, labels, scores), torch.ones_like(t)
+        extra = {name: each.to(DEVICE) for name, each in objective.example_extra(BATCH, model.shape.size).items()}
+        batch, one = StageBatch(stage, data, noise, t, labels, scores, extra), torch.ones_like(t)
         live = LiveBytes()
         try:
             with live:

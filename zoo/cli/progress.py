@@ -80,13 +80,15 @@ class Progress:
             if self._macs is not None:
                 speed += f"  {_with_unit(self._macs * images_per_second)}MAC/s"
             self._figures = speed
-        self._bar.update(self._task, completed=step.step, figures=f"loss {step.loss:.4f}  {self._figures}")
+        terms = ", ".join(f"{name} {value:.4f}" for name, value in step.terms.items())
+        loss = f"loss {step.loss:.4f}" + (f" ({terms})" if len(step.terms) > 1 else "")
+        self._bar.update(self._task, completed=step.step, figures=f"{loss}  {self._figures}")
         slow = self._slowness.step()
         if slow is not None:
             self.say(slow)
         if self._bar.disable and (self.clock() - self._told > SECONDS_BETWEEN_LINES or step.step == self._last):
             self._told = self.clock()
-            self.say(f"step {step.step}/{self._last}  loss {step.loss:.4f}  {self._figures}".rstrip())
+            self.say(f"step {step.step}/{self._last}  {loss}  {self._figures}".rstrip())
 
     def say(self, text: str) -> None:
         """A line above the bar."""

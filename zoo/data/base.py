@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
@@ -35,10 +36,32 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Samples:
-    """Some samples of a dataset, before ``normalize``; CPU tensors. Labels are one [B, ...], or several by name."""
+    """Some samples of a dataset, before ``normalize``; CPU tensors. Labels are one [B, ...], or several by name.
+
+    Attributes:
+        latents: a row for each sample.
+        labels: likewise.
+        extra: what the dataset's ``extra`` names, a row for each sample: what losses may ask for beside these.
+    """
 
     latents: Float[Tensor, "B C *size"]
     labels: Labels
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def mirrored(self, which: Sequence[bool], maps: Collection[str]) -> Samples:
+        """The same with some samples mirrored on the last axis, and with them what is extra and a map ``[z, gh, gw]``.
+
+        Args:
+            which: of them.
+            maps: names of such extra; others, such as a vector of a picture, stay.
+        """
+        rows = torch.tensor(which, dtype=torch.bool)
+
+        def mirror(own: Tensor) -> Tensor:
+            return own.flip(-1).where(rows.view(-1, *[1] * (own.ndim - 1)), own)
+
+        extra = {name: mirror(own) if name in maps else own for name, own in self.extra.items()}
+        return replace(self, latents=mirror(self.latents), extra=extra)
 
     @property
     def finite(self) -> Bool[Tensor, " B"]:
@@ -153,6 +176,12 @@ class Dataset(ABC):
 
     preview: str | None = None
     """What is missing for real pictures, and how to mend it, where ``to_images`` can only hint at them."""
+
+    extra: tuple[str, ...] = ()
+    """Names of what samples have beside latents and labels, such as features of another network; for losses."""
+
+    maps: tuple[str, ...] = ()
+    """Those of them that are maps ``[z, gh, gw]`` of a picture, and are mirrored with its latents."""
 
     @abstractmethod
     def open(self, split: Split = "train") -> Source:

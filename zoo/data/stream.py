@@ -6,7 +6,7 @@ the next ``batch`` of them, and each rank reads its own stretch of these, whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
@@ -44,6 +44,7 @@ class Batch:
         indices: positions in the dataset [B].
         counts: how many samples are of each stage, noisiest first: they come in this order.
         scores: for a router, uniform in [0, 1) [B, N]; None where there is none.
+        extra: what else losses ask for, by name, a row of each sample.
     """
 
     latents: Float[Tensor, "B C *size"]
@@ -57,6 +58,7 @@ class Batch:
     indices: Int[Tensor, " B"]
     counts: tuple[int, ...]
     scores: Float[Tensor, "B N"] | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, from which it is copied to a GPU without waiting; PyTorch calls this."""
@@ -146,9 +148,10 @@ class Reader(Dataset[Batch]):
         num_classes: int = 0,
         label_dropout: float = 0.0,
         scores: int = 0,
+        extra: Collection[str] = (),
     ) -> None:
         self.source, self.normalize, self.order, self.share, self.levels = source, normalize, order, share, levels
-        self.num_classes, self.label_dropout, self.scores = num_classes, label_dropout, scores
+        self.num_classes, self.label_dropout, self.scores, self.extra = num_classes, label_dropout, scores, extra
 
     def of_run(self, run: Commands) -> None:
         """Have advice say by which commands the run goes on, where samples are left out."""
@@ -193,7 +196,15 @@ class Reader(Dataset[Batch]):
             indices=torch.from_numpy(indices),
             counts=tuple(map(len, of_stages)),
             scores=None if scores is None else torch.from_numpy(np.stack(scores)),
+            extra={name: self._extra(samples, name) for name in self.extra},
         )
+
+    def _extra(self, samples: Samples, name: str) -> Tensor:
+        found, count = samples.extra.get(name), len(samples.latents)
+        if found is None or not found.ndim or len(found) != count:
+            told = "nothing" if found is None else f"a tensor {list(found.shape)}"
+            raise DataError(f"the dataset gives {told} as {name} of {count} samples: let extra have a row for each")
+        return found
 
     def _check(self, samples: Samples, indices: Int[np.ndarray, " B"]) -> None:
         finite, labels = samples.finite, class_indices(samples.labels)

@@ -6,16 +6,19 @@ Noise level t: 0 = data, 1 = pure noise; ``z_t = alpha(t) data + sigma(t) noise`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import ClassVar, Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zoo.labels import Labels
 from zoo.parts.module_part import ModulePart
+from zoo.parts.values import Tap
 from zoo.paths import AffinePath, Mixture, Prediction
 
 Velocity = Callable[[Tensor, float], Tensor]
@@ -72,6 +75,8 @@ class LossInputs:
         space: which that is: velocity, noise or data.
         mixture: alpha and sigma at t, and one prediction from another.
         labels: what the class conditioner is given, some of them dropped.
+        taps: what blocks that the loss asks for returned, by index; under autocast in float32.
+        extra: what else the dataset gives of each sample, by name, of what the loss asks for.
     """
 
     stage: int
@@ -82,7 +87,18 @@ class LossInputs:
     prediction: Float[Tensor, "b C *size"]
     space: Prediction
     mixture: Mixture
-    labels: Labels | None
+    labels: Labels | None = None
+    taps: Mapping[int, Tap] = field(default_factory=dict)
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def kept(self) -> Bool[Tensor, "b N"] | None:
+        """Which image tokens a router has left in, as a tap inside its route tells; None where no tap does."""
+        for tap in self.taps.values():
+            if tap.index is not None:
+                none = torch.zeros(len(tap.index), prod(tap.grid), dtype=torch.bool, device=tap.index.device)
+                return none.scatter(1, tap.index, True)
+        return None
 
     @cached_property
     def target(self) -> Float[Tensor, "b C *size"]:
@@ -112,14 +128,23 @@ class Loss(ModulePart, ABC):
 
     Attributes:
         weighted: whether the ``weighting`` of noise levels applies.
+        taps: blocks whose outputs it is given, counted from 0; a constructor may set it by its options.
+        extra: names of what else it is given of each sample; the dataset has to give it.
     """
 
     kind = "loss"
     weighted: bool = True
+    taps: tuple[int, ...] = ()
+    extra: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, inputs: LossInputs) -> Float[Tensor, " b"]:
         """What is minimised [b], of each sample by itself, in float32 or wider."""
+
+    def example_extra(self, batch: int, size: tuple[int, ...]) -> Mapping[str, Tensor]:
+        """Some of what it asks for, as a dataset may give it for latents of ``size``: what its laws are tried with, and
+        what memory is estimated with. A loss that names ``extra`` has one."""
+        return {}
 
 
 class Solver(ABC):

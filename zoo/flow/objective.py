@@ -7,7 +7,8 @@ Draw data, noise and a noise level t; drop the label now and then; and pull the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -34,6 +35,7 @@ class StageBatch(NamedTuple):
         t: noise levels [b].
         labels: what the class conditioner takes, some of them dropped.
         scores: for a router; None keeps all tokens.
+        extra: what else losses ask for, by name, a row of each sample.
     """
 
     stage: int
@@ -42,6 +44,7 @@ class StageBatch(NamedTuple):
     t: Float[Tensor, " b"]
     labels: Labels | None = None
     scores: Float[Tensor, "b N"] | None = None
+    extra: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Term(NamedTuple):
@@ -67,6 +70,8 @@ class Objective(nn.Module):
 
     Attributes:
         terms: of the loss, in the order of ``losses``.
+        taps: blocks whose outputs some loss asks for.
+        extra: names of what else some loss asks for of each sample.
     """
 
     def __init__(self, backbone: Backbone, losses: Iterable[tuple[str, float, Loss]]) -> None:
@@ -74,6 +79,8 @@ class Objective(nn.Module):
         losses = list(losses)
         self.backbone = backbone
         self.losses = nn.ModuleList(loss for _, _, loss in losses)
+        self.extra = tuple(sorted({name for _, _, loss in losses for name in loss.extra}))
+        self.taps = tuple(sorted({tap for _, _, loss in losses for tap in loss.taps}))
         names = _distinct([name for name, _, _ in losses])
         self.terms = tuple(
             Term(name, weight, loss.weighted) for name, (_, weight, loss) in zip(names, losses, strict=True)
@@ -92,33 +99,35 @@ class Objective(nn.Module):
         """
         path = self.backbone.path
         mixtures = [path.along(batch.t, batch.data) for batch in batches]
-        states = [
-            mixture.state(batch.data, batch.noise).to(batch.data.dtype)
+        pieces = [
+            Piece(batch.stage, mixture.state(batch.data, batch.noise).to(batch.data.dtype), *batch[3:6])
             for batch, mixture in zip(batches, mixtures, strict=True)
         ]
-        predictions = self.backbone.forward_stages(
-            [
-                Piece(batch.stage, z, batch.t, batch.labels, batch.scores)
-                for batch, z in zip(batches, states, strict=True)
-            ]
-        )
+        returned = self.backbone.forward_stages(pieces, taps=self.taps)
         found: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
-        for batch, mixture, z, prediction in zip(batches, mixtures, states, predictions, strict=True):
-            wide = clock_dtype(batch.data.dtype)
+        for batch, mixture, piece, output in zip(batches, mixtures, pieces, returned, strict=True):
+            wide, (prediction, taps) = clock_dtype(batch.data.dtype), output if self.taps else (output, {})
             inputs = LossInputs(
                 stage=batch.stage,
                 data=batch.data.to(wide),
                 noise=batch.noise.to(wide),
                 t=batch.t,
-                z=z,
+                z=piece.latents,
                 prediction=prediction.to(wide),
                 space=self.backbone.prediction,
                 mixture=mixture,
                 labels=batch.labels,
+                taps=taps,
+                extra=batch.extra,
             )
             for term, loss in zip(self.terms, self.losses, strict=True):
-                found[term.name].append(_promised(loss(inputs), term.name, len(z)))
+                found[term.name].append(_promised(loss(inputs), term.name, len(batch.t)))
         return {name: torch.cat(each) for name, each in found.items()}
+
+    def example_extra(self, batch: int, size: tuple[int, ...]) -> dict[str, Tensor]:
+        """Some of all that the losses ask for beside latents and labels, as ``Loss.example_extra`` gives it."""
+        losses = cast(Iterable[Loss], self.losses)
+        return {name: each for loss in losses for name, each in loss.example_extra(batch, size).items()}
 
 
 def total(

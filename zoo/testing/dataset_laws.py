@@ -46,8 +46,10 @@ def source_tells_its_data(case: Case) -> None:
 )
 def reads_latents(case: Case) -> None:
     """A source reads finite latents of the recipe's shape, each sample the same whatever is read beside it."""
-    shape = (case.site.channels, *case.site.size)
-    for split, source in _sources(_created(case)):
+    shape, dataset = (case.site.channels, *case.site.size), _created(case)
+    strange = sorted(set(dataset.maps) - set(dataset.extra))
+    assert not strange, f"maps names {', '.join(strange)}, which extra does not"
+    for split, source in _sources(dataset):
         some = np.array([len(source) - 1, 0, len(source) // 2])
         samples = _read(source, some)
         found, expected = tuple(samples.latents.shape), (len(some), *shape)
@@ -57,6 +59,9 @@ def reads_latents(case: Case) -> None:
         assert samples.finite.all(), f"reads NaN or infinite values of {split}"
         rows = length(checked(samples.labels))
         assert rows == len(some), f"reads {rows} labels for {len(some)} samples"
+        counts = {name: len(each) for name, each in samples.extra.items()}
+        expected_extra = dict.fromkeys(dataset.extra, len(some))
+        assert counts == expected_extra, f"reads rows of extra {counts}, in place of {expected_extra}"
         for place in range(len(some)):
             alone = _read(source, some[place : place + 1])
             for one, all_of_them in zip(_tensors(alone), _tensors(samples), strict=True):
@@ -168,7 +173,7 @@ def _read(source: Source, indices: Int[np.ndarray, " B"]) -> Samples:
 
 
 def _tensors(samples: Samples) -> list[torch.Tensor]:
-    return [samples.latents, *tensors_in(samples.labels)]
+    return [samples.latents, *tensors_in(samples.labels), *samples.extra.values()]
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.flow.base import LossInputs
 from zoo.flow.precision import clock_dtype
-from zoo.parts.values import tensors_in
+from zoo.parts.values import Tap, map_tensors, tensors_in
 from zoo.paths import LinearPath, Prediction, VariancePreservingPath
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
@@ -31,10 +32,22 @@ SPACES: tuple[Prediction, ...] = ("velocity", "noise", "data")
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    """What ``call`` makes the inputs of: data, noise, what is predicted, noise levels and labels."""
+    """What ``call`` makes the inputs of: data, noise, a prediction, noise levels, labels, tokens of taps, and extra."""
     data, noise, prediction = (random(batch, case.site.channels, *case.size) for _ in range(3))
     labels = torch.arange(batch, device=device) % max(case.site.num_classes, 1)
-    return data, noise, prediction, torch.sigmoid(random(batch)), labels
+    t, part = torch.sigmoid(random(batch)), case.create("meta")
+    tokens = {tap: random(batch, case.m + case.count, case.site.block_dims[tap]) for tap in part.taps}
+    extra = {
+        name: each.to(device, data.dtype if each.is_floating_point() else None)
+        for name, each in part.example_extra(batch, case.size).items()
+    }
+    return data, noise, prediction, t, labels, tokens, extra
+
+
+def refusal(case: Case, part: Any) -> str | None:
+    """Why it is not for this site."""
+    beyond = [tap for tap in part.taps if not 0 <= tap < case.site.depth]
+    return f"taps block {beyond[0]} of {case.site.depth}" if beyond else None
 
 
 def call(case: Case, part: nn.Module, given: tuple[Any, ...]) -> Any:
@@ -48,7 +61,15 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
 
 
 def _inputs(
-    case: Case, space: Prediction, data: Tensor, noise: Tensor, prediction: Tensor, t: Tensor, labels: Tensor
+    case: Case,
+    space: Prediction,
+    data: Tensor,
+    noise: Tensor,
+    prediction: Tensor,
+    t: Tensor,
+    labels: Tensor,
+    tokens: Mapping[int, Tensor],
+    extra: Mapping[str, Tensor],
 ) -> LossInputs:
     path, wide = LinearPath() if space == "velocity" else VariancePreservingPath(), clock_dtype(data.dtype)
     mixture = path.along(t, data)
@@ -62,6 +83,8 @@ def _inputs(
         space=space,
         mixture=mixture,
         labels=labels,
+        taps={index: Tap(each, case.m, case.site.grid) for index, each in tokens.items()},
+        extra=extra,
     )
 
 
@@ -114,7 +137,7 @@ def is_least_at_the_target(case: Case) -> None:
 
 def _of_weights(given: tuple[Any, ...]) -> list[Tensor]:
     """Those of the inputs that a backbone computes."""
-    return [given[2]]
+    return [given[2], *given[5].values()]
 
 
 @law("Compute from the inputs alone: a loss is called for each stage in turn, and what it keeps is of another.")
@@ -122,7 +145,7 @@ def stands_alone(case: Case) -> None:
     """What it was called with before changes nothing."""
     part, given = case.build(), case.inputs(BATCH)
     first = case.call(part, given)
-    case.call(part, tuple(each.flip(0) if isinstance(each, Tensor) else each for each in given))
+    case.call(part, map_tensors(lambda each: each.flip(0), given))
     for one, other in zip(tensors_in(case.call(part, given)), tensors_in(first), strict=True):
         assert_close(one, other, "it tells something else when asked again")
 

@@ -117,6 +117,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
         scores=backbone.scores,
+        extra=objective.extra,
     )
     classes = classes_kept(source, left_out)
     untrained = classes.untrained(recipe.backbone.num_classes)

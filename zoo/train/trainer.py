@@ -151,7 +151,8 @@ class Trainer:
         tensors, counts = (piece.latents.to(self.dtype), piece.noise.to(self.dtype), piece.t), list(piece.counts)
         columns = [split_tensors(each, counts) for each in tensors]
         scores = [None] * len(counts) if piece.scores is None else split_tensors(piece.scores, counts)
-        rows = zip(*columns, split(labels, counts), scores, strict=True)
+        extra = split_tensors(piece.extra, counts)
+        rows = zip(*columns, split(labels, counts), scores, extra, strict=True)
         return [StageBatch(stage, *row) for stage, row in enumerate(rows) if counts[stage]]
 
     def _update(self) -> None:
