@@ -16,6 +16,7 @@ from tests.assembly.base import BASE, UNIFORM, registry_with
 from tests.train.small import small
 from zoo.assembly import build, load_recipe
 from zoo.devices import meta_device
+from zoo.errors import RecipeError
 from zoo.parts import Norm
 from zoo.parts.base import PatchSchedule
 from zoo.parts.blocks import DiTBlock
@@ -207,3 +208,24 @@ def test_only_tensors_of_the_meta_device_are_left_undrawn():
             assert nn.init.xavier_normal_(tensor.view(2, 4)).shape == (2, 4)
     assert here.unique().numel() == 8
     assert there.is_meta
+
+
+def test_a_weight_that_its_initialiser_forgets_is_refused_by_the_name_of_its_part():
+    @part("norm", "forgetful")
+    class Forgetful(Norm):
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+            self.scale, self.shift = (nn.Parameter(torch.empty(dim)) for _ in range(2))
+            self.reset_parameters()
+
+        def reset_parameters(self) -> None:
+            nn.init.ones_(self.scale)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scale + self.shift
+
+    given = ({"backbone.depth": 1, "backbone.block.norm": "forgetful"},)
+    recipe = load_recipe("digits_dit", *given, parts=[Forgetful])
+    assert build(recipe, device="meta").blocks  # where nothing is allocated, and nothing looked at
+    with pytest.raises(RecipeError, match=r"forgetful.*: shift is not made: NaN is left in it where memory was empty"):
+        build(recipe, device="cpu")

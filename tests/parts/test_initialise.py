@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from zoo.parts.initialise import faults, init_weights
+from zoo.errors import PluginError
+from zoo.parts.initialise import EmptyIsNaN, faults, init_weights
 
 
 class Owner(nn.Module):
@@ -135,3 +136,35 @@ def test_no_gradient_is_asked_of_initialisers():
     module = Filled(weight=parameter())
     init_weights(module)
     assert module.weight.tolist() == [3.0, 3.0]
+
+
+class Forgetful(Owner):
+    def reset_parameters(self):
+        nn.init.ones_(self.made)
+
+
+def test_what_is_forgotten_inside_an_initialiser_is_named():
+    module = nn.Sequential(nn.Linear(2, 2), Forgetful(made=parameter(), left=parameter()))
+    with pytest.raises(PluginError, match=r"^1\.left is not made: NaN is left"):
+        init_weights(module)
+
+
+def test_a_buffer_that_is_filled_in_part_is_named():
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", torch.empty(2, 2, dtype=torch.complex64), persistent=False)
+
+        def reset_parameters(self):
+            self.table[0] = 1j
+
+    with pytest.raises(PluginError, match=r"^table is not made"):
+        init_weights(Half())
+
+
+def test_empty_memory_holds_nan_only_within_and_but_for_whole_numbers():
+    with EmptyIsNaN():
+        made = [torch.empty(2), torch.empty_like(torch.zeros(2)), torch.zeros(2).new_empty(2), nn.Linear(2, 2).weight]
+        assert [bool(each.isnan().all()) for each in made] == [True, True, True, False]
+        assert torch.empty(2, dtype=torch.int64).dtype == torch.int64
+        assert torch.empty(2, device="meta").is_meta

@@ -10,7 +10,7 @@ from zoo.attributes import said_by
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.parts.facts import facts_of, mistakes_in
-from zoo.parts.initialise import faults
+from zoo.parts.initialise import EmptyIsNaN, faults, unmade
 from zoo.parts.module_part import ModulePart
 from zoo.recipe import PartSpec
 from zoo.recipe.latent import LatentRecipe
@@ -84,9 +84,14 @@ def create_whole(spec: PartSpec, given: Supplied) -> Any:
 
     Raises:
         ValueError: it refuses its options, or asks for what nobody knows at its site.
-        PluginError: what it says of itself cannot be read, or weights of it would be garbage after building on the meta
-            device.
+        PluginError: what it says of itself cannot be read, or weights of it are garbage, or would be after building on
+            the meta device.
     """
+    with EmptyIsNaN():
+        return _create_whole(spec, given)
+
+
+def _create_whole(spec: PartSpec, given: Supplied) -> Any:
     kept = given.get("kept_dim")
     if isinstance(kept, Unknown):
         given = {**given, "kept_dim": None}
@@ -108,7 +113,9 @@ def _needs_kept_dim(spec: PartSpec) -> bool:
 
 
 def _fault(part: Any) -> str | None:
-    return next(chain(mistakes_in(part), faults(part)), None) if isinstance(part, ModulePart) else None
+    if not isinstance(part, ModulePart):
+        return None
+    return next(chain(mistakes_in(part), faults(part), unmade(part)), None)
 
 
 def _refuse_fault(part: Any) -> None:

@@ -2,22 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from math import nan
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from zoo.errors import PluginError
+
+UNMADE = "is not made: NaN is left in it where memory was empty; fill all of it in reset_parameters()"
 
 REGISTERED = ("_parameters", "_buffers", "_modules")
+
+
+class EmptyIsNaN(TorchFunctionMode):
+    """Where this is on, memory that nobody has written to holds NaN, so that ``unmade`` finds what stays so."""
+
+    EMPTY = frozenset({torch.empty, torch.empty_like, torch.empty_strided, torch.Tensor.new_empty})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in self.EMPTY:
+            spoil([made])
+        return made
 
 
 def init_weights(module: nn.Module) -> None:
     """Draw all weights anew and make all tables, such as after building on the meta device and ``to_empty``.
 
     Calls every ``reset_parameters``, members before what holds them: as in a constructor, the holder has the last word.
+
+    Raises:
+        PluginError: a module's ``reset_parameters`` leaves something of it unmade.
     """
+    own = _all_tensors(module)
+    spoil(own.values())
     module.apply(reset)
+    refuse_unmade(own)
+
+
+@torch.no_grad()
+def spoil(tensors: Iterable[Tensor]) -> None:
+    """Fill with NaN what is about to be made, where it can hold NaN."""
+    for tensor in tensors:
+        if _may_be_nan(tensor):
+            tensor.fill_(nan)
+
+
+def refuse_unmade(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of which one has stayed NaN.
+
+    Raises:
+        PluginError: with its name.
+    """
+    for name, tensor in tensors.items():
+        if _may_be_nan(tensor) and tensor.numel() and _holds_nan(tensor.detach()):
+            raise PluginError(f"{name} {UNMADE}")
+
+
+def unmade(module: nn.Module) -> Iterator[str]:
+    """Why a module that was built with ``EmptyIsNaN`` is no good: a parameter or a buffer that nobody has filled."""
+    try:
+        refuse_unmade(_all_tensors(module))
+    except PluginError as error:
+        yield str(error)
+
+
+def _all_tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _may_be_nan(tensor: Tensor) -> bool:
+    return not tensor.is_meta and (tensor.is_floating_point() or tensor.is_complex())
+
+
+def _holds_nan(tensor: Tensor) -> bool:
+    numbers = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    return bool(numbers.sum().isnan()) and bool(numbers.isnan().any())  # a sum is fast, and all that most need
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.kinds import base_of
-from zoo.parts.initialise import init_weights
+from zoo.parts.initialise import reset
 from zoo.parts.values import tensors_in
 from zoo.testing.cases import BATCH, Case
 from zoo.testing.draw import draw
@@ -121,7 +121,7 @@ def _state(part: nn.Module) -> dict[str, bytes]:
 def _drawn_anew(part: nn.Module) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        init_weights(part)
+        part.apply(reset)
     return part
 
 

@@ -20,7 +20,7 @@ from zoo.classes import UNKNOWN, Classes
 from zoo.data.fingerprint import Fingerprint
 from zoo.devices import cast_weights
 from zoo.errors import NumericError, WeightsError
-from zoo.parts.initialise import init_weights, reset
+from zoo.parts.initialise import init_weights, refuse_unmade, reset, spoil
 from zoo.recipe import Recipe, Versions, differences, fingerprint
 from zoo.recipe.source import show
 
@@ -83,9 +83,13 @@ def filled(weights: Weights, device: torch.device, dtype: torch.dtype | None = N
     dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
     backbone = cast_weights(backbone, dtype).to_empty(device=device)
     backbone.load_state_dict(weights.tensors)
-    if any(module._non_persistent_buffers_set for module in backbone.modules()):  # tables that no file holds
+    stored = backbone.state_dict()
+    tables = {name: table for name, table in backbone.named_buffers() if name not in stored}
+    if tables:
+        spoil(tables.values())
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             backbone.apply(lambda module: reset(module) if module._non_persistent_buffers_set else None)
+        refuse_unmade(tables)
         backbone.load_state_dict(weights.tensors)  # what their modules have made anew besides
     return backbone.eval()
 
