@@ -266,3 +266,12 @@ def test_a_conditioner_that_fails_on_labels_does_not_take_them(registry, monkeyp
         " out of range; set backbone.class_conditioner or data.dataset to what go together;"
         " `zoo new-plugin NAME --kind dataset` begins a dataset of such labels"
     )
+
+
+def test_a_dataset_of_other_latents_is_refused_with_both_shapes():
+    registry = Registry().with_parts([Counted])
+    recipe = load_recipe("digits_dit", ["data.dataset=counted", "backbone.depth=1"], registry)
+    with pytest.raises(
+        ZooError, match=r"dataset counted has latents \[1, 8, 8\], and backbone.latent is \[1, 16, 16\]"
+    ):
+        open_job(recipe, objective_of(recipe, build(recipe, device="meta")), registry, 0, 1)

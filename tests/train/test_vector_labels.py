@@ -96,3 +96,8 @@ def test_in_python_they_must_be_given(trained):
         zoo.sample(backbone, count=2)
     latents = zoo.sample(backbone, torch.tensor([[3.0, 1.0], [4.0, 1.0]]), steps=1)
     assert latents.shape == (2, 1, 8, 8)
+
+
+def test_a_table_says_whose_labels_they_are():
+    assert " 8, labels of vector, width" in vectors("backbone.num_classes=10", registry=REGISTRY).backbone.words
+    assert ", 10 classes, width" in zoo.load_recipe("digits_dit").backbone.words

@@ -18,6 +18,7 @@ from zoo.recipe import read_tree, recorded_in
 from zoo.shell import command
 
 if TYPE_CHECKING:
+    from zoo.backbone import Backbone
     from zoo.data import Source
     from zoo.data.check import Findings, Work
     from zoo.data.left_out import LeftOut
@@ -79,7 +80,7 @@ def check(
         assert run is not None
         recorded = recorded_in(run, overrides or ())
 
-    from zoo.assembly import check_recorded, check_tree
+    from zoo.assembly import build, check_recorded, check_tree
     from zoo.data.left_out import ids_in
     from zoo.train.run_folder import RunFolder
     from zoo.weights import refuse_existing
@@ -94,13 +95,14 @@ def check(
         if recipe is None
         else check_tree(tree, registry)
     )
+    backbone = None if recipe is None else build(checked, device="meta")
     wrong, named = False, 0
     with _lines(out) as problems, _lines(leave_out) as ids:
         ids.writelines(
             f"{printable(name)}\n" for name in ids_in(checked.data.leave_out)
         )  # what is written takes its place
         for split in ("train", "held_out"):
-            found = _check_split(checked, split, workers, problems, ids, verbose=verbose)
+            found = _check_split(checked, split, workers, problems, ids, backbone=backbone, verbose=verbose)
             wrong |= found is None or bool(found.problems)
             named += found.samples if found else 0
         if run is not None:
@@ -126,12 +128,14 @@ def _check_split(
     problems: IO[str],
     ids: IO[str],
     *,
+    backbone: Backbone | None,
     verbose: bool,
 ) -> Findings | None:
     """Look at a split, and say what there is to say; None where it cannot be opened."""
     from zoo.assembly import create_part
     from zoo.data.check import Findings, check
     from zoo.data.left_out import open_kept
+    from zoo.train.matching import misfit
 
     try:
         source, left_out = open_kept(create_part(recipe, "dataset"), split, recipe.data.leave_out)
@@ -141,6 +145,11 @@ def _check_split(
     except DataError as error:
         print(f"{split}: cannot be opened: {error}")
         problems.write(f"{error}\n")
+        return None
+    why = misfit(recipe, backbone, source, left_out)
+    if why is not None:
+        print(f"{split}: {why}")
+        problems.write(f"{why}\n")
         return None
     found = Findings()
     number = recipe.data.workers if workers is None else workers

@@ -166,7 +166,8 @@ class Source(ABC):
 
 
 class Dataset(ABC):
-    """Where training data comes from. Constructor: ``(channels, size, num_classes, *, options)``.
+    """Where training data comes from: it opens a ``Source``, which has the samples, for each split. Constructor:
+    ``(channels, size, num_classes, *, options)``.
 
     ``size`` is a tuple, with the length of each of the latents' one to three axes; refuse what the data cannot fill, as
     ``two_axes`` does. The constructor reads nothing: a recipe can be checked, and samples drawn, where the data is not.

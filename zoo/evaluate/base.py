@@ -149,7 +149,8 @@ class Metric(ABC):
 
     kind: ClassVar[str] = "metric"
     needs: ClassVar[tuple[str, ...]] = ("pooled",)
-    """Fields of a ``FeatureSet`` without which it cannot be told."""
+    """Fields of a ``FeatureSet`` without which it cannot be told: of ``pooled``, ``labels``, ``spatial``,
+    ``probabilities`` and ``verdicts``."""
     more_is_better: ClassVar[tuple[str, ...]] = ()
     """Those of its figures of which more is better; of the others, less is."""
 

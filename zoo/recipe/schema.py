@@ -98,10 +98,20 @@ class BackboneRecipe(BackboneOptions, Section):
     def words(self) -> str:
         """``latent 4 x 32 x 32, 1000 classes, width 768, 12 blocks, 12 heads``."""
         latent = f"latent {' x '.join(map(str, (self.latent.channels, *self.latent.size)))}"
-        classes = f"{self.num_classes} classes" if self.num_classes else "unconditional"
         size = f"width {self.dim}, {self.depth} blocks, {self.heads} heads"
         predicts = "" if self.prediction == "velocity" else f"; predicts {self.prediction}"
-        return f"{latent}, {classes}, {size}{predicts}"
+        return f"{latent}, {self.label_words}, {size}{predicts}"
+
+    @property
+    def label_words(self) -> str:
+        """``1000 classes``; of a conditioner that asks for no number of classes, whose its labels are."""
+        conditioner = self.class_conditioner
+        if isinstance(conditioner, PartSpec):
+            if getattr(conditioner.entry.cls, "uses_labels", True) is False:
+                return "unconditional"
+            if "num_classes" not in conditioner.entry.signature.supplied:
+                return f"labels of {conditioner.type}"
+        return f"{self.num_classes} classes" if self.num_classes else "unconditional"
 
     patch_schedule: AnyPart
     patch_embedder: AnyPart

@@ -8,29 +8,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from zoo.assembly import change_section, create_part
 from zoo.backbone import Backbone
 from zoo.classes import Classes
-from zoo.data import Dataset, Fingerprint, Normalize, Source
-from zoo.data.left_out import LeftOut, classes_kept, open_kept
+from zoo.data import Dataset, Fingerprint, Normalize
+from zoo.data.left_out import classes_kept, open_kept
 from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
 from zoo.errors import DataError, ZooError
 from zoo.flow import NoiseLevels, Objective, StagePlan, plan_stages
-from zoo.labels import split
 from zoo.optim import Optimizer, Schedule
 from zoo.optim.updates import Updates
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.train.drawing import check_guidance
-from zoo.train.labels import refuse_other_labels
+from zoo.train.matching import refuse_labels_of, refuse_other_latents
 from zoo.weights import Weights
-
-LABELS_LOOKED_AT = 16
-"""Samples, from the first to the last at even distances, whose labels are checked before training."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
 
     Raises:
         ZooError: the batch cannot be split, the weights cannot be trained, samples cannot be drawn as asked, or the
-            class conditioner does not take the dataset's labels.
+            dataset's labels or latents are not such as the backbone takes.
         DataError: the data cannot be read, or is less than a batch.
     """
     backbone = objective.backbone
@@ -102,7 +97,8 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
             f"dataset {recipe.data.dataset.type} has {kept} samples{beside}, fewer than train.batch {options.batch};"
             " set train.batch lower"
         )
-    _check_labels(recipe, backbone, source, left_out)
+    refuse_labels_of(recipe, backbone.conditioner, source, left_out)
+    refuse_other_latents(recipe, source, left_out)
     normalize: Normalize = create_part(recipe, "normalize")
     fitted = normalize.fitted(source.statistics)
     if fitted:
@@ -182,23 +178,6 @@ def _going_on(batch: int, accumulate: int, group: int, ranks: int) -> str:
     *fewer, most = fitting
     counts = f"{', '.join(fewer)} or {most} processes" if fewer else f"{most} process"
     return f"to go on with a run, whose batch stays, start {counts}{also}; for a new one "
-
-
-def _check_labels(recipe: Recipe, backbone: Backbone, source: Source, left_out: LeftOut) -> None:
-    """Look at some samples' labels, since what they are is between the dataset and the conditioner alone."""
-    kept = left_out.kept
-    indices = kept[np.unique(np.linspace(0, len(kept) - 1, LABELS_LOOKED_AT).astype(np.int64))]
-    labels = split(source.labels(indices), [1] * len(indices))
-    for index, own in zip(indices.tolist(), labels, strict=True):
-        try:
-            refuse_other_labels(backbone.conditioner, own)
-        except ValueError as error:
-            conditioner, dataset = recipe.backbone.class_conditioner.type, recipe.data.dataset.type
-            raise ZooError(
-                f"{recipe.name}: class_conditioner {conditioner} does not take the labels of dataset {dataset}:"
-                f" {source.id(index)}: {error}; set backbone.class_conditioner or data.dataset to what go together;"
-                " `zoo new-plugin NAME --kind dataset` begins a dataset of such labels"
-            ) from error
 
 
 def _with_normalize(recipe: Recipe, options: Mapping[str, Any], registry: Registry) -> Recipe:

@@ -35,8 +35,7 @@ def sizes(*lengths: int) -> str:
 def header_lines(audit: Audit, recipe: Recipe) -> tuple[str, str]:
     """What the assembly is, and what it costs."""
     backbone = recipe.backbone
-    classes = f"{backbone.num_classes} classes" if backbone.num_classes else "unconditional"
-    size = f"{classes}, width {backbone.dim}, {backbone.depth} blocks, {backbone.heads} heads"
+    size = f"{backbone.label_words}, width {backbone.dim}, {backbone.depth} blocks, {backbone.heads} heads"
     mean = ", mean over noise levels" if len(audit.stages) > 1 else ""
     return size, f"{amount(audit.params.total)} parameters · {amount(audit.macs)} multiply-adds (MACs) per pass{mean}"
 

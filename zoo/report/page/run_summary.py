@@ -129,8 +129,8 @@ def size_words(recipe: Recipe) -> str:
     """What the backbone takes, and how large it is."""
     backbone = recipe.backbone
     latent = " × ".join(map(str, (backbone.latent.channels, *backbone.latent.size)))  # noqa: RUF001
-    classes = f"{backbone.num_classes} classes" if backbone.num_classes else "unconditional"
-    return f"Latent {latent}, {classes}; width {backbone.dim}, {backbone.depth} blocks, {backbone.heads} heads"
+    size = f"width {backbone.dim}, {backbone.depth} blocks, {backbone.heads} heads"
+    return f"Latent {latent}, {backbone.label_words}; {size}"
 
 
 def headlines(
