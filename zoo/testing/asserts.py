@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,14 @@ def assert_close(got: Tensor, expected: Tensor, message: str, tolerance: float =
     scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
     worst = float((got - expected).abs().max()) if expected.numel() else 0.0
     assert worst <= tolerance * scale, f"{message}: off by {worst:.3g} (values up to {scale:.3g})"
+
+
+def assert_each_alone(function: Callable[..., Tensor], *given: Tensor, what: str) -> None:
+    """Elementwise: what comes of a number hangs on no other that comes with it, and not on its place."""
+    whole = function(*given)
+    for some in ([2], [len(whole) - 1, 1]):
+        found = function(*(each[some] for each in given))
+        assert_close(found, whole[some], f"{what} of one noise level hangs on the others that come with it", 1e-6)
 
 
 def assert_equal(got: Tensor, expected: Tensor, message: str) -> None:

@@ -106,6 +106,8 @@ class Case:
             return f"takes latents of {sorted(part.axes)} axes, not {self.site.axes}"
         if "prefix" in getattr(part, "refuses", ()) and self.m:
             return "takes no tokens in front"
+        if "prefix" in getattr(part, "needs", ()) and not self.m:
+            return "needs tokens in front"
         own: Callable[[Case, Any], str | None] | None = getattr(self._laws, "refusal", None)
         return None if own is None else own(self, part)
 

@@ -20,17 +20,18 @@ SIZES = ((5,), (3, 2), (2, 3, 4))
 
 @law(
     "Let invert() undo apply() step by step, backwards, with constants in the dtype of what is given, over "
-    "dimension 1, and change nothing in place."
+    "dimension 1; change nothing in place, and keep nothing of what comes: another process inverts."
 )
 def inverts(case: Case) -> None:
     """``invert(apply(x))`` is x, and both keep dtype and shape, of one axis to three.
 
-    With recorded statistics, where the part takes any.
+    With recorded statistics, where the part takes any. Nothing is kept from one call to the next, or taken from the
+    other samples.
     """
     channels = range(case.supplied["channels"])
     statistics = Statistics(tuple(k / 2 - 1 for k in channels), tuple(0.5 + k / 4 for k in channels))
     fitted = case.create().fitted(statistics)
-    part = case.entry.create(case.options.model_copy(update=fitted), case.supplied)
+    part, another = (case.entry.create(case.options.model_copy(update=fitted), case.supplied) for _ in range(2))
     generator = torch.Generator().manual_seed(case.seed)
     for size, (dtype, tolerance) in product(SIZES, ((torch.float32, 1e-4), (torch.float64, 1e-9))):
         latents = torch.randn(2, len(channels), *size, generator=generator, dtype=torch.float64).to(dtype)
@@ -41,6 +42,8 @@ def inverts(case: Case) -> None:
         assert applied.dtype == restored.dtype == dtype, f"normalising changes {dtype}"
         assert torch.equal(latents, before), "normalising changes its inputs"
         assert_close(restored, latents, "invert does not undo apply", tolerance)
+        assert_close(another.invert(applied), restored, "built anew, it does not invert what was applied", tolerance)
+        assert_close(part.apply(latents[:1]), applied[:1], "a sample alone is applied otherwise", tolerance)
 
 
 def tells_its_data(open_source: Callable[[], Source]) -> None:

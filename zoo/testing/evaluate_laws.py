@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,13 @@ from zoo.evaluate.base import Features, FeatureSet, ImageSet, Metric
 from zoo.testing.cases import Case
 from zoo.testing.law import Law, law
 
-IMAGES, MANY, CLASSES = 24, 384, 3
+IMAGES, CLASSES = 24, 3
+SETS = (IMAGES, 384, 2048)
+"""Images of a set, the least first: a metric, such as of many features, may refuse few."""
+
+SIZES = ((8, 6), (32, 40), (64, 72), (256, 264))
+"""Heights and widths, the least first: a network may refuse what is too small for its layers."""
+
 FIELDS = ("pooled", "labels", "spatial", "probabilities", "verdicts")
 
 
@@ -84,14 +91,16 @@ def refuses_too_few(case: Case) -> None:
                 assert math.isfinite(figure), f"{told} {name} is {figure}"
 
 
-@law("Return a row for every image, in order, of that image alone: what is learned of all of them belongs to fit().")
+@law(
+    "Return a row for every image, in order, of that image alone, also where labels are None: what is learned of all of"
+    " them belongs to fit()."
+)
 def images_stand_alone(case: Case) -> None:
     """Features have a row for every image, which does not depend on the images beside it; images stay as they were.
 
-    So it is for grey and for RGB images.
+    So it is for grey and for RGB images; one of these, and small ones, it may refuse with a ValueError.
     """
-    for channels in (1, 3):
-        features, images, labels = _fitted(case, channels)
+    for features, images, labels in _fitted(case):
         before = images.copy()
         whole = features.of(images, labels)
         assert (images == before).all(), "features change their inputs"
@@ -105,6 +114,9 @@ def images_stand_alone(case: Case) -> None:
             one, other = getattr(alone, name), getattr(whole.rows(some), name)
             close = one is None or np.allclose(one, other, rtol=1e-5, atol=1e-5)
             assert close, f"{name} depends on the images beside it"
+        with suppress(ValueError):  # by which features may refuse images without labels
+            bare = features.of(images, None)
+            assert len(bare) == IMAGES, f"without labels there are {len(bare)} rows for {IMAGES} images"
 
 
 @law(
@@ -113,7 +125,7 @@ def images_stand_alone(case: Case) -> None:
 )
 def record_is_plain(case: Case) -> None:
     """What features say of themselves is plain JSON, and the same whenever they are built alike."""
-    records = [_fitted(case, channels=1)[0].record() for _ in range(2)]
+    records = [next(_fitted(case))[0].record() for _ in range(2)]
     try:
         restored = json.loads(json.dumps(records[0], allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -122,11 +134,36 @@ def record_is_plain(case: Case) -> None:
     assert records[0] == records[1], "features that are built alike have other records"
 
 
-def _fitted(case: Case, channels: int) -> tuple[Features, UInt8[np.ndarray, "n H W C"], Int[np.ndarray, " n"]]:
-    """Features that have seen real images, and others with their labels."""
+Fitted = tuple[Features, UInt8[np.ndarray, "n H W C"], Int[np.ndarray, " n"]]
+
+
+def _fitted(case: Case) -> Iterator[Fitted]:
+    """Features that have seen real images, and others with their labels: grey ones and RGB, as far as it takes these.
+
+    Raises:
+        ValueError: it takes neither, of no size.
+    """
+    refused: ValueError | None = None
+    taken = 0
+    for channels in (1, 3):
+        for size in SIZES:
+            try:
+                features, images, labels = fitted = _fitted_to(case, (*size, channels))
+                features.of(images[:1].copy(), labels[:1])
+            except ValueError as error:
+                refused = error
+            else:
+                taken += 1
+                yield fitted
+                break
+    if refused is not None and not taken:
+        raise refused
+
+
+def _fitted_to(case: Case, shape: tuple[int, int, int]) -> Fitted:
     features: Features = case.create()
     generator = np.random.default_rng(case.seed)
-    real, images = generator.integers(0, 256, (2, IMAGES, 8, 6, channels), dtype=np.uint8)
+    real, images = generator.integers(0, 256, (2, IMAGES, *shape), dtype=np.uint8)
     labels = np.arange(IMAGES) % CLASSES
     features.fit(ImageSet(real, labels))
     return features, images, labels
@@ -134,14 +171,14 @@ def _fitted(case: Case, channels: int) -> tuple[Features, UInt8[np.ndarray, "n H
 
 def _enough(metric: Metric, seed: int) -> tuple[FeatureSet, FeatureSet]:
     """Real and generated images that a metric tells figures of: few, or many where it says that they are too few."""
-    for images in (IMAGES, MANY):
+    for images in SETS:
         try:
             metric.measure(_features(seed, images), _features(seed + 1, images))
         except ValueError as error:
             refused = error
         else:
             return _features(seed, images), _features(seed + 1, images)
-    raise AssertionError(f"a metric refuses {MANY} images of {CLASSES} classes: {refused}") from refused
+    raise AssertionError(f"a metric refuses {images} images of {CLASSES} classes: {refused}") from refused
 
 
 def _features(seed: int, images: int) -> FeatureSet:

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from zoo.flow.base import Velocity
 from zoo.paths import AffinePath, LinearPath, VariancePreservingPath
-from zoo.testing.asserts import assert_close
+from zoo.testing.asserts import assert_close, assert_each_alone
 from zoo.testing.cases import Case
 from zoo.testing.gaussian import GaussianFlow
 from zoo.testing.law import Law, law
 
 SHAPE = (2, 3, 1)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-STEPS = (1, 2, 5)
+STEPS, MORE = (1, 2, 5), (8, 16, 64)
 LINE = LinearPath()
 DATA = GaussianFlow()
 
@@ -59,6 +59,14 @@ def sampler_keeps_dtype(case: Case) -> None:
         assert torch.equal(u, before), "changes its inputs"
 
 
+@law("Look for a sort, a rank or a mean over what is given: zoo stratifies batches, and asks for single levels too.")
+def sampler_takes_each_alone(case: Case) -> None:
+    """``quantile`` and ``cdf`` of a number hang on no other that comes with it."""
+    sampler, u = case.create(), torch.linspace(0, 1, 101, dtype=torch.float64)
+    assert_each_alone(sampler.quantile, u, what="the quantile")
+    assert_each_alone(sampler.cdf, u, what="the cdf")
+
+
 # -- weightings -------------------------------------------------------------------------------------------------------
 
 
@@ -82,6 +90,13 @@ def weighs_every_noise_level(case: Case) -> None:
         assert torch.equal(snr, snr_before), "changes its inputs"
 
 
+@law("Look for a mean, a sum or a maximum over t: a weight that hangs on its batch makes the loss hang on its size.")
+def weighs_each_alone(case: Case) -> None:
+    """The weight of a noise level hangs on no other of its batch."""
+    t = torch.linspace(0, 1, 101, dtype=torch.float64)
+    assert_each_alone(case.create().weight, t, LINE.snr(t), what="the weight")
+
+
 # -- solvers ----------------------------------------------------------------------------------------------------------
 
 
@@ -92,9 +107,9 @@ def weighs_every_noise_level(case: Case) -> None:
 def follows_its_levels(case: Case) -> None:
     """The velocity is evaluated at the noise levels that ``levels`` tells, from 1 downwards, new ones for every update.
 
-    The noise of an update is drawn once at most.
+    The noise of an update is drawn once at most. Numbers of steps that do not suit it, it may refuse (ValueError).
     """
-    for steps in STEPS:
+    for steps in _taken(case):
         run = Run(case)
         run.solve(steps)
         levels = run.solver.levels(steps)
@@ -115,7 +130,7 @@ def solver_keeps_dtype(case: Case) -> None:
     for dtype in DTYPES:
         run = Run(case, dtype=dtype)
         before = run.noise.clone()
-        latents = run.solve(2)
+        latents = run.solve(_taken(case)[-1])
         assert latents.shape == run.noise.shape, f"returns shape {list(latents.shape)} for {list(run.noise.shape)}"
         assert latents.dtype == dtype, f"returns {latents.dtype} for {dtype}"
         assert torch.equal(run.noise, before), "changes the noise that it is given"
@@ -127,9 +142,9 @@ def solver_keeps_device(case: Case) -> None:
 
     (Adaptive solvers look at values, and cannot be asked.)
     """
-    run = Run(case, device="meta")
-    if run.solver.levels(2) is not None:
-        assert run.solve(2).device.type == "meta", "leaves the device of the noise"
+    run, steps = Run(case, device="meta"), _taken(case)[-1]
+    if run.solver.levels(steps) is not None:
+        assert run.solve(steps).device.type == "meta", "leaves the device of the noise"
 
 
 @law(
@@ -138,12 +153,12 @@ def solver_keeps_device(case: Case) -> None:
 )
 def solves_each_alone(case: Case) -> None:
     """A sample does not depend on who else is in its batch, but for an adaptive solver."""
-    run = Run(case)
-    if run.solver.levels(3) is None:
+    run, steps = Run(case), _taken(case)[-1]
+    if run.solver.levels(steps) is None:
         return
-    together = run.solve(3)
+    together = run.solve(steps)
     for index in range(len(together)):
-        alone = run.solve(3, only=slice(index, index + 1))
+        alone = run.solve(steps, only=slice(index, index + 1))
         assert_close(together[index : index + 1], alone, "a sample depends on the rest of its batch")
 
 
@@ -154,10 +169,11 @@ def solves_each_alone(case: Case) -> None:
 def is_exact_on_straight_lines(case: Case) -> None:
     """A constant velocity is followed exactly, unless noise is added on the way."""
     run = Run(case, velocity=lambda z, t: torch.full_like(z, 0.75))
-    run.solve(max(STEPS))
+    taken = _taken(case)
+    run.solve(taken[-1])
     if run.draws:
         return
-    for steps in STEPS:
+    for steps in taken:
         assert_close(run.solve(steps), run.noise - 0.75, "a constant velocity leads elsewhere", 1e-5)
 
 
@@ -185,6 +201,28 @@ def _reaches_the_data(run: Run) -> None:
     else:
         expected = GaussianFlow(path=run.path).samples(run.noise)
         assert_close(latents, expected, "noise does not become the data that it should", 0.05)
+
+
+def _taken(case: Case) -> list[int]:
+    """The numbers of steps to try a solver with: few, or the least of more, where it refuses these (ValueError).
+
+    Raises:
+        ValueError: it refuses all.
+    """
+    refused: ValueError | None = None
+    taken: list[int] = []
+    for steps in (*STEPS, *MORE):
+        if taken and steps in MORE:
+            break
+        try:
+            Run(case, velocity=lambda z, t: torch.zeros_like(z)).solve(steps)
+        except ValueError as error:
+            refused = error
+        else:
+            taken.append(steps)
+    if refused is not None and not taken:
+        raise refused
+    return taken
 
 
 class Run:
@@ -247,8 +285,14 @@ def _uniform(case: Case, dtype: torch.dtype) -> Tensor:
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
-    "noise_sampler": (cdf_inverts_quantile, quantile_rises, cdf_has_both_ends, sampler_keeps_dtype),
-    "weighting": (weighs_every_noise_level,),
+    "noise_sampler": (
+        cdf_inverts_quantile,
+        quantile_rises,
+        cdf_has_both_ends,
+        sampler_keeps_dtype,
+        sampler_takes_each_alone,
+    ),
+    "weighting": (weighs_every_noise_level, weighs_each_alone),
     "solver": (
         follows_its_levels,
         solver_keeps_dtype,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from zoo.testing.asserts import assert_close
+from zoo.testing.asserts import assert_close, assert_each_alone
 from zoo.testing.cases import Case
 from zoo.testing.law import Law, law
 
@@ -25,6 +25,14 @@ def mixes_at_every_noise_level(case: Case) -> None:
         assert (values >= 0).all(), f"{name} is negative"
         assert torch.equal(given, T), f"{name} changes its inputs"
         assert function(T.to("meta")).device.type == "meta", f"{name} leaves the device of t"
+
+
+@law("Look for a maximum, a mean or a cumulative sum over t: the samples of a batch have noise levels of their own.")
+def path_takes_each_alone(case: Case) -> None:
+    """Alpha, sigma and the clock of a noise level hang on no other that comes with it."""
+    path = case.create()
+    for name in ("alpha", "sigma", "clock"):
+        assert_each_alone(getattr(path, name), T, what=name)
 
 
 @law("Look for a turned clock: t = 0 is data, t = 1 noise, and sigma / alpha rises on the whole way.")
@@ -72,6 +80,7 @@ def clock_keeps_time(case: Case) -> None:
 LAWS: dict[str, tuple[Law[Case], ...]] = {
     "path": (
         mixes_at_every_noise_level,
+        path_takes_each_alone,
         noise_grows,
         noise_has_unit_variance,
         rates_are_derivatives,

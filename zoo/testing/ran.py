@@ -34,12 +34,23 @@ def ran() -> Iterator[Ran]:
     """Count what runs inside, without gradients."""
     found = Ran()
     products = FlopCounterMode(display=False, custom_mapping={**VECTOR_PRODUCTS, ATTENTION_ON_CPU: _attention_flops})
-    with torch.no_grad(), products, Multiplied() as multiplied:
+    with torch.no_grad(), _open_attention(), products, Multiplied() as multiplied:
         yield found
     flops = products.get_flop_counts().get("Global", {})
     found.macs = products.get_total_flops() // 2
     found.attention_macs = sum(number for operator, number in flops.items() if "attention" in str(operator)) // 2
     found.multiplied = multiplied.elements
+
+
+@contextmanager
+def _open_attention() -> Iterator[None]:
+    """Run ``nn.MultiheadAttention`` and encoder layers by products: what they fuse without gradients counts nothing."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 class Multiplied(TorchDispatchMode):  # type: ignore[no-untyped-call]

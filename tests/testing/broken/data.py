@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 
 from tests.testing.broken import Broken
@@ -54,9 +55,39 @@ class TakesStatistics(Normalize):
         return latents
 
 
+@part("normalize", "remembers_the_mean")
+class RemembersTheMean(Normalize):
+    """Inverts what it applied last, and nothing else."""
+
+    mean = 0.0
+
+    def apply(self, latents):
+        self.mean = latents.mean().item()
+        return latents - self.mean
+
+    def invert(self, latents):
+        return latents + self.mean
+
+
+@part("normalize", "by_position")
+class ByPosition(Normalize):
+    """Adds to a sample where it is in its batch."""
+
+    def places(self, latents):
+        return torch.arange(len(latents)).flip(0).to(latents).view(-1, *[1] * (latents.ndim - 1))
+
+    def apply(self, latents):
+        return latents + self.places(latents)
+
+    def invert(self, latents):
+        return latents - self.places(latents)
+
+
 BROKEN: list[Broken] = [
     (data_laws.inverts, ForgetsTheShift, "does not undo"),
     (data_laws.inverts, TakesStatistics, "does not undo"),
     (data_laws.inverts, OnlyPictures, "changes the shape"),
     (data_laws.inverts, DoublePrecisionLatents, "changes torch.float32"),
+    (data_laws.inverts, RemembersTheMean, "built anew, it does not invert what was applied"),
+    (data_laws.inverts, ByPosition, "a sample alone is applied otherwise"),
 ]

@@ -165,6 +165,15 @@ class RecordsTheTime(PCAFeatures):
         return {"trained": time.perf_counter_ns()}
 
 
+@part("features", "counts_on_labels")
+class CountsOnLabels(PCAFeatures):
+    """Reads labels that images need not have."""
+
+    def of(self, images, labels):
+        found = super().of(images, labels)
+        return replace(found, pooled=np.concatenate([found.pooled, labels[:, None]], axis=1))
+
+
 BROKEN: list[Broken] = [
     (evaluate_laws.figures_are_numbers, Counts, "count is an int, and should be a float"),
     (evaluate_laws.figures_are_numbers, Divides, "ratio is inf for finite features"),
@@ -175,7 +184,7 @@ BROKEN: list[Broken] = [
     (evaluate_laws.takes_what_it_needs, CountsOnAsMany, "ratio is inf for 24 real images and 48 generated"),
     (evaluate_laws.refuses_too_few, Averages, "of 24 real images and 0 generated mean is nan"),
     (evaluate_laws.refuses_too_few, TakesTheFirst, "of 0 real images and 24 generated it fails: IndexError"),
-    (evaluate_laws.figures_are_numbers, Refuses, "refuses 384 images of 3 classes: matmul"),
+    (evaluate_laws.figures_are_numbers, Refuses, "refuses 2048 images of 3 classes: matmul"),
     (evaluate_laws.figures_are_numbers, Draws, "other figures when asked again"),
     (evaluate_laws.images_stand_alone, Standardises, "pooled depends on the images beside it"),
     (evaluate_laws.images_stand_alone, Drops, "pooled has 23 rows for 24 images"),
@@ -184,4 +193,5 @@ BROKEN: list[Broken] = [
     (evaluate_laws.record_is_plain, RecordsATuple, "comes back from JSON as"),
     (evaluate_laws.record_is_plain, RecordsNaN, "is no plain JSON"),
     (evaluate_laws.record_is_plain, RecordsTheTime, "have other records"),
+    (evaluate_laws.images_stand_alone, CountsOnLabels, "'NoneType' object is not subscriptable"),
 ]

@@ -181,6 +181,19 @@ class StateOnTheCPU(EulerSolver):
         return torch.zeros(noise.shape, dtype=noise.dtype)
 
 
+@part("noise_sampler", "sorts")
+class Sorts(UniformNoise):
+    def quantile(self, u):
+        return u.flatten().sort().values.reshape(u.shape)
+
+
+@part("weighting", "mean_of_one")
+class MeanOfOne(UniformWeighting):
+    def weight(self, t, snr):
+        weight = 1 / (1 + snr)
+        return weight / weight.mean()
+
+
 BROKEN: list[Broken] = [
     (flow_laws.cdf_inverts_quantile, Narrow, "cdf is not the inverse"),
     (flow_laws.quantile_rises, DataClock, "quantile falls"),
@@ -204,4 +217,6 @@ BROKEN: list[Broken] = [
     (flow_laws.reaches_the_data, HalfOfHeun, "does not become the data"),
     (flow_laws.reaches_the_data, NoiseWithoutDrift, "come out with"),
     (flow_laws.reaches_the_data_on_other_paths, ScoreOfTheLine, "come out with"),
+    (flow_laws.sampler_takes_each_alone, Sorts, "the quantile of one noise level hangs on the others"),
+    (flow_laws.weighs_each_alone, MeanOfOne, "the weight of one noise level hangs on the others"),
 ]

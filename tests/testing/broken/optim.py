@@ -145,6 +145,13 @@ class CountsByItself(ConstantSchedule):
         return 1.0 / self.asked
 
 
+@part("optimizer", "climbing")
+class Climbing(Descending):
+    class Stepper(Descent):
+        def update(self, weight, lr):
+            super().update(weight, -lr)
+
+
 MOVES, STATE = optim_laws.moves_every_weight, optim_laws.goes_on_from_its_state
 NUMBERS = optim_laws.factors_are_numbers
 BROKEN: list[Broken] = [
@@ -163,4 +170,5 @@ BROKEN: list[Broken] = [
     (NUMBERS, Asleep, r"the factor of all 1 steps is 0: nothing is trained"),
     (NUMBERS, Infinite, r"the factor of step 1 of 1 is inf"),
     (optim_laws.factor_hangs_on_its_step_alone, CountsByItself, "hangs on what was asked before"),
+    (optim_laws.goes_downhill, Climbing, "goes uphill: a loss of .* becomes"),
 ]

@@ -75,6 +75,12 @@ class WholeTicks(LinearPath):
         return (1000 * t).long()
 
 
+@part("path", "up_to_the_noisiest")
+class UpToTheNoisiest(LinearPath):
+    def sigma(self, t):
+        return t / t.max().clamp(min=0.5)
+
+
 BROKEN: list[Broken] = [
     (path_laws.mixes_at_every_noise_level, WithoutEnd, "sigma is not finite"),
     (path_laws.mixes_at_every_noise_level, MadeOnTheCPU, "alpha leaves the device"),
@@ -85,4 +91,5 @@ BROKEN: list[Broken] = [
     (path_laws.rates_are_derivatives, RatesOfTheLine, "the rate of alpha is not its slope"),
     (path_laws.clock_keeps_time, TurnedClock, "the clock falls"),
     (path_laws.clock_keeps_time, WholeTicks, "the clock is torch.int64"),
+    (path_laws.path_takes_each_alone, UpToTheNoisiest, "sigma of one noise level hangs on the others"),
 ]
