@@ -50,7 +50,7 @@ def test_what_has_an_initialiser_is_sound(sound):
         (Owner(weight=parameter()), "it owns weight and has no reset_parameters()"),
         (nn.Sequential(nn.Linear(2, 2), Owner(a=parameter(), b=parameter())), "1 (Owner) owns a, b and has no"),
         (Owner(weights=nn.ParameterList([parameter(), parameter()])), "it owns weights.0, weights.1 and has no"),
-        (weight_norm(nn.Linear(2, 2)), "parametrizations.weight (ParametrizationList) owns original0, original1"),
+        (weight_norm(nn.Linear(2, 2)), "parametrizations.weight (ParametrizationList) is a parametrization"),
         (Owner(table=torch.zeros(2)), "it holds tensors or modules in table"),
         (Owner(tables={"a": [(torch.zeros(2),)]}), "it holds tensors or modules in tables"),
         (Owner(layers=[nn.Linear(2, 2)]), "it holds tensors or modules in layers"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 
 from zoo.errors import PluginError
@@ -111,7 +112,12 @@ def faults(part: nn.Module) -> Iterator[str]:
     for name, module in part.named_modules():
         where = f"{name} ({type(module).__qualname__})" if name else "it"
         own = list(_own_tensors(module))
-        if own and initialiser(module) is None:
+        if isinstance(module, ParametrizationList):
+            yield (
+                f"{where} is a parametrization of PyTorch's, as weight_norm makes them, whose weights no"
+                " reset_parameters() draws anew; compute the weight in forward from parameters of its own module"
+            )
+        elif own and initialiser(module) is None:
             yield (
                 f"{where} owns {', '.join(own)} and has no reset_parameters(), without which weights that are loaded or"
                 " drawn after building on the meta device are garbage; write one that fills them in place, and call it"

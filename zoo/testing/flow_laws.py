@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from zoo.flow.base import Velocity
+from zoo.flow.base import Solver, Velocity
 from zoo.paths import AffinePath, LinearPath, VariancePreservingPath
 from zoo.testing.asserts import assert_close, assert_each_alone
 from zoo.testing.cases import Case
@@ -204,25 +205,17 @@ def _reaches_the_data(run: Run) -> None:
 
 
 def _taken(case: Case) -> list[int]:
-    """The numbers of steps to try a solver with: few, or the least of more, where it refuses these (ValueError).
+    """The numbers of steps to try a solver with: few, or more, where ``levels`` refuses these (ValueError)."""
+    solver = case.create()
+    return [each for each in STEPS if _takes(solver, each)] or [next(filter(partial(_takes, solver), MORE), MORE[-1])]
 
-    Raises:
-        ValueError: it refuses all.
-    """
-    refused: ValueError | None = None
-    taken: list[int] = []
-    for steps in (*STEPS, *MORE):
-        if taken and steps in MORE:
-            break
-        try:
-            Run(case, velocity=lambda z, t: torch.zeros_like(z)).solve(steps)
-        except ValueError as error:
-            refused = error
-        else:
-            taken.append(steps)
-    if refused is not None and not taken:
-        raise refused
-    return taken
+
+def _takes(solver: Solver, steps: int) -> bool:
+    try:
+        solver.levels(steps)
+    except ValueError:
+        return False
+    return True
 
 
 class Run:

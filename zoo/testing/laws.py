@@ -135,7 +135,7 @@ def is_deterministic(case: Case) -> None:
 
 @law(
     "Look for a detach(), a no_grad or a parameter that forward leaves out; name in without_gradient() what "
-    "can have no gradient."
+    "can have no gradient, as a softmax over one has none, or raise the bound of the option that makes it one."
 )
 def gradient_reaches_parameters(case: Case) -> None:
     """Every parameter gets a gradient, but those that the part says cannot have one (``without_gradient``)."""

@@ -57,13 +57,13 @@ def idle_options(case: Case, rounds: Sequence[int | None], shown: Callable[[Case
     for number, looks in enumerate(rounds):
         if not idle:
             break
-        drawn = [case, *_drawn(case, number)]
+        drawn = [case, *others_of(case, number)]
         found = {name: _alike(name, drawn, looks, shown) for name in idle}
         idle = {name: idle[name] + pairs for name, pairs in found.items() if pairs is not None}
     return [name for name, pairs in idle.items() if pairs >= ENOUGH]
 
 
-def _drawn(case: Case, number: int) -> list[Case]:
+def others_of(case: Case, number: int = 0) -> list[Case]:
     """Others of the part, on any sites; none where its options are of types that cannot be drawn."""
     try:
         return draw(cases(case.entry), lambda each: each, DRAWN, seed=number)

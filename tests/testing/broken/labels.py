@@ -148,6 +148,14 @@ class ChecksTheRangeAlone(EmbeddingConditioner):
             raise ValueError("out of range")
 
 
+@part("class_conditioner", "two_to_a_row")
+class TwoToARow(EmbeddingConditioner):
+    """Two classes read one row of the table."""
+
+    def forward(self, labels):
+        return super().forward(torch.where(labels < self.num_classes, labels - labels % 2, labels))
+
+
 BROKEN: list[Broken] = [
     (class_conditioner.refuses_other_labels, ChecksNothing, "check_labels takes None"),
     (class_conditioner.refuses_other_labels, ChecksTheRangeAlone, "check_labels fails on None: AttributeError"),
@@ -161,4 +169,5 @@ BROKEN: list[Broken] = [
     (class_conditioner.says_what_it_gives, PromisesAContext, r"gives is \['context', 'label'\], and forward returns"),
     (class_conditioner.says_what_it_gives, MiscountsItsTokens, r"class_tokens is \d+, and forward returns \d+"),
     (class_conditioner.context_is_somewhere, NothingToAttendTo, "the context of null is nowhere there"),
+    (class_conditioner.tells_classes_apart, TwoToARow, "classes 0 and 1 have one condition"),
 ]

@@ -240,6 +240,19 @@ class DividesByNothing(Norm):
         return (tokens - tokens.mean(-1, keepdim=True)) / tokens.std(-1, keepdim=True)
 
 
+@part("time_embedder", "timeless")
+class Timeless(Sound):
+    def forward(self, t):
+        return super().forward(torch.ones_like(t))
+
+
+@part("time_embedder", "weight_normed")
+class WeightNormed(Sound):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        nn.utils.parametrizations.weight_norm(self.proj)
+
+
 BROKEN: list[Broken] = [
     (time_embedder.is_finite_at_both_ends, Logit, "at t = 0 it is not finite"),
     (norm.is_finite_for_constant_tokens, DividesByNothing, "tokens that are 0.0 throughout come out not finite"),
@@ -267,4 +280,6 @@ BROKEN: list[Broken] = [
     (laws.initialises_whole, KnowsWhereItWasBuilt, "computes something else"),
     (declares_its_cost, DeclaresNothing, "declares 0 multiply-adds"),
     (runs_on_cuda, Noisy, "in torch.float32 it gives something else than on a CPU"),
+    (time_embedder.tells_noise_levels_apart, Timeless, "all noise levels have the same vector"),
+    (laws.initialises_whole, WeightNormed, "is a parametrization of PyTorch's, as weight_norm makes them"),
 ]

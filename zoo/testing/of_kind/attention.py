@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zoo.parts.routers import keep_tokens
+from zoo.parts.values import Layout, Rotary
 from zoo.testing.asserts import SINGLE, assert_close
-from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
 from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.law import Law, law
 from zoo.testing.of_kind.block import layout
 from zoo.testing.of_kind.subset import check_subset
+from zoo.testing.of_kind.uses import goes_by_differences_of_angles, leaves_padding_out, takes_what_it_uses, with_layout
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -52,4 +57,43 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
     return tuple([each] for each in keep_tokens(tokens, own, index))
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"attention": (stages_are_alone, runs_on_a_subset, attention_is_seen)}
+@law(
+    "Look for heads that are not transposed back before they are joined, or a causal mask; attention that goes by the"
+    " order of tokens on purpose, as a scan does, need not keep it.",
+    examples=FEW,
+    required=False,
+)
+def goes_by_angles_alone(case: Case) -> None:
+    """Unless it goes by the grid, tokens that are permuted with their angles give what they give, permuted."""
+    if case.site.axes == 1:  # no other grid has as many tokens, to see that by
+        return
+    part: Any = case.build()
+    inputs = ([tokens], _) = case.inputs(BATCH)
+    (own,) = part(*inputs)
+    flat = (1,) * (case.site.axes - 1) + (case.count,)
+    for grid in (flat, flat[::-1]):
+        (other,) = part(*with_layout(inputs, partial(replace, grid=grid)))
+        if not torch.allclose(other, own, rtol=0, atol=SINGLE):
+            return
+    order = torch.randperm(case.count, generator=torch.Generator().manual_seed(case.seed))
+    places = torch.cat([torch.arange(case.m), case.m + order])
+    layouts = with_layout(inputs[1], lambda layout: _permuted(layout, order))
+    (permuted,) = part([tokens[:, places]], layouts)
+    assert_close(permuted, own[:, places], "what a token gives hangs on its number in the sequence", SINGLE)
+
+
+def _permuted(layout: Layout, order: Tensor) -> Layout:
+    return replace(layout, rotary=layout.rotary and Rotary(*(each[order] for each in layout.rotary)))
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {
+    "attention": (
+        stages_are_alone,
+        runs_on_a_subset,
+        takes_what_it_uses,
+        leaves_padding_out,
+        goes_by_angles_alone,
+        goes_by_differences_of_angles,
+        attention_is_seen,
+    )
+}

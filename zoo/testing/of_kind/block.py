@@ -14,6 +14,7 @@ from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.law import Law, law
 from zoo.testing.of_kind.subset import check_subset
+from zoo.testing.of_kind.uses import goes_by_differences_of_angles, leaves_padding_out, takes_what_it_uses
 from zoo.testing.train_laws import adds_to_wide_tokens
 
 CONTEXT = 5
@@ -79,5 +80,13 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
-    "block": (groups_are_alone, runs_on_a_subset, attention_is_seen, adds_to_wide_tokens)
+    "block": (
+        groups_are_alone,
+        runs_on_a_subset,
+        takes_what_it_uses,
+        leaves_padding_out,
+        goes_by_differences_of_angles,
+        attention_is_seen,
+        adds_to_wide_tokens,
+    )
 }

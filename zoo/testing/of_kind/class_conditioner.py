@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import torch
 
 from zoo.errors import first_line
 from zoo.labels import drop
+from zoo.parts.class_conditioners import IndexConditioner
 from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
-from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
 from zoo.testing.law import Law, law
 
 
@@ -116,6 +118,28 @@ def context_is_somewhere(case: Case) -> None:
         assert mask is None or mask.any(dim=1).all(), f"the context of {of} is nowhere there: its mask is False"
 
 
+@law(
+    "Look for an index of a table that several classes share; a part that joins classes on purpose need not keep it.",
+    examples=FEW,
+    required=False,
+)
+def tells_classes_apart(case: Case) -> None:
+    """A conditioner of class indices gives every class a condition of its own."""
+    part: Any = case.build()
+    if not (isinstance(part, IndexConditioner) and part.uses_labels):
+        return
+    labels = torch.arange(case.site.num_classes)
+    conditions = torch.cat([each.double().flatten(1) for each in tensors_in(part(labels))], dim=1)
+    for one, other in combinations(labels.tolist(), 2):
+        assert not conditions[one].equal(conditions[other]), f"classes {one} and {other} have one condition"
+
+
 LAWS: dict[str, tuple[Law[Case], ...]] = {
-    "class_conditioner": (says_what_it_gives, null_is_a_label, refuses_other_labels, context_is_somewhere)
+    "class_conditioner": (
+        says_what_it_gives,
+        null_is_a_label,
+        refuses_other_labels,
+        context_is_somewhere,
+        tells_classes_apart,
+    )
 }

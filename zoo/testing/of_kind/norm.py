@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from zoo.testing.asserts import SINGLE, assert_close
 from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
 from zoo.testing.law import Law, law
 
@@ -29,4 +30,22 @@ def is_finite_for_constant_tokens(case: Case) -> None:
         assert found.isfinite().all(), f"tokens that are {value} throughout come out not finite"
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"norm": (is_finite_for_constant_tokens,)}
+@law(
+    "Take means over the last axis alone, and reshape() in place of view(): queries and keys come as [b, heads, tokens,"
+    " width of a head], and not contiguous.",
+    examples=FEW,
+)
+def norms_each_alone(case: Case) -> None:
+    """A token comes out the same whatever axes are before its own, and however they lie in memory."""
+    part, (tokens,) = case.build(), case.inputs(BATCH)
+    own, doubled = (case.call(part, (each,)) for each in (tokens, 2 * tokens))
+    for told, given, expected in (
+        ("of all samples in a row", tokens.flatten(0, 1), own.flatten(0, 1)),
+        ("alone", tokens[:1, :1], own[:1, :1]),
+        ("of heads", torch.stack([tokens, 2 * tokens], 2).transpose(1, 2), torch.stack([own, doubled], 1)),
+    ):
+        found = case.call(part, (given,))
+        assert_close(found, expected, f"tokens {told}, {list(given.shape)}, come out otherwise", SINGLE)
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {"norm": (is_finite_for_constant_tokens, norms_each_alone)}

@@ -31,4 +31,15 @@ def is_finite_at_both_ends(case: Case) -> None:
         assert vector.isfinite().all(), f"at t = {t} it is not finite"
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"time_embedder": (is_finite_at_both_ends,)}
+@law(
+    "Let forward() read t; what is the same for all noise levels on purpose need not keep it.",
+    examples=FEW,
+    required=False,
+)
+def tells_noise_levels_apart(case: Case) -> None:
+    """Some noise levels have other vectors than others."""
+    first, *others = case.call(case.build(), (torch.linspace(0.0, 1.0, 5, dtype=torch.float64),))
+    assert any(not torch.allclose(first, each) for each in others), "all noise levels have the same vector"
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {"time_embedder": (is_finite_at_both_ends, tells_noise_levels_apart)}
