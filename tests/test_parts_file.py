@@ -40,6 +40,20 @@ def test_a_file_gives_the_parts_that_it_marks():
     assert len(registry.entries()) == len(zoo.Registry().entries()) + 1
 
 
+@pytest.mark.parametrize("collection", ["[made()]", "(made(),)", "{'mine': made()}", "{made()}"])
+def test_a_part_may_stand_in_a_collection(collection):
+    source = "".join(f"    {line}\n" for line in BLOCK.removeprefix(HEAD).splitlines())
+    registry = zoo.Registry().with_parts(write(f"{HEAD}def made():\n{source}    return Mine\nparts = {collection}\n"))
+    assert registry.get("block", "mine").plugin.is_file
+
+
+def test_none_is_no_parts_and_what_is_neither_is_told():
+    assert zoo.Registry().with_parts(None).entries() == zoo.Registry().entries()
+    with pytest.raises(PluginError) as caught:
+        zoo.Registry().with_parts(3)
+    assert str(caught.value) == "parts=3: parts are classes marked by @zoo.part, or paths of files with such"
+
+
 def test_the_hook_of_a_file_decides():
     source = BLOCK + '@zoo.part("block", "other")\nclass Other(DiTBlock): ...\n' + HOOK.format("Other")
     registry = zoo.Registry().with_parts(write(source)).with_parts(["my_parts.py"])

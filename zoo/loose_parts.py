@@ -12,13 +12,21 @@ from zoo.hooks import classes_of
 from zoo.parts_file import PartsFile, read_parts_file
 from zoo.signature import MARK
 
-PartsLike = type[Any] | str | PathLike[str] | Iterable[type[Any] | str | PathLike[str]]
-"""Parts that are in no package: classes marked by ``@zoo.part``, and paths of files with such."""
+PartsLike = type[Any] | str | PathLike[str] | Iterable[type[Any] | str | PathLike[str]] | None
+"""Parts that are in no package: classes marked by ``@zoo.part``, and paths of files with such; None for no parts."""
 
 
 def each_of(parts: PartsLike) -> list[Any]:
-    """Several classes and paths, or the one that stands alone."""
-    return [parts] if isinstance(parts, type | str | PathLike) else list(parts)
+    """Several classes and paths, or the one that stands alone.
+
+    Raises:
+        PluginError: it is none of these.
+    """
+    if isinstance(parts, type | str | PathLike):
+        return [parts]
+    if not isinstance(parts, Iterable | None):
+        raise PluginError(f"parts={parts!r}: parts are classes marked by @zoo.part, or paths of files with such")
+    return list(parts or ())
 
 
 def classes_given(parts: PartsLike) -> Iterator[tuple[Any, PartsFile | None]]:
@@ -47,8 +55,16 @@ def _classes_of_file(file: PartsFile) -> list[Any]:
     if hook is not None and of != "zoo":  # whose own `from zoo.parts import *` brings
         with file.running():
             return classes_of(module, file)
-    own = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]
-    marked = [cls for cls in dict.fromkeys(own) if MARK in vars(cls)]
+    classes = [
+        cls for value in vars(module).values() for cls in _classes_in(value) if cls.__module__ == module.__name__
+    ]
+    marked = [cls for cls in dict.fromkeys(classes) if MARK in vars(cls)]
     if not marked:
         raise PluginError(f"{file.path}: has no parts; put @zoo.part(kind, name) above a class")
     return marked
+
+
+def _classes_in(value: Any) -> Iterator[type[Any]]:
+    """The class that has a name in a file, or those in the collection that has it."""
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else [value]
+    return filter(inspect.isclass, values)

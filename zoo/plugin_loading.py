@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
-from typing import Any, TextIO, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from zoo.errors import ZooError
 from zoo.plugins import GROUPS, Package, Plugin, PluginProblem
@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 left_running: list[threading.Thread] = []
 """Threads that plug-ins have begun as they were loaded, and that the interpreter would wait for at its end."""
+
+LOADING_PATIENCE = 10.0
+"""Seconds that a plug-in may take to be loaded before it is told what is waited for."""
 
 PATIENCE = 10.0
 """Seconds that a process may take to end before it is told what keeps it."""
@@ -63,9 +66,10 @@ def guarded(plugin: Plugin, load: Callable[[], T], tell: Callable[[PluginProblem
         KeyboardInterrupt: Ctrl-C, with words that say what was being loaded.
     """
     threads = set(threading.enumerate())
+    process = os.getpid()
     _ran[str(plugin)] = None
     try:
-        with _heard() as said:
+        with _told_in_a_while(f"zoo waits for plug-in {plugin} to be loaded; Ctrl-C ends it"), _heard() as said:
             loaded = load()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"while plug-in {plugin} was being loaded") from None
@@ -74,6 +78,8 @@ def guarded(plugin: Plugin, load: Callable[[], T], tell: Callable[[PluginProblem
     except BaseException as error:
         raise LoadError(_reason(error, said)) from error
     finally:
+        if os.getpid() != process:  # or the command would run twice
+            _end_the_copy(plugin)
         left = [each for each in threading.enumerate() if each not in threads and not each.daemon]
         left_running.extend(left)
     if "".join(said).strip():
@@ -91,6 +97,25 @@ def tell_if_the_end_hangs(tell: Callable[[str], None]) -> None:
         timer = threading.Timer(PATIENCE, tell, [line])
         timer.daemon = True
         timer.start()
+
+
+@contextmanager
+def _told_in_a_while(line: str) -> Iterator[None]:
+    """Say a line on stderr where what is done takes longer than patience lasts."""
+    stream = sys.stderr
+    timer = threading.Timer(LOADING_PATIENCE, lambda: print(line, file=stream, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end_the_copy(plugin: Plugin) -> NoReturn:
+    """End a process that a plug-in has forked from zoo's own as it was loaded."""
+    print(f"warning: plug-in {plugin} forks zoo as it is loaded; the copy has been ended", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _remark(plugin: Plugin, reason: str, tell: Callable[[PluginProblem], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import signal
@@ -18,6 +19,17 @@ from zoo.errors import PluginError
 from zoo.plugin_loading import LoadError, guarded, left_running
 from zoo.plugins import Plugin
 from zoo.signals import Stopped
+
+FORKS = """
+    import os
+
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+
+    def greet() -> None:
+        print("good day")
+"""
 
 PLUGIN = Plugin("loud", "1.0")
 
@@ -54,6 +66,26 @@ def test_what_is_printed_is_told_and_left_out(capsys):
         f"plug-in loud 1.0 prints as it is loaded, which is left out: '{'a' * 97}...'"
     ]
     assert told_of(lambda: print()) == []
+
+
+def test_what_takes_long_is_told(monkeypatch):
+    monkeypatch.setattr("zoo.plugin_loading.LOADING_PATIENCE", 0.0)
+    told = threading.Event()
+
+    class Terminal(io.StringIO):
+        def flush(self):
+            told.set()
+
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert told_of(lambda: told.wait(60)) == []
+    assert terminal.getvalue() == "zoo waits for plug-in loud 1.0 to be loaded; Ctrl-C ends it\n"
+
+
+def test_a_copy_of_zoo_that_a_plugin_forks_ends_with_a_line(tmp_path):
+    site = fake(tmp_path / "site", "forks", {"zoo.cli": "greet = forks:greet"}, FORKS)
+    done = python(site, "-m", "zoo", "greet")
+    assert (done.returncode, done.stdout) == (0, "good day\n")
+    assert done.stderr == "warning: plug-in forks 1.0 forks zoo as it is loaded; the copy has been ended\n"
 
 
 def test_a_log_that_is_made_then_is_heard_later(capsys):
@@ -197,10 +229,11 @@ main()
 
 def test_what_hangs_at_the_end_is_told(tmp_path):
     source = """
-        import atexit, threading
+        import atexit, sys, threading
 
         @atexit.register
         def hang() -> None:
+            print("the end", file=sys.stderr, flush=True)
             threading.Event().wait()
 
         def greet() -> None:
@@ -210,10 +243,13 @@ def test_what_hangs_at_the_end_is_told(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", HASTY, "greet"], env=environment(site), stdout=PIPE, stderr=PIPE, text=True
     ) as process:
-        told = process.stderr.readline()
+        told = {process.stderr.readline() for _ in range(2)}
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
-    assert told == "zoo is done, and waits for what plug-ins do at the end (hangs 1.0); Ctrl-C ends it\n"
+    assert told == {
+        "the end\n",
+        "zoo is done, and waits for what plug-ins do at the end (hangs 1.0); Ctrl-C ends it\n",
+    }
     assert (process.returncode, output) == (0, "good day\n")
 
 
