@@ -1,5 +1,7 @@
 """Labels that are several tensors by name go from the dataset to the conditioner, wherever tensors go."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from zoo.data.fingerprint import digest_of_labels
 from zoo.data.left_out import find_left_out
 from zoo.data.stream import Batch, stream
 from zoo.errors import ZooError
-from zoo.flow import GuidedVelocity, objective_of
+from zoo.flow import GuidedVelocity, Objective, objective_of
 from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.labels import drop, join, rows
 from zoo.testing import check_assemblies, check_part
@@ -91,6 +93,20 @@ def test_training_drops_all_of_a_label_or_nothing(monkeypatch):
     assert labels["size"][dropped].tolist() == [[0.0, 0.0]] * int(dropped.sum())
     kept = sorted(labels["size"][~dropped, 0].tolist())
     assert kept == sorted(piece.labels["size"][~piece.drop, 0].tolist())
+
+
+def test_labels_of_another_shape_are_refused_before_they_come_to_the_device(monkeypatch):
+    job, objective = job_of()
+    plain = type(job.reader).read
+
+    def read(self, step, piece):
+        batch = plain(self, step, piece)
+        return replace(batch, labels={**batch.labels, "size": batch.labels["size"][:, :1]})
+
+    monkeypatch.setattr(type(job.reader), "read", read)
+    monkeypatch.setattr(Objective, "forward", None)
+    with pytest.raises(ValueError, match=r"labels: must be class \[\d+\] and size"):
+        next(Trainer(job, objective, ALONE).run(1))
 
 
 def losses(world, parallel):

@@ -20,7 +20,7 @@ class Weight:
     """A parameter that is trained.
 
     Attributes:
-        name: as in the backbone's state dict.
+        name: as in the state dict of the objective, which holds ``backbone`` and ``losses``.
         parameter: under FSDP a DTensor, of which this process has some rows.
         role: what it is for.
         in_block: whether it is a block's.

@@ -140,6 +140,7 @@ class Trainer:
     def _losses(self, piece: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """The terms of the loss of a piece's samples, and the loss of each [B]."""
         device, bfloat16 = self.world.device, self.options.precision == "bfloat16"
+        self.backbone.conditioner.check_labels(piece.labels, len(piece.t))  # here, where nothing waits for the device
         piece = piece.moved(lambda tensor: tensor.to(device, non_blocking=True))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             values = self.model(self._by_stage(piece))
