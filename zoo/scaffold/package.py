@@ -80,6 +80,8 @@ def files_of(names: Names, kinds: Sequence[str]) -> dict[str, str]:
         "slots": [kind for kind in kinds if kind in SLOTS],
         "alone": [kind for kind in kinds if kind in BACKBONE_KINDS and kind not in WITH_OPTIONS],
         "beside": {section: kinds_of(section) for section in SECTIONS if section not in ("backbone", "evaluate")},
+        "listed": {name: kind.many for name, kind in KINDS.items() if kind.many},
+        "defaults": {name: kind.defaults for name, kind in KINDS.items() if kind.many},
         "between": not BETWEEN_LEVELS.isdisjoint(kinds),
         "asked": asked_range(zoo_version()),
         "year": date.today().year,
