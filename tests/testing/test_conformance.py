@@ -123,6 +123,32 @@ def test_a_part_is_tried_in_assemblies_with_those_that_it_holds():
     assert "with_parts([HoldsItsOwn, HoldsANorm, OwnNorm])" in check.call
 
 
+@part("time_embedder", "takes_text")
+class TakesText(Sound):
+    def __init__(self, dim: int, *, text: str) -> None:
+        assert text == "a"
+        super().__init__(dim)
+
+
+def test_an_option_that_cannot_be_drawn_is_told_once():
+    checks = list(checks_of(entries_of([TakesText])))
+    came = [outcome(each, "again") for each in (checks[0], check_of(checks, "assembly-sample_is_alone"))]
+    assert {each.state for each in came} == {"not run"}
+    (message,) = {each.message for each in came}
+    assert "\n" not in message
+    assert message.startswith("time_embedder takes_text: the kit cannot draw option 'text' of type str ")
+    assert "laws_of_parts(Mine, options={'time_embedder/takes_text': {...}})" in message
+
+
+def test_options_may_be_given_that_no_law_draws():
+    checks = list(checks_of(entries_of([TakesText]), options={"time_embedder/takes_text": {"text": "a"}}))
+    for name in ("shape_contract", "every_option_changes_something", "assembly-sample_is_alone"):
+        came = outcome(check_of(checks, name), "again")
+        assert (came.state, came.message) == ("kept", "")
+    with pytest.raises(TypeError, match=r"there is no part 'time_embedder/takes_txt'; did you mean 'time_embedder/ta"):
+        checks_of(entries_of([TakesText]), options={"time_embedder/takes_txt": {"text": "a"}})
+
+
 @part("time_embedder", "sound_too")
 class SoundToo(Sound):
     pass

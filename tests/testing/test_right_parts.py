@@ -2,21 +2,40 @@
 
 import math
 from dataclasses import replace
+from math import prod
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tests.testing.broken.labels import NullOfItsTable, TextConditioner, WithRegisters
 from tests.testing.broken.modules import Sound
-from zoo.parts import MLP, Norm, Part, TimeEmbedder
+from zoo.parts import (
+    MLP,
+    ClassCondition,
+    Downsampler,
+    Grid,
+    IndexConditioner,
+    Norm,
+    Part,
+    TimeEmbedder,
+    Upsampler,
+    behind,
+    ratio,
+    shuffle,
+    to_map,
+    to_tokens,
+)
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.norms import LayerNorm
-from zoo.registry import part
-from zoo.testing import check_part, train_laws
+from zoo.registry import Registry, part
+from zoo.testing import check_assemblies, check_part, train_laws
 from zoo.testing.check import part_cases
 from zoo.testing.conformance import entries_of
 from zoo.testing.ddp_laws import trains_on_two_ranks
+from zoo.testing.numeric_laws import gradients_are_slopes, rounds_nothing_on_the_way
+from zoo.testing.place_laws import keeps_places, knows_grids_apart, takes_many_tokens
 
 
 def broken(law, cases):
@@ -146,6 +165,100 @@ class GaussianFourier(TimeEmbedder):
 
 def test_sines_of_high_frequency_have_the_forward_derivatives_that_they_have():
     check_part(GaussianFourier, laws=[train_laws.has_forward_derivatives], examples=20)
+
+
+@part("upsampler", "by_attention")
+class ByAttention(Upsampler):
+    """Each finer token attends to all coarse ones, and to those in front; its query is its own coarse token."""
+
+    def __init__(self, dim: int, next_dim: int, patch: Grid, next_patch: Grid) -> None:
+        super().__init__()
+        self.factor = ratio(patch, next_patch)
+        self.queries = nn.Linear(dim, next_dim * prod(self.factor))
+        self.keys, self.values = nn.Linear(dim, next_dim), nn.Linear(dim, next_dim)
+
+    def forward(self, tokens, m, grid, kept=None):
+        queries = behind(tokens[:, :m], shuffle(self.queries(tokens[:, m:]), grid, self.factor))
+        found = nn.functional.scaled_dot_product_attention(queries, self.keys(tokens), self.values(tokens))
+        return found, tuple(side * each for side, each in zip(grid, self.factor, strict=True))
+
+
+@part("upsampler", "interpolates")
+class Interpolates(Upsampler):
+    axes = frozenset({2})
+
+    def __init__(self, dim: int, next_dim: int, patch: Grid, next_patch: Grid) -> None:
+        super().__init__()
+        self.factor = ratio(patch, next_patch)
+        self.proj = nn.Linear(dim, next_dim)
+
+    def forward(self, tokens, m, grid, kept=None):
+        finer = tuple(side * each for side, each in zip(grid, self.factor, strict=True))
+        image = nn.functional.interpolate(to_map(tokens[:, m:], grid), finer, mode="bilinear")
+        return behind(tokens[:, :m], self.proj(to_tokens(image))), finer
+
+
+@part("downsampler", "takes_the_largest")
+class TakesTheLargest(Downsampler):
+    """Of each channel one of the finer tokens alone goes on."""
+
+    axes = frozenset({2})
+
+    def __init__(self, dim: int, next_dim: int, patch: Grid, next_patch: Grid) -> None:
+        super().__init__()
+        self.factor = ratio(next_patch, patch)
+        self.proj = nn.Linear(dim, next_dim)
+
+    def forward(self, tokens, m, grid):
+        image = nn.functional.max_pool2d(to_map(tokens[:, m:], grid), self.factor)
+        return behind(tokens[:, :m], self.proj(to_tokens(image))), ratio(grid, self.factor)
+
+
+@pytest.mark.parametrize("cls", [ByAttention, Interpolates, TakesTheLargest])
+def test_tokens_may_see_more_or_less_than_their_own_places(cls):
+    check_part(cls, laws=[keeps_places, takes_many_tokens, knows_grids_apart], examples=20)
+
+
+@part("time_embedder", "tables")
+class Tables(GaussianFourier):
+    """Sines that nothing learns by, which keep no gradients."""
+
+    def forward(self, t):
+        with torch.no_grad():
+            angles = 2 * math.pi * t.unsqueeze(1) * self.frequencies
+            sines = torch.cat([angles.sin(), angles.cos()], -1)
+        return self.mix(sines)
+
+
+@pytest.mark.parametrize("cls", [ReLU, LeakyReLU, ReGLU, InSinglePrecision, GaussianFourier, Tables])
+def test_gradients_may_have_kinks_be_of_single_precision_and_stop_at_data(cls):
+    check_part(cls, laws=[gradients_are_slopes, rounds_nothing_on_the_way], examples=20)
+
+
+@part("class_conditioner", "draws_its_examples")
+class DrawsItsExamples(IndexConditioner):
+    """From the generators that all of the process share."""
+
+    gives = frozenset({"label"})
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.table = nn.Embedding(num_classes + 1, dim)
+
+    def forward(self, labels):
+        return ClassCondition(vector=self.table(labels))
+
+    def example_labels(self, batch, device=None):
+        torch.rand(1, device="cpu")
+        return torch.as_tensor(np.random.randint(0, self.num_classes, batch), device=device)
+
+
+def test_example_labels_may_be_drawn():
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    check_part(DrawsItsExamples, examples=8)
+    assert (np.random.get_state()[1] == before[0]).all()
+    assert torch.equal(torch.get_rng_state(), before[1])
+    check_assemblies(Registry().with_parts([DrawsItsExamples]), class_conditioner="draws_its_examples", examples=2)
 
 
 RIGHT = [

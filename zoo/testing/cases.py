@@ -21,6 +21,7 @@ from zoo.parts.values import Condition, Group, Layout, Rotary
 from zoo.recipe.parts import NestedError, PartSpec
 from zoo.schedule import AXES
 from zoo.sites import Site
+from zoo.testing.generators import seeded
 
 BATCH = 3
 FEW = 6
@@ -118,8 +119,7 @@ class Case:
         def random(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device, dtype)
 
-        with torch.random.fork_rng(devices=[]):  # from which a part may draw its example labels
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):  # a part may draw its example labels
             return self._laws.inputs(self, batch, random, device)
 
     def call(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
@@ -139,6 +139,11 @@ class Case:
         """The shapes that a part of this kind promises for ``inputs(batch)``."""
         found: list[Shape] = self._laws.shapes(self, part, batch)
         return found
+
+    @property
+    def links(self) -> Callable[[Case, Any], Iterator[Any]] | None:
+        """What tells which of ``inputs`` has to be seen where, if the kind says that: see ``place_laws``."""
+        return getattr(self._laws, "links", None)
 
     @property
     def _spec(self) -> PartSpec:

@@ -11,7 +11,6 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
-from hypothesis import strategies as st
 
 from zoo.errors import DataError, did_you_mean
 from zoo.part_entries import PartEntry, name_of, part_entry
@@ -27,6 +26,7 @@ from zoo.testing.law import Law, NotRun
 from zoo.testing.laws import laws_of
 from zoo.testing.random_assemblies import Drawn, random_assemblies
 from zoo.testing.random_cases import cases
+from zoo.testing.strategies import Given, Options, strategy_of
 
 Subject = TypeVar("Subject")
 
@@ -47,7 +47,7 @@ def check_part(
     part: type[Any] | PartEntry,
     *,
     laws: Sequence[Law[Case] | str] | None = None,
-    options: st.SearchStrategy[dict[str, Any]] | Mapping[str, Any] | None = None,
+    options: Options | None = None,
     supplied: Mapping[str, Any] | None = None,
     examples: int = EXAMPLES,
     traceback: bool = False,
@@ -94,7 +94,7 @@ def part_laws(entry: PartEntry, laws: Sequence[Law[Case] | str] | None = None) -
 
 def part_cases(
     entry: PartEntry,
-    options: st.SearchStrategy[dict[str, Any]] | Mapping[str, Any] | None = None,
+    options: Options | None = None,
     supplied: Mapping[str, Any] | None = None,
     examples: int = EXAMPLES,
 ) -> list[Case]:
@@ -103,7 +103,7 @@ def part_cases(
     Raises:
         TypeError: zoo supplies no such value, or every case is refused.
     """
-    given = st.just(dict(options)) if isinstance(options, Mapping) else options
+    given = None if options is None else strategy_of(options)
     tried = corners(entry, axes_given(supplied or {}))
     found = draw(cases(entry, given, supplied), _accepted, max(1, examples - len(tried)), patience=PATIENCE)
     for number, corner in enumerate(tried):
@@ -133,6 +133,7 @@ def check_assemblies(
     registry: Registry,
     *,
     laws: Sequence[Law[Recipe] | str] = ASSEMBLY_LAWS,
+    options: Given | None = None,
     examples: int = EXAMPLES,
     traceback: bool = False,
     **fixed: str,
@@ -142,6 +143,7 @@ def check_assemblies(
     Args:
         registry: the parts to choose from, such as ``zoo.Registry().with_parts([MyBlock])``.
         laws: those to check, or their names.
+        options: those of parts that are not drawn from the schema, or strategies of them, by ``kind/name``.
         examples: assemblies to draw.
         traceback: whether to let through what comes out of a law as it is, with its traceback.
         fixed: kinds whose part is not drawn, such as ``block="my_block"``.
@@ -154,7 +156,7 @@ def check_assemblies(
     """
     __tracebackhide__ = True
     chosen = _named(laws, ASSEMBLY_LAWS)
-    drawn = random_assemblies(registry, examples, fixed)
+    drawn = random_assemblies(registry, examples, fixed, options)
     said = "".join(f', {kind}="{name}"' for kind, name in fixed.items())
     call = f'check_assemblies(registry{said}, laws=["{{law}}"], traceback=True)'
     for law in chosen:

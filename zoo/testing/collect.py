@@ -11,28 +11,41 @@ import pytest
 from zoo.errors import DataError
 from zoo.part_entries import PartEntry
 from zoo.testing.conformance import Check, checks_of, entries_of, parts_of_package
+from zoo.testing.strategies import Given
 
 
-def laws_of_package(package: str) -> Callable[..., None]:
+def laws_of_package(package: str, *, options: Given | None = None) -> Callable[..., None]:
     """A test for every part and law of an installed package: ``test_laws = laws_of_package("my-package")``.
+
+    Args:
+        package: its name.
+        options: those of parts that are not drawn from the schema, or strategies of them, by ``kind/name``.
 
     Raises:
         PluginError: it is not installed, could not be loaded, or gives no part.
+        TypeError: it gives no part that options are given for.
     """
-    return _tests(parts_of_package(package))
+    return _tests(parts_of_package(package), options)
 
 
-def laws_of_parts(*parts: type[Any] | PartEntry) -> Callable[..., None]:
+def laws_of_parts(*parts: type[Any] | PartEntry, options: Given | None = None) -> Callable[..., None]:
     """A test for every law of some parts: ``test_laws = laws_of_parts(MyBlock, MyMLP)``.
+
+    Args:
+        parts: their classes.
+        options: those that are not drawn from the schema, or strategies of them: ``{"block/mine": {"name": "a"}}``.
 
     Raises:
         PluginError: a class breaks the rules of registration.
+        TypeError: options are given for another part.
     """
-    return _tests(entries_of(parts))
+    return _tests(entries_of(parts), options)
 
 
-def _tests(entries: Sequence[PartEntry]) -> Callable[..., None]:
-    @pytest.mark.parametrize("check", [pytest.param(check, id=check.name) for check in checks_of(entries)])
+def _tests(entries: Sequence[PartEntry], options: Given | None) -> Callable[..., None]:
+    @pytest.mark.parametrize(
+        "check", [pytest.param(check, id=check.name) for check in checks_of(entries, options=options)]
+    )
     def test_laws(check: Check, request: pytest.FixtureRequest) -> None:
         run(check, request.config, f"pytest {request.node.nodeid}")
 

@@ -20,6 +20,7 @@ from zoo.testing.check import EXAMPLES, assembly_failure, hold, part_cases, part
 from zoo.testing.law import Law, NotRun
 from zoo.testing.laws import laws_of
 from zoo.testing.random_assemblies import Drawn, random_assemblies
+from zoo.testing.strategies import Given, NotDrawnError
 
 ASSEMBLIES = 3
 """That a part is tried in, which with all that is in them are dear."""
@@ -28,8 +29,10 @@ ASSEMBLIES = 3
 class Examined:
     """A part, and the cases and the assemblies that its laws are checked on: drawn once, when the first law asks."""
 
-    def __init__(self, entry: PartEntry, registry: Registry, examples: int = EXAMPLES) -> None:
-        self.entry, self.registry, self.examples = entry, registry, examples
+    def __init__(
+        self, entry: PartEntry, registry: Registry, examples: int = EXAMPLES, given: Given | None = None
+    ) -> None:
+        self.entry, self.registry, self.examples, self.given = entry, registry, examples, given or {}
         self.with_held = [entry.cls, *_held(entry)]
 
     @property
@@ -41,7 +44,9 @@ class Examined:
     def cases(self) -> list[Case] | Exception:
         """See ``part_cases``; or why there is none, which each law would find anew."""
         try:
-            return part_cases(self.entry, examples=self.examples)
+            return part_cases(self.entry, self.given.get(key_of(self.entry)), examples=self.examples)
+        except NotDrawnError as error:
+            return NotRun(str(error))
         except Exception as error:  # what the part raises as it is built, too
             return error
 
@@ -54,7 +59,11 @@ class Examined:
         """
         for registry in (Registry().with_parts(self.with_held), self.registry):
             try:
-                return random_assemblies(registry, min(ASSEMBLIES, self.examples), {self.entry.kind: self.entry.name})
+                return random_assemblies(
+                    registry, min(ASSEMBLIES, self.examples), {self.entry.kind: self.entry.name}, self.given
+                )
+            except NotDrawnError as error:  # most likely of this part, of which all laws tell the same
+                return NotRun(str(error))
             except TypeError as error:
                 refused = error
             except Exception as error:  # what the part raises as it is built, too
@@ -99,7 +108,7 @@ class Check:
         Raises:
             AssertionError: the law is broken, or nothing could be drawn to check it on; in a few lines.
             DataError: the part needs files that the kit has not.
-            NotRun: the law cannot be tried here, or in no assembly.
+            NotRun: the law cannot be tried here, or in no assembly, or an option of the part cannot be drawn.
         """
         __tracebackhide__ = True
         try:
@@ -128,11 +137,33 @@ def _held(entry: PartEntry) -> Iterator[type[Any]]:
             yield from _held(part_entry(nested.default, entry.plugin))
 
 
-def checks_of(entries: Sequence[PartEntry], examples: int = EXAMPLES) -> Iterator[Check]:
-    """Every law of every part, part by part, and of the assemblies that those of the backbone are in."""
+def key_of(entry: PartEntry) -> str:
+    """``kind/name``, as in entry points."""
+    return f"{entry.kind}/{entry.name}"
+
+
+def checks_of(entries: Sequence[PartEntry], examples: int = EXAMPLES, options: Given | None = None) -> Iterator[Check]:
+    """Every law of every part, part by part, and of the assemblies that those of the backbone are in.
+
+    Args:
+        entries: the parts.
+        examples: cases to draw of each.
+        options: those of parts that are not drawn from the schema, or strategies of them, by ``kind/name``.
+
+    Raises:
+        TypeError: there is no such part among them.
+    """
+    keys = [key_of(entry) for entry in entries]
+    for key in options or ():
+        if key not in keys:
+            raise TypeError(f"options: there is no part {key!r}{did_you_mean(key, keys)} (there are {', '.join(keys)})")
+    return _checks(entries, examples, options)
+
+
+def _checks(entries: Sequence[PartEntry], examples: int, options: Given | None) -> Iterator[Check]:
     registry = Registry().with_parts([cls for entry in entries for cls in (entry.cls, *_held(entry))])
     for entry in entries:
-        part = Examined(entry, registry, examples)
+        part = Examined(entry, registry, examples, options)
         yield from (Check(part, law) for law in laws_of(entry.kind))
         if entry.kind in BACKBONE_KINDS:
             yield from (Check(part, law, is_of_assemblies=True) for law in ASSEMBLY_LAWS)

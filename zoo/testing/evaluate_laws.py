@@ -16,6 +16,7 @@ from jaxtyping import Int, UInt8
 from zoo.errors import first_line, with_article
 from zoo.evaluate.base import Features, FeatureSet, ImageSet, Metric
 from zoo.testing.cases import Case
+from zoo.testing.generators import seeded
 from zoo.testing.law import Law, law
 
 IMAGES, CLASSES = 24, 3
@@ -40,7 +41,10 @@ def figures_are_numbers(case: Case) -> None:
     metric = case.create()
     real, generated = _enough(metric, case.seed)
     before = [_copy(each) for each in (real, generated)]
-    figures = metric.measure(real, generated)
+    with seeded(case.seed) as drawn:
+        figures = metric.measure(real, generated)
+        names = drawn()
+    assert not names, f"a metric seeds {' and '.join(names)}, or draws from it; np.random.default_rng(0) is its own"
     assert isinstance(figures, Mapping), "a metric returns figures by name"
     assert figures, "a metric tells no figure"
     for name, figure in figures.items():
@@ -89,6 +93,25 @@ def refuses_too_few(case: Case) -> None:
                 raise AssertionError(f"{told} it fails: {type(error).__name__}: {first_line(error)}") from error
             for name, figure in figures.items():
                 assert math.isfinite(figure), f"{told} {name} is {figure}"
+
+
+@law(
+    "Sort what you take some of, or average over all: files are read in one order, and images are drawn in another.",
+    required=False,
+)
+def order_changes_nothing(case: Case) -> None:
+    """As its options are by default, a metric tells the same figures of the same images in any order."""
+    if case.written:  # runs of so many images are of another order, by their nature
+        return
+    metric = case.create()
+    both = _enough(metric, case.seed)
+    generator = np.random.default_rng(case.seed + 3)
+    others = [each.rows(generator.permutation(len(each))) for each in both]
+    figures, found = metric.measure(*both), metric.measure(*others)
+    for name, figure in figures.items():
+        assert math.isclose(found[name], figure, rel_tol=1e-6, abs_tol=1e-9), (
+            f"{name} is {figure}, and {found[name]} of the same images in another order"
+        )
 
 
 @law(
@@ -203,6 +226,6 @@ def _same(one: FeatureSet, other: FeatureSet) -> bool:
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
     "features": (images_stand_alone, record_is_plain),
-    "metric": (figures_are_numbers, takes_what_it_needs, refuses_too_few),
+    "metric": (figures_are_numbers, takes_what_it_needs, refuses_too_few, order_changes_nothing),
 }
 """Laws of each kind."""

@@ -14,6 +14,7 @@ from zoo.testing.asserts import assert_close, assert_each_alone
 from zoo.testing.cases import Case
 from zoo.testing.gaussian import GaussianFlow
 from zoo.testing.law import Law, law
+from zoo.testing.options_laws import every_option_changes_something
 
 SHAPE = (2, 3, 1)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -284,8 +285,9 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         cdf_has_both_ends,
         sampler_keeps_dtype,
         sampler_takes_each_alone,
+        every_option_changes_something,
     ),
-    "weighting": (weighs_every_noise_level, weighs_each_alone),
+    "weighting": (weighs_every_noise_level, weighs_each_alone, every_option_changes_something),
     "solver": (
         follows_its_levels,
         solver_keeps_dtype,

@@ -14,7 +14,7 @@ from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
 from zoo.parts.values import tensors_in
 from zoo.schedule import AXES
-from zoo.testing import random_laws, train_laws
+from zoo.testing import numeric_laws, place_laws, random_laws, train_laws
 from zoo.testing.asserts import SINGLE, assert_close, assert_gradients, storages
 from zoo.testing.cases import BATCH, Case, sample_of
 from zoo.testing.compile_laws import compiles_whole
@@ -191,6 +191,7 @@ LAWS: tuple[Law[Case], ...] = (
     runs_on_its_axes,
     changes_the_width,
     initialises_whole,
+    *place_laws.LAWS,
     *random_laws.LAWS,
     keeps_dtype,
     keeps_device,
@@ -202,6 +203,7 @@ LAWS: tuple[Law[Case], ...] = (
     is_counted,
     declares_its_cost,
     every_option_changes_something,
+    *numeric_laws.LAWS,
     *train_laws.LAWS,
     compiles_whole,
     trains_on_two_ranks,

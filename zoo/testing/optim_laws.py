@@ -17,6 +17,7 @@ from zoo.shards import whole
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import FEW, Case
 from zoo.testing.law import Law, law
+from zoo.testing.options_laws import every_option_changes_something
 from zoo.testing.ranks import RANKS, on_two_ranks
 
 STEPS = (1, 2, 7, 1000)
@@ -180,6 +181,6 @@ def factor_hangs_on_its_step_alone(case: Case) -> None:
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
     "optimizer": (moves_every_weight, goes_downhill, follows_the_rate, goes_on_from_its_state, updates_shards_as_one),
-    "schedule": (factors_are_numbers, factor_hangs_on_its_step_alone),
+    "schedule": (factors_are_numbers, factor_hangs_on_its_step_alone, every_option_changes_something),
 }
 """Laws of each kind."""

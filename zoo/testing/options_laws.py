@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zoo.kinds import base_of
+from zoo.kinds import KINDS, base_of
 from zoo.parts.initialise import reset
 from zoo.parts.values import tensors_in
+from zoo.paths import LinearPath
 from zoo.testing.cases import BATCH, Case
 from zoo.testing.draw import draw
 from zoo.testing.law import law
@@ -29,6 +30,19 @@ DRAWN = 25
 VALUES = 3
 """Others of the option that are tried in each."""
 
+LINE = torch.linspace(0.0, 1.0, 101, dtype=torch.float64)
+"""Noise levels, and probabilities of them."""
+
+GIVES: Mapping[str, Callable[[Any], Any]] = {
+    "patch_schedule": lambda part: (part.stages(), part.ties),
+    "schedule": lambda part: [
+        part.factor(step, steps) for steps in (1, 10, 1000) for step in range(0, steps + 1, 1 + steps // 50)
+    ],
+    "noise_sampler": lambda part: [each.tolist() for each in (part.quantile(LINE), part.cdf(LINE))],
+    "weighting": lambda part: part.weight(LINE, LinearPath().snr(LINE)).tolist(),
+}
+"""What parts without a forward pass give, by kind."""
+
 ENOUGH = 6
 """Pairs that are alike but for an option, from which on it is said to change nothing."""
 
@@ -42,7 +56,10 @@ ENOUGH = 6
 def every_option_changes_something(case: Case) -> None:
     """Each option changes what the part says of itself, its weights, outputs, gradients or what runs, in some case."""
     told = idle_options(case, ROUNDS, _shown)
-    assert not told, f"whatever {' and '.join(told)} is, weights, outputs, gradients and what runs are the same"
+    shown = (
+        "weights, outputs, gradients and what runs are" if KINDS[case.entry.kind].has_forward else "what it gives is"
+    )
+    assert not told, f"whatever {' and '.join(told)} is, {shown} the same"
 
 
 def idle_options(case: Case, rounds: Sequence[int | None], shown: Callable[[Case], Iterator[Any]]) -> list[str]:
@@ -95,6 +112,10 @@ def _pairs(name: str, drawn: Sequence[Case]) -> Iterator[tuple[Case, Case]]:
 
 def _shown(case: Case) -> Iterator[Any]:
     """All that can be seen of a part, what is dear last."""
+    gives = GIVES.get(case.entry.kind)
+    if gives is not None:
+        yield gives(case.create())
+        return
     part = case.create(device="meta")
     yield _said(case, part), {name: tensor.shape for name, tensor in part.state_dict().items()}
     part = case.create()

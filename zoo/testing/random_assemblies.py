@@ -16,6 +16,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.testing.draw import Refused, draw
 from zoo.testing.recipes import recipes
+from zoo.testing.strategies import Given
 
 PATIENCE = 20
 """Assemblies that are tried before none is found: of built-in parts, more than half go together."""
@@ -67,7 +68,9 @@ def _simpler(backbone: dict[str, Any], fixed: Mapping[str, str]) -> Iterator[dic
                 yield {**backbone, kind: {key: value for key, value in own.items() if key != option}}
 
 
-def random_assemblies(registry: Registry, examples: int, fixed: Mapping[str, str]) -> list[Drawn]:
+def random_assemblies(
+    registry: Registry, examples: int, fixed: Mapping[str, str], given: Given | None = None
+) -> list[Drawn]:
     """Assemblies of the registry's parts; see ``recipes``.
 
     Raises:
@@ -83,7 +86,7 @@ def random_assemblies(registry: Registry, examples: int, fixed: Mapping[str, str
                 raise Refused(*error.problems) from None
             raise
 
-    return draw(recipes(registry, **fixed), take, examples, patience=PATIENCE)
+    return draw(recipes(registry, given, **fixed), take, examples, patience=PATIENCE)
 
 
 def load_or_pass(values: dict[str, Any], registry: Registry) -> Recipe:

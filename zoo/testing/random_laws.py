@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, FEW, Case
+from zoo.testing.generators import seeded
 from zoo.testing.law import law
 
 SEEDS = (20, 21)
@@ -33,10 +29,10 @@ def draws_nothing(case: Case) -> None:
         part.train(mode == "train")
         found = []
         for seed in SEEDS:
-            with _seeded(seed) as untouched:
+            with seeded(seed) as drawn:
                 found.append(tensors_in(case.outputs(part, BATCH)))
-                drawn = [each.name for each in WATCHED if each.draw() != untouched[each.name]]
-            assert not drawn, f"in {mode} mode, forward draws from {' and '.join(drawn)}"
+                names = drawn()
+            assert not names, f"in {mode} mode, forward draws from {' and '.join(names)}"
         for one, other in zip(*found, strict=True):
             assert torch.equal(one, other), f"in {mode} mode, the output depends on the seed of the process"
 
@@ -49,7 +45,7 @@ def draws_nothing(case: Case) -> None:
 def trains_as_it_samples(case: Case) -> None:
     """In training mode a pass gives what it gives in eval mode."""
     part = case.build()
-    with _seeded(SEEDS[0]):
+    with seeded(SEEDS[0]):
         with torch.inference_mode():  # whose tensors, where a part keeps them, no training can use
             sampled = tensors_in(case.outputs(part, BATCH))
         trained = tensors_in(case.outputs(part.train(), BATCH))
@@ -90,43 +86,3 @@ def _same(one: Tensor, other: Tensor) -> bool:
     """Bit by bit, so that NaN is as NaN."""
     alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
     return alike and torch.equal(*(each.detach().contiguous().flatten().view(torch.uint8) for each in (one, other)))
-
-
-class Generator(NamedTuple):
-    """A random generator that all of a process share."""
-
-    name: str
-    seed: Callable[[int], object]
-    draw: Callable[[], float]
-    state: Callable[[], Any]
-    put: Callable[[Any], object]
-
-
-WATCHED = (
-    Generator(
-        "torch's global generator",
-        torch.default_generator.manual_seed,
-        lambda: float(torch.rand((), device="cpu")),
-        torch.get_rng_state,
-        torch.set_rng_state,
-    ),
-    Generator("numpy.random", np.random.seed, np.random.random, np.random.get_state, np.random.set_state),
-)
-GENERATORS = (*WATCHED, Generator("random", random.seed, random.random, random.getstate, random.setstate))
-"""Of Python's own, checks of types draw which items of a list to look at; it is seeded all the same."""
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[Mapping[str, float]]:
-    """Seed all of them, tell what each would draw next, and leave them as they were."""
-    before = [(each, each.state()) for each in GENERATORS]
-    try:
-        for each in GENERATORS:
-            each.seed(seed)
-        untouched = {each.name: each.draw() for each in GENERATORS}
-        for each in GENERATORS:
-            each.seed(seed)
-        yield untouched
-    finally:
-        for each, state in before:
-            each.put(state)

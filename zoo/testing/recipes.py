@@ -17,7 +17,7 @@ from zoo.part_entries import PartEntry
 from zoo.registry import Registry
 from zoo.schedule import AXES, Grid, StageShape, is_finer, resolved
 from zoo.shape import kept_before
-from zoo.testing.strategies import GRIDS, head_dims, on_axes, options, written
+from zoo.testing.strategies import GRIDS, Given, head_dims, on_axes, written
 
 BUILT_IN = ("uniform", "by_depth", "by_timestep", "by_depth_and_timestep")
 """Schedules whose options depend on each other, and are drawn so that they fit."""
@@ -33,7 +33,7 @@ DEPTH = 4
 """Blocks at most."""
 
 
-def recipes(registry: Registry, **fixed: str) -> st.SearchStrategy[dict[str, Any]]:
+def recipes(registry: Registry, given: Given | None = None, **fixed: str) -> st.SearchStrategy[dict[str, Any]]:
     """Random small recipes as plain values, over all parts of the registry.
 
     Latents have one to three axes, where the parts say that they take them, and need not be square; every grid has at
@@ -42,6 +42,7 @@ def recipes(registry: Registry, **fixed: str) -> st.SearchStrategy[dict[str, Any
 
     Args:
         registry: the parts to choose from.
+        given: options that are not drawn from the schema, by ``kind/name``.
         fixed: kinds whose part is not drawn, such as ``block="dit"``.
 
     Raises:
@@ -53,7 +54,7 @@ def recipes(registry: Registry, **fixed: str) -> st.SearchStrategy[dict[str, Any
             known = did_you_mean(kind, BACKBONE_KINDS) or f"; there are: {', '.join(BACKBONE_KINDS)}"
             raise TypeError(f"{kind}={name!r}: the backbone has no part of kind {kind!r}{known}")
         registry.get(kind, name)
-    return _recipes({kind: _entries(registry, kind, fixed.get(kind)) for kind in BACKBONE_KINDS}, registry)
+    return _recipes({kind: _entries(registry, kind, fixed.get(kind)) for kind in BACKBONE_KINDS}, registry, given or {})
 
 
 def _entries(registry: Registry, kind: str, fixed: str | None) -> list[PartEntry]:
@@ -61,14 +62,16 @@ def _entries(registry: Registry, kind: str, fixed: str | None) -> list[PartEntry
 
 
 @st.composite
-def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], registry: Registry) -> dict[str, Any]:
+def _recipes(
+    draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], registry: Registry, given: Given
+) -> dict[str, Any]:
     later = ("block", "modulation", "upsampler", "skip", "router")
     chosen = {kind: draw(st.sampled_from(some)) for kind, some in entries.items() if kind not in later}
     blocks = [draw(st.sampled_from(entries["block"])) for _ in range(2)]
     axes = draw(st.sampled_from(_axes_of([*chosen.values(), *blocks])))
     heads, head_dim = draw(st.integers(1, 2)), draw(head_dims(axes))
     schedule = chosen.pop("patch_schedule")
-    depth, patch_schedule, size = draw(scheduled(schedule, axes, heads * head_dim))
+    depth, patch_schedule, size = draw(scheduled(schedule, axes, heads * head_dim, given))
     stages = _stages(schedule, patch_schedule, depth, axes, heads * head_dim, heads)
     steered = any(said_by(entry.cls, "modulation_vectors", 6) for entry in blocks)
     chosen["modulation"] = draw(_preferred(entries["modulation"], "gives", "vectors", want=steered))
@@ -85,17 +88,17 @@ def _recipes(draw: st.DrawFn, entries: Mapping[str, Sequence[PartEntry]], regist
             "heads": heads,
             "condition": draw(st.sampled_from(["per_width", "shared"])),
             "patch_schedule": patch_schedule,
-            "block": draw(_runs(blocks, registry, depth)),
-            "router": {"type": router.name, **draw(_routes(router, stages))},
-            **{kind: draw(written(entry, registry)) for kind, entry in chosen.items()},
+            "block": draw(_runs(blocks, registry, given, depth)),
+            "router": draw(_routes(router, given, stages)),
+            **{kind: draw(written(entry, registry, given)) for kind, entry in chosen.items()},
         },
     }
 
 
 @st.composite
-def _runs(draw: st.DrawFn, entries: Sequence[PartEntry], registry: Registry, depth: int) -> Any:
+def _runs(draw: st.DrawFn, entries: Sequence[PartEntry], registry: Registry, given: Given, depth: int) -> Any:
     """All blocks of one part, or a run of each."""
-    one, other = (draw(written(entry, registry)) for entry in entries)
+    one, other = (draw(written(entry, registry, given)) for entry in entries)
     first = draw(st.integers(0, depth - 1))
     return [{**one, "blocks": first}, {**other, "blocks": depth - first}] if first else other
 
@@ -137,9 +140,9 @@ def _all_kept(stages: Sequence[StageShape]) -> bool:
 
 
 @st.composite
-def _routes(draw: st.DrawFn, entry: PartEntry, stages: Sequence[StageShape]) -> dict[str, Any]:
-    """Options of a router; where they are the ends of a route, it lies in a level of every stage."""
-    drawn = draw(options(entry))
+def _routes(draw: st.DrawFn, entry: PartEntry, given: Given, stages: Sequence[StageShape]) -> dict[str, Any]:
+    """A router; where they are the ends of a route, it lies in a level of every stage."""
+    drawn = draw(written(entry, None, given))
     if not stages or not {"first", "stop"} <= set(entry.signature.options.model_fields):
         return drawn
     ends = {0}
@@ -152,7 +155,9 @@ def _routes(draw: st.DrawFn, entry: PartEntry, stages: Sequence[StageShape]) -> 
 
 
 @st.composite
-def scheduled(draw: st.DrawFn, entry: PartEntry, axes: int, dim: int) -> tuple[int, dict[str, Any], Grid]:
+def scheduled(
+    draw: st.DrawFn, entry: PartEntry, axes: int, dim: int, given: Given | None = None
+) -> tuple[int, dict[str, Any], Grid]:
     """A depth, a schedule for it, and a size of latents that all of its patches divide."""
     grid = draw(st.sampled_from(GRIDS[axes]))
     if entry.name in BUILT_IN:
@@ -160,11 +165,11 @@ def scheduled(draw: st.DrawFn, entry: PartEntry, axes: int, dim: int) -> tuple[i
         depth = draw(st.integers(1, DEPTH))
         size = tuple(side * pixels for side, pixels in zip(grid, chain[0], strict=True))
         return depth, draw(_schedules(entry.name, chain, depth, dim)), size
-    depth, drawn = draw(st.integers(1, DEPTH)), draw(options(entry))
-    given = {name: on_axes(entry, name, value, axes) for name, value in drawn.items()}
-    patches = [level.patch for stage in _stages(entry, given, depth, axes, dim, 1) for level in stage.levels]
+    depth, drawn = draw(st.integers(1, DEPTH)), draw(written(entry, None, given))
+    values = {name: on_axes(entry, name, value, axes) for name, value in drawn.items()}
+    patches = [level.patch for stage in _stages(entry, values, depth, axes, dim, 1) for level in stage.levels]
     sides = [lcm(*each) for each in zip(*patches, strict=True)] or [1] * axes
-    return depth, {"type": entry.name, **given}, tuple(a * b for a, b in zip(grid, sides, strict=True))
+    return depth, values, tuple(a * b for a, b in zip(grid, sides, strict=True))
 
 
 @st.composite

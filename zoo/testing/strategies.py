@@ -30,6 +30,22 @@ GRIDS: Mapping[int, Sequence[Grid]] = {
 """Tokens per side, by axes: never one token alone."""
 
 
+Options = st.SearchStrategy[dict[str, Any]] | Mapping[str, Any]
+"""Of a part, or a strategy of them."""
+
+Given = Mapping[str, Options]
+"""Those that are not drawn from the schema, by ``kind/name`` of the part."""
+
+
+class NotDrawnError(TypeError):
+    """Nothing can be drawn for an option without a default."""
+
+
+def strategy_of(chosen: Options) -> st.SearchStrategy[dict[str, Any]]:
+    """Of options that are always the same, too."""
+    return st.just(dict(chosen)) if isinstance(chosen, Mapping) else chosen
+
+
 def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStrategy[dict[str, Any]]:
     """Valid options of a part, as a recipe would write them, drawn from its derived schema.
 
@@ -41,7 +57,7 @@ def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStra
             what the part says.
 
     Raises:
-        TypeError: an option without a default, of a type that has no strategy here; one with a default is left out.
+        NotDrawnError: an option without a default, of a type that has no strategy here; one with a default is left out.
         DataError: one is a path, which nothing can be drawn for.
     """
     fields = entry.signature.options.model_fields
@@ -71,16 +87,20 @@ def _nested(kind: str, registry: Registry) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of([written(entry, None) for entry in alone])
 
 
-def written(entry: PartEntry, registry: Registry | None) -> st.SearchStrategy[dict[str, Any]]:
-    """A part as a recipe would write it; see ``options``."""
-    return options(entry, registry).map(lambda drawn: {"type": entry.name, **drawn})
+def written(
+    entry: PartEntry, registry: Registry | None, given: Given | None = None
+) -> st.SearchStrategy[dict[str, Any]]:
+    """A part as a recipe would write it, with the options that are given or else drawn."""
+    own = (given or {}).get(f"{entry.kind}/{entry.name}")
+    drawn = options(entry, registry) if own is None else strategy_of(own)
+    return drawn.map(lambda drawn: {"type": entry.name, **drawn})
 
 
 def _values_or_default(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[Any] | None:
     """None, for the default alone, where values of its type cannot be drawn."""
     try:
         return _values(entry, name, field)
-    except TypeError:
+    except NotDrawnError:
         return None
 
 
@@ -119,10 +139,11 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
         end = start + SPAN if high is None else min(start + SPAN, float(high))
         # Sixteenths: exact in every precision, and none next to an open bound.
         return st.integers(1, 15).map(lambda step: start + (end - start) * step / 16)
-    raise TypeError(
-        f"{entry.kind} {entry.name}: the kit cannot draw option {name!r} of type {type_as_written(kind)} (but bool,"
-        " int, float, Literal, Enum, Patch, and unions, lists and tuples of these): give it a default, or"
-        " say what to test with, as in check_part(Mine, options={...}), or take another part"
+    part, test = f"{entry.kind} {entry.name}", f"laws_of_parts(Mine, options={{'{entry.kind}/{entry.name}': {{...}}}})"
+    raise NotDrawnError(
+        f"{part}: the kit cannot draw option {name!r} of type {type_as_written(kind)} (but bool, int, float, Literal,"
+        " Enum, Patch, and unions, lists and tuples of these): give it a default, or say what to test with, as in"
+        f" check_part(Mine, options={{...}}) or {test}, or take another part"
     )
 
 

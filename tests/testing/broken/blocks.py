@@ -11,6 +11,7 @@ from zoo.parts.routers import Tread
 from zoo.registry import part
 from zoo.testing import laws
 from zoo.testing.of_kind import block, router
+from zoo.testing.place_laws import keeps_places
 
 
 class OneByOne(DiTBlock):
@@ -123,6 +124,15 @@ class HalvesAll(Half):
         return torch.cat([went[:, layout.m :], went[:, : layout.m]], dim=1), own, route
 
 
+@part("router", "brings_them_back_behind")
+class BringsThemBackBehind(Half):
+    """Of those that come back, where some were left out, the tokens in front are the last."""
+
+    def end(self, tokens, m, route):
+        found = super().end(tokens, m, route)
+        return found if route is None else torch.cat([found[:, m:], found[:, :m]], dim=1)
+
+
 @part("router", "leaves_the_angles")
 class LeavesTheAngles(Half):
     def begin(self, tokens, layout, scores):
@@ -158,5 +168,6 @@ BROKEN: list[Broken] = [
     (router.keeps_those_in_front, HalvesAll, "tokens in front are left out, or changed"),
     (router.keeps_those_in_front, InOrderOfScores, "index is not that of the tokens"),
     (router.keeps_those_in_front, TellsNoIndex, "the layout tells no index"),
+    (keeps_places, BringsThemBackBehind, "token 0 of [123] in front changes nothing where it belongs"),
     (router.angles_travel, LeavesTheAngles, "angles are those of other tokens"),
 ]

@@ -47,6 +47,23 @@ class Draws(Metric):
         return {"random": float(np.random.default_rng().random())}
 
 
+@part("metric", "seeds_the_process")
+class SeedsTheProcess(Metric):
+    """Tells the same figure every time, and has all that is drawn afterwards be the same too."""
+
+    def measure(self, real, generated):
+        np.random.seed(0)
+        return {"random": float(np.random.random())}
+
+
+@part("metric", "of_the_first")
+class OfTheFirst(Metric):
+    """Takes the first ten images for all."""
+
+    def measure(self, real, generated):
+        return {"mean": float(abs(generated.pooled[:10].mean() - real.pooled.mean()))}
+
+
 @part("metric", "refuses")
 class Refuses(Metric):
     """Multiplies matrices that do not fit, whatever their size: NumPy tells it by a ValueError."""
@@ -175,6 +192,8 @@ class CountsOnLabels(PCAFeatures):
 
 
 BROKEN: list[Broken] = [
+    (evaluate_laws.figures_are_numbers, SeedsTheProcess, r"a metric seeds numpy\.random, or draws from it"),
+    (evaluate_laws.order_changes_nothing, OfTheFirst, "of the same images in another order"),
     (evaluate_laws.figures_are_numbers, Counts, "count is an int, and should be a float"),
     (evaluate_laws.figures_are_numbers, Divides, "ratio is inf for finite features"),
     (evaluate_laws.figures_are_numbers, Centres, "a metric changes its inputs"),

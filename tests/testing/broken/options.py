@@ -6,6 +6,10 @@ from pydantic import Field
 
 from tests.testing.broken import Broken
 from tests.testing.broken.modules import Sound
+from zoo.flow.noise_samplers import UniformNoise
+from zoo.flow.weightings import UniformWeighting
+from zoo.optim.schedules import CosineSchedule
+from zoo.parts import Level, PatchSchedule, Stage
 from zoo.registry import part
 from zoo.testing.options_laws import every_option_changes_something
 
@@ -48,7 +52,44 @@ class Capped(Sound):
         return embedded
 
 
+@part("schedule", "falls_to_nothing")
+class FallsToNothing(CosineSchedule):
+    """Forgets the least rate."""
+
+    def __init__(self, *, least: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0) -> None:
+        self.least = least
+
+
+@part("patch_schedule", "one_patch")
+class OnePatch(PatchSchedule):
+    """Has the same stage whatever the threshold is."""
+
+    def __init__(self, depth: int, *, patch: Literal[1, 2] = 2, threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5):
+        self.level, self.threshold = Level(patch=patch, blocks=depth), threshold
+
+    def stages(self):
+        return (Stage(noise_above=0.0, levels=(self.level,)),)
+
+
+@part("noise_sampler", "keeps_its_shift")
+class KeepsItsShift(UniformNoise):
+    def __init__(self, *, shift: Annotated[float, Field(gt=0.0)] = 1.0) -> None:
+        super().__init__()
+        self.shift = shift
+
+
+@part("weighting", "keeps_its_power")
+class KeepsItsPower(UniformWeighting):
+    def __init__(self, *, power: float = 1.0) -> None:
+        super().__init__()
+        self.power = power
+
+
 BROKEN: list[Broken] = [
+    (every_option_changes_something, FallsToNothing, "whatever least is, what it gives is the same"),
+    (every_option_changes_something, OnePatch, "whatever threshold is, what it gives is the same"),
+    (every_option_changes_something, KeepsItsShift, "whatever shift is, what it gives is the same"),
+    (every_option_changes_something, KeepsItsPower, "whatever power is, what it gives is the same"),
     (every_option_changes_something, KeepsItInMind, "whatever scale is, weights, outputs, gradients and what runs are"),
     (every_option_changes_something, AlwaysTheSame, "whatever clock is"),
     (every_option_changes_something, Capped, "whatever layers is"),

@@ -15,6 +15,7 @@ from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.law import Law, law
 from zoo.testing.of_kind.subset import check_subset
 from zoo.testing.of_kind.uses import goes_by_differences_of_angles, leaves_padding_out, takes_what_it_uses
+from zoo.testing.place_laws import keeps_places
 from zoo.testing.train_laws import adds_to_wide_tokens
 
 CONTEXT = 5
@@ -81,6 +82,7 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
     "block": (
+        keeps_places,
         groups_are_alone,
         runs_on_a_subset,
         takes_what_it_uses,

@@ -14,6 +14,7 @@ from zoo.parts.class_conditioners import IndexConditioner
 from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
 from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
+from zoo.testing.generators import seeded
 from zoo.testing.law import Law, law
 
 
@@ -23,6 +24,12 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
     labels = part.example_labels(batch, device=device)
     last = torch.arange(batch, device=device) == max(1, batch - 1)
     return (drop(labels, part.null(labels), last),)
+
+
+def _examples(case: Case, part: Any, device: str | None = None) -> Any:
+    """The part's own, which it may draw."""
+    with seeded(case.seed):
+        return part.example_labels(BATCH, device=device)
 
 
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
@@ -59,12 +66,12 @@ def says_what_it_gives(case: Case) -> None:
 def null_is_a_label(case: Case) -> None:
     """``null`` keeps shape, dtype and device, and forward takes it; ``uses_labels`` says whether labels matter."""
     part: Any = case.build()
-    labels = part.example_labels(BATCH)
+    labels = _examples(case, part)
     null = part.null(labels)
     for given, absent in zip(tensors_in(labels), tensors_in(null), strict=True):
         assert absent.shape == given.shape, "null has another shape than the labels"
         assert absent.dtype == given.dtype, "null has another dtype than the labels"
-    for absent in tensors_in(part.null(part.example_labels(BATCH, device="meta"))):
+    for absent in tensors_in(part.null(_examples(case, part, device="meta"))):
         assert absent.device.type == "meta", "null is on another device than the labels"
     part.check_labels(null, BATCH)
     own, nulls = part(labels), part(null)
@@ -88,7 +95,7 @@ def refuses_other_labels(case: Case) -> None:
     part: Any = case.build()
     if not part.uses_labels:  # which takes any
         return
-    labels = part.example_labels(BATCH)
+    labels = _examples(case, part)
     part.check_labels(labels, BATCH)
     named = labels if isinstance(labels, Mapping) else {"labels": labels}
     others: dict[str, tuple[Any, int]] = {
@@ -112,7 +119,7 @@ def refuses_other_labels(case: Case) -> None:
 def context_is_somewhere(case: Case) -> None:
     """Every row of the context's mask is True somewhere, that of the null condition too, or attention gives NaN."""
     part: Any = case.build()
-    labels = part.example_labels(BATCH)
+    labels = _examples(case, part)
     for each, of in ((labels, "a label"), (part.null(labels), "null")):
         mask = part(each).context_mask
         assert mask is None or mask.any(dim=1).all(), f"the context of {of} is nowhere there: its mask is False"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -11,6 +12,7 @@ from zoo.parts.grids import ratio
 from zoo.testing.asserts import SINGLE, assert_close
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.law import Law, law
+from zoo.testing.place_laws import Link, in_front, keeps_places, over, shown, some_places, token_at
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -22,6 +24,15 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     """A token for every coarser patch."""
     return [(batch, _m(case) + case.count, case.site.next_dim)]
+
+
+def links(case: Case, part: Any) -> Iterator[Link]:
+    """A token is in the coarser one whose patch covers it."""
+    m, finer = _m(case), _finer(case)
+    yield from in_front(m)
+    for place in some_places(finer):
+        coarser = token_at(over(place, ratio(case.site.next_patch, case.site.patch)), case.site.grid, m)
+        yield Link(f"the token at {place} of {shown(finer)}", 0, token_at(place, finer, m), [coarser])
 
 
 @law(
@@ -66,4 +77,4 @@ def _m(case: Case) -> int:
     return case.m if case.site.next_dim == case.dim else 0
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"downsampler": (returns_its_grid, widens_a_subset)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"downsampler": (keeps_places, returns_its_grid, widens_a_subset)}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from zoo.testing.cases import Case, Random, Shape
 from zoo.testing.law import Law
+from zoo.testing.place_laws import Link, keeps_places, pixel_at, shown, some_places, token_at, within
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -20,4 +22,12 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.site.channels, *case.size)]
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"head": ()}
+def links(case: Case, part: Any) -> Iterator[Link]:
+    """A token is in all pixels of its patch."""
+    grid = case.site.grid
+    for place in some_places(grid):
+        pixels = [pixel_at(each) for each in within(place, case.site.patch)]
+        yield Link(f"the token at {place} of {shown(grid)}", 0, token_at(place, grid), pixels)
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {"head": (keeps_places,)}

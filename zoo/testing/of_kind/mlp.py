@@ -13,6 +13,7 @@ from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.law import Law, law
 from zoo.testing.of_kind.block import layout
 from zoo.testing.of_kind.subset import check_subset
+from zoo.testing.place_laws import keeps_places
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -49,4 +50,4 @@ def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
     return keep_tokens(tokens, own, index)
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"mlp": (is_per_token, runs_on_a_subset)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"mlp": (keeps_places, is_per_token, runs_on_a_subset)}

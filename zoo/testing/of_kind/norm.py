@@ -9,6 +9,7 @@ import torch
 from zoo.testing.asserts import SINGLE, assert_close
 from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
 from zoo.testing.law import Law, law
+from zoo.testing.place_laws import keeps_places
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -48,4 +49,4 @@ def norms_each_alone(case: Case) -> None:
         assert_close(found, expected, f"tokens {told}, {list(given.shape)}, come out otherwise", SINGLE)
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"norm": (is_finite_for_constant_tokens, norms_each_alone)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"norm": (keeps_places, is_finite_for_constant_tokens, norms_each_alone)}

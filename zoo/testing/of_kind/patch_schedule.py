@@ -14,6 +14,7 @@ from zoo.schedule import Grid, Stage, on_all_axes
 from zoo.schedule_problems import ScheduleProblem, schedule_problems
 from zoo.testing.cases import Case
 from zoo.testing.law import Law, law
+from zoo.testing.options_laws import every_option_changes_something
 
 
 def refusal(case: Case, part: PatchSchedule) -> str | None:
@@ -115,5 +116,10 @@ def _at(options: Any, path: tuple[str | int, ...]) -> list[Any]:
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
-    "patch_schedule": (stages_fit, stages_are_the_same, key_path_leads_to_an_option)
+    "patch_schedule": (
+        stages_fit,
+        stages_are_the_same,
+        key_path_leads_to_an_option,
+        every_option_changes_something,
+    )
 }

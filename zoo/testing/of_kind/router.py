@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from zoo.parts.values import Layout, Rotary
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.law import Law, law
+from zoo.testing.place_laws import Link, in_front, keeps_places
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -29,6 +31,11 @@ def call(case: Case, part: Any, inputs: tuple[Any, ...]) -> Any:
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     """All tokens."""
     return [(batch, case.m + case.count, case.dim)]
+
+
+def links(case: Case, part: Any) -> Iterator[Link]:
+    """Tokens in front come back there; of the image's, those that are left out may come back as others."""
+    yield from in_front(case.m)
 
 
 @law("Return the tokens and the layout as they came from begin() where scores are None, and from end() too.")
@@ -72,4 +79,6 @@ def angles_travel(case: Case) -> None:
         assert torch.equal(after, expected), "the layout's angles are those of other tokens"
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"router": (keeps_all_without_scores, keeps_those_in_front, angles_travel)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {
+    "router": (keeps_places, keeps_all_without_scores, keeps_those_in_front, angles_travel)
+}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from zoo.testing.cases import Case, Random, Shape
 from zoo.testing.law import Law
+from zoo.testing.place_laws import Link, keeps_places, same_places
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -20,4 +22,11 @@ def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     return [(batch, case.count, case.site.next_dim)]
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"skip": ()}
+def links(case: Case, part: Any) -> Iterator[Link]:
+    """Tokens, and what joins them, stay where they are."""
+    yield from same_places(case.site.grid)
+    if part.feeds != "nothing":
+        yield from same_places(case.site.grid, tensor=1, told="what joins the token")
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {"skip": (keeps_places,)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -9,6 +10,7 @@ from zoo.parts.facts import facts_of
 from zoo.parts.grids import ratio
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.law import Law, law
+from zoo.testing.place_laws import Link, in_front, keeps_places, same_places, shown, some_places, token_at, within
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -16,7 +18,7 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
     part: Any = case.build(device="meta")
     m = _m(case)
     tokens = random(batch, m + case.count, case.dim)
-    width = case.site.kept_dim if "kept" in facts_of(part).takes else None
+    width = _kept_width(case, part)
     kept = () if width is None else (random(batch, prod(_finer(case)), width),)
     return (tokens, m, case.site.grid, *kept)
 
@@ -24,6 +26,17 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     """A token for every finer patch."""
     return [(batch, _m(case) + prod(_finer(case)), case.site.next_dim)]
+
+
+def links(case: Case, part: Any) -> Iterator[Link]:
+    """A token is in all finer ones that its patch covers; what was kept is in the token that it comes back to."""
+    grid, m, finer = case.site.grid, _m(case), _finer(case)
+    yield from in_front(m)
+    for place in some_places(grid):
+        covered = [token_at(each, finer, m) for each in within(place, ratio(case.site.patch, case.site.next_patch))]
+        yield Link(f"the token at {place} of {shown(grid)}", 0, token_at(place, grid, m), covered)
+    if _kept_width(case, part) is not None:
+        yield from same_places(finer, tensor=1, told="what was kept", m=m)
 
 
 @law(
@@ -41,8 +54,12 @@ def _finer(case: Case) -> tuple[int, ...]:
     return tuple(side * each for side, each in zip(case.site.grid, factor, strict=True))
 
 
+def _kept_width(case: Case, part: Any) -> Any:
+    return case.site.kept_dim if "kept" in facts_of(part).takes else None
+
+
 def _m(case: Case) -> int:
     return case.m if case.site.next_dim == case.dim else 0
 
 
-LAWS: dict[str, tuple[Law[Case], ...]] = {"upsampler": (returns_its_grid,)}
+LAWS: dict[str, tuple[Law[Case], ...]] = {"upsampler": (keeps_places, returns_its_grid)}
