@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import torch
@@ -110,7 +111,7 @@ class Unsaved(Plain):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale = float(torch.rand(()))
+        self.scale = random.random()
 
     def forward(self, inputs: LossInputs) -> Tensor:
         return self.scale * super().forward(inputs)
