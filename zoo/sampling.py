@@ -65,7 +65,7 @@ def sample(
 
     Raises:
         PluginError: there is no such solver.
-        ZooError: stages have latents of several sizes.
+        ZooError: stages have latents of several sizes, or the solver refuses so many steps.
         ValueError: labels, steps, guidance or a precision that the backbone cannot take, another module, or what is no
             solver.
     """

@@ -164,6 +164,33 @@ def test_a_file_that_fails_is_one_line(here):
     assert refused("schema", "--parts", "none.py") == "none.py: there is no such file of parts"
 
 
+PAIRS = """
+import zoo
+from zoo.flow.solvers import HeunSolver
+
+
+@zoo.part("solver", "pairs")
+class Pairs(HeunSolver):
+    def levels(self, steps):
+        if steps % 2:
+            raise ValueError("takes steps by twos")
+        return super().levels(steps)
+"""
+
+
+def test_a_solver_that_refuses_a_number_of_steps_is_one_line_before_anything_is_drawn(here):
+    Path("pairs.py").write_text(PAIRS)
+    words = ("--parts", "pairs.py", "--set", "sample.solver=pairs")
+    said = "small: sample.steps: solver pairs refuses 3: takes steps by twos"
+    odd = (*words, "--set", "sample.steps=3")
+    assert refused("build", "--recipe", "small.yaml", *odd, "--flops") == said
+    assert refused("train", "--recipe", "small.yaml", *odd, "--run-dir", "more") == said
+    assert refused("sample", "--run", "run", "--parts", "my_parts.py", *odd, "--out", "odd") == said
+    assert not Path("more/metrics.jsonl").exists()
+    assert not Path("odd").exists()
+    done("build", "--recipe", "small.yaml", *words, "--set", "sample.steps=2", "--flops")
+
+
 def test_a_run_keeps_a_copy_and_its_hash(here, copy):
     assert copy.read_bytes() == Path("my_parts.py").read_bytes()
     recorded = json.loads(Path("run/run.json").read_text())[-1]["versions"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import zoo
 from tests.flow.test_guidance import guidance as guidance_of
 from zoo.errors import ZooError
 from zoo.flow import sample
@@ -86,3 +87,14 @@ def test_labels_are_checked(small, inputs):
     noise, labels = inputs()
     with pytest.raises(ValueError, match="labels: 6 is out of range"):
         sample(small(), EulerSolver(), noise, labels + 3, steps=2, draw=draw)
+
+
+class Sulky(EulerSolver):
+    def levels(self, steps):
+        raise ValueError
+
+
+@pytest.mark.parametrize("guidance", [None, {"type": "apg", "scale": 2.0}], ids=str)
+def test_a_solver_of_ones_own_that_refuses_the_steps_is_told_by_its_class(small, guidance):
+    with pytest.raises(ZooError, match=r"^sample\.steps: solver Sulky refuses 7: it says not why$"):
+        zoo.sample(small(), [1], steps=7, solver=Sulky(), guidance=guidance or 1.0)

@@ -16,6 +16,7 @@ from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
 from zoo.errors import PluginError
 from zoo.flow import Guidance, Solver, evaluations
+from zoo.flow.sampling import solver_levels
 from zoo.kinds import BACKBONE_KINDS, KINDS
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, StageShape, grid_of, noise_ranges, shares
@@ -145,6 +146,7 @@ def audit(recipe: Recipe) -> Audit:
 
     Raises:
         AuditError: the assembly cannot be counted exactly.
+        ZooError: the recipe's solver refuses its number of steps.
     """
     return audit_backbone(build(recipe, device="meta"), recipe)
 
@@ -233,7 +235,7 @@ def _image(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> 
         guidance: Guidance = create_part(recipe, "guidance")
     except PluginError as error:  # weights are read, and their backbone counted, without what drew with them
         return replace(unknown, problem=str(error))
-    levels = solver.levels(options.steps)
+    levels = solver_levels(solver, options.steps, f"{recipe.name}: ")
     if levels is None:
         return unknown
     if guidance.second == "weights" and not guidance.is_none:

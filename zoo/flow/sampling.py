@@ -13,6 +13,7 @@ from zoo.errors import ZooError
 from zoo.flow.base import Draw, Guidance, Solver
 from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
 from zoo.labels import Labels
+from zoo.signature import MARK
 
 
 @torch.no_grad()
@@ -42,7 +43,8 @@ def sample(
         second: the other backbone, where guidance asks for other weights.
 
     Raises:
-        ZooError: stages have latents of several sizes, or guidance remembers what an adaptive solver takes back.
+        ZooError: stages have latents of several sizes, guidance remembers what an adaptive solver takes back, or
+            the solver refuses so many steps.
         ValueError: noise, labels or steps that the backbone cannot take, or guidance by labels that it has
             not, or by another backbone that does not fit.
     """
@@ -51,7 +53,7 @@ def sample(
     if steps < 1:
         raise ValueError(f"steps: must be at least 1, not {steps}")
     backbone.check_inputs(noise, noise.new_ones(len(noise)), labels)
-    levels = solver.levels(steps)
+    levels = solver_levels(solver, steps)
     check_memory(solver, steps, guidance)
     velocity = GuidedVelocity(backbone, noise, labels, guidance, levels or (), modulation_bytes, second)
     path = backbone.path
@@ -60,13 +62,27 @@ def sample(
     return z if scale == 1.0 else z / scale
 
 
+def solver_levels(solver: Solver, steps: int, where: str = "") -> tuple[float, ...] | None:
+    """What ``solver.levels`` tells; ``where`` stands in front of an error, such as the recipe.
+
+    Raises:
+        ZooError: the solver refuses so many steps, such as an odd number where it takes them by twos.
+    """
+    try:
+        return solver.levels(steps)
+    except ValueError as error:
+        name = vars(type(solver)).get(MARK, ("", type(solver).__qualname__))[1]
+        said = " ".join(str(error).split()) or "it says not why"
+        raise ZooError(f"{where}sample.steps: solver {name} refuses {steps}: {said}") from error
+
+
 def check_memory(solver: Solver, steps: int, guidance: Guidance | None) -> None:
     """Refuse guidance that remembers, beside a solver that takes steps back.
 
     Raises:
-        ZooError: they do not go together.
+        ZooError: they do not go together, or the solver refuses so many steps.
     """
-    if guidance is not None and guidance.remembers and not guidance.is_none and solver.levels(steps) is None:
+    if guidance is not None and guidance.remembers and not guidance.is_none and solver_levels(solver, steps) is None:
         raise ZooError(
             "sample.guidance: keeps what it has seen, and an adaptive solver takes steps back; choose another solver,"
             " or guidance without memory (apg has none by momentum 0)"

@@ -14,7 +14,7 @@ from zoo.data import Dataset, Normalize, Source
 from zoo.data.left_out import open_kept
 from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver
-from zoo.flow.sampling import check_memory
+from zoo.flow.sampling import check_memory, solver_levels
 from zoo.labels import Labels, length, rows
 from zoo.recipe import Recipe
 from zoo.sampling import draw_latents
@@ -114,15 +114,18 @@ def prepare_drawing(recipe: Recipe, seed: int, batch: int | None = None, second:
 
 
 def check_guidance(recipe: Recipe, backbone: Backbone) -> None:
-    """Refuse guidance where there is nothing to guide, or a solver that it does not go with.
+    """Refuse guidance where there is nothing to guide, or a solver that it does not go with, or steps of a number that
+    the solver refuses.
 
     Raises:
-        ZooError: the recipe's ``sample`` section asks for guidance by labels, and the backbone is unconditional; or for
-            guidance that remembers, and a solver that takes steps back.
+        ZooError: the recipe's ``sample`` section asks for guidance by labels, and the backbone is unconditional; for
+            guidance that remembers, and a solver that takes steps back; or for steps that the solver refuses.
     """
     guidance: Guidance = create_part(recipe, "guidance")
     if not guidance.is_none and guidance.second == "null" and not backbone.conditioner.uses_labels:
         raise ZooError(
             f"{recipe.name}: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
         )
-    check_memory(create_part(recipe, "solver"), recipe.sample.steps, guidance)
+    solver: Solver = create_part(recipe, "solver")
+    solver_levels(solver, recipe.sample.steps, f"{recipe.name}: ")
+    check_memory(solver, recipe.sample.steps, guidance)
