@@ -31,6 +31,13 @@ def write(source: str, name: str = "my_parts.py") -> str:
     return name
 
 
+def test_a_class_of_a_file_is_said_to_be_of_it_also_where_it_is_given_itself():
+    own = zoo.Registry().with_parts(write(BLOCK)).get("block", "mine")
+    registry = zoo.Registry().with_parts([own.cls])
+    assert registry.get("block", "mine").plugin == own.plugin
+    assert registry.with_parts("my_parts.py").get("block", "mine").cls is own.cls
+
+
 def test_a_file_gives_the_parts_that_it_marks():
     source = f"{BLOCK}class Plain(DiTBlock): ...\n"
     registry = zoo.Registry().with_parts(write(source))

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.errors import PluginError
 from zoo.hooks import classes_of
-from zoo.parts_file import PartsFile, read_parts_file
+from zoo.parts_file import PartsFile, file_of, read_parts_file
 from zoo.signature import MARK
 
 PartsLike = type[Any] | str | PathLike[str] | Iterable[type[Any] | str | PathLike[str]] | None
@@ -30,7 +30,7 @@ def each_of(parts: PartsLike) -> list[Any]:
 
 
 def classes_given(parts: PartsLike) -> Iterator[tuple[Any, PartsFile | None]]:
-    """All classes, and the file that each is of; None for one that was given itself.
+    """All classes, and the file that each is of; None for one that is of no file of parts.
 
     Raises:
         PluginError: a file that cannot be used, or has no part.
@@ -40,7 +40,7 @@ def classes_given(parts: PartsLike) -> Iterator[tuple[Any, PartsFile | None]]:
             file = read_parts_file(each)
             yield from ((cls, file) for cls in _classes_of_file(file))
         else:
-            yield each, None
+            yield each, file_of(each) if inspect.isclass(each) else None
 
 
 def _classes_of_file(file: PartsFile) -> list[Any]:

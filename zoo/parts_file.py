@@ -15,6 +15,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from zoo.errors import PluginError
 from zoo.plugins import HASHED, Plugin
@@ -136,6 +137,12 @@ def kept_copy(run: Path, file: Plugin) -> Path | None:
 def options_of(places: Iterable[Path]) -> list[str]:
     """The words of a command that give files of parts."""
     return [word for place in places for word in ("--parts", str(place))]
+
+
+def file_of(cls: type[Any]) -> PartsFile | None:
+    """The file of parts that a class was made in; None for one of a package, or of a script."""
+    file: PartsFile | None = getattr(sys.modules.get(str(cls.__module__)), "__dict__", {}).get(OF_FILE)
+    return file
 
 
 def loaded_files() -> tuple[PartsFile, ...]:
