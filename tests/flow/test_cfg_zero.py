@@ -54,6 +54,13 @@ def test_guided_channels_alone_count():
     assert torch.equal(some, torch.cat([alone, c[:, 2:]], dim=1))
 
 
+def test_above_the_velocity_is_zero_in_all_channels():
+    c, u = drawn(2, 4, *LATENT)
+    guidance = CFGZeroGuidance(1, LATENT, scale=3.0, channels=2, zero_above=0.5)
+    assert not joined(guidance, c, u, 0.6).any()
+    assert torch.equal(joined(guidance, c, u, 0.4)[:, 2:], c[:, 2:])
+
+
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_the_first_steps_go_nowhere(small, inputs, scale):
     guidance = CFGZeroGuidance(2, LATENT, scale=scale, zero_above=0.6)

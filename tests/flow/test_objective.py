@@ -26,6 +26,7 @@ from zoo.flow import (
     objective_of,
     total,
 )
+from zoo.parts import Tap
 from zoo.paths import AffinePath, Prediction
 
 LINE = LinearPath()
@@ -154,6 +155,36 @@ def test_losses_are_given_the_samples_of_one_stage() -> None:
     assert torch.equal(seen[1].noise, noise[1:])
     assert seen[0].target is seen[0].target_velocity
     assert seen[0].velocity is seen[0].prediction
+
+
+def test_a_loss_is_given_no_more_than_it_asks_for() -> None:
+    seen: dict[str, LossInputs] = {}
+
+    class Sees(Loss):
+        def __init__(self, name: str, taps: tuple[int, ...], extra: tuple[str, ...]) -> None:
+            super().__init__()
+            self.name, self.taps, self.extra = name, taps, extra
+
+        def forward(self, inputs: LossInputs) -> Tensor:
+            seen[self.name] = inputs
+            return inputs.prediction.flatten(1).mean(1)
+
+    class Tapped(Predicts):
+        def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = ()) -> list[Any]:
+            return [
+                (piece.latents, {tap: Tap(torch.zeros(3, 8, 2), 0, (2, 4), None) for tap in taps}) for piece in pieces
+            ]
+
+    losses = [Sees("one", (0,), ("a",)), Sees("other", (1,), ()), Sees("all", (0, 1), ("a", "b"))]
+    whole = Objective(Tapped(lambda piece: None), [(loss.name, 1.0, loss) for loss in losses])
+    data, noise = pair()
+    t, extra = torch.rand(3), {"a": torch.ones(3), "b": torch.zeros(3)}
+    whole([StageBatch(0, data, noise, t, extra=extra)])
+    assert {name: (list(inputs.taps), list(inputs.extra)) for name, inputs in seen.items()} == {
+        "one": ([0], ["a"]),
+        "other": ([1], []),
+        "all": ([0, 1], ["a", "b"]),
+    }
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -20,7 +20,7 @@ def draw(k):
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
-@pytest.mark.parametrize("guidance", [None, guidance_of((1.0, 2.0))], ids=str)
+@pytest.mark.parametrize("guidance", [None, guidance_of((1.0, 2.0))], ids=["unguided", "guided"])
 def test_every_solver_samples(small, inputs, solver, guidance):
     backbone = small()
     noise, labels = inputs()

@@ -149,6 +149,20 @@ def test_what_is_forgotten_inside_an_initialiser_is_named():
         init_weights(module)
 
 
+def test_a_buffer_may_be_made_anew_in_place_of_the_old_one():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", torch.empty(3), persistent=False)
+
+        def reset_parameters(self):
+            self.table = torch.arange(3.0)
+
+    module = Table()
+    init_weights(module)
+    assert module.table.tolist() == [0.0, 1.0, 2.0]
+
+
 def test_a_buffer_that_is_filled_in_part_is_named():
     class Half(nn.Module):
         def __init__(self):

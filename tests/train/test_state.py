@@ -217,3 +217,10 @@ def test_tables_that_are_infinite_by_design_may_be_saved_and_others_must_stay_fi
     assert state.not_finite(ALONE) == []
     backbone.table[1] = torch.nan
     assert state.not_finite(ALONE) == ["model/table"]
+
+
+def test_a_weight_that_is_trained_is_never_infinite_by_design(registry):
+    backbone = build(small(registry=registry), registry=registry)
+    name, weight = next(iter(backbone.named_parameters()))
+    weight.data.view(-1)[0] = torch.nan
+    assert f"model/{name}" in state_of(backbone).not_finite(ALONE)

@@ -47,9 +47,11 @@ class CFGZeroGuidance(ScaledGuidance):
         """0 where the velocity is, and 1 outside of the interval."""
         return 0.0 if t > self.zero_above else super().scale(stage, t)
 
+    def join(self, stage: int, t: float, first: Tensor, second: Tensor | None, z: Tensor, path: AffinePath) -> Tensor:
+        """0 above, in all channels."""
+        return torch.zeros_like(first) if t > self.zero_above else super().join(stage, t, first, second, z, path)
+
     def guided(self, stage: int, t: float, first: Tensor, second: Tensor, z: Tensor, path: AffinePath) -> Tensor:
-        """Away from the velocity without the label, or none."""
-        if t > self.zero_above:
-            return torch.zeros_like(first)
+        """Away from the velocity without the label."""
         nearest = dot(first, second) / dot(second, second).clamp(min=torch.finfo(second.dtype).tiny) * second
         return nearest + self.scale(stage, t) * (first - nearest)

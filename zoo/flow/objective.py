@@ -7,6 +7,7 @@ Draw data, noise and a noise level t; drop the label now and then; and pull the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
@@ -121,13 +122,23 @@ class Objective(nn.Module):
                 extra=batch.extra,
             )
             for term, loss in zip(self.terms, self.losses, strict=True):
-                found[term.name].append(_promised(loss(inputs), term.name, len(batch.t)))
+                found[term.name].append(_promised(loss(_own(loss, inputs)), term.name, len(batch.t)))
         return {name: torch.cat(each) for name, each in found.items()}
 
     def example_extra(self, batch: int, size: tuple[int, ...]) -> dict[str, Tensor]:
         """Some of all that the losses ask for beside latents and labels, as ``Loss.example_extra`` gives it."""
         losses = cast(Iterable[Loss], self.losses)
         return {name: each for loss in losses for name, each in loss.example_extra(batch, size).items()}
+
+
+def _own(loss: nn.Module, inputs: LossInputs) -> LossInputs:
+    """What a loss is given: of taps and of what travels with samples, no more than it asks for."""
+    asked = cast(Loss, loss)
+    taps = {index: tap for index, tap in inputs.taps.items() if index in asked.taps}
+    extra = {name: each for name, each in inputs.extra.items() if name in asked.extra}
+    if (len(taps), len(extra)) == (len(inputs.taps), len(inputs.extra)):
+        return inputs  # with what other losses have had it compute
+    return replace(inputs, taps=taps, extra=extra)
 
 
 def total(

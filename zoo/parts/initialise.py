@@ -39,10 +39,9 @@ def init_weights(module: nn.Module) -> None:
     Raises:
         PluginError: a module's ``reset_parameters`` leaves something of it unmade.
     """
-    own = _all_tensors(module)
-    spoil(own.values())
+    spoil(_all_tensors(module).values())
     module.apply(reset)
-    refuse_unmade(own)
+    refuse_unmade(_all_tensors(module))
 
 
 @torch.no_grad()

@@ -58,6 +58,7 @@ def rounds_nothing_on_the_way(case: Case) -> None:
     "Look for a detach(), a no_grad, .data or a backward() of your own between inputs and outputs: what is before the"
     " part learns by the gradients of its inputs.",
     examples=FEW,
+    required=False,  # straight-through estimators are none
 )
 def gradients_are_slopes(case: Case) -> None:
     """The gradient of each input that something learns behind is the slope of what comes out, by finite differences."""

@@ -115,6 +115,8 @@ def shown(grid: Grid) -> str:
 def keeps_places(case: Case) -> None:
     """What comes out at a place, or for a token in front, hangs on what went in there."""
     case = on_grid(case, LARGE[case.site.axes])
+    if case.refusal() is not None:
+        return
     part, inputs = case.build(), case.inputs(1)
     generator = torch.Generator().manual_seed(case.seed + 4)
     with torch.no_grad():
@@ -150,6 +152,8 @@ def _where(change: Tensor, least: float) -> str:
 def takes_many_tokens(case: Case) -> None:
     """On a grid of more than 256 tokens the shapes are as promised too."""
     case = on_grid(case, LARGE[case.site.axes])
+    if case.refusal() is not None:
+        return
     part = case.build(dtype=torch.float32)
     with torch.no_grad():
         shapes = [tuple(each.shape) for each in tensors_in(case.outputs(part, 1, dtype=torch.float32))]

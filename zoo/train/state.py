@@ -38,8 +38,9 @@ class TrainState:
         self.parameters: dict[str, Tensor] = {each.name: each.parameter for each in updates.weights}
         self._trained = {name: each for name, each in self.backbone.named_parameters() if each.requires_grad}
         self.ema = EMA(self._trained)
-        moved = {id(each) for each in self.parameters.values()}
-        tables = {name: each for name, each in self._named(self._models()) if id(each) not in moved}
+        trained = {MODEL: self._trained, LOSSES: dict(self.losses.named_parameters())}
+        moved = dict(self._named(trained))  # by name, since what a state dict holds is detached
+        tables = {name: each for name, each in self._named(self._models()) if name not in moved}
         self._infinite_tables = {name for name, bad in not_finite(tables).items() if bad}  # such as masks of -inf
 
     def average_in(self, decay: float) -> None:

@@ -152,9 +152,12 @@ class Trainer:
         tensors, counts = (piece.latents.to(self.dtype), piece.noise.to(self.dtype), piece.t), list(piece.counts)
         columns = [split_tensors(each, counts) for each in tensors]
         scores = [None] * len(counts) if piece.scores is None else split_tensors(piece.scores, counts)
-        extra = split_tensors(piece.extra, counts)
+        extra = split_tensors({name: self._cast(each) for name, each in piece.extra.items()}, counts)
         rows = zip(*columns, split(labels, counts), scores, extra, strict=True)
         return [StageBatch(stage, *row) for stage, row in enumerate(rows) if counts[stage]]
+
+    def _cast(self, extra: Tensor) -> Tensor:
+        return extra.to(self.dtype) if extra.is_floating_point() else extra
 
     def _update(self) -> None:
         self.whole = False
