@@ -300,7 +300,7 @@ def test_help_names_every_option():
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_an_interrupted_call_says_that_it_can_be_gone_on_with_where_it_has_begun(begun, monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sampling, "write_png" if begun else "prepare_drawing", stop)

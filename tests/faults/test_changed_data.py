@@ -47,7 +47,7 @@ class Listener(Silent):
 def train(run: Path, *overrides: str, **options: object) -> list[str]:
     """Begin or go on with a run; what is said."""
     registry, listener = Registry(), Listener()
-    recipe = small("train.steps=3", "train.batch=4", "data.dataset.flip=false", *overrides, registry=registry)
+    recipe = small("train.steps=3", "train.batch=4", *overrides, "data.dataset.flip=false", registry=registry)
     try:
         Session(recipe, RunFolder(run), registry, ALONE, listener).run(**options)  # type: ignore[arg-type]
     except Preempted:
