@@ -107,6 +107,10 @@ def shown(grid: Grid) -> str:
     return "x".join(map(str, grid))
 
 
+TRIES = 8
+"""Of moving a place: where the largest of some tokens goes on, one that is moved down throughout is not seen."""
+
+
 @law(
     "Order tokens row by row (the last axis runs fastest) behind those in front, which keep their order, as to_map,"
     " shuffle, unshuffle, patchify and unpatchify do, and leave out no row, corner or pixel.",
@@ -123,9 +127,13 @@ def keeps_places(case: Case) -> None:
         before = tensors_in(case.call(part, inputs))[0]
         least = SEEN * max(1.0, float(before.abs().max()))
         for told, tensor, at, after in (case.links or _of_tokens)(case, part):
-            moved = tensors_in(case.call(part, _moved(inputs, tensor, at, generator)))[0]
-            change = (moved - before).abs()
-            unseen = [index for index in after if float(change[index].max()) <= least]
+            unseen = list(after)
+            for _ in range(TRIES):
+                moved = tensors_in(case.call(part, _moved(inputs, tensor, at, generator)))[0]
+                change = (moved - before).abs()
+                unseen = [index for index in unseen if float(change[index].max()) <= least]
+                if not unseen:
+                    break
             assert not unseen, f"{told} changes nothing where it belongs: {_where(change, least)}"
 
 
