@@ -115,7 +115,6 @@ TRIES = 8
     "Order tokens row by row (the last axis runs fastest) behind those in front, which keep their order, as to_map,"
     " shuffle, unshuffle, patchify and unpatchify do, and leave out no row, corner or pixel.",
     examples=FEW,
-    required=False,  # where the largest of some tokens goes on, others may stay unseen
 )
 def keeps_places(case: Case) -> None:
     """What comes out at a place, or for a token in front, hangs on what went in there."""
