@@ -253,6 +253,8 @@ def test_any_assembly_adds_up(values: dict[str, Any]) -> None:
     ("sample", "passes"),
     [
         ({"solver": "euler", "steps": 10}, (7, 2, 1)),
+        ({"solver": {"type": "euler", "shift": 3.0}, "steps": 10}, (9, 1, 0)),
+        ({"solver": {"type": "euler", "shift": 0.5}, "steps": 10}, (6, 3, 1)),
         ({"solver": "euler", "steps": 10, "guidance": [1.0, 2.0, 3.0]}, (7, 4, 2)),
         ({"solver": "heun", "steps": 1}, (1, 0, 1)),
         ({"solver": "dopri5"}, None),

@@ -70,7 +70,7 @@ def test_draws_what_the_run_s_recipe_says():
     assert len(list(Path("out").glob("0*.png"))) == 64
     assert record()["labels"] == [index % 10 for index in range(64)]
     assert record()["weights"] == "ema"
-    assert (record()["sample"]["steps"], record()["sample"]["solver"]) == (1, {"type": "euler"})
+    assert (record()["sample"]["steps"], record()["sample"]["solver"]) == (1, {"type": "euler", "shift": 1.0})
 
 
 def test_every_option_arrives():
@@ -103,6 +103,13 @@ def test_an_option_and_what_is_set_of_the_same_part_go_together():
 def test_an_option_holds_over_what_is_set(override):
     assert sample("--count", 1, "--guidance", 2, "--steps", 1, "--set", override).exit_code == 0
     assert (record()["sample"]["guidance"]["scale"], record()["sample"]["steps"]) == (2.0, 1)
+
+
+def test_a_shift_is_the_solver_s_own():
+    line = refused(sample("--count", 1, "--set", "sample.solver={type: dopri5, shift: 3}"))
+    assert line.endswith("sample.solver.shift: unknown option; there are: rtol, atol, type")
+    assert sample("--count", 1, "--steps", 2, "--set", "sample.solver.shift=3").exit_code == 0
+    assert record()["sample"]["solver"] == {"type": "euler", "shift": 3.0}
 
 
 def test_two_solvers_are_refused():

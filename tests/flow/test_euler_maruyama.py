@@ -99,3 +99,21 @@ def test_one_step_is_the_last():
 def test_thresholds_are_hit_exactly():
     levels = EulerMaruyamaSolver(last_step_size=0.1).levels(10)
     assert levels == tuple((10 - k) / 10 for k in range(10))
+
+
+def test_a_shift_leaves_both_ends():
+    levels = EulerMaruyamaSolver(shift=3.0).levels(3)
+    odds = [t / (1 - t) for t in levels[1:]]
+    assert (levels[0], levels[-1]) == (1.0, 0.04)
+    even = (1 + 1 / 73) / 2  # 1/73 shifted by 3 is 0.04
+    assert odds[0] == pytest.approx(3 * even / (1 - even))
+
+
+def test_a_shift_reaches_the_same_data():
+    noise = torch.randn(20_000, 1, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    drawn = torch.Generator().manual_seed(1)
+    latents = EulerMaruyamaSolver(shift=3.0).solve(
+        FLOW.velocity, noise, 100, LINE, lambda k: torch.randn(noise.shape, generator=drawn, dtype=noise.dtype)
+    )
+    assert float(latents.mean()) == pytest.approx(FLOW.mean, abs=0.02)
+    assert float(latents.std()) == pytest.approx(FLOW.std, abs=0.02)

@@ -10,7 +10,8 @@ from zoo.flow.noise_samplers import LogitNormalNoise, UniformNoise
 
 
 def test_uniform_is_the_identity():
-    u = torch.tensor([0.0, 0.3, 1.0])
+    u = torch.rand(10_000, generator=torch.Generator().manual_seed(0))
+    u[:2] = torch.tensor([0.0, 1.0])
     assert torch.equal(UniformNoise().quantile(u), u)
     assert torch.equal(UniformNoise().cdf(u), u)
 
@@ -43,3 +44,21 @@ def test_logit_normal_computes_in_float64_for_float32():
     u = torch.tensor([0.1, 0.5, 0.999])
     sampler = LogitNormalNoise(mean=0.3, std=1.7)
     assert torch.equal(sampler.quantile(u), sampler.quantile(u.double()).float())
+
+
+@pytest.mark.parametrize("shift", [3.0, 0.1])
+@pytest.mark.parametrize("kind", [UniformNoise, LogitNormalNoise])
+def test_a_shift_multiplies_the_odds_of_what_is_drawn(kind, shift):
+    u = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+    plain, shifted = kind().quantile(u), kind(shift=shift).quantile(u)
+    assert torch.allclose(shifted / (1 - shifted), shift * plain / (1 - plain), rtol=1e-9)
+    assert torch.allclose(kind(shift=shift).cdf(shifted), u, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [UniformNoise, LogitNormalNoise])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_shift_is_exact_at_both_ends(kind, dtype):
+    ends = torch.tensor([0.0, 1.0], dtype=dtype)
+    for shift in (0.1, 0.3, 3.0, 7.3):
+        assert torch.equal(kind(shift=shift).quantile(ends), ends)
+        assert torch.equal(kind(shift=shift).cdf(ends), ends)

@@ -20,15 +20,31 @@ def no_noise(k):
     raise AssertionError("an ODE solver draws no noise")
 
 
-@pytest.mark.parametrize(("solver", "order"), [(EulerSolver(), 1), (HeunSolver(), 2), (DDIMSolver(), 1)])
-def test_order(solver, order):
-    steps = np.array([16, 32, 64, 128])
-    errors = [
-        float((solver.solve(FLOW.velocity, NOISE, count, LINE, no_noise) - FLOW.samples(NOISE)).abs().max())
-        for count in steps.tolist()
-    ]
-    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert slope == pytest.approx(-order, abs=0.15)
+class StepsOfOneLength(EulerSolver):
+    """Shifts where it evaluates, and not how far it goes from there."""
+
+    def solve(self, velocity, noise, steps, path, draw, thresholds=()):
+        z = noise
+        for t in self.levels(steps):
+            z = z - velocity(z, t) / steps
+        return z
+
+
+def order(solver):
+    steps = np.array([128, 256, 512, 1024])
+    errors = [error(solver, count, LINE) for count in steps.tolist()]
+    return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
+@pytest.mark.parametrize(("kind", "expected"), [(EulerSolver, 1), (HeunSolver, 2), (DDIMSolver, 1)])
+def test_order(kind, expected, shift):
+    assert order(kind(shift=shift)) == pytest.approx(expected, abs=0.15)
+
+
+def test_the_order_tells_steps_that_are_not_shifted():
+    assert order(StepsOfOneLength()) == pytest.approx(1, abs=0.15)
+    assert order(StepsOfOneLength(shift=3.0)) < 0.15
 
 
 @pytest.mark.parametrize(
@@ -55,10 +71,12 @@ def test_ddim_is_of_first_order_on_every_path(path):
     assert error(DDIMSolver(), 64, path) / error(DDIMSolver(), 128, path) == pytest.approx(2, abs=0.2)
 
 
+@pytest.mark.parametrize("shift", [1.0, 2.0, 0.5])
 @pytest.mark.parametrize("path", [LINE, TrigonometricPath()], ids=lambda path: type(path).__name__)
-def test_dpmpp_2m_is_of_second_order(path):
+def test_dpmpp_2m_is_of_second_order(path, shift):
     """Up to a logarithm: log(alpha / sigma) has large steps at the ends, however many there are."""
-    assert error(DPMPP2MSolver(), 256, path) / error(DPMPP2MSolver(), 512, path) > 3.2
+    solver = DPMPP2MSolver(shift=shift)
+    assert error(solver, 512, path) / error(solver, 1024, path) > 3
 
 
 @pytest.mark.parametrize(
@@ -83,6 +101,25 @@ def test_levels_of_euler():
 def test_levels_of_heun():
     assert HeunSolver().levels(2) == (1.0, 0.5, 0.5, 0.0)
     assert len(HeunSolver().levels(10)) == 20
+
+
+@pytest.mark.parametrize("solver", [EulerSolver(), DPMPP2MSolver()], ids=lambda each: type(each).__name__)
+def test_a_shift_of_one_leaves_the_levels_as_they_were(solver):
+    for steps in (1, 7, 50, 250):
+        assert solver.levels(steps) == tuple((steps - k) / steps for k in range(steps))
+
+
+def test_shifted_levels_by_hand():
+    """Odds of 3, 1 and 1/3 become those of 9, 3 and 1; and back by the inverse."""
+    assert EulerSolver(shift=3.0).levels(4) == (1.0, 0.9, 0.75, 0.5)
+    assert EulerSolver(shift=0.1).levels(2) == (1.0, 1 / 11)
+    assert HeunSolver(shift=3.0).levels(2) == (1.0, 0.75, 0.75, 0.0)
+
+
+@pytest.mark.parametrize("shift", [0.01, 100.0])
+def test_no_two_levels_become_one_by_a_shift(shift):
+    levels = np.array(EulerSolver(shift=shift).levels(1000), dtype=np.float32)
+    assert len(set(levels.tolist())) == 1000
 
 
 @pytest.mark.parametrize("solver", [EulerSolver(), HeunSolver()])

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.flow.base import Draw, Velocity
-from zoo.flow.solvers import OnceAnUpdate, even_levels
+from zoo.flow.solvers import OnceAnUpdate
 from zoo.paths import AffinePath, Mixture
 from zoo.registry import part
 
@@ -19,7 +19,10 @@ from zoo.registry import part
 class DDIMSolver(OnceAnUpdate):
     """DDIM without noise (arXiv 2010.02502), of first order: the data and noise of now, mixed as the next level has it.
 
-    One evaluation an update, at noise levels ``(steps - k) / steps``; on the straight line it is ``euler``.
+    One evaluation an update, at noise levels ``(steps - k) / steps``, shifted; on the straight line it is ``euler``.
+
+    Options:
+        shift: of these noise levels.
     """
 
     def solve(
@@ -33,7 +36,7 @@ class DDIMSolver(OnceAnUpdate):
     ) -> Float[Tensor, "B C *size"]:
         """``alpha' data + sigma' noise`` for each next level's alpha' and sigma'."""
         z = noise
-        for t, after in pairwise(even_levels(steps)):
+        for t, after in pairwise(self.ends(steps)):
             here, v = path.at(t), velocity(z, t)
             z = path.at(after).state(here.data(v, z), here.noise(v, z))
         return z
@@ -43,8 +46,11 @@ class DDIMSolver(OnceAnUpdate):
 class DPMPP2MSolver(OnceAnUpdate):
     """DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2), of second order: the data are extended from the last two.
 
-    One evaluation an update, at noise levels ``(steps - k) / steps``. First order where there is nothing to extend: in
-    the first update, over a threshold, and to where no noise is left.
+    One evaluation an update, at noise levels ``(steps - k) / steps``, shifted. First order where there is nothing to
+    extend: in the first update, over a threshold, and to where no noise is left.
+
+    Options:
+        shift: of these noise levels.
     """
 
     def solve(
@@ -59,7 +65,7 @@ class DPMPP2MSolver(OnceAnUpdate):
         """Exact for the noise, and for data that change evenly in ``log(alpha / sigma)``."""
         z = noise
         before: tuple[float, Mixture, Tensor] | None = None
-        for t, after in pairwise(even_levels(steps)):
+        for t, after in pairwise(self.ends(steps)):
             here, there = path.at(t), path.at(after)
             now = extended = here.data(velocity(z, t), z)
             if before is not None and there.sigma > 0 and not any(t <= each <= before[0] for each in thresholds):

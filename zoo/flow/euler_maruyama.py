@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from zoo.flow.base import Draw, Solver, Velocity
+from zoo.flow.shift import Shift, shifted
 from zoo.paths import AffinePath, Mixture
 from zoo.registry import part
 
@@ -29,7 +30,7 @@ class EulerMaruyamaSolver(Solver):
     distribution at every t as the flow ``dz = -v ds``: in its Fokker-Planck equation, both terms of D cancel. (The
     paper writes ``w = 2 D``; ``norm`` is that of the published sampler.)
 
-    The score is singular where sigma is 0, where it is never evaluated: ``steps - 1`` even updates lead from t = 1 to
+    The score is singular where sigma is 0, where it is never evaluated: ``steps - 1`` updates lead from t = 1 to
     ``last_step_size``, and a last one without noise to t = 0.
 
     Options:
@@ -41,7 +42,8 @@ class EulerMaruyamaSolver(Solver):
         norm: scale of D; 0 leaves the flow alone (but for ``decreasing``).
         last_step: ``mean`` leaves out the noise of the last step alone, ``euler`` is a step of the flow, and
             ``tweedie`` goes to ``E[data | z]``, which on the straight line is that same step, ``z - t v``.
-        last_step_size: noise level that the last step starts from.
+        last_step_size: noise level that the last step starts from, shifted or not.
+        shift: of the noise levels between 1 and that one; 1 leaves them evenly apart.
     """
 
     def __init__(
@@ -51,15 +53,20 @@ class EulerMaruyamaSolver(Solver):
         norm: Annotated[float, Field(ge=0.0)] = 1.0,
         last_step: Literal["mean", "euler", "tweedie"] = "mean",
         last_step_size: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.04,
+        shift: Shift = 1.0,
     ) -> None:
         self.diffusion, self.norm, self.last_step, self.last_step_size = diffusion, norm, last_step, last_step_size
+        self.shift = shift
 
     def levels(self, steps: int) -> tuple[float, ...]:
-        """Evenly from 1 to ``last_step_size``; 1 alone for one step."""
+        """From 1 to ``last_step_size``, which are the shift of even ones; 1 alone for one step."""
         if steps == 1:
             return (1.0,)
-        last = Fraction(str(self.last_step_size))  # exact, so that thresholds are hit where they can be
-        return tuple(float(last + (1 - last) * Fraction(steps - 1 - k, steps - 1)) for k in range(steps))
+        shift = Fraction(str(self.shift))
+        # Exact, so that thresholds are hit where they can be.
+        (last,) = shifted([Fraction(str(self.last_step_size))], 1 / shift)
+        even = (last + (1 - last) * Fraction(steps - 1 - k, steps - 1) for k in range(steps))
+        return tuple(map(float, shifted(even, shift)))
 
     def solve(
         self,

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor
 
 from zoo.flow.base import Draw, Solver, Velocity
+from zoo.flow.shift import Shift, shifted
 from zoo.paths import AffinePath
 from zoo.registry import part
 
 
-class OnceAnUpdate(Solver):
-    """A solver that evaluates the velocity once an update, where that begins, and whose updates are of one length."""
+class FixedSteps(Solver):
+    """A solver whose updates lead from 1 to 0 by noise levels ``(steps - k) / steps``, shifted.
+
+    Options:
+        shift: of these noise levels.
+    """
+
+    def __init__(self, *, shift: Shift = 1.0) -> None:
+        self.shift = shift
+
+    def ends(self, steps: int) -> tuple[float, ...]:
+        """Where the updates begin, and 0, where the last one ends: ``steps + 1`` noise levels."""
+        # Each is the float nearest to the fraction, and so hits thresholds such as 0.3.
+        even = (Fraction(steps - k, steps) for k in range(steps + 1))
+        return tuple(map(float, shifted(even, Fraction(str(self.shift)))))
+
+
+class OnceAnUpdate(FixedSteps):
+    """A solver that evaluates the velocity once an update, where that begins."""
 
     def levels(self, steps: int) -> tuple[float, ...]:
-        """``1, (steps - 1) / steps, ..., 1 / steps``."""
-        return even_levels(steps)[:-1]
+        """Where the updates begin."""
+        return self.ends(steps)[:-1]
 
 
 @part("solver", "euler")
 class EulerSolver(OnceAnUpdate):
-    """Euler's method, of first order: one evaluation an update, at noise levels ``(steps - k) / steps``."""
+    """Euler's method, of first order: one evaluation an update, at noise levels ``(steps - k) / steps``, shifted.
+
+    Options:
+        shift: of these noise levels.
+    """
 
     def solve(
         self,
@@ -36,18 +59,22 @@ class EulerSolver(OnceAnUpdate):
     ) -> Float[Tensor, "B C *size"]:
         """``z - h v(z, t)`` for each step of size h."""
         z = noise
-        for t, after in pairwise(even_levels(steps)):
+        for t, after in pairwise(self.ends(steps)):
             z = z - (t - after) * velocity(z, t)
         return z
 
 
 @part("solver", "heun")
-class HeunSolver(Solver):
-    """Heun's method, of second order: two evaluations an update, at both of its ends."""
+class HeunSolver(FixedSteps):
+    """Heun's method, of second order: two evaluations an update, at both of its ends.
+
+    Options:
+        shift: of the noise levels ``(steps - k) / steps``, where updates begin and end.
+    """
 
     def levels(self, steps: int) -> tuple[float, ...]:
-        """Both ends of every update: ``1, (steps - 1) / steps, (steps - 1) / steps, ..., 1 / steps, 0``."""
-        return tuple(t for both in pairwise(even_levels(steps)) for t in both)
+        """Both ends of every update, and so all but 1 and 0 twice."""
+        return tuple(t for both in pairwise(self.ends(steps)) for t in both)
 
     def solve(
         self,
@@ -60,14 +87,9 @@ class HeunSolver(Solver):
     ) -> Float[Tensor, "B C *size"]:
         """A step of size h by the mean of the velocities at its start, and where Euler's step would end."""
         z = noise
-        for t, after in pairwise(even_levels(steps)):
+        for t, after in pairwise(self.ends(steps)):
             h = t - after
             here = velocity(z, t)
             there = velocity(z - h * here, after)
             z = z - h / 2 * (here + there)
         return z
-
-
-def even_levels(steps: int) -> tuple[float, ...]:
-    """Noise levels from 1 to 0; each is the float nearest to the fraction, and so hits thresholds such as 0.3."""
-    return tuple((steps - k) / steps for k in range(steps + 1))
