@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -82,21 +83,38 @@ def made(values: dict[str, Any], world: World, dtype: torch.dtype = torch.float3
 
 WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "one": (1, {}),
+    "share": (1, {"parallel": "fsdp"}),
     "ddp": (2, {"accumulate": 2}),
     "fsdp": (2, {"parallel": "fsdp", "checkpoint_activations": True, "optimizer": "muon"}),
 }
+PREDICTIONS = {
+    "velocity": ("linear", LOSSES),
+    "data": ("linear", [{"type": "squared_error", "of": "velocity"}]),
+    "noise": ("vp", [{"type": "squared_error", "of": "prediction"}, LOSSES[2]]),
+}
 
 
-@pytest.mark.parametrize("way", ["one", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ddp", "fsdp"))])
-def test_a_run_that_stopped_goes_on_bit_by_bit(way: str, tmp_path: Path) -> None:
+def ways() -> list[Any]:
+    """Every way with every prediction; the dear ones are slow."""
+    quick = {("velocity", "one"), ("noise", "fsdp")}
+    return [
+        pytest.param(*each, marks=() if each in quick else pytest.mark.slow)
+        for each in itertools.product(PREDICTIONS, WAYS)
+    ]
+
+
+@pytest.mark.parametrize(("prediction", "way"), ways())
+def test_a_run_that_stopped_goes_on_bit_by_bit(prediction: str, way: str, tmp_path: Path) -> None:
     ranks, train = WAYS[way]
-    values, group = recipe(**train), way == "fsdp"
+    path, losses = PREDICTIONS[prediction]
+    values, group = recipe(losses, **train), train.get("parallel") == "fsdp"
+    values["backbone"]["prediction"], values["objective"]["path"] = prediction, path
     assert run_ranks(run, ranks, tmp_path / "whole", values, group=group) == [None] * ranks
     for stop in (STOP, STEPS):
         assert run_ranks(run, ranks, tmp_path / "parts", values, stop, group=group) == [None] * ranks
     (files, lines), (again, lines_again) = end_of(tmp_path / "whole"), end_of(tmp_path / "parts")
     assert (again, lines_again) == (files, lines)
-    assert "losses.safetensors" in files
+    assert ("losses.safetensors" in files) == any(each in losses for each in LOSSES[2:])
 
 
 def losses_and_weights(world: World, values: dict[str, Any]) -> Any:
