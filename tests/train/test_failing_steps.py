@@ -263,7 +263,7 @@ def test_first_samples_that_fail_on_one_process_end_all(tmp_path: Path, rank: in
 
 
 def train_without_samples(world: World, path: Path, rank: int) -> None:
-    def fail(batches: Any) -> Any:
+    def fail(*given: Any) -> Any:
         raise KeyError("of a plug-in")
 
     with pytest.MonkeyPatch.context() as patch:

@@ -2,14 +2,16 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 import zoo
 from tests.train.drawn import sample, spy, trained_on
+from tests.train.ranks import run_ranks
 from tests.train.small import ALONE
-from tests.train.vectors import SAMPLES, vector_registry, vectors
-from zoo.errors import DataError
+from tests.train.vectors import SAMPLES, PointSource, VectorConditioner, vector_registry, vectors
+from zoo.errors import DataError, SampleError
 from zoo.train.evaluation import evaluate
 from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
@@ -88,6 +90,43 @@ def test_a_grid_that_lacks_its_labels_is_no_end_of_a_run(trained, tmp_path, monk
     assert session.run(resume=True).step == 4
     (warning,) = [each for each in said if each.startswith("warning: samples of step 4: ")]
     assert "the labels are no class indices" in warning
+
+
+def train_on_a_bad_label(world, path, bad):
+    """Where the conditioner refuses samples that are not looked at before training."""
+
+    def read(self, indices, random):
+        samples = plain(self, indices, random)
+        samples.labels[np.isin(indices, bad), 1] = -1
+        return samples
+
+    def check(self, labels, batch):
+        if labels.shape != (batch, 2) or (labels < 0).any():
+            raise ValueError("labels: must be pairs of 0 or more")
+
+    plain, registry = PointSource.read, vector_registry()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PointSource, "read", read)
+        patch.setattr(VectorConditioner, "check_labels", check)
+        recipe = vectors("train.steps=5", "sample.guidance=1", registry=registry)
+        Session(recipe, RunFolder(path), registry, world, Silent()).run()
+
+
+def test_a_sample_whose_label_the_conditioner_refuses_ends_training_with_its_name(tmp_path):
+    found = run_ranks(train_on_a_bad_label, 2, tmp_path / "run", [14])
+    assert [type(each) for each in found] == [SampleError] * 2
+    assert str(found[0]) == str(found[1])
+    assert str(found[0]).startswith("point 14: labels: must be pairs of 0 or more; ")
+    assert """--set 'data.leave_out=["point 14"]'""" in str(found[0])
+
+
+def test_labels_that_the_conditioner_refuses_of_all_samples_are_no_fault_of_single_ones(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zoo.train.job.refuse_labels_of", lambda *_: None)
+        with pytest.raises(
+            DataError, match=r"does not take the labels of samples point \d+, .* and 3 more: labels: mu"
+        ):
+            train_on_a_bad_label(ALONE, tmp_path / "run", range(SAMPLES))
 
 
 def test_in_python_they_must_be_given(trained):

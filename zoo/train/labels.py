@@ -115,14 +115,20 @@ def classes_for(
     return classes[(generator_at(seed, Purpose.LABELS, 0, 0).random(count) * len(classes)).astype(np.int64)]
 
 
-def refuse_other_labels(conditioner: ClassConditioner, labels: Labels) -> None:
+def refuse_other_labels(conditioner: ClassConditioner, labels: Labels, count: int | None = None) -> None:
     """Refuse labels that a conditioner does not take, or fails on.
+
+    Args:
+        conditioner: that is to take them.
+        labels: of samples.
+        count: of samples; as many as there are labels, if left out.
 
     Raises:
         ValueError: what was expected and what was given, or how it fails.
     """
     try:
-        conditioner.check_labels(labels, length(checked(labels)))
+        own = length(checked(labels))
+        conditioner.check_labels(labels, own if count is None else count)
     except ValueError:
         raise
     except Exception as error:  # such as an IndexError, of a plug-in that takes it for granted how many axes there are

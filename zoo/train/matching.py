@@ -1,7 +1,8 @@
-"""Whether a dataset's samples are such as a recipe's backbone takes, told of a few of them before any is trained on."""
+"""Whether samples are such as a backbone takes: of a few before training, and of all labels as they come."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 
@@ -10,8 +11,9 @@ import numpy as np
 from zoo.backbone import Backbone
 from zoo.data import Source
 from zoo.data.left_out import LeftOut
-from zoo.errors import DataError, ZooError
-from zoo.labels import class_indices, split
+from zoo.data.stream import Batch, Reader
+from zoo.errors import DataError, SampleError, ZooError, listed
+from zoo.labels import Labels, class_indices, rows
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.recipe import Recipe
 from zoo.train.labels import refuse_other_labels
@@ -80,14 +82,42 @@ def refuse_labels_of(recipe: Recipe, conditioner: ClassConditioner, source: Sour
     """
     kept = left_out.kept
     indices = kept[np.unique(np.linspace(0, len(kept) - 1, LABELS_LOOKED_AT).astype(np.int64))]
-    labels = split(source.labels(indices), [1] * len(indices))
-    for index, own in zip(indices.tolist(), labels, strict=True):
+    for place, error in _refused(conditioner, source.labels(indices), len(indices)):
+        raise ZooError(
+            f"{recipe.name}: class_conditioner {recipe.backbone.class_conditioner.type} does not take the labels of"
+            f" dataset {recipe.data.dataset.type}: {source.id(int(indices[place]))}: {error}; set"
+            " backbone.class_conditioner or data.dataset to what go together; `zoo new-plugin NAME --kind dataset`"
+            " begins a dataset of such labels"
+        ) from error
+
+
+def refuse_labels_in(piece: Batch, conditioner: ClassConditioner, reader: Reader) -> None:
+    """Refuse samples that are about to be trained on, of whose labels the conditioner does not take some.
+
+    Raises:
+        SampleError: with the samples' names, and how to leave them out.
+        DataError: it takes those of no sample.
+    """
+    count = len(piece.t)
+    try:
+        refuse_other_labels(conditioner, piece.labels, count)
+        return
+    except ValueError as error:
+        whole = error
+    found = list(_refused(conditioner, piece.labels, count))
+    ids = list(dict.fromkeys(reader.source.id(int(piece.indices[place])) for place, _ in found))
+    if not ids or len(found) == count > 1:  # not single samples are at fault
+        names = listed([reader.source.id(index) for index in piece.indices.tolist()])
+        raise DataError(f"the class conditioner does not take the labels of samples {names}: {whole}") from whole
+    more = f" (and {len(ids) - 1} more of the {count} read at once)" if len(ids) > 1 else ""
+    reason = found[0][1]
+    raise SampleError(f"{ids[0]}: {reason}{more}; {reader.order.left_out.advice(ids)}") from reason
+
+
+def _refused(conditioner: ClassConditioner, labels: Labels, count: int) -> Iterator[tuple[int, ValueError]]:
+    """Which of some samples have labels that a conditioner does not take by themselves, and why."""
+    for place in range(count):
         try:
-            refuse_other_labels(conditioner, own)
+            refuse_other_labels(conditioner, rows(labels, slice(place, place + 1)), 1)
         except ValueError as error:
-            raise ZooError(
-                f"{recipe.name}: class_conditioner {recipe.backbone.class_conditioner.type} does not take the labels of"
-                f" dataset {recipe.data.dataset.type}: {source.id(index)}: {error}; set backbone.class_conditioner"
-                " or data.dataset to what go together; `zoo new-plugin NAME --kind dataset` begins a dataset of such"
-                " labels"
-            ) from error
+            yield place, error

@@ -26,6 +26,7 @@ from zoo.shards import total_norm
 from zoo.train.distributed import World
 from zoo.train.figures import BatchLosses, Step
 from zoo.train.job import Job
+from zoo.train.matching import refuse_labels_in
 from zoo.train.optimizer import ema_decay, learning_rate
 from zoo.train.state import TrainState, random_state
 
@@ -66,12 +67,13 @@ class Trainer:
         Raises:
             NumericError: a loss or a gradient is not finite, on any process, and the options do not have it left out;
                 nothing has been updated by it.
-            DataError: samples cannot be read, on any process; the updates before it are whole.
+            DataError: samples cannot be read, or have labels that the class conditioner does not take, on any process;
+                the updates before it are whole.
         """
         self.random = random_state(self.world.device)
         stop = _lasting(stop)
         with closing(self._batches(last, stop)) as batches:
-            pieces, error = _next(batches)
+            pieces, error = _next(batches, self._check)
             self._agree(error)
             if self.world.sum(torch.tensor([int(stop())])).item():  # while samples were waited for, or before
                 return
@@ -79,7 +81,7 @@ class Trainer:
                 with self.world.meeting("gradients"):
                     found = self._accumulate(pieces)
                     norm = self._clip()
-                read, (pieces, error) = pieces, _next(batches)  # while a GPU is still at work
+                read, (pieces, error) = pieces, _next(batches, self._check)  # while a GPU is still at work
                 losses = BatchLosses(self.objective.terms, self.options.batch)
                 for piece, terms in zip(read, found, strict=True):
                     losses.take(piece, terms)
@@ -123,6 +125,10 @@ class Trainer:
             stop=stop,
         )
 
+    def _check(self, piece: Batch) -> None:
+        """Refuse labels that the class conditioner does not take, while they are where nothing waits for the device."""
+        refuse_labels_in(piece, self.backbone.conditioner, self.job.reader)
+
     def _accumulate(self, pieces: list[Batch]) -> list[dict[str, Tensor]]:
         """Gradients of this process's part of the batch; the terms of the loss of its pieces."""
         self.model.train()
@@ -140,7 +146,6 @@ class Trainer:
     def _losses(self, piece: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """The terms of the loss of a piece's samples, and the loss of each [B]."""
         device, bfloat16 = self.world.device, self.options.precision == "bfloat16"
-        self.backbone.conditioner.check_labels(piece.labels, len(piece.t))  # here, where nothing waits for the device
         piece = piece.moved(lambda tensor: tensor.to(device, non_blocking=True))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             values = self.model(self._by_stage(piece))
@@ -251,10 +256,13 @@ def _wrapped(objective: Objective, options: TrainOptions, world: World) -> nn.Mo
     return objective
 
 
-def _next(batches: Iterator[list[Batch]]) -> tuple[list[Batch], DataError | None]:
+def _next(batches: Iterator[list[Batch]], check: Callable[[Batch], None]) -> tuple[list[Batch], DataError | None]:
     """The next step's samples, none after the last, or what failed."""
     try:
-        return next(batches, []), None
+        pieces = next(batches, [])
+        for piece in pieces:
+            check(piece)
+        return pieces, None
     except DataError as error:
         return [], error
 
