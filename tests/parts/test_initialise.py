@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from zoo.errors import PluginError
-from zoo.parts.initialise import EmptyIsNaN, faults, init_weights
+from zoo.parts.initialise import EmptyIsNaN, faults, init_weights, unmade
 
 
 class Owner(nn.Module):
@@ -176,9 +176,50 @@ def test_a_buffer_that_is_filled_in_part_is_named():
         init_weights(Half())
 
 
+WAYS_TO_EMPTY = {
+    "empty": lambda: torch.empty(2),
+    "empty_like": lambda: torch.empty_like(torch.zeros(2)),
+    "empty_strided": lambda: torch.empty_strided((2, 2), (2, 1)),
+    "empty_permuted": lambda: torch.empty_permuted((2, 3), (1, 0)),
+    "new_empty": lambda: torch.zeros(2).new_empty(2),
+    "new_empty_strided": lambda: torch.zeros(2).new_empty_strided((2, 2), (2, 1)),
+    "new": lambda: torch.zeros(2).new(4, 4),
+    "Tensor": lambda: torch.Tensor(4, 4),
+    "FloatTensor": lambda: torch.FloatTensor(4, 4),
+    "Parameter": lambda: nn.Parameter(torch.Tensor(2)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_EMPTY)
+def test_empty_memory_holds_nan(way):
+    with EmptyIsNaN():
+        assert WAYS_TO_EMPTY[way]().isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float16, torch.complex64])
+def test_a_buffer_that_nobody_fills_is_named_whatever_its_dtype(dtype):
+    class Table(nn.Module):
+        def __init__(self, make):
+            super().__init__()
+            self.register_buffer("table", make(2, dtype=dtype))
+
+    with EmptyIsNaN():
+        assert [each.split()[0] for each in unmade(Table(torch.empty))] == ["table"]
+        assert not list(unmade(Table(torch.ones)))
+
+
+def test_a_buffer_of_numbers_that_have_no_nan_is_left_as_it_is():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("packed", torch.empty(2, dtype=torch.float4_e2m1fn_x2))
+
+    with EmptyIsNaN():
+        assert not list(unmade(Packed()))
+
+
 def test_empty_memory_holds_nan_only_within_and_but_for_whole_numbers():
     with EmptyIsNaN():
-        made = [torch.empty(2), torch.empty_like(torch.zeros(2)), torch.zeros(2).new_empty(2), nn.Linear(2, 2).weight]
-        assert [bool(each.isnan().all()) for each in made] == [True, True, True, False]
+        assert not nn.Linear(2, 2).weight.isnan().any()
         assert torch.empty(2, dtype=torch.int64).dtype == torch.int64
         assert torch.empty(2, device="meta").is_meta

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.errors import PluginError
 
@@ -19,14 +19,19 @@ UNMADE = "is not made: NaN is left in it where memory was empty; fill all of it 
 REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
-class EmptyIsNaN(TorchFunctionMode):
+aten = torch.ops.aten
+
+EMPTY = (aten.empty, aten.empty_like, aten.empty_permuted, aten.empty_strided, aten.new_empty, aten.new_empty_strided)
+"""What gives memory as it is; ``torch.Tensor(4, 4)``, others of its kin and ``tensor.new(4, 4)`` call the first."""
+
+
+class EmptyIsNaN(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Where this is on, memory that nobody has written to holds NaN, so that ``unmade`` finds what stays so."""
 
-    EMPTY = frozenset({torch.empty, torch.empty_like, torch.empty_strided, torch.Tensor.new_empty})
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator, and spoil what it leaves as it is."""
         made = func(*args, **(kwargs or {}))
-        if func in self.EMPTY:
+        if func.overloadpacket in EMPTY:
             spoil([made])
         return made
 
@@ -76,11 +81,13 @@ def _all_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _may_be_nan(tensor: Tensor) -> bool:
-    return not tensor.is_meta and (tensor.is_floating_point() or tensor.is_complex())
+    has_nan = tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype != torch.float4_e2m1fn_x2)
+    return has_nan and not tensor.is_meta
 
 
 def _holds_nan(tensor: Tensor) -> bool:
     numbers = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    numbers = numbers.float() if numbers.itemsize == 1 else numbers  # float8 has no sum
     return bool(numbers.sum().isnan()) and bool(numbers.isnan().any())  # a sum is fast, and all that most need
 
 
