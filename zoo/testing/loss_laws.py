@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from zoo.flow.base import LossInputs
 from zoo.flow.precision import clock_dtype
-from zoo.parts.values import Tap, map_tensors, tensors_in
+from zoo.parts.routers import keep_tokens
+from zoo.parts.values import Layout, Tap, map_tensors, tensors_in
 from zoo.paths import LinearPath, Prediction, VariancePreservingPath
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
@@ -32,7 +34,8 @@ SPACES: tuple[Prediction, ...] = ("velocity", "noise", "data")
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    """What ``call`` makes the inputs of: data, noise, a prediction, noise levels, labels, tokens of taps, and extra."""
+    """What ``call`` makes the inputs of: data, noise, a prediction, noise levels, labels, tokens of taps, extra, and
+    which tokens a router leaves."""
     data, noise, prediction = (random(batch, case.site.channels, *case.size) for _ in range(3))
     labels = torch.arange(batch, device=device) % max(case.site.num_classes, 1)
     t, part = torch.sigmoid(random(batch)), case.create("meta")
@@ -41,7 +44,9 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
         name: each.to(device, data.dtype if each.is_floating_point() else None)
         for name, each in part.example_extra(batch, case.size).items()
     }
-    return data, noise, prediction, t, labels, tokens, extra
+    drawn = random(batch, case.count) if tokens else None
+    some = None if drawn is None else drawn.topk((case.count + 1) // 2, dim=1).indices.sort(dim=1).values
+    return data, noise, prediction, t, labels, tokens, extra, some
 
 
 def refusal(case: Case, part: Any) -> str | None:
@@ -52,12 +57,12 @@ def refusal(case: Case, part: Any) -> str | None:
 
 def call(case: Case, part: nn.Module, given: tuple[Any, ...]) -> Any:
     """What it makes of them on DDPM's path, where noise is predicted: of velocity and prediction each says its own."""
-    return part(_inputs(case, "noise", *given))
+    return [part(each) for each in _inputs(case, "noise", *given)]
 
 
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
-    """A number of each sample."""
-    return [(batch,)]
+    """A number of each sample, and another where its taps have some of the tokens."""
+    return [(batch,)] * (2 if part.taps else 1)
 
 
 def _inputs(
@@ -69,6 +74,33 @@ def _inputs(
     t: Tensor,
     labels: Tensor,
     tokens: Mapping[int, Tensor],
+    extra: Mapping[str, Tensor],
+    index: Tensor | None,
+) -> list[LossInputs]:
+    """With taps of all tokens and, where there are taps, with those of some, as behind a router."""
+    taps = {number: Tap(each, case.m, case.site.grid) for number, each in tokens.items()}
+    whole = _with_taps(case, space, data, noise, prediction, t, labels, taps, extra)
+    return [whole] if index is None else [whole, _kept(whole, index)]
+
+
+def _kept(inputs: LossInputs, index: Tensor) -> LossInputs:
+    """The same with taps of the image tokens at an index [b, K]."""
+    taps = {}
+    for number, tap in inputs.taps.items():
+        tokens, layout = keep_tokens(tap.tokens, Layout(tap.m, tap.grid, patch=tap.grid), index)
+        taps[number] = replace(tap, tokens=tokens, index=layout.index)
+    return replace(inputs, taps=taps)
+
+
+def _with_taps(
+    case: Case,
+    space: Prediction,
+    data: Tensor,
+    noise: Tensor,
+    prediction: Tensor,
+    t: Tensor,
+    labels: Tensor,
+    taps: Mapping[int, Tap],
     extra: Mapping[str, Tensor],
 ) -> LossInputs:
     path, wide = LinearPath() if space == "velocity" else VariancePreservingPath(), clock_dtype(data.dtype)
@@ -83,7 +115,7 @@ def _inputs(
         space=space,
         mixture=mixture,
         labels=labels,
-        taps={index: Tap(each, case.m, case.site.grid) for index, each in tokens.items()},
+        taps=taps,
         extra=extra,
     )
 
@@ -99,14 +131,15 @@ def is_a_wide_number(case: Case) -> None:
         data, noise, prediction, *rest = case.inputs(BATCH, dtype=dtype)
         for space in SPACES:
             for predicted in (prediction, torch.zeros_like(prediction)):
-                given = _inputs(case, space, data, noise, predicted.requires_grad_(), *rest)
-                with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
-                    value = part(given)
-                wide = torch.promote_types(value.dtype, torch.float32)
-                assert value.dtype == wide, f"returns {value.dtype} where {space} is predicted in {dtype}"
-                assert value.isfinite().all(), f"is not finite where {space} is predicted in {dtype}"
-                (slope,) = torch.autograd.grad(value.sum(), predicted, allow_unused=True)
-                assert slope is None or slope.isfinite().all(), f"its gradient is not finite where {space} is predicted"
+                for given in _inputs(case, space, data, noise, predicted.requires_grad_(), *rest):
+                    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
+                        value = part(given)
+                    where = f"where {space} is predicted"
+                    wide = torch.promote_types(value.dtype, torch.float32)
+                    assert value.dtype == wide, f"returns {value.dtype} {where} in {dtype}"
+                    assert value.isfinite().all(), f"is not finite {where} in {dtype}"
+                    (slope,) = torch.autograd.grad(value.sum(), predicted, allow_unused=True)
+                    assert slope is None or slope.isfinite().all(), f"its gradient is not finite {where}"
 
 
 @law("Compute from inputs.prediction, inputs.velocity or a tap, and do not detach() it: what is minimised is the loss.")
@@ -114,9 +147,9 @@ def pulls_the_weights(case: Case) -> None:
     """A gradient comes to something that the weights compute."""
     part, given = case.build(), case.inputs(BATCH)
     wanted = [each.requires_grad_() for each in _of_weights(given)]
-    value = case.call(part, given)
-    found = torch.autograd.grad(value.sum(), wanted, allow_unused=True) if value.requires_grad else ()
-    assert any(each is not None and each.any() for each in found), "no gradient comes to what the weights predict"
+    for value in case.call(part, given):
+        found = torch.autograd.grad(value.sum(), wanted, allow_unused=True) if value.requires_grad else ()
+        assert any(each is not None and each.any() for each in found), "no gradient comes to what the weights predict"
 
 
 @law(
@@ -129,10 +162,11 @@ def is_least_at_the_target(case: Case) -> None:
     """No prediction has less of it than the right one."""
     part, (data, noise, prediction, *rest) = case.build(), case.inputs(BATCH)
     for space in SPACES:
-        right = _inputs(case, space, data, noise, prediction, *rest).target
-        least = part(_inputs(case, space, data, noise, right, *rest))
-        other = part(_inputs(case, space, data, noise, prediction, *rest))
-        assert (least <= other + 1e-9).all(), f"it is less elsewhere than where {space} is predicted rightly"
+        others = _inputs(case, space, data, noise, prediction, *rest)
+        for right, other in zip(_inputs(case, space, data, noise, others[0].target, *rest), others, strict=True):
+            assert (part(right) <= part(other) + 1e-9).all(), (
+                f"it is less elsewhere than where {space} is predicted rightly"
+            )
 
 
 def _of_weights(given: tuple[Any, ...]) -> list[Tensor]:
@@ -150,6 +184,22 @@ def stands_alone(case: Case) -> None:
         assert_close(one, other, "it tells something else when asked again")
 
 
+@law(
+    "Go by tap.index [b, K], which tells the places of the tokens behind those in front, and is None for all: gather"
+    " what they are compared with by it, as wanted.gather(1, tap.index[..., None].expand(-1, -1, D)).",
+    examples=FEW,
+)
+def knows_tokens_by_their_index(case: Case) -> None:
+    """Taps of all tokens say the same without an index, with one, and in another order with theirs."""
+    part, (*given, index) = case.build(), case.inputs(BATCH)
+    if index is None:
+        return
+    (whole,) = _inputs(case, "noise", *given, None)
+    every = torch.arange(case.count).expand(BATCH, -1)
+    for order, told in ((every, "with an index of all tokens"), (every.flip(1), "with the last tokens first")):
+        assert_close(part(_kept(whole, order)), part(whole), f"{told}, it tells something else")
+
+
 LAWS: dict[str, tuple[Law[Case], ...]] = {
     "loss": (
         shape_contract,
@@ -159,6 +209,7 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         batch_invariance,
         is_deterministic,
         stands_alone,
+        knows_tokens_by_their_index,
         pulls_the_weights,
         is_least_at_the_target,
         gradient_reaches_parameters,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tests.testing.broken import Broken
-from zoo.flow.base import LossInputs
+from zoo.flow.base import Loss, LossInputs
 from zoo.flow.losses import CosineLoss, SquaredErrorLoss
 from zoo.parts import Linear
+from zoo.parts.values import Tap
 from zoo.registry import part
 from zoo.testing import laws, loss_laws, options_laws, train_laws
 
@@ -152,6 +154,40 @@ class SharedWeights(Plain):
         return self.scale * super().forward(inputs)
 
 
+class OfTokens(Loss):
+    """Tokens of the first block against a number of each place."""
+
+    taps = (0,)
+
+    def __init__(self, block_dims: tuple[int, ...]) -> None:
+        super().__init__()
+        self.proj = Linear(block_dims[0], 1)
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        tap = inputs.taps[0]
+        found = self.proj(tap.tokens[:, tap.m :]).squeeze(2)
+        return self.apart(found.to(inputs.data.dtype), torch.arange(prod(tap.grid), device=found.device), tap)
+
+    def apart(self, found: Tensor, wanted: Tensor, tap: Tap) -> Tensor:
+        return (found - (wanted if tap.index is None else wanted[tap.index])).square().mean(1)
+
+
+@part("loss", "of_all_tokens")
+class OfAllTokens(OfTokens):
+    """Knows of no router."""
+
+    def apart(self, found: Tensor, wanted: Tensor, tap: Tap) -> Tensor:
+        return (found - wanted).square().mean(1)
+
+
+@part("loss", "of_the_first_tokens")
+class OfTheFirstTokens(OfTokens):
+    """Takes those that a router leaves for the first ones."""
+
+    def apart(self, found: Tensor, wanted: Tensor, tap: Tap) -> Tensor:
+        return (found - wanted[: found.shape[1]]).square().mean(1)
+
+
 BROKEN: list[Broken] = [
     (laws.shape_contract, MeanOfAll, "returns shapes"),
     (laws.batch_invariance, LessTheMean, "depends on the rest of its batch"),
@@ -167,4 +203,6 @@ BROKEN: list[Broken] = [
     (laws.builds_share_nothing, SharedWeights, "share a tensor"),
     (options_laws.every_option_changes_something, Unheard, "power"),
     (train_laws.keeps_nan_apart, Masked, "reaches others"),
+    (laws.shape_contract, OfAllTokens, "must match the size"),
+    (loss_laws.knows_tokens_by_their_index, OfTheFirstTokens, "with the last tokens first, it tells something else"),
 ]
