@@ -8,13 +8,15 @@ import pytest
 import torch
 
 import zoo
+from tests.strangers.aligning import FEATURES, PARTS
 from tests.train.small import ALONE, small
 from zoo.assembly import build, load_recipe
-from zoo.audit import held_memory
+from zoo.audit import activation_memory, held_memory
 from zoo.errors import AuditError
 from zoo.flow import objective_of
 from zoo.optim import Optimizer
 from zoo.registry import Registry
+from zoo.testing.generators import seeded
 from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
 
@@ -41,6 +43,17 @@ def test_muon_keeps_less_than_adamw() -> None:
     backbone = build(small(), device="meta")
     muon, adamw = (held_memory(backbone, small(f"train.optimizer={name}")) for name in ("muon", "adamw"))
     assert muon.optimizer < adamw.optimizer
+
+
+def test_what_training_takes_is_told_without_making_a_weight_or_drawing_a_number() -> None:
+    losses = "objective.losses=[{type: aligns, hidden: 5000}]"
+    recipe = load_recipe(small().resolved(), [losses, "data.dataset=featured"], parts=PARTS)
+    backbone = build(recipe, device="meta")
+    with seeded(0) as drawn:
+        own = held_memory(backbone, recipe).weights - held_memory(backbone, small()).weights
+        activation_memory(backbone, recipe)
+        assert drawn() == []
+    assert own == 4 * 5000 * (recipe.backbone.dim + 1 + FEATURES) + 4 * FEATURES
 
 
 def test_an_optimizer_that_looks_at_values_is_told() -> None:

@@ -7,6 +7,7 @@ Draw data, noise and a noise level t; drop the label now and then; and pull the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, cast
@@ -162,12 +163,16 @@ def total(
 def objective_of(recipe: Recipe, backbone: Backbone) -> Objective:
     """A recipe's objective around its backbone, with the losses' weights drawn anew, in the dtype of the backbone's.
 
+    On the meta device, where the backbone is there: no number is drawn then.
+
     Raises:
         RecipeError: a loss refuses its options.
         PluginError: one is of a plug-in that is not here.
     """
-    terms, losses = recipe.objective.losses, create_parts(recipe, "loss")
     weight = next(backbone.parameters())
+    with torch.device("meta") if weight.is_meta else nullcontext():
+        losses = create_parts(recipe, "loss")
+    terms = recipe.objective.losses
     named = [(term.part.type, term.weight, loss) for term, loss in zip(terms, losses, strict=True)]
     objective = Objective(backbone, named)
     objective.losses.to(weight.device, weight.dtype)
