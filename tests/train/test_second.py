@@ -9,6 +9,8 @@ import torch
 import zoo
 from tests.train.small import ALONE, small, train
 from tests.train.test_sampling import draw, record_of
+from zoo.data.base import Statistics
+from zoo.data.digits import DigitsSource
 from zoo.errors import NumericError, WeightsError, ZooError
 from zoo.testing.cases import randomise
 from zoo.train.evaluation import evaluate
@@ -18,6 +20,10 @@ from zoo.train.weights import open_weights
 
 def guided_by(path, scale=3.0):
     return f"sample.guidance={{type: autoguidance, scale: {scale}, weights: {path}}}"
+
+
+def scaled(factor):
+    return f"data.normalize={{type: scale, factor: {factor}}}"
 
 
 @pytest.fixture
@@ -61,6 +67,12 @@ def test_zoo_sample_is_given_them(run, worse, registry):
         ("nowhere", WeightsError, "small: sample.guidance.weights: .*nowhere: there is no such weight file or run"),
         ("wide.safetensors", WeightsError, "its latents are 1 x 8 x 16, and those that are drawn 1 x 8 x 8"),
         ("few.safetensors", WeightsError, "it has 3 classes, and what is drawn 10"),
+        (
+            "halved.safetensors",
+            WeightsError,
+            r"halved.safetensors: it has learned latents that are normalised otherwise \(what is drawn first\):"
+            r' data.normalize.type: "none" and "scale"; data.normalize.factor: nothing and 0.5;',
+        ),
     ],
 )
 def test_what_cannot_guide_is_refused_before_anything_is_drawn(
@@ -69,12 +81,30 @@ def test_what_cannot_guide_is_refused_before_anything_is_drawn(
     monkeypatch.chdir(tmp_path)
     zoo.save(zoo.build(small("backbone.latent.width=16", registry=registry)), "wide.safetensors")
     zoo.save(zoo.build(small("backbone.num_classes=3", registry=registry)), "few.safetensors")
+    zoo.save(zoo.build(small(scaled(0.5), registry=registry)), "halved.safetensors")
     with pytest.raises(error, match=message) as caught:
         draw(run, tmp_path / "out", registry, guided_by(path))
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(error, match=message):  # and before training
         train(tmp_path / "new", guided_by(path))
     assert not (tmp_path / "new" / "metrics.jsonl").exists()
+
+
+def test_latents_may_be_normalised_alike_in_other_words(run, tmp_path, registry):
+    zoo.save(zoo.build(small(scaled(1.0), registry=registry)), tmp_path / "once.safetensors")
+    assert draw(run, tmp_path / "out", registry, guided_by(tmp_path / "once.safetensors"))
+
+
+def test_a_run_is_guided_by_what_has_learned_latents_at_its_own_scale(tmp_path, registry, monkeypatch):
+    """Which is known once its data is open."""
+    monkeypatch.setattr(DigitsSource, "statistics", Statistics((0.5,), (0.25,)))
+    for mean in (0.5, 0.0):
+        given = f"data.normalize={{type: per_channel, mean: [{mean}], std: [0.25]}}"
+        zoo.save(zoo.build(small(given, registry=registry)), tmp_path / f"{mean}.safetensors")
+    own = ("data.normalize=per_channel", "train.steps=1")
+    assert train(tmp_path / "guided", *own, guided_by(tmp_path / "0.5.safetensors")).is_used
+    with pytest.raises(WeightsError, match=r"normalised otherwise .*: data.normalize.mean.*: 0.5 and 0.0$"):
+        train(tmp_path / "other", *own, guided_by(tmp_path / "0.0.safetensors"))
 
 
 def test_by_a_scale_of_one_they_are_not_asked_for(run, tmp_path, registry):

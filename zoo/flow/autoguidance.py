@@ -19,7 +19,7 @@ class Autoguidance(ScaledGuidance):
         interval: lowest and highest noise level that are guided, both included (arXiv 2404.07724).
         channels: guide the first so many latent channels; null for all.
         weights: a weight file of zoo's, or a run, whose averaged weights are taken, of any backbone of the same
-            latents, labels and path; ``zoo.sample`` is given the backbone itself.
+            latents, normalised alike, and the same labels and path; ``zoo.sample`` is given the backbone itself.
 
     Raises:
         OptionError: they do not fit the stages or the latents.

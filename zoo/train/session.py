@@ -130,7 +130,7 @@ class Session:
     def _open_job(self, objective: Objective, *, resume: bool) -> Job:
         try:
             job = open_job(self.recipe, objective, self.registry, self.world.rank, self.world.size)
-            return replace(job, second=read_second(find_second(self.recipe), self.recipe, self.registry))
+            return replace(job, second=read_second(find_second(self.recipe), job.recipe, self.registry))
         except DataError as error:
             if resume and (moved := where_it_moved(self.recipe, self.folder.command)):
                 raise DataError(f"{error}{moved}") from error
