@@ -87,7 +87,7 @@ def create_whole(spec: PartSpec, given: Supplied) -> Any:
         PluginError: what it says of itself cannot be read, or weights of it are garbage, or would be after building on
             the meta device.
     """
-    with EmptyIsNaN():
+    with EmptyIsNaN():  # type: ignore[no-untyped-call]
         return _create_whole(spec, given)
 
 

@@ -194,7 +194,7 @@ def knows_tokens_by_their_index(case: Case) -> None:
     part, (*given, index) = case.build(), case.inputs(BATCH)
     if index is None:
         return
-    (whole,) = _inputs(case, "noise", *given, None)
+    (whole,) = _inputs(case, "noise", *(*given, None))
     every = torch.arange(case.count).expand(BATCH, -1)
     for order, told in ((every, "with an index of all tokens"), (every.flip(1), "with the last tokens first")):
         assert_close(part(_kept(whole, order)), part(whole), f"{told}, it tells something else")
