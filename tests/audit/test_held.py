@@ -21,9 +21,9 @@ from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_it_is_what_a_trainer_holds_after_an_update(optimizer: str) -> None:
-    recipe = small("train.steps=1", f"train.optimizer={optimizer}")
+@pytest.mark.parametrize(("optimizer", "ema"), [("adamw", "0.9999"), ("muon", "[0.999, 0.9999, 0.5]")])
+def test_it_is_what_a_trainer_holds_after_an_update(optimizer: str, ema: str) -> None:
+    recipe = small("train.steps=1", f"train.optimizer={optimizer}", f"train.ema={ema}")
     backbone = build(recipe)
     objective = objective_of(recipe, backbone)
     trainer = Trainer(open_job(recipe, objective, Registry(), 0, 1), objective, ALONE)
@@ -33,7 +33,8 @@ def test_it_is_what_a_trainer_holds_after_an_update(optimizer: str) -> None:
     values = [*backbone.parameters(), *backbone.buffers()]
     assert held.weights == sum(each.nbytes for each in values)
     assert held.gradients == sum(each.grad.nbytes for each in backbone.parameters() if each.grad is not None)
-    assert held.averages == sum(each.nbytes for each in trainer.state.ema.averages.values())
+    averages = [each for ema in trainer.state.emas.values() for each in ema.averages.values()]
+    assert held.averages == sum(each.nbytes for each in averages)
     kept = [value for each in trainer.updates.optimizers for own in each.state.values() for value in own.values()]
     assert held.optimizer == sum(each.nbytes for each in kept)
     assert held.total == held.weights + held.gradients + held.averages + held.optimizer

@@ -61,6 +61,17 @@ def refused(result: Result, exit_code: int = 2) -> str:
     return line.removeprefix("error: ")
 
 
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ("ema:0.5", "run: keeps no average ema:0.5, only ema:0.9999, as its train.ema says"),
+        ("last", "weights: ema, raw, or one of several averages, such as ema:0.9999, not 'last'"),
+    ],
+)
+def test_weights_that_there_are_not(weights, said):
+    assert refused(sample("--weights", weights)) == said
+
+
 def test_draws_what_the_run_s_recipe_says():
     result = sample()
     assert (result.exit_code, result.stdout) == (0, "")
@@ -253,9 +264,7 @@ def test_a_file_is_no_folder():
     assert "is a file" in " ".join(result.stderr.split())
 
 
-@pytest.mark.parametrize(
-    "option", [["--count", "0"], ["--steps", "0"], ["--seed", "-1"], ["--weights", "best"], ["--procs", "0"]]
-)
+@pytest.mark.parametrize("option", [["--count", "0"], ["--steps", "0"], ["--seed", "-1"], ["--procs", "0"]])
 def test_options_out_of_range(option):
     result = sample(*option)
     assert result.exit_code == 2

@@ -137,6 +137,16 @@ def test_files_may_move(registry):
     assert fingerprint(before) == fingerprint(after)
 
 
+def test_one_average_is_the_same_in_a_list_and_several_are_others(registry):
+    one, listed, several, other = (
+        resolved(f"train.ema={each}", registry=registry) for each in ("0.9", "[0.9]", "[0.9, 0.5]", "[0.9, 0.6]")
+    )
+    assert one == listed
+    assert differences(one, several) == ["train.ema: 0.9 and [0.9, 0.5]"]
+    assert differences(several, other) == ["train.ema.1: 0.5 and 0.6"]
+    assert len({fingerprint(each) for each in (one, listed, several, other)}) == 3
+
+
 def test_the_order_of_keys_does_not_matter(registry):
     before = resolved(registry=registry)
     after = {key: dict(reversed(value.items())) if isinstance(value, dict) else value

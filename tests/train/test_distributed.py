@@ -132,7 +132,7 @@ def train(world: World, values: dict[str, Any], dtype: torch.dtype, steps: int =
     gradients = {name: whole(each.grad).clone() for name, each in parameters.items() if each.grad is not None}
     losses += [step.loss for step in trainer.run(steps)]
     weights = {name: whole(each.detach()).clone() for name, each in parameters.items()}
-    averages = {name: whole(each.detach()).clone() for name, each in trainer.state.ema.averages.items()}
+    averages = {name: whole(each.detach()).clone() for name, each in trainer.state.emas["ema"].averages.items()}
     return {"losses": losses, "gradients": gradients, "weights": weights, "averages": averages}
 
 

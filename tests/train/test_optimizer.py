@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo.optim.schedules import ConstantSchedule, CosineSchedule, WSDSchedule
 from zoo.recipe.options import TrainOptions
-from zoo.train.optimizer import EMA, ema_decay, learning_rate
+from zoo.train.optimizer import EMA, ema_decays, learning_rate
 
 CONSTANT, COSINE = ConstantSchedule(), CosineSchedule()
 
@@ -61,18 +61,23 @@ def test_the_rate_is_never_negative_nor_above_the_highest():
 
 def test_the_decay_starts_low_and_ends_where_asked():
     options = TrainOptions(ema=0.9999)
-    assert [ema_decay(step, options) for step in (0, 1, 8)] == [1 / 10, 2 / 11, 9 / 18]
-    assert ema_decay(400, options) == 401 / 410  # not yet 0.9999, of which 400 steps would keep 96 % of the start
-    assert ema_decay(10**6, options) == 0.9999
-    assert ema_decay(3, TrainOptions(ema=0.0)) == 0.0
-    decays = [ema_decay(step, TrainOptions(ema=0.99)) for step in range(2000)]
+    assert [ema_decays(step, options) for step in (0, 1, 8)] == [[1 / 10], [2 / 11], [9 / 18]]
+    assert ema_decays(400, options) == [401 / 410]  # not yet 0.9999, of which 400 steps would keep 96 % of the start
+    assert ema_decays(10**6, options) == [0.9999]
+    assert ema_decays(3, TrainOptions(ema=0.0)) == [0.0]
+    decays = [ema_decays(step, TrainOptions(ema=0.99))[0] for step in range(2000)]
     assert decays == sorted(decays)
     assert max(decays) == 0.99
 
 
 def test_the_decay_without_a_ramp_is_the_same_from_the_first_update():
     options = TrainOptions(ema=0.9999, ema_ramp=False)
-    assert {ema_decay(step, options) for step in (0, 1, 8, 10**6)} == {0.9999}
+    assert [ema_decays(step, options) for step in (0, 1, 8, 10**6)] == [[0.9999]] * 4
+
+
+def test_each_of_several_averages_has_a_decay_of_its_own():
+    options = TrainOptions(ema=(0.15, 0.9999, 0.0))
+    assert [ema_decays(step, options) for step in (0, 1)] == [[1 / 10, 1 / 10, 0.0], [0.15, 2 / 11, 0.0]]
 
 
 def parameters(dtype=torch.float32):

@@ -42,7 +42,7 @@ def spoil(trainer: Trainer, what: str) -> None:
     parameter = trainer.state.parameters[f"backbone.{WEIGHT}"]
     tensor = {
         "model": parameter,
-        "ema": trainer.state.ema.averages[WEIGHT],
+        "ema": trainer.state.emas["ema"].averages[WEIGHT],
         "optimizer": trainer.updates.optimizers[0].state[parameter]["exp_avg_sq"],
     }[what].detach()
     own = tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -32,7 +32,7 @@ def update(state, seed):
     for parameter in state.parameters.values():
         parameter.grad = torch.randn(parameter.shape, generator=generator)
     state.updates.step(RATE)
-    state.average_in(0.5)
+    state.average_in([0.5])
 
 
 def trained(registry, seed=0, *overrides):
@@ -108,7 +108,7 @@ def test_averages_are_the_backbone_s_state(registry):
     other.backbone.load_state_dict(average)
     for name, parameter in other.backbone.named_parameters():
         if parameter.requires_grad:
-            assert torch.equal(parameter, state.ema.averages[name])
+            assert torch.equal(parameter, state.emas["ema"].averages[name])
 
 
 def test_loading_shares_nothing_with_the_file(registry, tmp_path):
@@ -184,7 +184,7 @@ def test_frozen_parameters_are_neither_averaged_nor_moved(registry):
     frozen.requires_grad_(False)
     state = state_of(backbone)
     assert f"backbone.{name}" not in state.parameters
-    assert name not in state.ema.averages
+    assert name not in state.emas["ema"].averages
     update(state, 0)
     tensors = state.tensors(ALONE)
     assert torch.equal(tensors["ema"][name], tensors["model"][name])

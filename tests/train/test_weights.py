@@ -166,5 +166,5 @@ def test_no_run_and_no_checkpoint(run, tmp_path, registry):
 
 
 def test_weights_that_there_are_not(run, registry):
-    with pytest.raises(ValueError, match="weights: ema or raw, not 'last'"):
+    with pytest.raises(ValueError, match=r"weights: ema, raw, or one of several averages, .*, not 'last'"):
         open_weights(run, registry, weights="last")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from zoo.errors import WeightsError
+from zoo.errors import WeightsError, ZooError
 from zoo.weights import (
     foreign,
     read_checkpoint,
@@ -297,6 +297,11 @@ def test_raw_without_last_weights(save):
         message(save({"ema": ONE}), weights="raw")
         == "holds no 'model', only 'ema'; leave --weights raw out to take that"
     )
+
+
+def test_an_average_by_its_decay_is_a_run_s_alone(save):
+    with pytest.raises(ZooError, match="no checkpoint but a run's says what its averages are; take --weights ema, or"):
+        read_checkpoint(save({"ema": ONE}), weights="ema:0.5")
 
 
 def test_blocks_that_were_compiled_one_by_one_have_their_own_keys(save):

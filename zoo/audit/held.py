@@ -27,7 +27,7 @@ class HeldMemory:
     Attributes:
         weights: parameters, and fixed tables; those of losses too.
         gradients: of trainable parameters.
-        averages: of the backbone's, in float32 or wider.
+        averages: of the backbone's, in float32 or wider; all that ``train.ema`` asks for.
         optimizer: what it keeps of them after an update.
     """
 
@@ -67,15 +67,16 @@ def held_memory(backbone: Backbone, recipe: Recipe) -> HeldMemory:
                 f"train.optimizer {recipe.train.optimizer.type}: what it keeps cannot be told, since it does not run on"
                 f" fake tensors: {type(error).__name__}: {first_line(error)}"
             ) from error
+        average = sum(
+            each.numel() * torch.promote_types(each.dtype, torch.float32).itemsize
+            for each in model.backbone.parameters()
+            if each.requires_grad
+        )
         kept = [leaf for each in updates.optimizers for leaf in tree_leaves(list(each.state.values()))]
         return HeldMemory(
             weights=_bytes([*model.parameters(), *model.buffers()]),
             gradients=_bytes(trained),
-            averages=sum(
-                each.numel() * torch.promote_types(each.dtype, torch.float32).itemsize
-                for each in model.backbone.parameters()
-                if each.requires_grad
-            ),
+            averages=len(recipe.train.averages) * average,
             optimizer=_bytes(leaf for leaf in kept if isinstance(leaf, Tensor)),
         )
 

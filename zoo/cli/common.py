@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, printable
 from zoo.open_files import are_too_many
 from zoo.plugins import ALL, PluginProblem
+from zoo.recipe.averages import average_named
 from zoo.registry import Registry
 from zoo.signals import Stopped, handled, stop_signals
 
@@ -30,8 +31,21 @@ if TYPE_CHECKING:  # torch
 Device = Annotated[
     str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
 ]
+
+
+def _known_weights(weights: str) -> str:
+    average_named(weights)  # or it is refused, before anything is read
+    return weights
+
+
 WhichWeights = Annotated[
-    Literal["ema", "raw"], typer.Option("--weights", help="Of a run or a training checkpoint: averaged, or the last.")
+    str,
+    typer.Option(
+        "--weights",
+        metavar="ema|ema:DECAY|raw",
+        help="Of a run or a training checkpoint: averaged (of several the first, or that of a decay), or the last.",
+        callback=_known_weights,
+    ),
 ]
 PartsFiles = Annotated[
     list[Path] | None,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from zoo.recipe.averages import Average, Averages
 from zoo.recipe.latent import LatentRecipe
 from zoo.signature import Options, PathText
 
@@ -68,7 +69,8 @@ class TrainOptions(Options):
     warmup: Annotated[int, Field(ge=0, description="updates over which the learning rate rises from zero")] = 0
     clip: Annotated[float | None, Field(gt=0.0, description="largest norm of the gradient; null for any")] = None
     ema: Annotated[
-        float, Field(ge=0.0, lt=1.0, description="decay of the averaged weights, which start as a copy of the weights")
+        Averages,
+        Field(description="decay of the averaged weights, which start as a copy of the weights; or a list of several"),
     ] = 0.9999
     ema_ramp: Annotated[
         bool, Field(description="let the decay rise from low values: min(ema, (1 + step) / (10 + step)); false: ema")
@@ -99,6 +101,11 @@ class TrainOptions(Options):
         int | None, Field(ge=1, description="steps between sample grids; null for one at the end")
     ] = None
     tensorboard: Annotated[bool, Field(description="write TensorBoard's event files too")] = False
+
+    @property
+    def averages(self) -> tuple[Average, ...]:
+        """Of ``ema``, however it is written."""
+        return self.ema if isinstance(self.ema, tuple) else (self.ema,)
 
 
 class SampleOptions(Options):

@@ -24,7 +24,7 @@ class Step:
         stage_errors: plain means of the sum of the terms, stage by stage.
         grad_norm: before clipping.
         learning_rate: of this update.
-        ema_decay: after this update.
+        ema_decay: after this update, of the first average.
         stop: whether any process has been asked to stop.
         skipped: why the update was left out, which its loss and gradient tell; empty where it was done.
     """

@@ -22,13 +22,14 @@ def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float
     return options.learning_rate * schedule.factor(step - options.warmup, max(1, options.steps - options.warmup))
 
 
-def ema_decay(step: int, options: TrainOptions) -> float:
-    """The decay of the averaged weights after update ``step``, counted from 0.
+def ema_decays(step: int, options: TrainOptions) -> list[float]:
+    """The decay of each of the averages after update ``step``, counted from 0.
 
     With ``ema_ramp`` it is low at first, or short runs would average the initialisation. Without, it is ``ema``
     throughout, as in the published training scripts of DiT, SiT, PPFlow and MPDiT.
     """
-    return min(options.ema, (1 + step) / (10 + step)) if options.ema_ramp else options.ema
+    highest = (1 + step) / (10 + step) if options.ema_ramp else 1.0
+    return [min(decay, highest) for decay in options.averages]
 
 
 class EMA:

@@ -43,7 +43,7 @@ class SampleRun:
     Attributes:
         run: the folder of a run, or a weight file.
         out: a folder that does not exist, or is empty.
-        weights: of a run, averaged or the last.
+        weights: of a run, averaged or the last, as ``find_weights`` takes them.
         labels: classes that are drawn in turn; as the recipe says if empty.
         count: images.
         seed: of the noise.

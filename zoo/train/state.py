@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from zoo.errors import RunError, first_line
 from zoo.flow import Objective
 from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
 from zoo.optim.updates import Updates
+from zoo.recipe.averages import Average
 from zoo.shards import whole
 from zoo.train.checkpoint import Checkpoint
 from zoo.train.distributed import World
@@ -25,27 +26,34 @@ MODEL, AVERAGE, LOSSES, OPTIMIZER = "model", "ema", "losses", "optimizer"
 optimizer keeps of all weights."""
 
 
+def average_files(averages: Iterable[Average]) -> dict[str, Average]:
+    """The averages by the names of their files: the first has the plain name, and others say their decay."""
+    return {AVERAGE if index == 0 else f"{AVERAGE}-{each}": each for index, each in enumerate(averages)}
+
+
 class TrainState:
     """The tensors that training changes.
 
     Args:
         objective: not wrapped; its parameters may be sharded.
         updates: of its trainable parameters.
+        averages: names of the files of the averages, the first one's first.
     """
 
-    def __init__(self, objective: Objective, updates: Updates) -> None:
+    def __init__(self, objective: Objective, updates: Updates, averages: Sequence[str] = (AVERAGE,)) -> None:
         self.backbone, self.losses, self.updates = objective.backbone, objective.losses, updates
         self.parameters: dict[str, Tensor] = {each.name: each.parameter for each in updates.weights}
         self._trained = {name: each for name, each in self.backbone.named_parameters() if each.requires_grad}
-        self.ema = EMA(self._trained)
+        self.emas = {name: EMA(self._trained) for name in averages}
         trained = {MODEL: self._trained, LOSSES: dict(self.losses.named_parameters())}
         moved = dict(self._named(trained))  # by name, since what a state dict holds is detached
         tables = {name: each for name, each in self._named(self._models()) if name not in moved}
         self._infinite_tables = {name for name, bad in not_finite(tables).items() if bad}  # such as masks of -inf
 
-    def average_in(self, decay: float) -> None:
-        """Let the averages follow the backbone's weights."""
-        self.ema.update(self._trained, decay)
+    def average_in(self, decays: Iterable[float]) -> None:
+        """Let the averages follow the backbone's weights, each by its decay."""
+        for ema, decay in zip(self.emas.values(), decays, strict=True):
+            ema.update(self._trained, decay)
 
     def not_finite(self, world: World) -> list[str]:
         """What holds NaN or infinity on any process, by file and name; every process must take part.
@@ -54,19 +62,20 @@ class TrainState:
         weight as a whole whatever it likes.
         """
         moments = {name: each for name, each in self._optimizer().items() if each.shape == self._weight(name).shape}
-        files = {**self._models(), AVERAGE: self.ema.averages, OPTIMIZER: moments}
+        averages = {file: ema.averages for file, ema in self.emas.items()}
+        files = {**self._models(), **averages, OPTIMIZER: moments}
         bad = not_finite({name: each for name, each in self._named(files) if name not in self._infinite_tables})
         anywhere = world.sum(torch.tensor(list(bad.values()), dtype=torch.int64)).tolist()
         return [name for name, count in zip(bad, anywhere, strict=True) if count]
 
     def tensors(self, world: World) -> dict[str, dict[str, Tensor]]:
         """Whole tensors on the CPU, by file and name, on the main process; every process must take part."""
-        files = {**self._models(), AVERAGE: self._average(), OPTIMIZER: self._optimizer()}
+        files = {**self._models(), **self._averages(), OPTIMIZER: self._optimizer()}
         return {file: _collected(values, world) for file, values in files.items()}
 
     def average(self, world: World) -> dict[str, Tensor]:
-        """The backbone's state with averaged weights: whole tensors on the main process."""
-        return _collected(self._average(), world)
+        """The backbone's state with weights of the first average: whole tensors on the main process."""
+        return _collected(self._averages()[AVERAGE], world)
 
     def plain(self) -> dict[str, Any]:
         """What of the optimizer is no tensor, as plain values."""
@@ -79,7 +88,7 @@ class TrainState:
         Raises:
             RunError: it holds other tensors than there are here.
         """
-        own = {**self._models(), AVERAGE: self._average()}
+        own = {**self._models(), **self._averages()}
         given = {file: checkpoint.tensors(file) for file in (*own, OPTIMIZER)}
         for file in own:
             _check(checkpoint, file, own[file], given[file])
@@ -113,8 +122,13 @@ class TrainState:
         losses = self.losses.state_dict()
         return {MODEL: self.backbone.state_dict(), **({LOSSES: losses} if losses else {})}
 
-    def _average(self) -> dict[str, Tensor]:
-        return {name: self.ema.averages.get(name, tensor) for name, tensor in self.backbone.state_dict().items()}
+    def _averages(self) -> dict[str, dict[str, Tensor]]:
+        """The backbone's state with averaged weights, by file."""
+        state = self.backbone.state_dict()
+        return {
+            file: {name: ema.averages.get(name, tensor) for name, tensor in state.items()}
+            for file, ema in self.emas.items()
+        }
 
     def _optimizer(self) -> dict[str, Tensor]:
         return flat(state_of(self.updates))[0]

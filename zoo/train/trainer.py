@@ -27,8 +27,8 @@ from zoo.train.distributed import World
 from zoo.train.figures import BatchLosses, Step
 from zoo.train.job import Job
 from zoo.train.matching import refuse_labels_in
-from zoo.train.optimizer import ema_decay, learning_rate
-from zoo.train.state import TrainState, random_state
+from zoo.train.optimizer import ema_decays, learning_rate
+from zoo.train.state import TrainState, average_files, random_state
 
 WORKERS_SHARE = 0.8
 """Of ``train.timeout``, in which data workers have to answer: their process says so before others give it up."""
@@ -57,7 +57,7 @@ class Trainer:
         self.step = self.skipped = 0
         self.model = _wrapped(objective, self.options, world)
         self.updates = Updates(job.optimizer, objective, self.backbone.blocks, self.options.learning_rate)
-        self.state = TrainState(objective, self.updates)
+        self.state = TrainState(objective, self.updates, [*average_files(self.options.averages)])
         self.random = random_state(world.device)
         self.whole = self.alone = True
 
@@ -167,7 +167,7 @@ class Trainer:
     def _update(self) -> None:
         self.whole = False
         self.updates.step(learning_rate(self.step, self.job.schedule, self.options))
-        self.state.average_in(ema_decay(self.step, self.options))
+        self.state.average_in(ema_decays(self.step, self.options))
         self.skipped = 0
 
     def _skip(self, problem: str, losses: BatchLosses) -> None:
@@ -195,7 +195,7 @@ class Trainer:
             terms=losses.means(),
             grad_norm=float(norm),
             learning_rate=learning_rate(self.step - 1, self.job.schedule, self.options),
-            ema_decay=ema_decay(self.step - 1, self.options),
+            ema_decay=ema_decays(self.step - 1, self.options)[0],
             stop=stop,
             skipped=skipped,
         )

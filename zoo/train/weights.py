@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,15 @@ from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.loose_parts import PartsLike
 from zoo.recipe import Overrides
+from zoo.recipe.averages import average_named
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train import same_data
+from zoo.train.averages import file_of
 from zoo.train.made import made_with
 from zoo.train.run_folder import load_run
 from zoo.train.state import AVERAGE, MODEL
 from zoo.weights import Weights, Which, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
-
-NAMES: Mapping[Which, str] = {"ema": AVERAGE, "raw": MODEL}
-"""What a checkpoint calls its averaged weights, and its last ones."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,14 @@ class WeightsSource:
     Attributes:
         path: a weight file, or the folder of a run.
         checkpoint: of a run, the newest sound one.
-        name: of a run, which weights: averaged or last.
+        weights: of a run, which: averaged or last.
+        name: what a checkpoint calls the file of these.
         problems: of a run, what is wrong with newer checkpoints.
     """
 
     path: Path
     checkpoint: checkpoints.Checkpoint | None
+    weights: Which
     name: str
     problems: tuple[str, ...]
 
@@ -82,7 +83,7 @@ class WeightsSource:
         source: dict[str, Any] = {
             "run": str(self.path),
             "checkpoint": checkpoint.path.name,
-            "weights": next(which for which, name in NAMES.items() if name == self.name),
+            "weights": self.weights,
             "weights_sha256": checkpoint.digest(self.name),
         }
         made = made_with(checkpoint, state)
@@ -97,35 +98,39 @@ def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None)
 
     Args:
         path: a weight file, or the folder of a run.
-        weights: of a run, the averaged ones or the last (``raw``).
+        weights: of a run, the averaged ones (``ema``; of several the first, and ``ema:0.9999`` another) or the last
+            (``raw``).
         step: of a run, take the checkpoint of this step.
 
     Raises:
         WeightsError: there is no such file or folder.
-        ZooError: the folder holds no run; or ``raw`` or ``step`` of a file, which holds one set of weights.
-        ValueError: there are no such ``weights``.
+        ZooError: the folder holds no run; ``raw``, an average by its decay or ``step`` of a file, which holds one set
+            of weights; the run has no such average; or there are no such ``weights``.
         RunError: the run has no sound checkpoint, or none of this step.
     """
-    if weights not in NAMES:
-        raise ValueError(f"weights: {' or '.join(NAMES)}, not {weights!r}")
-    name = NAMES[weights]
+    average = average_named(weights)
     if not path.exists():
         raise WeightsError(f"{path}: there is no such weight file or run")
     if path.is_file():
-        if weights == "raw":
-            raise ZooError(f"{path}: a weight file holds one set of weights; only of a run can raw ones be taken")
+        if weights != "ema":
+            raise ZooError(f"{path}: a weight file holds one set of weights; only of a run can {weights} ones be taken")
         if step is not None:
             raise ZooError(f"{path}: a weight file holds one set of weights; only of a run can --step be taken")
-        return WeightsSource(path, None, name, ())
+        return WeightsSource(path, None, weights, AVERAGE, ())
     folder = load_run(path)
+    if average is None:
+        name = {"ema": AVERAGE, "raw": MODEL}[weights]
+    else:
+        name = file_of(average, folder)
+        weights = "ema" if name == AVERAGE else f"ema:{average}"  # the same on record, however it was asked for
     if step is not None:
-        return WeightsSource(path, checkpoints.at_step(folder.checkpoints, step, [name]), name, ())
+        return WeightsSource(path, checkpoints.at_step(folder.checkpoints, step, [name]), weights, name, ())
     found, problems = checkpoints.latest(folder.checkpoints, [name])
     if found is None:
         if missing := folder.missing_checkpoints():
             raise RunError(missing)
         raise RunError(f"{path}: there is no sound checkpoint: {'; '.join(problems) or 'none has been written yet'}")
-    return WeightsSource(path, found, name, tuple(problems))
+    return WeightsSource(path, found, weights, name, tuple(problems))
 
 
 def open_weights(
@@ -142,7 +147,7 @@ def open_weights(
     Args:
         path: a weight file, or the folder of a run.
         registry: the parts to choose from.
-        weights: of a run, the averaged ones or the last (``raw``).
+        weights: as ``find_weights`` takes them.
         step: of a run, take the checkpoint of this step.
         other_parts: see ``zoo.assembly.check_recorded``.
         tell: is told of newer checkpoints that are passed over.
@@ -170,7 +175,7 @@ def load(
         path: a safetensors file that zoo wrote, or the folder of a run.
         recipe: what it should be; another backbone than the file's is refused.
         overrides: of ``recipe``, as ``zoo.build`` takes them.
-        weights: of a run, the averaged ones or the last (``raw``).
+        weights: as ``find_weights`` takes them.
         registry: the parts to choose from; all installed ones if left out.
         parts: more of them, in no package: classes marked by ``@zoo.part``, or paths of Python files with such.
         device: where to; PyTorch's default if left out.
@@ -182,9 +187,9 @@ def load(
         NumericError: weights that are not finite.
         PluginError: the backbone is of a plug-in that is not installed; or see ``zoo.build``.
         RecipeError: ``recipe``, or the run's own, cannot be read or built.
-        ZooError: the folder holds no run, ``raw`` weights of a file, which holds one set, or no such device.
-        ValueError: there are no such ``weights``, overrides without a recipe or of a validated one, or what is no
-            dtype.
+        ZooError: the folder holds no run, or no such ``weights``; others than ``ema`` of a file, which holds one set;
+            or no such device.
+        ValueError: overrides without a recipe or of a validated one, or what is no dtype.
     """
     check_dtype(dtype)
     place = usable_device(device)

@@ -25,8 +25,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.errors import WeightsError, listed, with_article
+from zoo.errors import WeightsError, ZooError, listed, with_article
 from zoo.mapped import named_in_text
+from zoo.recipe.averages import average_named
 from zoo.weights.state import DTYPES, Which, without_prefixes
 
 AVERAGED, LAST = "ema", "model"
@@ -65,7 +66,10 @@ def read_checkpoint(path: Path, *, weights: Which = "ema") -> ForeignCheckpoint:
 
     Raises:
         WeightsError: there is no such file, it is damaged, needs code to be loaded, or holds no weights.
+        ZooError: another average is asked for, of which it holds one at most; or no such weights.
     """
+    if average_named(weights) is not None:
+        raise ZooError(f"{path}: no checkpoint but a run's says what its averages are; take --weights ema, or raw")
     content = _read(path)
     name, state = _chosen(path, content, weights)
     _check_tensors(path, state)

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,8 +27,9 @@ from zoo.recipe.source import show
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Those of weights."""
 
-Which = Literal["ema", "raw"]
-"""Of a run or a training checkpoint, the averaged weights or the last ones; one word for it in all commands."""
+Which = str
+"""Of a run or a training checkpoint, the averaged weights (``ema``; of several averages the first, and ``ema:0.9999``
+another) or the last ones (``raw``); one word for it in all commands."""
 
 SAME_TABLE = 1e-3
 """How far a stored position table may be from the one that its part makes, computed otherwise."""
