@@ -50,6 +50,7 @@ ROOMS = (
     "audit",
     "flow",
     "optim",
+    "callbacks",
     "data",
     "assembly",
     "parts",

@@ -45,7 +45,8 @@ CONSTANT = "train.schedule=constant"
 """The learning rate of a run without end is that of one that ends where the other had come to."""
 
 OFTEN = (
-    *("train.steps=100000000", "train.checkpoint_every=50", f"train.keep_last={KEPT}", "train.sample_every=50"),
+    *("train.steps=100000000", "train.checkpoint_every=50", f"train.keep_last={KEPT}"),
+    "train.callbacks=[{type: pictures, every: 50}]",
     *("data.workers=1", CONSTANT),
 )
 """A run without end, all of whose parts have their turn within seconds."""
@@ -363,7 +364,7 @@ def other_weights(ground: Ground, run: Path, minutes: float) -> list[str]:
     """How the last checkpoint differs from that of a run to the same step that nobody harmed."""
     step, found = newest(run)
     whole = ground.folder / "whole-soak"
-    quiet = (f"train.{key}={step}" for key in ("steps", "checkpoint_every", "sample_every", "log_every"))
+    quiet = (f"train.{key}={step}" for key in ("steps", "checkpoint_every", "log_every"))
     ended = start(*train(whole, *quiet, CONSTANT, procs=2)).end(DEADLINE + 60 * minutes)
     return [f"without harm: {each}" for each in ended.problems(0)] + differences(found, newest(whole)[1])
 

@@ -6,6 +6,7 @@ otherwise.
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -152,9 +153,19 @@ def _truth(value: Any) -> str | None:
     return None if isinstance(value, bool) else "let it be True or False"
 
 
+def _folder(value: Any) -> str | None:
+    fits = value is None or (isinstance(value, str) and _FOLDER.fullmatch(value) and value not in TAKEN)
+    return None if fits else "let it be the name of a folder in a run, such as 'curves', or None"
+
+
 def _is_whole(value: Any) -> bool:
     return type(value) is int
 
+
+TAKEN = ("checkpoints", "evaluations", "parts")
+"""Folders of a run in which callbacks write nothing."""
+
+_FOLDER = re.compile(r"[a-z][a-z0-9_]*")
 
 SECONDS = ("null", "weights")
 """What guidance may need beside the velocity, if anything."""
@@ -190,5 +201,6 @@ _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth},
     "guidance": {"second": _second},
     "loss": {"axes": _axes, "weighted": _truth, "taps": _blocks, "extra": _names},
+    "callback": {"everywhere": _truth, "vital": _truth, "writes_to": _folder},
     "dataset": {"extra": _names, "maps": _names},
 }

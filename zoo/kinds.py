@@ -26,6 +26,7 @@ class Kind:
         many: the plural, under which a recipe holds a list of parts; None where it holds one.
         defaults: where there are several, those of a recipe that leaves them out: zoo's own, so that a recipe means the
             same whatever is installed.
+        may_be_none: whether that list may be empty.
         short: the option that a number, or a list, stands for where a recipe has one in place of the part.
     """
 
@@ -40,6 +41,7 @@ class Kind:
     laws: str = ""
     many: str | None = None
     defaults: tuple[str, ...] = ()
+    may_be_none: bool = False
     short: str = ""
 
     @property
@@ -205,6 +207,17 @@ KINDS: Mapping[str, Kind] = {
     "normalize": Kind("data", "assembly", ("channels",), "zoo.data:Normalize", "none", laws="zoo.testing.data_laws"),
     "optimizer": Kind("train", "assembly", (), "zoo.optim:Optimizer", "adamw", laws="zoo.testing.optim_laws"),
     "schedule": Kind("train", "assembly", (), "zoo.optim:Schedule", "constant", laws="zoo.testing.optim_laws"),
+    "callback": Kind(
+        "train",
+        "assembly",
+        (),
+        "zoo.callbacks:Callback",
+        None,
+        laws="zoo.testing.callback_laws",
+        many="callbacks",
+        defaults=("pictures",),
+        may_be_none=True,
+    ),
     "solver": Kind("sample", "assembly", (), "zoo.flow:Solver", "euler", laws="zoo.testing.flow_laws"),
     "guidance": Kind(
         "sample",

@@ -23,7 +23,7 @@ from zoo.signature import MARK
 MODULES = (ALL, GROUPS[PARTS])
 """What is missing where it cannot be told which parts are."""
 
-BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.optim", "zoo.evaluate")
+BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.optim", "zoo.callbacks", "zoo.evaluate")
 
 T = TypeVar("T")
 

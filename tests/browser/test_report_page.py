@@ -51,7 +51,12 @@ return [...document.querySelectorAll("svg text")].filter(each => {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    options = ("train.steps=60", "train.checkpoint_every=30", "train.sample_every=30", "evaluate.count=20")
+    options = (
+        "train.steps=60",
+        "train.checkpoint_every=30",
+        "train.callbacks=[{type: pictures, every: 30}]",
+        "evaluate.count=20",
+    )
     run = train(folder, *options)
     for step in (30, 60):
         judge_run(run, small(*options), Registry(), ALONE, step=step)

@@ -11,11 +11,11 @@ from rich.console import Console
 from tests.train.small import ALONE, small
 from zoo.assembly import build
 from zoo.audit import audit
+from zoo.callbacks import Step
 from zoo.cli import progress as module
 from zoo.cli.progress import Progress, _with_unit
 from zoo.errors import AuditError
 from zoo.flow import objective_of
-from zoo.train.figures import Step
 from zoo.train.job import open_job
 from zoo.train.run_folder import RunFolder
 from zoo.train.trainer import Trainer

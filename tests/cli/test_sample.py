@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo.cli import app
+from zoo.pictures import read_png
 from zoo.train import sampling
-from zoo.train.pictures import read_png
 
 
 def zoo(*arguments: object) -> Result:

@@ -347,7 +347,7 @@ def test_the_loss_is_not_finite(finished):
 
 
 def test_samples_may_come_before_the_first_line_of_metrics():
-    result = train(*sets("train.log_every=100", "train.sample_every=1"))
+    result = train(*sets("train.log_every=100", "train.callbacks=[{type: pictures, every: 1}]"))
     assert result.exit_code == 0
     assert len(list(Path("run/samples").glob("*.png"))) == 3
 
@@ -378,7 +378,7 @@ def test_asked_to_stop_it_saves_and_ends_with_75(tmp_path):
 
 def test_tensorboard_is_written_where_it_is_wanted():
     pytest.importorskip("tensorboard")
-    assert train(*sets("train.tensorboard=true")).exit_code == 0
+    assert train(*sets("train.callbacks=[pictures,tensorboard]")).exit_code == 0
     assert list(Path("run").rglob("events.out.tfevents.*"))
 
 

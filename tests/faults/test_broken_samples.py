@@ -61,7 +61,7 @@ def train(
 ) -> list[str]:
     """Train, and give what was said."""
     listening, registry = listening or Listening(), Registry()
-    recipe = small("train.sample_every=null", *overrides, registry=registry)
+    recipe = small(*overrides, registry=registry)
     Session(recipe, RunFolder(run), registry, ALONE, listening).run(resume=resume, stop_at=stop_at)
     return listening.said
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.train.small import ALONE, small
+from zoo.callbacks import Step
 from zoo.classes import classes_of_run
 from zoo.errors import NumericError, RunError, ZooError
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
-from zoo.train.figures import Step
 from zoo.train.rescue import rescue
 from zoo.train.run_folder import RunFolder
 from zoo.train.saving import Saver

@@ -143,7 +143,7 @@ def read_latents(folder: Path) -> None:
 
 
 def run(folder: Path) -> None:
-    train(folder, "train.sample_every=2")
+    train(folder, "train.callbacks=[{type: pictures, every: 2}]")
     for path in (folder / "checkpoints").iterdir():
         if path.name != "step_00000003":
             shutil.rmtree(path)

@@ -17,7 +17,7 @@ from zoo.train.run_folder import RunFolder
 from zoo.unfinished import workplace
 
 STEPS = 4
-OPTIONS = (f"train.steps={STEPS}", "train.keep_last=1", "train.tensorboard=true")
+OPTIONS = (f"train.steps={STEPS}", "train.keep_last=1", "train.callbacks=[pictures,tensorboard]")
 
 FILES = [
     "metrics.jsonl", "loss.png", "report.html", "recipe.yaml", "run.json", "samples/step_00000004.png",

@@ -18,6 +18,7 @@ import zoo.signals
 from tests.train.ranks import run_ranks
 from tests.train.small import small
 from tests.train.small import train as train_small
+from zoo.callbacks.pictures import Pictures
 from zoo.cli import app
 from zoo.errors import Preempted
 from zoo.registry import Registry
@@ -25,7 +26,6 @@ from zoo.signals import stop_signals
 from zoo.train import checkpoint as checkpoints
 from zoo.train import launch, sampling, session
 from zoo.train.distributed import World
-from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.stopping import asked_to_stop, deaf_once_stopped
@@ -132,7 +132,7 @@ def test_asked_before_the_first_step_it_does_not_do_it(tmp_path: Path, name: str
 
 
 def test_asked_while_the_last_pictures_are_drawn_it_is_done(tmp_path: Path) -> None:
-    assert run_ranks(signalled(Records, "draw", signal.SIGTERM, tmp_path), 1) == ["done"]
+    assert run_ranks(signalled(Pictures, "_draw", signal.SIGTERM, tmp_path), 1) == ["done"]
     assert list((tmp_path / "samples").glob("*.png"))
 
 

@@ -13,7 +13,7 @@ from zoo.recipe.schema import SECTIONS
 
 BASE = "digits_hybrid"
 OTHER = {
-    "steps": 7, "log_every": 3, "checkpoint_every": 9, "keep_last": 5, "sample_every": 4, "tensorboard": True,
+    "steps": 7, "log_every": 3, "checkpoint_every": 9, "keep_last": 5,
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "warmup": 3,
     "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16",
@@ -21,7 +21,7 @@ OTHER = {
 }  # fmt: skip
 """Another value of every option of ``train``."""
 MAY_CHANGE = {
-    "timeout", "log_every", "checkpoint_every", "keep_last", "sample_every", "tensorboard",
+    "timeout", "log_every", "checkpoint_every", "keep_last",
     "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel", "on_non_finite", "max_skipped",
 }  # fmt: skip
 """Those that a run may go on with: how it computes and for how long, not what."""
@@ -51,7 +51,7 @@ def test_every_option_of_training_is_decided_on():
     assert set(OTHER) == set(TrainOptions.model_fields)
     assert {free.key.partition(".")[0] for free in FREE} <= {"name", *SECTIONS}
     assert {free.key for free in FREE if free.key.startswith("train.") and not free.where} == {
-        f"train.{name}" for name in MAY_CHANGE
+        f"train.{name}" for name in (*MAY_CHANGE, "callbacks")
     }
 
 

@@ -13,7 +13,7 @@ from zoo.scaffold import Names
 from zoo.scaffold.names import built_in
 from zoo.scaffold.package import source_of, summary_of
 
-FOR_AUTHORS = {"zoo", "zoo.parts", "zoo.flow", "zoo.data", "zoo.optim", "zoo.evaluate"}
+FOR_AUTHORS = {"zoo", "zoo.parts", "zoo.flow", "zoo.data", "zoo.optim", "zoo.callbacks", "zoo.evaluate"}
 NAMES = Names("zoo-mine", "zoo_mine", "mine")
 
 

@@ -17,13 +17,12 @@ import torch
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo import files
+from zoo.callbacks import Step, tensorboard
 from zoo.errors import NumericError, RunError
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train import records, trainer
-from zoo.train.board import Board
 from zoo.train.distributed import World
-from zoo.train.figures import Step
 from zoo.train.rescue import rescue
 from zoo.train.run_folder import RunFolder
 from zoo.train.saving import Saver
@@ -360,7 +359,7 @@ def test_lines_of_the_metrics_that_cannot_be_written_are_written_later(tmp_path:
 def test_a_run_ends_well_without_metrics_and_pictures(tmp_path: Path, full_disk: Any) -> None:
     said = Said()
     full_disk("metrics.jsonl|loss.png", 1000)
-    assert alone(run, tmp_path, said, "train.sample_every=2") == STEPS
+    assert alone(run, tmp_path, said, "train.callbacks=[{type: pictures, every: 2}]") == STEPS
     assert [re.match(r"warning: ([\w.]+): not written", line)[1] for line in said.warnings] == [  # type: ignore[index]
         "metrics.jsonl", "loss.png",
     ]  # fmt: skip
@@ -371,20 +370,30 @@ def test_tensorboard_that_fails_does_not_end_a_run_and_is_begun_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[int] = []
-    plain = Board.write
 
-    def write(self: Board, line: Any) -> None:
-        steps.append(line["step"])
-        if line["step"] in (2, 3):
-            raise OSError(errno.EIO, "Input/output error")
-        plain(self, line)
+    class Writer:
+        """Cannot write the second and third step."""
 
-    monkeypatch.setattr(Board, "write", write)
+        def __init__(self, folder: str, **options: Any) -> None:
+            steps.append(-options["purge_step"])
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            if name == "loss":
+                steps.append(step)
+                if step in (2, 3):
+                    raise OSError(errno.EIO, "Input/output error")
+
+        def close(self) -> None:
+            steps.append(0)
+
+    monkeypatch.setattr(tensorboard, "_writer_class", lambda: Writer)
     said = Said()
-    assert alone(run, tmp_path, said, "train.tensorboard=true") == STEPS
-    assert steps == [1, 2, 3, 4, 5, 6]
-    assert len(said.warnings) == 1
-    assert said.warnings[0].startswith("warning: TensorBoard's event files: not written, and the run goes on without: ")
+    assert alone(run, tmp_path, said, "train.callbacks=[tensorboard]") == STEPS
+    assert steps == [-1, 1, 2, -2, 3, -2, 4, 5, 6, 0]
+    assert said.warnings == [
+        "warning: callback tensorboard: Input/output error; the run goes on",
+        "warning: callback tensorboard has failed 2 times",
+    ]
 
 
 def test_a_checkpoint_that_the_disk_has_no_room_for_is_told_with_what_is_kept(tmp_path: Path, full_disk: Any) -> None:

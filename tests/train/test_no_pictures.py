@@ -40,7 +40,7 @@ class Heard(Silent):
 def waved(tmp_path_factory):
     """The folder of a run, and what it said."""
     path, heard = tmp_path_factory.mktemp("runs") / "waves", Heard()
-    recipe = waves("train.sample_every=1", "data.normalize=per_channel")
+    recipe = waves("train.callbacks=[{type: pictures, every: 1}]", "data.normalize=per_channel")
     Session(recipe, RunFolder(path), REGISTRY, ALONE, heard).run()
     return path, heard.said
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from zoo.train.pictures import COLUMNS, GAP, extremes, grid, read_png, write_loss_curve, write_npz, write_png
+from zoo.pictures import COLUMNS, GAP, extremes, grid, read_png, write_loss_curve, write_npz, write_png
 
 
 def pictures(count, shape=(3, 5, 1)):

@@ -10,9 +10,9 @@ from PIL import Image
 
 from tests.train.small import ALONE, small
 from zoo.errors import RunError, WeightsError, ZooError
+from zoo.pictures import GAP, read_png
 from zoo.train import sampling
 from zoo.train.drawing import Drawing
-from zoo.train.pictures import GAP, read_png
 from zoo.train.sampling import SampleRun, draw_samples
 
 

@@ -11,11 +11,11 @@ from torch.distributed.tensor import DTensor
 
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import small, train
+from zoo.callbacks import Step
 from zoo.errors import NumericError
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
-from zoo.train.figures import Step
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer

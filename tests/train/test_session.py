@@ -22,6 +22,8 @@ from tests.train.ranks import alone, run_ranks
 from tests.train.small import SIZE
 from tests.train.small import train as trained_in
 from zoo.assembly import load_recipe
+from zoo.callbacks import Step
+from zoo.callbacks.pictures import Pictures
 from zoo.data import digits
 from zoo.data.stream import Order
 from zoo.errors import DataError, NumericError, Preempted, RunError, ZooError
@@ -30,8 +32,6 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
-from zoo.train.figures import Step
-from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
@@ -367,7 +367,7 @@ def test_what_is_not_finite_ends_the_run_and_names_the_checkpoint(tmp_path: Path
 
 
 def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
-    alone(run, tmp_path / "run", recipe(sample_every=3, keep_last=1, tensorboard=True))
+    alone(run, tmp_path / "run", recipe(callbacks=[{"type": "pictures", "every": 3}, "tensorboard"], keep_last=1))
     names = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file())
     events = [name for name in names if name.startswith("tensorboard/")]
     assert len(events) == 1
@@ -427,11 +427,14 @@ def test_pictures_that_fail_do_not_end_a_run(tmp_path, monkeypatch):
     """Whatever a plug-in's solver or dataset does wrong: what has been trained is worth more."""
     said = []
 
-    def fail(self, average, step):
+    def fail(self, training, step):
         raise KeyError("palette")
 
     monkeypatch.setattr(Silent, "say", lambda self, text: said.append(text))
-    monkeypatch.setattr(Records, "_write_samples", fail)
+    monkeypatch.setattr(Pictures, "step", fail)
     run = trained_in(tmp_path / "run")
-    assert "warning: samples of step 3: not written, and the run goes on without: KeyError: 'palette'" in said
+    assert [line for line in said if line.startswith("warning: ")] == [
+        "warning: callback pictures: KeyError: 'palette'; the run goes on",
+        "warning: callback pictures has failed 3 times",
+    ]
     assert (run.checkpoints / "step_00000003").exists()

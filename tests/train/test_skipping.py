@@ -14,11 +14,11 @@ from torch import Tensor
 
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import small
+from zoo.callbacks import Step
 from zoo.errors import NumericError, Preempted
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
-from zoo.train.figures import Step
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer

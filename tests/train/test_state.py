@@ -103,7 +103,7 @@ def test_what_is_not_loaded_would_be_noticed(file, registry, tmp_path):
 
 def test_averages_are_the_backbone_s_state(registry):
     state = trained(registry)
-    average = state.average(ALONE)
+    average = state.weights("ema", ALONE)
     other = fresh(registry, seed=1)
     other.backbone.load_state_dict(average)
     for name, parameter in other.backbone.named_parameters():

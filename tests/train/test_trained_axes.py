@@ -10,10 +10,10 @@ from tests.data.waves import CLASSES, Waves
 from tests.train.small import ALONE, VALUES
 from zoo.audit import audit
 from zoo.errors import Preempted, RecipeError
+from zoo.pictures import read_png
 from zoo.recipe import Recipe
 from zoo.report.page import run_page
 from zoo.report.tables import way_table
-from zoo.train.pictures import read_png
 from zoo.train.run_folder import RunFolder
 from zoo.train.sampling import SampleRun, draw_samples
 from zoo.train.session import Session, Silent

@@ -11,9 +11,9 @@ from tests.train.drawn import sample, spy, trained_on
 from tests.train.ranks import run_ranks
 from tests.train.small import ALONE
 from tests.train.vectors import SAMPLES, PointSource, VectorConditioner, vector_registry, vectors
+from zoo.callbacks.pictures import Pictures
 from zoo.errors import DataError, SampleError
 from zoo.train.evaluation import evaluate
-from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.weights import open_weights
@@ -80,15 +80,15 @@ def test_a_grid_that_lacks_its_labels_is_no_end_of_a_run(trained, tmp_path, monk
     session = Session(
         vectors("train.steps=4", registry=REGISTRY), RunFolder(tmp_path / "run"), REGISTRY, ALONE, Silent()
     )
-    write = Records._write_samples
+    draw = Pictures.step
 
-    def without(self, average, step):
-        self.recipe = vectors("data.dataset.file=gone.npz", registry=REGISTRY)
-        write(self, average, step)
+    def without(self, training, step):
+        training.recipe = vectors("data.dataset.file=gone.npz", registry=REGISTRY)
+        draw(self, training, step)
 
-    monkeypatch.setattr(Records, "_write_samples", without)
+    monkeypatch.setattr(Pictures, "step", without)
     assert session.run(resume=True).step == 4
-    (warning,) = [each for each in said if each.startswith("warning: samples of step 4: ")]
+    (warning,) = [each for each in said if each.startswith("warning: callback pictures: ")]
     assert "the labels are no class indices" in warning
 
 

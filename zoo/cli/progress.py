@@ -16,7 +16,7 @@ from zoo.cli.slowness import SlownessWatch
 from zoo.errors import AuditError, printable
 
 if TYPE_CHECKING:
-    from zoo.train.figures import Step
+    from zoo.callbacks import Step
     from zoo.train.run_folder import RunFolder
     from zoo.train.trainer import Trainer
 

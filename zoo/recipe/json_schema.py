@@ -56,7 +56,7 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
             properties[key_of(kind)] = {
                 "type": "array",
                 "items": _listed(kind, registry, definitions),
-                "minItems": 1,
+                "minItems": 0 if KINDS[kind].may_be_none else 1,
                 "default": list(KINDS[kind].defaults),
             }
             continue

@@ -113,7 +113,7 @@ def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple
     path = path_of(kind)
     if raw is None:
         raw = list(KINDS[kind].defaults)
-    if not isinstance(raw, list) or not raw:
+    if not isinstance(raw, list) or not (raw or KINDS[kind].may_be_none):
         draft.put_down(path, f"should be a list of parts, got {show(raw)}")
         return None
     if KINDS[kind].beside:

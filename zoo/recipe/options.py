@@ -97,10 +97,6 @@ class TrainOptions(Options):
     log_every: Annotated[int, Field(ge=1, description="steps between lines of metrics.jsonl")] = 10
     checkpoint_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 5_000
     keep_last: Annotated[int, Field(ge=1, description="checkpoints to keep")] = 2
-    sample_every: Annotated[
-        int | None, Field(ge=1, description="steps between sample grids; null for one at the end")
-    ] = None
-    tensorboard: Annotated[bool, Field(description="write TensorBoard's event files too")] = False
 
     @property
     def averages(self) -> tuple[Average, ...]:

@@ -155,6 +155,7 @@ class TrainRecipe(TrainOptions, Section):
 
     optimizer: AnyPart
     schedule: AnyPart
+    callbacks: tuple[AnyPart, ...]
 
 
 class SampleRecipe(SampleOptions, Section):

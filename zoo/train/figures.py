@@ -3,49 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.data.stream import Batch
 from zoo.flow import Term, total
-
-
-@dataclass(frozen=True)
-class Step:
-    """What came out of an update.
-
-    Attributes:
-        step: updates done.
-        loss: weighted mean of the sum of its terms over the global batch.
-        terms: mean of each term alone over the distribution of noise levels, by name.
-        stage_errors: plain means of the sum of the terms, stage by stage.
-        grad_norm: before clipping.
-        learning_rate: of this update.
-        ema_decay: after this update, of the first average.
-        stop: whether any process has been asked to stop.
-        skipped: why the update was left out, which its loss and gradient tell; empty where it was done.
-    """
-
-    step: int
-    loss: float
-    stage_errors: tuple[float, ...]
-    grad_norm: float
-    learning_rate: float
-    ema_decay: float
-    stop: bool
-    skipped: str = ""
-    terms: Mapping[str, float] = field(default_factory=dict)
-
-    def metrics(self) -> dict[str, Any]:
-        """What a line of the metrics says, but for the time that it took."""
-        if self.skipped:
-            return {"step": self.step, "skipped": self.skipped}
-        values = asdict(self)
-        del values["stop"], values["skipped"]
-        return {**values, "stage_errors": list(self.stage_errors)}
 
 
 class BatchLosses:

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from zoo.assembly import change_section, create_part
+from zoo.assembly import change_section, create_part, create_parts
 from zoo.backbone import Backbone
+from zoo.callbacks import Callback
 from zoo.classes import Classes
 from zoo.data import Dataset, Fingerprint, Normalize
 from zoo.data.left_out import classes_kept, open_kept
@@ -42,6 +43,7 @@ class Job:
         normalize: what was done to the latents.
         data: what tells the dataset's samples from others.
         classes: what they are called, and how many samples of each are trained on.
+        callbacks: what is told how training goes, each with its name.
         notes: what to say before training starts, a line each.
         second: the other weights, where the guidance of pictures asks for any.
     """
@@ -55,6 +57,7 @@ class Job:
     normalize: Normalize
     data: Fingerprint
     classes: Classes
+    callbacks: tuple[tuple[str, Callback], ...] = ()
     notes: tuple[str, ...] = ()
     second: Weights | None = None
 
@@ -88,6 +91,8 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     optimizer: Optimizer = create_part(recipe, "optimizer")
     Updates(optimizer, objective, backbone.blocks, options.learning_rate)  # before a folder is written to
+    names = [spec.type for spec in recipe.train.callbacks]
+    callbacks = tuple(zip(names, create_parts(recipe, "callback"), strict=True))
     dataset: Dataset = create_part(recipe, "dataset")
     source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
     kept = len(left_out.kept)
@@ -121,16 +126,15 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     latent, share = recipe.backbone.latent, options.batch // (ranks * options.accumulate)
     batch_bytes = 2 * 4 * share * math.prod((latent.channels, *latent.size))  # and as much noise
     on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    own = [] if dataset.makes_images else [f"dataset {recipe.data.dataset.type} makes no pictures; no grids are drawn"]
     notes = (
-        *(f"note: {note}" for note in (*source.notes, *own)),
+        *(f"note: {note}" for note in source.notes),
         *left_out.notes(),
         *warnings,
         *concerns(recipe.data.workers, on_this_machine, batch_bytes),
     )
     data = source.fingerprint(files=rank == 0)
     schedule = create_part(recipe, "schedule")
-    return Job(recipe, plan, optimizer, schedule, reader, dataset, normalize, data, classes, notes)
+    return Job(recipe, plan, optimizer, schedule, reader, dataset, normalize, data, classes, callbacks, notes)
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:

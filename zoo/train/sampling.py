@@ -15,6 +15,7 @@ from zoo.backbone import Backbone
 from zoo.classes import labels_without_samples
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.files import write_whole
+from zoo.pictures import grid, read_png, write_npz, write_png
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe, Versions
 from zoo.registry import Registry
@@ -24,7 +25,6 @@ from zoo.train.distributed import World
 from zoo.train.drawing import Drawing, check_guidance, prepare_drawing
 from zoo.train.labels import ImageLabels, labels_for, wanted_labels
 from zoo.train.leaving_out import with_ids
-from zoo.train.pictures import grid, read_png, write_npz, write_png
 from zoo.train.run_folder import step_of
 from zoo.train.sample_folder import SampleFolder, refuse_another
 from zoo.train.second import find_second, read_second

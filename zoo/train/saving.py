@@ -9,11 +9,12 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
+from zoo.callbacks import Step
 from zoo.checkpoint_folders import checkpoints_in
 from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, listed
 from zoo.recipe import fingerprint
 from zoo.train import checkpoint as checkpoints
-from zoo.train.figures import Step
+from zoo.train.callbacks import VitalError
 from zoo.train.kept_places import forget_others
 from zoo.train.lost_folder import save_elsewhere
 from zoo.train.run_folder import RunFolder
@@ -57,6 +58,8 @@ class Saver:
         """Pass on the steps of training; where one fails, save what was trained before it, and say where it is."""
         try:
             yield from steps
+        except VitalError:  # of all processes alike, between two steps
+            raise
         except NumericError as error:
             try:
                 saved = self._keep()

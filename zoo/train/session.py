@@ -15,6 +15,7 @@ import torch
 
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
+from zoo.callbacks import Step
 from zoo.classes import UNKNOWN, Classes, renamed
 from zoo.errors import DataError, Preempted, RunError, WeightsError
 from zoo.flow import Objective, objective_of
@@ -23,8 +24,8 @@ from zoo.registry import Registry
 from zoo.shell import command
 from zoo.train import checkpoint as checkpoints
 from zoo.train.beside_data import refuse_inside_data
+from zoo.train.callbacks import Callbacks, VitalError
 from zoo.train.distributed import World
-from zoo.train.figures import Step
 from zoo.train.job import Job, open_job
 from zoo.train.leaving_out import with_ids
 from zoo.train.made import refuse_other_versions
@@ -155,7 +156,15 @@ class Session:
             closing(Records(trainer, self.folder, self._tell)) as records,
             self.world.working(lambda: trainer.step, partial(rescue, saver)),
         ):
-            self._train(trainer, min(steps, stop_at), stop, saver, records)
+            callbacks = Callbacks(trainer, records, self._tell)
+            try:
+                self._train(trainer, min(steps, stop_at), stop, saver, records, callbacks)
+            except Exception as error:
+                callbacks.fail(error)
+                if isinstance(error, VitalError):
+                    saved = saver.save_apart() or saver.last
+                    raise RunError(f"{error}; {saved}; mend it, and {saver.folder.go_on}") from error
+                raise
         if trainer.step < steps:
             done = f", and saved after step {trainer.step} of {steps}" if trainer.step else " before its first step"
             raise Preempted(f"{self.folder.path}: asked to stop{done}; {self.folder.go_on}")
@@ -241,29 +250,39 @@ class Session:
         except RunError as error:  # which matters once training has come to their steps, if it does
             self._tell(f"warning: {error}")
 
-    def _train(self, trainer: Trainer, last: int, stop: Callable[[], bool], saver: Saver, records: Records) -> None:
+    def _train(
+        self,
+        trainer: Trainer,
+        last: int,
+        stop: Callable[[], bool],
+        saver: Saver,
+        records: Records,
+        callbacks: Callbacks,
+    ) -> None:
         options = self.recipe.train
+        callbacks.begin()
         if self.world.is_main:
             self._watched(partial(self.watcher.start, trainer, last))
         begun, left_out = trainer.step, 0
-        for step in saver.watch(trainer.run(last, lambda: stop() or self.folder.lost() is not None)):
+        steps = trainer.run(last, lambda: stop() or self.folder.lost() is not None)
+        for step in saver.watch(callbacks.told(steps)):
             if step.skipped:
                 left_out += 1
                 self._tell(f"warning: {step.skipped}; this update is left out")
             speed = records.log(step)
             if self.world.is_main:
                 self._watched(partial(self.watcher.step, step, speed))
-            if step.step % options.checkpoint_every == 0 and step.step < last:
+            if step.step % options.checkpoint_every == 0 or step.step == last or step.stop:
                 saver.save()
-            if options.sample_every and step.step % options.sample_every == 0 and step.step < last:
-                records.draw()
+                callbacks.checkpoint()
         saver.save()
         if left_out:
             of = f"{left_out} of {trainer.step - begun} updates"
             newest = f", the last {trainer.skipped} among them" if trainer.skipped else ""
             self._tell(f"warning: {of} were left out, since they were not finite{newest}")
         if trainer.step == options.steps:
-            records.draw()
+            records.draw_loss()
+        callbacks.end()
 
 
 def _no_start(init: str, name: str) -> str:

@@ -20,6 +20,7 @@ from zoo.train.checkpoint import Checkpoint
 from zoo.train.distributed import World
 from zoo.train.optimizer import EMA
 from zoo.train.soundness import not_finite
+from zoo.weights import Which
 
 MODEL, AVERAGE, LOSSES, OPTIMIZER = "model", "ema", "losses", "optimizer"
 """The files of a checkpoint: the backbone, its averaged weights, what losses have of their own, if any, and what the
@@ -73,9 +74,22 @@ class TrainState:
         files = {**self._models(), **self._averages(), OPTIMIZER: self._optimizer()}
         return {file: _collected(values, world) for file, values in files.items()}
 
-    def average(self, world: World) -> dict[str, Tensor]:
-        """The backbone's state with weights of the first average: whole tensors on the main process."""
-        return _collected(self._averages()[AVERAGE], world)
+    def weights(self, which: Which, world: World) -> dict[str, Tensor]:
+        """The backbone's state, whole tensors on the CPU of the main process; every process must take part.
+
+        Args:
+            which: with averaged weights, of several the first or as ``ema:0.9999`` another, or with the last ones.
+            world: this process among those of the job.
+
+        Raises:
+            ValueError: there are no such.
+        """
+        named = {"raw": self.backbone.state_dict()} | {
+            file.replace("-", ":", 1): tensors for file, tensors in self._averages().items()
+        }
+        if which not in named:
+            raise ValueError(f"there are no weights {which!r}; there are: {', '.join(named)}")
+        return _collected(named[which], world)
 
     def plain(self) -> dict[str, Any]:
         """What of the optimizer is no tensor, as plain values."""

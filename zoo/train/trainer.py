@@ -14,6 +14,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+from zoo.callbacks import Step
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
 from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
@@ -24,7 +25,7 @@ from zoo.parts.values import split_tensors
 from zoo.recipe.options import TrainOptions
 from zoo.shards import total_norm
 from zoo.train.distributed import World
-from zoo.train.figures import BatchLosses, Step
+from zoo.train.figures import BatchLosses
 from zoo.train.job import Job
 from zoo.train.matching import refuse_labels_in
 from zoo.train.optimizer import ema_decays, learning_rate

@@ -23,7 +23,7 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.trial import judge_run
 
 REGISTRY = Registry()
-QUICK = ("evaluate.count=12", "evaluate.metrics=[fid]", "train.sample_every=2")
+QUICK = ("evaluate.count=12", "evaluate.metrics=[fid]", "train.callbacks=[{type: pictures, every: 2}]")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 WITHOUT_END = {"meta", "link", "img", "br"}
 

@@ -1,0 +1,113 @@
+"""Callbacks that break a law."""
+
+import numpy as np
+import torch
+
+from tests.testing.broken import Broken
+from zoo.callbacks import Callback
+from zoo.registry import part
+from zoo.testing import callback_laws
+
+
+@part("callback", "drawing_globally")
+class DrawingGlobally(Callback):
+    def step(self, training, step):
+        torch.rand(())
+
+
+@part("callback", "drawing_by_numpy")
+class DrawingByNumPy(Callback):
+    def begin(self, training):
+        np.random.rand()
+
+
+@part("callback", "moving_weights")
+class MovingWeights(Callback):
+    def checkpoint(self, training):
+        with torch.no_grad():
+            next(training._trainer.backbone.parameters()).add_(1.0)
+
+
+@part("callback", "in_evaluation_mode")
+class InEvaluationMode(Callback):
+    def step(self, training, step):
+        training._trainer.backbone.eval()
+
+
+@part("callback", "without_gradients")
+class WithoutGradients(Callback):
+    def end(self, training, error):
+        torch.set_grad_enabled(False)
+
+
+@part("callback", "with_other_threads")
+class WithOtherThreads(Callback):
+    def begin(self, training):
+        torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+@part("callback", "failing_at_the_end")
+class FailingAtTheEnd(Callback):
+    def end(self, training, error):
+        raise KeyError("board")
+
+
+@part("callback", "weights_alone")
+class WeightsAlone(Callback):
+    def step(self, training, step):
+        training.backbone()
+
+
+@part("callback", "nothing_finite")
+class NothingFinite(Callback):
+    def step(self, training, step):
+        training.log({"ratio": float("nan")})
+
+
+@part("callback", "log_of_logs")
+class LogOfLogs(Callback):
+    def log(self, training, line):
+        training.log({"seen": 1})
+
+
+@part("callback", "beside_its_folder")
+class BesideItsFolder(Callback):
+    def end(self, training, error):
+        (training.folder.parent / "elsewhere.txt").write_text("")
+
+
+@part("callback", "counting_in_memory")
+class CountingInMemory(Callback):
+    def __init__(self):
+        self.seen = 0
+
+    def step(self, training, step):
+        self.seen += 1
+        training.log({"seen": self.seen})
+
+
+@part("callback", "on_the_main_process_alone")
+class OnTheMainProcessAlone(Callback):
+    everywhere = True
+
+    def step(self, training, step):
+        if training.is_main:
+            training.sum(torch.ones(1))
+
+
+ALONE, FAILS = callback_laws.leaves_training_alone, callback_laws.fails_in_no_method
+BROKEN: list[Broken] = [
+    (ALONE, DrawingGlobally, r"step\(\) changes PyTorch's global generator"),
+    (ALONE, DrawingByNumPy, r"begin\(\) changes NumPy's global generator"),
+    (ALONE, MovingWeights, r"checkpoint\(\) changes weights"),
+    (ALONE, InEvaluationMode, r"step\(\) changes the mode of a module"),
+    (ALONE, WithoutGradients, r"end\(\) changes whether gradients are kept"),
+    (ALONE, WithOtherThreads, r"begin\(\) changes the number of PyTorch's threads"),
+    (FAILS, FailingAtTheEnd, r"callback failing_at_the_end: KeyError: 'board'"),
+    (FAILS, WeightsAlone, "asks for weights, which takes all processes; let it say everywhere = True"),
+    (FAILS, NothingFinite, r"its figures are not all finite numbers: \{\"ratio\": NaN\}"),
+    (FAILS, LogOfLogs, "is told of a line, and writes another"),
+    (callback_laws.writes_in_its_folder, BesideItsFolder, "writes elsewhere.txt beside its folder beside_its_folder"),
+    (callback_laws.goes_on_as_if_never_stopped, CountingInMemory, "tells otherwise after a stop"),
+    (callback_laws.is_told_on_two_ranks, OnTheMainProcessAlone, "."),
+]

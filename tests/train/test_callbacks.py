@@ -1,0 +1,187 @@
+"""Callbacks: what they are told of a run, what they may ask of it, and what becomes of those that fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.train.ranks import alone, run_ranks
+from tests.train.small import small
+from zoo.callbacks import Callback, Step, Training
+from zoo.errors import RecipeError, RunError
+from zoo.registry import Registry, part
+from zoo.train import checkpoint as checkpoints
+from zoo.train.distributed import World
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
+
+HEARD: list[str] = []
+
+
+class Hears(Callback):
+    """Keeps what it is told, on its own process."""
+
+    def begin(self, training: Training) -> None:
+        HEARD.append(f"begin {training.step}/{training.steps}")
+
+    def step(self, training: Training, step: Step) -> None:
+        HEARD.append(f"step {step.step} after {training.samples}")
+
+    def log(self, training: Training, line: Any) -> None:
+        HEARD.append(f"log {line['step']}")
+
+    def checkpoint(self, training: Training) -> None:
+        HEARD.append(f"checkpoint {training.step}")
+
+    def end(self, training: Training, error: Exception | None) -> None:
+        HEARD.append(f"end {training.step} {type(error).__name__}")
+
+
+@part("callback", "hears")
+class HearsOnMain(Hears):
+    pass
+
+
+@part("callback", "hears_everywhere")
+class HearsEverywhere(Hears):
+    everywhere = True
+
+
+@part("callback", "fails")
+class Fails(Callback):
+    def __init__(self, *, hook: str = "step", at: int = 2, vital: bool = False, everywhere: bool = False) -> None:
+        self.hook, self.at, self.vital, self.everywhere = hook, at, vital, everywhere
+
+    def begin(self, training: Training) -> None:
+        self._fail("begin", training)
+
+    def step(self, training: Training, step: Step) -> None:
+        self._fail("step", training)
+
+    def log(self, training: Training, line: Any) -> None:
+        self._fail("log", training)
+
+    def end(self, training: Training, error: Exception | None) -> None:
+        self._fail("end", training)
+
+    def _fail(self, hook: str, training: Training) -> None:
+        if hook == self.hook and training.step >= self.at:
+            raise KeyError(f"{hook} {training.step}")
+
+
+@part("callback", "asks")
+class Asks(Callback):
+    """Asks all that there is to ask."""
+
+    everywhere = True
+    writes_to = "asked"
+
+    def step(self, training: Training, step: Step) -> None:
+        total = training.sum(torch.tensor([1.0]))
+        ema, last = training.backbone(), training.backbone("raw")
+        if ema is not None and last is not None:
+            assert not any(each.training for each in (ema, last))
+            apart = sum(float((a - b).abs().sum()) for a, b in zip(ema.parameters(), last.parameters(), strict=True))
+            training.file(f"{step.step}.json").write_text(json.dumps([float(total), apart > 0, training.run != ""]))
+        training.log({"ranks": training.ranks, "of": {"lists": [1, 2.5]}})
+
+
+REGISTRY = Registry().with_parts([HearsOnMain, HearsEverywhere, Fails, Asks])
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def say(self, text: str) -> None:
+        if text.startswith("warning: "):
+            self.warnings.append(text)
+
+
+def run(world: World, path: Path, callbacks: str, *overrides: str) -> list[str]:
+    """Train three steps with callbacks, or go on; what they heard on this process."""
+    HEARD.clear()
+    said = Said()
+    folder = RunFolder(path)
+    recipe = small(f"train.callbacks={callbacks}", *overrides, registry=REGISTRY)
+    try:
+        Session(recipe, folder, REGISTRY, world, said).run(resume=folder.is_used)
+    except RunError as error:
+        return [*HEARD, str(error)]
+    return [*HEARD, *said.warnings]
+
+
+def test_each_is_told_of_all_and_a_checkpoint_before_the_step(tmp_path: Path) -> None:
+    assert alone(run, tmp_path, "[hears]", "train.steps=2") == [
+        "begin 0/2", "log 1", "step 1 after 8", "log 2", "checkpoint 2", "step 2 after 16", "end 2 NoneType"
+    ]  # fmt: skip
+    assert alone(run, tmp_path, "[hears]") == [
+        "begin 2/3", "log 3", "checkpoint 3", "step 3 after 24", "end 3 NoneType"
+    ]  # fmt: skip
+
+
+def test_on_two_processes_the_main_one_alone_hears_unless_a_callback_is_everywhere(tmp_path: Path) -> None:
+    main, other = run_ranks(run, 2, tmp_path / "one", "[hears]", "train.steps=1")
+    assert main[0] == "begin 0/1"
+    assert other == []
+    main, other = run_ranks(run, 2, tmp_path / "all", "[hears_everywhere]", "train.steps=1")
+    assert other == ["begin 0/1", "checkpoint 1", "step 1 after 8", "end 1 NoneType"]
+    assert [each for each in main if each != "log 1"] == other
+
+
+def test_none_are_wanted(tmp_path: Path) -> None:
+    assert alone(run, tmp_path, "[]", "train.steps=1") == []
+    assert not (tmp_path / "samples").exists()
+    with pytest.raises(RecipeError, match='should be a list of parts, got "hears"'):
+        small("train.callbacks=hears", registry=REGISTRY)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_what_is_asked_is_answered(tmp_path: Path, ranks: int) -> None:
+    run_ranks(run, ranks, tmp_path, "[asks]", "train.steps=2")
+    assert json.loads((tmp_path / "asked" / "2.json").read_text()) == [ranks, True, True]
+    lines = RunFolder(tmp_path).read_metrics()
+    assert [line.get("asks") for line in lines] == [None, {"ranks": ranks, "of": {"lists": [1, 2.5]}}] * 2
+    assert [line["step"] for line in lines] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("ranks", "everywhere"), [(1, "false"), (2, "false"), (2, "true")])
+def test_one_that_fails_is_told_once_and_the_run_goes_on(tmp_path: Path, ranks: int, everywhere: str) -> None:
+    callbacks = f"[{{type: fails, everywhere: {everywhere}}}, hears]"
+    heard, *_ = run_ranks(run, ranks, tmp_path, callbacks)
+    assert "end 3 NoneType" in heard
+    assert [each for each in heard if each.startswith("warning: ")] == [
+        "warning: callback fails: KeyError: 'step 2'; the run goes on",
+        "warning: callback fails has failed 2 times",
+    ]
+
+
+def test_one_that_cannot_begin_is_left_out(tmp_path: Path) -> None:
+    heard = alone(run, tmp_path, "[{type: fails, hook: begin, at: 0}]")
+    assert heard == ["warning: callback fails: KeyError: 'begin 0'; the run goes on"]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("hook", "everywhere"), [("step", "false"), ("log", "false"), ("step", "true")])
+def test_a_vital_one_ends_the_run_with_the_weights_saved(
+    tmp_path: Path, ranks: int, hook: str, everywhere: str
+) -> None:
+    callbacks = f"[hears, {{type: fails, hook: {hook}, at: 1, vital: true, everywhere: {everywhere}}}]"
+    for heard in run_ranks(run, ranks, tmp_path, callbacks):
+        assert heard[-1].startswith(
+            f"callback fails: KeyError: '{hook} 1'; the run does not go on without it; the last checkpoint is"
+            f" {tmp_path / 'checkpoints' / 'step_00000001'}; mend it, and go on with: zoo train --resume"
+        )
+    newest = checkpoints.latest(tmp_path / "checkpoints")[0]
+    assert newest is not None
+    assert newest.step == 1
+
+
+def test_where_training_fails_they_are_told(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="not finite"):
+        alone(run, tmp_path, "[hears]", "train.learning_rate=1e30", "train.clip=null", "train.steps=9")
+    assert HEARD[-1].endswith("NumericError")

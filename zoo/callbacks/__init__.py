@@ -1,0 +1,16 @@
+"""What is told how a run goes: callbacks."""
+
+from __future__ import annotations
+
+from zoo.callbacks.base import Callback, Step, Training
+from zoo.callbacks.pictures import Pictures
+from zoo.callbacks.tensorboard import TensorBoard
+from zoo.hookspecs import hookimpl
+
+__all__ = ["Callback", "Step", "Training", "zoo_parts"]
+
+
+@hookimpl
+def zoo_parts() -> list[type]:
+    """The built-in callbacks."""
+    return [Pictures, TensorBoard]

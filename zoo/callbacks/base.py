@@ -1,0 +1,207 @@
+"""What callbacks promise, and what they may ask of the run that tells them how it goes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.recipe import Recipe
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came out of an update.
+
+    Attributes:
+        step: updates done.
+        loss: weighted mean of the sum of its terms over the global batch.
+        terms: mean of each term alone over the distribution of noise levels, by name.
+        stage_errors: plain means of the sum of the terms, stage by stage.
+        grad_norm: before clipping.
+        learning_rate: of this update.
+        ema_decay: after this update, of the first average.
+        stop: whether any process has been asked to stop.
+        skipped: why the update was left out, which its loss and gradient tell; empty where it was done.
+    """
+
+    step: int
+    loss: float
+    stage_errors: tuple[float, ...]
+    grad_norm: float
+    learning_rate: float
+    ema_decay: float
+    stop: bool
+    skipped: str = ""
+    terms: Mapping[str, float] = field(default_factory=dict)
+
+    def metrics(self) -> dict[str, Any]:
+        """What a line of the metrics says, but for the time that it took."""
+        if self.skipped:
+            return {"step": self.step, "skipped": self.skipped}
+        values = asdict(self)
+        del values["stop"], values["skipped"]
+        return {**values, "stage_errors": list(self.stage_errors)}
+
+
+class Training(ABC):
+    """A run as a callback sees it: how far it has come, and what may be asked of it.
+
+    What takes all processes may be asked by a callback alone that is ``everywhere``, by each process in the same order.
+
+    Attributes:
+        recipe: what is trained.
+        run: the run's id, which it keeps when it goes on.
+        steps: updates that it is to do in all.
+        rank: this process.
+        ranks: number of processes.
+        device: where this process computes.
+        makes_images: whether latents are pictures.
+    """
+
+    recipe: Recipe
+    run: str
+    steps: int
+    rank: int
+    ranks: int
+    device: torch.device
+    makes_images: bool
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    @property
+    @abstractmethod
+    def step(self) -> int:
+        """Updates done, or left out, since the run began; in ``begin`` those that it goes on from."""
+
+    @property
+    def samples(self) -> int:
+        """Samples that it has been trained on since it began."""
+        return self.step * self.recipe.train.batch
+
+    @property
+    @abstractmethod
+    def seconds(self) -> float:
+        """Seconds since ``begin``."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """The callback's own folder in the run, which is made; see ``Callback.writes_to``.
+
+        Raises:
+            RunError: the run has lost its folder, or something else is in the place.
+        """
+
+    @abstractmethod
+    def file(self, name: str) -> Path:
+        """A file of the callback's own folder that it may write, or write again.
+
+        Raises:
+            RunError: as ``folder``; or the folder is a link, and there is such a file where it leads to.
+        """
+
+    @abstractmethod
+    def log(self, figures: Mapping[str, Any]) -> None:
+        """Have a line in metrics.jsonl, under the callback's name; what other processes than the main one ask is lost.
+
+        Args:
+            figures: finite numbers by name; or lists or mappings of such.
+
+        Raises:
+            ValueError: they are not.
+        """
+
+    @abstractmethod
+    def say(self, text: str) -> None:
+        """A line for who watches, on the main process: ``note: ...`` or ``warning: ...``."""
+
+    @abstractmethod
+    def backbone(self, which: str = "ema") -> nn.Module | None:
+        """A copy of the backbone, in evaluation mode, on this process's device; takes all processes.
+
+        Args:
+            which: averaged weights, of several the first or as ``ema:0.9999`` another; or the last ones, ``raw``.
+
+        Returns:
+            It on the main process; None on others.
+        """
+
+    @abstractmethod
+    def images(self, count: int) -> list[np.ndarray] | None:
+        """Draw images from the averaged weights, as ``sample`` says and always of the same noise; takes all processes.
+
+        Args:
+            count: of images, which are of the classes in turn.
+
+        Returns:
+            8-bit pictures [H, W, 1 or 3] on the main process; None on others, and where latents are no pictures.
+        """
+
+    @abstractmethod
+    def first(self, work: Callable[[], T]) -> T:
+        """Let the main process do what takes long while the others wait; takes all processes.
+
+        Returns:
+            What ``work`` returned, a plain value, on all processes. What it raises is raised on all.
+        """
+
+    @abstractmethod
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor on the CPU over all processes; takes all of them."""
+
+
+class Callback:
+    """Is told how a run goes. Constructor: ``(*, options)``.
+
+    Each method may be left out. What one raises is told once, and the run goes on; where ``begin`` fails, without the
+    callback. Nothing that it does may change the training: it draws no number from a global generator, and touches
+    neither weights nor a module's mode. A run that goes on makes a new object, and starts at the step of a checkpoint:
+    what a callback has to remember is in its folder, and what it wrote there of later steps will come again.
+
+    Attributes:
+        everywhere: whether it is called on every process, each with an object of its own; else on the main one alone.
+            It then has to fail on all of them alike, or on none in the midst of what takes all.
+        vital: whether a failure of its ends the run; the weights are saved before.
+        writes_to: its folder in the run; called as the part is if None. Those of one name share it.
+    """
+
+    kind: ClassVar[str] = "callback"
+    everywhere: bool = False
+    vital: bool = False
+    writes_to: str | None = None
+
+    def begin(self, training: Training) -> None:
+        """Training begins, or goes on from the step of a checkpoint; the first update is still to come."""
+
+    def step(self, training: Training, step: Step) -> None:
+        """An update has been done, or left out. Where a checkpoint is due it is saved by now, the last one too."""
+
+    def log(self, training: Training, line: Mapping[str, Any]) -> None:
+        """A line went into metrics.jsonl, whoever wrote it; always on the main process alone.
+
+        Args:
+            line: ``step``, and numbers, texts, lists or mappings by name.
+        """
+
+    def checkpoint(self, training: Training) -> None:
+        """A checkpoint of this step has been saved."""
+
+    def end(self, training: Training, error: Exception | None) -> None:
+        """Training ends: all steps are done, or the run was asked to stop and will go on; all is saved.
+
+        Args:
+            error: what training has failed by, if it has; then all else is uncertain, and none is called that is
+                ``everywhere``.
+        """

@@ -1,0 +1,218 @@
+"""Laws of callbacks: each is told of a small training, in a folder of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from zoo.assembly import build, load_recipe
+from zoo.flow import objective_of
+from zoo.optim.state import flat, state_of
+from zoo.registry import Registry
+from zoo.testing.cases import Case
+from zoo.testing.law import Law, law
+from zoo.testing.ranks import RANKS, on_two_ranks
+from zoo.train.callbacks import Callbacks
+from zoo.train.distributed import World
+from zoo.train.job import open_job
+from zoo.train.records import Records
+from zoo.train.run_folder import RunFolder
+from zoo.train.trainer import Trainer
+
+STEPS, SAVED = 4, 2
+"""Updates of a training, and those after which a checkpoint is told of."""
+
+DEAR = 2
+"""Examples: each is a training."""
+
+RECIPE: Mapping[str, Any] = {
+    "name": "told",
+    "backbone": {
+        "latent": {"channels": 1, "size": [8, 8]},
+        "num_classes": 10,
+        "dim": 16,
+        "depth": 1,
+        "heads": 2,
+        "patch_schedule": {"type": "uniform", "patch": 4},
+    },
+    "train": {"steps": STEPS, "batch": 4, "log_every": 1, "learning_rate": 0.01, "callbacks": []},
+    "sample": {"steps": 1, "batch": 64},
+}
+"""A training that takes no time, of digits."""
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+class Life:
+    """A training that a callback is told of.
+
+    Attributes:
+        folder: of the run.
+        said: lines for who watches.
+        changed: what a method of the callback has changed of the training, in words.
+    """
+
+    def __init__(self, path: Path, world: World = ALONE) -> None:
+        recipe = load_recipe(RECIPE, (), Registry())
+        objective = objective_of(recipe, build(recipe, device="cpu"))
+        job = open_job(recipe, objective, Registry(), world.rank, world.size)
+        self.folder, self.said = RunFolder(path), list[str]()
+        self.changed: list[str] = []
+        self._trainer = Trainer(job, objective, world)
+
+    def run(self, case: Case, last: int = STEPS) -> Life:
+        """Train on to step ``last``, and have a new callback told of it."""
+        trainer = self._trainer
+        trainer.job = replace(trainer.job, callbacks=((case.entry.name, case.create()),))
+        records = Records(trainer, self.folder, self.said.append)
+        callbacks = Callbacks(trainer, records, self.said.append)
+        self._unchanged("begin", callbacks.begin)
+        for step in trainer.run(last):
+            self._unchanged("log", partial(records.log, step))
+            if step.step % SAVED == 0:
+                self._unchanged("checkpoint", callbacks.checkpoint)
+            self._unchanged("step", partial(list, callbacks.told(iter([step]))))
+        self._unchanged("end", callbacks.end)
+        records.close()
+        return self
+
+    @property
+    def failures(self) -> list[str]:
+        """What is said of failures."""
+        return [line for line in self.said if line.startswith("warning: callback ")]
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """The lines of the metrics that a callback wrote."""
+        return [line for line in self.folder.read_metrics() if name in line]
+
+    def _unchanged(self, hook: str, told: Callable[[], Any]) -> None:
+        before = _state(self._trainer)
+        told()
+        after = _state(self._trainer)
+        self.changed += [f"{hook}() changes {what}" for what in before if before[what] != after[what]]
+
+
+def _state(trainer: Trainer) -> dict[str, Any]:
+    """All that decides on the training to come."""
+    modules = list(trainer.objective.modules())
+    numpy: Any = np.random.get_state()
+    return {
+        "PyTorch's global generator": torch.get_rng_state().numpy().tobytes(),
+        "NumPy's global generator": [bytes(numpy[1]), *numpy[2:]],
+        "weights": _bytes(trainer.objective.state_dict()),
+        "averages": [_bytes(ema.averages) for ema in trainer.state.emas.values()],
+        "the optimizer's state": _bytes(flat(state_of(trainer.updates))[0]),
+        "the mode of a module": [each.training for each in modules],
+        "which weights are trained": [each.requires_grad for each in trainer.objective.parameters()],
+        "whether gradients are kept": torch.is_grad_enabled(),
+        "PyTorch's default dtype": torch.get_default_dtype(),
+        "the number of PyTorch's threads": torch.get_num_threads(),
+    }
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
+    return {name: each.detach().contiguous().numpy().tobytes() for name, each in tensors.items()}
+
+
+@contextmanager
+def _life(world: World = ALONE) -> Iterator[Life]:
+    """A training in a folder of its own; what a callback spoils is as before in the end."""
+    numpy, threads = np.random.get_state(), torch.get_num_threads()
+    dtype = torch.get_default_dtype()
+    try:
+        with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(0)
+            yield Life(Path(folder), world)
+    finally:
+        np.random.set_state(numpy)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+
+
+@law(
+    "Draw from a generator of your own (torch.Generator, np.random.default_rng), and work on the copy that"
+    " training.backbone() gives, never on what is trained.",
+    examples=DEAR,
+)
+def leaves_training_alone(case: Case) -> None:
+    """No method changes weights, averages, moments, modes or settings, nor draws from a global generator."""
+    with _life() as life:
+        life.run(case)
+        assert not life.changed, life.changed[0]
+
+
+@law(
+    "Look at what it raises; what may fail for good reasons, such as a network, is for the callback to stand.",
+    examples=DEAR,
+)
+def fails_in_no_method(case: Case) -> None:
+    """No method raises, in a training from its start, and in one that goes on with a new object."""
+    with _life() as life:
+        life.run(case, SAVED).run(case)
+        assert not life.failures, life.failures[0].removeprefix("warning: ")
+
+
+@law("Write to training.folder, or to what training.file(name) gives, and figures by training.log().", examples=DEAR)
+def writes_in_its_folder(case: Case) -> None:
+    """In the folder of the run it writes into its own folder alone."""
+    with _life() as life:
+        life.run(case)
+        own = case.create().writes_to or case.entry.name
+        there = {path.name for path in life.folder.path.iterdir()} - {own, life.folder.metrics.name}
+        assert not there, f"writes {min(there)} beside its folder {own}"
+
+
+@law(
+    "Let what it tells hang on the step and on the weights alone, or keep in its folder what it has to remember: a run"
+    " that goes on makes a new object. (Times need not keep this.)",
+    examples=DEAR,
+    required=False,
+)
+def goes_on_as_if_never_stopped(case: Case) -> None:
+    """Its lines in the metrics are the same, whether or not the run stopped in between."""
+    with _life() as life:
+        whole = life.run(case).lines(case.entry.name)
+    with _life() as life:
+        parted = life.run(case, SAVED).run(case).lines(case.entry.name)
+    assert parted == whole, f"tells otherwise after a stop: {parted} in place of {whole}"
+
+
+@law(
+    "Have all processes ask for the same, in the same order, whichever is the main one, and let that one alone write.",
+    examples=1,
+)
+def is_told_on_two_ranks(case: Case) -> None:
+    """Where it is called on every process, two come to an end, without a failure, and train alike."""
+    if not case.create().everywhere:
+        return
+
+    def run(rank: int) -> None:
+        world = World(rank, RANKS, torch.device("cpu"), dist.group.WORLD)
+        with _life(world) as life:
+            life.run(case)
+            assert not life.changed, life.changed[0]
+            assert not life.failures, life.failures[0].removeprefix("warning: ")
+
+    on_two_ranks(run)
+
+
+LAWS: dict[str, tuple[Law[Case], ...]] = {
+    "callback": (
+        leaves_training_alone,
+        fails_in_no_method,
+        writes_in_its_folder,
+        goes_on_as_if_never_stopped,
+        is_told_on_two_ranks,
+    )
+}
+"""Laws of each kind."""

@@ -1,0 +1,141 @@
+"""The callbacks of a run: each is told how it goes, and none of them decides how it goes on but by a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from zoo.callbacks import Callback, Step
+from zoo.errors import RunError
+from zoo.train.records import Records, reason_of_failure
+from zoo.train.told import RunTraining
+from zoo.train.trainer import Trainer
+
+
+class VitalError(RunError):
+    """A callback has failed without which a run does not go on; raised by all processes alike."""
+
+
+class Callbacks:
+    """Tells the callbacks of a run how it goes; every process takes part in all but ``log`` and ``fail``.
+
+    Args:
+        trainer: what trains.
+        records: writes what callbacks have to say, and has them told of each line.
+        tell: takes a line for the user, on the main process.
+    """
+
+    def __init__(self, trainer: Trainer, records: Records, tell: Callable[[str], None]) -> None:
+        self.world, self.tell = trainer.world, tell
+        self._given = [_Told(name, part, trainer, records, tell) for name, part in trainer.job.callbacks]
+        self._begun: list[_Told] = []
+        self._logs = False
+        records.hear = self.log
+
+    def begin(self) -> None:
+        """Training begins, or goes on.
+
+        Raises:
+            VitalError: one has failed that is vital; so do ``told``, ``checkpoint`` and ``end``.
+        """
+        for each in self._given:
+            if self._tell(each, "begin") is None:
+                self._begun.append(each)
+
+    def told(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """Pass updates on; the callbacks are told of each after what is done with it, such as saving it."""
+        for step in steps:
+            yield step
+            for each in self._begun:
+                self._tell(each, "step", step)
+
+    def checkpoint(self) -> None:
+        """A checkpoint has been saved."""
+        for each in self._begun:
+            self._tell(each, "checkpoint")
+
+    def end(self) -> None:
+        """Training ends, with all saved."""
+        for each in self._begun:
+            self._tell(each, "end", None)
+            if each.failures > 1:
+                self.tell(f"warning: callback {each.name} has failed {each.failures} times")
+
+    def fail(self, error: Exception) -> None:
+        """Training ends since it has failed, perhaps on this process alone."""
+        if self.world.is_main:
+            for each in self._begun:
+                if not each.part.everywhere:
+                    self._call(each, "end", error)
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """A line of the metrics has been written; on the main process alone."""
+        if self._logs:
+            raise ValueError("it is told of a line, and writes another; a line of its own comes from another method")
+        self._logs = True
+        try:
+            for each in self._begun:
+                self._call(each, "log", line)
+        finally:
+            self._logs = False
+
+    def _tell(self, each: _Told, hook: str, *values: Any) -> str | None:
+        """Call a method of a callback on the processes that it is for; what has failed, where all are to know it."""
+        if getattr(type(each.part), hook) is not getattr(Callback, hook):
+            if each.part.everywhere:
+                self._call(each, hook, *values)
+            else:  # in which the others wait, however long it takes
+                self.world.first(lambda: self._call(each, hook, *values))
+        elif not each.part.vital:
+            return None
+        if hook == "step" and not each.part.vital:  # which costs no exchange, of callbacks that have nothing to do
+            return None
+        failed = self._failed_anywhere(each)
+        if failed and each.part.vital:
+            raise VitalError(f"{failed}; the run does not go on without it")
+        return failed
+
+    def _call(self, each: _Told, hook: str, *values: Any) -> None:
+        try:
+            getattr(each.part, hook)(each.training, *values)
+        except Exception as error:
+            each.failures += 1
+            each.failed = f"callback {each.name}: {reason_of_failure(error)}"
+            if self.world.is_main:
+                self._warn(each, each.failed)
+
+    def _failed_anywhere(self, each: _Told) -> str | None:
+        """What has failed last of a callback, on the first process on which anything has."""
+        told = self.world.collect(each.failed) if each.part.everywhere else [each.failed]
+
+        def failed() -> str | None:
+            found = next((text for text in told if text), None)
+            if found:
+                self._warn(each, found)
+            return found
+
+        return self.world.first(failed)
+
+    def _warn(self, each: _Told, failed: str) -> None:
+        """Tell the first failure of a callback that is not vital; of others the end tells how many there were."""
+        if not (each.told or each.part.vital):
+            self.tell(f"warning: {failed}; the run goes on")
+        each.told = True
+
+
+class _Told:
+    """A callback, and what it sees of the run.
+
+    Attributes:
+        failures: how many there were, on this process.
+        failed: what was the last one.
+        told: whether who watches has been told of one.
+    """
+
+    def __init__(
+        self, name: str, part: Callback, trainer: Trainer, records: Records, tell: Callable[[str], None]
+    ) -> None:
+        self.name, self.part = name, part
+        self.training = RunTraining(name, part, trainer, records, tell)
+        self.failures, self.told = 0, False
+        self.failed: str | None = None

@@ -1,0 +1,149 @@
+"""What callbacks see of a run, and may ask of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from zoo.attributes import TAKEN
+from zoo.backbone import Backbone
+from zoo.callbacks import Callback, Training
+from zoo.errors import RunError
+from zoo.files import reason_of
+from zoo.train.drawing import prepare_drawing
+from zoo.train.labels import labels_for
+from zoo.train.records import Records
+from zoo.train.trainer import Trainer
+from zoo.weights import Weights, Which, filled
+
+T = TypeVar("T")
+
+
+class RunTraining(Training):
+    """A run, as one of its callbacks sees it.
+
+    Args:
+        name: of the callback.
+        callback: that sees it.
+        trainer: what trains.
+        records: writes the lines of the metrics.
+        tell: takes a line for the user, on the main process.
+    """
+
+    def __init__(
+        self, name: str, callback: Callback, trainer: Trainer, records: Records, tell: Callable[[str], None]
+    ) -> None:
+        self.recipe, self.run = trainer.job.recipe, records.folder.run
+        self.steps = self.recipe.train.steps
+        self.rank, self.ranks, self.device = trainer.world.rank, trainer.world.size, trainer.world.device
+        self.makes_images = trainer.job.dataset.makes_images
+        self._name, self._callback, self._trainer, self._records = name, callback, trainer, records
+        self._tell, self._since = tell, time.perf_counter()
+
+    @property
+    def step(self) -> int:
+        """Updates done, or left out."""
+        return self._trainer.step
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since ``begin``."""
+        return time.perf_counter() - self._since
+
+    @property
+    def folder(self) -> Path:
+        """The callback's own folder."""
+        run, name = self._records.folder, self._callback.writes_to or self._name
+        if name in TAKEN:
+            raise ValueError(f"{name} is a folder of the run's own; let writes_to name another")
+        if lost := run.lost():
+            raise RunError(f"{run.path}: {lost}")
+        own = run.path / name
+        try:
+            own.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise RunError(f"{own}: is no folder; move it elsewhere") from None
+        except OSError as error:
+            raise RunError(f"{own}: cannot be made: {reason_of(error)}") from error
+        return own
+
+    def file(self, name: str) -> Path:
+        """A file in it."""
+        return self._records.folder.own(self.folder / name)
+
+    def log(self, figures: Mapping[str, Any]) -> None:
+        """A line of the metrics."""
+        if not all(_is_finite(each) for each in _values(figures)):
+            raise ValueError(f"its figures are not all finite numbers: {json.dumps(figures, default=repr)}")
+        if self.is_main:
+            self._records.append({"step": self.step, self._name: dict(figures)})
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        self._tell(text)
+
+    def backbone(self, which: Which = "ema") -> Backbone | None:
+        """A copy of the backbone."""
+        self._refuse_alone("weights")
+        tensors = self._trainer.state.weights(which, self._trainer.world)
+        if not self.is_main:
+            return None
+        return filled(Weights(self.recipe, tensors, {}), self.device)
+
+    def images(self, count: int) -> list[np.ndarray] | None:
+        """Pictures of the averaged weights; the other processes wait while the main one draws."""
+        self._refuse_alone("images")
+        if not self.makes_images:
+            return None
+        backbone = self.backbone()
+        found: list[np.ndarray] = []
+        self._trainer.world.first(lambda: found.extend(self._drawn(backbone, count)) if backbone else None)
+        return found if self.is_main else None
+
+    def first(self, work: Callable[[], T]) -> T:
+        """Let the main process work while the others wait."""
+        self._refuse_alone("all processes")
+        return self._trainer.world.first(work)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        self._refuse_alone("all processes")
+        return self._trainer.world.sum(values)
+
+    def _refuse_alone(self, what: str) -> None:
+        if not self._callback.everywhere:
+            raise ValueError(f"it asks for {what}, which takes all processes; let it say everywhere = True")
+
+    def _drawn(self, backbone: Backbone, count: int) -> Iterator[np.ndarray]:
+        job, seed = self._trainer.job, self.recipe.train.seed
+        second = None if job.second is None else filled(job.second, self.device)
+        at_once = min(count, max(AT_ONCE, self.recipe.sample.batch))
+        drawing = prepare_drawing(self.recipe, seed, at_once, second)
+        there = job.classes.with_samples
+        labels = labels_for(backbone.conditioner, count, "balanced", seed, drawing.samples, there)
+        for batch in range(math.ceil(count / at_once)):
+            yield from drawing.images(backbone, labels.values, batch)
+
+
+AT_ONCE = 16
+"""Images of a pass, where ``sample.batch`` asks for fewer."""
+
+
+def _values(figures: Any) -> Iterator[Any]:
+    """Every value in lists and mappings of them."""
+    if isinstance(figures, list | Mapping):
+        for each in figures.values() if isinstance(figures, Mapping) else figures:
+            yield from _values(each)
+    else:
+        yield figures
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
