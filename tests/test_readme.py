@@ -98,6 +98,12 @@ def test_nothing_is_written_over_what_another_command_wrote():
     assert len(set(written)) == len(written) > 4
 
 
+def test_the_callback_keeps_the_laws():
+    names: dict[str, Any] = {"zoo": zoo}
+    exec(block_with("python", "class Tracker"), names)
+    check_part(names["Tracker"])
+
+
 def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):
     (tmp_path / "my_parts.py").write_text(block_with("python", "class RepeatUpsampler"))
     monkeypatch.syspath_prepend(tmp_path)

@@ -185,3 +185,17 @@ def test_where_training_fails_they_are_told(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="not finite"):
         alone(run, tmp_path, "[hears]", "train.learning_rate=1e30", "train.clip=null", "train.steps=9")
     assert HEARD[-1].endswith("NumericError")
+
+
+def test_the_steps_that_are_asked_for_are_traced(tmp_path: Path) -> None:
+    assert alone(run, tmp_path, "[{type: profile, first: 2, last: 2}]") == []
+    trace = json.loads((tmp_path / "profile" / "steps_00000002_to_00000002.json").read_text())
+    updates = [event for event in trace["traceEvents"] if event.get("name", "").startswith("Optimizer.step#")]
+    assert len(updates) == 1
+
+
+def test_a_trace_that_a_run_ends_within_is_written(tmp_path: Path) -> None:
+    alone(run, tmp_path, "[{type: profile, first: 1, last: 9}]", "train.steps=1")
+    assert [path.name for path in (tmp_path / "profile").iterdir()] == ["steps_00000001_to_00000001.json"]
+    with pytest.raises(RecipeError, match="last 1 is before first 2"):
+        small("train.callbacks=[{type: profile, first: 2, last: 1}]", registry=REGISTRY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoo.callbacks.base import Callback, Step, Training
 from zoo.callbacks.pictures import Pictures
+from zoo.callbacks.profile import Profile
 from zoo.callbacks.tensorboard import TensorBoard
 from zoo.hookspecs import hookimpl
 
@@ -13,4 +14,4 @@ __all__ = ["Callback", "Step", "Training", "zoo_parts"]
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in callbacks."""
-    return [Pictures, TensorBoard]
+    return [Pictures, Profile, TensorBoard]

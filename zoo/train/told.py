@@ -25,6 +25,9 @@ from zoo.weights import Weights, Which, filled
 
 T = TypeVar("T")
 
+AT_ONCE = 16
+"""Images of a pass, where ``sample.batch`` asks for fewer."""
+
 
 class RunTraining(Training):
     """A run, as one of its callbacks sees it.
@@ -75,8 +78,11 @@ class RunTraining(Training):
         return own
 
     def file(self, name: str) -> Path:
-        """A file in it."""
-        return self._records.folder.own(self.folder / name)
+        """A file in it; nothing is written through a link that is there."""
+        path = self._records.folder.own(self.folder / name)
+        if path.is_symlink():
+            path.unlink()
+        return path
 
     def log(self, figures: Mapping[str, Any]) -> None:
         """A line of the metrics."""
@@ -130,10 +136,6 @@ class RunTraining(Training):
         labels = labels_for(backbone.conditioner, count, "balanced", seed, drawing.samples, there)
         for batch in range(math.ceil(count / at_once)):
             yield from drawing.images(backbone, labels.values, batch)
-
-
-AT_ONCE = 16
-"""Images of a pass, where ``sample.batch`` asks for fewer."""
 
 
 def _values(figures: Any) -> Iterator[Any]:

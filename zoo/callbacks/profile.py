@@ -1,0 +1,70 @@
+"""Where the time of a few steps goes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch.profiler import ProfilerActivity
+
+from zoo.callbacks.base import Callback, Step, Training
+from zoo.registry import part
+
+
+@part("callback", "profile")
+class Profile(Callback):
+    """A trace of PyTorch's profiler, of some steps in a row on the main process, for Perfetto (ui.perfetto.dev).
+
+    Options:
+        first: step of the trace.
+        last: step of the trace; a run that ends before has a trace to its end.
+        shapes: record shapes of what operators take.
+        memory: record what is allocated.
+
+    Raises:
+        ValueError: the last step is before the first.
+    """
+
+    def __init__(
+        self,
+        *,
+        first: Annotated[int, Field(ge=1)] = 10,
+        last: Annotated[int, Field(ge=1)] = 12,
+        shapes: bool = False,
+        memory: bool = False,
+    ) -> None:
+        if last < first:
+            raise ValueError(f"last {last} is before first {first}")
+        self.first, self.last, self.shapes, self.memory = first, last, shapes, memory
+        self._profiler: Any = None
+
+    def begin(self, training: Training) -> None:
+        """The trace begins, where that is before the first step to come."""
+        self._start(training.step)
+
+    def step(self, training: Training, step: Step) -> None:
+        """The trace begins before its first step, and is written after its last."""
+        if step.step == self.last:
+            self._write(training)
+        self._start(step.step)
+
+    def end(self, training: Training, error: Exception | None) -> None:
+        """What there is of the trace is written."""
+        self._write(training)
+
+    def _start(self, step: int) -> None:
+        if step + 1 == self.first:
+            cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+            self._profiler = torch.profiler.profile(
+                activities=[ProfilerActivity.CPU, *cuda], record_shapes=self.shapes, profile_memory=self.memory
+            )
+            self._profiler.start()
+
+    def _write(self, training: Training) -> None:
+        profiler, self._profiler = self._profiler, None
+        if profiler is not None:
+            profiler.stop()
+            if training.step >= self.first:
+                name = f"steps_{self.first:08d}_to_{training.step:08d}.json"
+                profiler.export_chrome_trace(str(training.file(name)))
