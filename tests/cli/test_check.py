@@ -15,6 +15,7 @@ from zoo.errors import OutputError
 from zoo.testing.conclude import Outcome
 
 PART = '''
+import torch
 import zoo
 from torch import nn
 from zoo.parts import TimeEmbedder
@@ -87,6 +88,36 @@ def test_a_part_that_always_fails_is_told_of_once():
     result = check("--parts", "my_parts.py", "--examples", "2")
     assert result.stdout.count("  fails: ValueError: not enough values to unpack") == 1
     assert re.search(r"^  the same under (\w+, ){4}\w+ and \d+ more$", result.stdout, re.M)
+
+
+def test_a_part_that_draws_is_told_of_once():
+    parts("t = t + torch.randn_like(t)")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    assert result.exit_code == 2
+    (told,) = re.findall(r"^time_embedder mine .*(?:\n  .*)*", result.stdout, re.M)
+    assert "breaks the law draws_nothing: " in told
+    assert len(told.splitlines()) <= 12
+    assert re.search(r"^  for that reason alone, too: is_deterministic, (\w+, ){3}\w+ and \d+ more$", told, re.M)
+    assert re.search(r"^time_embedder  mine  +\d+ +draws_nothing, and \d+ that follow ", result.stdout, re.M)
+    follow = [each for each in json.loads(Path("zoo-check.json").read_text("utf-8"))["outcomes"] if each["follows"]]
+    assert {each["follows"] for each in follow} == {"draws_nothing"}
+    assert {"batch_invariance", "assembly-sample_is_alone"} <= {each["law"] for each in follow}
+
+
+def test_what_a_part_that_draws_does_wrong_besides_is_told_too():
+    parts("t = t - t.mean() + torch.randn_like(t)")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    assert "breaks the law draws_nothing: " in result.stdout
+    assert "breaks the law batch_invariance: " in result.stdout
+    assert "breaks the law is_deterministic: " not in result.stdout
+
+
+def test_an_error_of_dtypes_comes_with_advice_about_them():
+    parts("t = t + torch.zeros(len(t), dtype=torch.float64)")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    (told,) = re.findall(r"^time_embedder mine .*law shape_contract: .*(?:\n  .*)*", result.stdout, re.M)
+    assert "\n  fails: RuntimeError: mat1 and mat2 must have the same dtype" in told
+    assert "\n  advice: Bring what meets in one operator to one dtype: " in told
 
 
 def test_a_part_that_cannot_be_tried_ends_in_2_with_what_to_do():

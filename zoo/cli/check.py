@@ -123,7 +123,9 @@ def _print(conclusion: Conclusion) -> None:
     table = Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for (kind, part), outcomes in conclusion.by_part():
         states = Counter(each.state for each in outcomes)
-        broken = ", ".join(each.law for each in outcomes if each.state == "broken") or "-"
+        broken = ", ".join(each.law for each in outcomes if each.state == "broken" and not each.follows) or "-"
+        followed = sum(each.state == "broken" and bool(each.follows) for each in outcomes)
+        broken += f", and {followed} that follow" if followed else ""
         seconds = sum(each.seconds for each in outcomes)
         table.add_row(kind, escape(part), str(states["kept"]), broken, str(states["not run"] or "-"), f"{seconds:.1f}")
     screen = console()
@@ -137,14 +139,23 @@ def _print(conclusion: Conclusion) -> None:
 
 
 def _messages(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Of all broken laws; where a part fails at one line under several, or cannot be drawn for any, one for all."""
+    """Of all broken laws, one for each reason.
+
+    Where a part fails at one line under several, cannot be drawn for any, or breaks some by what it draws alone.
+    """
     alike: dict[tuple[str, ...], list[Outcome]] = {}
+    followed: dict[tuple[str, ...], list[str]] = {}
     for each in outcomes:
-        if each.state in ("broken", "not required"):
+        if each.follows:
+            followed.setdefault((each.kind, each.part, each.follows), []).append(each.law)
+        elif each.state in ("broken", "not required"):
             failure = [line for line in each.message.splitlines() if line.startswith("    at ")]
             alike.setdefault((each.kind, each.part, *(failure or [each.message])), []).append(each)
     for first, *others in alike.values():
         also = f"\n  the same under {_named([each.law for each in others])}" if others else ""
+        for each in (first, *others):
+            if more := followed.get((each.kind, each.part, each.law)):
+                also += f"\n  for that reason alone, too: {_named(more)}"
         free = (
             "\n  (a part need not keep this law)"
             if all(each.state == "not required" for each in (first, *others))

@@ -216,6 +216,22 @@ def hold(
                 raise AssertionError(failure(law, *_simplest(law, subject, error, of))) from None
 
 
+def keeps(law: Law[Any], subjects: Sequence[Any], of: Callable[[Any], Any] = lambda subject: subject) -> bool:
+    """Whether all that was drawn keep a law.
+
+    Raises:
+        DataError: files are not there.
+        NotRun: it cannot be tried here.
+    """
+    try:
+        hold(law, subjects, None, of)
+    except (DataError, NotRun):
+        raise
+    except Exception:
+        return False
+    return True
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Several wait for each other longer than they work on what is so small: ten times, where cores are taken."""

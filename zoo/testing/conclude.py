@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from zoo.errors import DataError, first_line
 from zoo.plugins import zoo_version
 from zoo.testing.conformance import Check
-from zoo.testing.law import NotRun
+from zoo.testing.law import FollowsError, NotRun
 
 State = Literal["kept", "broken", "not required", "not run"]
 """``not required``: broken by a part that need not keep it; ``not run``: files or a device are not there."""
@@ -35,6 +35,7 @@ class Outcome:
         state: what came of it.
         seconds: that it took; the first law of a part draws the cases, too.
         message: why it was not kept.
+        follows: the law that the part breaks as well, if it breaks this one for that reason alone.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Outcome:
     state: State
     seconds: float
     message: str = ""
+    follows: str = ""
 
 
 def outcome(check: Check, again: str, clock: Callable[[], float] = time.perf_counter) -> Outcome:
@@ -55,7 +57,7 @@ def outcome(check: Check, again: str, clock: Callable[[], float] = time.perf_cou
     """
     start = clock()
     state: State = "kept"
-    message = ""
+    message = follows = ""
     try:
         check.run(again)
     except NotRun as why:
@@ -64,8 +66,9 @@ def outcome(check: Check, again: str, clock: Callable[[], float] = time.perf_cou
         state, message = "not run", f"needs files: {first_line(error)}"
     except AssertionError as error:
         state, message = "broken" if check.law.required else "not required", str(error)
+        follows = error.of if isinstance(error, FollowsError) else ""
     entry = check.part.entry
-    return Outcome(entry.kind, entry.name, check.law_name, state, round(clock() - start, 3), message)
+    return Outcome(entry.kind, entry.name, check.law_name, state, round(clock() - start, 3), message, follows)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from zoo.plugins import DISTRIBUTION, Plugin
 from zoo.registry import Registry
 from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.cases import Case
-from zoo.testing.check import EXAMPLES, assembly_failure, hold, part_cases, part_failure, recipe_of
-from zoo.testing.law import Law, NotRun
-from zoo.testing.laws import laws_of
+from zoo.testing.check import EXAMPLES, assembly_failure, hold, keeps, part_cases, part_failure, recipe_of
+from zoo.testing.law import FollowsError, Law, NotRun
+from zoo.testing.laws import OF_DRAWING, laws_of
 from zoo.testing.random_assemblies import Drawn, random_assemblies
+from zoo.testing.still import still
 from zoo.testing.strategies import Given, NotDrawnError
 
 ASSEMBLIES = 3
@@ -70,6 +71,17 @@ class Examined:
                 return error
         return NotRun(f"in assemblies, {refused}")
 
+    @cached_property
+    def law_of_drawing(self) -> Law[Case] | None:
+        """The law that tells of a part that it draws in forward; None where it does not."""
+        if isinstance(self.cases, Exception):
+            return None
+        for law in OF_DRAWING:
+            if law in laws_of(self.entry.kind) and not keeps(law, self.cases):
+                with still():
+                    return law if keeps(law, self.cases) else None
+        return None
+
 
 @dataclass(frozen=True)
 class Check:
@@ -107,6 +119,7 @@ class Check:
 
         Raises:
             AssertionError: the law is broken, or nothing could be drawn to check it on; in a few lines.
+            FollowsError: the law is broken by what the part draws alone, of which another law tells.
             DataError: the part needs files that the kit has not.
             NotRun: the law cannot be tried here, or in no assembly, or an option of the part cannot be drawn.
         """
@@ -122,7 +135,20 @@ class Check:
             raise AssertionError(f"{subject}{str(error).removeprefix(subject)}") from None
         failure = assembly_failure if self.is_of_assemblies else part_failure
         of = recipe_of if self.is_of_assemblies else _itself
-        hold(self.law, drawn, None if traceback else partial(failure, again=again), of)
+        try:
+            hold(self.law, drawn, None if traceback else partial(failure, again=again), of)
+        except AssertionError:
+            cause = None if traceback else self.part.law_of_drawing
+            if cause in (None, self.law):
+                raise
+            with still():
+                if not keeps(self.law, drawn, of):
+                    raise
+            what = f"{self.part.entry.kind} {self.part.entry.name} breaks the law {self.law.__name__}"
+            told = f"{what} by the numbers that it draws alone: mend what breaks {cause.__name__} first"
+        else:
+            return
+        raise FollowsError(told, cause.__name__)
 
 
 def _itself(case: Case) -> Case:

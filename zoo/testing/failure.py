@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import linecache
+import re
 import textwrap
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +18,19 @@ WIDTH = 160
 
 MOST = 420
 """Letters of an error: messages of PyTorch go on for pages."""
+
+ADVICE: Mapping[str, tuple[str, str]] = {
+    "dtype": (
+        r"dtype|scalar type",
+        "Bring what meets in one operator to one dtype: make tensors and constants in that of the inputs or parameters,"
+        " as torch.zeros(..., dtype=x.dtype), and cast labels to that of the weights.",
+    ),
+    "device": (
+        r"same device|different devices",
+        "Make tensors on the device of the inputs, as torch.zeros(..., device=x.device), and keep tables in buffers.",
+    ),
+}
+"""By a word, what PyTorch says of such an error, and what to do, whatever the law was about in which it came up."""
 
 
 def told(law: Law[Any], subject: str, error: Exception, roots: Collection[str], detail: str, again: str) -> str:
@@ -38,10 +52,18 @@ def told(law: Law[Any], subject: str, error: Exception, roots: Collection[str], 
         *_wrapped(f"{'found' if found else 'fails'}: {_words(error, bare=found)}", 3 if found else 2),
         *([] if found else _place(frames, roots)),
         *_wrapped(detail, 2),
-        *_wrapped(f"advice: {law.advice}", 2),
+        *_wrapped(f"advice: {law.advice if found else _advice(law, error)}", 2),
         f"  again, with the whole traceback: {again}",
     ]
     return "\n".join(lines)
+
+
+def _advice(law: Law[Any], error: Exception) -> str:
+    """To an error that came out of a part: what is known of its kind, unless the law's own advice speaks of that."""
+    for word, (pattern, advice) in ADVICE.items():
+        if re.search(pattern, str(error)):
+            return law.advice if word in law.advice else advice
+    return law.advice
 
 
 def _wrapped(text: str, lines: int) -> list[str]:

@@ -12,6 +12,7 @@ from zoo.parts.facts import mistakes_in
 from zoo.parts.initialise import faults, reset
 from zoo.testing.asserts import assert_equal
 from zoo.testing.cases import randomise
+from zoo.testing.generators import seeded
 
 
 def assert_initialises_whole(
@@ -45,9 +46,12 @@ def assert_initialises_whole(
         same = tensor is before[name][0] and tensor.data_ptr() == before[name][1]  # which `.data = ` changes
         assert same, f"reset_parameters puts another tensor in the place of {name}; fill it in place"
         assert_equal(tensor, expected[name], f"{name} is not made by reset_parameters: built on meta, it stays garbage")
+    found = []
     for module in (here, there):
         randomise(module, seed)
-    for one, another in zip(outputs(here), outputs(there), strict=True):
+        with seeded(seed):  # what draws in forward breaks another law
+            found.append(outputs(module))
+    for one, another in zip(*found, strict=True):
         assert_equal(another, one, "built on the meta device and initialised, it computes something else")
 
 

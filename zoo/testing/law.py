@@ -14,6 +14,18 @@ class NotRun(SkipTest):
     """A law that cannot be tried here, and why: pytest skips it."""
 
 
+class FollowsError(AssertionError):
+    """A law that a part breaks for the same reason alone as another.
+
+    Attributes:
+        of: the name of the other, which says what to do.
+    """
+
+    def __init__(self, message: str, of: str) -> None:
+        super().__init__(message)
+        self.of = of
+
+
 @dataclass(frozen=True)
 class Law(Generic[Subject]):
     """What a part (a ``Case`` of it) or an assembly (its ``Recipe``) keeps; called, it raises AssertionError if not.

@@ -25,6 +25,7 @@ from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
 from zoo.testing.law import Law, law
 from zoo.testing.options_laws import every_option_changes_something
+from zoo.testing.random_laws import draws_nothing
 
 
 @law(
@@ -191,12 +192,13 @@ LAWS: tuple[Law[Case], ...] = (
     runs_on_its_axes,
     changes_the_width,
     initialises_whole,
-    *place_laws.LAWS,
+    draws_nothing,
+    is_deterministic,
     *random_laws.LAWS,
+    *place_laws.LAWS,
     keeps_dtype,
     keeps_device,
     batch_invariance,
-    is_deterministic,
     gradient_reaches_parameters,
     state_round_trip,
     builds_share_nothing,
@@ -211,6 +213,10 @@ LAWS: tuple[Law[Case], ...] = (
 )
 """Laws of every kind of the backbone, which have a forward pass: those first that others are broken by with them, such
 as a tensor that nobody fills, and numbers that are drawn."""
+
+
+OF_DRAWING = (draws_nothing, is_deterministic)
+"""Laws by which a part that draws is told, the clearest first: it breaks many others for that reason alone."""
 
 
 def laws_of(kind: str) -> tuple[Law[Case], ...]:
