@@ -1,11 +1,16 @@
 """What parts say of themselves: a word that is misspelt, or of another type, is told where it was written."""
 
+from dataclasses import fields
+
 import pytest
 import yaml
 from torch import nn
 
 from tests.assembly.base import BASE, problems_of, registry_with
+from zoo.attributes import FIELDS
 from zoo.errors import PluginError
+from zoo.evaluate.base import FeatureSet
+from zoo.evaluate.frechet import FID
 from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.parts.base import PatchSchedule
 from zoo.parts.blocks import DiTBlock
@@ -104,6 +109,23 @@ def test_of_guidance_that_needs_what_there_is_not():
     told = "has second = 'nul'; let it be one of 'null', 'weights'; did you mean 'null'"
     with pytest.raises(PluginError, match=told):
         registry_with(cls)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "told"),
+    [
+        ("needs", ("poled",), "('poled',); 'poled' is no field of a FeatureSet; did you mean 'pooled'?"),
+        ("needs", "pooled", "'pooled'; let it be a tuple of fields of a FeatureSet, such as ('pooled',)"),
+        ("more_is_better", "mine", "'mine'; let it be a tuple of names, such as ('features',)"),
+    ],
+)
+def test_of_a_metric_that_needs_what_no_features_have(attribute, value, told):
+    given = {attribute: value, "__module__": "strangers"}
+    cls = part("metric", "mine")(type("Mine", (FID,), given))
+    with pytest.raises(PluginError) as caught:
+        registry_with(cls)
+    assert str(caught.value) == f"plug-in zoo-extra: strangers.Mine has {attribute} = {told}"
+    assert tuple(each.name for each in fields(FeatureSet)) == FIELDS
 
 
 def test_of_a_block_that_lends_what_it_does_not_take():

@@ -61,6 +61,20 @@ def test_none_is_no_parts_and_what_is_neither_is_told():
     assert str(caught.value) == "parts=3: parts are classes marked by @zoo.part, or paths of files with such"
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (BLOCK.replace("class Mine(DiTBlock)", "class Mine"), "Mine is marked as a block, but does not derive"),
+        (BLOCK + "    needs = {'rotory'}\n", "Mine has needs = {'rotory'}; "),
+        (BLOCK + "    def __init__(self, dim: int, *, width): ...\n", "Mine: option 'width' has no type; annotate it"),
+    ],
+)
+def test_what_is_wrong_with_a_part_is_told_of_its_file_and_class(source, told):
+    with pytest.raises(PluginError) as caught:
+        zoo.Registry().with_parts(write(source))
+    assert str(caught.value).startswith(f"my_parts.py: {told}")
+
+
 def test_the_hook_of_a_file_decides():
     source = BLOCK + '@zoo.part("block", "other")\nclass Other(DiTBlock): ...\n' + HOOK.format("Other")
     registry = zoo.Registry().with_parts(write(source)).with_parts(["my_parts.py"])
@@ -125,7 +139,7 @@ def test_what_is_run_is_what_was_read_and_leaves_nothing_beside_it(capsys):
         ("\nimport sys\nsys.exit(0)\n", "my_parts.py:3: ends the process, by sys.exit or its like; leave that out"),
         ("x = '\0'\n", "my_parts.py: "),
         (HEAD, "my_parts.py: has no parts; put @zoo.part(kind, name) above a class"),
-        (BLOCK.replace("(DiTBlock)", ""), "my_parts.py: my_parts_"),
+        (BLOCK.replace("(DiTBlock)", ""), "my_parts.py: Mine "),
         (BLOCK + "def zoo_parts():\n    return [Mine]\n", "my_parts.py gives no part: mark its zoo_parts() with"),
         (
             f"{BLOCK}from functools import partial\nzoo_parts = zoo.hookimpl(partial(list, [Mine]))\n",

@@ -8,7 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zoo.plugins import pass_over_unreadable, zoo_version
+from zoo.signals import end_in_a_line_until_main
+
+end_in_a_line_until_main()
+
+from zoo.plugins import pass_over_unreadable, zoo_version  # noqa: E402
 
 pass_over_unreadable()
 

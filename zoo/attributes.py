@@ -140,6 +140,15 @@ def _names(value: Any) -> str | None:
     return None if fits else "let it be a tuple of names, such as ('features',)"
 
 
+def _fields(value: Any) -> str | None:
+    fits = isinstance(value, tuple | list | set | frozenset)
+    wrong = [each for each in value if each not in FIELDS] if fits else []
+    if not fits:
+        return f"let it be a tuple of fields of a FeatureSet, such as ({FIELDS[0]!r},)"
+    near = did_you_mean(str(wrong[0]), FIELDS) or f"; there are: {', '.join(FIELDS)}" if wrong else ""
+    return f"{wrong[0]!r} is no field of a FeatureSet{near}" if wrong else None
+
+
 def _pair(value: Any) -> str | None:
     fits = value is None or (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value)))
     return None if fits else "let it be two of its vectors by index, shift and scale, such as (3, 4), or None"
@@ -169,6 +178,9 @@ _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
 
 SECONDS = ("null", "weights")
 """What guidance may need beside the velocity, if anything."""
+
+FIELDS = ("pooled", "labels", "spatial", "probabilities", "verdicts")
+"""Of a ``FeatureSet``, of which a metric needs some."""
 
 GIVEN_BY: Mapping[str, Collection[str]] = {
     "position": {"rotary"},
@@ -203,4 +215,5 @@ _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "loss": {"axes": _axes, "weighted": _truth, "taps": _blocks, "extra": _names},
     "callback": {"everywhere": _truth, "vital": _truth, "writes_to": _folder},
     "dataset": {"extra": _names, "maps": _names},
+    "metric": {"needs": _fields, "more_is_better": _names},
 }

@@ -13,6 +13,7 @@ from zoo.attributes import mistakes
 from zoo.errors import PluginError, with_article
 from zoo.hooks import brief
 from zoo.kinds import KINDS, base_of
+from zoo.parts_file import name_of
 from zoo.plugins import UNPACKAGED, Plugin
 from zoo.signature import MARK, Signature, read_signature
 
@@ -66,7 +67,8 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
     Raises:
         PluginError: it breaks the rules of its kind.
     """
-    where = f"{plugin.words if plugin.is_packaged or plugin.is_file else 'parts'}: {name_of(cls)}"
+    whose = plugin.words if plugin.is_packaged or plugin.is_file else "parts"
+    where = f"{whose}: {name_of(cls).removeprefix(f'{whose}: ')}"
     if not inspect.isclass(cls) or MARK not in vars(cls):
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
@@ -90,8 +92,3 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
 def unpackaged(cls: object) -> Plugin:
     """In place of a plug-in, for a part that is in no package."""
     return Plugin(name_of(cls), UNPACKAGED)
-
-
-def name_of(cls: object) -> str:
-    """``module.Class``."""
-    return f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', repr(cls))}"

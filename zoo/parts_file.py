@@ -145,6 +145,13 @@ def file_of(cls: type[Any]) -> PartsFile | None:
     return file
 
 
+def name_of(cls: object) -> str:
+    """What a class is called in messages: ``module.Class``, or ``my_parts.py: Class`` of a file of parts."""
+    module, name = getattr(cls, "__module__", "?"), getattr(cls, "__qualname__", repr(cls))
+    file = file_of(cls) if isinstance(cls, type) else None
+    return f"{module}.{name}" if file is None else f"{file.name}: {name}"
+
+
 def loaded_files() -> tuple[PartsFile, ...]:
     """Those that this process has run. Another one that unpickles them has their classes, too."""
     return tuple(

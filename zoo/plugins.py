@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -12,6 +13,9 @@ from zoo.errors import did_you_mean
 
 DISTRIBUTION = "diffusion-zoo"
 PARTS, RECIPES, COMMANDS = "zoo.parts", "zoo.recipes", "zoo.cli"
+
+OWN_NAME = re.compile(r"\s*diffusion[-_.]+zoo(?![-_.\w])", re.IGNORECASE)
+"""The beginning of what asks for it, however spelt."""
 
 GROUPS = {PARTS: "parts", RECIPES: "recipes", COMMANDS: "commands"}
 """Entry-point groups, and what is in them."""
@@ -196,9 +200,21 @@ def _entry_points(distribution: metadata.Distribution) -> metadata.EntryPoints:
 def _may_plug_in(distribution: metadata.Distribution) -> bool:
     """Whether a distribution has entry points of zoo's, or some that nobody can read."""
     try:
-        return any(each.group.startswith("zoo.") for each in _entry_points(distribution))
+        if any(each.group.startswith("zoo.") for each in _entry_points(distribution)):
+            return True
+        return _unclosed(distribution) is not None
     except Exception:
         return True
+
+
+def _unclosed(distribution: metadata.Distribution) -> str | None:
+    """What is wrong with the head of a section that lacks its bracket: what stands below it belongs to no group."""
+    for line in (distribution.read_text("entry_points.txt") or "").splitlines():
+        if line.strip().startswith("[zoo.") and not line.strip().endswith("]"):
+            return (
+                f"has {line.strip()!r} in its entry_points.txt, without a closing bracket; mend it, or install it again"
+            )
+    return None
 
 
 def _told(distribution: metadata.Distribution, field: str) -> str | None:
@@ -232,7 +248,7 @@ def _package(name: str, distribution: metadata.Distribution, wanted: set[str] | 
             f"has metadata that cannot be read ({type(error).__name__}: {error}); install it again, or uninstall it"
         )
         return Package(plugin, is_disabled=is_disabled, fault=unread)
-    fault = _misspelt({each.group for each in every}) or _misfit(plugin, requires)
+    fault = _unclosed(distribution) or _misspelt({each.group for each in every}) or _misfit(plugin, requires)
     return Package(plugin, requires, entry_points, is_disabled, fault)
 
 
@@ -252,15 +268,21 @@ def normalised(name: str) -> str:
 
 
 def _range(requires: Sequence[str]) -> str | None:
-    """The versions of diffusion-zoo that a distribution asks for, without its extras; None if it asks for none."""
+    """The versions of diffusion-zoo that a distribution asks for, without its extras; None if it asks for none.
+
+    Raises:
+        ValueError: nobody can read which.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     ranges = []
     for text in requires:
         try:
             wanted = Requirement(text)
-        except InvalidRequirement:  # of another package, which pip has taken
-            continue
+        except InvalidRequirement:
+            if OWN_NAME.match(text):
+                raise ValueError(f"Requires-Dist: {text}") from None
+            continue  # of another package, which pip has taken
         if normalised(wanted.name) == DISTRIBUTION and (not wanted.marker or wanted.marker.evaluate({"extra": ""})):
             ranges.append(str(wanted.specifier))
     return ",".join(filter(None, ranges)) if ranges else None

@@ -14,8 +14,8 @@ from zoo.errors import PluginError, did_you_mean
 from zoo.hooks import classes_of
 from zoo.kinds import KINDS
 from zoo.loose_parts import PartsLike, classes_given
-from zoo.part_entries import PartEntry, name_of, part_entry, unpackaged
-from zoo.parts_file import refuse_namesakes
+from zoo.part_entries import PartEntry, part_entry, unpackaged
+from zoo.parts_file import name_of, refuse_namesakes
 from zoo.plugin_loading import LoadError, guarded, visit_plugins
 from zoo.plugins import ALL, GROUPS, PARTS, Package, Plugin, PluginProblem, plugin_packages, zoo_version
 from zoo.signature import MARK

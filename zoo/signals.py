@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -43,3 +45,29 @@ def ignored(signals: Iterable[signal.Signals]) -> None:
     """Ignore signals until the process ends."""
     for each in signals:
         signal.signal(each, signal.SIG_IGN)
+
+
+def end_in_a_line_until_main() -> None:
+    """Have Ctrl-C end the ``zoo`` command without a traceback while its modules are being imported."""
+    if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def interrupt_as_ever() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt again: somebody catches it by now."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_command() -> bool:
+    """Whether this process is ``zoo`` or ``python -m zoo``, of which no module has been run yet."""
+    name = sys.argv[0] if sys.argv else ""
+    if name == "-m":
+        words = sys.orig_argv
+        return words[words.index("-m") + 1] == "zoo" if "-m" in words else False
+    return os.path.basename(name) == "zoo"
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(130)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from zoo.errors import PluginError
 from zoo.kinds import kind_of_base
+from zoo.parts_file import name_of
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
             ``type`` or with a leading underscore, one that may be None without that being its default, a default that
             is not valid or no part of its kind, or a positional parameter that the backbone does not supply.
     """
-    where = f"{cls.__module__}.{cls.__qualname__}"
+    where = name_of(cls)
     if cls.__init__ is object.__init__:
         return Signature((), create_model(cls.__name__, __base__=Options), MappingProxyType({}))
     try:

@@ -236,6 +236,28 @@ def test_the_list_shows_whose_entry_points_nobody_can_read(garbled):
     assert (done.returncode, rows) == (2, [("garbled", "failed"), ("well", "ok")])
 
 
+def test_a_section_of_entry_points_without_its_bracket_is_told(tmp_path):
+    site = fake(tmp_path / "site", "open-ended", {"zoo.parts": "any = well"}, "")
+    (site / "open_ended-1.0.dist-info" / "entry_points.txt").write_text("[zoo.parts\nany = well\n")
+    done = zoo(site, "plugins")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "warning: plug-in open-ended 1.0 is left out: it has '[zoo.parts' in its entry_points.txt, without a closing"
+        " bracket; mend it, or install it again\n"
+    )
+
+
+def test_a_version_of_zoo_that_nobody_can_read_is_told(tmp_path):
+    site = fake(tmp_path / "site", "vague", {"zoo.parts": "any = vague"}, "", requires="Diffusion_Zoo >>> 1")
+    fake(site, "other", {"zoo.parts": "any = other"}, block("other"), requires="diffusion-zoo-extras >>> 1")
+    done = zoo(site, "plugins")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "warning: plug-in vague 1.0 is left out: it has metadata that cannot be read (ValueError: Requires-Dist:"
+        " Diffusion_Zoo >>> 1); install it again, or uninstall it\n"
+    )
+
+
 def test_all_that_can_be_read_is_left_as_it_is(tmp_path):
     site = fake(tmp_path / "site", "well", {"zoo.parts": "any = well"}, block("well"))
     own = "importlib.metadata.Distribution.entry_points"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 from subprocess import PIPE
 
 import pytest
@@ -206,6 +207,19 @@ def test_ctrl_c_says_what_was_being_loaded(tmp_path, group):
     site = fake(tmp_path / "site", "stuck", {group: "greet = stuck:greet"}, "raise KeyboardInterrupt")
     done = zoo(site, "parts" if group == "zoo.parts" else "--help")
     assert (done.returncode, done.stderr) == (130, "interrupted while plug-in stuck 1.0 was being loaded\n")
+
+
+@pytest.mark.parametrize("module", ["pydantic", "typer"])
+def test_ctrl_c_while_zoo_itself_is_imported_ends_it_in_a_line(tmp_path, module):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / f"{module}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = str(Path(sys.executable).with_name("zoo"))
+    for words in (("-m", "zoo"), (command,)):
+        done = python(site, *words, "recipes")
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+    done = python(site, "-c", "import zoo.cli")  # of another program it is no matter
+    assert "KeyboardInterrupt" in done.stderr
 
 
 def test_what_a_part_prints_when_it_is_asked_for_is_not_in_the_output(tmp_path):

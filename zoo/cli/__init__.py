@@ -34,6 +34,7 @@ from zoo.cli.train import train
 from zoo.errors import OutputError
 from zoo.plugin_loading import left_running, tell_if_the_end_hangs
 from zoo.plugins import plugin_packages, unknown_plugins, zoo_version
+from zoo.signals import interrupt_as_ever
 
 app = typer.Typer(
     name="zoo",
@@ -122,6 +123,7 @@ def _leave_the_output() -> None:
 def _run() -> int:
     """Run the command, and tell its exit code."""
     try:
+        interrupt_as_ever()
         app(obj=plugin_commands())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

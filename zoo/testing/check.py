@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import torch
 
 from zoo.errors import DataError, did_you_mean
-from zoo.part_entries import PartEntry, name_of, part_entry
+from zoo.part_entries import PartEntry, part_entry
+from zoo.parts_file import name_of
 from zoo.plugins import Plugin
 from zoo.recipe import Recipe
 from zoo.registry import Registry
@@ -122,8 +123,7 @@ def _accepted(case: Case) -> Case:
 def part_failure(law: Law[Case], case: Case, error: Exception, *, again: str) -> str:
     """What the author reads of a law that a part breaks."""
     entry = case.entry
-    where = f"{entry.plugin.name}: {entry.cls.__qualname__}" if entry.plugin.is_file else name_of(entry.cls)
-    subject = f"{entry.kind} {entry.name} ({where})"
+    subject = f"{entry.kind} {entry.name} ({name_of(entry.cls)})"
     roots = {entry.cls.__module__.split(".")[0]}
     detail = f"options: {case.written or 'as they are by default'}; site: {case.place}"
     return told(law, subject, error, roots, detail, again.format(law=law.__name__))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from zoo.attributes import FIELDS
 from zoo.errors import first_line, with_article
 from zoo.evaluate.base import Features, FeatureSet, ImageSet, Metric
 from zoo.testing.cases import Case
@@ -25,8 +26,6 @@ SETS = (IMAGES, 384, 2048)
 
 SIZES = ((8, 6), (32, 40), (64, 72), (256, 264))
 """Heights and widths, the least first: a network may refuse what is too small for its layers."""
-
-FIELDS = ("pooled", "labels", "spatial", "probabilities", "verdicts")
 
 
 @law(
