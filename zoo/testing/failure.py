@@ -21,7 +21,7 @@ MOST = 420
 
 ADVICE: Mapping[str, tuple[str, str]] = {
     "dtype": (
-        r"dtype|scalar type",
+        r"same dtype|dtypes? (do not )?match|scalar type|same data type",
         "Bring what meets in one operator to one dtype: make tensors and constants in that of the inputs or parameters,"
         " as torch.zeros(..., dtype=x.dtype), and cast labels to that of the weights.",
     ),
