@@ -26,7 +26,7 @@ from zoo.cli import app
 from zoo.kinds import KINDS, Kind
 from zoo.parts import Layout
 from zoo.recipe.fingerprint import FREE
-from zoo.testing import check_part
+from zoo.testing import check_format, check_part
 from zoo.testing.law import NotRun
 from zoo.weights import write_initialised
 
@@ -146,6 +146,12 @@ def test_what_breaks_a_law_is_told_as_shown(tmp_path, monkeypatch):
         assert re.sub(r"\d+", "N", str(told.value)) == re.sub(r"\d+", "N", shown)  # whatever sizes are drawn
     finally:
         sys.modules.pop("my_parts")
+
+
+def test_the_shown_format_keeps_the_laws_from_a_file(tmp_path):
+    (tmp_path / "my_formats.py").write_text(block_with("python", "class Lab(WeightFormat)"))
+    entry = Registry().with_parts(tmp_path / "my_formats.py").get_format("lab")
+    check_format(type(entry.format))
 
 
 @pytest.mark.parametrize("name", ["Pyramid", "Attributes"])

@@ -23,6 +23,7 @@ TOGETHER = {
     **dict.fromkeys(
         (
             "claims",
+            "format_entries",
             "hooks",
             "hookspecs",
             "kinds",

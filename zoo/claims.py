@@ -117,7 +117,7 @@ def contested(key: Key, claims: Sequence[Claim], *, is_own: bool) -> PluginProbl
     if not is_own:
         return claimed_twice(what, origins)
     who = " and ".join(origin for _, origin in origins)
-    line = f"{what} is zoo's own and stays so, which {who} claims; give that part another name"
+    line = f"{what} is zoo's own and stays so, which {who} claims; give that one another name"
     return PluginProblem(tuple(plugin for plugin, _ in origins), line, line, what)
 
 

@@ -30,3 +30,13 @@ def zoo_parts() -> Iterable[type[Any]]:
     Called once, when the registry is made. The built-in parts come through this same hook.
     """
     raise AssertionError("a hook specification is never called")  # pragma: no cover
+
+
+@hookspec
+def zoo_weight_formats() -> Iterable[type[Any]]:
+    """Return the checkpoint layouts of this plug-in: classes that derive from ``zoo.weights.WeightFormat``.
+
+    Called once, when ``zoo import``, ``zoo export`` or ``zoo plugins`` asks for formats. The built-in ones come through
+    this same hook.
+    """
+    raise AssertionError("a hook specification is never called")  # pragma: no cover

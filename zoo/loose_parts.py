@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any
 
 from zoo.errors import PluginError
-from zoo.hooks import classes_of
+from zoo.hooks import FORMATS, parts_of
 from zoo.parts_file import PartsFile, file_of, read_parts_file
 from zoo.signature import MARK
 
@@ -29,16 +29,24 @@ def each_of(parts: PartsLike) -> list[Any]:
     return list(parts or ())
 
 
-def classes_given(parts: PartsLike) -> Iterator[tuple[Any, PartsFile | None]]:
-    """All classes, and the file that each is of; None for one that is of no file of parts.
+def read_loose(parts: PartsLike) -> list[Any]:
+    """The classes, and the files in place of their paths.
 
     Raises:
-        PluginError: a file that cannot be used, or has no part.
+        PluginError: a file that cannot be read.
     """
-    for each in each_of(parts):
-        if isinstance(each, str | PathLike):
-            file = read_parts_file(each)
-            yield from ((cls, file) for cls in _classes_of_file(file))
+    return [read_parts_file(each) if isinstance(each, str | PathLike) else each for each in each_of(parts)]
+
+
+def classes_given(loose: Iterable[Any]) -> Iterator[tuple[Any, PartsFile | None]]:
+    """All classes of what ``read_loose`` tells, and the file that each is of; None for one that is of no file of parts.
+
+    Raises:
+        PluginError: a file that cannot be used, or gives nothing.
+    """
+    for each in loose:
+        if isinstance(each, PartsFile):
+            yield from ((cls, each) for cls in _classes_of_file(each))
         else:
             yield each, file_of(each) if inspect.isclass(each) else None
 
@@ -47,19 +55,19 @@ def _classes_of_file(file: PartsFile) -> list[Any]:
     """What a file of parts gives: what its hook tells or, where it has none, all classes that it marks.
 
     Raises:
-        PluginError: it fails as it is run, or has no part.
+        PluginError: it fails as it is run, or has neither part nor weight format.
     """
     module = file.load()
     hook = getattr(module, "zoo_parts", None)
     of = str(getattr(hook, "__module__", "")).partition(".")[0]
     if hook is not None and of != "zoo":  # whose own `from zoo.parts import *` brings
         with file.running():
-            return classes_of(module, file)
+            return parts_of(module, file)
     classes = [
         cls for value in vars(module).values() for cls in _classes_in(value) if cls.__module__ == module.__name__
     ]
     marked = [cls for cls in dict.fromkeys(classes) if MARK in vars(cls)]
-    if not marked:
+    if not marked and not hasattr(module, FORMATS):
         raise PluginError(f"{file.path}: has no parts; put @zoo.part(kind, name) above a class")
     return marked
 

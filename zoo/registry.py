@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from importlib import import_module, metadata
 from typing import Any, TypeVar
 
 from zoo.claims import Key, NamedPart, contested, is_named, load_module, named_part, parts_left_out
 from zoo.errors import PluginError, did_you_mean
-from zoo.hooks import classes_of
+from zoo.format_entries import FORMATS, FormatEntry, gathered
+from zoo.hooks import parts_of
 from zoo.kinds import KINDS
-from zoo.loose_parts import PartsLike, classes_given
+from zoo.loose_parts import PartsLike, classes_given, read_loose
 from zoo.part_entries import PartEntry, part_entry, unpackaged
-from zoo.parts_file import name_of, refuse_namesakes
+from zoo.parts_file import PartsFile, name_of, refuse_namesakes
 from zoo.plugin_loading import LoadError, guarded, visit_plugins
 from zoo.plugins import ALL, GROUPS, PARTS, Package, Plugin, PluginProblem, plugin_packages, zoo_version
 from zoo.signature import MARK
 
-MODULES = (ALL, GROUPS[PARTS])
-"""What is missing where it cannot be told which parts are."""
+MODULES = (ALL, GROUPS[PARTS], FORMATS)
+"""What is missing where it cannot be told which parts or formats are."""
 
 BUILT_IN = ("zoo.parts", "zoo.flow", "zoo.data", "zoo.optim", "zoo.callbacks", "zoo.evaluate")
 
@@ -72,6 +73,8 @@ class Registry:
         self._parts: dict[Key, Claim] = {}
         self._lost: dict[Key, PluginProblem] = {}
         self._idle: list[Package] = []
+        self._givers: list[tuple[Plugin, Any]] = []
+        self._formats: tuple[dict[str, FormatEntry], dict[str, PluginProblem]] | None = None
         for module in BUILT_IN:
             self.register(import_module(module), Plugin("zoo", zoo_version()))
 
@@ -89,15 +92,19 @@ class Registry:
     def register(self, module: object, plugin: Plugin) -> None:
         """Register the parts that ``module`` returns from its ``zoo_parts`` hook, all of them or none.
 
+        Its ``zoo_weight_formats`` hook is called when formats are asked for.
+
         Raises:
             PluginError: a hook that zoo does not have, a part that breaks the rules, or a name that is taken.
         """
-        self._add(part_entry(cls, plugin) for cls in classes_of(module, plugin))
+        self._add(part_entry(cls, plugin) for cls in parts_of(module, plugin))
+        self._give([(plugin, module)])
 
     def with_parts(self, parts: PartsLike) -> Registry:
         """These parts and some that are in no package: classes marked by ``@zoo.part``, and paths of files with such.
 
-        Of a file, its ``zoo_parts`` hook tells the parts or, where it has none, they are all that it marks.
+        Of a file, its ``zoo_parts`` hook tells the parts or, where it has none, they are all that it marks; and its
+        ``zoo_weight_formats`` hook the formats.
 
         Raises:
             PluginError: a class that breaks the rules, a file that cannot be run or has no parts, or a name that is
@@ -105,10 +112,12 @@ class Registry:
         """
         registry = copy(self)
         registry.problems, registry._lost = list(self.problems), dict(self._lost)
-        given = [part_entry(cls, file or unpackaged(cls)) for cls, file in classes_given(parts)]
+        loose = read_loose(parts)
+        given = [part_entry(cls, file or unpackaged(cls)) for cls, file in classes_given(loose)]
         refuse_namesakes(each.plugin for each in (*self._parts.values(), *given))
         first = {entry.cls: entry for entry in reversed(given)}
         registry._add(entry for entry in given if first[entry.cls] is entry and not self._knows(entry.cls))
+        registry._give([(file, file.load()) for file in loose if isinstance(file, PartsFile)])
         return registry
 
     @property
@@ -151,18 +160,29 @@ class Registry:
         lost = self._lost.get((kind, name))
         if lost is not None:
             raise PluginError(lost.line) from lost.error
-        names = self.names(kind)
-        near = did_you_mean(name, names)
-        message = f"there is no {kind} {name!r}{near} (installed: {', '.join(names)})"
-        if not near:
-            message += "; give a file that has it by --parts FILE, in Python by parts="
-        failed = [f"{each.plugins[0].name} ({each.reason})" for each in self.problems if each.missing in MODULES]
-        if failed:
-            message += f". A plug-in that failed to load may hold it: {'; '.join(failed)}; see `zoo plugins`"
-        for package in self._idle:
-            if package.is_disabled and not all(map(is_named, package.of(PARTS))):
-                message += f". {package.plugin.name} may hold it, which {package.why_idle}"
-        raise PluginError(message)
+        raise self._unknown(kind, name, self.names(kind))
+
+    @property
+    def formats(self) -> Mapping[str, FormatEntry]:
+        """The weight formats, by name: zoo's own, and those that the hooks of packages and files give.
+
+        Hooks are called when this is first asked for. What is wrong with a package's is a problem like any other.
+
+        Raises:
+            PluginError: a file's hook fails, or gives what breaks the rules, or a name that is taken.
+        """
+        return self._all_formats()[0]
+
+    def get_format(self, name: str) -> FormatEntry:
+        """The weight format ``name``.
+
+        Raises:
+            PluginError: there is no such format, or none that can be had.
+        """
+        found, lost = self._all_formats()
+        if name in found:
+            return found[name]
+        raise PluginError(lost[name].line) if name in lost else self._unknown("weight format", name, list(found))
 
     def entry_of(self, cls: type[Any]) -> PartEntry:
         """The part that a class is.
@@ -183,7 +203,9 @@ class Registry:
             if is_named(entry_point):
                 found = [named_part(plugin, entry_point)]
             else:
-                found = [part_entry(cls, plugin) for cls in classes_of(load_module(plugin, entry_point), plugin)]
+                module = load_module(plugin, entry_point)
+                found = [part_entry(cls, plugin) for cls in parts_of(module, plugin)]
+                self._give([(plugin, module)])
             for claim in found:
                 claims[claim.kind, claim.name].append(claim)
 
@@ -199,6 +221,31 @@ class Registry:
             else:
                 self._lost[key] = contested(key, claimants, is_own=is_own)
                 self.problems.append(self._lost[key])
+
+    def _give(self, givers: Iterable[tuple[Plugin, Any]]) -> None:
+        """Keep modules that may have more hooks, and files once however often they are given."""
+        there = {plugin for plugin, _ in self._givers if plugin.is_file}
+        self._givers = [*self._givers, *(each for each in dict(givers).items() if each[0] not in there)]
+        self._formats = None
+
+    def _all_formats(self) -> tuple[dict[str, FormatEntry], dict[str, PluginProblem]]:
+        if self._formats is None:
+            self._formats = gathered(self._givers, self._remark)
+        return self._formats
+
+    def _unknown(self, kind: str, name: str, names: list[str]) -> PluginError:
+        """What to say of a name that is nobody's, and of plug-ins that may hold it."""
+        near = did_you_mean(name, names)
+        message = f"there is no {kind} {name!r}{near} (installed: {', '.join(names)})"
+        if not near:
+            message += "; give a file that has it by --parts FILE, in Python by parts="
+        failed = [f"{each.plugins[0].name} ({each.reason})" for each in self.problems if each.missing in MODULES]
+        if failed:
+            message += f". A plug-in that failed to load may hold it: {'; '.join(failed)}; see `zoo plugins`"
+        for package in self._idle:
+            if package.is_disabled and not all(map(is_named, package.of(PARTS))):
+                message += f". {package.plugin.name} may hold it, which {package.why_idle}"
+        return PluginError(message)
 
     def _entry(self, key: Key) -> PartEntry | None:
         """A part; None if there is none, or its class cannot be had."""

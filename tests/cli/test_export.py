@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 import zoo as package
+from tests.weights.layouts import FORMATS
 from zoo.assembly import build, load_recipe
 from zoo.cli import app
-from zoo.weights import FORMATS, read_weights, to_published, write_weights
+from zoo.weights import read_weights, to_published, write_weights
 from zoo.weights.published.layout import Turn
 
 SIZE = {"latent": {"channels": 3, "height": 8, "width": 16}, "num_classes": 5, "dim": 8, "depth": 3, "heads": 2}
@@ -310,7 +311,7 @@ def test_usage_errors(arguments, weights):
 def test_help(option):
     result = zoo("export", option)
     assert result.exit_code == 0
-    for word in ("WEIGHTS", "--to", "--out", "--weights", "diffusers", "the same bits back"):
+    for word in ("WEIGHTS", "--to", "--out", "--weights", *FORMATS, "diffusers", "the same bits back"):
         assert word in result.stdout
 
 
@@ -322,5 +323,5 @@ def test_debug_shows_the_traceback(weights):
 
 def test_the_file_is_what_the_library_gives(weights, registry):
     exported(weights("mpdit"), "mpdit", "out.safetensors")
-    expected = to_published(read_weights(Path("mpdit.safetensors"), registry), "mpdit")
+    expected = to_published(read_weights(Path("mpdit.safetensors"), registry), "mpdit", registry)
     assert same(load_file("out.safetensors"), expected)

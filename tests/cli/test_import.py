@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 import zoo as package
+from tests.weights.layouts import FORMATS
 from zoo.assembly import build, load_recipe
 from zoo.cli import app
 from zoo.recipe import absolute, read_tree
@@ -40,7 +41,7 @@ def published(registry, backbone=BACKBONE, layout="sit"):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         own = build(recipe, registry=registry, device="cpu").state_dict()
-    return to_published(Weights(recipe, own, {}), layout)
+    return to_published(Weights(recipe, own, {}), layout, registry)
 
 
 @pytest.fixture(autouse=True)
@@ -330,7 +331,7 @@ def test_help(option):
         "--set",
         "--format",
         "--weights",
-        "dit|sit|ppflow|mpdit",
+        *FORMATS,
         "Pickles run no code",
     ):
         assert word in result.stdout
@@ -367,7 +368,7 @@ def large(registry):
     backbone = BACKBONE | {"dim": 768, "depth": 9, "latent": {"channels": 4, "height": 8, "width": 8}}
     recipe = load_recipe({"name": "large", "backbone": backbone}, registry=registry)
     own = build(recipe, registry=registry, device="meta").state_dict()
-    shapes = to_published(Weights(recipe, own, {}), "sit")
+    shapes = to_published(Weights(recipe, own, {}), "sit", registry)
     return {key: torch.full(tensor.shape, 0.01) for key, tensor in shapes.items()}
 
 

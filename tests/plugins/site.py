@@ -70,3 +70,25 @@ def block(name: str, *, hook: str = "zoo_parts", kind: str = "block", options: s
         def {hook}():
             return [Fake]
     """
+
+
+def layout(name: str, *, base: str = "WeightFormat", entries: str = "", returned: str = "[Fake]") -> str:
+    """The source of a plug-in with one weight format: zoo's names behind the format's, if not said otherwise."""
+    entries = entries or f'(Entry(f"{name}.{{own}}", own) for own in backbone.state_dict())'
+    return f"""
+        import zoo
+        from zoo.weights import Entry, WeightFormat
+
+        class Fake({base}):
+            name = "{name}"
+
+            def recognises(self, keys):
+                return any(key.startswith("{name}.") for key in keys)
+
+            def entries(self, recipe, backbone):
+                return {entries}
+
+        @zoo.hookimpl
+        def zoo_weight_formats():
+            return {returned}
+    """

@@ -61,7 +61,7 @@ def test_a_builtin_name_stays_zoos(tmp_path):
     done = zoo(site, "parts", "--kind", "block", "--json")
     assert [(part["name"], part["plugin"]) for part in json.loads(done.stdout)] == [("dit", "zoo")]
     assert done.stderr == (
-        "warning: block 'dit' is zoo's own and stays so, which usurper 1.0 (usurper.Fake) claims; give that part"
+        "warning: block 'dit' is zoo's own and stays so, which usurper 1.0 (usurper.Fake) claims; give that one"
         " another name\n"
     )
 

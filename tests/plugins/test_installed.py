@@ -62,6 +62,7 @@ def test_it_is_listed(lightning):
         "version": VERSION,
         "requires": "diffusion-zoo>=0.1",
         "parts": ["block/lightning"],
+        "formats": [],
         "recipes": RECIPES,
         "commands": [],
         "state": "ok",
@@ -78,7 +79,9 @@ def test_what_it_would_bring_is_listed_without_an_import(lightning):
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "zoo.plugins" in imported
     assert not {"torch", "zoo_lightning"} & imported
-    row = r"diffusion-zoo-lightning +\S+ +diffusion-zoo>=0\.1 +block/lightning +all of zoo_lightning\.recipes +- +not"
+    row = (
+        r"diffusion-zoo-lightning +\S+ +diffusion-zoo>=0\.1 +block/lightning +- +all of zoo_lightning\.recipes +- +not"
+    )
     assert re.search(row, done.stdout)
 
 

@@ -12,10 +12,10 @@ from zoo.assembly import build, load_recipe
 from zoo.registry import Registry
 from zoo.weights import Weights, from_published, read_checkpoint, to_published
 from zoo.weights.foreign import ForeignCheckpoint
-from zoo.weights.published import FORMATS
 from zoo.weights.published.base import as_given
 
 REGISTRY = Registry()
+FORMATS = {name: entry.format for name, entry in REGISTRY.formats.items()}
 
 # -- recipes that a format can hold -----------------------------------------------------------------------------------
 
@@ -129,18 +129,18 @@ def check_there_and_back(name, backbone, seed=0, dtype=torch.float32, as_pickle=
     """From ours to published and back, and once more from there, by way of a file."""
     recipe = load(backbone, name)
     first = random_like(build(recipe, registry=REGISTRY, device="meta").state_dict(), seed, dtype)
-    published = to_published(Weights(recipe, first, {}), name)
+    published = to_published(Weights(recipe, first, {}), name, REGISTRY)
     converted = from_published(reread(published, as_pickle), recipe, REGISTRY, format=name)
     assert converted.weights.recipe == recipe
     assert same_bits(converted.weights.tensors, first)
-    assert same_bits(to_published(converted.weights, name), published)
+    assert same_bits(to_published(converted.weights, name, REGISTRY), published)
 
 
 def check_inferred(name, backbone, dtype=torch.float32):
     """Shapes and tables tell the ``backbone`` section, but for the heads."""
     recipe = load(backbone, name)
     own = {key: tensor.to(dtype) for key, tensor in own_tensors(recipe).items()}
-    checkpoint = ForeignCheckpoint(Path("x.pt"), to_published(Weights(recipe, own, {}), name), "")
+    checkpoint = ForeignCheckpoint(Path("x.pt"), to_published(Weights(recipe, own, {}), name, REGISTRY), "")
     overrides = [f"backbone.heads={backbone['heads']}"]
     converted = from_published(checkpoint, None, REGISTRY, format=name, overrides=overrides, name="inferred")
     assert converted.weights.recipe.name == "inferred"
@@ -174,7 +174,7 @@ TWO_STAGES = SMALL | SIGMA | of_stages("ppflow", [(4, 8), (2, 4)])
 def published_of(name, backbone=None):
     """A recipe, and weights of it in the published layout."""
     recipe = load(backbone or EXAMPLES[name], name)
-    return recipe, to_published(Weights(recipe, own_tensors(recipe), {}), name)
+    return recipe, to_published(Weights(recipe, own_tensors(recipe), {}), name, REGISTRY)
 
 
 def infer(name, tensors, *overrides):

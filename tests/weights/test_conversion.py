@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.weights.layouts import same_bits
+from tests.weights.layouts import FORMATS, same_bits
 from zoo.assembly import build, load_recipe
 from zoo.errors import NumericError, RecipeError, WeightsError
 from zoo.flow import sample
@@ -21,7 +21,6 @@ from zoo.weights import (
     write_published,
 )
 from zoo.weights.foreign import ForeignCheckpoint
-from zoo.weights.published import FORMATS
 
 SIT = {
     "latent": {"channels": 3, "height": 4, "width": 8},
@@ -60,7 +59,7 @@ def published(registry, recipe):
 
     def do(layout="sit", backbone=SIT):
         own = build(recipe(backbone), registry=registry, device="cpu").state_dict()
-        return to_published(Weights(recipe(backbone), own, {}), layout)
+        return to_published(Weights(recipe(backbone), own, {}), layout, registry)
 
     return do
 

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
+from tests.weights.layouts import FORMATS, REGISTRY
 from tests.weights.small import BY_DEPTH, HOURGLASS, LEVELS_DOWN, SCALED, inputs, of_axes, random_weights, small
 from zoo.assembly import build
 from zoo.errors import WeightsError
-from zoo.weights import FORMATS, Weights, diffusers_folder, filled, to_published
+from zoo.weights import Weights, diffusers_folder, filled, to_published
 from zoo.weights.diffusers_folder import write_diffusers
 
 LATENT = {"channels": 3, "height": 16, "width": 16}
@@ -162,7 +163,7 @@ def test_schedules_of_no_published_weights(registry, tmp_path, schedule, told):
     assert problem.startswith("backbone.patch_schedule: published weights ")
     assert problem.endswith(told)
     for name in FORMATS:
-        assert problem in refusal(lambda name=name: to_published(weights, name))
+        assert problem in refusal(lambda name=name: to_published(weights, name, REGISTRY))
 
 
 def refusal(write):

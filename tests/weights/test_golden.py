@@ -179,7 +179,7 @@ def as_bits(tensor):
 @pytest.mark.parametrize("name", FORMATS)
 def test_exported_again_every_bit_is_the_same(name, inferred, imported, registry):
     path, _ = imported(name, inferred=inferred)
-    exported = to_published(read_weights(path, registry), FORMATS[name])
+    exported = to_published(read_weights(path, registry), FORMATS[name], registry)
     weights, _ = golden(name)
     assert exported.keys() == weights.keys()
     for key, tensor in weights.items():

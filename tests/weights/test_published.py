@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.weights.layouts import (
     EXAMPLES,
+    FORMATS,
     KINDS,
     MPDIT,
     backbones,
@@ -20,7 +21,6 @@ from tests.weights.layouts import (
     same_bits,
 )
 from zoo.errors import WeightsError, ZooError
-from zoo.weights import FORMATS
 from zoo.weights.published import Tensors
 from zoo.weights.published.base import body_of
 from zoo.weights.published.layout import Turn

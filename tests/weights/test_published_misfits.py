@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.weights.layouts import EXAMPLES, MPDIT, REGISTRY, infer, load, of_stages, own_tensors, published_of
+from tests.weights.layouts import EXAMPLES, FORMATS, MPDIT, REGISTRY, infer, load, of_stages, own_tensors, published_of
 from tests.weights.small import of_axes
 from zoo.assembly import build
 from zoo.errors import RecipeError, WeightsError
-from zoo.weights import FORMATS, Weights, from_published, to_published
+from zoo.weights import Weights, from_published, to_published
 from zoo.weights.foreign import ForeignCheckpoint
-from zoo.weights.published import recognised
+from zoo.weights.recognition import recognised
 
 # -- which format it is -----------------------------------------------------------------------------------------------
 
@@ -20,14 +20,14 @@ from zoo.weights.published import recognised
 def test_a_format_is_recognised_by_its_keys(name):
     keys = list(published_of(name)[1])
     expected = ["sit", "dit"] if name in ("sit", "dit") else [name]
-    assert recognised(keys) == expected
-    assert recognised([*keys, "another"]) == expected
-    assert recognised([f"model.{key}" for key in keys]) == []
+    assert recognised(keys, REGISTRY.formats) == expected
+    assert recognised([*keys, "another"], REGISTRY.formats) == expected
+    assert recognised([f"model.{key}" for key in keys], REGISTRY.formats) == []
 
 
 def test_keys_of_none_are_of_no_format():
-    assert recognised([]) == []
-    assert recognised(list(own_tensors(load(EXAMPLES["sit"])))) == []
+    assert recognised([], REGISTRY.formats) == []
+    assert recognised(list(own_tensors(load(EXAMPLES["sit"]))), REGISTRY.formats) == []
 
 
 # -- keys that do not fit ---------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def test_a_table_of_another_kind_is_taken_for_that_of_a_square():
 def refusal(name, backbone):
     """What is told of an export, a line for every reason."""
     with pytest.raises(WeightsError, match=rf"^drawn: {name} cannot hold it:\n") as caught:
-        to_published(Weights(load(backbone, name), {}, {}), name)
+        to_published(Weights(load(backbone, name), {}, {}), name, REGISTRY)
     return list(caught.value.problems)
 
 
@@ -126,7 +126,7 @@ def test_a_part_that_the_format_has_not(name):
                 continue
             seen.add(kind)
             with pytest.raises(WeightsError) as caught:
-                to_published(Weights(found[0], {}, {}), name)
+                to_published(Weights(found[0], {}, {}), name, REGISTRY)
             line = f"backbone.{kind}: {name} has {' or '.join(names)}, the recipe {entry.name}"
             assert line in caught.value.problems
             assert found[1] or caught.value.problems == (line,)
@@ -225,7 +225,7 @@ def test_what_a_format_cannot_hold_is_told(name, change, line):
 @pytest.mark.parametrize(("size", "told"), [((8,), "8"), ((2, 8, 8), "2 x 8 x 8")])
 def test_a_format_has_height_and_width(name, size, told):
     recipe = load(EXAMPLES[name], name)
-    problems = FORMATS[name].misfits(of_axes(recipe, *size), build(recipe, device="meta").stages)
+    problems = FORMATS[name].misfits(of_axes(recipe, *size), build(recipe, device="meta"))
     assert list(problems) == [f"backbone.latent: {name} has height and width, the recipe {told}"]
 
 
@@ -246,7 +246,7 @@ ANOTHER_FUNCTION = {
 def test_a_time_embedder_that_published_code_cannot_compute(name, change):
     recipe = load(EXAMPLES[name] | change, name)
     with pytest.raises(WeightsError, match=r"backbone\.time_embedder\.(grid|blocks|layers): "):
-        to_published(Weights(recipe, own_tensors(recipe), {}), name)
+        to_published(Weights(recipe, own_tensors(recipe), {}), name, REGISTRY)
 
 
 def test_all_reasons_are_told_at_once():
@@ -261,7 +261,7 @@ def test_all_reasons_are_told_at_once():
 
 def test_another_path_is_told():
     recipe = load(EXAMPLES["dit"], "sit")
-    assert list(FORMATS["dit"].misfits(recipe, build(recipe, device="meta").stages)) == [
+    assert list(FORMATS["dit"].misfits(recipe, build(recipe, device="meta"))) == [
         "objective.path: dit has vp, the recipe linear"
     ]
 

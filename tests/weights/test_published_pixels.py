@@ -9,9 +9,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.weights.layouts import EXAMPLES, REGISTRY, SIGMA, TWO_STAGES, infer, published_of, random_like, times
+from tests.weights.layouts import (
+    EXAMPLES,
+    FORMATS,
+    REGISTRY,
+    SIGMA,
+    TWO_STAGES,
+    infer,
+    published_of,
+    random_like,
+    times,
+)
 from zoo.assembly import build
-from zoo.weights import FORMATS, filled, from_published
+from zoo.weights import filled, from_published
 from zoo.weights.foreign import ForeignCheckpoint
 from zoo.weights.published.layout import Turn
 

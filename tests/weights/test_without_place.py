@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import zoo
-from tests.weights.layouts import EXAMPLES, REGISTRY, published_of
+from tests.weights.layouts import EXAMPLES, FORMATS, REGISTRY, published_of
 from tests.weights.small import random_weights, small
 from zoo.assembly import load_recipe
 from zoo.errors import WeightsError
@@ -15,7 +15,6 @@ from zoo.parts.routers import Tread
 from zoo.weights import from_published, to_published
 from zoo.weights.diffusers_folder import write_diffusers
 from zoo.weights.foreign import ForeignCheckpoint
-from zoo.weights.published import FORMATS
 
 TOLD = ("backbone.router: it has weights, and the published code has no place for them",)
 TREAD = {"type": "tread", "first": 0, "stop": 1}
@@ -46,9 +45,9 @@ def of(name, router):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_no_published_layout_takes_a_routers_weights(name):
     with pytest.raises(WeightsError, match=f"^{name}: {name} cannot hold it") as refused:
-        to_published(random_weights(of(name, "learned"), WITH), name)
+        to_published(random_weights(of(name, "learned"), WITH), name, WITH)
     assert refused.value.problems == TOLD
-    assert to_published(random_weights(of(name, TREAD), WITH), name)
+    assert to_published(random_weights(of(name, TREAD), WITH), name, WITH)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

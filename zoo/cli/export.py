@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -19,8 +19,13 @@ def export(
         Path, typer.Argument(metavar="WEIGHTS", help="A weight file of zoo's, or a run's folder.", show_default=False)
     ],
     to: Annotated[
-        Literal["dit", "sit", "ppflow", "mpdit", "mpditv2", "diffusers", "zoo"],
-        typer.Option("--to", help="Whose layout.", show_default=False),
+        str,
+        typer.Option(
+            "--to",
+            metavar="NAME",
+            help="Whose layout: dit, sit, ppflow, mpdit, mpditv2, diffusers, zoo, or a plug-in's format.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path,
@@ -34,9 +39,9 @@ def export(
 ) -> None:
     """Write weights so that published code, or diffusers, can use them.
 
-    sit, dit, ppflow, mpdit and mpditv2 are a plain state dict; importing it gives the same bits back. diffusers is a
-    folder for DiTTransformer2DModel, of an isotropic backbone with adaptive norms, which is then fed noise levels from
-    0 to 1. zoo is a weight file for `zoo.load`, such as of a run.
+    Published layouts, and those of plug-ins, are a plain state dict; importing it gives the same bits back. diffusers
+    is a folder for DiTTransformer2DModel, of an isotropic backbone with adaptive norms, which is then fed noise levels
+    from 0 to 1. zoo is a weight file for `zoo.load`, such as of a run.
     """
     wanted = {"zoo": (".safetensors",), "diffusers": None}.get(to, (*PICKLES, ".safetensors"))
     if wanted is not None and out.suffix not in wanted:
@@ -46,7 +51,9 @@ def export(
     from zoo.weights import refuse_existing, to_published, with_clock_of, write_published, write_weights
 
     refuse_existing(out)
-    registry = installed_registry(parts)
+    registry = installed_registry(parts, debug=debug)
+    if to not in ("zoo", "diffusers"):
+        registry.get_format(to)
     given = open_weights(weights, registry, weights=which, tell=warn_of)
     if to == "zoo":
         write_weights(
@@ -63,7 +70,7 @@ def export(
         write_diffusers(out, given, registry)
     else:
         turned = with_clock_of(given, to, registry)
-        tensors = to_published(turned, to)
+        tensors = to_published(turned, to, registry)
         write_published(out, tensors, pickle=out.suffix in PICKLES)
         if turned is not given:
             clock = turned.recipe.backbone.time_embedder.resolved()["clock"]

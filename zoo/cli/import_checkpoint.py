@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -34,14 +34,19 @@ def import_checkpoint(
         typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as backbone.heads=16. Repeatable."),
     ] = None,
     format: Annotated[  # noqa: A002
-        Literal["dit", "sit", "ppflow", "mpdit", "mpditv2"] | None,
-        typer.Option("--format", help="Whose checkpoint it is. (default: recognised from its keys)"),
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Whose checkpoint it is: dit, sit, ppflow, mpdit, mpditv2, or a plug-in's format. (default: recognised"
+            " from its keys)",
+        ),
     ] = None,
     which: WhichWeights = "ema",
     parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
-    """Turn a published DiT, SiT, PPFlow, MPDiT or MPDiTv2 checkpoint into a weight file of zoo's.
+    """Turn a published DiT, SiT, PPFlow, MPDiT or MPDiTv2 checkpoint, or one in a plug-in's format, into a weight file.
 
     Every key must have its place in the recipe's backbone: what is missing, unexpected or misshapen is told, all at
     once, and nothing is written. Pickles run no code. `zoo.load(FILE)` needs no recipe.
@@ -57,7 +62,9 @@ def import_checkpoint(
 
     for path in (out,) if recipe is not None else (out, beside):
         refuse_existing(path)
-    registry = installed_registry(parts)
+    registry = installed_registry(parts, debug=debug)
+    if format is not None:
+        registry.get_format(format)
     checked = None if tree is None else check_tree(tree, registry)
     converted = from_published(
         read_checkpoint(checkpoint, weights=which),

@@ -34,6 +34,7 @@ class Brought:
     """What packages bring, by their names; and what is wrong."""
 
     parts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    formats: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     recipes: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     problems: list[PluginProblem] = field(default_factory=list)
 
@@ -98,6 +99,8 @@ def _loaded(packages: list[Package], commands: PluginCommands | None) -> Brought
         brought.problems += commands.problems
     for entry in registry.entries():
         brought.parts[entry.plugin.name].append(f"{entry.kind}/{entry.name}")
+    for each in registry.formats.values():
+        brought.formats[each.plugin.name].append(each.name)
     recipes, of_recipes = list_recipes(packages)
     for recipe in recipes:
         if recipe.plugin is not None:
@@ -124,6 +127,7 @@ def _row(package: Package, brought: Brought, *, is_loaded: bool) -> dict[str, An
         "version": package.plugin.version,
         "requires": None if package.requires is None else f"{DISTRIBUTION}{package.requires}",
         "parts": brought.parts[package.plugin.name],
+        "formats": brought.formats[package.plugin.name],
         "recipes": brought.recipes[package.plugin.name],
         "commands": [entry_point.name for entry_point in package.of(COMMANDS)],
         "state": state,
@@ -132,7 +136,7 @@ def _row(package: Package, brought: Brought, *, is_loaded: bool) -> dict[str, An
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    columns = ("distribution", "version", "requires", "parts", "recipes", "commands", "state")
+    columns = ("distribution", "version", "requires", "parts", "formats", "recipes", "commands", "state")
     table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         cells = (row[each] for each in columns)

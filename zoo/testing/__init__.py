@@ -11,13 +11,15 @@ package, as ``pytest --zoo-plugin my-package`` does without a file of tests. ``c
 a part at once.
 
 A dataset is checked with files that are here: ``check_part(MyDataset, options={"folder": ...})``. A law of your own is
-a function of a ``Case``, marked ``@law(advice)``: ``check_part(MyBlock, laws=[mine])``.
+a function of a ``Case``, marked ``@law(advice)``: ``check_part(MyBlock, laws=[mine])``. ``check_format(MyFormat)``
+checks a weight format.
 """
 
 from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.check import check_assemblies, check_part
 from zoo.testing.collect import laws_of_package, laws_of_parts
 from zoo.testing.data_laws import tells_its_data
+from zoo.testing.format_laws import check_format
 from zoo.testing.law import Law, law
 from zoo.testing.laws import LAWS, laws_of
 from zoo.testing.random_assemblies import load_or_pass
@@ -29,6 +31,7 @@ __all__ = [
     "LAWS",
     "Law",
     "check_assemblies",
+    "check_format",
     "check_part",
     "law",
     "laws_of",

@@ -11,7 +11,7 @@ from zoo.weights.files import (
 )
 from zoo.weights.foreign import read_checkpoint
 from zoo.weights.inflation import inflate, initialise_rest
-from zoo.weights.published import FORMATS
+from zoo.weights.published import Entry, Tensors, Turn, WeightFormat
 from zoo.weights.saving import save
 from zoo.weights.state import (
     Weights,
@@ -24,8 +24,11 @@ from zoo.weights.state import (
 )
 
 __all__ = [
-    "FORMATS",
     "Converted",
+    "Entry",
+    "Tensors",
+    "Turn",
+    "WeightFormat",
     "Weights",
     "Which",
     "filled",

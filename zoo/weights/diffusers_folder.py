@@ -50,7 +50,7 @@ def write_diffusers(folder: Path, weights: Weights, registry: Registry) -> None:
         recipe = weights.recipe
         backbone = build(recipe, device="meta")
         problems = list(_misfits(recipe, backbone)) or [
-            *without_place(weights.tensors, SiT().entries(recipe, backbone.stages)),
+            *without_place(weights.tensors, SiT().entries(recipe, backbone)),
             *_other_tables(backbone, weights.tensors),
         ]
         if problems:

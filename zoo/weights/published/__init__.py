@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from zoo.weights.published.base import PublishedFormat, Tensors
+from zoo.hookspecs import hookimpl
 from zoo.weights.published.dit import DiT, SiT
-from zoo.weights.published.layout import Entry
+from zoo.weights.published.format import Tensors, WeightFormat
+from zoo.weights.published.layout import Entry, Turn
 from zoo.weights.published.mpdit import MPDiT, MPDiTv2
 from zoo.weights.published.ppflow import PPFlow
 
-FORMATS: dict[str, PublishedFormat] = {each.name: each for each in (MPDiTv2(), MPDiT(), PPFlow(), SiT(), DiT())}
-"""By name, the most particular first: of PPFlow's keys some are SiT's, and SiT's are all DiT's."""
+__all__ = ["Entry", "Tensors", "Turn", "WeightFormat", "zoo_weight_formats"]
 
 
-def recognised(keys: Collection[str]) -> list[str]:
-    """The formats that these keys may be of: one, none, or SiT and DiT, which nothing tells apart."""
-    names = [name for name, each in FORMATS.items() if each.recognises(keys)]
-    return names if names[:1] == ["sit"] else names[:1]
-
-
-__all__ = ["FORMATS", "Entry", "PublishedFormat", "Tensors", "recognised"]
+@hookimpl
+def zoo_weight_formats() -> list[type]:
+    """The built-in ones, the most particular first: of PPFlow's keys some are SiT's, and SiT's are all DiT's."""
+    return [MPDiTv2, MPDiT, PPFlow, SiT, DiT]

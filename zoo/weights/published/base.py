@@ -1,20 +1,21 @@
-"""What a published checkpoint format is: which keys it has, which recipes it can hold, and how tensors correspond."""
+"""What the layouts of published code have in common: parts that it fixes, and layers that are called alike."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from zoo.errors import WeightsError
+from zoo.backbone import Backbone
 from zoo.kinds import KINDS
 from zoo.parts.positions import SinCosPosition
+from zoo.paths import Prediction
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, StageShape, pairs_of, patch_name
+from zoo.weights.published.format import Tensors, WeightFormat
 from zoo.weights.published.layout import TABLE, Entry, linear
 
 HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
@@ -34,59 +35,31 @@ BLOCK = {"attn.qkv": "attention.qkv", "attn.proj": "attention.proj", "mlp.fc1": 
 """Layers of a block, as published and in zoo."""
 
 
-class PublishedFormat(ABC):
-    """A checkpoint layout of published code.
+class PublishedFormat(WeightFormat):
+    """A layout whose code fixes the parts that a backbone is made of.
 
     Attributes:
-        name: as ``--format`` and ``--to`` take it.
         parts: the parts of a recipe that the published code has, by kind.
         time: by type of time embedder, the options that the published code fixes.
         layers: by type of time embedder, those that decide which tensors there are.
-        prediction: what its weights predict.
-        path: on which path from data to noise.
     """
 
-    name: ClassVar[str]
     parts: ClassVar[Mapping[str, tuple[str, ...]]]
     time: ClassVar[Mapping[str, Mapping[str, Any]]]
     layers: ClassVar[Mapping[str, Mapping[str, Any]]]
-    prediction: ClassVar[str] = "velocity"
-    path: ClassVar[str] = "linear"
-
-    @abstractmethod
-    def recognises(self, keys: Collection[str]) -> bool:
-        """Whether these are the keys of such a checkpoint."""
-
-    @abstractmethod
-    def family(self, backbone: Mapping[str, Any]) -> str:
-        """The shipped recipe whose settings beside the backbone an inferred recipe takes."""
-
-    @abstractmethod
-    def infer(self, tensors: Tensors) -> dict[str, Any]:
-        """The ``backbone`` section that the shapes tell; ``heads`` only for published widths.
-
-        Raises:
-            WeightsError: the shapes do not go together.
-        """
+    prediction: ClassVar[Prediction | None] = "velocity"
+    path = "linear"
 
     @abstractmethod
     def schedule_problem(self, stages: Sequence[StageShape]) -> str | None:
         """Why the published code cannot have this patch schedule."""
 
-    @abstractmethod
-    def entries(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[Entry]:
-        """Every tensor of the checkpoint, for a recipe without ``misfits``."""
-
     def settled(self, recipe: Recipe) -> dict[str, Any]:
-        """What the published code fixes and the recipe has otherwise, by key below ``backbone``."""
-        changes: dict[str, Any] = {}
-        if recipe.backbone.prediction != self.prediction:
-            changes["prediction"] = self.prediction
-        changes |= _other_options(recipe, self.time)
-        return changes
+        """The prediction, and the options of the time embedder."""
+        return super().settled(recipe) | _other_options(recipe, self.time)
 
-    def misfits(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[str]:
-        """Why the published code cannot have this backbone, a line for every reason."""
+    def misfits(self, recipe: Recipe, backbone: Backbone) -> Iterator[str]:
+        """Other parts, another schedule, and what is fixed otherwise."""
         size = recipe.backbone.latent.size
         if len(size) != 2:  # and the published code knows no such patches either
             yield f"backbone.latent: {self.name} has height and width, the recipe {' x '.join(map(str, size))}"
@@ -97,16 +70,11 @@ class PublishedFormat(ABC):
                 yield f"backbone.{kind}: {self.name} has {' or '.join(names)}, the recipe {found}"
         for key, fixed, found in inside_block(recipe):
             yield f"backbone.{key}: {self.name} has {fixed}, the recipe {found}"
-        problem = shape_problem(recipe, stages) or self.schedule_problem(stages)
+        problem = shape_problem(recipe, backbone.stages) or self.schedule_problem(backbone.stages)
         if problem is not None:
             yield f"backbone.patch_schedule: {problem}"
-        if recipe.objective.path.type != self.path:
-            yield f"objective.path: {self.name} has {self.path}, the recipe {recipe.objective.path.type}"
-        for key, want in (self.settled(recipe) | _other_options(recipe, self.layers)).items():
-            part, *option = key.split(".")
-            found = getattr(recipe.backbone, part)
-            found = found.resolved()[option[0]] if option else found
-            yield f"backbone.{key}: {self.name} has {want}, the recipe {found}"
+        yield from super().misfits(recipe, backbone)
+        yield from self.otherwise(recipe, _other_options(recipe, self.layers))
 
 
 def without_place(own: Iterable[str], entries: Iterable[Entry]) -> Iterator[str]:
@@ -173,52 +141,6 @@ def _other_options(recipe: Recipe, fixed: Mapping[str, Mapping[str, Any]]) -> di
     options = recipe.backbone.time_embedder.resolved()
     wanted = fixed.get(options["type"], {})
     return {f"time_embedder.{key}": want for key, want in wanted.items() if options[key] != want}
-
-
-class Tensors(Mapping[str, Tensor]):
-    """The tensors of a checkpoint, of which a missing one is an error that says so.
-
-    Args:
-        tensors: by published name.
-        where: the file, for messages.
-    """
-
-    def __init__(self, tensors: Mapping[str, Tensor], where: str) -> None:
-        self._tensors, self._where = tensors, where
-
-    def __getitem__(self, key: str) -> Tensor:
-        if key not in self._tensors:
-            raise self.problem(f"{key} is missing")
-        return self._tensors[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._tensors
-
-    def problem(self, text: str) -> WeightsError:
-        """An error that says that no recipe can be inferred."""
-        return WeightsError(f"{self._where}: no recipe can be told from its shapes: {text}; give --recipe R")
-
-    def of(self, key: str, axes: int) -> tuple[int, ...]:
-        """The shape of a tensor with so many axes, none of them empty."""
-        shape = tuple(self[key].shape)
-        if len(shape) != axes or 0 in shape:
-            raise self.problem(f"{key} has shape {list(shape)}, which should have {axes} axes, none of them empty")
-        return shape
-
-    def count(self, prefix: str) -> int:
-        """How many there are of ``prefix.0``, ``prefix.1`` and so on."""
-        places = {key.split(".")[prefix.count(".") + 1] for key in self if key.startswith(f"{prefix}.")}
-        numbers = sorted(int(place) for place in places if place.isdecimal())
-        if numbers != list(range(len(numbers))):
-            gap = next(index for index, number in enumerate(numbers) if index != number)
-            raise self.problem(f"{prefix}.{gap} is missing")
-        return len(numbers)
 
 
 def block_entries(published: str, first: int, count: int) -> Iterator[Entry]:

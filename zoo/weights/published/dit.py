@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from zoo.backbone import Backbone
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, StageShape, patch_name
 from zoo.weights.published.base import (
     SIZES,
     PublishedFormat,
-    Tensors,
     as_given,
     block_entries,
     body_of,
@@ -20,6 +20,7 @@ from zoo.weights.published.base import (
     sinusoidal_layers,
     table_entry,
 )
+from zoo.weights.published.format import Clock, Tensors
 from zoo.weights.published.layout import Entry, Turn, convolution, linear
 
 
@@ -27,7 +28,8 @@ class SiT(PublishedFormat):
     """SiT (arXiv 2401.08740): 0 = noise and 1 = data, the output is data - noise, the embedding is fed its own time."""
 
     name = "sit"
-    time: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"clock": "data", "scale": 1.0}}
+    clock: ClassVar[Clock | None] = "data"
+    time: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"clock": clock, "scale": 1.0}}
     layers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"layers": 2}}
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "patch_embedder": ("linear",),
@@ -55,9 +57,9 @@ class SiT(PublishedFormat):
             return f"{self.name} has one patch for all blocks and noise levels"
         return None
 
-    def entries(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[Entry]:
+    def entries(self, recipe: Recipe, backbone: Backbone) -> Iterator[Entry]:
         """Every tensor."""
-        patch = stages[-1].levels[-1].patch
+        patch = backbone.stages[-1].levels[-1].patch
         yield table_entry("pos_embed", patch)
         yield from self.shared_entries(recipe, patch)
 
@@ -109,7 +111,8 @@ class DiT(SiT):
     """DiT (arXiv 2212.09748): predicts the noise of a variance-preserving path at DDPM timesteps 0 to 999."""
 
     name = "dit"
-    time: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"clock": "noise", "scale": 1000.0}}
+    clock = "noise"
+    time: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sinusoidal": {"clock": clock, "scale": 1000.0}}
     prediction = "noise"
     path = "vp"
     head_sign = 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
@@ -48,11 +50,73 @@ SAME = Turn()
 
 
 class Entry(NamedTuple):
-    """A tensor by both of its names."""
+    """A tensor by both of its names.
+
+    Attributes:
+        published: in the checkpoint.
+        own: in the backbone's state dict.
+        turn: how its numbers lie there.
+        share: ``(index, count)`` where so many tensors of equal shape, one behind the other on the first axis, make one
+            of ours: queries, keys and values that are published one by one, say.
+    """
 
     published: str
     own: str
     turn: Turn = SAME
+    share: tuple[int, int] = (0, 1)
+
+    def to_published(self, own: Tensor) -> Tensor:
+        """Of our tensor the published one, which has no memory in common with others.
+
+        Raises:
+            ValueError: it has other axes, or no such shares.
+        """
+        index, count = self.share
+        if count == 1:
+            return self.turn.to_published(own).contiguous()
+        if not 0 <= index < count or not own.ndim or len(own) % count:
+            raise ValueError(f"share {index} of {count} of {list(own.shape)}")
+        return self.turn.to_published(own.chunk(count)[index]).clone(memory_format=torch.contiguous_format)
+
+
+def to_own(entries: Iterable[Entry], published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published tensors as ours, of which those in shares are joined."""
+    shares: dict[str, dict[int, Tensor]] = {}
+    for entry in entries:
+        shares.setdefault(entry.own, {})[entry.share[0]] = entry.turn.to_own(published[entry.published])
+    return {
+        own: torch.cat([found[index] for index in sorted(found)]) if len(found) > 1 else next(iter(found.values()))
+        for own, found in shares.items()
+    }
+
+
+def faults(entries: Collection[Entry], own: Mapping[str, Tensor]) -> Iterator[str]:
+    """What is wrong with entries, whatever the checkpoint: a line each.
+
+    Args:
+        entries: of a layout.
+        own: our tensors, on the meta device.
+    """
+    if not isinstance(entries, Iterable) or not all(isinstance(each, Entry) for each in entries):
+        yield "what it yields is no zoo.weights.Entry"
+        return
+    names: Counter[str] = Counter()
+    shares: dict[str, list[tuple[int, int]]] = {}
+    for entry in entries:
+        names[entry.published] += 1
+        if entry.own not in own:
+            yield f"{entry.published} is to be {entry.own}, and the backbone has no such tensor"
+            continue
+        shares.setdefault(entry.own, []).append(entry.share)
+        try:
+            entry.to_published(own[entry.own])
+        except (ValueError, RuntimeError) as error:  # of einops, too
+            why = " ".join(str(error).split())
+            yield f"{entry.published} cannot be made of {entry.own} {list(own[entry.own].shape)}: {why}"
+    yield from (f"{name} is named {count} times" for name, count in names.items() if count > 1)
+    for name, found in shares.items():
+        if sorted(found) != [(index, len(found)) for index in range(len(found))]:
+            yield f"{name} is made of {len(found)} tensors, which are shares {sorted(found)} of it"
 
 
 def linear(published: str, own: str, weight: Turn = SAME, bias: Turn = SAME) -> Iterator[Entry]:

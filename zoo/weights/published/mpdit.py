@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
+from zoo.backbone import Backbone
 from zoo.recipe import Recipe
 from zoo.schedule import StageShape, patch_name
 from zoo.weights.published.base import (
     SIZES,
     PublishedFormat,
-    Tensors,
     as_given,
     block_entries,
     body_of,
@@ -21,6 +21,7 @@ from zoo.weights.published.base import (
     sinusoidal_layers,
     table_entry,
 )
+from zoo.weights.published.format import Tensors
 from zoo.weights.published.layout import Entry, Turn, convolution, linear
 
 
@@ -38,8 +39,9 @@ class MPDiT(PublishedFormat):
     """Two levels by depth. Its noise levels and velocity are zoo's own."""
 
     name = "mpdit"
+    clock = "noise"
     time: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "sinusoidal": {"clock": "noise", "scale": 1.0},
+        "sinusoidal": {"clock": clock, "scale": 1.0},
         "fno": {"grid": 32},
     }
     layers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fno": {"blocks": 3}, "sinusoidal": {"layers": 2}}
@@ -78,9 +80,9 @@ class MPDiT(PublishedFormat):
             return f"{self.name} has {len(self.levels)} levels, the recipe {len(stages[0].levels)}"
         return None
 
-    def entries(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[Entry]:
+    def entries(self, recipe: Recipe, backbone: Backbone) -> Iterator[Entry]:
         """Every tensor."""
-        backbone, levels = recipe.backbone, stages[0].levels
+        options, levels = recipe.backbone, backbone.stages[0].levels
         first = 0
         for names, level in zip(self.levels, levels, strict=True):
             own = patch_name(level.patch)
@@ -88,7 +90,7 @@ class MPDiT(PublishedFormat):
             yield from linear(
                 f"{names.embedder}.proj",
                 f"patch_embedders.{own}.proj",
-                weight=convolution(backbone.latent.channels, level.patch),
+                weight=convolution(options.latent.channels, level.patch),
             )
             yield from block_entries(names.blocks, first, level.blocks)
             first += level.blocks
@@ -97,10 +99,8 @@ class MPDiT(PublishedFormat):
             yield from linear(f"{names.upsampler}.proj", f"upsamplers.{pair}.proj")
             yield from linear(f"{names.upsampler}.refine", f"upsamplers.{pair}.refine")
             yield from linear(names.skip, f"skips.{pair}")
-        options = backbone.time_embedder.resolved()
-        yield from (
-            _fno_entries(options["blocks"]) if options["type"] == "fno" else sinusoidal_entries(options["layers"])
-        )
+        time = options.time_embedder.resolved()
+        yield from _fno_entries(time["blocks"]) if time["type"] == "fno" else sinusoidal_entries(time["layers"])
         yield Entry("y_embedder.embedding_table.weight", "class_conditioner.embedding.weight")
         yield from linear("time_modulation.1", "modulation.shared")
         yield from linear("final_layer.linear", f"heads.{patch_name(levels[-1].patch)}.proj")

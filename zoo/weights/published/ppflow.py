@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from zoo.backbone import Backbone
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, StageShape, patch_name
-from zoo.weights.published.base import SIZES, Tensors, as_given, grid_of_table, table_entry
+from zoo.weights.published.base import SIZES, as_given, grid_of_table, table_entry
 from zoo.weights.published.dit import SiT
+from zoo.weights.published.format import Tensors
 from zoo.weights.published.layout import Entry, Turn, linear, sizes
 
 FOLDS: dict[int, tuple[Grid, ...]] = {2: ((2, 2),), 3: ((2, 2), (1, 2))}
@@ -53,9 +55,9 @@ class PPFlow(SiT):
         ties = {} if schedule.get("ties", "noisier") == "noisier" else {"patch_schedule.ties": "noisier"}
         return super().settled(recipe) | ties
 
-    def entries(self, recipe: Recipe, stages: Sequence[StageShape]) -> Iterator[Entry]:
+    def entries(self, recipe: Recipe, backbone: Backbone) -> Iterator[Entry]:
         """SiT's for the finest patch, and those of the coarse ones."""
-        channels = recipe.backbone.latent.channels
+        channels, stages = recipe.backbone.latent.channels, backbone.stages
         halves = 2 if recipe.backbone.head.resolved()["learn_sigma"] else 1
         fine = stages[-1].levels[0].patch
         for index, stage in enumerate(stages):

@@ -1,0 +1,131 @@
+"""A weight format in a file, ``--parts FILE``: what does not fit is told as of the built-in ones."""
+
+import json
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from tests.plugins.site import layout
+from tests.weights.small import random_weights, small
+from zoo.cli import app
+from zoo.errors import PluginError
+from zoo.registry import Registry
+from zoo.weights import write_weights
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch, registry):
+    """Weights of a small backbone, its recipe, and a file with the format ``lab``."""
+    monkeypatch.chdir(tmp_path)
+    recipe = small(registry)
+    write_weights(Path("small.safetensors"), random_weights(recipe, registry).tensors, recipe)
+    Path("small.yaml").write_text(json.dumps({"backbone": recipe.backbone.resolved()}))
+    Path("lab.py").write_text(dedent(layout("lab")))
+
+
+def zoo(*words):
+    done = CliRunner().invoke(app, [*words, "--parts", "lab.py"])
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def exported(name="out.safetensors"):
+    assert zoo("export", "small.safetensors", "--to", "lab", "--out", name).exit_code == 0
+    return load_file(name)
+
+
+def imported(*words, checkpoint="out.safetensors"):
+    return zoo("import", checkpoint, "--out", "back.safetensors", *words)
+
+
+def refused(exit_code, *words, **how):
+    done = imported(*words, **how)
+    assert (done.exit_code, Path("back.safetensors").exists()) == (exit_code, False)
+    return done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("words", [["--format", "lab"], []], ids=["asked for", "recognised"])
+def test_what_is_exported_comes_back_the_same(words):
+    exported()
+    assert imported("--recipe", "small.yaml", *words).exit_code == 0
+    own, back = load_file("small.safetensors"), load_file("back.safetensors")
+    assert own.keys() == back.keys()
+    assert all(back[name].equal(tensor) for name, tensor in own.items())
+
+
+def test_every_key_that_does_not_fit_is_told_at_once():
+    tensors = exported()
+    del tensors["lab.blocks.0.mlp.fc1.bias"]
+    tensors |= {"lab.modulation.head.bias": torch.zeros(3), "lab.more": torch.zeros(1)}
+    save_file(tensors, "x.safetensors")
+    assert refused(3, "--recipe", "small.yaml", "--format", "lab", checkpoint="x.safetensors") == [
+        "error: x.safetensors: does not fit small, read as lab:",
+        "  lab.modulation.head.bias has shape [3] in place of [32]",
+        "  lab.blocks.0.mlp.fc1.bias is missing",
+        "  lab.more is unexpected",
+    ]
+
+
+def test_a_format_that_tells_no_recipe_says_what_to_give():
+    exported()
+    assert refused(3, "--format", "lab") == [
+        "error: out.safetensors: no recipe can be told from its shapes: lab tells none; give --recipe R"
+    ]
+
+
+def test_keys_of_another_are_told():
+    exported()
+    assert refused(3, "--format", "sit")[0] == "error: out.safetensors: its keys are lab's, not sit's"
+    done = CliRunner().invoke(app, ["import", "out.safetensors", "--out", "back.safetensors"])
+    assert (done.exit_code, "its keys are of none of dit, mpdit, mpditv2, ppflow, sit; they" in done.stderr) == (
+        3,
+        True,
+    )
+
+
+def test_what_it_fixes_is_set_by_an_import_and_asked_of_an_export():
+    text = Path("lab.py").read_text().replace('name = "lab"', 'name = "lab"; prediction = "noise"; path = "vp"')
+    tensors = exported()
+    Path("lab.py").write_text(text)
+    lines = zoo("export", "small.safetensors", "--to", "lab", "--out", "no.pt").stderr.splitlines()
+    assert lines[-3:] == [
+        "error: small: lab cannot hold it:",
+        "  objective.path: lab has vp, the recipe linear",
+        "  backbone.prediction: lab has noise, the recipe velocity",
+    ]
+    save_file(tensors, "x.safetensors")
+    done = imported("--recipe", "small.yaml", checkpoint="x.safetensors")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.splitlines()[1:3] == [
+        "note: backbone.prediction is noise, as lab has it",
+        "note: objective.path is vp, as lab has it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            layout("sit"),
+            r"^two claim the weight format 'sit': zoo .*\(zoo\.weights\..*\.SiT\) and lab\.py \(Fake\); give",
+        ),
+        (layout("zoo"), r"^two claim the weight format 'zoo': zoo and lab\.py \(Fake\); give yours another name$"),
+        (layout("lab", returned="[][0]"), r"lab\.py:16: IndexError: list index out of range$"),
+        (layout("lab").replace("@zoo.hookimpl", ""), r"^lab\.py gives no format: mark its zoo_weight_formats\(\) with"),
+    ],
+    ids=["taken", "reserved", "raises", "not marked"],
+)
+def test_a_file_that_cannot_be_used_is_refused(source, said):
+    Path("lab.py").write_text(dedent(source))
+    with pytest.raises(PluginError, match=said):
+        Registry().with_parts("lab.py").formats  # noqa: B018
+    (line,) = zoo("import", "small.safetensors", "--format", "lab", "--out", "back.safetensors").stderr.splitlines()
+    assert line.startswith("error: ")
+
+
+def test_a_file_given_twice_is_one():
+    assert Registry().with_parts(["lab.py", "lab.py"]).with_parts("lab.py").get_format("lab").name == "lab"

@@ -1,0 +1,107 @@
+"""Whose a checkpoint is: by its keys, and where these are the same, by what else tells."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+
+from einops import rearrange
+from safetensors import SafetensorError, safe_open
+
+from zoo.errors import PluginError, WeightsError
+from zoo.format_entries import FormatEntry
+from zoo.mapped import named_in_text
+from zoo.recipe import Recipe
+from zoo.weights.foreign import ForeignCheckpoint
+
+
+def recognised(keys: Collection[str], formats: Mapping[str, FormatEntry]) -> list[str]:
+    """The formats that these keys may be of: one of zoo's own, or SiT and DiT, which nothing tells apart; else all of
+    others that say so; or none."""
+    names = [name for name, each in formats.items() if each.is_own and each.recognises(keys)]
+    if names:
+        return names if names[0] == "sit" else names[:1]
+    return [name for name, each in formats.items() if not each.is_own and may_be(each, keys)]
+
+
+def may_be(entry: FormatEntry, keys: Collection[str]) -> bool:
+    """Whether keys are of a format; where it fails to tell, others may all the same."""
+    try:
+        return entry.recognises(keys)
+    except PluginError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return False
+
+
+def of_others(keys: Collection[str], chosen: FormatEntry, formats: Mapping[str, FormatEntry]) -> str:
+    """The formats that keys are of, in words, where they are not those of the one that was chosen."""
+    names = recognised(keys, formats)
+    is_odd = chosen.name not in names and chosen.tells_by_keys and not may_be(chosen, keys)
+    return " or ".join(names) if is_odd else ""
+
+
+def recognise(
+    checkpoint: ForeignCheckpoint, recipe: Recipe | None, formats: Mapping[str, FormatEntry]
+) -> tuple[FormatEntry, list[str]]:
+    """The format of a checkpoint, and what to say of how it is known.
+
+    Args:
+        checkpoint: what was read.
+        recipe: of the backbone, if it is given.
+        formats: to choose from.
+
+    Raises:
+        WeightsError: it is of none, or may be of several.
+    """
+    names = recognised(checkpoint.tensors.keys(), formats)
+    if not names:
+        raise WeightsError(f"{checkpoint.path}: {_of_no_format(checkpoint, formats)}")
+    if not formats[names[0]].is_own:
+        if len(names) > 1:
+            raise WeightsError(f"{checkpoint.path}: its keys are {' and '.join(names)}'s; say whose by --format")
+        return formats[names[0]], [f"read as {names[0]} of {formats[names[0]].plugin}, by its keys"]
+    if len(names) == 1:
+        return formats[names[0]], []
+    if recipe is not None and recipe.backbone.prediction == "noise":
+        return formats["dit"], []
+    if recipe is not None and recipe.backbone.time_embedder.resolved().get("clock") == "data":
+        return formats["sit"], []
+    if _drops_sigma(checkpoint):
+        return formats["sit"], []
+    either = "the keys of DiT and SiT are the same; read as"
+    for title in (checkpoint.model, checkpoint.path.stem, recipe.name if recipe else ""):
+        found = [name for name in names if name in title.lower()]
+        if len(found) == 1:
+            return formats[found[0]], [f"{either} {found[0]}, by the name {title}"]
+    return formats["sit"], [f"{either} sit, since nothing tells: if they are DiT's, give --format dit"]
+
+
+def _drops_sigma(checkpoint: ForeignCheckpoint) -> bool:
+    """Whether the second half of the head's channels is as it started, at zero: SiT drops it, and DiT trains it."""
+    head, embedder = (checkpoint.tensors.get(f"{key}.weight") for key in ("final_layer.linear", "x_embedder.proj"))
+    if head is None or embedder is None or embedder.ndim != 4 or head.ndim != 2:
+        return False
+    channels, pixels = embedder.shape[1], embedder.shape[2] * embedder.shape[3]
+    if len(head) != 2 * channels * pixels:
+        return False
+    used, dropped = rearrange(head, "(p half c) d -> half (p c d)", p=pixels, half=2)
+    return bool(used.any()) and not bool(dropped.any())
+
+
+def _of_no_format(checkpoint: ForeignCheckpoint, formats: Collection[str]) -> str:
+    try:
+        with named_in_text(checkpoint.path) as named, safe_open(named, "pt") as file:
+            if "recipe" in (file.metadata() or {}):
+                return "is a weight file of zoo's own, which needs no import"
+    except (SafetensorError, OSError):
+        pass
+    if any(key.removeprefix("module.").startswith("patch_embedders.") for key in checkpoint.tensors):
+        return (
+            "its keys are those of a backbone of zoo's own: in Python, zoo.build(recipe).load_state_dict takes them,"
+            " and zoo.save then writes a file that every command reads"
+        )
+    first = ", ".join(list(checkpoint.tensors)[:3])
+    return (
+        f"its keys are of none of {', '.join(sorted(formats))}; they begin with {first}. If it is one of these,"
+        " --format NAME tells what is missing"
+    )
