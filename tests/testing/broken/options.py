@@ -71,11 +71,11 @@ class OnePatch(PatchSchedule):
         return (Stage(noise_above=0.0, levels=(self.level,)),)
 
 
-@part("noise_sampler", "keeps_its_shift")
-class KeepsItsShift(UniformNoise):
-    def __init__(self, *, shift: Annotated[float, Field(gt=0.0)] = 1.0) -> None:
+@part("noise_sampler", "keeps_its_width")
+class KeepsItsWidth(UniformNoise):
+    def __init__(self, *, width: Annotated[float, Field(gt=0.0)] = 1.0) -> None:
         super().__init__()
-        self.shift = shift
+        self.width = width
 
 
 @part("weighting", "keeps_its_power")
@@ -88,7 +88,7 @@ class KeepsItsPower(UniformWeighting):
 BROKEN: list[Broken] = [
     (every_option_changes_something, FallsToNothing, "whatever least is, what it gives is the same"),
     (every_option_changes_something, OnePatch, "whatever threshold is, what it gives is the same"),
-    (every_option_changes_something, KeepsItsShift, "whatever shift is, what it gives is the same"),
+    (every_option_changes_something, KeepsItsWidth, "whatever width is, what it gives is the same"),
     (every_option_changes_something, KeepsItsPower, "whatever power is, what it gives is the same"),
     (every_option_changes_something, KeepsItInMind, "whatever scale is, weights, outputs, gradients and what runs are"),
     (every_option_changes_something, AlwaysTheSame, "whatever clock is"),
