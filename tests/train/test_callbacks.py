@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from tests.train.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo.callbacks import Callback, Step, Training
 from zoo.errors import RecipeError, RunError
+from zoo.pictures import read_png
 from zoo.registry import Registry, part
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
@@ -33,6 +35,9 @@ class Hears(Callback):
 
     def log(self, training: Training, line: Any) -> None:
         HEARD.append(f"log {line['step']}")
+
+    def show(self, training: Training, name: str, image: np.ndarray) -> None:
+        HEARD.append(f"show {name} {training.step} {image.dtype} {image.ndim}")
 
     def checkpoint(self, training: Training) -> None:
         HEARD.append(f"checkpoint {training.step}")
@@ -87,10 +92,22 @@ class Asks(Callback):
             assert not any(each.training for each in (ema, last))
             apart = sum(float((a - b).abs().sum()) for a, b in zip(ema.parameters(), last.parameters(), strict=True))
             training.file(f"{step.step}.json").write_text(json.dumps([float(total), apart > 0, training.run != ""]))
+        training.show(np.full((2, 3, 1), 7, np.uint8))
         training.log({"ranks": training.ranks, "of": {"lists": [1, 2.5]}})
 
 
-REGISTRY = Registry().with_parts([HearsOnMain, HearsEverywhere, Fails, Asks])
+@part("callback", "echoes")
+class Echoes(Callback):
+    """Shows what it is shown."""
+
+    def step(self, training: Training, step: Step) -> None:
+        training.show(np.zeros((1, 1, 1), np.uint8))
+
+    def show(self, training: Training, name: str, image: np.ndarray) -> None:
+        training.show(image)
+
+
+REGISTRY = Registry().with_parts([HearsOnMain, HearsEverywhere, Fails, Asks, Echoes])
 
 
 class Said(Silent):
@@ -147,6 +164,19 @@ def test_what_is_asked_is_answered(tmp_path: Path, ranks: int) -> None:
     lines = RunFolder(tmp_path).read_metrics()
     assert [line.get("asks") for line in lines] == [None, {"ranks": ranks, "of": {"lists": [1, 2.5]}}] * 2
     assert [line["step"] for line in lines] == [1, 1, 2, 2]
+    assert (read_png(tmp_path / "asked" / "step_00000002.png") == np.full((2, 3, 3), 7)).all()
+
+
+def test_pictures_are_shown_to_all_whatever_their_order(tmp_path: Path) -> None:
+    heard = alone(run, tmp_path, "[hears, {type: pictures, every: 2, count: 4}]")
+    assert [each for each in heard if each.startswith("show")] == ["show samples 2 uint8 3", "show samples 3 uint8 3"]
+
+
+def test_what_shows_what_it_is_shown_fails_and_the_run_goes_on(tmp_path: Path) -> None:
+    assert alone(run, tmp_path, "[echoes]", "train.steps=1") == [
+        "warning: callback echoes: ValueError: it asks for show() where it is told of one; let it ask from another"
+        " method; the run goes on"
+    ]
 
 
 @pytest.mark.parametrize(("ranks", "everywhere"), [(1, "false"), (2, "false"), (2, "true")])

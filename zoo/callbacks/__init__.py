@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from zoo.callbacks.base import Callback, Step, Training
+from zoo.callbacks.base import Callback, Step, Training, numbers
 from zoo.callbacks.pictures import Pictures
 from zoo.callbacks.profile import Profile
 from zoo.callbacks.tensorboard import TensorBoard
 from zoo.hookspecs import hookimpl
 
-__all__ = ["Callback", "Step", "Training", "zoo_parts"]
+__all__ = ["Callback", "Step", "Training", "numbers", "zoo_parts"]
 
 
 @hookimpl

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -60,6 +60,7 @@ class Training(ABC):
     Attributes:
         recipe: what is trained.
         run: the run's id, which it keeps when it goes on.
+        name: of the run's folder.
         steps: updates that it is to do in all.
         rank: this process.
         ranks: number of processes.
@@ -69,6 +70,7 @@ class Training(ABC):
 
     recipe: Recipe
     run: str
+    name: str
     steps: int
     rank: int
     ranks: int
@@ -124,6 +126,17 @@ class Training(ABC):
         """
 
     @abstractmethod
+    def show(self, image: np.ndarray) -> None:
+        """Have a picture in the own folder, called by its step, and every callback told of it; lost as in ``log``.
+
+        Args:
+            image: 8-bit [H, W, 1 or 3].
+
+        Raises:
+            RunError: as ``file``; or it cannot be written.
+        """
+
+    @abstractmethod
     def say(self, text: str) -> None:
         """A line for who watches, on the main process: ``note: ...`` or ``warning: ...``."""
 
@@ -162,6 +175,16 @@ class Training(ABC):
         """The sum of a tensor on the CPU over all processes; takes all of them."""
 
 
+def numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers of a line of the metrics but its step, those in lists and mappings by names with slashes."""
+    for name, value in line.items():
+        if isinstance(value, list | Mapping):
+            below = value if isinstance(value, Mapping) else {str(index): each for index, each in enumerate(value)}
+            yield from ((f"{name}/{key}", each) for key, each in numbers(below))
+        elif isinstance(value, int | float) and name != "step":
+            yield name, value
+
+
 class Callback:
     """Is told how a run goes. Constructor: ``(*, options)``.
 
@@ -193,6 +216,14 @@ class Callback:
 
         Args:
             line: ``step``, and numbers, texts, lists or mappings by name.
+        """
+
+    def show(self, training: Training, name: str, image: np.ndarray) -> None:
+        """A callback has shown a picture, of this step; always on the main process alone.
+
+        Args:
+            name: that of the folder where it is, such as ``samples``.
+            image: 8-bit [H, W, 1 or 3].
         """
 
     def checkpoint(self, training: Training) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from zoo.callbacks.base import Callback, Step, Training
-from zoo.pictures import grid, write_png
+from zoo.pictures import grid
 from zoo.registry import part
 
 
@@ -42,4 +42,4 @@ class Pictures(Callback):
     def _draw(self, training: Training) -> None:
         images = training.images(self.count)
         if images is not None:
-            write_png(grid(images), training.file(f"step_{training.step:08d}.png"))
+            training.show(grid(images))

@@ -1,19 +1,22 @@
-"""Metrics as TensorBoard shows them; an optional extra."""
+"""Metrics and pictures as TensorBoard shows them; an optional extra."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from zoo.callbacks.base import Callback, Training
+import numpy as np
+
+from zoo.callbacks.base import Callback, Training, numbers
 from zoo.errors import RunError
 from zoo.registry import part
 
 
 @part("callback", "tensorboard")
 class TensorBoard(Callback):
-    """The lines of the metrics as event files for TensorBoard, a curve for each number."""
+    """The lines of the metrics as event files for TensorBoard, a curve for each number, and the pictures shown."""
 
     def __init__(self) -> None:
         self._writer: Any = None
@@ -30,17 +33,28 @@ class TensorBoard(Callback):
 
     def log(self, training: Training, line: Mapping[str, Any]) -> None:
         """Numbers of the line; lists and mappings become a curve for each item."""
-        writer, self._writer = self._writer or self._open(training), None  # a new one if this fails
-        for name, value in _numbers(line):
-            writer.add_scalar(name, value, line["step"])
-        self._writer, self._after = writer, line["step"]
+        with self._open(training) as writer:
+            for name, value in numbers(line):
+                writer.add_scalar(name, value, line["step"])
+
+    def show(self, training: Training, name: str, image: np.ndarray) -> None:
+        """A picture of the step."""
+        with self._open(training) as writer:
+            writer.add_image(name, image, training.step, dataformats="HWC")
 
     def end(self, training: Training, error: Exception | None) -> None:
         """Bring everything to the disk."""
         if self._writer is not None:
             self._writer.close()
 
-    def _open(self, training: Training) -> Any:
+    @contextmanager
+    def _open(self, training: Training) -> Iterator[Any]:
+        """The writer; if what is done with it fails, the next is a new one."""
+        writer, self._writer = self._writer or self._new(training), None
+        yield writer
+        self._writer, self._after = writer, training.step
+
+    def _new(self, training: Training) -> Any:
         # Its names are made of the time, the machine and the process: one that nobody can guess replaces no file.
         suffix = f".{uuid.uuid4().hex}"
         return _writer_class()(str(training.folder), purge_step=self._after + 1, filename_suffix=suffix)
@@ -52,13 +66,3 @@ def _writer_class() -> Any:
     except ImportError as error:
         raise RunError("TensorBoard is not installed; pip install 'diffusion-zoo[tensorboard]'") from error
     return SummaryWriter
-
-
-def _numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The numbers of a line but its step, by names with slashes."""
-    for name, value in line.items():
-        if isinstance(value, list | Mapping):
-            below = value if isinstance(value, Mapping) else {str(index): each for index, each in enumerate(value)}
-            yield from ((f"{name}/{key}", each) for key, each in _numbers(below))
-        elif isinstance(value, int | float) and name != "step":
-            yield name, value

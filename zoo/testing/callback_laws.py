@@ -50,6 +50,9 @@ RECIPE: Mapping[str, Any] = {
 }
 """A training that takes no time, of digits."""
 
+PICTURE = np.zeros((4, 4, 1), np.uint8)
+"""What a callback is told to have been shown by another."""
+
 ALONE = World(0, 1, torch.device("cpu"))
 
 
@@ -81,6 +84,8 @@ class Life:
             self._unchanged("log", partial(records.log, step))
             if step.step % SAVED == 0:
                 self._unchanged("checkpoint", callbacks.checkpoint)
+                if trainer.world.is_main:
+                    self._unchanged("show", partial(callbacks.show, "samples", PICTURE))
             self._unchanged("step", partial(list, callbacks.told(iter([step]))))
         self._unchanged("end", callbacks.end)
         records.close()

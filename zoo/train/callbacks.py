@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from zoo.callbacks import Callback, Step
 from zoo.errors import RunError
 from zoo.train.records import Records, reason_of_failure
@@ -17,7 +19,7 @@ class VitalError(RunError):
 
 
 class Callbacks:
-    """Tells the callbacks of a run how it goes; every process takes part in all but ``log`` and ``fail``.
+    """Tells the callbacks of a run how it goes; every process takes part in all but ``log``, ``show`` and ``fail``.
 
     Args:
         trainer: what trains.
@@ -29,8 +31,8 @@ class Callbacks:
         self.world, self.tell = trainer.world, tell
         self._given = [_Told(name, part, trainer, records, tell) for name, part in trainer.job.callbacks]
         self._begun: list[_Told] = []
-        self._logs = False
-        records.hear = self.log
+        self._telling: set[str] = set()
+        records.hear, records.see = self.log, self.show
 
     def begin(self) -> None:
         """Training begins, or goes on.
@@ -70,14 +72,21 @@ class Callbacks:
 
     def log(self, line: Mapping[str, Any]) -> None:
         """A line of the metrics has been written; on the main process alone."""
-        if self._logs:
-            raise ValueError("it is told of a line, and writes another; a line of its own comes from another method")
-        self._logs = True
+        self._tell_all("log", line)
+
+    def show(self, name: str, image: np.ndarray) -> None:
+        """A callback has shown a picture; on the main process alone."""
+        self._tell_all("show", name, image)
+
+    def _tell_all(self, hook: str, *values: Any) -> None:
+        if hook in self._telling:
+            raise ValueError(f"it asks for {hook}() where it is told of one; let it ask from another method")
+        self._telling.add(hook)
         try:
             for each in self._begun:
-                self._call(each, "log", line)
+                self._call(each, hook, *values)
         finally:
-            self._logs = False
+            self._telling.remove(hook)
 
     def _tell(self, each: _Told, hook: str, *values: Any) -> str | None:
         """Call a method of a callback on the processes that it is for; what has failed, where all are to know it."""

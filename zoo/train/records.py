@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from zoo.callbacks import Step
 from zoo.errors import ZooError
 from zoo.files import append_line, reason_of
@@ -44,12 +46,14 @@ class Records:
 
     Attributes:
         hear: is told of every line, on the main process.
+        see: is told of every picture of a callback, with the name of its folder, on the main process.
     """
 
     def __init__(self, trainer: Trainer, folder: RunFolder, tell: Callable[[str], None]) -> None:
         self.trainer, self.folder, self.tell = trainer, folder, tell
         self.world, self.recipe = trainer.world, trainer.job.recipe
         self.hear: Callable[[Mapping[str, Any]], None] = lambda line: None
+        self.see: Callable[[str, np.ndarray], None] = lambda name, image: None
         self._clock = Clock(trainer.step)
         self._unwritten: deque[str] = deque(maxlen=KEPT_LINES)
         self._failing: set[str] = set()
@@ -120,7 +124,7 @@ class Records:
 
 def reason_of_failure(error: Exception) -> str:
     """What has failed, in words of a line."""
-    if isinstance(error, ZooError):
+    if isinstance(error, ZooError | ImportError):
         return str(error)
     if isinstance(error, OSError):
         return reason_of(error)

@@ -17,6 +17,7 @@ from zoo.backbone import Backbone
 from zoo.callbacks import Callback, Training
 from zoo.errors import RunError
 from zoo.files import reason_of
+from zoo.pictures import write_png
 from zoo.train.drawing import prepare_drawing
 from zoo.train.labels import labels_for
 from zoo.train.records import Records
@@ -44,6 +45,7 @@ class RunTraining(Training):
         self, name: str, callback: Callback, trainer: Trainer, records: Records, tell: Callable[[str], None]
     ) -> None:
         self.recipe, self.run = trainer.job.recipe, records.folder.run
+        self.name = records.folder.path.resolve().name
         self.steps = self.recipe.train.steps
         self.rank, self.ranks, self.device = trainer.world.rank, trainer.world.size, trainer.world.device
         self.makes_images = trainer.job.dataset.makes_images
@@ -90,6 +92,13 @@ class RunTraining(Training):
             raise ValueError(f"its figures are not all finite numbers: {json.dumps(figures, default=repr)}")
         if self.is_main:
             self._records.append({"step": self.step, self._name: dict(figures)})
+
+    def show(self, image: np.ndarray) -> None:
+        """A picture in the callback's folder."""
+        if self.is_main:
+            path = self.file(f"step_{self.step:08d}.png")
+            write_png(image, path)
+            self._records.see(path.parent.name, image)
 
     def say(self, text: str) -> None:
         """A line for the user."""

@@ -70,6 +70,13 @@ class LogOfLogs(Callback):
         training.log({"seen": 1})
 
 
+@part("callback", "colours_alone")
+class ColoursAlone(Callback):
+    def show(self, training, name, image):
+        if image.shape[-1] != 3:
+            raise ValueError("no colours")
+
+
 @part("callback", "beside_its_folder")
 class BesideItsFolder(Callback):
     def end(self, training, error):
@@ -106,7 +113,8 @@ BROKEN: list[Broken] = [
     (FAILS, FailingAtTheEnd, r"callback failing_at_the_end: KeyError: 'board'"),
     (FAILS, WeightsAlone, "asks for weights, which takes all processes; let it say everywhere = True"),
     (FAILS, NothingFinite, r"its figures are not all finite numbers: \{\"ratio\": NaN\}"),
-    (FAILS, LogOfLogs, "is told of a line, and writes another"),
+    (FAILS, LogOfLogs, r"it asks for log\(\) where it is told of one"),
+    (FAILS, ColoursAlone, "callback colours_alone: ValueError: no colours"),
     (callback_laws.writes_in_its_folder, BesideItsFolder, "writes elsewhere.txt beside its folder beside_its_folder"),
     (callback_laws.goes_on_as_if_never_stopped, CountingInMemory, "tells otherwise after a stop"),
     (callback_laws.is_told_on_two_ranks, OnTheMainProcessAlone, "."),
