@@ -51,8 +51,8 @@ class MyDigits(Digits):
 '''
 OWN = ("--set", "backbone.block=mine", "--set", "sample.solver=mine")
 READING = {
-    *("build", "compare", "data check", "diagram", "eval", "export", "import", "inflate", "parts", "report", "sample"),
-    *("schema", "sweep", "train"),
+    *("build", "compare", "data check", "diagram", "ema", "eval", "export", "import", "inflate", "parts", "report"),
+    *("sample", "schema", "sweep", "train"),
 }
 """Commands that read recipes, runs or weights, or list parts."""
 

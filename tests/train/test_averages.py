@@ -18,8 +18,8 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.weights import find_weights, load, open_weights
 
-SEVERAL = ("train.ema=[0.5, 0.9, 0]", "train.ema_ramp=false")
-FILES = ("ema", "ema-0.9", "ema-0.0")
+SEVERAL = ("train.ema=[0.5, 0.9, 0, {std: 0.1}]", "train.ema_ramp=false")
+FILES = ("ema", "ema-0.9", "ema-0.0", "ema-std-0.1")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def digests(path: Path) -> dict[str, str]:
     return {file.stem: newest.digest(file.stem) for file in newest.path.glob("*.safetensors")}
 
 
-@pytest.mark.parametrize(("decay", "file"), [("0.5", "ema"), ("[0.9]", "ema-0.9")])
+@pytest.mark.parametrize(("decay", "file"), [("0.5", "ema"), ("[0.9]", "ema-0.9"), ("[{std: 0.1}]", "ema-std-0.1")])
 def test_each_is_to_the_last_bit_what_it_is_alone(run: Path, tmp_path: Path, decay: str, file: str) -> None:
     alone = digests(train(tmp_path / "alone", f"train.ema={decay}", SEVERAL[1]).path)
     several = digests(run)
@@ -43,7 +43,7 @@ def test_each_is_to_the_last_bit_what_it_is_alone(run: Path, tmp_path: Path, dec
     assert set(several) == {"model", "optimizer", *FILES}
     assert several[file] == alone["ema"]
     assert several["model"] == alone["model"]
-    assert len({several[each] for each in FILES}) == 3
+    assert len({several[each] for each in FILES}) == 4
 
 
 def go_on(world: World, path: Path, overrides: tuple[str, ...], stop_at: int | None) -> Any:
@@ -86,7 +86,9 @@ def test_an_average_that_is_not_restored_would_be_noticed(
 
 
 def test_it_does_not_go_on_with_other_averages(run: Path) -> None:
-    with pytest.raises(ZooError, match=r"was trained by another recipe .*: train\.ema: \[0\.5, 0\.9, 0\.0\] and 0\.5;"):
+    with pytest.raises(
+        ZooError, match=r"was trained by another recipe .*: train\.ema: \[0\.5, 0\.9, 0\.0, .*\] and 0\.5;"
+    ):
         go_on(ALONE, run, ("train.ema=0.5", SEVERAL[1], "train.steps=4"), None)
 
 
@@ -94,7 +96,7 @@ def test_it_does_not_go_on_with_other_averages(run: Path) -> None:
     ("weights", "file", "said"),
     [
         ("ema", "ema", "ema"), ("ema:0.5", "ema", "ema"), ("ema:0.90", "ema-0.9", "ema:0.9"),
-        ("ema:0", "ema-0.0", "ema:0.0"), ("raw", "model", "raw"),
+        ("ema:0", "ema-0.0", "ema:0.0"), ("ema:std=.1", "ema-std-0.1", "ema:std=0.1"), ("raw", "model", "raw"),
     ],
 )  # fmt: skip
 def test_it_is_found_by_its_decay(run: Path, registry: Registry, weights: str, file: str, said: str) -> None:
@@ -108,12 +110,14 @@ def test_it_is_found_by_its_decay(run: Path, registry: Registry, weights: str, f
 def test_the_averages_that_there_are_are_told(run: Path, registry: Registry) -> None:
     with pytest.raises(ZooError) as caught:
         load(run, weights="ema:0.99", registry=registry)
-    there = "ema:0.5, ema:0.9, ema:0.0"
+    there = "ema:0.5, ema:0.9, ema:0.0, ema:std=0.1"
     assert str(caught.value) == f"{run}: keeps no average ema:0.99, only {there}, as its train.ema says"
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("weights", ["ema:", "ema:x", "ema:-1", "ema:0.5.5", "ema:nan", "ema:0.5 ", "EMA"])
+@pytest.mark.parametrize(
+    "weights", ["ema:", "ema:x", "ema:-1", "ema:0.5.5", "ema:nan", "ema:std=", "ema:std=x", "ema:0.5 ", "EMA"]
+)
 def test_what_names_no_average_is_refused_before_a_run_is_looked_for(weights: str, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match=r"^weights: ema, raw, or one of several averages, such as ema:0\.9999, not '"):
         find_weights(tmp_path / "nowhere", weights=weights)
@@ -123,6 +127,6 @@ def test_a_recipe_that_does_not_say_its_averages_is_told(run: Path, tmp_path: Pa
     text = (run / "recipe.yaml").read_text()
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    folder.recipe.write_text(text.replace("ema:", "ema: much #", 1))
+    folder.recipe.write_text(text.replace("  ema:", "  averages:", 1))
     with pytest.raises(RunError, match=r"recipe\.yaml: its train\.ema is not what zoo wrote; put the file back"):
         open_weights(folder.path, registry, weights="ema:0.9")

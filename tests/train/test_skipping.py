@@ -19,6 +19,7 @@ from zoo.errors import NumericError, Preempted
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
+from zoo.train.profiles import decay
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
@@ -110,6 +111,18 @@ def test_an_update_that_is_left_out_changes_nothing_but_the_step(tmp_path: Path,
     steps = [(line["step"], line.get("skipped", "")) for line in lines_of(tmp_path)]
     assert steps == [(2, ""), (3, warning.removeprefix("warning: ").rpartition("; this")[0]), (4, ""), (6, "")]
     assert (tmp_path / "loss.png").exists()
+
+
+def test_an_average_by_profile_counts_the_step_that_is_left_out(tmp_path: Path) -> None:
+    notes = alone(run, tmp_path, {3}, SKIP, "train.ema=[0.9, {std: 0.1}]")
+    before, after = notes.states[1:3]
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    for name in changed:
+        file, _, key = name.partition("/")
+        assert file == "ema-std-0.1"
+        expected = before[name] + (1 - decay(0.1, 3)) * (before[f"model/{key}"] - before[name])
+        torch.testing.assert_close(after[name], expected)
 
 
 def test_a_run_that_stopped_goes_on_as_if_it_had_been_told_at_the_start(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from zoo.cli.common import Commands, tell, warn, warn_of
 from zoo.cli.compare import compare
 from zoo.cli.data import data
 from zoo.cli.diagram import diagram
+from zoo.cli.ema import ema
 from zoo.cli.evaluate import evaluate
 from zoo.cli.export import export
 from zoo.cli.import_checkpoint import import_checkpoint
@@ -50,6 +51,7 @@ app.command()(check)
 app.command()(compare)
 app.add_typer(data, name="data")
 app.command()(diagram)
+app.command()(ema)
 app.command("eval")(evaluate)
 app.command()(export)
 app.command("import")(import_checkpoint)

@@ -70,7 +70,10 @@ class TrainOptions(Options):
     clip: Annotated[float | None, Field(gt=0.0, description="largest norm of the gradient; null for any")] = None
     ema: Annotated[
         Averages,
-        Field(description="decay of the averaged weights, which start as a copy of the weights; or a list of several"),
+        Field(
+            description="decay of the averaged weights, which start as a copy of the weights; or a list of decays, and"
+            " of {std: S} for averages by EDM2's profiles"
+        ),
     ] = 0.9999
     ema_ramp: Annotated[
         bool, Field(description="let the decay rise from low values: min(ema, (1 + step) / (10 + step)); false: ema")
@@ -97,6 +100,10 @@ class TrainOptions(Options):
     log_every: Annotated[int, Field(ge=1, description="steps between lines of metrics.jsonl")] = 10
     checkpoint_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 5_000
     keep_last: Annotated[int, Field(ge=1, description="checkpoints to keep")] = 2
+    snapshot_every: Annotated[
+        int | None,
+        Field(ge=1, description="steps between what is kept of averages by std; null for every checkpoint_every"),
+    ] = None
 
     @property
     def averages(self) -> tuple[Average, ...]:

@@ -20,7 +20,7 @@ def file_of(average: Average, folder: RunFolder) -> str:
         ZooError: it keeps no such average; the message has those that it keeps.
         RunError: its recipe does not say which these are.
     """
-    files = average_files(_averages_of(folder))
+    files = average_files(averages_of(folder))
     for name, each in files.items():
         if each == average:
             return name
@@ -28,7 +28,12 @@ def file_of(average: Average, folder: RunFolder) -> str:
     raise ZooError(f"{folder.path}: keeps no average ema:{average}, only {there}, as its train.ema says")
 
 
-def _averages_of(folder: RunFolder) -> tuple[Average, ...]:
+def averages_of(folder: RunFolder) -> tuple[Average, ...]:
+    """The averages that a run keeps, as its recipe has them.
+
+    Raises:
+        RunError: it does not say which.
+    """
     try:
         said = folder.read_recipe().tree.plain()["train"]["ema"]
         return TrainOptions.model_validate_json(json.dumps({"ema": said})).averages

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from zoo.optim import Schedule
+from zoo.recipe.averages import Profile
 from zoo.recipe.options import TrainOptions
+from zoo.train.profiles import decay as profile_decay
 
 
 def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float:
@@ -22,14 +24,18 @@ def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float
     return options.learning_rate * schedule.factor(step - options.warmup, max(1, options.steps - options.warmup))
 
 
-def ema_decays(step: int, options: TrainOptions) -> list[float]:
+def ema_decays(step: int, options: TrainOptions, *, skipped: bool = False) -> list[float]:
     """The decay of each of the averages after update ``step``, counted from 0.
 
     With ``ema_ramp`` it is low at first, or short runs would average the initialisation. Without, it is ``ema``
-    throughout, as in the published training scripts of DiT, SiT, PPFlow and MPDiT.
+    throughout, as in the published training scripts of DiT, SiT, PPFlow and MPDiT. Averages by profile go by the step
+    alone; they count one that was ``skipped`` too, which leaves others as they are, by a decay of 1.
     """
     highest = (1 + step) / (10 + step) if options.ema_ramp else 1.0
-    return [min(decay, highest) for decay in options.averages]
+    return [
+        profile_decay(each.std, step + 1) if isinstance(each, Profile) else 1.0 if skipped else min(each, highest)
+        for each in options.averages
+    ]
 
 
 class EMA:

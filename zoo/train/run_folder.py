@@ -5,6 +5,7 @@ run.json          versions of zoo, plug-ins and torch, for every time that the r
 metrics.jsonl     a line every ``train.log_every`` steps, and one for every update that was left out
 parts/            copies of the files that its parts are in, of those that are in no package
 checkpoints/      the newest ``train.keep_last`` ones, and those since that were saved before a step that failed
+snapshots/        averages by profile, every ``train.snapshot_every`` steps, for `zoo ema`; none goes
 samples/          grids of samples, by step, as the callback `pictures` draws them; others have folders of their own
 evaluations/      what `zoo eval` found, by step
 loss.png          the curve
@@ -56,6 +57,7 @@ class RunFolder:
         self.versions = path / "run.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
+        self.snapshots = path / "snapshots"
         self.samples = path / "samples"
         self.evaluations = path / "evaluations"
         self.loss_curve = path / "loss.png"

@@ -8,18 +8,20 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from zoo.callbacks import Step
 from zoo.checkpoint_folders import checkpoints_in
 from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, listed
 from zoo.recipe import fingerprint
+from zoo.recipe.averages import Profile
 from zoo.train import checkpoint as checkpoints
 from zoo.train.callbacks import VitalError
 from zoo.train.kept_places import forget_others
 from zoo.train.lost_folder import save_elsewhere
 from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import record
-from zoo.train.state import random_states
+from zoo.train.state import AVERAGE, average_files, random_states
 from zoo.train.trainer import Trainer
 
 ANOTHER_RUN = "begin another run, with a lower learning rate or clipped gradients"
@@ -159,19 +161,13 @@ class Saver:
         trainer, recipe = self.trainer, self.recipe
         tensors = trainer.state.tensors(self.world)
         state = {
-            "run": self.folder.run,
-            "step": trainer.step,
+            **self._origin(),
             checkpoints.APART: apart,
             "next_sample": trainer.step * recipe.train.batch,
-            **trainer.job.classes.to_plain(),
-            **record(trainer.job.data),
             "skipped": trainer.skipped,
             "optimizer": trainer.state.plain(),
             "random": random_states(trainer.random, self.world),
             "ranks": trainer.world.size,
-            "fingerprint": fingerprint(recipe.resolved()),
-            "recipe": recipe.resolved(),
-            "versions": recipe.versions().to_plain(),
         }
 
         def write() -> tuple[str, Path] | None:
@@ -194,6 +190,41 @@ class Saver:
             f"{before}: {how} while it was trained; step {trainer.step} is saved in {place}, without older checkpoints"
             " and metrics"
         )
+
+    def _origin(self) -> dict[str, Any]:
+        """What weights are of, as plain values."""
+        trainer, recipe = self.trainer, self.recipe
+        return {
+            "run": self.folder.run,
+            "step": trainer.step,
+            **trainer.job.classes.to_plain(),
+            **record(trainer.job.data),
+            "fingerprint": fingerprint(recipe.resolved()),
+            "recipe": recipe.resolved(),
+            "versions": recipe.versions().to_plain(),
+        }
+
+    def snapshot(self) -> None:
+        """Keep the averages by profile as they are, if there are any; what cannot be written the run goes on without.
+
+        Raises:
+            NumericError: weights, averages or the optimizer's moments are not finite.
+        """
+        averages = average_files(self.recipe.train.averages)
+        files = {file: each for file, each in averages.items() if isinstance(each, Profile)}
+        if not files or self.world.first(self.folder.lost):  # which saving is about to say
+            return
+        self._check_finite()
+        named = {file: "ema" if file == AVERAGE else f"ema:{each}" for file, each in files.items()}
+        tensors = {file: self.trainer.state.weights(name, self.world) for file, name in named.items()}
+
+        def write() -> None:
+            try:
+                checkpoints.save(self.folder.snapshots, self.trainer.step, tensors, self._origin())
+            except RunError as error:
+                self.tell(f"warning: {error}; the run goes on without this snapshot")
+
+        self.world.first(write)
 
     def _prune(self) -> None:
         try:

@@ -245,10 +245,11 @@ class Session:
             self.folder.forget_after(step)
         except RunError as error:  # training is dearer than metrics that are told twice
             self._tell(f"warning: metrics of later steps stay: {error}")
-        try:
-            checkpoints.set_aside_after(self.folder.checkpoints, step, self.folder.run)
-        except RunError as error:  # which matters once training has come to their steps, if it does
-            self._tell(f"warning: {error}")
+        for place in (self.folder.checkpoints, self.folder.snapshots):
+            try:
+                checkpoints.set_aside_after(place, step, self.folder.run)
+            except RunError as error:  # which matters once training has come to their steps, if it does
+                self._tell(f"warning: {error}")
 
     def _train(
         self,
@@ -263,7 +264,7 @@ class Session:
         callbacks.begin()
         if self.world.is_main:
             self._watched(partial(self.watcher.start, trainer, last))
-        begun, left_out = trainer.step, 0
+        begun, left_out, snapshot_every = trainer.step, 0, options.snapshot_every or options.checkpoint_every
         steps = trainer.run(last, lambda: stop() or self.folder.lost() is not None)
         for step in saver.watch(callbacks.told(steps)):
             if step.skipped:
@@ -272,6 +273,8 @@ class Session:
             speed = records.log(step)
             if self.world.is_main:
                 self._watched(partial(self.watcher.step, step, speed))
+            if step.step % snapshot_every == 0 or step.step == options.steps:
+                saver.snapshot()  # before what the run goes on from, or a crash in between would leave it out
             if step.step % options.checkpoint_every == 0 or step.step == last or step.stop:
                 saver.save()
                 callbacks.checkpoint()

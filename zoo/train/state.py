@@ -27,9 +27,10 @@ MODEL, AVERAGE, LOSSES, OPTIMIZER = "model", "ema", "losses", "optimizer"
 optimizer keeps of all weights."""
 
 
-def average_files(averages: Iterable[Average]) -> dict[str, Average]:
-    """The averages by the names of their files: the first has the plain name, and others say their decay."""
-    return {AVERAGE if index == 0 else f"{AVERAGE}-{each}": each for index, each in enumerate(averages)}
+def average_files(averages: Sequence[Average]) -> dict[str, Average]:
+    """The averages by the names of their files: the first has the plain name, and others say their decay or std."""
+    names = (AVERAGE if index == 0 else f"{AVERAGE}-{each}".replace("=", "-") for index, each in enumerate(averages))
+    return dict(zip(names, averages, strict=True))
 
 
 class TrainState:
@@ -52,9 +53,10 @@ class TrainState:
         self._infinite_tables = {name for name, bad in not_finite(tables).items() if bad}  # such as masks of -inf
 
     def average_in(self, decays: Iterable[float]) -> None:
-        """Let the averages follow the backbone's weights, each by its decay."""
+        """Let the averages follow the backbone's weights, each by its decay; of 1, it stays as it is."""
         for ema, decay in zip(self.emas.values(), decays, strict=True):
-            ema.update(self._trained, decay)
+            if decay < 1.0:
+                ema.update(self._trained, decay)
 
     def not_finite(self, world: World) -> list[str]:
         """What holds NaN or infinity on any process, by file and name; every process must take part.
@@ -85,7 +87,7 @@ class TrainState:
             ValueError: there are no such.
         """
         named = {"raw": self.backbone.state_dict()} | {
-            file.replace("-", ":", 1): tensors for file, tensors in self._averages().items()
+            file.replace("-", ":", 1).replace("std-", "std="): tensors for file, tensors in self._averages().items()
         }
         if which not in named:
             raise ValueError(f"there are no weights {which!r}; there are: {', '.join(named)}")

@@ -172,7 +172,7 @@ class Trainer:
         self.skipped = 0
 
     def _skip(self, problem: str, losses: BatchLosses) -> None:
-        """Leave an update out: nothing changes but the step, and with it the samples to come.
+        """Leave an update out: nothing changes but the step, and with it the samples to come and averages by profile.
 
         Args:
             problem: why.
@@ -185,6 +185,7 @@ class Trainer:
         if self.skipped >= self.options.max_skipped:
             raise kind(f"{problem}; the {self.skipped} updates before it are left out already")
         self.skipped += 1
+        self.state.average_in(ema_decays(self.step, self.options, skipped=True))
 
     def _told(self, losses: BatchLosses, norm: Tensor, *, stop: bool, skipped: str) -> Step:
         """What there is to tell of the update that has just been done, or left out."""
