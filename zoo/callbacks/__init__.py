@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from zoo.callbacks.base import Callback, Step, Training, numbers
+from zoo.callbacks.base import Callback, HeldOut, Step, Training, numbers
 from zoo.callbacks.pictures import Pictures
 from zoo.callbacks.profile import Profile
 from zoo.callbacks.tensorboard import TensorBoard
+from zoo.callbacks.validate import Validate
 from zoo.hookspecs import hookimpl
 
-__all__ = ["Callback", "Step", "Training", "numbers", "zoo_parts"]
+__all__ = ["Callback", "HeldOut", "Step", "Training", "numbers", "zoo_parts"]
 
 
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in callbacks."""
-    return [Pictures, Profile, TensorBoard]
+    return [Pictures, Profile, TensorBoard, Validate]

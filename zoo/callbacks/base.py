@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from zoo.data import Dataset
 from zoo.recipe import Recipe
 
 T = TypeVar("T")
@@ -50,6 +52,36 @@ class Step:
         values = asdict(self)
         del values["stop"], values["skipped"]
         return {**values, "stage_errors": list(self.stage_errors)}
+
+
+class HeldOut(ABC):
+    """Samples that a run is not trained on, each with noise that stays, for the loss of its weights."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many."""
+
+    @abstractmethod
+    def stages(self, levels: Sequence[float]) -> list[int]:
+        """The stage that each noise level belongs to, 0 = noisiest."""
+
+    @abstractmethod
+    def losses(self, which: str, levels: Sequence[float]) -> Float[Tensor, "levels n"]:
+        """The loss of each sample at each noise level; takes all processes, and each has a share of the work.
+
+        The backbone is in evaluation mode, no label is dropped and no token left out. It is the sum of the losses by
+        their weights, without the weighting of noise levels.
+
+        Args:
+            which: as ``Training.backbone`` has it.
+            levels: noise levels in (0, 1).
+
+        Returns:
+            float64 on the CPU, the same on all processes, and for any number of them.
+
+        Raises:
+            DataError: a sample cannot be read.
+        """
 
 
 class Training(ABC):
@@ -163,6 +195,19 @@ class Training(ABC):
         """
 
     @abstractmethod
+    def held_out(self, count: int, seed: int) -> HeldOut:
+        """Samples that are held out of training; takes all processes.
+
+        Args:
+            count: of them at most, chosen at random.
+            seed: of the choice, and of the noise of each.
+
+        Raises:
+            MissingSplitError: the dataset holds none out.
+            DataError: they cannot be read.
+        """
+
+    @abstractmethod
     def first(self, work: Callable[[], T]) -> T:
         """Let the main process do what takes long while the others wait; takes all processes.
 
@@ -204,6 +249,17 @@ class Callback:
     everywhere: bool = False
     vital: bool = False
     writes_to: str | None = None
+
+    def check(self, recipe: Recipe, dataset: Dataset) -> None:
+        """Refuse what it can do nothing with, before anything is written.
+
+        Args:
+            recipe: that is to be trained.
+            dataset: the recipe's.
+
+        Raises:
+            RecipeError: why, and how to mend it.
+        """
 
     def begin(self, training: Training) -> None:
         """Training begins, or goes on from the step of a checkpoint; the first update is still to come."""

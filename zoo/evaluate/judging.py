@@ -39,6 +39,7 @@ class RealImages(Images):
 
     Attributes:
         source: the samples of the split.
+        left_out: which of these are left out.
         indices: of those that are taken, in order.
 
     Raises:
@@ -56,9 +57,9 @@ class RealImages(Images):
         leave_out: str | tuple[str, ...] | None = None,
     ) -> None:
         self._dataset, self._seed = dataset, seed
-        self.source, self._left_out = open_kept(dataset, split, leave_out)
+        self.source, self.left_out = open_kept(dataset, split, leave_out)
         self._device = device or torch.device("cpu")
-        kept = self._left_out.kept
+        kept = self.left_out.kept
         self.indices = kept[some_of(len(kept), most, seed)]
 
     def __len__(self) -> int:
@@ -67,7 +68,7 @@ class RealImages(Images):
     @property
     def classes(self) -> Classes:
         """What classes are called, and how many samples of each are not left out."""
-        return classes_kept(self.source, self._left_out)
+        return classes_kept(self.source, self.left_out)
 
     def without_other_classes(self, than: Classes) -> None:
         """Take only samples of classes that have samples elsewhere too, as far as that is known.
@@ -102,7 +103,7 @@ class RealImages(Images):
     def _read(self, indices: Int[np.ndarray, " n"]) -> Iterator[ImageSet]:
         for first in range(0, len(indices), BATCH):
             index = indices[first : first + BATCH]
-            samples = read_kept(self.source, index, partial(self._generators, index), self._left_out)
+            samples = read_kept(self.source, index, partial(self._generators, index), self.left_out)
             images = self._dataset.to_images(samples.latents.to(self._device)).cpu().numpy()
             yield ImageSet(images, classes_in(samples.labels))
 

@@ -18,7 +18,7 @@ from zoo.data import Dataset, Fingerprint, Normalize
 from zoo.data.left_out import classes_kept, open_kept
 from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, RecipeError, ZooError
 from zoo.flow import NoiseLevels, Objective, StagePlan, plan_stages
 from zoo.optim import Optimizer, Schedule
 from zoo.optim.updates import Updates
@@ -94,6 +94,11 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     names = [spec.type for spec in recipe.train.callbacks]
     callbacks = tuple(zip(names, create_parts(recipe, "callback"), strict=True))
     dataset: Dataset = create_part(recipe, "dataset")
+    for name, callback in callbacks:
+        try:
+            callback.check(recipe, dataset)
+        except RecipeError as error:
+            raise RecipeError([f"{recipe.name}: train.callbacks: {name}: {each}" for each in error.problems]) from error
     source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
     kept = len(left_out.kept)
     if kept < options.batch:

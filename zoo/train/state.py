@@ -76,12 +76,13 @@ class TrainState:
         files = {**self._models(), **self._averages(), OPTIMIZER: self._optimizer()}
         return {file: _collected(values, world) for file, values in files.items()}
 
-    def weights(self, which: Which, world: World) -> dict[str, Tensor]:
+    def weights(self, which: Which, world: World, *, everywhere: bool = False) -> dict[str, Tensor]:
         """The backbone's state, whole tensors on the CPU of the main process; every process must take part.
 
         Args:
             which: with averaged weights, of several the first or as ``ema:0.9999`` another, or with the last ones.
             world: this process among those of the job.
+            everywhere: give them to all processes.
 
         Raises:
             ValueError: there are no such.
@@ -91,7 +92,11 @@ class TrainState:
         }
         if which not in named:
             raise ValueError(f"there are no weights {which!r}; there are: {', '.join(named)}")
-        return _collected(named[which], world)
+        return _collected(named[which], world, everywhere=everywhere)
+
+    def weights_of_losses(self, world: World) -> dict[str, Tensor]:
+        """What losses have of their own, whole tensors on the CPU of every process; all must take part."""
+        return _collected(self.losses.state_dict(), world, everywhere=True)
 
     def plain(self) -> dict[str, Any]:
         """What of the optimizer is no tensor, as plain values."""
@@ -193,11 +198,11 @@ def set_random_state(states: list[dict[str, str]], world: World) -> None:
             raise ValueError(f"random state {name!r}: {first_line(error)}") from error
 
 
-def _collected(values: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
+def _collected(values: Mapping[str, Tensor], world: World, *, everywhere: bool = False) -> dict[str, Tensor]:
     collected = {}
     for name, tensor in values.items():
         full = whole(tensor.detach())  # every process takes part
-        if world.is_main:
+        if world.is_main or everywhere:
             collected[name] = full.cpu()
     return collected
 

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from zoo.attributes import TAKEN
 from zoo.backbone import Backbone
-from zoo.callbacks import Callback, Training
+from zoo.callbacks import Callback, HeldOut, Training
 from zoo.errors import RunError
 from zoo.files import reason_of
 from zoo.pictures import write_png
 from zoo.train.drawing import prepare_drawing
+from zoo.train.held_out import RunHeldOut
 from zoo.train.labels import labels_for
 from zoo.train.records import Records
 from zoo.train.trainer import Trainer
@@ -121,6 +122,11 @@ class RunTraining(Training):
         found: list[np.ndarray] = []
         self._trainer.world.first(lambda: found.extend(self._drawn(backbone, count)) if backbone else None)
         return found if self.is_main else None
+
+    def held_out(self, count: int, seed: int) -> HeldOut:
+        """Held-out samples."""
+        self._refuse_alone("held-out samples")
+        return RunHeldOut(self._trainer, self._records.folder.commands, count, seed)
 
     def first(self, work: Callable[[], T]) -> T:
         """Let the main process work while the others wait."""

@@ -18,10 +18,8 @@ from zoo.callbacks import Step
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
 from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
-from zoo.flow import Objective, StageBatch, total
-from zoo.labels import drop, split
+from zoo.flow import Objective, total
 from zoo.optim.updates import Updates
-from zoo.parts.values import split_tensors
 from zoo.recipe.options import TrainOptions
 from zoo.shards import total_norm
 from zoo.train.distributed import World
@@ -29,6 +27,7 @@ from zoo.train.figures import BatchLosses
 from zoo.train.job import Job
 from zoo.train.matching import refuse_labels_in
 from zoo.train.optimizer import ema_decays, learning_rate
+from zoo.train.stages import by_stage
 from zoo.train.state import TrainState, average_files, random_state
 
 WORKERS_SHARE = 0.8
@@ -54,7 +53,6 @@ class Trainer:
     def __init__(self, job: Job, objective: Objective, world: World) -> None:
         self.job, self.objective, self.backbone, self.world = job, objective, objective.backbone, world
         self.options = job.recipe.train
-        self.dtype = next(self.backbone.parameters()).dtype
         self.step = self.skipped = 0
         self.model = _wrapped(objective, self.options, world)
         self.updates = Updates(job.optimizer, objective, self.backbone.blocks, self.options.learning_rate)
@@ -149,21 +147,8 @@ class Trainer:
         device, bfloat16 = self.world.device, self.options.precision == "bfloat16"
         piece = piece.moved(lambda tensor: tensor.to(device, non_blocking=True))
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            values = self.model(self._by_stage(piece))
+            values = self.model(by_stage(piece, self.backbone))
         return values, total(self.objective.terms, values, piece.share, piece.weight)
-
-    def _by_stage(self, piece: Batch) -> list[StageBatch]:
-        """The samples of a piece, some of their labels dropped, of each stage that has any."""
-        labels = drop(piece.labels, self.backbone.conditioner.null(piece.labels), piece.drop)
-        tensors, counts = (piece.latents.to(self.dtype), piece.noise.to(self.dtype), piece.t), list(piece.counts)
-        columns = [split_tensors(each, counts) for each in tensors]
-        scores = [None] * len(counts) if piece.scores is None else split_tensors(piece.scores, counts)
-        extra = split_tensors({name: self._cast(each) for name, each in piece.extra.items()}, counts)
-        rows = zip(*columns, split(labels, counts), scores, extra, strict=True)
-        return [StageBatch(stage, *row) for stage, row in enumerate(rows) if counts[stage]]
-
-    def _cast(self, extra: Tensor) -> Tensor:
-        return extra.to(self.dtype) if extra.is_floating_point() else extra
 
     def _update(self) -> None:
         self.whole = False

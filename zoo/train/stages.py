@@ -1,0 +1,33 @@
+"""What is read of samples, as the objective takes it: stage by stage."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo.backbone import Backbone
+from zoo.data.stream import Batch
+from zoo.flow import StageBatch
+from zoo.labels import drop, split
+from zoo.parts.values import split_tensors
+
+
+def by_stage(piece: Batch, backbone: Backbone) -> list[StageBatch]:
+    """The samples of a piece, some of their labels dropped, of each stage that has any.
+
+    Args:
+        piece: on the device of the backbone.
+        backbone: whose dtype latents and noise get.
+    """
+    dtype = next(backbone.parameters()).dtype
+    labels = drop(piece.labels, backbone.conditioner.null(piece.labels), piece.drop)
+    tensors, counts = (piece.latents.to(dtype), piece.noise.to(dtype), piece.t), list(piece.counts)
+    columns = [split_tensors(each, counts) for each in tensors]
+    scores = [None] * len(counts) if piece.scores is None else split_tensors(piece.scores, counts)
+    extra = split_tensors({name: _cast(each, dtype) for name, each in piece.extra.items()}, counts)
+    rows = zip(*columns, split(labels, counts), scores, extra, strict=True)
+    return [StageBatch(stage, *row) for stage, row in enumerate(rows) if counts[stage]]
+
+
+def _cast(extra: Tensor, dtype: torch.dtype) -> Tensor:
+    return extra.to(dtype) if extra.is_floating_point() else extra
