@@ -28,6 +28,10 @@ EMPTY = (aten.empty, aten.empty_like, aten.empty_permuted, aten.empty_strided, a
 class EmptyIsNaN(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Where this is on, memory that nobody has written to holds NaN, so that ``unmade`` finds what stays so."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to skip it PyTorch imports it, which takes a second of each process that builds anything
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator, and spoil what it leaves as it is."""
         made = func(*args, **(kwargs or {}))

@@ -16,7 +16,7 @@ from zoo.recipe import Recipe
 from zoo.schedule import noise_ranges
 from zoo.testing.asserts import assert_close, assert_gradients, storages
 from zoo.testing.cases import randomise
-from zoo.testing.generators import seeded
+from zoo.testing.generators import seeded, torch_seeded
 from zoo.testing.initialise_laws import assert_initialises_whole
 from zoo.testing.law import Law, law
 
@@ -198,8 +198,7 @@ def initialises_whole(recipe: Recipe) -> None:
     """Built on the meta device, the assembly is made whole by ``init_weights``, as one that was built on the CPU."""
 
     def create(device: str, seed: int) -> Backbone:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch_seeded(seed):
             return build(recipe, device=device)
 
     def outputs(backbone: nn.Module) -> list[Tensor]:

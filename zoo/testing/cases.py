@@ -21,7 +21,7 @@ from zoo.parts.values import Condition, Group, Layout, Rotary
 from zoo.recipe.parts import NestedError, PartSpec
 from zoo.schedule import AXES
 from zoo.sites import Site
-from zoo.testing.generators import seeded
+from zoo.testing.generators import seeded, torch_seeded
 
 BATCH = 3
 FEW = 6
@@ -56,8 +56,7 @@ class Case:
 
     def create(self, device: str = "cpu") -> Any:
         """The part as its constructor makes it, the same at every call."""
-        with torch.random.fork_rng(devices=[]), torch.device(device):
-            torch.manual_seed(self.seed)
+        with torch_seeded(self.seed), torch.device(device):
             return self._spec.create(self.supplied)
 
     def build(self, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> nn.Module:

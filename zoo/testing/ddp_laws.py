@@ -12,6 +12,7 @@ from zoo.data_parallel import data_parallel
 from zoo.parts.values import map_tensors, tensors_in
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import Case, sample_of
+from zoo.testing.generators import torch_seeded
 from zoo.testing.law import law
 from zoo.testing.ranks import RANKS, on_two_ranks
 
@@ -88,10 +89,9 @@ def _assert_all_used(case: Case, inputs: tuple[Any, ...]) -> None:
 
 def _is_random(part: Called, inputs: tuple[Any, ...]) -> bool:
     """Whether something is drawn in training, such as by dropout."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        passes = []
-        for seed in (1, 2):
-            torch.manual_seed(seed)
+    passes = []
+    for seed in (1, 2):
+        with torch_seeded(seed), torch.no_grad():
             passes.append(part(*inputs))
     return not all(torch.equal(first, second) for first, second in zip(*passes, strict=True))
 

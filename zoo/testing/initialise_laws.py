@@ -12,7 +12,7 @@ from zoo.parts.facts import mistakes_in
 from zoo.parts.initialise import faults, reset
 from zoo.testing.asserts import assert_equal
 from zoo.testing.cases import randomise
-from zoo.testing.generators import seeded
+from zoo.testing.generators import seeded, torch_seeded
 
 
 def assert_initialises_whole(
@@ -66,8 +66,7 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _draw(module: nn.Module, seed: int) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch_seeded(seed):
         module.apply(reset)  # init_weights, which refuses what this law is about
 
 

@@ -17,6 +17,7 @@ from zoo.parts.values import tensors_in
 from zoo.paths import LinearPath
 from zoo.testing.cases import BATCH, Case
 from zoo.testing.draw import draw
+from zoo.testing.generators import torch_seeded
 from zoo.testing.law import law
 from zoo.testing.passes import trained
 from zoo.testing.random_cases import cases
@@ -140,16 +141,14 @@ def _state(part: nn.Module) -> dict[str, bytes]:
 
 
 def _drawn_anew(part: nn.Module) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch_seeded(0):
         part.apply(reset)
     return part
 
 
 def _ran(case: Case, part: Any, dtype: torch.dtype) -> tuple[list[str], list[bytes]]:
     """The operators that run in a pass, and what comes of it; of a conditioner, also with null labels."""
-    with torch.random.fork_rng(devices=[]), Operators() as operators:
-        torch.manual_seed(0)
+    with torch_seeded(0), Operators() as operators:
         if dtype == torch.float64:
             outputs, gradients = trained(case, part, dtype=dtype)
             found = [*outputs, *gradients.values()]
