@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-machines test-browser faults lint types clean
+.PHONY: demo test test-machines test-browser test-trackers faults lint types clean
 
 demo: $(INSTALLED)
 	$(BIN)/zoo build --recipe mpdit_b.yaml --flops --against dit_b.yaml
@@ -22,6 +22,10 @@ test-machines: $(INSTALLED) # the tests that depend on a machine, under the sett
 test-browser: $(INSTALLED) # needs Chromium with its driver: apt-get install chromium chromium-driver
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest tests/browser
+
+test-trackers: $(INSTALLED) # Weights & Biases and MLflow themselves: 0.7 GB, and a minute or more to install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt wandb mlflow
+	PYTHONPATH=plugins/zoo-trackers $(BIN)/python -m pytest plugins/zoo-trackers
 
 faults: $(INSTALLED) # runs that come to harm; Linux, and root for some
 	$(BIN)/python tools/faults.py --write

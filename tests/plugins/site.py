@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -37,6 +38,16 @@ def python(site: Path, *args: str, **variables: str) -> Run:
 def zoo(site: Path, *args: str, plugins: str = "") -> Run:
     """Run zoo so; ``plugins`` says which of them load."""
     return run_zoo(*args, folder=site.parent, path=[site], variables={"ZOO_PLUGINS": plugins})
+
+
+def install(package: Path, folder: Path) -> Path:
+    """Install a package, from a copy in ``folder / "source"``, so that building it leaves nothing in the repository."""
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    source, site = shutil.copytree(package, folder / "source", ignore=ignored), folder / "site"
+    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
+    done = python(site, *pip, "--no-build-isolation", "--target", str(site), str(source))
+    assert done.returncode == 0, done.stderr
+    return site
 
 
 def fake(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.plugins.site import python, zoo
+from tests.plugins.site import install, python, zoo
 
 LIGHTNING = Path(__file__).parents[2] / "plugins" / "zoo-lightning"
 VERSION = tomllib.loads((LIGHTNING / "pyproject.toml").read_text())["project"]["version"]
@@ -19,14 +18,8 @@ RECIPES = ["lightning_b", "lightning_hybrid_b", "lightning_mpdit_b"]
 
 @pytest.fixture(scope="module")
 def lightning(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where plugins/zoo-lightning is installed, from a copy, so that building it leaves nothing in the repository."""
-    folder = tmp_path_factory.mktemp("lightning")
-    ignored = shutil.ignore_patterns("__pycache__", ".*")
-    source, site = shutil.copytree(LIGHTNING, folder / "source", ignore=ignored), folder / "site"
-    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
-    done = python(site, *pip, "--no-build-isolation", "--target", str(site), str(source))
-    assert done.returncode == 0, done.stderr
-    return site
+    """Where plugins/zoo-lightning is installed."""
+    return install(LIGHTNING, tmp_path_factory.mktemp("lightning"))
 
 
 def test_its_parts_are_listed_with_their_origin(lightning):
