@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo.callbacks.base import Callback, HeldOut, Step, Training, numbers
+from zoo.callbacks.evaluate import Evaluate
 from zoo.callbacks.pictures import Pictures
 from zoo.callbacks.profile import Profile
 from zoo.callbacks.tensorboard import TensorBoard
@@ -15,4 +16,4 @@ __all__ = ["Callback", "HeldOut", "Step", "Training", "numbers", "zoo_parts"]
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in callbacks."""
-    return [Pictures, Profile, TensorBoard, Validate]
+    return [Pictures, Profile, TensorBoard, Validate, Evaluate]

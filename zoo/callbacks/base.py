@@ -195,6 +195,28 @@ class Training(ABC):
         """
 
     @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Draw from the averaged weights, and compare with real images, as ``sample`` and ``evaluate`` say; takes all
+        processes. Asked in ``checkpoint``, it is of that, and the run keeps it as what ``zoo eval`` finds.
+
+        Returns:
+            The figures of generated images, by name, on all processes.
+
+        Raises:
+            ZooError: latents are no pictures, or there is no figure that the features allow.
+            DataError: real images, or what the features need, cannot be read.
+            RunError: the disk refuses.
+        """
+
+    @abstractmethod
+    def keep_if_best(self, figure: str, value: float) -> None:
+        """Have the checkpoint of this step stay, whatever ``keep_last`` is, in place of the best one before.
+
+        On the main process. It does where there was none, or the figure is better; one that is as good does not. More
+        is better of what a metric of ``evaluate`` says so of.
+        """
+
+    @abstractmethod
     def held_out(self, count: int, seed: int) -> HeldOut:
         """Samples that are held out of training; takes all processes.
 

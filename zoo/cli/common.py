@@ -47,6 +47,10 @@ WhichWeights = Annotated[
         callback=_known_weights,
     ),
 ]
+AtStep = Annotated[
+    str | None,
+    typer.Option("--step", metavar="N|best", help="Of a run, the checkpoint. (default: the newest)"),
+]
 PartsFiles = Annotated[
     list[Path] | None,
     typer.Option(

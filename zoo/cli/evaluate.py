@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.common import (
+    AtStep,
     Debug,
     Device,
     PartsFiles,
@@ -21,7 +22,7 @@ from zoo.cli.common import (
     warn_of,
 )
 from zoo.cli.processes import start_if_several
-from zoo.cli.run_or_file import check_overrides, read_recipe_of
+from zoo.cli.run_or_file import check_overrides, read_recipe_of, step_of
 from zoo.errors import RunError
 
 
@@ -36,9 +37,7 @@ def evaluate(
         bool, typer.Option("--controls", help="Judge noise, class means, shuffled labels and a copy as well.")
     ] = False,
     weights: WhichWeights = "ema",
-    step: Annotated[
-        int | None, typer.Option("--step", min=1, metavar="N", help="Of a run, the checkpoint. (default: the newest)")
-    ] = None,
+    at_step: AtStep = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the noise.")] = 0,
     overrides: Annotated[
         list[str] | None,
@@ -63,6 +62,7 @@ def evaluate(
     """
     check_overrides(overrides or (), ("sample", "data", "evaluate"))
     own = [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])]
+    step = step_of(run, at_step)
     recorded = read_recipe_of(run, own, step)
     start_if_several(procs)
 

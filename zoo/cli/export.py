@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, PartsFiles, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
+from zoo.cli.common import AtStep, Debug, PartsFiles, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
+from zoo.cli.run_or_file import step_of
 from zoo.errors import ZooError
 
 PICKLES = (".pt", ".pth", ".bin")
@@ -34,6 +35,7 @@ def export(
         ),
     ],
     which: WhichWeights = "ema",
+    at_step: AtStep = None,
     parts: PartsFiles = None,
     debug: Debug = False,
 ) -> None:
@@ -54,7 +56,7 @@ def export(
     registry = installed_registry(parts, debug=debug)
     if to not in ("zoo", "diffusers"):
         registry.get_format(to)
-    given = open_weights(weights, registry, weights=which, tell=warn_of)
+    given = open_weights(weights, registry, weights=which, step=step_of(weights, at_step), tell=warn_of)
     if to == "zoo":
         write_weights(
             out,

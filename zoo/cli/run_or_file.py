@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from zoo.best import best_step
 from zoo.classes import Classes, classes_of_run
 from zoo.errors import ZooError
-from zoo.recipe import Recorded, recorded_in
+from zoo.recipe import Recorded, holds_run, no_run, recorded_in
 
 
 def read_recipe_of(run: Path, overrides: Iterable[str], step: int | None = None) -> Recorded:
@@ -29,6 +30,23 @@ def read_recipe_of(run: Path, overrides: Iterable[str], step: int | None = None)
 
         return recorded_recipe(run, overrides)
     return recorded_in(run, overrides, step)
+
+
+def step_of(run: Path, step: str | None) -> int | None:
+    """The step that ``--step`` asks for: a number, or that of the run's best checkpoint; None where it is left out.
+
+    Raises:
+        ZooError: it is neither, or no checkpoint has been kept as the best one; or a file has no steps.
+    """
+    if step is None:
+        return None
+    if not (step.isdecimal() and int(step)) and step != "best":
+        raise ZooError(f"--step {step}: write the number of a step, or best")
+    if run.is_file():
+        raise ZooError(f"{run}: a weight file holds one set of weights; only of a run can --step be taken")
+    if not holds_run(run):
+        raise no_run(run)
+    return best_step(run) if step == "best" else int(step)
 
 
 def classes_of(run: Path) -> Classes:

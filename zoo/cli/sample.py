@@ -11,6 +11,7 @@ import typer
 
 from zoo.classes import doubtful_labels, find_labels
 from zoo.cli.common import (
+    AtStep,
     Debug,
     Device,
     PartsFiles,
@@ -21,7 +22,7 @@ from zoo.cli.common import (
     told_how_to_go_on,
 )
 from zoo.cli.processes import start_if_several
-from zoo.cli.run_or_file import check_overrides, classes_of, read_recipe_of
+from zoo.cli.run_or_file import check_overrides, classes_of, read_recipe_of, step_of
 from zoo.errors import ZooError
 from zoo.recipe.source import Origin
 
@@ -37,6 +38,7 @@ def sample(
         typer.Option("--out", metavar="DIR", file_okay=False, help="A new folder for the images.", show_default=False),
     ],
     weights: WhichWeights = "ema",
+    at_step: AtStep = None,
     labels: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,7 +75,8 @@ def sample(
 
     What is left out is as the recipe of the run or file has it. The images are the same for any number of processes.
     """
-    recorded = read_recipe_of(run, _with_short_options(overrides or (), steps, solver, guidance))
+    step = step_of(run, at_step)
+    recorded = read_recipe_of(run, _with_short_options(overrides or (), steps, solver, guidance), step)
     check_overrides(overrides or (), ("sample", "data"))
     drawn_by = recorded.tree.nearest(("sample", "solver"))
     if solver is not None and Origin(f"--set sample.solver={solver}") not in drawn_by.origins():
@@ -93,6 +96,7 @@ def sample(
         run=run,
         out=out,
         weights=weights,
+        step=step,
         labels=wanted,
         count=count or len(wanted) or 64,
         seed=seed,

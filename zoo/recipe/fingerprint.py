@@ -54,7 +54,7 @@ FREE = (
     Free("train.checkpoint_every", "when checkpoints are written"),
     Free("train.keep_last", "how many checkpoints are kept"),
     Free("train.snapshot_every", "when snapshots of averages by std are kept"),
-    Free("train.callbacks", "what is told how it goes: pictures, TensorBoard"),
+    Free("train.callbacks", "what is told how it goes: pictures, TensorBoard, figures"),
 )
 """Everything that may change when a run goes on: how it computes and what it shows, but not what it computes."""
 

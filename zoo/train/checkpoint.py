@@ -213,7 +213,7 @@ def problem_of(path: Path, needs: Collection[str] | None = None) -> str | None:
     return None
 
 
-def prune(folder: Path, keep: int, run: str) -> None:
+def prune(folder: Path, keep: int, run: str, spared: Collection[int] = ()) -> None:
     """Remove all but the ``keep`` newest regular checkpoints of a run, and what crashes have left of it.
 
     Those that were saved apart, before a step that failed, are not counted; they go when they are older than those
@@ -224,6 +224,7 @@ def prune(folder: Path, keep: int, run: str) -> None:
         folder: of all checkpoints.
         keep: how many stay; the newest has just been saved.
         run: the id of the run.
+        spared: steps whose checkpoints stay besides, such as the best one's.
 
     Raises:
         RunError: the disk refuses.
@@ -232,6 +233,7 @@ def prune(folder: Path, keep: int, run: str) -> None:
     own = [path for path in checkpoints_in(folder) if run_of(path) == run]
     regular = [path for path in own if said_state(path).get(APART) is not True]
     old = own[: own.index(regular[-keep])] if len(regular) >= keep else []
+    old = [path for path in old if Checkpoint(path).step not in spared]
     left = [path for path in folder.glob(f".{PREFIX}*{UNFINISHED}") if _is_own(path, run)]
     _change_each(folder, [*old, *left], _discard)
 

@@ -7,7 +7,8 @@ parts/            copies of the files that its parts are in, of those that are i
 checkpoints/      the newest ``train.keep_last`` ones, and those since that were saved before a step that failed
 snapshots/        averages by profile, every ``train.snapshot_every`` steps, for `zoo ema`; none goes
 samples/          grids of samples, by step, as the callback `pictures` draws them; others have folders of their own
-evaluations/      what `zoo eval` found, by step
+evaluations/      what `zoo eval` found, or the callback `evaluate`, by step
+best.json         which checkpoint that callback keeps as the best one, if it is to
 loss.png          the curve
 """
 

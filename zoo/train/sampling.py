@@ -49,6 +49,7 @@ class SampleRun:
         seed: of the noise.
         npz: whether to write the array that ADM's evaluation suite reads.
         resume: go on with what an interrupted call has begun.
+        step: of a run, the checkpoint; the newest sound one if left out.
     """
 
     run: Path
@@ -59,6 +60,7 @@ class SampleRun:
     seed: int
     npz: bool
     resume: bool = False
+    step: int | None = None
 
     @property
     def folder(self) -> SampleFolder:
@@ -69,6 +71,7 @@ class SampleRun:
         """What all images are drawn by, as plain values."""
         data = {key: value for key, value in recipe.data.resolved().items() if key != "workers"}
         own = {key: getattr(self, key) for key in ("weights", "count", "seed", "npz")}
+        own |= {} if self.step is None else {"step": self.step}
         return {**own, "labels": list(self.labels), "sample": recipe.sample.resolved(), "data": data}
 
 
@@ -157,7 +160,7 @@ def _begun(request: SampleRun, recipe: Recipe) -> dict[str, Any] | None:
 def _find_weights(request: SampleRun, begun: Mapping[str, Any] | None) -> WeightsSource:
     """The weights to draw with: those of the images that there are, if any."""
     if begun is None or "checkpoint" not in begun or not request.run.is_dir():
-        return find_weights(request.run, weights=request.weights)
+        return find_weights(request.run, weights=request.weights, step=request.step)
     try:
         return find_weights(request.run, weights=request.weights, step=step_of(begun))
     except RunError as error:

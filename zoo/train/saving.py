@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zoo.best import best_of
 from zoo.callbacks import Step
 from zoo.checkpoint_folders import checkpoints_in
 from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, listed
@@ -228,7 +229,9 @@ class Saver:
 
     def _prune(self) -> None:
         try:
-            checkpoints.prune(self.folder.checkpoints, self.recipe.train.keep_last, self.folder.run)
+            best = best_of(self.folder.path, self.folder.run)
+            spared = [] if best is None else [best.step]
+            checkpoints.prune(self.folder.checkpoints, self.recipe.train.keep_last, self.folder.run, spared)
             with suppress(OSError):  # which costs room alone, and is tried again
                 left = [path.name for path in checkpoints_in(self.folder.checkpoints)]
                 forget_others(self.folder.evaluations, left)

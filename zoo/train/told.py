@@ -12,16 +12,21 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
+from zoo.assembly import create_parts
 from zoo.attributes import TAKEN
 from zoo.backbone import Backbone
+from zoo.best import Best, best_of
 from zoo.callbacks import Callback, HeldOut, Training
 from zoo.errors import RunError
+from zoo.evaluate import Metric
 from zoo.files import reason_of
 from zoo.pictures import write_png
 from zoo.train.drawing import prepare_drawing
+from zoo.train.evaluating import evaluate_checkpoint
 from zoo.train.held_out import RunHeldOut
 from zoo.train.labels import labels_for
 from zoo.train.records import Records
+from zoo.train.tracking import untold
 from zoo.train.trainer import Trainer
 from zoo.weights import Weights, Which, filled
 
@@ -122,6 +127,24 @@ class RunTraining(Training):
         found: list[np.ndarray] = []
         self._trainer.world.first(lambda: found.extend(self._drawn(backbone, count)) if backbone else None)
         return found if self.is_main else None
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures of the checkpoint of this step."""
+        self._refuse_alone("figures")
+        with untold():
+            return evaluate_checkpoint(self._trainer, self._records.folder)
+
+    def keep_if_best(self, figure: str, value: float) -> None:
+        """Have the best checkpoint stay."""
+        folder = self._records.folder
+        best = best_of(folder.path, folder.run)
+        if best is None or best.figure != figure or best.step > self.step or self._is_better(figure, value, best.value):
+            Best(self.step, figure, value, folder.run).write(folder.path)
+
+    def _is_better(self, figure: str, value: float, than: float) -> bool:
+        metrics: list[Metric] = create_parts(self.recipe, "metric")
+        more = any(figure in metric.more_is_better for metric in metrics)
+        return value > than if more else value < than
 
     def held_out(self, count: int, seed: int) -> HeldOut:
         """Held-out samples."""

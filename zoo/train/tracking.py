@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from rich.console import Console
@@ -16,6 +18,18 @@ LINES = 10
 
 T = TypeVar("T")
 
+_UNTOLD = ContextVar("untold", default=False)
+
+
+@contextmanager
+def untold() -> Iterator[None]:
+    """Say nothing meanwhile, since a run shows how it goes itself."""
+    token = _UNTOLD.set(True)
+    try:
+        yield
+    finally:
+        _UNTOLD.reset(token)
+
 
 def tracked(pieces: Iterable[T], total: int, what: str, world: World) -> Iterator[T]:
     """The pieces of this process's share of the work, while the main process says how far its own has come.
@@ -26,6 +40,9 @@ def tracked(pieces: Iterable[T], total: int, what: str, world: World) -> Iterato
         what: is done, for people.
         world: this process among those of the job.
     """
+    if _UNTOLD.get():
+        yield from pieces
+        return
     terminal = Console(stderr=True, highlight=False)
     if world.is_main and terminal.is_terminal:
         yield from track(pieces, what, total=total, console=terminal, transient=True)
