@@ -8,6 +8,7 @@ from torch import nn
 
 from tests.assembly.base import BASE, problems_of, registry_with
 from zoo.attributes import FIELDS
+from zoo.callbacks import Callback
 from zoo.errors import PluginError
 from zoo.evaluate.base import FeatureSet
 from zoo.evaluate.frechet import FID
@@ -126,6 +127,13 @@ def test_of_a_metric_that_needs_what_no_features_have(attribute, value, told):
         registry_with(cls)
     assert str(caught.value) == f"plug-in zoo-extra: strangers.Mine has {attribute} = {told}"
     assert tuple(each.name for each in fields(FeatureSet)) == FIELDS
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "evaluations", "parts", "snapshots"])
+def test_of_a_callback_that_writes_where_the_run_itself_does(folder):
+    cls = part("callback", "mine")(type("Mine", (Callback,), {"writes_to": folder, "__module__": "strangers"}))
+    with pytest.raises(PluginError, match=f"has writes_to = '{folder}'; let it be the name of a folder in a run, such"):
+        registry_with(cls)
 
 
 def test_of_a_block_that_lends_what_it_does_not_take():

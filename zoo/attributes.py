@@ -171,7 +171,7 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int
 
 
-TAKEN = ("checkpoints", "evaluations", "parts")
+TAKEN = ("checkpoints", "evaluations", "parts", "snapshots")
 """Folders of a run in which callbacks write nothing."""
 
 _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
