@@ -17,6 +17,7 @@ from zoo.errors import RecipeError, RunError
 from zoo.pictures import read_png
 from zoo.registry import Registry, part
 from zoo.train import checkpoint as checkpoints
+from zoo.train import told
 from zoo.train.distributed import World
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
@@ -86,14 +87,31 @@ class Asks(Callback):
     writes_to = "asked"
 
     def step(self, training: Training, step: Step) -> None:
-        total = training.sum(torch.tensor([1.0]))
+        own = torch.tensor([1.0])
+        total = training.sum(own)
+        assert own.item() == 1.0
         ema, last = training.backbone(), training.backbone("raw")
         if ema is not None and last is not None:
             assert not any(each.training for each in (ema, last))
             apart = sum(float((a - b).abs().sum()) for a, b in zip(ema.parameters(), last.parameters(), strict=True))
             training.file(f"{step.step}.json").write_text(json.dumps([float(total), apart > 0, training.run != ""]))
         training.show(np.full((2, 3, 1), 7, np.uint8))
-        training.log({"ranks": training.ranks, "of": {"lists": [1, 2.5]}})
+        training.log({"ranks": training.ranks, "of": {"lists": [1, np.float64(2.5)]}})
+
+
+@part("callback", "out_of_memory")
+class OutOfMemory(Callback):
+    """The copy of the weights for pictures has no room on the main process, and that alone."""
+
+    everywhere = True
+
+    def step(self, training: Training, step: Step) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(told, "filled", self._filled)
+            training.images(1)
+
+    def _filled(self, *given: Any) -> None:
+        raise RuntimeError("out of memory")
 
 
 @part("callback", "echoes")
@@ -107,7 +125,7 @@ class Echoes(Callback):
         training.show(image)
 
 
-REGISTRY = Registry().with_parts([HearsOnMain, HearsEverywhere, Fails, Asks, Echoes])
+REGISTRY = Registry().with_parts([HearsOnMain, HearsEverywhere, Fails, Asks, OutOfMemory, Echoes])
 
 
 class Said(Silent):
@@ -188,6 +206,12 @@ def test_one_that_fails_is_told_once_and_the_run_goes_on(tmp_path: Path, ranks: 
         "warning: callback fails: KeyError: 'step 2'; the run goes on",
         "warning: callback fails has failed 2 times",
     ]
+
+
+def test_pictures_that_the_main_process_has_no_memory_for_leave_no_other_waiting(tmp_path: Path) -> None:
+    main, other = run_ranks(run, 2, tmp_path, "[hears_everywhere, out_of_memory]", "train.steps=1", timeout=5.0)
+    assert main[-1] == "warning: callback out_of_memory: RuntimeError: out of memory; the run goes on"
+    assert other[-1] == "end 1 NoneType"
 
 
 def test_one_that_cannot_begin_is_left_out(tmp_path: Path) -> None:

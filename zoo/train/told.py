@@ -113,10 +113,10 @@ class RunTraining(Training):
     def backbone(self, which: Which = "ema") -> Backbone | None:
         """A copy of the backbone."""
         self._refuse_alone("weights")
-        tensors = self._trainer.state.weights(which, self._trainer.world)
-        if not self.is_main:
-            return None
-        return filled(Weights(self.recipe, tensors, {}), self.device)
+        world = self._trainer.world
+        tensors = self._trainer.state.weights(which, world)
+        with world.together(), world.busy():  # what fails on the main process alone would leave the others waiting
+            return filled(Weights(self.recipe, tensors, {}), self.device) if self.is_main else None
 
     def images(self, count: int) -> list[np.ndarray] | None:
         """Pictures of the averaged weights; the other processes wait while the main one draws."""
@@ -159,7 +159,7 @@ class RunTraining(Training):
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
         self._refuse_alone("all processes")
-        return self._trainer.world.sum(values)
+        return self._trainer.world.sum(values.clone())
 
     def _refuse_alone(self, what: str) -> None:
         if not self._callback.everywhere:
@@ -186,4 +186,4 @@ def _values(figures: Any) -> Iterator[Any]:
 
 
 def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
