@@ -289,6 +289,16 @@ def test_what_an_update_has_half_changed_is_not_rescued(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == [2]
 
 
+def test_averages_that_an_update_left_out_has_moved_in_part_are_not_saved(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainState, "average_in", failing_average(4))
+        patch.setattr(Trainer, "_problem", lambda self, *_: "step 4: not finite" if self.step == 3 else "")
+        told, said = alone(train, tmp_path, None, "train.on_non_finite=skip", "train.checkpoint_every=2")
+    assert told == "KeyError: 'average'"
+    assert "step 4 has failed; it was in the midst of its update, and nothing could be saved" in said[-1]
+    assert steps_in(tmp_path) == [2]
+
+
 def test_shares_of_the_weights_are_not_saved_by_one_process_alone(tmp_path: Path) -> None:
     options = (tmp_path, KeyError("of a plug-in"), "train.parallel=fsdp", "train.checkpoint_every=2")
     (_, said), (told, _) = ends(run_ranks(partial(train_and_end, rank=1), 2, *options, group=True))

@@ -170,6 +170,7 @@ class Trainer:
         if self.skipped >= self.options.max_skipped:
             raise kind(f"{problem}; the {self.skipped} updates before it are left out already")
         self.skipped += 1
+        self.whole = False
         self.state.average_in(ema_decays(self.step, self.options, skipped=True))
 
     def _told(self, losses: BatchLosses, norm: Tensor, *, stop: bool, skipped: str) -> Step:
