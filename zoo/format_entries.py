@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -22,6 +22,9 @@ BASE = "WeightFormat"
 
 RESERVED = ("diffusers", "zoo")
 """What ``zoo export --to`` takes besides, and no format can be called."""
+
+KEYED = ("infer", "settled")
+"""Methods of a format that return values by key."""
 
 FORMATS = "weight formats"
 """What is missing of a plug-in whose hook fails."""
@@ -59,6 +62,8 @@ class FormatEntry:
         """
         try:
             found = getattr(self.format, method)(*given)
+            if method in KEYED and not isinstance(found, Mapping):
+                raise TypeError(f"it returns {brief(found)}; let it return a mapping by key")
             return list(found) if isinstance(found, Iterator) else found
         except Exception as error:
             if self.is_own or isinstance(error, ZooError):

@@ -77,6 +77,30 @@ def test_a_format_that_tells_no_recipe_says_what_to_give():
     ]
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("infer(self, tensors): pass", "fails in infer(): TypeError: it returns None; let it return a mapping by key"),
+        ("settled(self, recipe): return ['x']", "fails in settled(): TypeError: it returns ['x']; let it return a map"),
+    ],
+    ids=["infer", "settled"],
+)
+def test_a_method_that_returns_no_mapping_is_told(method, said):
+    exported()
+    Path("lab.py").write_text(Path("lab.py").read_text().replace("    name =", f"    def {method}\n\n    name =", 1))
+    recipe = ["--recipe", "small.yaml"] if method.startswith("settled") else []
+    assert f"weight format 'lab' of lab.py (Fake) {said}" in refused(2, "--format", "lab", *recipe)[-1]
+
+
+def test_an_inferred_backbone_without_latents_is_told():
+    exported()
+    infer = "    def infer(self, tensors): return {'heads': 2}\n    def family(self, backbone): return 'dit_xl'\n"
+    Path("lab.py").write_text(Path("lab.py").read_text().replace("    name =", f"{infer}\n    name =", 1))
+    lines = refused(3, "--format", "lab")
+    assert lines[0].startswith("error: out.safetensors: its shapes do not go together")
+    assert any("latent" in line for line in lines[1:])
+
+
 def test_keys_of_another_are_told():
     exported()
     assert refused(3, "--format", "sit")[0] == "error: out.safetensors: its keys are lab's, not sit's"

@@ -155,8 +155,10 @@ def infer_recipe(
             " published width; set backbone.heads"
         )
     settings: dict[str, Any] = {}
-    family = chosen.ask("family", backbone)
-    if family and backbone["latent"]["channels"] == 4:  # of Stable Diffusion's autoencoder, as all published models
+    family, latent = chosen.ask("family", backbone), backbone.get("latent")
+    if (
+        family and isinstance(latent, Mapping) and latent.get("channels") == 4
+    ):  # of Stable Diffusion's autoencoder, as all published models
         values = read_tree(package_recipes() / f"{family}.yaml").plain()
         settings = {key: value for key, value in values.items() if key not in ("name", "backbone")}
         settings["train"].pop("init", None)  # these weights are what came of it
