@@ -136,7 +136,7 @@ def test_a_weight_file_keeps_what_it_does_not_need(runs, installed):
 def test_another_part_takes_its_place():
     result = zoo("sample", "--run", "beside", "--out", "images", "--count", 1, "--solver", "heun")
     assert result.exit_code == 0, result.stderr
-    assert json.loads(Path("images/samples.json").read_text())["sample"]["solver"] == {"type": "heun"}
+    assert json.loads(Path("images/samples.json").read_text())["sample"]["solver"] == {"type": "heun", "shift": 1.0}
 
 
 def test_a_misspelt_part_is_not_taken_for_one_of_the_plug_in():

@@ -51,7 +51,7 @@ def cpu_in_place_of_cuda(monkeypatch):
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=named)
 def test_built_in_part_keeps_the_laws(entry):
-    check_part(entry, examples=10)  # new ones for each commit
+    check_part(entry)
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
@@ -93,7 +93,7 @@ def test_a_part_may_say_by_its_options_which_axes_it_takes():
 def test_law_catches_a_broken_part_and_says_so_in_a_few_lines(law, broken, message, monkeypatch):
     monkeypatch.setattr(options_laws, "ROUNDS", options_laws.ROUNDS[:3])  # the later ones are for right parts
     with pytest.raises(AssertionError) as caught:
-        check_part(broken, laws=[law], examples=10)
+        check_part(broken, laws=[law])
     lines = str(caught.value).splitlines()
     kind, name = broken.__zoo_part__
     assert len(lines) <= 9  # with the lines of a test around it, pytest prints 12

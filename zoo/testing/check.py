@@ -31,8 +31,8 @@ from zoo.testing.strategies import Given, Options, strategy_of
 
 Subject = TypeVar("Subject")
 
-EXAMPLES = 25
-"""Cases of a part, or assemblies, where no other number is asked for."""
+EXAMPLES = 12
+"""Cases of a part, or assemblies, where no other number is asked for: enough to catch each broken part of the tests."""
 
 PATIENCE = 100
 """Cases that are tried before a part is said to refuse all."""
