@@ -78,8 +78,21 @@ def _inputs(
     index: Tensor | None,
 ) -> list[LossInputs]:
     """With taps of all tokens and, where there are taps, with those of some, as behind a router."""
-    taps = {number: Tap(each, case.m, case.site.grid) for number, each in tokens.items()}
-    whole = _with_taps(case, space, data, noise, prediction, t, labels, taps, extra)
+    path, wide = LinearPath() if space == "velocity" else VariancePreservingPath(), clock_dtype(data.dtype)
+    mixture = path.along(t, data)
+    whole = LossInputs(
+        stage=case.seed % max(case.site.stages, 1),
+        data=data.to(wide),
+        noise=noise.to(wide),
+        t=t,
+        z=mixture.state(data, noise).to(data.dtype),
+        prediction=prediction.to(wide),
+        space=space,
+        mixture=mixture,
+        labels=labels,
+        taps={number: Tap(each, case.m, case.site.grid) for number, each in tokens.items()},
+        extra=extra,
+    )
     return [whole] if index is None else [whole, _kept(whole, index)]
 
 
@@ -90,34 +103,6 @@ def _kept(inputs: LossInputs, index: Tensor) -> LossInputs:
         tokens, layout = keep_tokens(tap.tokens, Layout(tap.m, tap.grid, patch=tap.grid), index)
         taps[number] = replace(tap, tokens=tokens, index=layout.index)
     return replace(inputs, taps=taps)
-
-
-def _with_taps(
-    case: Case,
-    space: Prediction,
-    data: Tensor,
-    noise: Tensor,
-    prediction: Tensor,
-    t: Tensor,
-    labels: Tensor,
-    taps: Mapping[int, Tap],
-    extra: Mapping[str, Tensor],
-) -> LossInputs:
-    path, wide = LinearPath() if space == "velocity" else VariancePreservingPath(), clock_dtype(data.dtype)
-    mixture = path.along(t, data)
-    return LossInputs(
-        stage=case.seed % max(case.site.stages, 1),
-        data=data.to(wide),
-        noise=noise.to(wide),
-        t=t,
-        z=mixture.state(data, noise).to(data.dtype),
-        prediction=prediction.to(wide),
-        space=space,
-        mixture=mixture,
-        labels=labels,
-        taps=taps,
-        extra=extra,
-    )
 
 
 @law(
