@@ -5,10 +5,11 @@ import torch
 
 from tests.train.small import ALONE, small
 from zoo.assembly import build
-from zoo.errors import RunError
+from zoo.errors import RunError, ZooError
 from zoo.flow import Objective, SquaredErrorLoss
 from zoo.optim.adamw import AdamW
 from zoo.optim.updates import Updates
+from zoo.recipe.averages import Profile
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
 from zoo.train.state import TrainState, random_state, random_states, set_random_state
@@ -16,9 +17,9 @@ from zoo.train.state import TrainState, random_state, random_states, set_random_
 RATE = 0.01
 
 
-def state_of(backbone):
+def state_of(backbone, *averages):
     objective = Objective(backbone, [("squared_error", 1.0, SquaredErrorLoss())])
-    return TrainState(objective, Updates(AdamW(weight_decay=0.1), objective, backbone.blocks, RATE))
+    return TrainState(objective, Updates(AdamW(weight_decay=0.1), objective, backbone.blocks, RATE), averages or (0.9,))
 
 
 def fresh(registry, seed=0, *overrides):
@@ -99,6 +100,20 @@ def test_what_is_not_loaded_would_be_noticed(file, registry, tmp_path):
     other.load(save(state, tmp_path, lambda tensors: tensors[file].update(before)))
     assert all(each.startswith(file) for each in differences(everything(state), everything(other)))
     assert differences(everything(state), everything(other))
+
+
+@pytest.mark.parametrize(
+    ("which", "place"), [("ema", 0), ("ema:0.50", 0), ("ema:1e-05", 1), ("ema:std=.1", 2)], ids=lambda each: str(each)
+)
+def test_an_average_is_found_by_its_name_the_first_one_too(registry, which, place):
+    state = state_of(build(small(registry=registry), registry=registry), 0.5, 1e-5, Profile(std=0.1))
+    for number, ema in enumerate(state.emas.values()):
+        for each in ema.averages.values():
+            each.fill_(number)
+    weights = state.weights(which, ALONE)
+    assert all((weights[name] == place).all() for name in state.emas["ema"].averages)
+    with pytest.raises(ZooError, match=r"^there are no weights ema:0\.9; there are: raw, ema:0\.5, ema:1e-05, ema:std"):
+        state.weights("ema:0.9", ALONE)
 
 
 def test_averages_are_the_backbone_s_state(registry):

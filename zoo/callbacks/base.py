@@ -177,7 +177,7 @@ class Training(ABC):
         """A copy of the backbone, in evaluation mode, on this process's device; takes all processes.
 
         Args:
-            which: averaged weights, of several the first or as ``ema:0.9999`` another; or the last ones, ``raw``.
+            which: averaged weights, of several the first or as ``ema:0.9999`` any; or the last ones, ``raw``.
 
         Returns:
             It on the main process; None on others.

@@ -22,7 +22,7 @@ from zoo.train.kept_places import forget_others
 from zoo.train.lost_folder import save_elsewhere
 from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import record
-from zoo.train.state import AVERAGE, average_files, random_states
+from zoo.train.state import average_files, random_states
 from zoo.train.trainer import Trainer
 
 ANOTHER_RUN = "begin another run, with a lower learning rate or clipped gradients"
@@ -216,8 +216,7 @@ class Saver:
         if not files or self.world.first(self.folder.lost):  # which saving is about to say
             return
         self._check_finite()
-        named = {file: "ema" if file == AVERAGE else f"ema:{each}" for file, each in files.items()}
-        tensors = {file: self.trainer.state.weights(name, self.world) for file, name in named.items()}
+        tensors = {file: self.trainer.state.weights(f"ema:{each}", self.world) for file, each in files.items()}
 
         def write() -> None:
             try:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from zoo.errors import RunError, first_line
+from zoo.errors import RunError, ZooError, first_line
 from zoo.flow import Objective
 from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
 from zoo.optim.updates import Updates
-from zoo.recipe.averages import Average
+from zoo.recipe.averages import Average, average_named
 from zoo.shards import whole
 from zoo.train.checkpoint import Checkpoint
 from zoo.train.distributed import World
@@ -39,14 +39,15 @@ class TrainState:
     Args:
         objective: not wrapped; its parameters may be sharded.
         updates: of its trainable parameters.
-        averages: names of the files of the averages, the first one's first.
+        averages: of the backbone's weights, as ``train.ema`` has them.
     """
 
-    def __init__(self, objective: Objective, updates: Updates, averages: Sequence[str] = (AVERAGE,)) -> None:
+    def __init__(self, objective: Objective, updates: Updates, averages: Sequence[Average] = (0.9999,)) -> None:
         self.backbone, self.losses, self.updates = objective.backbone, objective.losses, updates
         self.parameters: dict[str, Tensor] = {each.name: each.parameter for each in updates.weights}
         self._trained = {name: each for name, each in self.backbone.named_parameters() if each.requires_grad}
-        self.emas = {name: EMA(self._trained) for name in averages}
+        self._files = average_files(averages)
+        self.emas = {file: EMA(self._trained) for file in self._files}
         trained = {MODEL: self._trained, LOSSES: dict(self.losses.named_parameters())}
         moved = dict(self._named(trained))  # by name, since what a state dict holds is detached
         tables = {name: each for name, each in self._named(self._models()) if name not in moved}
@@ -80,19 +81,15 @@ class TrainState:
         """The backbone's state, whole tensors on the CPU of the main process; every process must take part.
 
         Args:
-            which: with averaged weights, of several the first or as ``ema:0.9999`` another, or with the last ones.
+            which: with averaged weights, of several the first or as ``ema:0.9999`` any, or with the last ones.
             world: this process among those of the job.
             everywhere: give them to all processes.
 
         Raises:
-            ValueError: there are no such.
+            ZooError: there are no such.
         """
-        named = {"raw": self.backbone.state_dict()} | {
-            file.replace("-", ":", 1).replace("std-", "std="): tensors for file, tensors in self._averages().items()
-        }
-        if which not in named:
-            raise ValueError(f"there are no weights {which!r}; there are: {', '.join(named)}")
-        return _collected(named[which], world, everywhere=everywhere)
+        tensors = self.backbone.state_dict() if which == "raw" else self._averages()[self._file_of(which)]
+        return _collected(tensors, world, everywhere=everywhere)
 
     def weights_of_losses(self, world: World) -> dict[str, Tensor]:
         """What losses have of their own, whole tensors on the CPU of every process; all must take part."""
@@ -150,6 +147,14 @@ class TrainState:
             file: {name: ema.averages.get(name, tensor) for name, tensor in state.items()}
             for file, ema in self.emas.items()
         }
+
+    def _file_of(self, which: Which) -> str:
+        average = average_named(which)
+        for file, each in self._files.items():
+            if average in (None, each):
+                return file
+        there = ", ".join(f"ema:{each}" for each in self._files.values())
+        raise ZooError(f"there are no weights {which}; there are: raw, {there}")
 
     def _optimizer(self) -> dict[str, Tensor]:
         return flat(state_of(self.updates))[0]

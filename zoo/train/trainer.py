@@ -28,7 +28,7 @@ from zoo.train.job import Job
 from zoo.train.matching import refuse_labels_in
 from zoo.train.optimizer import ema_decays, learning_rate
 from zoo.train.stages import by_stage
-from zoo.train.state import TrainState, average_files, random_state
+from zoo.train.state import TrainState, random_state
 
 WORKERS_SHARE = 0.8
 """Of ``train.timeout``, in which data workers have to answer: their process says so before others give it up."""
@@ -56,7 +56,7 @@ class Trainer:
         self.step = self.skipped = 0
         self.model = _wrapped(objective, self.options, world)
         self.updates = Updates(job.optimizer, objective, self.backbone.blocks, self.options.learning_rate)
-        self.state = TrainState(objective, self.updates, [*average_files(self.options.averages)])
+        self.state = TrainState(objective, self.updates, self.options.averages)
         self.random = random_state(world.device)
         self.whole = self.alone = True
 
