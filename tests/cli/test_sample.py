@@ -65,7 +65,7 @@ def refused(result: Result, exit_code: int = 2) -> str:
     ("weights", "said"),
     [
         ("ema:0.5", "run: keeps no average ema:0.5, only ema:0.9999, as its train.ema says"),
-        ("last", "weights: ema, raw, or one of several averages, such as ema:0.9999, not 'last'"),
+        ("last", "weights: ema, raw, or one of several averages, such as ema:0.9999 or ema:std=0.1, not 'last'"),
     ],
 )
 def test_weights_that_there_are_not(weights, said):

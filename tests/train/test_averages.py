@@ -119,7 +119,9 @@ def test_the_averages_that_there_are_are_told(run: Path, registry: Registry) -> 
     "weights", ["ema:", "ema:x", "ema:-1", "ema:0.5.5", "ema:nan", "ema:std=", "ema:std=x", "ema:0.5 ", "EMA"]
 )
 def test_what_names_no_average_is_refused_before_a_run_is_looked_for(weights: str, tmp_path: Path) -> None:
-    with pytest.raises(ZooError, match=r"^weights: ema, raw, or one of several averages, such as ema:0\.9999, not '"):
+    with pytest.raises(
+        ZooError, match=r"^weights: ema, raw, or one of several averages, such as ema:0\.9999 or ema:std=0\.1, not '"
+    ):
         find_weights(tmp_path / "nowhere", weights=weights)
 
 

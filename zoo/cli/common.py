@@ -42,8 +42,9 @@ WhichWeights = Annotated[
     str,
     typer.Option(
         "--weights",
-        metavar="ema|ema:DECAY|raw",
-        help="Of a run or a training checkpoint: averaged (of several the first, or that of a decay), or the last.",
+        metavar="ema|ema:DECAY|ema:std=S|raw",
+        help="Of a run or a training checkpoint: averaged (of several the first, or that of a decay or std), or the"
+        " last.",
         callback=_known_weights,
     ),
 ]

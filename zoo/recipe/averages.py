@@ -71,5 +71,7 @@ def average_named(weights: str) -> Average | None:
         return None
     named = re.fullmatch(r"ema:(std=)?(\d*\.?\d+(?:e-?\d+)?)", weights)
     if named is None:
-        raise ZooError(f"weights: ema, raw, or one of several averages, such as ema:0.9999, not {weights!r}")
+        raise ZooError(
+            f"weights: ema, raw, or one of several averages, such as ema:0.9999 or ema:std=0.1, not {weights!r}"
+        )
     return float(named[2]) if named[1] is None else Profile.model_construct(std=float(named[2]))

@@ -7,11 +7,13 @@ At step ``t`` such an average weighs what the weights were at ``x`` by the profi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
 
 
+@cache  # since every update asks for those of its averages
 def exponent(std: float) -> float:
     """The ``g`` of which ``std = (g + 1)^(1/2) (g + 2)^(-1) (g + 3)^(-1/2)``: the largest root of a cubic (there)."""
     square = std**-2
