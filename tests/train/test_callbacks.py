@@ -125,7 +125,13 @@ class Echoes(Callback):
         training.show(image)
 
 
-REGISTRY = Registry().with_parts([HearsOnMain, HearsEverywhere, Fails, Asks, OutOfMemory, Echoes])
+@part("callback", "loss")
+class NamedAsAFigure(Callback):
+    def step(self, training: Training, step: Step) -> None:
+        training.log({"own": 1.0})
+
+
+REGISTRY = Registry().with_parts([HearsOnMain, HearsEverywhere, Fails, Asks, OutOfMemory, Echoes, NamedAsAFigure])
 
 
 class Said(Silent):
@@ -212,6 +218,12 @@ def test_pictures_that_the_main_process_has_no_memory_for_leave_no_other_waiting
     main, other = run_ranks(run, 2, tmp_path, "[hears_everywhere, out_of_memory]", "train.steps=1", timeout=5.0)
     assert main[-1] == "warning: callback out_of_memory: RuntimeError: out of memory; the run goes on"
     assert other[-1] == "end 1 NoneType"
+
+
+def test_one_that_is_called_as_a_figure_hides_none(tmp_path: Path) -> None:
+    (warning, *_) = alone(run, tmp_path, "[loss]")
+    assert "the metrics have a figure 'loss' of the run's own; call the callback otherwise" in warning
+    assert all(isinstance(line["loss"], float) for line in RunFolder(tmp_path).read_metrics())
 
 
 def test_one_that_cannot_begin_is_left_out(tmp_path: Path) -> None:

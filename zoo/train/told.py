@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from zoo.assembly import create_parts
 from zoo.attributes import TAKEN
 from zoo.backbone import Backbone
 from zoo.best import Best, best_of
-from zoo.callbacks import Callback, HeldOut, Training
+from zoo.callbacks import Callback, HeldOut, Step, Training
 from zoo.errors import RunError
 from zoo.evaluate import Metric
 from zoo.files import reason_of
@@ -34,6 +35,9 @@ T = TypeVar("T")
 
 AT_ONCE = 16
 """Images of a pass, where ``sample.batch`` asks for fewer."""
+
+OWN_FIGURES = frozenset({each.name for each in fields(Step)} | {"images_per_second"})
+"""What lines of the metrics hold whatever callbacks log."""
 
 
 class RunTraining(Training):
@@ -94,6 +98,8 @@ class RunTraining(Training):
 
     def log(self, figures: Mapping[str, Any]) -> None:
         """A line of the metrics."""
+        if self._name in OWN_FIGURES:
+            raise ValueError(f"the metrics have a figure {self._name!r} of the run's own; call the callback otherwise")
         if not all(_is_finite(each) for each in _values(figures)):
             raise ValueError(f"its figures are not all finite numbers: {json.dumps(figures, default=repr)}")
         if self.is_main:
