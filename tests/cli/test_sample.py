@@ -153,7 +153,7 @@ def test_guidance_that_is_none(given):
     else:
         assert line == (
             f"--guidance {given}: write a scale of at least 0, or one for every stage with commas between them, such as"
-            " 1.0,3.0"
+            " 1.0,3.0; another kind of guidance is --set 'sample.guidance={type: cfg_zero, scale: 2.0}'"
         )
 
 

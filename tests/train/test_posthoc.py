@@ -143,10 +143,8 @@ def test_a_damaged_snapshot_is_passed_over(run: Path, tmp_path: Path, registry: 
 def test_what_cannot_be_made_is_refused_in_a_line(run: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "x.safetensors")
     line = refused(ema("--run", run, "--std", 0.02, "--step", 2, *out), 2)
-    assert line.startswith(
-        f"{run}: of its 2 snapshots up to step 2 (std 0.05, 0.1) the profile of std 0.02 is made but"
-    )
-    assert f"{FURTHEST:.0%} is too much" in line
+    assert line.startswith(f"{run}: of its 2 snapshots up to step 2 (std 0.05, 0.1) the best mix is ")
+    assert f" off the profile of std 0.02, and {FURTHEST:.0%} is the limit; ask for" in line
     line = refused(ema("--run", run, "--std", 0.1, "--step", 9, *out), 3)
     there = "1, 2, 3, 4, 5, 6, 7, 8"
     assert line == f"{run / 'snapshots'}: there is no sound snapshot of step 9; there are: {there}"

@@ -139,6 +139,6 @@ def _scales(text: str) -> list[float]:
     if not all(0.0 <= scale < math.inf for scale in scales):
         raise ZooError(
             f"--guidance {text}: write a scale of at least 0, or one for every stage with commas between them, such as"
-            " 1.0,3.0"
+            " 1.0,3.0; another kind of guidance is --set 'sample.guidance={type: cfg_zero, scale: 2.0}'"
         )
     return scales

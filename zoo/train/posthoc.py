@@ -60,9 +60,9 @@ def combined(
     if distance > FURTHEST:
         stds = ", ".join(str(each.std) for each in files.values())
         raise ZooError(
-            f"{path}: of its {len(snapshots)} snapshots up to step {last.step} (std {stds}) the profile of std"
-            f" {profile.std} is made but for {distance:.0%}, and {FURTHEST:.0%} is too much; ask for a std nearer to"
-            " these, or for a later --step, or keep more by train.snapshot_every"
+            f"{path}: of its {len(snapshots)} snapshots up to step {last.step} (std {stds}) the best mix is"
+            f" {distance:.0%} off the profile of std {profile.std}, and {FURTHEST:.0%} is the limit; ask for a std"
+            " nearer to these, or for a later --step, or keep more by train.snapshot_every"
         )
     given = WeightsSource(path, last, f"ema:{profile}", next(iter(files)), ()).read(registry)
     averaged = [name for name, each in build(given.recipe, device="meta").named_parameters() if each.requires_grad]
