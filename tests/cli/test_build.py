@@ -275,6 +275,19 @@ def test_a_fault_of_zoo_is_one_line_too(monkeypatch):
     assert "Traceback" in zoo("build", "--recipe", "dit_s", "--debug").stderr
 
 
+def test_a_part_that_ends_the_process_is_a_fault(monkeypatch):
+    """Its exit code may be 0, as if all were done."""
+
+    def leave(*arguments):
+        raise SystemExit(0)
+
+    monkeypatch.setattr("zoo.assembly.check_tree", leave)
+    result = zoo("build", "--recipe", "dit_s")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "error: RuntimeError: a part ends the process, by sys.exit or its like (a fault of" in result.stderr
+    assert "in leave" in zoo("build", "--recipe", "dit_s", "--debug").stderr
+
+
 def test_figures_are_not_cut_on_a_terminal_of_80_columns(monkeypatch):
     monkeypatch.setattr("zoo.cli.common.WIDTH_WITHOUT_TERMINAL", 80)
     shown = zoo("build", "--recipe", "hybrid_xl", "--flops").stdout

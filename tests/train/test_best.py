@@ -155,8 +155,8 @@ def test_a_step_that_is_none_is_refused(tmp_path: Path, step: str, told: str) ->
     assert told in " ".join(result.output.split())
 
 
-def test_a_figure_that_there_is_none_of_is_told(tmp_path: Path) -> None:
-    recipe = small("train.callbacks=[{type: evaluate, best: beauty}]", *JUDGED, "train.steps=1")
+def test_a_figure_that_there_is_none_of_is_told_once(tmp_path: Path) -> None:
+    recipe = small("train.callbacks=[{type: evaluate, best: beauty}]", *JUDGED, "train.steps=2")
     (said,) = run(ALONE, recipe, tmp_path / "run")
     assert said.startswith("warning: evaluate: there is no figure 'beauty' to choose the best by; there are: ")
     assert "fid" in said

@@ -79,6 +79,12 @@ class Fails(Callback):
             raise KeyError(f"{hook} {training.step}")
 
 
+@part("callback", "exits")
+class Exits(Callback):
+    def step(self, training: Training, step: Step) -> None:
+        raise SystemExit(0)
+
+
 @part("callback", "asks")
 class Asks(Callback):
     """Asks all that there is to ask."""
@@ -131,7 +137,9 @@ class NamedAsAFigure(Callback):
         training.log({"own": 1.0})
 
 
-REGISTRY = Registry().with_parts([HearsOnMain, HearsEverywhere, Fails, Asks, OutOfMemory, Echoes, NamedAsAFigure])
+REGISTRY = Registry().with_parts(
+    [HearsOnMain, HearsEverywhere, Fails, Exits, Asks, OutOfMemory, Echoes, NamedAsAFigure]
+)
 
 
 class Said(Silent):
@@ -211,6 +219,12 @@ def test_one_that_fails_is_told_once_and_the_run_goes_on(tmp_path: Path, ranks: 
     assert [each for each in heard if each.startswith("warning: ")] == [
         "warning: callback fails: KeyError: 'step 2'; the run goes on",
         "warning: callback fails has failed 2 times",
+    ]
+
+
+def test_one_that_ends_the_process_does_not_end_the_run(tmp_path: Path) -> None:
+    assert alone(run, tmp_path, "[exits]", "train.steps=1") == [
+        "warning: callback exits: it ends the process, by sys.exit or its like; the run goes on"
     ]
 
 

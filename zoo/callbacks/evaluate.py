@@ -35,6 +35,7 @@ class Evaluate(Callback):
         best: Annotated[str | None, Field(min_length=1)] = None,
     ) -> None:
         self.every, self.best = every, best
+        self._warned = False
 
     def check(self, recipe: Recipe, dataset: Dataset) -> None:
         """Look at what there is to compare, and when.
@@ -58,6 +59,7 @@ class Evaluate(Callback):
         training.log(figures)
         if self.best in figures and training.is_main:
             training.keep_if_best(self.best, figures[self.best])
-        elif self.best is not None and self.best not in figures:
+        elif self.best is not None and self.best not in figures and not self._warned:
+            self._warned = True
             told = f"there is no figure {self.best!r} to choose the best by; there are: {', '.join(figures)}"
             training.say(f"warning: evaluate: {told}")

@@ -104,7 +104,10 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
         except NOT_OURS:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as end:
+            if isinstance(end, SystemExit) and (isinstance(end, Stopped) or self._is_of_a_plugin(ctx)):
+                raise
+            error = end if isinstance(end, Exception) else _ended(end)
             if debug:
                 traceback.print_exception(error)
             if not isinstance(error, ZooError) and are_too_many(error):
@@ -118,6 +121,15 @@ class Commands(TyperGroup):
 
                 leave_words(words)
             raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None
+
+    def _is_of_a_plugin(self, ctx: typer.Context) -> bool:
+        """Whether the command is a plug-in's, whose exit code is its own affair."""
+        return super().get_command(ctx, ctx.invoked_subcommand or "") is None
+
+
+def _ended(end: SystemExit) -> RuntimeError:
+    """No command of zoo ends so: what it runs of a plug-in does, perhaps with 0 as if all were done."""
+    return RuntimeError("a part ends the process, by sys.exit or its like").with_traceback(end.__traceback__)
 
 
 @contextmanager

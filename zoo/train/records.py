@@ -122,10 +122,12 @@ class Records:
             self._failing.discard(what)
 
 
-def reason_of_failure(error: Exception) -> str:
+def reason_of_failure(error: Exception | SystemExit) -> str:
     """What has failed, in words of a line."""
     if isinstance(error, ZooError | ImportError):
         return str(error)
     if isinstance(error, OSError):
         return reason_of(error)
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        return "it ends the process, by sys.exit or its like"
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
