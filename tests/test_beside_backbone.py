@@ -21,7 +21,7 @@ def refusing(kind):
 
     module, name = KINDS[kind].base.split(":")
     base = getattr(import_module(module), name)
-    methods = {each: lambda self, *given: None for each in base.__abstractmethods__}
+    methods = {each: lambda self, *given: None for each in getattr(base, "__abstractmethods__", ())}
     cls = type("Refusing", (base,), {**methods, "__init__": refuse, "__doc__": "Refuses.", "__module__": __name__})
     return zoo.part(kind, "refusing")(cls)
 
