@@ -19,6 +19,9 @@ from zoo.testing.options_laws import every_option_changes_something
 SHAPE = (2, 3, 1)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 STEPS, MORE = (1, 2, 5), (8, 16, 64)
+FEW = 3
+"""Examples, where a solver is asked by its default options alone, and noise is all that differs."""
+
 LINE = LinearPath()
 DATA = GaussianFlow()
 
@@ -179,7 +182,7 @@ def is_exact_on_straight_lines(case: Case) -> None:
         assert_close(run.solve(steps), run.noise - 0.75, "a constant velocity leads elsewhere", 1e-5)
 
 
-@law("Look for a wrong sign or end of time: z at t = 1 is noise, at 0 data, and velocity is dz/dt.")
+@law("Look for a wrong sign or end of time: z at t = 1 is noise, at 0 data, and velocity is dz/dt.", examples=FEW)
 def reaches_the_data(case: Case) -> None:
     """With many steps and the default options, noise becomes the data that the velocity belongs to.
 
@@ -188,7 +191,10 @@ def reaches_the_data(case: Case) -> None:
     _reaches_the_data(Run(case, batch=4096, defaults=True))
 
 
-@law("Ask path.at(t) for alpha, sigma, and the data and noise of a velocity: 1 - t and t are the straight line's.")
+@law(
+    "Ask path.at(t) for alpha, sigma, and the data and noise of a velocity: 1 - t and t are the straight line's.",
+    examples=FEW,
+)
 def reaches_the_data_on_other_paths(case: Case) -> None:
     """The same where the path is no straight line, but DDPM's."""
     _reaches_the_data(Run(case, batch=4096, defaults=True, path=VariancePreservingPath()))
