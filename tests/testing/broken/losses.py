@@ -177,7 +177,8 @@ class OfAllTokens(OfTokens):
     """Knows of no router."""
 
     def apart(self, found: Tensor, wanted: Tensor, tap: Tap) -> Tensor:
-        return (found - wanted).square().mean(1)
+        both = torch.stack([found, wanted.to(found).expand(len(found), -1)])  # which broadcasts not even a single token
+        return both.diff(dim=0).square().mean((0, 2))
 
 
 @part("loss", "of_the_first_tokens")
@@ -203,6 +204,6 @@ BROKEN: list[Broken] = [
     (laws.builds_share_nothing, SharedWeights, "share a tensor"),
     (options_laws.every_option_changes_something, Unheard, "power"),
     (train_laws.keeps_nan_apart, Masked, "reaches others"),
-    (laws.shape_contract, OfAllTokens, "must match the size"),
+    (laws.shape_contract, OfAllTokens, "expects each tensor to be equal size"),
     (loss_laws.knows_tokens_by_their_index, OfTheFirstTokens, "with the last tokens first, it tells something else"),
 ]
