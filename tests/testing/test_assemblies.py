@@ -136,6 +136,7 @@ class BareParameter(SinusoidalTimeEmbedder):
         self.shift = nn.Parameter(torch.zeros(dim))
 
 
+@pytest.mark.usefixtures("drawn_as_ever")
 @pytest.mark.parametrize(
     ("law", "broken"),
     [

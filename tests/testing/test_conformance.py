@@ -19,6 +19,8 @@ from zoo.testing.conclude import Conclusion, outcome
 from zoo.testing.conformance import Check, checks_of, entries_of
 from zoo.testing.law import NotRun, law
 
+pytestmark = pytest.mark.usefixtures("drawn_as_ever")
+
 
 def check_of(checks: list[Check], name: str) -> Check:
     (found,) = (each for each in checks if each.law_name == name)

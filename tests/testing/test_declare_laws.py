@@ -21,6 +21,8 @@ from zoo.testing import check_part, laws_of
 from zoo.testing.cases import Case
 from zoo.testing.declare_laws import declares_its_cost
 
+pytestmark = pytest.mark.usefixtures("drawn_as_ever")
+
 
 @part("block", "convolves")
 class Convolves(OneByOne):

@@ -89,6 +89,7 @@ def test_a_part_may_say_by_its_options_which_axes_it_takes():
     check_part(OnFewAxes, laws=["shape_contract"], examples=20)
 
 
+@pytest.mark.usefixtures("drawn_as_ever")
 @pytest.mark.parametrize(("law", "broken", "message"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
 def test_law_catches_a_broken_part_and_says_so_in_a_few_lines(law, broken, message, monkeypatch):
     monkeypatch.setattr(options_laws, "ROUNDS", options_laws.ROUNDS[:3])  # the later ones are for right parts

@@ -15,6 +15,8 @@ from zoo.registry import part
 from zoo.testing import check_part
 from zoo.testing.options_laws import every_option_changes_something
 
+pytestmark = pytest.mark.usefixtures("drawn_as_ever")
+
 
 @part("time_embedder", "with_another")
 class WithAnother(Sound):

@@ -14,6 +14,8 @@ from zoo.testing import check_part
 from zoo.testing.check import part_cases
 from zoo.testing.conformance import entries_of
 
+pytestmark = pytest.mark.usefixtures("drawn_as_ever")
+
 
 @part("block", "own_front")
 class OwnFront(Block):
