@@ -12,7 +12,7 @@ from zoo.scaffold import Names, write_package
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(1200)  # it holds all the kit's laws on a part of every kind
+@pytest.mark.timeout(600)  # it holds all the kit's laws on a part of every kind
 def test_passes_its_own_tests(tmp_path):
     folder, site = tmp_path / "zoo-mine", tmp_path / "site"
     write_package(folder, Names.of("zoo-mine"), list(KINDS))

@@ -100,7 +100,7 @@ def test_controls_are_refused(tool, report):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 def test_a_recipe_learns_to_draw_digits_in_its_own_steps(tool, report, tmp_path):
     hybrid = next(each for each in tool.recipe_trials() if each.recipe == "digits_hybrid")
     (found,) = tool.run_trials([hybrid], [0], tmp_path, jobs=1)

@@ -12,10 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from zoo.errors import WeightsError, ZooError
-from zoo.weights import (
-    foreign,
-    read_checkpoint,
-)
+from zoo.weights import pickles, read_checkpoint
 
 ONE = {"a": torch.arange(1.0, 5.0), "b.c": -torch.ones(2, 3)}
 
@@ -165,7 +162,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(written):
 
 
 def test_without_the_sums_bits_change_unseen(written, monkeypatch):
-    monkeypatch.setattr(foreign, "_check_archive", lambda path: None)
+    monkeypatch.setattr(pickles, "_check_archive", lambda path: None)
     assert False in outcomes_of_flipped_bits(written)
 
 
@@ -194,6 +191,38 @@ def header_of(size, folder):
 )
 def test_safetensors_with_headers_of_any_size(size, tmp_path):
     assert same(read_checkpoint(header_of(size, tmp_path)).tensors)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_long_name_is_refused_before_pytorch_tells_of_it(legacy, save, written):
+    """It looks for words by a pattern that takes their length squared: hours for a million letters."""
+    name = b"torch.storage" + b"x" * 20_000
+    path = save(ONE, _use_new_zipfile_serialization=not legacy)
+    if legacy:
+        path = written(path.read_bytes().replace(b"ctorch._utils\n", b"c" + name + b"\n", 1))
+        told = "holds a word of 20,014 characters, of which PyTorch's reader can take hours to complain; is it damaged?"
+    else:
+        path = with_pickle(path, lambda content: content.replace(b"ctorch._utils\n", b"c" + name + b"\n", 1))
+        told = "needs the code of torch.storagexxx"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "load", None)
+        assert message(path).startswith(told)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_long_texts_of_many_words_are_read(legacy, save):
+    path = save({"ema": ONE, "notes": "word\u00a0 " * 5000}, _use_new_zipfile_serialization=not legacy)
+    assert same(read_checkpoint(path).tensors)
+
+
+def with_pickle(path, change):
+    """The archive with another pickle."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in records.items():
+            archive.writestr(name, change(content) if name.endswith("/data.pkl") else content)
+    return path
 
 
 # -- pickles that need code -------------------------------------------------------------------------------------------

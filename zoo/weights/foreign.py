@@ -1,26 +1,16 @@
-"""Checkpoints that others wrote: pickles and safetensors, whose tensors stay on the disk until they are used.
-
-A pickle can do anything when it is loaded, so it is read with PyTorch's ``weights_only``, which runs none of its code.
-"""
+"""Checkpoints that others wrote: pickles and safetensors, whose tensors stay on the disk until they are used."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import stat
-import warnings
-import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: TID251 - what PyTorch raises; nothing is read by it
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -28,16 +18,13 @@ from torch import Tensor
 from zoo.errors import WeightsError, ZooError, listed, with_article
 from zoo.mapped import named_in_text
 from zoo.recipe.averages import average_named
+from zoo.weights.pickles import damaged, read_pickle
 from zoo.weights.state import DTYPES, Which, without_prefixes
 
 AVERAGED, LAST = "ema", "model"
 """The weights of a training checkpoint."""
 
-HARMLESS = (argparse.Namespace,)
-"""Classes of training checkpoints that only hold values: their settings."""
-
 SHOWN = 20
-CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,7 @@ def _read(path: Path) -> Any:
     if start[8:9] == b"{":
         return _read_safetensors(path)
     if start.startswith(b"PK") or start[:1] == b"\x80":
-        return _read_pickle(path, zipped=start.startswith(b"PK"))
+        return read_pickle(path, zipped=start.startswith(b"PK"))
     if start.startswith(b"version https://git-lfs"):
         raise WeightsError(f"{path}: is a pointer of Git LFS in place of the file; run `git lfs pull`")
     if start.lstrip()[:1] == b"<":
@@ -105,74 +92,6 @@ def _read_safetensors(path: Path) -> Any:
             return load_file(named)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise damaged(path, error) from error
-
-
-def _read_pickle(path: Path, *, zipped: bool) -> Any:
-    if zipped:
-        _check_archive(path)
-    try:
-        with torch.serialization.safe_globals(list(HARMLESS)), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of protocols, which the error below tells
-            # A file of before PyTorch 1.6 is no archive, and cannot be mapped into memory.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)  # noqa: TID251
-    except UnpicklingError as error:
-        needed = _needed_code(path, error)
-        if needed:
-            raise WeightsError(
-                f"{path}: needs the code of {', '.join(needed)} to be loaded, and a pickle's code can do anything, so"
-                " zoo runs none of it; load it where you trust it, and save what its `ema` or `model` holds with"
-                " torch.save"
-            ) from error
-        if "Unsupported operand" in str(error):
-            raise WeightsError(
-                f"{path}: is a pickle of a form that PyTorch reads only by running its code, such as of"
-                " pickle_protocol 4, or it is damaged; load it where you trust it, and save it again with torch.save"
-            ) from error
-        raise damaged(path, error) from error
-    except Exception as error:  # a damaged pickle can raise anything
-        raise damaged(path, error) from error
-
-
-def _needed_code(path: Path, error: Exception) -> list[str]:
-    """What a pickle would import: all of it for an archive, and the first for a file of before PyTorch 1.6."""
-    found = set(re.findall(r"GLOBAL (\S+) was not an allowed global", str(error)))
-    with suppress(Exception):  # no archive, or a damaged one
-        found |= set(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
-    return sorted(found - {f"{each.__module__}.{each.__qualname__}" for each in HARMLESS})
-
-
-def _check_archive(path: Path) -> None:
-    """Look for a checkpoint in an archive, and compare the archive with its checksums.
-
-    PyTorch does not do so for a file that is mapped into memory.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive, progress() as shown:
-            if not any(name.endswith("/data.pkl") for name in archive.namelist()):
-                raise WeightsError(f"{path}: is a zip archive with no checkpoint of torch.save in it; unpack it first")
-            records = [record for record in archive.infolist() if record.CRC]  # 0 where they were not computed
-            task = shown.add_task("reading", total=sum(record.file_size for record in records))
-            for record in records:
-                with archive.open(record) as file:
-                    while chunk := file.read(CHUNK):
-                        shown.advance(task, len(chunk))
-    except WeightsError:
-        raise
-    except Exception as error:  # a damaged archive can raise anything
-        raise damaged(path, error) from error
-
-
-def progress() -> Progress:
-    """A bar on stderr, where that is a terminal."""
-    console = Console(stderr=True)
-    return Progress(console=console, disable=not console.is_terminal, transient=True)
-
-
-def damaged(path: Path, error: Exception) -> WeightsError:
-    """What is said of a file that its library cannot read."""
-    text = str(error).strip().split("\n")[0].split(". ")[0]
-    reason = text if " " in text else repr(error)[:200]
-    return WeightsError(f"{path}: is damaged or cut off: {reason}; copy or download it again")
 
 
 def _chosen(path: Path, content: Any, weights: Which) -> tuple[str, Mapping[Any, Any]]:
