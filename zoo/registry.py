@@ -75,8 +75,9 @@ class Registry:
         self._idle: list[Package] = []
         self._givers: list[tuple[Plugin, Any]] = []
         self._formats: tuple[dict[str, FormatEntry], dict[str, PluginProblem]] | None = None
+        zoo = Plugin("zoo", zoo_version())
         for module in BUILT_IN:
-            self.register(import_module(module), Plugin("zoo", zoo_version()))
+            self.register(import_module(module), zoo)
 
     @classmethod
     def installed(cls) -> Registry:

@@ -50,10 +50,10 @@ def test_the_adaptive_solver_agrees_across_stages_and_guidance(small, inputs):
     guidance = guidance_of((1.5, 2.0), interval=(0.3, 0.8))
     assert jumps(backbone, guidance) == [0.8, 0.5, 0.3]
     assert jumps(backbone, guidance_of(1.0, interval=(0.3, 0.8))) == [0.5]
-    fine = sample(backbone, HeunSolver(), noise, labels, steps=500, draw=draw, guidance=guidance)
+    fine = sample(backbone, HeunSolver(), noise, labels, steps=200, draw=draw, guidance=guidance)
     adaptive = sample(backbone, Dopri5Solver(), noise, labels, steps=1, draw=draw, guidance=guidance)
     # Heun's fixed steps take the wrong side's velocity once at each jump, which costs them 1 / steps.
-    assert torch.allclose(adaptive, fine, atol=5e-3)
+    assert torch.allclose(adaptive, fine, atol=1.2e-2)
 
 
 def test_unconditional(small, inputs):

@@ -32,7 +32,7 @@ def test_drawn_recipes_load_and_cover_every_part():
     shapes: Counter[str] = Counter()
     refused: list[str] = []
 
-    @settings(max_examples=500, derandomize=True)  # the same examples whatever the seed: the rarest is one in forty
+    @settings(max_examples=250, derandomize=True)  # the same examples whatever the seed: the rarest is one in forty
     @given(values=recipes(registry))
     def draw(values):
         try:
@@ -45,7 +45,7 @@ def test_drawn_recipes_load_and_cover_every_part():
 
     draw()
     assert not [each for each in refused if not any(reason in each for reason in REFUSED)]
-    assert len(refused) < 200
+    assert len(refused) < 100
     every = {(entry.kind, entry.name) for kind in BACKBONE_KINDS for entry in registry.entries(kind)}
     assert every - set(seen) <= GO_WITH_OTHERS
     assert set(shapes) == {"oblong", "1 axes", "2 axes", "3 axes", "down", "hourglass", "wide", "shared", "routed"}

@@ -655,7 +655,7 @@ def pickles(tree):
 
 PUBLISHED = {
     "weights/conversion.py": ["torch.save"],
-    "weights/foreign.py": ["pickle", "pickle.UnpicklingError", "torch.load"],
+    "weights/pickles.py": ["pickle", "pickle.UnpicklingError", "torch.load"],
 }
 """Where checkpoints of others are read and written, which are pickles."""
 
@@ -672,7 +672,7 @@ def test_nothing_of_zoos_own_is_pickled():
 
 
 def test_pickles_of_others_are_read_as_weights_only():
-    tree = ast.parse((Path(zoo.__file__).parent / "weights" / "foreign.py").read_text(encoding="utf-8"))
+    tree = ast.parse((Path(zoo.__file__).parent / "weights" / "pickles.py").read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"]
     assert calls
     for call in calls:

@@ -16,7 +16,8 @@ from zoo.errors import PluginError
 
 UNMADE = "is not made: NaN is left in it where memory was empty; fill all of it in reset_parameters()"
 
-REGISTERED = ("_parameters", "_buffers", "_modules")
+OF_PYTORCH = frozenset(vars(nn.Module()))
+"""What every module has, whether or not it holds anything: what is registered, hooks and flags."""
 
 
 aten = torch.ops.aten
@@ -164,7 +165,7 @@ def _own_tensors(module: nn.Module) -> Iterator[str]:
 def _unregistered(module: nn.Module, known: Collection[int]) -> Iterator[str]:
     """Names of a module's attributes with tensors or modules that are not among the registered, known by their id."""
     for name, value in vars(module).items():
-        if name not in REGISTERED and any(id(each) not in known for each in _inside(value)):
+        if name not in OF_PYTORCH and any(id(each) not in known for each in _inside(value)):
             yield name
 
 

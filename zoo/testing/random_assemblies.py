@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import assume
 
-from zoo.assembly import load_recipe
+from zoo.assembly import build, load_recipe
 from zoo.errors import RecipeError
 from zoo.kinds import BACKBONE_KINDS
 from zoo.recipe import Recipe
@@ -20,6 +20,10 @@ from zoo.testing.strategies import Given
 
 PATIENCE = 20
 """Assemblies that are tried before none is found: of built-in parts, more than half go together."""
+
+
+LARGEST = 2_000_000
+"""Parameters of an assembly: a law takes tenths of a second with so many, and more show no more."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,15 @@ def random_assemblies(
 
     def take(values: dict[str, Any]) -> Drawn:
         try:
-            return Drawn(values, load_recipe(values, registry=registry), registry, fixed)
+            recipe = load_recipe(values, registry=registry)
         except RecipeError as error:
             if error.__cause__ is None:
                 raise Refused(*error.problems) from None
             raise
+        params = sum(each.numel() for each in build(recipe, registry=registry, device="meta").parameters())
+        if params > LARGEST:
+            raise Refused(f"it has {params:,} parameters, and {LARGEST:,} are the most that are tried")
+        return Drawn(values, recipe, registry, fixed)
 
     return draw(recipes(registry, given, **fixed), take, examples, patience=PATIENCE)
 
