@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,17 @@ class Fails(Callback):
             raise KeyError(f"{hook} {training.step}")
 
 
+@part("callback", "fails_on_rank_1")
+class FailsOnRank1(Callback):
+    """In no exchange, so that no other process sees anything of it."""
+
+    everywhere = True
+
+    def step(self, training: Training, step: Step) -> None:
+        if training.rank == 1:
+            raise KeyError(f"step {step.step}")
+
+
 @part("callback", "exits")
 class Exits(Callback):
     def step(self, training: Training, step: Step) -> None:
@@ -138,30 +151,26 @@ class NamedAsAFigure(Callback):
 
 
 REGISTRY = Registry().with_parts(
-    [HearsOnMain, HearsEverywhere, Fails, Exits, Asks, OutOfMemory, Echoes, NamedAsAFigure]
+    [HearsOnMain, HearsEverywhere, Fails, FailsOnRank1, Exits, Asks, OutOfMemory, Echoes, NamedAsAFigure]
 )
 
 
-class Said(Silent):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
+class Warned(Silent):
     def say(self, text: str) -> None:
         if text.startswith("warning: "):
-            self.warnings.append(text)
+            HEARD.append(text)
 
 
 def run(world: World, path: Path, callbacks: str, *overrides: str) -> list[str]:
-    """Train three steps with callbacks, or go on; what they heard on this process."""
+    """Train three steps with callbacks, or go on; what they heard on this process, and warnings between it."""
     HEARD.clear()
-    said = Said()
     folder = RunFolder(path)
     recipe = small(f"train.callbacks={callbacks}", *overrides, registry=REGISTRY)
     try:
-        Session(recipe, folder, REGISTRY, world, said).run(resume=folder.is_used)
+        Session(recipe, folder, REGISTRY, world, Warned()).run(resume=folder.is_used)
     except RunError as error:
-        return [*HEARD, str(error)]
-    return [*HEARD, *said.warnings]
+        HEARD.append(str(error))
+    return [*HEARD]
 
 
 def test_each_is_told_of_all_and_a_checkpoint_before_the_step(tmp_path: Path) -> None:
@@ -222,6 +231,13 @@ def test_one_that_fails_is_told_once_and_the_run_goes_on(tmp_path: Path, ranks: 
     ]
 
 
+def test_one_that_fails_on_another_process_alone_is_told_with_the_next_line_of_the_metrics(tmp_path: Path) -> None:
+    main, _ = run_ranks(run, 2, tmp_path, "[hears, fails_on_rank_1]", "train.steps=4", "train.log_every=2")
+    told = main.index("warning: callback fails_on_rank_1: KeyError: 'step 2'; the run goes on")
+    assert main.index("step 2 after 16") < told < main.index("step 3 after 24")
+    assert main[-1] == "warning: callback fails_on_rank_1 has failed 4 times"
+
+
 def test_one_that_ends_the_process_does_not_end_the_run(tmp_path: Path) -> None:
     assert alone(run, tmp_path, "[exits]", "train.steps=1") == [
         "warning: callback exits: it ends the process, by sys.exit or its like; the run goes on"
@@ -230,7 +246,7 @@ def test_one_that_ends_the_process_does_not_end_the_run(tmp_path: Path) -> None:
 
 def test_pictures_that_the_main_process_has_no_memory_for_leave_no_other_waiting(tmp_path: Path) -> None:
     main, other = run_ranks(run, 2, tmp_path, "[hears_everywhere, out_of_memory]", "train.steps=1", timeout=5.0)
-    assert main[-1] == "warning: callback out_of_memory: RuntimeError: out of memory; the run goes on"
+    assert "warning: callback out_of_memory: RuntimeError: out of memory; the run goes on" in main
     assert other[-1] == "end 1 NoneType"
 
 
@@ -261,10 +277,34 @@ def test_a_vital_one_ends_the_run_with_the_weights_saved(
     assert newest.step == 1
 
 
-def test_where_training_fails_they_are_told(tmp_path: Path) -> None:
+def test_none_is_ended_twice(tmp_path: Path) -> None:
+    heard = alone(run, tmp_path, "[hears, {type: fails, hook: end, vital: true}, hears]")
+    assert [each for each in heard if each.startswith("end")] == ["end 3 NoneType", "end 3 VitalError"]
+
+
+class Watching:
+    """Tells when the process must not be ended."""
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        HEARD.append("busy")
+        yield
+        HEARD.append("free")
+
+    def meeting(self, kind: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def working(self, *given: Any) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def test_where_training_fails_they_are_told_and_other_processes_wait(tmp_path: Path) -> None:
+    world: Any = World(0, 1, torch.device("cpu"), None, Watching())  # type: ignore[arg-type]
     with pytest.raises(Exception, match="not finite"):
-        alone(run, tmp_path, "[hears]", "train.learning_rate=1e30", "train.clip=null", "train.steps=9")
-    assert HEARD[-1].endswith("NumericError")
+        run(world, tmp_path, "[hears]", "train.learning_rate=1e30", "train.clip=null", "train.steps=9")
+    *_, before, told, after = HEARD
+    assert told.endswith("NumericError")
+    assert (before, after) == ("busy", "free")
 
 
 def test_the_steps_that_are_asked_for_are_traced(tmp_path: Path) -> None:

@@ -258,7 +258,8 @@ class Callback:
     Each method may be left out. What one raises is told once, and the run goes on; where ``begin`` fails, without the
     callback. Nothing that it does may change the training: it draws no number from a global generator, and touches
     neither weights nor a module's mode. A run that goes on makes a new object, and starts at the step of a checkpoint:
-    what a callback has to remember is in its folder, and what it wrote there of later steps will come again.
+    what a callback has to remember is in its folder, and what it wrote there of later steps will come again. So will
+    that step itself, after ``begin``, where the run was cut off before all callbacks had been told of it.
 
     Attributes:
         everywhere: whether it is called on every process, each with an object of its own; else on the main one alone.
@@ -284,7 +285,7 @@ class Callback:
         """
 
     def begin(self, training: Training) -> None:
-        """Training begins, or goes on from the step of a checkpoint; the first update is still to come."""
+        """Training begins, or goes on from the step of a checkpoint; the next update is still to come."""
 
     def step(self, training: Training, step: Step) -> None:
         """An update has been done, or left out. Where a checkpoint is due it is saved by now, the last one too."""

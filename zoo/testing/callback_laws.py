@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from zoo.assembly import build, load_recipe
+from zoo.callbacks import Step
 from zoo.flow import objective_of
 from zoo.optim.state import flat, state_of
 from zoo.registry import Registry
@@ -29,6 +30,7 @@ from zoo.train.job import open_job
 from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.trainer import Trainer
+from zoo.train.untold import Note, Untold
 
 STEPS, SAVED = 4, 2
 """Updates of a training, and those after which a checkpoint is told of."""
@@ -73,14 +75,26 @@ class Life:
         self.folder, self.said = RunFolder(path), list[str]()
         self.changed: list[str] = []
         self._trainer = Trainer(job, objective, world)
+        self._newest: Step | None = None
 
-    def run(self, case: Case, last: int = STEPS) -> Life:
-        """Train on to step ``last``, and have a new callback told of it."""
+    def run(self, case: Case, last: int = STEPS, *, ends: bool = True) -> Life:
+        """Train on to step ``last``, and have a new callback told of it.
+
+        Args:
+            case: of the callback.
+            last: step.
+            ends: whether the callback is told of the end; if not, what comes next tells of this step again, as a run
+                does that was cut off before it knew that all had been told.
+        """
         trainer = self._trainer
         trainer.job = replace(trainer.job, callbacks=((case.entry.name, case.create()),))
         records = Records(trainer, self.folder, self.said.append)
-        callbacks = Callbacks(trainer, records, self.said.append)
+        untold = Untold(self.folder)
+        callbacks = Callbacks(trainer, records, self.said.append, untold)
         self._unchanged("begin", callbacks.begin)
+        if self._newest is not None:
+            self.folder.forget_after(trainer.step, [case.entry.name])
+            callbacks.again(Note(self._newest, checkpoint=True))
         for step in trainer.run(last):
             self._unchanged("log", partial(records.log, step))
             if step.step % SAVED == 0:
@@ -88,7 +102,9 @@ class Life:
                 if trainer.world.is_main:
                     self._unchanged("show", partial(callbacks.show, "samples", PICTURE))
             self._unchanged("step", partial(list, callbacks.told(iter([step]))))
-        self._unchanged("end", callbacks.end)
+            self._newest = None if ends else step
+        if ends:
+            self._unchanged("end", callbacks.end)
         records.close()
         return self
 
@@ -190,6 +206,13 @@ def _parted(case: Case) -> Found:
         return life.run(case, SAVED).run(case).found(case)
 
 
+@_remembered
+def _cut_off(case: Case) -> Found:
+    """Of one that is cut off once all has been told of a step, and tells of it again."""
+    with _life() as life:
+        return life.run(case, SAVED, ends=False).run(case).found(case)
+
+
 @law(
     "Draw from a generator of your own (torch.Generator, np.random.default_rng), and work on the copy that"
     " training.backbone() gives, never on what is trained.",
@@ -207,7 +230,7 @@ def leaves_training_alone(case: Case) -> None:
 )
 def fails_in_no_method(case: Case) -> None:
     """No method raises, in a training from its start, and in one that goes on with a new object."""
-    failures = _parted(case).failures
+    failures = [*_parted(case).failures, *_cut_off(case).failures]
     assert not failures, failures[0].removeprefix("warning: ")
 
 
@@ -219,15 +242,16 @@ def writes_in_its_folder(case: Case) -> None:
 
 
 @law(
-    "Let what it tells hang on the step and on the weights alone, or keep in its folder what it has to remember: a run"
-    " that goes on makes a new object. (Times need not keep this.)",
+    "Let what it tells hang on the step and on the weights alone, or keep in its folder what it has to remember, with"
+    " its step: a run that goes on makes a new object, and may tell it of its step again. (Times need not keep this.)",
     examples=DEAR,
     required=False,
 )
 def goes_on_as_if_never_stopped(case: Case) -> None:
-    """Its lines in the metrics are the same, whether or not the run stopped in between."""
-    whole, parted = _whole(case).lines, _parted(case).lines
+"""Its lines in the metrics are the same, whether or not the run stopped, or was cut off, in between."""
+    whole, parted, cut_off = _whole(case).lines, _parted(case).lines, _cut_off(case).lines
     assert parted == whole, f"tells otherwise after a stop: {parted} in place of {whole}"
+    assert cut_off == whole, f"tells otherwise after a crash, when a step comes again: {cut_off} in place of {whole}"
 
 
 @law(

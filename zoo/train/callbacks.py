@@ -13,6 +13,7 @@ from zoo.signals import Stopped
 from zoo.train.records import Records, reason_of_failure
 from zoo.train.told import RunTraining
 from zoo.train.trainer import Trainer
+from zoo.train.untold import Note, Untold
 
 
 class VitalError(RunError):
@@ -26,20 +27,22 @@ class Callbacks:
         trainer: what trains.
         records: writes what callbacks have to say, and has them told of each line.
         tell: takes a line for the user, on the main process.
+        untold: holds the step that they are being told of.
     """
 
-    def __init__(self, trainer: Trainer, records: Records, tell: Callable[[str], None]) -> None:
-        self.world, self.tell = trainer.world, tell
+    def __init__(self, trainer: Trainer, records: Records, tell: Callable[[str], None], untold: Untold) -> None:
+        self.world, self.tell, self.untold = trainer.world, tell, untold
         self._given = [_Told(name, part, trainer, records, tell) for name, part in trainer.job.callbacks]
         self._begun: list[_Told] = []
         self._telling: set[str] = set()
+        self._log_every = trainer.options.log_every
         records.hear, records.see = self.log, self.show
 
     def begin(self) -> None:
         """Training begins, or goes on.
 
         Raises:
-            VitalError: one has failed that is vital; so do ``told``, ``checkpoint`` and ``end``.
+            VitalError: one has failed that is vital; so do ``told``, ``again``, ``checkpoint`` and ``end``.
         """
         for each in self._given:
             if self._tell(each, "begin") is None:
@@ -48,9 +51,16 @@ class Callbacks:
     def told(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Pass updates on; the callbacks are told of each after what is done with it, such as saving it."""
         for step in steps:
+            self.untold.step = step
             yield step
-            for each in self._begun:
-                self._tell(each, "step", step)
+            self._tell_of(step)
+
+    def again(self, note: Note) -> None:
+        """Tell of the step that training goes on from, where it was cut off before they had been told of it."""
+        self.untold.step = note.step
+        if note.checkpoint:
+            self.checkpoint()
+        self._tell_of(note.step)
 
     def checkpoint(self) -> None:
         """A checkpoint has been saved."""
@@ -60,16 +70,20 @@ class Callbacks:
     def end(self) -> None:
         """Training ends, with all saved."""
         for each in self._begun:
+            each.ended = True
             self._tell(each, "end", None)
+        self._hear_of_failures()
+        for each in self._begun:
             if each.failures > 1:
                 self.tell(f"warning: callback {each.name} has failed {each.failures} times")
 
     def fail(self, error: Exception) -> None:
-        """Training ends since it has failed, perhaps on this process alone."""
+        """Training ends since it has failed, perhaps on this process alone: the others may not come to an exchange."""
         if self.world.is_main:
-            for each in self._begun:
-                if not each.part.everywhere:
-                    self._call(each, "end", error)
+            with self.world.busy():  # or another that has ended would end this one meanwhile
+                for each in self._begun:
+                    if not (each.part.everywhere or each.ended):
+                        self._call(each, "end", error)
 
     def log(self, line: Mapping[str, Any]) -> None:
         """A line of the metrics has been written; on the main process alone."""
@@ -78,6 +92,13 @@ class Callbacks:
     def show(self, name: str, image: np.ndarray) -> None:
         """A callback has shown a picture; on the main process alone."""
         self._tell_all("show", name, image)
+
+    def _tell_of(self, step: Step) -> None:
+        for each in self._begun:
+            self._tell(each, "step", step)
+        if step.step % self._log_every == 0:  # with the lines of the metrics, which take an exchange too
+            self._hear_of_failures()
+        self.untold.done()
 
     def _tell_all(self, hook: str, *values: Any) -> None:
         if hook in self._telling:
@@ -128,6 +149,16 @@ class Callbacks:
 
         return self.world.first(failed)
 
+    def _hear_of_failures(self) -> None:
+        """Tell, on the main process, what has failed on others alone."""
+        everywhere = [each for each in self._begun if each.part.everywhere]
+        if everywhere and self.world.size > 1:
+            for told in self.world.collect([(each.failures, each.failed) for each in everywhere]):
+                for each, (failures, failed) in zip(everywhere, told, strict=True):
+                    each.failures = max(each.failures, failures)
+                    if failed:
+                        self._warn(each, failed)
+
     def _warn(self, each: _Told, failed: str) -> None:
         """Tell the first failure of a callback that is not vital; of others the end tells how many there were."""
         if not (each.told or each.part.vital):
@@ -142,6 +173,7 @@ class _Told:
         failures: how many there were, on this process.
         failed: what was the last one.
         told: whether who watches has been told of one.
+        ended: whether it has been told of the end, if only to fail there.
     """
 
     def __init__(
@@ -149,5 +181,5 @@ class _Told:
     ) -> None:
         self.name, self.part = name, part
         self.training = RunTraining(name, part, trainer, records, tell)
-        self.failures, self.told = 0, False
+        self.failures, self.told, self.ended = 0, False, False
         self.failed: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,8 +22,13 @@ LONGEST_LINE = 2**20
 """Bytes of a line; what is longer is none of zoo's."""
 
 
-def forget_after(path: Path, step: int) -> None:
+def forget_after(path: Path, step: int, again: Collection[str] = ()) -> None:
     """Drop the lines of later steps, which will come again; however many there are.
+
+    Args:
+        path: the file.
+        step: that training goes on from.
+        again: callbacks whose lines of this step will come again too.
 
     Raises:
         RunError: the file cannot be read, or written.
@@ -33,7 +38,7 @@ def forget_after(path: Path, step: int) -> None:
 
     def write(file: BinaryIO) -> None:
         for line, values in _whole_lines(path) if path.exists() else ():
-            if values["step"] <= step:
+            if values["step"] < step or (values["step"] == step and not any(name in values for name in again)):
                 file.write(line + b"\n")
 
     write_whole(path, write, RunError)  # in the place of a link, too

@@ -9,6 +9,7 @@ snapshots/        averages by profile, every ``train.snapshot_every`` steps, for
 samples/          grids of samples, by step, as the callback `pictures` draws them; others have folders of their own
 evaluations/      what `zoo eval` found, or the callback `evaluate`, by step
 best.json         which checkpoint that callback keeps as the best one, if it is to
+untold.json       the step of a checkpoint, until all callbacks have been told of it
 loss.png          the curve
 """
 
@@ -21,7 +22,7 @@ import platform
 import sys
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.evaluations = path / "evaluations"
         self.loss_curve = path / "loss.png"
+        self.untold = path / "untold.json"
         self.run = ""
         """The run's id, from when the folder is locked: in run.json and in the state of every checkpoint."""
         self._lock: RunLock | None = None
@@ -263,13 +265,17 @@ class RunFolder:
         if missing is not None:
             raise RunError(f"{missing} To begin anew, remove {self.path} or choose another --run-dir")
 
-    def forget_after(self, step: int) -> None:
+    def forget_after(self, step: int, again: Collection[str] = ()) -> None:
         """Drop the metrics of later steps, which will come again, and a line that was cut off.
+
+        Args:
+            step: that training goes on from.
+            again: callbacks whose lines of this step will come again too.
 
         Raises:
             RunError: the file cannot be read, or written.
         """
-        metrics_file.forget_after(self.metrics, step)
+        metrics_file.forget_after(self.metrics, step, again)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Every line of the metrics that is whole.

@@ -24,6 +24,7 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import record
 from zoo.train.state import average_files, random_states
 from zoo.train.trainer import Trainer
+from zoo.train.untold import Untold
 
 ANOTHER_RUN = "begin another run, with a lower learning rate or clipped gradients"
 """What to do where going on would lead to the same again."""
@@ -42,12 +43,14 @@ class Saver:
 
     Attributes:
         saved: the step of the last checkpoint, 0 where there is none.
+        untold: what callbacks have still to be told of where a run goes on from a checkpoint.
     """
 
     def __init__(self, trainer: Trainer, folder: RunFolder, tell: Callable[[str], None]) -> None:
         self.trainer, self.folder, self.tell = trainer, folder, tell
         self.world, self.recipe = trainer.world, trainer.job.recipe
         self.saved = trainer.step
+        self.untold = Untold(folder)
         self._prunes = True
 
     @property
@@ -82,7 +85,7 @@ class Saver:
             raise
 
     def save(self) -> None:
-        """Write a checkpoint, unless the last one is of this step, and remove old ones.
+        """Write a checkpoint, unless the last one is of this step.
 
         Raises:
             NumericError: weights, averages or the optimizer's moments are not finite; older checkpoints are kept.
@@ -93,6 +96,9 @@ class Saver:
         self._check_finite()
         if moved := self._write(apart=False):
             raise RunError(f"{moved}; {self.folder.go_on}")
+
+    def prune(self) -> None:
+        """Remove old checkpoints; once callbacks have been told of the newest, which may be the best one by then."""
         self.world.first(self._prune)
 
     def save_apart(self) -> str | None:
@@ -175,6 +181,7 @@ class Saver:
             if lost := self.folder.lost():
                 return lost, save_elsewhere(self.folder, lost, recipe, trainer.step, tensors, state)
             try:
+                self.untold.note(checkpoint=not apart)
                 checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
                 self.folder.record_checkpoint(trainer.step)
             except RunError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -141,7 +141,9 @@ class Session:
         """Train from the newest checkpoint on, if there is any."""
         steps = self.recipe.train.steps
         restore(trainer, self.folder, self.registry, self._tell)
-        if trainer.step >= steps:
+        saver = Saver(trainer, self.folder, self._tell)
+        note = self.world.first(lambda: saver.untold.of(trainer.step))
+        if trainer.step >= steps and note is None:
             mend = (
                 "set train.steps higher to go on"
                 if self.recipe.train.schedule.type == "constant"
@@ -150,14 +152,19 @@ class Session:
             asked = f" ({steps} are asked for)" if steps < trainer.step else ""
             self._tell(f"{self.folder.path}: has trained its {trainer.step} steps; {mend}{asked}")
             return
-        self.world.first(lambda: self._begin_after(trainer.step))
-        saver = Saver(trainer, self.folder, self._tell)
+        again = [] if note is None else [name for name, _ in trainer.job.callbacks]
+        self.world.first(lambda: self._begin_after(trainer.step, again))
         with (
             closing(Records(trainer, self.folder, self._tell)) as records,
             self.world.working(lambda: trainer.step, partial(rescue, saver)),
         ):
-            callbacks = Callbacks(trainer, records, self._tell)
+            callbacks = Callbacks(trainer, records, self._tell, saver.untold)
             try:
+                callbacks.begin()
+                if note is not None:
+                    self._tell(f"note: step {trainer.step} was saved before all callbacks were told of it; now they are")
+                    callbacks.again(note)
+                    saver.prune()
                 self._train(trainer, min(steps, stop_at), stop, saver, records, callbacks)
             except Exception as error:
                 callbacks.fail(error)
@@ -234,7 +241,7 @@ class Session:
             with suppress(OSError):  # nobody reads it
                 warnings.warn(f"progress cannot be shown: {type(error).__name__}: {error}", stacklevel=2)
 
-    def _begin_after(self, step: int) -> None:
+    def _begin_after(self, step: int, again: Sequence[str]) -> None:
         if self._before is not None:
             changed = changes(self._before.resolved(), self.recipe.resolved())
             for change in changed:
@@ -242,7 +249,7 @@ class Session:
             record = [{"step": step, **change.to_dict()} for change in changed]
             self.folder.write(self.recipe, self.recipe.resolved(), changes=record, classes=self._classes)
         try:
-            self.folder.forget_after(step)
+            self.folder.forget_after(step, again)
         except RunError as error:  # training is dearer than metrics that are told twice
             self._tell(f"warning: metrics of later steps stay: {error}")
         for place in (self.folder.checkpoints, self.folder.snapshots):
@@ -261,7 +268,6 @@ class Session:
         callbacks: Callbacks,
     ) -> None:
         options = self.recipe.train
-        callbacks.begin()
         if self.world.is_main:
             self._watched(partial(self.watcher.start, trainer, last))
         begun, left_out, snapshot_every = trainer.step, 0, options.snapshot_every or options.checkpoint_every
@@ -278,6 +284,7 @@ class Session:
             if step.step % options.checkpoint_every == 0 or step.step == last or step.stop:
                 saver.save()
                 callbacks.checkpoint()
+                saver.prune()
         saver.save()
         if left_out:
             of = f"{left_out} of {trainer.step - begun} updates"

@@ -93,6 +93,15 @@ class CountingInMemory(Callback):
         training.log({"seen": self.seen})
 
 
+@part("callback", "counting_without_steps")
+class CountingWithoutSteps(Callback):
+    def step(self, training, step):
+        file = training.file("count")
+        count = int(file.read_text()) + 1 if file.exists() else 1
+        file.write_text(str(count))
+        training.log({"seen": count})
+
+
 @part("callback", "on_the_main_process_alone")
 class OnTheMainProcessAlone(Callback):
     everywhere = True
@@ -117,5 +126,6 @@ BROKEN: list[Broken] = [
     (FAILS, ColoursAlone, "callback colours_alone: ValueError: no colours"),
     (callback_laws.writes_in_its_folder, BesideItsFolder, "writes elsewhere.txt beside its folder beside_its_folder"),
     (callback_laws.goes_on_as_if_never_stopped, CountingInMemory, "tells otherwise after a stop"),
+    (callback_laws.goes_on_as_if_never_stopped, CountingWithoutSteps, "tells otherwise after a crash"),
     (callback_laws.is_told_on_two_ranks, OnTheMainProcessAlone, "."),
 ]

@@ -1,0 +1,165 @@
+"""A run that is cut off between a checkpoint and what callbacks are told of it: they are told when it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.ranks import alone, run_ranks
+from tests.train.small import small
+from zoo.callbacks import Callback, Step, Training
+from zoo.errors import RunError
+from zoo.registry import Registry, part
+from zoo.train.distributed import World
+from zoo.train.run_folder import RunFolder
+from zoo.train.session import Session, Silent
+from zoo.train.untold import Note, Untold
+
+
+class Cut(BaseException):
+    """Ends a run as a kill does: nothing heeds it."""
+
+
+class AtOneStep(Callback):
+    everywhere = True
+
+    def __init__(self, *, hook: str, at: int) -> None:
+        self.hook, self.at = hook, at
+
+    def checkpoint(self, training: Training) -> None:
+        self._end("checkpoint", training.step)
+
+    def step(self, training: Training, step: Step) -> None:
+        self._end("step", step.step)
+
+    def _end(self, hook: str, step: int) -> None:
+        if (hook, step) == (self.hook, self.at):
+            raise self.error
+
+
+@part("callback", "cuts")
+class Cuts(AtOneStep):
+    error: BaseException = Cut()
+
+
+@part("callback", "fails_vitally")
+class FailsVitally(AtOneStep):
+    vital = True
+    error = KeyError()
+
+
+@part("callback", "logs")
+class Logs(Callback):
+    def checkpoint(self, training: Training) -> None:
+        training.log({"of": training.step})
+
+    def step(self, training: Training, step: Step) -> None:
+        training.log({"loss": step.loss, "norm": [step.grad_norm], "terms": step.terms})
+
+
+REGISTRY = Registry().with_parts([Cuts, FailsVitally, Logs])
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def say(self, text: str) -> None:
+        if "told of it" in text:
+            self.notes.append(text)
+
+
+def run(world: World, path: Path, callbacks: str, *overrides: str) -> list[str]:
+    """Train three steps, or go on with them; what is said of callbacks."""
+    folder, said = RunFolder(path), Said()
+    recipe = small(f"train.callbacks={callbacks}", *overrides, registry=REGISTRY)
+    with suppress(Cut, RunError):
+        Session(recipe, folder, REGISTRY, world, said).run(resume=folder.is_used)
+    return said.notes
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [{**line, "images_per_second": 0} for line in RunFolder(path).read_metrics()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The metrics of a run that was never stopped: a line of each step and two of each callback's."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    assert alone(run, path, "[logs]") == []
+    assert not (path / "untold.json").exists()
+    assert [line["step"] for line in lines(path) if "logs" in line] == [1, 2, 2, 3, 3]
+    return lines(path)
+
+
+@pytest.mark.parametrize(
+    ("order", "hook", "at"),
+    [
+        ("[{cuts}, logs]", "checkpoint", 2),
+        ("[logs, {cuts}]", "step", 2),
+        ("[logs, {cuts}]", "checkpoint", 3),
+        ("[{cuts}, logs]", "step", 3),
+    ],
+)
+def test_callbacks_are_told_once_of_all_that_a_run_that_never_stopped_tells_them(
+    tmp_path: Path, whole: list[dict[str, Any]], order: str, hook: str, at: int
+) -> None:
+    path = tmp_path / "run"
+    assert alone(run, path, order.replace("{cuts}", f"{{type: cuts, hook: {hook}, at: {at}}}")) == []
+    (note,) = alone(run, path, "[logs]")
+    assert note == f"note: step {at} was saved before all callbacks were told of it; now they are"
+    assert lines(path) == whole
+    assert not (path / "untold.json").exists()
+    assert (path / "loss.png").exists()
+
+
+def test_two_processes_are_told_alike(tmp_path: Path, whole: list[dict[str, Any]]) -> None:
+    for callbacks in ("[{type: cuts, hook: step, at: 2}, logs]", "[logs]"):
+        run_ranks(run, 2, tmp_path, callbacks)
+    kinds, wanted = ([(line["step"], *line.get("logs", {})) for line in found] for found in (lines(tmp_path), whole))
+    assert kinds == wanted
+
+
+def test_a_step_that_was_saved_since_a_vital_one_failed_comes_again(
+    tmp_path: Path, whole: list[dict[str, Any]]
+) -> None:
+    """Of a checkpoint that the recipe does not ask for they are told nothing, as if there were none."""
+    assert alone(run, tmp_path / "run", "[{type: fails_vitally, hook: step, at: 1}, logs]") == []
+    assert len(alone(run, tmp_path / "run", "[logs]")) == 1
+    assert lines(tmp_path / "run") == whole
+
+
+STEP = Step(4, math.nan, (0.5, math.inf), 1.0, 0.1, 0.9, False, "not finite", {"squared_error": 1 / 3})
+
+
+def test_a_note_is_what_was_noted(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    untold = Untold(folder)
+    untold.note(checkpoint=True)
+    assert not folder.untold.exists()  # of nothing
+    untold.step = STEP
+    untold.note(checkpoint=False)
+    found = Untold(folder).of(4)
+    assert repr(found) == repr(Note(STEP, checkpoint=False))
+    untold.done()
+    assert untold.step is None
+    assert not folder.untold.exists()
+
+
+@pytest.mark.parametrize("change", ["another step", {"step": {}}, {"step": None}, [], "{"])
+def test_a_note_that_is_damaged_or_of_another_step_is_none(tmp_path: Path, change: Any) -> None:
+    folder = RunFolder(tmp_path)
+    untold = Untold(folder)
+    untold.step = STEP
+    untold.note(checkpoint=True)
+    if isinstance(change, dict):
+        folder.untold.write_text(json.dumps({**json.loads(folder.untold.read_text()), **change}))
+    elif change != "another step":
+        folder.untold.write_text(change if isinstance(change, str) else json.dumps(change))
+    assert Untold(folder).of(2 if change == "another step" else 4) is None
+    assert not folder.untold.exists()
