@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.checkpoint_folders import PREFIX, checkpoints_in
 from zoo.errors import RunError, ZooError
 from zoo.files import write_whole
 from zoo.json_files import read_json
@@ -60,12 +61,20 @@ def best_step(folder: Path) -> int:
     """The step of a run's best checkpoint, as ``--step best`` asks for.
 
     Raises:
-        ZooError: none has been kept.
+        ZooError: none has been kept, or it is not there.
     """
     best = best_of(folder)
     if best is None:
         raise ZooError(
             f"{folder}: --step best: no checkpoint has been kept as the best one; let train.callbacks hold"
             " {type: evaluate, best: FIGURE}, or give a number"
+        )
+    there = [int(path.name.removeprefix(PREFIX)) for path in checkpoints_in(folder / "checkpoints")]
+    if best.step not in there:
+        behind = there and there[-1] < best.step
+        why = ": the run went on from an earlier step, and has not come to it again" if behind else ""
+        raise ZooError(
+            f"{folder}: --step best: step {best.step} had the best {best.figure}, and its checkpoint is not there{why};"
+            f" give the number of one that is: {', '.join(map(str, there)) or 'none'}"
         )
     return best.step

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from tests.data.waves import wave_registry
 from tests.train.ranks import run_ranks
 from tests.train.small import ALONE, small, train
-from zoo.best import best_of
+from zoo.best import Best, best_of, best_step
 from zoo.callbacks import Callback, Training
 from zoo.cli import app
-from zoo.errors import RecipeError
+from zoo.errors import RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.registry import Registry, part
 from zoo.train.distributed import World
@@ -153,6 +153,23 @@ def test_a_step_that_is_none_is_refused(tmp_path: Path, step: str, told: str) ->
     result = CliRunner().invoke(app, ["eval", "--run", str(tmp_path), "--step", step])
     assert result.exit_code == 2
     assert told in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ((1, 2), ": the run went on from an earlier step, and has not come to it again; give the number of one that is: 1, 2"),
+        ((4,), "; give the number of one that is: 4"),
+        ((), "; give the number of one that is: none"),
+    ],
+)
+def test_a_best_that_is_not_there_is_told(tmp_path: Path, there: tuple[int, ...], told: str) -> None:
+    Best(3, "fid", 1.0, "one").write(tmp_path)
+    for step in there:
+        (tmp_path / "checkpoints" / f"step_{step:08d}").mkdir(parents=True)
+    with pytest.raises(ZooError) as caught:
+        best_step(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: --step best: step 3 had the best fid, and its checkpoint is not there{told}"
 
 
 def test_a_figure_that_there_is_none_of_is_told_once(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ REGISTRY = Registry().with_parts(
 
 class Warned(Silent):
     def say(self, text: str) -> None:
-        if text.startswith("warning: "):
+        if text.startswith(("warning: ", "note: profile: ")):
             HEARD.append(text)
 
 
@@ -307,11 +307,34 @@ def test_where_training_fails_they_are_told_and_other_processes_wait(tmp_path: P
     assert (before, after) == ("busy", "free")
 
 
-def test_the_steps_that_are_asked_for_are_traced(tmp_path: Path) -> None:
+def test_the_steps_that_are_asked_for_are_traced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert alone(run, tmp_path, "[{type: profile, first: 2, last: 2}]") == []
-    trace = json.loads((tmp_path / "profile" / "steps_00000002_to_00000002.json").read_text())
+    assert capfd.readouterr().err == ""
+    (file,) = (tmp_path / "profile").iterdir()
+    assert file.name == "steps_00000002_to_00000002.json"
+    trace = json.loads(file.read_text())
     updates = [event for event in trace["traceEvents"] if event.get("name", "").startswith("Optimizer.step#")]
     assert len(updates) == 1
+
+
+def test_a_trace_whose_steps_are_past_is_told_unless_it_is_there(tmp_path: Path) -> None:
+    first = "[{type: profile, first: 1, last: 1}]"
+    assert alone(run, tmp_path, first, "train.steps=1") == []
+    assert alone(run, tmp_path, first, "train.steps=2") == []
+    assert alone(run, tmp_path, "[{type: profile, first: 2, last: 3}]") == [
+        "note: profile: no trace is written, since step 2, its first, is past; let first be 3 or more for one"
+    ]
+
+
+def test_a_trace_that_cannot_be_written_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(profiler: Any, path: str) -> None:
+        Path(path).write_text("{")
+        raise RuntimeError("No space left")
+
+    monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", half)
+    (warning,) = alone(run, tmp_path, "[{type: profile, first: 1, last: 1}]", "train.steps=1")
+    assert "steps_00000001_to_00000001.json: cannot be written: No space left; the run goes on" in warning
+    assert list((tmp_path / "profile").iterdir()) == []
 
 
 def test_a_trace_that_a_run_ends_within_is_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import torch
@@ -9,7 +10,12 @@ from pydantic import Field
 from torch.profiler import ProfilerActivity
 
 from zoo.callbacks.base import Callback, Step, Training
+from zoo.errors import RunError
+from zoo.files import write_whole
 from zoo.registry import part
+
+LOG_LEVEL = "KINETO_LOG_LEVEL"
+"""Of the library in PyTorch that writes traces: below 6 it tells on stderr, by default too, when each begins and ends."""
 
 
 @part("callback", "profile")
@@ -40,11 +46,18 @@ class Profile(Callback):
         self._profiler: Any = None
 
     def begin(self, training: Training) -> None:
-        """The trace begins, where that is before the first step to come."""
+        """The trace begins, where that is before the first step to come; say so where it cannot any more."""
         self._start(training.step)
+        if training.step >= self.first and not any(training.folder.glob(f"steps_{self.first:08d}_to_*.json")):
+            later = f"let first be {training.step + 1} or more for one"
+            training.say(f"note: profile: no trace is written, since step {self.first}, its first, is past; {later}")
 
     def step(self, training: Training, step: Step) -> None:
-        """The trace begins before its first step, and is written after its last."""
+        """The trace begins before its first step, and is written after its last.
+
+        Raises:
+            RunError: the disk refuses; so does ``end``.
+        """
         if step.step == self.last:
             self._write(training)
         self._start(step.step)
@@ -54,7 +67,8 @@ class Profile(Callback):
         self._write(training)
 
     def _start(self, step: int) -> None:
-        if step + 1 == self.first:
+        if step + 1 == self.first and self._profiler is None:  # a step may come again
+            os.environ.setdefault(LOG_LEVEL, "6")
             cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
             self._profiler = torch.profiler.profile(
                 activities=[ProfilerActivity.CPU, *cuda], record_shapes=self.shapes, profile_memory=self.memory
@@ -66,5 +80,5 @@ class Profile(Callback):
         if profiler is not None:
             profiler.stop()
             if training.step >= self.first:
-                name = f"steps_{self.first:08d}_to_{training.step:08d}.json"
-                profiler.export_chrome_trace(str(training.file(name)))
+                path = training.file(f"steps_{self.first:08d}_to_{training.step:08d}.json")
+                write_whole(path, lambda file: profiler.export_chrome_trace(file.name), RunError)
