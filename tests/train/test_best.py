@@ -75,9 +75,22 @@ def test_the_best_by_a_figure_is_known(evaluated: RunFolder) -> None:
 
 def test_two_processes_find_the_same(tmp_path: Path) -> None:
     recipe = small(*EVALUATE, "train.learning_rate=1e-30", "train.steps=2")
-    for ranks in (1, 2):
-        assert run_ranks(run, ranks, recipe, tmp_path / str(ranks))[0] == []
+    one, *_ = run_ranks(run, 1, recipe, tmp_path / "1")
+    two, silent = run_ranks(run, 2, recipe, tmp_path / "2")
+    assert one == two
+    assert silent == []
     assert lines(tmp_path / "1") == lines(tmp_path / "2")
+
+
+def test_figures_and_once_what_they_lack_are_told_as_they_are_found(tmp_path: Path) -> None:
+    said = run(ALONE, small("train.callbacks=[{type: evaluate, best: fid}, evaluate]", *JUDGED), tmp_path / "run")
+    doubts = [line for line in said if line.startswith("note: evaluate: figures of 20 drawn images are rough")]
+    assert len(doubts) == 2  # of each callback once
+    told = [line for line in said if line not in doubts]
+    fids = [figures["fid"] for figures in lines(tmp_path / "run").values()]
+    best = [" (best so far)" if min(fids[: place + 1]) == fid else "" for place, fid in enumerate(fids)]
+    assert told[::2] == [f"step {place + 1}: fid {fid:.4g}{best[place]}" for place, fid in enumerate(fids)]
+    assert told[-1] == f"step 3: {', '.join(f'{name} {each:.4g}' for name, each in lines(tmp_path / 'run')[3].items())}"
 
 
 @part("callback", "scripted")
@@ -158,9 +171,9 @@ def test_a_step_that_is_none_is_refused(tmp_path: Path, step: str, told: str) ->
 @pytest.mark.parametrize(
     ("there", "told"),
     [
-        ((1, 2), ": the run went on from an earlier step, and has not come to it again; give the number of one that is: 1, 2"),
-        ((4,), "; give the number of one that is: 4"),
-        ((), "; give the number of one that is: none"),
+        ((1, 2), ": the run went on from an earlier step, and has not come to it again; {mend}: 1, 2"),
+        ((4,), "; {mend}: 4"),
+        ((), "; {mend}: none"),
     ],
 )
 def test_a_best_that_is_not_there_is_told(tmp_path: Path, there: tuple[int, ...], told: str) -> None:
@@ -169,14 +182,15 @@ def test_a_best_that_is_not_there_is_told(tmp_path: Path, there: tuple[int, ...]
         (tmp_path / "checkpoints" / f"step_{step:08d}").mkdir(parents=True)
     with pytest.raises(ZooError) as caught:
         best_step(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: --step best: step 3 had the best fid, and its checkpoint is not there{told}"
+    problem = "--step best: step 3 had the best fid, and its checkpoint is not there"
+    assert str(caught.value) == f"{tmp_path}: {problem}{told.format(mend='give the number of one that is')}"
 
 
 def test_a_figure_that_there_is_none_of_is_told_once(tmp_path: Path) -> None:
     recipe = small("train.callbacks=[{type: evaluate, best: beauty}]", *JUDGED, "train.steps=2")
-    (said,) = run(ALONE, recipe, tmp_path / "run")
-    assert said.startswith("warning: evaluate: there is no figure 'beauty' to choose the best by; there are: ")
-    assert "fid" in said
+    (warning,) = (each for each in run(ALONE, recipe, tmp_path / "run") if each.startswith("warning"))
+    assert warning.startswith("warning: evaluate: there is no figure 'beauty' to choose the best by; there are: ")
+    assert "fid" in warning
 
 
 def test_what_cannot_be_evaluated_is_refused(tmp_path: Path) -> None:

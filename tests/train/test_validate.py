@@ -17,6 +17,7 @@ from zoo.assembly import build, create_part
 from zoo.backbone import Backbone
 from zoo.callbacks import Callback, Step, Training
 from zoo.data import Split
+from zoo.data.stream import Batch, Reader
 from zoo.errors import MissingSplitError, RecipeError
 from zoo.flow import objective_of
 from zoo.randomness import Purpose, generator_at
@@ -99,7 +100,7 @@ class OtherNoise(Callback):
 
     def step(self, training: Training, step: Step) -> None:
         held_out = training.held_out(10, step.step)
-        training.log({"loss": held_out.losses("ema", [0.5]).mean().item()})
+        training.log({"loss": held_out.losses(["ema"], [0.5]).mean().item()})
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def losses(world: World, init: Path, parallel: str) -> Any:
     trainer = Trainer(job, objective, world)
     held_out = RunHeldOut(trainer, RunFolder(init).commands, 10, 3)
     assert held_out.stages([0.9, 0.5, 0.1]) == [0, 1, 1]
-    return [held_out.losses(which, [0.25, 0.75]).tolist() for which in ("ema", "raw")]
+    return held_out.losses(["ema", "raw"], [0.25, 0.75]).tolist()
 
 
 def test_two_ranks_find_the_same_to_the_bit(whole: RunFolder) -> None:
@@ -167,9 +168,35 @@ class Said(Silent):
         self.lines.append(text)
 
 
-def test_a_stage_that_no_level_is_of_is_told(tmp_path: Path) -> None:
+def run(path: Path, *overrides: str) -> list[str]:
+    """What is said."""
     said, registry = Said(), Registry()
-    recipe = small("train.callbacks=[{type: validate, levels: 1}]", "train.steps=1", registry=registry)
-    Session(recipe, RunFolder(tmp_path / "run"), registry, ALONE, said).run()
+    Session(small(*overrides, registry=registry), RunFolder(path), registry, ALONE, said).run()
+    return said.lines
+
+
+def test_at_each_checkpoint_samples_are_read_once_for_all_weights_and_means_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    read = Reader.read
+
+    def counted(reader: Reader, step: int, piece: int) -> Batch:
+        if not step and reader.share.pieces > 1:  # of what is held out, in passes of six
+            reads.append(piece)
+        return read(reader, step, piece)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    said = run(tmp_path, "train.callbacks=[{type: validate, samples: 10, levels: 2}]")
+    assert reads == [0, 1, 0, 1]
+    assert [*lines(RunFolder(tmp_path))] == [2, 3]
+    assert said == [
+        f"step {step}: held-out loss {line['ema']['loss']:.4f} (ema), {line['raw']['loss']:.4f} (raw)"
+        for step, line in lines(RunFolder(tmp_path)).items()
+    ]
+
+
+def test_a_stage_that_no_level_is_of_is_told(tmp_path: Path) -> None:
     problem = "none of its 1 noise levels is of stage 0; let it have more levels"
-    assert said.lines == [f"warning: callback validate: {problem}; the run goes on"]
+    said = run(tmp_path / "run", "train.callbacks=[{type: validate, levels: 1}]", "train.steps=1")
+    assert said == [f"warning: callback validate: {problem}; the run goes on"]

@@ -66,14 +66,16 @@ class HeldOut(ABC):
         """The stage that each noise level belongs to, 0 = noisiest."""
 
     @abstractmethod
-    def losses(self, which: str, levels: Sequence[float]) -> Float[Tensor, "levels n"]:
+    def losses(self, which: Sequence[str], levels: Sequence[float]) -> Float[Tensor, "which levels n"]:
         """The loss of each sample at each noise level; takes all processes, and each has a share of the work.
+
+        Each sample is read once, for all weights, of which the device holds a copy each meanwhile.
 
         The backbone is in evaluation mode, no label is dropped and no token left out. It is the sum of the losses by
         their weights, without the weighting of noise levels.
 
         Args:
-            which: as ``Training.backbone`` has it.
+            which: whose losses, each as ``Training.backbone`` has it.
             levels: noise levels in (0, 1).
 
         Returns:
@@ -170,7 +172,7 @@ class Training(ABC):
 
     @abstractmethod
     def say(self, text: str) -> None:
-        """A line for who watches, on the main process: ``note: ...`` or ``warning: ...``."""
+        """A line for who watches, on the main process: ``note: ...``, ``warning: ...`` or ``step 500: ...``."""
 
     @abstractmethod
     def backbone(self, which: str = "ema") -> nn.Module | None:
@@ -197,7 +199,8 @@ class Training(ABC):
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Draw from the averaged weights, and compare with real images, as ``sample`` and ``evaluate`` say; takes all
-        processes. Asked in ``checkpoint``, it is of that, and the run keeps it as what ``zoo eval`` finds.
+        processes. Asked in ``checkpoint``, it is of that, and the run keeps it as what ``zoo eval`` finds. Who watches
+        is told once of each doubt that there is about figures.
 
         Returns:
             The figures of generated images, by name, on all processes.
@@ -209,11 +212,14 @@ class Training(ABC):
         """
 
     @abstractmethod
-    def keep_if_best(self, figure: str, value: float) -> None:
+    def keep_if_best(self, figure: str, value: float) -> bool:
         """Have the checkpoint of this step stay, whatever ``keep_last`` is, in place of the best one before.
 
-        On the main process. It does where there was none, or the figure is better; one that is as good does not. More
-        is better of what a metric of ``evaluate`` says so of.
+        On the main process, in ``checkpoint``. It does where there was none, or the figure is better; one that is as
+        good does not. More is better of what a metric of ``evaluate`` says so of.
+
+        Returns:
+            Whether it is the best one.
         """
 
     @abstractmethod

@@ -18,7 +18,8 @@ class Evaluate(Callback):
     """The figures of samples of the averaged weights, as ``zoo eval`` finds them, of the checkpoints of a run.
 
     Images are always of the same noise, as ``sample`` draws them and ``evaluate`` judges them. Figures are a line of
-    the metrics, under ``evaluate``, and an evaluation of the run, which reports draw against steps.
+    the metrics, under ``evaluate``, and an evaluation of the run, which reports draw against steps; who watches is told
+    them, or that by which the best checkpoint is kept.
 
     Options:
         every: steps between two of them, a multiple of train.checkpoint_every; null for that. There is one at the end
@@ -57,9 +58,14 @@ class Evaluate(Callback):
             return
         figures = training.evaluate()
         training.log(figures)
-        if self.best in figures and training.is_main:
-            training.keep_if_best(self.best, figures[self.best])
-        elif self.best is not None and self.best not in figures and not self._warned:
+        if not training.is_main:
+            return
+        told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        if self.best in figures:
+            best = training.keep_if_best(self.best, figures[self.best])
+            told = f"{self.best} {figures[self.best]:.4g}{' (best so far)' if best else ''}"
+        elif self.best is not None and not self._warned:
             self._warned = True
-            told = f"there is no figure {self.best!r} to choose the best by; there are: {', '.join(figures)}"
-            training.say(f"warning: evaluate: {told}")
+            there = f"there is no figure {self.best!r} to choose the best by; there are: {', '.join(figures)}"
+            training.say(f"warning: evaluate: {there}")
+        training.say(f"step {training.step}: {told}")

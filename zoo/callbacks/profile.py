@@ -15,7 +15,7 @@ from zoo.files import write_whole
 from zoo.registry import part
 
 LOG_LEVEL = "KINETO_LOG_LEVEL"
-"""Of the library in PyTorch that writes traces: below 6 it tells on stderr, by default too, when each begins and ends."""
+"""Of the library in PyTorch that traces: below 6, and by default, it tells on stderr when a trace begins and ends."""
 
 
 @part("callback", "profile")

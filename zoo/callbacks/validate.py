@@ -27,9 +27,10 @@ class Validate(Callback):
     Every level meets the same samples with the same noise, every time: lines of a run, and of runs of other recipes on
     the same latents, differ by the weights alone. A line of the metrics has under ``validate``, for ``ema`` and
     ``raw``, the mean ``loss``, that of every stage (``stages``, noisiest first) and of every noise level (``levels``).
+    Who watches is told the means, and reports draw them against steps.
 
     Options:
-        every: steps between two of them; there is one at the end besides.
+        every: steps between two of them; null for train.checkpoint_every. There is one at the end besides.
         samples: how many held-out samples at most, chosen at random.
         levels: noise levels, at equal distances in (0, 1).
         seed: of the choice of samples and of their noise.
@@ -40,7 +41,7 @@ class Validate(Callback):
     def __init__(
         self,
         *,
-        every: Annotated[int, Field(ge=1)] = 1000,
+        every: Annotated[int | None, Field(ge=1)] = None,
         samples: Annotated[int, Field(ge=1)] = 512,
         levels: Annotated[int, Field(ge=1, le=1000)] = 8,
         seed: Annotated[int, Field(ge=0, lt=2**63)] = 0,
@@ -75,13 +76,17 @@ class Validate(Callback):
 
     def step(self, training: Training, step: Step) -> None:
         """A line, where one is due."""
-        if step.step % self.every == 0 or step.step == training.steps:
-            training.log({which: self._figures(which) for which in WEIGHTS})
-
-    def _figures(self, which: str) -> dict[str, Any]:
+        if step.step % (self.every or training.recipe.train.checkpoint_every) and step.step != training.steps:
+            return
         assert self._held_out is not None
-        by_level = list(map(_mean, self._held_out.losses(which, self.levels)))
-        stages = self._held_out.stages(self.levels)
+        losses, stages = self._held_out.losses(WEIGHTS, self.levels), self._held_out.stages(self.levels)
+        found = {which: self._figures(own, stages) for which, own in zip(WEIGHTS, losses, strict=True)}
+        training.log(found)
+        means = ", ".join(f"{figures['loss']:.4f} ({which})" for which, figures in found.items())
+        training.say(f"step {step.step}: held-out loss {means}")
+
+    def _figures(self, losses: Float[Tensor, "levels n"], stages: Sequence[int]) -> dict[str, Any]:
+        by_level = list(map(_mean, losses))
         by_stage = [
             [loss for own, loss in zip(stages, by_level, strict=True) if own == stage] for stage in sorted(set(stages))
         ]

@@ -57,6 +57,7 @@ class Callbacks:
 
     def again(self, note: Note) -> None:
         """Tell of the step that training goes on from, where it was cut off before they had been told of it."""
+        self.tell(f"note: step {note.step.step} was saved before all callbacks were told of it; now they are")
         self.untold.step = note.step
         if note.checkpoint:
             self.checkpoint()

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from zoo.train import checkpoint as checkpoints
-from zoo.train.evaluation import evaluate
-from zoo.train.judged import GENERATED
+from zoo.train.evaluation import Evaluation, evaluate
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import AVERAGE
 from zoo.train.trainer import Trainer
@@ -26,8 +25,8 @@ def _numpy_as_it_is() -> Iterator[None]:
         np.random.set_state(state)
 
 
-def evaluate_checkpoint(trainer: Trainer, run: RunFolder) -> dict[str, float]:
-    """The figures of the averaged weights; takes all processes.
+def evaluate_checkpoint(trainer: Trainer, run: RunFolder) -> Evaluation:
+    """An evaluation of the averaged weights; takes all processes.
 
     Args:
         trainer: that has them.
@@ -51,5 +50,4 @@ def evaluate_checkpoint(trainer: Trainer, run: RunFolder) -> dict[str, float]:
     weights = Weights(job.recipe, tensors, source, job.classes, job.recipe.versions(), job.data)
     write = (lambda each: run.write_evaluation(each.to_dict())) if "checkpoint" in source else None
     with _numpy_as_it_is():
-        found = evaluate(weights, job.recipe, world, write=write)
-    return dict(found.figures[GENERATED])
+        return evaluate(weights, job.recipe, world, write=write)

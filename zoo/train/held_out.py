@@ -71,30 +71,32 @@ class RunHeldOut(HeldOut):
         found: list[int] = self._trainer.backbone.stage_of(torch.tensor(levels, dtype=dtype)).tolist()
         return found
 
-    def losses(self, which: Which, levels: Sequence[float]) -> Float[Tensor, "levels n"]:
+    def losses(self, which: Sequence[Which], levels: Sequence[float]) -> Float[Tensor, "which levels n"]:
         """The loss of each sample at each noise level."""
         trainer, world, batch = self._trainer, self._trainer.world, self._batch
-        tensors = trainer.state.weights(which, world, everywhere=True)
         of_losses = trainer.state.weights_of_losses(world)
-        found = torch.zeros(len(levels), self._passes * batch, dtype=torch.float64)
+        objectives = [self._objective(each, of_losses) for each in which]
+        found = torch.zeros(len(which), len(levels), self._passes * batch, dtype=torch.float64)
         with world.together(), world.busy():
-            objective = self._objective(tensors, of_losses)
             for number in range(world.rank, self._passes, world.size):
                 piece = self._reader.read(0, number)  # whose noise is a function of the place among all samples
-                refuse_labels_in(piece, objective.backbone.conditioner, self._reader)
+                refuse_labels_in(piece, trainer.backbone.conditioner, self._reader)
                 own = slice(number * batch, (number + 1) * batch)
-                for row, level in enumerate(levels):
-                    found[row, own] = self._losses(objective, piece, level)
-        return world.sum(found)[:, : self._count]  # exact: of each number all others are zero
+                for each, objective in zip(found, objectives, strict=True):
+                    for row, level in enumerate(levels):
+                        each[row, own] = self._losses(objective, piece, level)
+        return world.sum(found)[:, :, : self._count]  # exact: of each number all others are zero
 
-    def _objective(self, tensors: dict[str, Tensor], of_losses: dict[str, Tensor]) -> Objective:
+    def _objective(self, which: Which, of_losses: dict[str, Tensor]) -> Objective:
         """A copy of what is trained, which draws no number from a global generator."""
-        recipe, device = self._trainer.job.recipe, self._trainer.world.device
-        backbone = filled(Weights(recipe, tensors, {}), device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            objective = objective_of(recipe, backbone)
-        objective.losses.load_state_dict(of_losses)
-        return objective.eval()
+        recipe, world = self._trainer.job.recipe, self._trainer.world
+        tensors = self._trainer.state.weights(which, world, everywhere=True)
+        with world.together(), world.busy():  # what fails on one process alone would leave the others waiting
+            backbone = filled(Weights(recipe, tensors, {}), world.device)
+            with torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else []):
+                objective = objective_of(recipe, backbone)
+            objective.losses.load_state_dict(of_losses)
+            return objective.eval()
 
     @torch.no_grad()
     def _losses(self, objective: Objective, piece: Batch, level: float) -> Float[Tensor, " B"]:

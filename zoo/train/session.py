@@ -162,7 +162,6 @@ class Session:
             try:
                 callbacks.begin()
                 if note is not None:
-                    self._tell(f"note: step {trainer.step} was saved before all callbacks were told of it; now they are")
                     callbacks.again(note)
                     saver.prune()
                 self._train(trainer, min(steps, stop_at), stop, saver, records, callbacks)

@@ -25,6 +25,7 @@ from zoo.pictures import write_png
 from zoo.train.drawing import prepare_drawing
 from zoo.train.evaluating import evaluate_checkpoint
 from zoo.train.held_out import RunHeldOut
+from zoo.train.judged import GENERATED
 from zoo.train.labels import labels_for
 from zoo.train.records import Records
 from zoo.train.tracking import untold
@@ -61,6 +62,7 @@ class RunTraining(Training):
         self.makes_images = trainer.job.dataset.makes_images
         self._name, self._callback, self._trainer, self._records = name, callback, trainer, records
         self._tell, self._since = tell, time.perf_counter()
+        self._doubts = set[str]()
 
     @property
     def step(self) -> int:
@@ -138,14 +140,21 @@ class RunTraining(Training):
         """Figures of the checkpoint of this step."""
         self._refuse_alone("figures")
         with untold():
-            return evaluate_checkpoint(self._trainer, self._records.folder)
+            found = evaluate_checkpoint(self._trainer, self._records.folder)
+        for doubt in found.record["doubts"]:
+            if doubt not in self._doubts:
+                self._tell(f"note: {self._name}: {doubt}")
+        self._doubts.update(found.record["doubts"])
+        return dict(found.figures[GENERATED])
 
-    def keep_if_best(self, figure: str, value: float) -> None:
+    def keep_if_best(self, figure: str, value: float) -> bool:
         """Have the best checkpoint stay."""
         folder = self._records.folder
         best = best_of(folder.path, folder.run)
         if best is None or best.figure != figure or best.step > self.step or self._is_better(figure, value, best.value):
-            Best(self.step, figure, value, folder.run).write(folder.path)
+            best = Best(self.step, figure, value, folder.run)
+            best.write(folder.path)
+        return best.step == self.step
 
     def _is_better(self, figure: str, value: float, than: float) -> bool:
         metrics: list[Metric] = create_parts(self.recipe, "metric")

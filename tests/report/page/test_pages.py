@@ -23,7 +23,9 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.trial import judge_run
 
 REGISTRY = Registry()
-QUICK = ("evaluate.count=12", "evaluate.metrics=[fid]", "train.callbacks=[{type: pictures, every: 2}]")
+CALLBACKS = "[{type: pictures, every: 2}, {type: validate, samples: 6, levels: 2}]"
+QUICK = ("evaluate.count=12", "evaluate.metrics=[fid]", f"train.callbacks={CALLBACKS}")
+HELD_OUT = "Loss of held-out samples against steps"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 WITHOUT_END = {"meta", "link", "img", "br"}
 
@@ -154,12 +156,19 @@ def test_curves_and_pictures(run):
     labels = [each.get("aria-label") for each in page.tags("svg")]
     assert labels == [
         "fid against steps", "fid_relative against steps", "Loss against steps", "Norm of the gradient against steps",
-        "Learning rate against steps", "Images per second against steps", None,
+        "Learning rate against steps", "Images per second against steps", HELD_OUT, None,
     ]  # fmt: skip
     images = page.tags("img")
     assert [each["alt"] for each in images] == ["Samples drawn after step 3", "Samples drawn after step 2"]
     assert int(images[0]["width"]) > int(images[1]["width"])
     assert "small: the way of the tokens" in page.texts("title")
+
+
+def test_what_is_no_loss_of_held_out_samples_is_not_drawn(copy):
+    pairs = [{"ema": {"loss": each}, "raw": {"loss": 1}} for each in ("1", 1e200, float("nan"))]
+    losses = [None, "ema", [], {}, *pairs]
+    copy.metrics.write_text("".join(json.dumps({"step": 1, "validate": each}) + "\n" for each in losses))
+    assert HELD_OUT not in [each.get("aria-label") for each in page_of(copy).tags("svg")]
 
 
 def test_a_page_holds_all_it_shows(run):

@@ -51,6 +51,15 @@ def quality_curve(by_step: Mapping[int, float], floor: float | None) -> str:
     return _finished(axes, 4)
 
 
+def held_out_curve(steps: Sequence[int], averaged: Sequence[float], last: Sequence[float]) -> str:
+    """The loss of held-out samples, by averaged weights and, grey, by the last ones."""
+    axes = _axes(SMALL)
+    axes.margins(y=0.15)
+    for values, color in ((last, "tab:gray"), (averaged, "tab:blue")):
+        axes.plot(*thinned(steps, values), color=color, linewidth=1.4, marker="o", markersize=3.5)
+    return _finished(axes, 4)
+
+
 def window_of(values: Sequence[float]) -> int:
     """Lines of the metrics that a mean runs over."""
     return max(1, len(values) // 20)

@@ -16,7 +16,7 @@ from zoo.errors import AuditError
 from zoo.json_files import read_json
 from zoo.recipe import Recipe
 from zoo.report.diagram import diagram
-from zoo.report.page.curves import loss_curve, strip, window_of
+from zoo.report.page.curves import held_out_curve, loss_curve, strip, window_of
 from zoo.report.page.inline import Plot, inline
 from zoo.report.page.quality import Quality
 from zoo.report.tables import (
@@ -32,6 +32,7 @@ from zoo.report.tables import (
 )
 from zoo.shell import command
 from zoo.train.job import plan_of
+from zoo.train.metrics_file import LARGEST_NUMBER
 from zoo.train.run_folder import RunFolder
 
 METRICS = ("loss", "grad_norm", "learning_rate", "images_per_second")
@@ -71,6 +72,7 @@ class Training:
         seconds: that they took.
         speed: samples per second, the median over the lines of the metrics; None without a line.
         plots: loss first.
+        held_out: the loss of held-out samples, as the callback ``validate`` finds it; None without any.
     """
 
     steps: int
@@ -78,6 +80,7 @@ class Training:
     seconds: float
     speed: float | None
     plots: tuple[Plot, ...]
+    held_out: Plot | None
 
 
 def assembly_of(recipe: Recipe) -> Assembly:
@@ -108,14 +111,16 @@ def assembly_of(recipe: Recipe) -> Assembly:
 
 def training_of(run: RunFolder, recipe: Recipe) -> Training:
     """Read the metrics of a run, and draw them."""
-    lines = [line for line in run.read_metrics() if all(isinstance(line.get(name), int | float) for name in METRICS)]
+    told = run.read_metrics()
+    lines = [line for line in told if all(isinstance(line.get(name), int | float) for name in METRICS)]
     batch = recipe.train.batch
     before, seconds = 0, 0.0
     for line in lines:
         seconds += (line["step"] - before) * batch / max(line["images_per_second"], 0.005)  # rounded to hundredths
         before = line["step"]
     speed = median(line["images_per_second"] for line in lines) if lines else None
-    return Training(before, before * batch, seconds, speed, tuple(_training_plots(lines)) if lines else ())
+    plots = tuple(_training_plots(lines)) if lines else ()
+    return Training(before, before * batch, seconds, speed, plots, _held_out_plot(told))
 
 
 def starts_of(run: RunFolder) -> list[Facts]:
@@ -181,6 +186,19 @@ def _training_plots(lines: list[dict[str, Any]]) -> list[Plot]:
         svg = strip(steps, values, logarithmic=logarithmic and min(values) > 0)
         plots.append(Plot(title, inline(svg, name, f"{title} against steps")))
     return plots
+
+
+def _held_out_plot(lines: list[dict[str, Any]]) -> Plot | None:
+    found = []
+    for line in lines:
+        with suppress(LookupError, TypeError):  # none of a callback's that is called so, or of anyone's
+            pair = [line["validate"][which]["loss"] for which in ("ema", "raw")]
+            if all(isinstance(each, int | float) and abs(each) < LARGEST_NUMBER for each in pair):
+                found.append((line["step"], *pair))
+    if not found:
+        return None
+    drawing = inline(held_out_curve(*zip(*found, strict=True)), "held_out", "Loss of held-out samples against steps")
+    return Plot("Loss of held-out samples", drawing, "blue: averaged weights; grey: the last ones")
 
 
 def _start_facts(start: Mapping[str, Any]) -> Facts:
