@@ -17,7 +17,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from zoo.assembly import build, load_recipe
-from zoo.callbacks import Step
 from zoo.flow import objective_of
 from zoo.optim.state import flat, state_of
 from zoo.registry import Registry
@@ -75,7 +74,7 @@ class Life:
         self.folder, self.said = RunFolder(path), list[str]()
         self.changed: list[str] = []
         self._trainer = Trainer(job, objective, world)
-        self._newest: Step | None = None
+        self._again: Note | None = None
 
     def run(self, case: Case, last: int = STEPS, *, ends: bool = True) -> Life:
         """Train on to step ``last``, and have a new callback told of it.
@@ -89,12 +88,11 @@ class Life:
         trainer = self._trainer
         trainer.job = replace(trainer.job, callbacks=((case.entry.name, case.create()),))
         records = Records(trainer, self.folder, self.said.append)
-        untold = Untold(self.folder)
-        callbacks = Callbacks(trainer, records, self.said.append, untold)
+        callbacks = Callbacks(trainer, records, self.said.append, Untold(self.folder))
         self._unchanged("begin", callbacks.begin)
-        if self._newest is not None:
+        if self._again is not None:
             self.folder.forget_after(trainer.step, [case.entry.name])
-            callbacks.again(Note(self._newest, checkpoint=True))
+            callbacks.again(self._again)
         for step in trainer.run(last):
             self._unchanged("log", partial(records.log, step))
             if step.step % SAVED == 0:
@@ -102,7 +100,7 @@ class Life:
                 if trainer.world.is_main:
                     self._unchanged("show", partial(callbacks.show, "samples", PICTURE))
             self._unchanged("step", partial(list, callbacks.told(iter([step]))))
-            self._newest = None if ends else step
+            self._again = None if ends else Note(step, checkpoint=True)
         if ends:
             self._unchanged("end", callbacks.end)
         records.close()
