@@ -74,25 +74,25 @@ class Life:
         self.folder, self.said = RunFolder(path), list[str]()
         self.changed: list[str] = []
         self._trainer = Trainer(job, objective, world)
-        self._again: Note | None = None
+        self._newest: Note | None = None
 
-    def run(self, case: Case, last: int = STEPS, *, ends: bool = True) -> Life:
+    def run(self, case: Case, last: int = STEPS, *, again: bool = False) -> Life:
         """Train on to step ``last``, and have a new callback told of it.
 
         Args:
             case: of the callback.
             last: step.
-            ends: whether the callback is told of the end; if not, what comes next tells of this step again, as a run
-                does that was cut off before it knew that all had been told.
+            again: tell it of the step that training goes on from, as a run that was cut off before it knew that all
+                had been told.
         """
         trainer = self._trainer
         trainer.job = replace(trainer.job, callbacks=((case.entry.name, case.create()),))
         records = Records(trainer, self.folder, self.said.append)
         callbacks = Callbacks(trainer, records, self.said.append, Untold(self.folder))
         self._unchanged("begin", callbacks.begin)
-        if self._again is not None:
+        if again and self._newest is not None:
             self.folder.forget_after(trainer.step, [case.entry.name])
-            callbacks.again(self._again)
+            callbacks.again(self._newest)
         for step in trainer.run(last):
             self._unchanged("log", partial(records.log, step))
             if step.step % SAVED == 0:
@@ -100,9 +100,8 @@ class Life:
                 if trainer.world.is_main:
                     self._unchanged("show", partial(callbacks.show, "samples", PICTURE))
             self._unchanged("step", partial(list, callbacks.told(iter([step]))))
-            self._again = None if ends else Note(step, checkpoint=True)
-        if ends:
-            self._unchanged("end", callbacks.end)
+            self._newest = Note(step, checkpoint=True)
+        self._unchanged("end", callbacks.end)
         records.close()
         return self
 
@@ -206,9 +205,9 @@ def _parted(case: Case) -> Found:
 
 @_remembered
 def _cut_off(case: Case) -> Found:
-    """Of one that is cut off once all has been told of a step, and tells of it again."""
+    """Of one that goes on with a new object, and tells of its step again."""
     with _life() as life:
-        return life.run(case, SAVED, ends=False).run(case).found(case)
+        return life.run(case, SAVED).run(case, again=True).found(case)
 
 
 @law(
@@ -246,7 +245,7 @@ def writes_in_its_folder(case: Case) -> None:
     required=False,
 )
 def goes_on_as_if_never_stopped(case: Case) -> None:
-"""Its lines in the metrics are the same, whether or not the run stopped, or was cut off, in between."""
+    """Its lines in the metrics are the same, whether or not the run stopped, or was cut off, in between."""
     whole, parted, cut_off = _whole(case).lines, _parted(case).lines, _cut_off(case).lines
     assert parted == whole, f"tells otherwise after a stop: {parted} in place of {whole}"
     assert cut_off == whole, f"tells otherwise after a crash, when a step comes again: {cut_off} in place of {whole}"
