@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.errors import did_you_mean, listed, with_article
+from zoo.errors import did_you_mean, first_line, in_words, listed, with_article
 
 
 def test_of_many_the_first_are_listed():
@@ -24,3 +24,21 @@ def test_did_you_mean(name, offer):
 )
 def test_nouns_have_their_article(noun, told):
     assert with_article(noun) == told
+
+
+class SpeechlessError(Exception):
+    def __str__(self):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("error", "first", "all_of_it"),
+    [
+        (ValueError("a\n  b"), "a", "ValueError: a b"),
+        (KeyError(), "", "KeyError"),
+        (SpeechlessError(), "", "SpeechlessError"),
+        (ValueError("x" * 5000), f"{'x' * 497}...", f"ValueError: {'x' * 497}..."),
+    ],
+)
+def test_what_somebody_elses_error_says_is_told_in_a_line_within_bounds(error, first, all_of_it):
+    assert (first_line(error), in_words(error)) == (first, all_of_it)

@@ -9,6 +9,9 @@ from itertools import islice
 
 KeyPath = tuple[str | int, ...]
 
+MOST = 500
+"""Letters of somebody else's error that a message holds: those of PyTorch go on for pages."""
+
 
 class ZooError(ValueError):
     """Something that the user can mend; the message says what, where and how.
@@ -160,9 +163,40 @@ def listed(texts: Collection[str], most: int = 5) -> str:
     return ", ".join(islice(texts, most)) + (f" and {rest} more" if rest > 0 else "")
 
 
+def shortened(text: str) -> str:
+    """``text``, of which somebody else decides how long it is, within bounds."""
+    return text if len(text) <= MOST else f"{text[: MOST - 3]}..."
+
+
+def text_of(error: BaseException) -> str:
+    """An error's message, which may be of somebody else's making; nothing where asking for it fails."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, which may have none."""
-    return (str(error).strip().splitlines() or [""])[0]
+    """The first line of an error's message, within bounds; it may have none."""
+    return shortened((text_of(error).strip().splitlines() or [""])[0])
+
+
+def words_of(error: BaseException) -> str:
+    """An error's message on one line, within bounds; it may have none."""
+    return shortened(printable(" ".join(text_of(error).split())))
+
+
+def in_words(error: BaseException) -> str:
+    """An error of somebody's code on one line: ``ValueError: its message``."""
+    return f"{type(error).__name__}: {words_of(error)}".removesuffix(": ")
+
+
+def as_failure(end: BaseException) -> Exception:
+    """What a part has raised, as a failure also where it is to end the process: no command of zoo ends so."""
+    if isinstance(end, Exception):
+        return end
+    how = "sys.exit or its like" if isinstance(end, SystemExit) else type(end).__name__
+    return RuntimeError(f"a part ends the process, by {how}").with_traceback(end.__traceback__)
 
 
 def dotted(path: KeyPath) -> str:

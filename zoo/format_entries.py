@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from zoo.claims import contested
-from zoo.errors import PluginError, ZooError
+from zoo.errors import PluginError, ZooError, in_words
 from zoo.hooks import brief, formats_of
 from zoo.parts_file import PartsFile, name_of
 from zoo.plugin_loading import LoadError, guarded
@@ -23,8 +24,41 @@ BASE = "WeightFormat"
 RESERVED = ("diffusers", "zoo")
 """What ``zoo export --to`` takes besides, and no format can be called."""
 
-KEYED = ("infer", "settled")
-"""Methods of a format that return values by key."""
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value is such as it has to be, and what to say of one that is not."""
+
+
+def _is_keyed(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _are_lines(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
+def _is_name(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _one_of(*words: str) -> Check:
+    choices = ", ".join(map(repr, words))
+    return lambda value: value is None or value in words, f"let it be None or one of {choices}"
+
+
+RETURNED: Mapping[str, Check] = {
+    "infer": (_is_keyed, "let it return a mapping by key"),
+    "settled": (_is_keyed, "let it return a mapping by key"),
+    "misfits": (_are_lines, "let it yield lines, or return a list of them"),
+    "family": (_is_name, "let it return the name of a recipe, or None"),
+}
+"""By method of a format, what it has to return."""
+
+SAID: Mapping[str, Check] = {
+    "prediction": _one_of("velocity", "noise", "data"),
+    "path": (_is_name, "let it be the name of a path, or None"),
+    "clock": _one_of("noise", "data"),
+}
+"""By attribute of a format, what it may be."""
 
 FORMATS = "weight formats"
 """What is missing of a plug-in whose hook fails."""
@@ -41,6 +75,11 @@ class FormatEntry:
     def name(self) -> str:
         """As ``--format`` and ``--to`` take it."""
         return str(self.format.name)
+
+    @property
+    def words(self) -> str:
+        """The format, and whose it is."""
+        return f"weight format {self.name!r} of {self.origin}"
 
     @property
     def is_own(self) -> bool:
@@ -60,18 +99,28 @@ class FormatEntry:
             ZooError: what the format has to say itself.
             PluginError: the method of a plug-in's fails otherwise; in a line.
         """
-        try:
+        with self.at_work(f"{method}()"):
             found = getattr(self.format, method)(*given)
-            if method in KEYED and not isinstance(found, Mapping):
-                raise TypeError(f"it returns {brief(found)}; let it return a mapping by key")
-            return list(found) if isinstance(found, Iterator) else found
+            found = list(found) if isinstance(found, Iterator) else found
+            if method in RETURNED:
+                is_right, mend = RETURNED[method]
+                if not is_right(found):
+                    raise TypeError(f"it returns {brief(found)}; {mend}")
+            return found
+
+    @contextmanager
+    def at_work(self, where: str) -> Iterator[None]:
+        """While code of the format's runs.
+
+        Raises:
+            ZooError, PluginError: as ``ask``.
+        """
+        try:
+            yield
         except Exception as error:
             if self.is_own or isinstance(error, ZooError):
                 raise
-            why = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
-            raise PluginError(
-                f"weight format {self.name!r} of {self.origin} fails in {method}(): {why}; --debug shows where"
-            ) from error
+            raise PluginError(f"{self.words} fails in {where}: {in_words(error)}; --debug shows where") from error
 
     def recognises(self, keys: Collection[str]) -> bool:
         """Whether these may be the keys of such a checkpoint."""
@@ -98,6 +147,10 @@ def format_entry(cls: Any, plugin: Plugin) -> FormatEntry:
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not name.isidentifier() or name != name.lower():
         raise PluginError(f"{where} has name = {brief(name)}; let it be a lower-case identifier, such as 'mpditv2'")
+    for attribute, (is_right, mend) in SAID.items():
+        value = getattr(cls, attribute)
+        if not is_right(value):
+            raise PluginError(f"{where} has {attribute} = {brief(value)}; {mend}")
     return FormatEntry(cls(), plugin)
 
 

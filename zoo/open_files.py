@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, text_of
 
 NEEDED = 64
 """Of several processes, or of one with data workers. With fewer, threads of libraries print tracebacks without end, and
@@ -15,7 +15,7 @@ _WORDS = ("Too many open files", "EMFILE", "received 0 items of ancdata")
 
 def are_too_many(error: BaseException) -> bool:
     """Whether an error comes of that limit, which PyTorch and multiprocessing tell in words alone."""
-    return any(each in str(error) for each in _WORDS)
+    return any(each in text_of(error) for each in _WORDS)
 
 
 def refuse_few(who: str, kind: type[ZooError]) -> None:

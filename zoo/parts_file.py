@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zoo.errors import PluginError
+from zoo.errors import PluginError, in_words, words_of
 from zoo.plugins import HASHED, Plugin
 
 DIGITS = 16
@@ -185,9 +185,9 @@ def _without_neighbours(path: Path) -> Iterator[None]:
 
 def _what_failed(path: Path, error: BaseException) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    text, mend = str(error), ""
+    words, mend = in_words(error), ""
     if isinstance(error, SyntaxError) and error.filename == str(path):
-        lines, text = [error.lineno], error.msg
+        lines, words = [error.lineno], f"{type(error).__name__}: {error.msg}"
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         beside = error.name.partition(".")[0]
         if (path.parent / beside).is_dir() or (path.parent / f"{beside}.py").exists():
@@ -195,8 +195,8 @@ def _what_failed(path: Path, error: BaseException) -> str:
                 f"; a file of parts stands alone, since a run keeps a copy of it: put what it needs of {beside} into it"
             )
     if isinstance(error, PluginError) and not lines:  # of what it has returned
-        return text
+        return words_of(error)
     where = f"{path}:{lines[-1]}" if lines and lines[-1] else str(path)
     if isinstance(error, SystemExit):
         return f"{where}: ends the process, by sys.exit or its like; leave that out of a file of parts"
-    return f"{where}: {type(error).__name__}: {' '.join(text.split())}{mend}"
+    return f"{where}: {words}{mend}"

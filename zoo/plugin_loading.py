@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import Any, NoReturn, TextIO, TypeVar
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, in_words, words_of
 from zoo.plugins import GROUPS, Package, Plugin, PluginProblem
 from zoo.signals import Stopped
 
@@ -123,10 +123,7 @@ def _remark(plugin: Plugin, reason: str, tell: Callable[[PluginProblem], None]) 
 
 
 def _reason(error: BaseException, said: list[str]) -> str:
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else f"{text[:297]}..."
-    if not isinstance(error, ZooError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = words_of(error) if isinstance(error, ZooError) else in_words(error)
     return f"{text} (it printed {_shown(said)})" if "".join(said).strip() else text
 
 

@@ -174,8 +174,12 @@ class Registry:
         """
         return self._all_formats()[0]
 
-    def get_format(self, name: str) -> FormatEntry:
+    def get_format(self, name: str, beside: Iterable[str] = ()) -> FormatEntry:
         """The weight format ``name``.
+
+        Args:
+            name: of it.
+            beside: what may be asked for in its place, for the message.
 
         Raises:
             PluginError: there is no such format, or none that can be had.
@@ -183,7 +187,7 @@ class Registry:
         found, lost = self._all_formats()
         if name in found:
             return found[name]
-        raise PluginError(lost[name].line) if name in lost else self._unknown("weight format", name, list(found))
+        raise PluginError(lost[name].line) if name in lost else self._unknown("weight format", name, [*found, *beside])
 
     def entry_of(self, cls: type[Any]) -> PartEntry:
         """The part that a class is.

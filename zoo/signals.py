@@ -18,6 +18,10 @@ class Stopped(SystemExit):
     """The end of a command that a signal stops, wherever it is: a plug-in that is being loaded has not failed."""
 
 
+ENDS = (KeyboardInterrupt, Stopped)
+"""What ends a command, and is no failure of what was at work."""
+
+
 def stop_signals() -> list[signal.Signals]:
     """Those that this system has.
 

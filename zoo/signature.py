@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from zoo.errors import PluginError
+from zoo.errors import PluginError, words_of
 from zoo.kinds import kind_of_base
 from zoo.parts_file import name_of
 
@@ -120,7 +120,7 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
     try:
         hints = typing.get_type_hints(cls.__init__, include_extras=True)
     except Exception as error:
-        raise PluginError(f"{where}: the types of its constructor cannot be resolved: {error}") from error
+        raise PluginError(f"{where}: the types of its constructor cannot be resolved: {words_of(error)}") from error
     wanted: list[str] = []
     fields: dict[str, Any] = {}
     parts: dict[str, Nested] = {}
@@ -171,7 +171,7 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
                     f"{where}: option {name!r} is of {type_as_written(hints[name])}, which a recipe cannot hold; it can"
                     " hold bool, int, float, str, Literal, Enum, and lists, tuples, dicts or pydantic models of these"
                 ) from error
-        raise PluginError(f"{where}: its options make no schema: {error}") from error
+        raise PluginError(f"{where}: its options make no schema: {words_of(error)}") from error
     return Signature(tuple(wanted), options, MappingProxyType(parts))
 
 

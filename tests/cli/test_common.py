@@ -36,6 +36,11 @@ def opens(name: str) -> None:
 
 
 @app.command()
+def leaves() -> None:
+    raise GeneratorExit
+
+
+@app.command()
 def stopped() -> None:
     raise KeyboardInterrupt
 
@@ -50,6 +55,12 @@ app.add_typer(nested, name="nested")
 def test_too_many_open_files_are_no_fault_of_a_plugin(name: str) -> None:
     result = CliRunner().invoke(app, ["opens", name])
     assert (result.exit_code, result.stderr) == (3, "error: too many open files: raise their number by `ulimit -n`\n")
+
+
+def test_a_part_that_ends_the_process_in_whatever_way_is_told_in_a_line() -> None:
+    result = CliRunner().invoke(app, ["leaves"])
+    said = "error: RuntimeError: a part ends the process, by GeneratorExit (a fault of zoo or of a plug-in; --debug"
+    assert (result.exit_code, result.stderr) == (1, f"{said} shows where)\n")
 
 
 @pytest.mark.parametrize("told", ["default", "always", "error"])

@@ -23,6 +23,10 @@ BROKEN = {
         "does not derive from zoo.weights.WeightFormat, as what zoo_weight_formats() ret",
     ),
     "bare": (layout("bare").replace("def entries", "def entry"), "leaves out what a weight format must have: entries"),
+    "clocked": (
+        layout("clocked").replace("    name =", '    clock = "nose"\n\n            name =', 1),
+        "has clock = 'nose'; let it be None or one of 'noise', 'data'",
+    ),
     "shouts": (layout("SHOUTS"), "has name = 'SHOUTS'; let it be a lower-case identifier, such as 'mpditv2'"),
 }
 """By distribution: its module, and what the user must be told. The format of each is missing, and its parts are not."""
@@ -131,7 +135,8 @@ def test_all_are_listed(site):
         ("twin", AT_ODDS["one"]),
         (
             "labs",
-            "there is no weight format 'labs'; did you mean 'lab'? (installed: mpditv2, mpdit, ppflow, sit, dit, ",
+            "there is no weight format 'labs'; did you mean 'lab'? (installed: mpditv2, mpdit, ppflow, sit, dit,"
+            " fails, lab, wrong, diffusers, zoo)",
         ),
         (
             "fails",

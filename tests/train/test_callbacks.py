@@ -15,8 +15,10 @@ import torch
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo.callbacks import Callback, Step, Training
-from zoo.errors import RecipeError, RunError
+from zoo.data import Dataset
+from zoo.errors import PluginError, RecipeError, RunError
 from zoo.pictures import read_png
+from zoo.recipe import Recipe
 from zoo.registry import Registry, part
 from zoo.train import checkpoint as checkpoints
 from zoo.train import told
@@ -92,10 +94,30 @@ class FailsOnRank1(Callback):
             raise KeyError(f"step {step.step}")
 
 
-@part("callback", "exits")
-class Exits(Callback):
+class SpeechlessError(ValueError):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+RAISED = {
+    "exits": SystemExit(0),
+    "leaves": GeneratorExit(),
+    "goes_on_for_pages": ValueError("word " * 1000),
+    "speechless": SpeechlessError(),
+}
+
+
+@part("callback", "raises")
+class Raises(Callback):
+    def __init__(self, *, what: str = "exits", checks: bool = False) -> None:
+        self.what, self.checks = what, checks
+
+    def check(self, recipe: Recipe, dataset: Dataset) -> None:
+        if self.checks:
+            raise RAISED[self.what]
+
     def step(self, training: Training, step: Step) -> None:
-        raise SystemExit(0)
+        raise RAISED[self.what]
 
 
 @part("callback", "asks")
@@ -151,7 +173,7 @@ class NamedAsAFigure(Callback):
 
 
 REGISTRY = Registry().with_parts(
-    [HearsOnMain, HearsEverywhere, Fails, FailsOnRank1, Exits, Asks, OutOfMemory, Echoes, NamedAsAFigure]
+    [HearsOnMain, HearsEverywhere, Fails, FailsOnRank1, Raises, Asks, OutOfMemory, Echoes, NamedAsAFigure]
 )
 
 
@@ -238,10 +260,25 @@ def test_one_that_fails_on_another_process_alone_is_told_with_the_next_line_of_t
     assert main[-1] == "warning: callback fails_on_rank_1 has failed 4 times"
 
 
-def test_one_that_ends_the_process_does_not_end_the_run(tmp_path: Path) -> None:
-    assert alone(run, tmp_path, "[exits]", "train.steps=1") == [
-        "warning: callback exits: it ends the process, by sys.exit or its like; the run goes on"
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("exits", "it ends the process, by sys.exit or its like"),
+        ("leaves", "GeneratorExit"),
+        ("goes_on_for_pages", f"ValueError: {'word ' * 99}wo..."),
+        ("speechless", "SpeechlessError"),
+    ],
+)
+def test_whatever_one_raises_does_not_end_the_run(tmp_path: Path, what: str, told: str) -> None:
+    assert alone(run, tmp_path, f"[{{type: raises, what: {what}}}]", "train.steps=1") == [
+        f"warning: callback raises: {told}; the run goes on"
     ]
+
+
+def test_one_that_fails_where_it_is_to_check_is_named(tmp_path: Path) -> None:
+    said = "^small: train.callbacks: raises fails in check\\(\\): SpeechlessError; --debug shows where$"
+    with pytest.raises(PluginError, match=said):
+        alone(run, tmp_path, "[{type: raises, what: speechless, checks: true}]", "train.steps=1")
 
 
 def test_pictures_that_the_main_process_has_no_memory_for_leave_no_other_waiting(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def run(world: World, path: Path, watcher: Silent, *overrides: str) -> int:
 
 
 def failing(
-    step: int, error: Exception | None, method: str = "_clip", rank: int | None = None
+    step: int, error: BaseException | None, method: str = "_clip", rank: int | None = None
 ) -> Callable[..., Callable[..., Any]]:
     """What a method of the trainer does instead: draw from PyTorch's generator, and fail in a step."""
 
@@ -80,7 +80,7 @@ def failing(
 def train(
     world: World,
     path: Path,
-    error: Exception | None,
+    error: BaseException | None,
     *overrides: str,
     step: int = 4,
     method: str = "_clip",
@@ -123,6 +123,12 @@ def test_a_step_that_fails_loses_none_before_it(tmp_path: Path, error: Exception
     assert alone(train, tmp_path / "parts", None, RARE)[0] == ""
     alone(train, tmp_path / "whole", None, RARE)
     assert end_of(tmp_path / "parts") == end_of(tmp_path / "whole")
+
+
+def test_a_part_that_is_to_end_the_process_loses_none_either(tmp_path: Path) -> None:
+    told, _ = alone(train, tmp_path, GeneratorExit(), RARE)
+    assert told == "RuntimeError: a part ends the process, by GeneratorExit"
+    assert steps_in(tmp_path) == [3]
 
 
 def test_older_checkpoints_stay_beside_the_one_before_a_failure(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A weight format in a file, ``--parts FILE``: what does not fit is told as of the built-in ones."""
 
 import json
+import re
 from pathlib import Path
 from textwrap import dedent
 
@@ -14,7 +15,8 @@ from tests.weights.small import random_weights, small
 from zoo.cli import app
 from zoo.errors import PluginError
 from zoo.registry import Registry
-from zoo.weights import write_weights
+from zoo.weights import from_published, write_weights
+from zoo.weights.foreign import ForeignCheckpoint
 
 
 @pytest.fixture(autouse=True)
@@ -82,14 +84,74 @@ def test_a_format_that_tells_no_recipe_says_what_to_give():
     [
         ("infer(self, tensors): pass", "fails in infer(): TypeError: it returns None; let it return a mapping by key"),
         ("settled(self, recipe): return ['x']", "fails in settled(): TypeError: it returns ['x']; let it return a map"),
+        (
+            "misfits(self, recipe, backbone): return 'no heads'",
+            "fails in misfits(): TypeError: it returns 'no heads'; let it yield lines, or return a list of them",
+        ),
+        ("misfits(self, recipe, backbone): yield 3", "fails in misfits(): TypeError: it returns [3]; let it yield"),
+        ("settled(self, recipe): return {'x.y': 1}", "sets what small cannot have: "),
+        ("family(self, backbone): return ['dit_xl']", "fails in family(): TypeError: it returns ['dit_xl']; let it"),
+        (
+            "family(self, backbone): return 'dit_xxl'",
+            "is wrong: family() names 'dit_xxl', no recipe that zoo ships; did you mean 'dit_xl'?",
+        ),
     ],
-    ids=["infer", "settled"],
+    ids=["infer", "settled", "misfits", "misfits yields", "unknown", "family", "no recipe"],
 )
-def test_a_method_that_returns_no_mapping_is_told(method, said):
+def test_a_method_that_returns_what_it_must_not_is_told(method, said):
     exported()
-    Path("lab.py").write_text(Path("lab.py").read_text().replace("    name =", f"    def {method}\n\n    name =", 1))
-    recipe = ["--recipe", "small.yaml"] if method.startswith("settled") else []
+    of_family = "    def infer(self, tensors): return {'heads': 2, 'latent': {'channels': 4}}\n" * method.startswith(
+        "family"
+    )
+    more = f"    def {method}\n\n{of_family}    name ="
+    Path("lab.py").write_text(Path("lab.py").read_text().replace("    name =", more, 1))
+    recipe = ["--recipe", "small.yaml"] if method.startswith(("settled", "misfits")) else []
     assert f"weight format 'lab' of lab.py (Fake) {said}" in refused(2, "--format", "lab", *recipe)[-1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("share=3", "is wrong: lab.x has share = 3; let it be (index, count), such as (0, 3)"),
+        ("share=(0, '3')", "is wrong: lab.x has share = (0, '3'); let it be (index, count), such as (0, 3)"),
+        ("turn='i o'", "has turn = 'i o'; let it be a zoo.weights.Turn"),
+        ("turn=Turn", "has turn = Turn itself; let it be a zoo.weights.Turn"),
+        ("own=None", "has own = None; let it be a text"),
+        ("turn=Turn('i o', 'o i', 2)", "is wrong: lab.x cannot be made of heads.2x2.proj.weight ["),
+        ("turn=Turn('i o')", "fails in entries(): ValueError: a Turn has axes on one side alone; let it have both, or"),
+        ("turn=Turn(sign=2)", "fails in entries(): ValueError: a Turn has sign = 2; let it be 1 or -1"),
+        ("turn=Loses()", "is wrong: as its turns bring them, heads.2x2.proj.weight has shape ["),
+        ("turn=Fails()", "fails in to_own() of a Turn: KeyError: 'x'; --debug shows where"),
+    ],
+)
+def test_an_entry_that_is_none_is_told(fields, said, registry):
+    others = '(Entry(f"lab.{own}", own) for own in backbone.state_dict() if own != HEAD)'
+    source = layout("lab", entries=f'[*{others}, Entry("lab.x", HEAD)._replace({fields})]')
+    Path("lab.py").write_text(dedent(source) + OWN_TURNS)
+    chosen, recipe = Registry().with_parts("lab.py"), small(registry)
+    tensors = {f"lab.{name}": each for name, each in random_weights(recipe, registry).tensors.items()}
+    tensors["lab.x"] = tensors.pop("lab.heads.2x2.proj.weight")
+    checkpoint = ForeignCheckpoint(Path("x.safetensors"), tensors, "")
+    with pytest.raises(PluginError, match=re.escape(said)) as caught:
+        from_published(checkpoint, recipe, chosen, format="lab")
+    assert str(caught.value).startswith("weight format 'lab' of lab.py (Fake) ")
+    assert "\n" not in str(caught.value)
+
+
+OWN_TURNS = """
+from zoo.weights import Turn
+
+HEAD = "heads.2x2.proj.weight"
+
+class Loses(Turn):
+    def to_own(self, tensor):
+        return tensor[1:]
+
+class Fails(Turn):
+    def to_own(self, tensor):
+        raise KeyError("x")
+"""
+"""Behind a format, what the fields of its entry for the head's weight are made of."""
 
 
 def test_an_inferred_backbone_without_latents_is_told():

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted
+from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted, in_words, shortened, text_of
 from zoo.part_entries import PartEntry
 from zoo.recipe import NestedError, Recipe
 from zoo.recipe.draft import Problem
@@ -51,11 +51,10 @@ def _told(path: KeyPath, entry: PartEntry, error: Exception) -> list[tuple[KeyPa
     if isinstance(error, PluginError):
         return [(path, f"{plugin}: {error}")]
     if isinstance(error, ValueError):
-        text = in_one_line(error) if isinstance(error, ValidationError) else str(error)
-        return [(path, f"{entry.name}: {text or 'refuses this by an error without words'}")]
-    if "overflow" in str(error).lower():
+        text = in_one_line(error) if isinstance(error, ValidationError) else text_of(error)
+        return [(path, f"{entry.name}: {shortened(text) or 'refuses this by an error without words'}")]
+    if "overflow" in text_of(error).lower():
         return [(path, f"{entry.name}: has more numbers than any machine holds; take smaller ones in the recipe")]
     if entry.plugin.name == "zoo":
         raise error
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return [(path, f"{plugin}, failed: {text}")]
+    return [(path, f"{plugin}, failed: {in_words(error)}")]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.backbone import Backbone
-from zoo.errors import first_line
+from zoo.errors import first_line, text_of
 from zoo.labels import Labels
 from zoo.parts.module_part import ModulePart
 from zoo.parts.values import Group
@@ -57,7 +57,7 @@ def _watch(backbone: Backbone) -> list[Call]:
 
 def _is_of_the_meta_device(error: Exception) -> bool:
     """Whether a pass with values might go through: an operator has no shape rule, or a value is asked for."""
-    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
+    return isinstance(error, NotImplementedError) or "meta" in text_of(error).lower()
 
 
 def _own_error(backbone: Backbone, stage: int, running: list[Call], error: Exception) -> str:

@@ -18,12 +18,12 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, printable
+from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, as_failure, in_words, printable
 from zoo.open_files import are_too_many
 from zoo.plugins import ALL, PluginProblem
 from zoo.recipe.averages import average_named
 from zoo.registry import Registry
-from zoo.signals import Stopped, handled, stop_signals
+from zoo.signals import ENDS, Stopped, handled, stop_signals
 
 if TYPE_CHECKING:  # torch
     from zoo.train.distributed import World
@@ -63,8 +63,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 WIDTH_WITHOUT_TERMINAL = 140
 LEAST_WIDTH = 80  # on a narrower terminal lines wrap, since figures must not be cut
 
-# What ends a command in its own way. The last is ClickException, of click or of typer's own copy of it.
-NOT_OURS: tuple[type[BaseException], ...] = (typer.Exit, typer.Abort, typer.BadParameter.__mro__[2])
+# What ends a command in its own way. The third is ClickException, of click or of typer's own copy of it.
+NOT_OURS: tuple[type[BaseException], ...] = (typer.Exit, typer.Abort, typer.BadParameter.__mro__[2], *ENDS)
 
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 """Warnings about the code of zoo and of its libraries, of which users of a command can do nothing."""
@@ -104,10 +104,10 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
         except NOT_OURS:
             raise
-        except (Exception, SystemExit) as end:
-            if isinstance(end, SystemExit) and (isinstance(end, Stopped) or self._is_of_a_plugin(ctx)):
+        except BaseException as end:
+            if isinstance(end, SystemExit) and self._is_of_a_plugin(ctx):
                 raise
-            error = end if isinstance(end, Exception) else _ended(end)
+            error = as_failure(end)
             if debug:
                 traceback.print_exception(error)
             if not isinstance(error, ZooError) and are_too_many(error):
@@ -125,11 +125,6 @@ class Commands(TyperGroup):
     def _is_of_a_plugin(self, ctx: typer.Context) -> bool:
         """Whether the command is a plug-in's, whose exit code is its own affair."""
         return super().get_command(ctx, ctx.invoked_subcommand or "") is None
-
-
-def _ended(end: SystemExit) -> RuntimeError:
-    """No command of zoo ends so: what it runs of a plug-in does, perhaps with 0 as if all were done."""
-    return RuntimeError("a part ends the process, by sys.exit or its like").with_traceback(end.__traceback__)
 
 
 @contextmanager
@@ -176,8 +171,7 @@ def _is_first() -> bool:
 def describe(error: Exception) -> str:
     """An error's message: one line, or a line for each problem."""
     if not isinstance(error, ZooError):
-        reason = printable(" ".join(str(error).split()))
-        return f"{type(error).__name__}: {reason} (a fault of zoo or of a plug-in; --debug shows where)"
+        return f"{in_words(error)} (a fault of zoo or of a plug-in; --debug shows where)"
     if isinstance(error, WeightsError):
         return str(error)
     lines = str(error).splitlines() or [type(error).__name__]

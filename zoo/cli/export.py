@@ -10,6 +10,7 @@ import typer
 from zoo.cli.common import AtStep, Debug, PartsFiles, WhichWeights, installed_registry, tell, tidy_when_stopped, warn_of
 from zoo.cli.run_or_file import step_of
 from zoo.errors import ZooError
+from zoo.format_entries import RESERVED
 
 PICKLES = (".pt", ".pth", ".bin")
 
@@ -54,8 +55,8 @@ def export(
 
     refuse_existing(out)
     registry = installed_registry(parts, debug=debug)
-    if to not in ("zoo", "diffusers"):
-        registry.get_format(to)
+    if to not in RESERVED:
+        registry.get_format(to, RESERVED)
     given = open_weights(weights, registry, weights=which, step=step_of(weights, at_step), tell=warn_of)
     if to == "zoo":
         write_weights(

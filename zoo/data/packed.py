@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset, get_worker_info
 
 from zoo.data.shared_memory import FULL
-from zoo.errors import DataError, SampleError, printable
+from zoo.errors import DataError, SampleError, in_words, text_of
 from zoo.open_files import are_too_many
 from zoo.parts_file import PartsFile, loaded_files
 
@@ -53,7 +53,7 @@ class Told(Dataset[Any]):
             kind = SampleError if isinstance(error, SampleError) else DataError
             return kind(str(error))  # a plug-in's own kind need not survive the way from a worker
         except Exception as error:
-            told = DataError(in_words(error))
+            told = DataError(unread(error))
             told.add_note(traceback.format_exc())
             return told
 
@@ -62,13 +62,12 @@ def _told(files: tuple[PartsFile, ...], dataset: Dataset[Any]) -> Told:
     return Told(dataset)
 
 
-def in_words(error: Exception) -> str:
+def unread(error: Exception) -> str:
     """One line for what has failed, and what to do."""
-    text = printable(" ".join(str(error).split()))
     if are_too_many(error):
         return "too many open files: raise their number by `ulimit -n`, or set data.workers lower"
-    if "No space left on device" in text and ("shm" in text or "/torch_" in text):
+    if "No space left on device" in (text := text_of(error)) and ("shm" in text or "/torch_" in text):
         return FULL
     if isinstance(error, MemoryError):
         return "out of memory where data is read: set data.workers or train.batch lower"
-    return f"data cannot be read: {type(error).__name__}: {text} (a fault of the dataset's code; --debug shows where)"
+    return f"data cannot be read: {in_words(error)} (a fault of the dataset's code; --debug shows where)"

@@ -19,11 +19,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
-from zoo.data.packed import Packed, Told, in_words
+from zoo.data.packed import Packed, Told, unread
 from zoo.data.shared_memory import SHARED_MEMORY
 from zoo.data.worker_fates import how_ended, which_is_stuck
 from zoo.data.worker_signals import heed_the_rank_alone, sigterm_blocked
-from zoo.errors import DataError
+from zoo.errors import DataError, in_words
 from zoo.open_files import are_too_many, refuse_few
 
 POLL = 1.0
@@ -141,12 +141,11 @@ class Workers:
         if wait([process.sentinel for process in self._processes], PATIENCE if broken_off else 0):
             return how_ended(self._processes)
         if broken_off:
-            text = f"{type(error).__name__}: {error}".removesuffix(": ")
             return (
-                f"a data worker does not hand over what it has read ({text}); if it has too many open files, raise"
-                " their number by `ulimit -n`, or set data.workers lower"
+                f"a data worker does not hand over what it has read ({in_words(error)}); if it has too many open files,"
+                " raise their number by `ulimit -n`, or set data.workers lower"
             )
-        return in_words(error)
+        return unread(error)
 
 
 def _started(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from jaxtyping import Int
 from zoo.classes import Classes
 from zoo.data import Dataset, Split
 from zoo.data.left_out import classes_kept, open_kept, read_kept
-from zoo.errors import MissingSplitError, first_line, with_article
+from zoo.errors import MissingSplitError, in_words, with_article, words_of
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
 from zoo.evaluate.verdicts import LinearClassifier
 from zoo.labels import Labels, class_indices
@@ -189,9 +189,7 @@ class Judge:
                 try:
                     figures.update(_new(_finite(metric.measure(self.real, found)), figures))
                 except Exception as error:  # it has nothing to say, or is wrong; the other figures stand
-                    words = (
-                        str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {first_line(error)}"
-                    )
+                    words = words_of(error) if isinstance(error, ValueError) else in_words(error)
                     refusals[getattr(type(metric), MARK)[1]] = words
         return figures, refusals
 

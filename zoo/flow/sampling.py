@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.backbone import Backbone
-from zoo.errors import ZooError
+from zoo.errors import ZooError, words_of
 from zoo.flow.base import Draw, Guidance, Solver
 from zoo.flow.guided_velocity import MODULATION_BYTES, GuidedVelocity
 from zoo.labels import Labels
@@ -72,7 +72,7 @@ def solver_levels(solver: Solver, steps: int, where: str = "") -> tuple[float, .
         return solver.levels(steps)
     except ValueError as error:
         name = vars(type(solver)).get(MARK, ("", type(solver).__qualname__))[1]
-        said = " ".join(str(error).split()) or "it says not why"
+        said = words_of(error) or "it says not why"
         raise ZooError(f"{where}sample.steps: solver {name} refuses {steps}: {said}") from error
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
 
-from zoo.errors import PluginError
+from zoo.errors import PluginError, text_of
 from zoo.kinds import KINDS
 from zoo.part_entries import PartEntry
 from zoo.recipe.versions import PartVersion
@@ -135,7 +135,7 @@ class NestedError(ValueError):
 
     def __init__(self, option: str, entry: PartEntry, error: Exception) -> None:
         self.option, self.entry, self.error = option, entry, error
-        super().__init__(f"{option}: {error}")
+        super().__init__(f"{option}: {text_of(error)}")
 
 
 class AsWritten(BaseModel):

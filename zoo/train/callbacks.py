@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.callbacks import Callback, Step
 from zoo.errors import RunError
-from zoo.signals import Stopped
+from zoo.signals import ENDS
 from zoo.train.records import Records, reason_of_failure
 from zoo.train.told import RunTraining
 from zoo.train.trainer import Trainer
@@ -130,9 +130,9 @@ class Callbacks:
     def _call(self, each: _Told, hook: str, *values: Any) -> None:
         try:
             getattr(each.part, hook)(each.training, *values)
-        except Stopped:
+        except ENDS:
             raise
-        except (Exception, SystemExit) as error:  # or it would end the run as if all were done
+        except BaseException as error:  # or it would end the run, perhaps as if all were done
             each.failures += 1
             each.failed = f"callback {each.name}: {reason_of_failure(error)}"
             if self.world.is_main:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from zoo.errors import ProcessError, RunError
+from zoo.errors import ProcessError, RunError, as_failure, text_of
+from zoo.signals import ENDS
 
 LOST = "another process of the job has ended: killed, if it left no message"
 """What a process tells that has lost another one, whose own words say why."""
@@ -29,7 +30,7 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        text = str(error)
+        text = text_of(error)
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in text for each in _MEMORY):
             raise ProcessError(
                 f"process {os.environ.get('RANK', '0')}: out of memory: set train.accumulate higher, train.batch,"
@@ -38,3 +39,14 @@ def told_plainly() -> Iterator[None]:
         if isinstance(error, dist.DistBackendError) or any(each in text for each in _LOST):
             raise RunError(LOST) from error
         raise
+
+
+@contextmanager
+def ending_nothing() -> Iterator[None]:
+    """Have a part that is to end the process, as by ``sys.exit``, fail as any other does."""
+    try:
+        yield
+    except (Exception, *ENDS):
+        raise
+    except BaseException as end:
+        raise as_failure(end) from end

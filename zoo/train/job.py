@@ -18,12 +18,13 @@ from zoo.data import Dataset, Fingerprint, Normalize
 from zoo.data.left_out import classes_kept, open_kept
 from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
-from zoo.errors import DataError, RecipeError, ZooError
+from zoo.errors import DataError, PluginError, RecipeError, ZooError, in_words, shortened
 from zoo.flow import NoiseLevels, Objective, StagePlan, plan_stages
 from zoo.optim import Optimizer, Schedule
 from zoo.optim.updates import Updates
 from zoo.recipe import Recipe
 from zoo.registry import Registry
+from zoo.signals import ENDS
 from zoo.train.drawing import check_guidance
 from zoo.train.matching import refuse_labels_of, refuse_other_latents
 from zoo.weights import Weights
@@ -95,10 +96,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     callbacks = tuple(zip(names, create_parts(recipe, "callback"), strict=True))
     dataset: Dataset = create_part(recipe, "dataset")
     for name, callback in callbacks:
-        try:
-            callback.check(recipe, dataset)
-        except RecipeError as error:
-            raise RecipeError([f"{recipe.name}: train.callbacks: {name}: {each}" for each in error.problems]) from error
+        _ask_callback(name, callback, recipe, dataset)
     source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
     kept = len(left_out.kept)
     if kept < options.batch:
@@ -153,6 +151,19 @@ def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:
         return plan_stages(backbone.stages, backbone.ties, sampler, recipe.train.stage_group)
     except ValueError as error:
         raise ZooError(f"{recipe.name}: {error}") from error
+
+
+def _ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Dataset) -> None:
+    """Let a callback refuse a recipe, and say which one it was, also where it fails at that."""
+    where = f"{recipe.name}: train.callbacks: {name}"
+    try:
+        callback.check(recipe, dataset)
+    except RecipeError as error:
+        raise RecipeError([f"{where}: {shortened(each)}" for each in error.problems]) from error
+    except (ZooError, *ENDS):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{where} fails in check(): {in_words(error)}; --debug shows where") from error
 
 
 def _check_compile_backend(recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.callbacks import Step
-from zoo.errors import ZooError
+from zoo.errors import ZooError, in_words, words_of
 from zoo.files import append_line, reason_of
 from zoo.pictures import write_loss_curve
 from zoo.train.run_folder import RunFolder
@@ -122,12 +122,14 @@ class Records:
             self._failing.discard(what)
 
 
-def reason_of_failure(error: Exception | SystemExit) -> str:
+def reason_of_failure(error: BaseException) -> str:
     """What has failed, in words of a line."""
-    if isinstance(error, ZooError | ImportError):
+    if isinstance(error, ZooError):
         return str(error)
+    if isinstance(error, ImportError):
+        return words_of(error)
     if isinstance(error, OSError):
         return reason_of(error)
     if isinstance(error, SystemExit):
         return "it ends the process, by sys.exit or its like"
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    return in_words(error)

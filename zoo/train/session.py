@@ -17,7 +17,7 @@ from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.callbacks import Step
 from zoo.classes import UNKNOWN, Classes, renamed
-from zoo.errors import DataError, Preempted, RunError, WeightsError
+from zoo.errors import DataError, Preempted, RunError, WeightsError, in_words
 from zoo.flow import Objective, objective_of
 from zoo.recipe import Recipe, absolute, changes
 from zoo.registry import Registry
@@ -238,7 +238,7 @@ class Session:
             show()
         except Exception as error:
             with suppress(OSError):  # nobody reads it
-                warnings.warn(f"progress cannot be shown: {type(error).__name__}: {error}", stacklevel=2)
+                warnings.warn(f"progress cannot be shown: {in_words(error)}", stacklevel=2)
 
     def _begin_after(self, step: int, again: Sequence[str]) -> None:
         if self._before is not None:

@@ -23,6 +23,7 @@ from zoo.optim.updates import Updates
 from zoo.recipe.options import TrainOptions
 from zoo.shards import total_norm
 from zoo.train.distributed import World
+from zoo.train.failures import ending_nothing
 from zoo.train.figures import BatchLosses
 from zoo.train.job import Job
 from zoo.train.matching import refuse_labels_in
@@ -77,10 +78,11 @@ class Trainer:
             if self.world.sum(torch.tensor([int(stop())])).item():  # while samples were waited for, or before
                 return
             while self.step < last:
-                with self.world.meeting("gradients"):
-                    found = self._accumulate(pieces)
-                    norm = self._clip()
-                read, (pieces, error) = pieces, _next(batches, self._check)  # while a GPU is still at work
+                with ending_nothing():
+                    with self.world.meeting("gradients"):
+                        found = self._accumulate(pieces)
+                        norm = self._clip()
+                    read, (pieces, error) = pieces, _next(batches, self._check)  # while a GPU is still at work
                 losses = BatchLosses(self.objective.terms, self.options.batch)
                 for piece, terms in zip(read, found, strict=True):
                     losses.take(piece, terms)
@@ -89,7 +91,7 @@ class Trainer:
                 losses.values = told[:-3].view_as(losses.values)
                 infinite, stopped, failed = told[-3:]
                 problem = self._problem(losses, bool(infinite))
-                with self.world.busy():
+                with ending_nothing(), self.world.busy():
                     if not problem:
                         self._update()
                     else:

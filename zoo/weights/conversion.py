@@ -13,10 +13,10 @@ from torch import Tensor
 
 from zoo.assembly import build, change_section, check_tree
 from zoo.backbone import Backbone
-from zoo.errors import PluginError, RecipeError, WeightsError, listed
+from zoo.errors import PluginError, RecipeError, WeightsError, did_you_mean, listed
 from zoo.files import safetensors, write_whole
 from zoo.format_entries import FormatEntry
-from zoo.recipe import Recipe, read_tree
+from zoo.recipe import Node, Recipe, read_tree
 from zoo.recipe.find import package_recipes
 from zoo.recipe.source import show
 from zoo.registry import Registry
@@ -97,7 +97,11 @@ def from_published(
         hints = _hints(checkpoint, chosen, recipe, registry.formats)
         raise WeightsError(f"{checkpoint.path}: does not fit {recipe.name}, read as {chosen.name}", [*hints, *problems])
     refuse_non_finite(checkpoint.tensors, checkpoint.path)
-    tensors = to_own(entries, checkpoint.tensors)
+    with chosen.at_work("to_own() of a Turn"):
+        tensors = to_own(entries, checkpoint.tensors)
+        wrong = list(mismatches(tensors, own))
+    if wrong:
+        raise PluginError(f"{chosen.words} is wrong: as its turns bring them, {listed(wrong, 3)}")
     notes += _other_tables(backbone, tensors, entries)
     source = {"file": checkpoint.path.name, "format": chosen.name, "weights": checkpoint.weights or "only"}
     return Converted(Weights(recipe, tensors, source), chosen.name, tuple(notes))
@@ -118,7 +122,8 @@ def to_published(weights: Weights, format: str, registry: Registry) -> dict[str,
     """
     chosen, backbone = registry.get_format(format), build(weights.recipe, device="meta")
     entries = _entries(weights.recipe, backbone, chosen, f"{weights.recipe.name}: {format} cannot hold it")
-    return {entry.published: entry.to_published(weights.tensors[entry.own]) for entry in entries}
+    with chosen.at_work("to_published() of a Turn"):
+        return {entry.published: entry.to_published(weights.tensors[entry.own]) for entry in entries}
 
 
 def write_published(path: Path, tensors: Mapping[str, Tensor], *, pickle: bool) -> None:
@@ -159,7 +164,7 @@ def infer_recipe(
     if (
         family and isinstance(latent, Mapping) and latent.get("channels") == 4
     ):  # of Stable Diffusion's autoencoder, as all published models
-        values = read_tree(package_recipes() / f"{family}.yaml").plain()
+        values = _family(family, chosen).plain()
         settings = {key: value for key, value in values.items() if key not in ("name", "backbone")}
         settings["train"].pop("init", None)  # these weights are what came of it
     if chosen.format.path is not None:
@@ -170,6 +175,15 @@ def infer_recipe(
         if overrides:
             raise
         raise WeightsError(f"{checkpoint.path}: its shapes do not go together", error.problems) from error
+
+
+def _family(name: str, chosen: FormatEntry) -> Node:
+    """The shipped recipe whose settings a format says that its weights were trained by."""
+    shipped = {path.stem: path for path in package_recipes().rglob("*.yaml")}
+    if name not in shipped:
+        near = did_you_mean(name, shipped)
+        raise PluginError(f"{chosen.words} is wrong: family() names {name!r}, no recipe that zoo ships{near}")
+    return read_tree(shipped[name])
 
 
 def _has_heads(overrides: Iterable[str]) -> bool:
@@ -184,7 +198,11 @@ def _settled(recipe: Recipe, chosen: FormatEntry, registry: Registry) -> tuple[R
     for section in ("backbone", "objective"):
         own = {key.partition(".")[2]: value for key, value in changes.items() if key.startswith(f"{section}.")}
         if own:
-            recipe = change_section(recipe, section, own, registry)
+            try:
+                recipe = change_section(recipe, section, own, registry)
+            except RecipeError as error:
+                problems = "; ".join(error.problems)
+                raise PluginError(f"{chosen.words} sets what {recipe.name} cannot have: {problems}") from error
     return recipe, changes
 
 
@@ -196,7 +214,7 @@ def _entries(recipe: Recipe, backbone: Backbone, chosen: FormatEntry, refusal: s
     own = backbone.state_dict()
     wrong = list(faults(entries, own))
     if wrong:
-        raise PluginError(f"weight format {chosen.name!r} of {chosen.origin} is wrong: {listed(wrong, 3)}")
+        raise PluginError(f"{chosen.words} is wrong: {listed(wrong, 3)}")
     homeless = list(without_place(own, entries))
     if homeless:
         raise WeightsError(refusal, homeless)

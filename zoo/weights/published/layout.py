@@ -11,6 +11,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from zoo.errors import in_words, words_of
+from zoo.hooks import brief
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -27,6 +30,12 @@ class Turn:
     own: str = ""
     sizes: tuple[tuple[str, int], ...] = ()
     sign: int = 1
+
+    def __post_init__(self) -> None:
+        if bool(self.published) != bool(self.own):
+            raise ValueError("a Turn has axes on one side alone; let it have both, or neither")
+        if self.sign not in (1, -1):
+            raise ValueError(f"a Turn has sign = {self.sign!r}; let it be 1 or -1")
 
     def to_own(self, tensor: Tensor) -> Tensor:
         """A published tensor as ours.
@@ -103,6 +112,10 @@ def faults(entries: Collection[Entry], own: Mapping[str, Tensor]) -> Iterator[st
     names: Counter[str] = Counter()
     shares: dict[str, list[tuple[int, int]]] = {}
     for entry in entries:
+        mistake = _mistake(entry)
+        if mistake:
+            yield mistake
+            continue
         names[entry.published] += 1
         if entry.own not in own:
             yield f"{entry.published} is to be {entry.own}, and the backbone has no such tensor"
@@ -110,13 +123,26 @@ def faults(entries: Collection[Entry], own: Mapping[str, Tensor]) -> Iterator[st
         shares.setdefault(entry.own, []).append(entry.share)
         try:
             entry.to_published(own[entry.own])
-        except (ValueError, RuntimeError) as error:  # of einops, too
-            why = " ".join(str(error).split())
+        except Exception as error:  # of einops, or of a turn of somebody's own
+            why = words_of(error) if isinstance(error, ValueError | RuntimeError) else in_words(error)
             yield f"{entry.published} cannot be made of {entry.own} {list(own[entry.own].shape)}: {why}"
     yield from (f"{name} is named {count} times" for name, count in names.items() if count > 1)
     for name, found in shares.items():
         if sorted(found) != [(index, len(found)) for index in range(len(found))]:
             yield f"{name} is made of {len(found)} tensors, which are shares {sorted(found)} of it"
+
+
+def _mistake(entry: Entry) -> str:
+    """What is wrong with the fields of an entry, which has no constructor that could say so; nothing if nothing is."""
+    for field, kind in (("published", str), ("own", str), ("turn", Turn)):
+        value = getattr(entry, field)
+        if not isinstance(value, kind):
+            such = "a zoo.weights.Turn" if kind is Turn else "a text"
+            return f"the entry {brief(tuple(entry))} has {field} = {brief(value)}; let it be {such}"
+    share = entry.share
+    if not (isinstance(share, tuple) and len(share) == 2 and all(type(each) is int for each in share)):
+        return f"{entry.published} has share = {brief(share)}; let it be (index, count), such as (0, 3)"
+    return ""
 
 
 def linear(published: str, own: str, weight: Turn = SAME, bias: Turn = SAME) -> Iterator[Entry]:
