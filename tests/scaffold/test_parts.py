@@ -6,9 +6,12 @@ import sys
 from importlib import import_module
 
 import pytest
+import torch
 
 import zoo
+from zoo.flow import LossInputs
 from zoo.kinds import KINDS
+from zoo.paths import LinearPath
 from zoo.scaffold import Names
 from zoo.scaffold.names import built_in
 from zoo.scaffold.package import source_of, summary_of
@@ -47,6 +50,17 @@ def test_its_copy_has_other_names_alone(kind):
 
 def test_names_of_zoos_own_parts_are_known_without_them(registry):
     assert built_in() == {(entry.kind, entry.name) for entry in registry.entries()}
+
+
+def test_its_loss_is_no_larger_of_larger_latents():
+    """Or it swamps the built-in ones beside it, which are means."""
+    data, t = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0.2, 0.7])
+    small, large = (
+        LossInputs(0, each, each, t, each, 2 * each, "velocity", LinearPath().along(t, each))
+        for each in (data, data.repeat(1, 1, 4, 4))
+    )
+    loss = part_of("loss")()
+    assert torch.allclose(loss(small), loss(large))
 
 
 def test_torch_is_not_imported():
