@@ -208,8 +208,8 @@ def may_change() -> str:
     """The table of what may change when a run goes on, as the README shows it."""
     rows = ["| key | what it changes |", "| --- | --- |"]
     for free in FREE:
-        where = [f"only where `{key}` is `{value}`" for key, value in free.where.items()]
-        rows.append(f"| `{free.key}` | {', '.join([free.effect, *where])} |")
+        rule = f", only {free.rule}" if free.rule else ""
+        rows.append(f"| `{free.key}` | {free.effect}{rule} |")
     return "\n".join(rows)
 
 

@@ -19,15 +19,19 @@ def name_of(step: int) -> str:
     return f"{PREFIX}{step:08d}"
 
 
+def step_of(path: Path) -> int:
+    """Of which step a checkpoint is, by its name."""
+    return int(path.name.removeprefix(PREFIX))
+
+
 def checkpoints_in(folder: Path) -> list[Path]:
     """What has the name of a checkpoint as zoo writes it, sound or not, by step; others are somebody's own copies."""
 
     def found() -> Iterator[tuple[int, Path]]:
         for path in folder.glob(f"{PREFIX}*"):
-            number = path.name.removeprefix(PREFIX)
-            is_checkpoint = number.isdecimal() and path.name == name_of(int(number))
+            is_checkpoint = path.name.removeprefix(PREFIX).isdecimal() and path.name == name_of(step_of(path))
             if is_checkpoint and (path.is_dir() or path.is_symlink()):
-                yield int(number), path
+                yield step_of(path), path
 
     return [path for _, path in sorted(found())]
 

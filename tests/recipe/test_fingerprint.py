@@ -6,7 +6,7 @@ import json
 import pytest
 
 from zoo.assembly import load_recipe
-from zoo.recipe import changes, conditions, differences, fingerprint
+from zoo.recipe import changes, differences, fingerprint, rules
 from zoo.recipe.fingerprint import FREE
 from zoo.recipe.options import TrainOptions
 from zoo.recipe.schema import SECTIONS
@@ -50,7 +50,7 @@ def test_parts_inside_parts_and_runs_decide(registry):
 def test_every_option_of_training_is_decided_on():
     assert set(OTHER) == set(TrainOptions.model_fields)
     assert {free.key.partition(".")[0] for free in FREE} <= {"name", *SECTIONS}
-    assert {free.key for free in FREE if free.key.startswith("train.") and not free.where} == {
+    assert {free.key for free in FREE if free.key.startswith("train.") and not free.rule} == {
         f"train.{name}" for name in (*MAY_CHANGE, "callbacks")
     }
 
@@ -66,7 +66,7 @@ def test_an_option_of_training_counts_unless_it_is_free(option, registry):
     assert differences(before, after) == told
     changed = [str(each) for each in changes(before, after)]
     value, was = (json.dumps(each) for each in (OTHER[option], before["train"][option]))
-    assert changed == ([f"train.{option}: {value} in place of {was}"] if free else [])
+    assert changed == ([f"train.{option}: {value} in place of {was}"] if free or option == "steps" else [])
 
 
 def test_what_changed_beside_what_may_not_is_told_by_itself(registry):
@@ -118,14 +118,12 @@ def test_lists_of_other_lengths_are_told_whole(registry):
     assert len(line) < 200
 
 
-@pytest.mark.parametrize(("schedule", "told"), [("constant", []), ("cosine", ["train.steps: 1000 and 2000"])])
-def test_a_run_may_be_longer_where_the_learning_rate_does_not_know(schedule, told, registry):
-    before = resolved(f"train.schedule={schedule}", registry=registry)
-    after = resolved(f"train.schedule={schedule}", "train.steps=2000", registry=registry)
-    assert differences(before, after) == told
-    assert (fingerprint(before) == fingerprint(after)) == (not told)
-    rule = ['train.steps may change where train.schedule.type is "constant"'] if told else []
-    assert conditions(before, after) == rule
+def test_a_run_may_be_longer_where_its_rule_holds(registry):
+    before, after = resolved(registry=registry), resolved("train.steps=2000", registry=registry)
+    assert differences(before, after) == ["train.steps: 1000 and 2000"]
+    (rule,) = rules(before, after)
+    assert rule.startswith("train.steps may change where the updates done keep their learning rates: ")
+    assert differences(before, after, ["train.steps"]) == rules(before, after, ["train.steps"]) == []
 
 
 def test_files_may_move(registry):

@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from tests.train.small import small, train
+from zoo.errors import Preempted, ZooError
 from zoo.optim.schedules import ConstantSchedule, CosineSchedule, WSDSchedule
 from zoo.recipe.options import TrainOptions
-from zoo.train.optimizer import EMA, ema_decays, learning_rate
+from zoo.registry import Registry
+from zoo.scaffold.parts.schedule import MineSchedule
+from zoo.train.optimizer import EMA, ema_decays, held_rules, learning_rate
 
 CONSTANT, COSINE = ConstantSchedule(), CosineSchedule()
 
@@ -45,6 +49,36 @@ def test_wsd_stays_and_falls_at_last_as_its_papers_say():
 
 def test_wsd_falls_over_all_of_the_steps_where_asked():
     assert rates(4, schedule=WSDSchedule(decay=1.0, shape="linear")) == pytest.approx([0.5, 0.375, 0.25, 0.125])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "done", "longer"),
+    [
+        ("constant", 100, True),
+        ("mine", 100, True),  # which falls for ever
+        ("wsd", 83, True),  # 10 of warm-up, and the first 0.8 of the rest, where the fall begins at 1
+        ("wsd", 84, False),
+        ("cosine", 11, True),
+        ("cosine", 12, False),
+    ],
+)
+def test_a_run_may_be_made_longer_as_long_as_its_updates_keep_their_rates(schedule, done, longer):
+    registry = Registry().with_parts([MineSchedule])
+    before, after = (
+        small(f"train.schedule={schedule}", "train.warmup=10", f"train.steps={steps}", registry=registry)
+        for steps in (100, 200)
+    )
+    assert held_rules(before, after, done) == ["train.steps"] * longer
+
+
+def test_a_run_is_made_longer_before_it_falls_and_not_after(tmp_path):
+    wsd, no = "train.schedule={type: wsd, decay: 0.5}", "train.callbacks=[]"
+    with pytest.raises(Preempted):
+        train(tmp_path, wsd, no, "train.steps=2", stop_at=1)
+    train(tmp_path, wsd, no, "train.steps=3", resume=True)
+    refusal = "by another recipe .*: train.steps: 3 and 6 .train.steps may change where the updates done keep their"
+    with pytest.raises(ZooError, match=refusal):
+        train(tmp_path, wsd, no, "train.steps=6", resume=True)
 
 
 def test_the_rate_of_a_run_that_is_all_warm_up():

@@ -57,7 +57,8 @@ class Optimizer(ABC):
 class Schedule(ABC):
     """The learning rate of every update after the warm-up, as a factor. Constructor: ``(*, options)``.
 
-    ``train.warmup`` goes before any schedule: the rate rises in equal parts to ``train.learning_rate``.
+    ``train.warmup`` goes before any schedule: the rate rises in equal parts to ``train.learning_rate``. A run may go on
+    with other ``steps`` as long as the factors of the updates done are the same with these.
     """
 
     kind: ClassVar[str] = "schedule"

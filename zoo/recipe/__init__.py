@@ -3,7 +3,7 @@
 from zoo.recipe.draft import Draft
 from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
-from zoo.recipe.fingerprint import all_differences, changes, conditions, differences, fingerprint
+from zoo.recipe.fingerprint import all_differences, changes, differences, fingerprint, rules
 from zoo.recipe.load import draft_recipe, part_given
 from zoo.recipe.of_run import holds_run, no_run, recorded_in
 from zoo.recipe.parts import NestedError, PartSpec
@@ -30,7 +30,6 @@ __all__ = [
     "absolute",
     "all_differences",
     "changes",
-    "conditions",
     "differences",
     "draft_recipe",
     "find_recipe",
@@ -42,5 +41,6 @@ __all__ = [
     "part_given",
     "read_tree",
     "recorded_in",
+    "rules",
     "to_yaml",
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -21,16 +21,12 @@ class Free:
     Attributes:
         key: its key path, dotted; that of a section stands for all of its values.
         effect: what it changes of the steps to come, in words for users.
-        where: values of other keys without which it may not change.
+        rule: where alone it may, likewise; who knows how far the run has come says whether it holds.
     """
 
     key: str
     effect: str
-    where: Mapping[str, Any] = field(default_factory=dict)
-
-    def applies(self, resolved: Mapping[str, Any]) -> bool:
-        """Whether it may change in a recipe."""
-        return all(_at(resolved, key) == value for key, value in self.where.items())
+    rule: str = ""
 
 
 FREE = (
@@ -41,7 +37,11 @@ FREE = (
     Free("data.leave_out", "which samples the next ones of the order stand in for"),
     Free("data.dataset.folder", "where the files are"),
     Free("data.dataset.vae", "where the files of the VAE are"),
-    Free("train.steps", "how long it trains", where={"train.schedule.type": "constant"}),
+    Free(
+        "train.steps",
+        "how long it trains",
+        "where the updates done keep their learning rates: always under `constant`, under `wsd` before its fall",
+    ),
     Free("train.accumulate", "memory and speed; the same training up to rounding"),
     Free("train.checkpoint_activations", "memory and speed; the same training up to rounding"),
     Free("train.compile", "speed; the same training up to rounding"),
@@ -61,24 +61,19 @@ FREE = (
 
 def fingerprint(resolved: Mapping[str, Any]) -> str:
     """A SHA-256 over all that decides what training computes, rounding aside."""
-    text = json.dumps(_without_free(resolved, resolved), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_without_free(resolved), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """A line for every difference that changes what training computes."""
-    return _told(_refused(one, other))
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], held: Collection[str] = ()) -> list[str]:
+    """A line for every difference that changes what training computes; ``held`` are keys whose rule holds."""
+    return _told(_refused(one, other, held))
 
 
-def conditions(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """A line for every refused difference of a value that may change under a condition."""
-    refused = {dotted(each.path) for each in _refused(one, other)}
-    return [
-        f"{free.key} may change where {key} is {_show(value)}"
-        for free in FREE
-        if free.key in refused
-        for key, value in free.where.items()
-    ]
+def rules(one: Mapping[str, Any], other: Mapping[str, Any], held: Collection[str] = ()) -> list[str]:
+    """A line for every refused difference of a value that may change by a rule."""
+    refused = {dotted(each.path) for each in _refused(one, other, held)}
+    return [f"{free.key} may change {free.rule}" for free in FREE if free.rule and free.key in refused]
 
 
 def all_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -104,8 +99,8 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What differs and may, by the table of free values."""
-    refused = {each.path for each in _refused(before, after)}
+    """What differs and may, by the table of free values, where its rule holds."""
+    refused = {each.path for each in _refused(before, after, [free.key for free in FREE])}
     return [each for each in _differences(before, after, ()) if each.path not in refused]
 
 
@@ -120,15 +115,15 @@ def _show(value: Any) -> str:
     return "nothing" if value is _MISSING else show(value)
 
 
-def _refused(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Change]:
-    return list(_differences(_without_free(one, one, other), _without_free(other, one, other), ()))
+def _refused(one: Mapping[str, Any], other: Mapping[str, Any], held: Collection[str]) -> list[Change]:
+    return list(_differences(_without_free(one, held), _without_free(other, held), ()))
 
 
-def _without_free(resolved: Mapping[str, Any], *compared: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe without what may change in any of those that are compared."""
+def _without_free(resolved: Mapping[str, Any], held: Collection[str] = ()) -> dict[str, Any]:
+    """A recipe without what may change."""
     kept = copy.deepcopy(dict(resolved))
     for free in FREE:
-        if any(map(free.applies, compared)):
+        if not free.rule or free.key in held:
             above, _, key = free.key.rpartition(".")
             _at(kept, above).pop(key, None)
     if isinstance(init := _at(kept, "train.init"), str):  # the weights may have moved

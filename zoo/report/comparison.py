@@ -249,8 +249,7 @@ def _identity(recipe: Recipe) -> str:
     resolved: dict[str, Any] = recipe.resolved()
     resolved["train"]["seed"] = 0
     resolved["data"]["normalize"] = recipe.data.normalize.type
-    steps = resolved["train"]["steps"]  # of a constant learning rate no matter for what each of them computes
-    return fingerprint(resolved) + repr((steps, resolved["sample"], resolved["data"]["leave_out"]))
+    return fingerprint(resolved) + repr((resolved["sample"], resolved["data"]["leave_out"]))
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, name_of, run_of, said_state
+from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, name_of, run_of, said_state, step_of
 from zoo.errors import RunError
 from zoo.files import (
     FAILURES,
@@ -48,7 +48,7 @@ class Checkpoint:
     @property
     def step(self) -> int:
         """Updates done."""
-        return int(self.path.name.removeprefix(PREFIX))
+        return step_of(self.path)
 
     def state(self) -> dict[str, Any]:
         """What is not a tensor.

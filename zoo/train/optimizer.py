@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from zoo.assembly import create_part
 from zoo.optim import Schedule
+from zoo.recipe import Recipe
 from zoo.recipe.averages import Profile
 from zoo.recipe.options import TrainOptions
 from zoo.train.profiles import decay as profile_decay
@@ -22,6 +24,22 @@ def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float
     if step < options.warmup:
         return options.learning_rate * (step + 1) / options.warmup
     return options.learning_rate * schedule.factor(step - options.warmup, max(1, options.steps - options.warmup))
+
+
+def held_rules(before: Recipe, after: Recipe, done: int) -> list[str]:
+    """The keys of a recipe that a run may go on with by their rule, after so many updates: ``train.steps``, if any.
+
+    Args:
+        before: what it was trained by.
+        after: what it is to go on with.
+        done: updates.
+    """
+    schedule: Schedule = create_part(after, "schedule")
+    options = after.train
+    former = options.model_copy(update={"steps": before.train.steps})
+    trained = range(min(done, options.steps))
+    kept = all(learning_rate(step, schedule, former) == learning_rate(step, schedule, options) for step in trained)
+    return ["train.steps"] if kept else []
 
 
 def ema_decays(step: int, options: TrainOptions, *, skipped: bool = False) -> list[float]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from zoo.assembly import TRAINED, check_recorded, check_versions
 from zoo.errors import RecipeError, RunError, ZooError
-from zoo.recipe import Recipe, Recorded, conditions, differences, read_tree
+from zoo.recipe import Recipe, Recorded, differences, read_tree, rules
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train import same_data
 from zoo.train.made import made_with
+from zoo.train.optimizer import held_rules
 from zoo.train.run_folder import RunFolder
 from zoo.train.state import AVERAGE, set_random_state
 from zoo.train.trainer import Trainer
@@ -47,15 +48,16 @@ def restore(trainer: Trainer, folder: RunFolder, registry: Registry, tell: Calla
             raise RunError(f"{folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}; {anew}")
 
 
-def refuse_another(where: object, before: Recipe, recipe: Recipe, mend: str) -> None:
-    """Refuse a recipe that would train something else than the one before.
+def refuse_another(where: object, before: Recipe, recipe: Recipe, done: int, mend: str) -> None:
+    """Refuse a recipe that would train something else than the one before, by which so many updates are done.
 
     Raises:
         ZooError: it would; the message says in what they differ.
     """
-    other = differences(before.resolved(), recipe.resolved())
+    held = held_rules(before, recipe, done)
+    other = differences(before.resolved(), recipe.resolved(), held)
     if other:
-        rule = "".join(f" ({each})" for each in conditions(before.resolved(), recipe.resolved()))
+        rule = "".join(f" ({each})" for each in rules(before.resolved(), recipe.resolved(), held))
         raise ZooError(
             f"{where}: was trained by another recipe (its values first): {'; '.join(other)}{rule}; {mend}, or choose"
             " another --run-dir"
@@ -100,7 +102,7 @@ def _check(
         before = check_recorded(Recorded(str(found.path), read_tree(state["recipe"]), made), registry, needs=())
     except RecipeError as error:
         raise RunError(f"{found.path}: the recipe in state.json cannot be used: {'; '.join(error.problems)}") from error
-    refuse_another(found.path, before, trainer.job.recipe, "put the run's recipe.yaml back as it was")
+    refuse_another(found.path, before, trainer.job.recipe, found.step, "put the run's recipe.yaml back as it was")
     check_versions(made, trainer.job.recipe, TRAINED)
     left_out = trainer.job.reader.order.left_out.ids
     for warning in same_data.refuse_changed(same_data.read(state, found.path), trainer.job.data, found.path, left_out):

@@ -16,6 +16,7 @@ import torch
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.callbacks import Step
+from zoo.checkpoint_folders import newest_states, step_of
 from zoo.classes import UNKNOWN, Classes, renamed
 from zoo.errors import DataError, Preempted, RunError, WeightsError, in_words
 from zoo.flow import Objective, objective_of
@@ -29,6 +30,7 @@ from zoo.train.distributed import World
 from zoo.train.job import Job, open_job
 from zoo.train.leaving_out import with_ids
 from zoo.train.made import refuse_other_versions
+from zoo.train.optimizer import held_rules
 from zoo.train.records import Records
 from zoo.train.rescue import rescue
 from zoo.train.resuming import refuse_another, restore
@@ -146,7 +148,7 @@ class Session:
         if trainer.step >= steps and note is None:
             mend = (
                 "set train.steps higher to go on"
-                if self.recipe.train.schedule.type == "constant"
+                if self._may_be_longer()
                 else f"its train.schedule is at its end: begin another run with train.init={self.folder.path}"
             )
             asked = f" ({steps} are asked for)" if steps < trainer.step else ""
@@ -174,6 +176,12 @@ class Session:
         if trainer.step < steps:
             done = f", and saved after step {trainer.step} of {steps}" if trainer.step else " before its first step"
             raise Preempted(f"{self.folder.path}: asked to stop{done}; {self.folder.go_on}")
+
+    def _may_be_longer(self) -> bool:
+        """Whether a run that is at its end might go on by more steps."""
+        steps = self.recipe.train.steps
+        longer = self.recipe.model_copy(update={"train": self.recipe.train.model_copy(update={"steps": 2 * steps})})
+        return bool(held_rules(self.recipe, longer, steps))
 
     def _objective(self) -> Objective:
         """The same on every process, whatever its device."""
@@ -218,7 +226,8 @@ class Session:
             warning = folder.lock()
             folder.refuse_missing_checkpoints()
             self._before = check_recorded(folder.read_recipe(), self.registry, needs=())
-            refuse_another(folder.path, self._before, self.recipe, "leave out --recipe and --set to go on")
+            done = next((step_of(path) for path, _ in newest_states(folder.checkpoints)), 0)
+            refuse_another(folder.path, self._before, self.recipe, done, "leave out --recipe and --set to go on")
         else:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")

@@ -20,6 +20,7 @@ from zoo.train.distributed import World
 from zoo.train.evaluation import evaluate, features_for
 from zoo.train.judged import way_of
 from zoo.train.leaving_out import with_ids
+from zoo.train.optimizer import held_rules
 from zoo.train.real_data import digest_of_real
 from zoo.train.run_folder import RunFolder
 from zoo.train.second import find_second, read_second
@@ -123,9 +124,10 @@ def judge_run(
 
 def _refuse_another(run: RunFolder, recipe: Recipe, registry: Registry) -> None:
     """Refuse a recipe that would train something else than the run has; recorded statistics of the data aside."""
-    before, wanted = check_recorded(run.read_recipe(), registry, needs=()).resolved(), recipe.resolved()
+    trained = check_recorded(run.read_recipe(), registry, needs=())
+    before, wanted = trained.resolved(), recipe.resolved()
     before["data"]["normalize"] = wanted["data"]["normalize"]
-    other = differences(before, wanted)
+    other = differences(before, wanted, held_rules(trained, recipe, recipe.train.steps))
     if before["data"]["leave_out"] != wanted["data"]["leave_out"]:  # which may change while a run goes on
         other += all_differences(*({"data": {"leave_out": each["data"]["leave_out"]}} for each in (before, wanted)))
     if other:
