@@ -172,8 +172,14 @@ class NamedAsAFigure(Callback):
         training.log({"own": 1.0})
 
 
+@part("callback", "pairs")
+class Pairs(Callback):
+    def step(self, training: Training, step: Step) -> None:
+        training.log({"of": [0.5, (1, 2)]})
+
+
 REGISTRY = Registry().with_parts(
-    [HearsOnMain, HearsEverywhere, Fails, FailsOnRank1, Raises, Asks, OutOfMemory, Echoes, NamedAsAFigure]
+    [HearsOnMain, HearsEverywhere, Fails, FailsOnRank1, Raises, Asks, OutOfMemory, Echoes, NamedAsAFigure, Pairs]
 )
 
 
@@ -287,9 +293,10 @@ def test_pictures_that_the_main_process_has_no_memory_for_leave_no_other_waiting
     assert other[-1] == "end 1 NoneType"
 
 
-def test_one_that_is_called_as_a_figure_hides_none(tmp_path: Path) -> None:
-    (warning, *_) = alone(run, tmp_path, "[loss]")
-    assert "the metrics have a figure 'loss' of the run's own; call the callback otherwise" in warning
+def test_what_cannot_be_logged_is_told_and_hides_nothing(tmp_path: Path) -> None:
+    own, pair, *_ = alone(run, tmp_path, "[loss, pairs]")
+    assert "the metrics have a figure 'loss' of the run's own; call the callback otherwise" in own
+    assert "its figure of/1 is (1, 2), a tuple; let it be a finite int or float, or a list or mapping of such" in pair
     assert all(isinstance(line["loss"], float) for line in RunFolder(tmp_path).read_metrics())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +17,10 @@ from zoo.attributes import TAKEN
 from zoo.backbone import Backbone
 from zoo.best import Best, best_of
 from zoo.callbacks import Callback, HeldOut, Step, Training
-from zoo.errors import RunError
+from zoo.errors import RunError, with_article
 from zoo.evaluate import Metric
 from zoo.files import reason_of
+from zoo.hooks import brief
 from zoo.pictures import write_png
 from zoo.train.drawing import prepare_drawing
 from zoo.train.evaluating import evaluate_checkpoint
@@ -102,8 +102,10 @@ class RunTraining(Training):
         """A line of the metrics."""
         if self._name in OWN_FIGURES:
             raise ValueError(f"the metrics have a figure {self._name!r} of the run's own; call the callback otherwise")
-        if not all(_is_finite(each) for each in _values(figures)):
-            raise ValueError(f"its figures are not all finite numbers: {json.dumps(figures, default=repr)}")
+        for name, value in _values(figures):
+            if not _is_finite(value):
+                what = f"its figure {name} is {brief(value)}, {with_article(type(value).__name__)}"
+                raise ValueError(f"{what}; let it be a finite int or float, or a list or mapping of such")
         if self.is_main:
             self._records.append({"step": self.step, self._name: dict(figures)})
 
@@ -191,13 +193,13 @@ class RunTraining(Training):
             yield from drawing.images(backbone, labels.values, batch)
 
 
-def _values(figures: Any) -> Iterator[Any]:
-    """Every value in lists and mappings of them."""
+def _values(figures: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in lists and mappings of them, and where it stands."""
     if isinstance(figures, list | Mapping):
-        for each in figures.values() if isinstance(figures, Mapping) else figures:
-            yield from _values(each)
+        for key, each in figures.items() if isinstance(figures, Mapping) else enumerate(figures):
+            yield from _values(each, f"{name}/{key}".removeprefix("/"))
     else:
-        yield figures
+        yield name, figures
 
 
 def _is_finite(value: Any) -> bool:

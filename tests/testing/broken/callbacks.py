@@ -121,7 +121,7 @@ BROKEN: list[Broken] = [
     (ALONE, WithOtherThreads, r"begin\(\) changes the number of PyTorch's threads"),
     (FAILS, FailingAtTheEnd, r"callback failing_at_the_end: KeyError: 'board'"),
     (FAILS, WeightsAlone, "asks for weights, which takes all processes; let it say everywhere = True"),
-    (FAILS, NothingFinite, r"its figures are not all finite numbers: \{\"ratio\": NaN\}"),
+    (FAILS, NothingFinite, "its figure ratio is nan, a float; let it be a finite int or float, or a list"),
     (FAILS, LogOfLogs, r"it asks for log\(\) where it is told of one"),
     (FAILS, ColoursAlone, "callback colours_alone: ValueError: no colours"),
     (callback_laws.writes_in_its_folder, BesideItsFolder, "writes elsewhere.txt beside its folder beside_its_folder"),
