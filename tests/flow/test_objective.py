@@ -200,6 +200,7 @@ def test_errors_are_wide_whatever_is_predicted(dtype: torch.dtype) -> None:
     [
         (lambda inputs: inputs.t.mean(), r"loss Own returned a tensor \[\] in place of a tensor \[3\]"),
         (lambda inputs: inputs.t.bfloat16(), r"loss Own returned torch.bfloat16, and should return torch.float32 or"),
+        (lambda inputs: inputs.t.to(torch.complex64), r"loss Own returned torch.complex64, and should return torch"),
         (lambda inputs: 1.0, r"loss Own returned a float in place of a tensor \[3\]"),
     ],
 )

@@ -131,7 +131,7 @@ def test_warnings_are_warnings():
         (PluginError("no luck"), "no luck"),
         (SystemExit(), "SystemExit"),
         (GeneratorExit("no luck"), "GeneratorExit: no luck"),
-        (ValueError("a" * 400), f"ValueError: {'a' * 297}..."),
+        (ValueError("a" * 600), f"ValueError: {'a' * 497}..."),
     ],
 )
 def test_what_is_raised_is_the_reason(error, reason):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -175,11 +176,44 @@ class NamedAsAFigure(Callback):
 @part("callback", "pairs")
 class Pairs(Callback):
     def step(self, training: Training, step: Step) -> None:
+        torch.set_grad_enabled(False)
         training.log({"of": [0.5, (1, 2)]})
 
 
+@part("callback", "outside")
+class Outside(Callback):
+    def step(self, training: Training, step: Step) -> None:
+        training.file("../metrics.jsonl")
+
+
+@part("callback", "floats")
+class Floats(Callback):
+    def step(self, training: Training, step: Step) -> None:
+        training.show(np.zeros((2, 3)))
+
+
+@part("callback", "unknown_best")
+class UnknownBest(Callback):
+    def step(self, training: Training, step: Step) -> None:
+        training.keep_if_best("own", math.nan)
+
+
 REGISTRY = Registry().with_parts(
-    [HearsOnMain, HearsEverywhere, Fails, FailsOnRank1, Raises, Asks, OutOfMemory, Echoes, NamedAsAFigure, Pairs]
+    [
+        HearsOnMain,
+        HearsEverywhere,
+        Fails,
+        FailsOnRank1,
+        Raises,
+        Asks,
+        OutOfMemory,
+        Echoes,
+        NamedAsAFigure,
+        Pairs,
+        Outside,
+        Floats,
+        UnknownBest,
+    ]
 )
 
 
@@ -293,10 +327,20 @@ def test_pictures_that_the_main_process_has_no_memory_for_leave_no_other_waiting
     assert other[-1] == "end 1 NoneType"
 
 
-def test_what_cannot_be_logged_is_told_and_hides_nothing(tmp_path: Path) -> None:
-    own, pair, *_ = alone(run, tmp_path, "[loss, pairs]")
-    assert "the metrics have a figure 'loss' of the run's own; call the callback otherwise" in own
-    assert "its figure of/1 is (1, 2), a tuple; let it be a finite int or float, or a list or mapping of such" in pair
+def test_what_cannot_be_taken_from_one_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    told = alone(run, tmp_path, "[loss, pairs, outside, floats, unknown_best]", "train.steps=2")
+    for warning, said in zip(
+        told[:5],
+        [
+            "the metrics have a figure 'loss' of the run's own; call the callback otherwise",
+            "its figure of/1 is (1, 2), a tuple; let it be a finite int or float, or a list or mapping of such",
+            "../metrics.jsonl is no name of a file in its own folder; let it be one, without folders",
+            "it shows an array [2, 3] of float64; let it be one [H, W, 1 or 3] of uint8",
+            "its figure own is nan, and only a finite number is better than another",
+        ],
+        strict=True,
+    ):
+        assert said in warning
     assert all(isinstance(line["loss"], float) for line in RunFolder(tmp_path).read_metrics())
 
 

@@ -12,13 +12,13 @@ import torch
 
 from tests.strangers.aligning import PARTS
 from tests.train.ranks import alone, run_ranks
-from tests.train.small import SIZE, STAGES
+from tests.train.small import ALONE, SIZE, STAGES
 from zoo.assembly import build, load_recipe
 from zoo.data import Samples
 from zoo.data.stream import Batch
-from zoo.errors import NumericError, Preempted, RecipeError
-from zoo.flow import Objective, objective_of
-from zoo.registry import Registry
+from zoo.errors import NumericError, PluginError, Preempted, RecipeError
+from zoo.flow import Loss, LossInputs, Objective, objective_of
+from zoo.registry import Registry, part
 from zoo.testing import check_part
 from zoo.train import checkpoint as checkpoints
 from zoo.train.distributed import World
@@ -28,7 +28,17 @@ from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 from zoo.train.weights import load
 
-REGISTRY = Registry().with_parts(PARTS)
+
+@part("loss", "detached")
+class Detached(Loss):
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, inputs: LossInputs) -> torch.Tensor:
+        return inputs.prediction.detach().flatten(1).mean(dim=1)
+
+
+REGISTRY = Registry().with_parts([*PARTS, Detached])
 STEPS, STOP = 4, 3
 LOSSES = [
     {"type": "squared_error", "of": "velocity"},
@@ -79,6 +89,12 @@ def made(values: dict[str, Any], world: World, dtype: torch.dtype = torch.float3
         for parameter in objective.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     return Trainer(open_job(checked, objective, REGISTRY, world.rank, world.size), objective, world)
+
+
+def test_losses_that_no_gradient_comes_out_of_are_named() -> None:
+    trainer = made(recipe([{"type": "detached"}]), ALONE)
+    with pytest.raises(PluginError, match=r"^no gradient comes out of the losses \(detached\); let them compute with"):
+        next(trainer.run(1))
 
 
 WAYS: dict[str, tuple[int, dict[str, Any]]] = {

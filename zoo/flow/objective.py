@@ -195,6 +195,6 @@ def _promised(returned: object, name: str, batch: int) -> Tensor:
     """What a loss returned, if it is what its kind promises; looks at no value."""
     if not isinstance(returned, Tensor) or tuple(returned.shape) != (batch,):
         raise PluginError(f"loss {name} returned {described(returned)} in place of a tensor [{batch}]")
-    if torch.promote_types(returned.dtype, torch.float32) != returned.dtype:
+    if not returned.is_floating_point() or returned.dtype.itemsize < torch.float32.itemsize:
         raise PluginError(f"loss {name} returned {returned.dtype}, and should return torch.float32 or wider")
     return returned

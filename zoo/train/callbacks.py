@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from zoo.callbacks import Callback, Step
 from zoo.errors import RunError
@@ -129,7 +130,8 @@ class Callbacks:
 
     def _call(self, each: _Told, hook: str, *values: Any) -> None:
         try:
-            getattr(each.part, hook)(each.training, *values)
+            with torch.set_grad_enabled(torch.is_grad_enabled()):  # whatever it sets and leaves so
+                getattr(each.part, hook)(each.training, *values)
         except ENDS:
             raise
         except BaseException as error:  # or it would end the run, perhaps as if all were done

@@ -17,7 +17,7 @@ from zoo.attributes import TAKEN
 from zoo.backbone import Backbone
 from zoo.best import Best, best_of
 from zoo.callbacks import Callback, HeldOut, Step, Training
-from zoo.errors import RunError, with_article
+from zoo.errors import RunError, shortened, with_article
 from zoo.evaluate import Metric
 from zoo.files import reason_of
 from zoo.hooks import brief
@@ -93,6 +93,8 @@ class RunTraining(Training):
 
     def file(self, name: str) -> Path:
         """A file in it; nothing is written through a link that is there."""
+        if Path(name).name != name:
+            raise ValueError(f"{name} is no name of a file in its own folder; let it be one, without folders")
         path = self._records.folder.own(self.folder / name)
         if path.is_symlink():
             path.unlink()
@@ -111,6 +113,10 @@ class RunTraining(Training):
 
     def show(self, image: np.ndarray) -> None:
         """A picture in the callback's folder."""
+        given = np.asarray(image)
+        if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] not in (1, 3):
+            what = f"an array {list(given.shape)} of {given.dtype}"
+            raise ValueError(f"it shows {what}; let it be one [H, W, 1 or 3] of uint8")
         if self.is_main:
             path = self.file(f"step_{self.step:08d}.png")
             write_png(image, path)
@@ -118,7 +124,7 @@ class RunTraining(Training):
 
     def say(self, text: str) -> None:
         """A line for the user."""
-        self._tell(text)
+        self._tell(shortened(text))
 
     def backbone(self, which: Which = "ema") -> Backbone | None:
         """A copy of the backbone."""
@@ -151,6 +157,8 @@ class RunTraining(Training):
 
     def keep_if_best(self, figure: str, value: float) -> bool:
         """Have the best checkpoint stay."""
+        if not math.isfinite(value):
+            raise ValueError(f"its figure {figure} is {value}, and only a finite number is better than another")
         folder = self._records.folder
         best = best_of(folder.path, folder.run)
         if best is None or best.figure != figure or best.step > self.step or self._is_better(figure, value, best.value):

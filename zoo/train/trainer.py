@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from zoo.callbacks import Step
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
-from zoo.errors import AllNotFiniteError, DataError, NumericError, ZooError, listed
+from zoo.errors import AllNotFiniteError, DataError, NumericError, PluginError, ZooError, listed
 from zoo.flow import Objective, total
 from zoo.optim.updates import Updates
 from zoo.recipe.options import TrainOptions
@@ -140,6 +140,12 @@ class Trainer:
                 values, losses = self._losses(piece)
                 # Gradients are averaged over processes, each of which has its part of the batch.
                 loss = losses.sum() * (self.world.size / self.options.batch)
+                if not loss.requires_grad:
+                    names = ", ".join(term.name for term in self.objective.terms)
+                    raise PluginError(
+                        f"no gradient comes out of the losses ({names}); let them compute with gradients, and detach()"
+                        " nothing that the weights predict"
+                    )
                 loss.backward()  # type: ignore[no-untyped-call]
             found.append({name: each.detach() for name, each in values.items()})
         return found
