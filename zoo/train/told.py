@@ -119,8 +119,8 @@ class RunTraining(Training):
             raise ValueError(f"it shows {what}; let it be one [H, W, 1 or 3] of uint8")
         if self.is_main:
             path = self.file(f"step_{self.step:08d}.png")
-            write_png(image, path)
-            self._records.see(path.parent.name, image)
+            write_png(given, path)
+            self._records.see(path.parent.name, given)
 
     def say(self, text: str) -> None:
         """A line for the user."""
