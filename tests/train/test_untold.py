@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.profiler import profile
 
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import small
@@ -132,6 +133,16 @@ def test_a_step_that_was_saved_since_a_vital_one_failed_comes_again(
     assert alone(run, tmp_path / "run", "[{type: fails_vitally, hook: step, at: 1}, logs]") == []
     assert len(alone(run, tmp_path / "run", "[logs]")) == 1
     assert lines(tmp_path / "run") == whole
+
+
+def test_a_trace_that_begins_where_a_step_comes_again_begins_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(run, tmp_path, "[{type: cuts, hook: step, at: 2}]")
+    begun: list[profile] = []
+    monkeypatch.setattr(profile, "start", lambda own: begun.append(own))
+    alone(run, tmp_path, "[{type: profile, first: 3, last: 3}]")
+    assert len(begun) == 1
 
 
 STEP = Step(4, math.nan, (0.5, math.inf), 1.0, 0.1, 0.9, False, "not finite", {"squared_error": 1 / 3})
