@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,23 @@ class NamedAsAFigure(Callback):
         training.log({"own": 1.0})
 
 
+@part("callback", "asks_wrongly")
+class AsksWrongly(Callback):
+    everywhere = True
+
+    def step(self, training: Training, step: Step) -> None:
+        held_out = training.held_out(1, 0)
+        asked: dict[str, Callable[[], object]] = {
+            "it asks for 0 images; let it ask for 1 or more": lambda: training.images(0),
+            "it asks for -1 held-out samples; let it ask for 1 or more": lambda: training.held_out(-1, 0),
+            "it asks for the loss of 'raw'; let it ask for that of a list": lambda: held_out.losses("raw", [0.5]),
+            "it asks for the loss at noise level 1; let it lie between": lambda: held_out.losses(["raw"], [0.5, 1]),
+        }
+        for said, ask in asked.items():
+            with pytest.raises(ValueError, match=said):
+                ask()
+
+
 @part("callback", "pairs")
 class Pairs(Callback):
     def step(self, training: Training, step: Step) -> None:
@@ -213,6 +230,7 @@ REGISTRY = Registry().with_parts(
         Outside,
         Floats,
         UnknownBest,
+        AsksWrongly,
     ]
 )
 
@@ -273,6 +291,10 @@ def test_what_is_asked_is_answered(tmp_path: Path, ranks: int) -> None:
 def test_pictures_are_shown_to_all_whatever_their_order(tmp_path: Path) -> None:
     heard = alone(run, tmp_path, "[hears, {type: pictures, every: 2, count: 4}]")
     assert [each for each in heard if each.startswith("show")] == ["show samples 2 uint8 3", "show samples 3 uint8 3"]
+
+
+def test_what_cannot_be_answered_is_told(tmp_path: Path) -> None:
+    assert alone(run, tmp_path, "[asks_wrongly]", "train.steps=1") == []
 
 
 def test_what_shows_what_it_is_shown_fails_and_the_run_goes_on(tmp_path: Path) -> None:

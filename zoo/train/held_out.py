@@ -73,6 +73,10 @@ class RunHeldOut(HeldOut):
 
     def losses(self, which: Sequence[Which], levels: Sequence[float]) -> Float[Tensor, "which levels n"]:
         """The loss of each sample at each noise level."""
+        if isinstance(which, str):
+            raise ValueError(f"it asks for the loss of {which!r}; let it ask for that of a list, such as [{which!r}]")
+        if beyond := [level for level in levels if not 0 < level < 1]:
+            raise ValueError(f"it asks for the loss at noise level {beyond[0]}; let it lie between 0 and 1")
         trainer, world, batch = self._trainer, self._trainer.world, self._batch
         of_losses = trainer.state.weights_of_losses(world)
         objectives = [self._objective(each, of_losses) for each in which]

@@ -137,6 +137,7 @@ class RunTraining(Training):
     def images(self, count: int) -> list[np.ndarray] | None:
         """Pictures of the averaged weights; the other processes wait while the main one draws."""
         self._refuse_alone("images")
+        _refuse_none("images", count)
         if not self.makes_images:
             return None
         backbone = self.backbone()
@@ -174,6 +175,7 @@ class RunTraining(Training):
     def held_out(self, count: int, seed: int) -> HeldOut:
         """Held-out samples."""
         self._refuse_alone("held-out samples")
+        _refuse_none("held-out samples", count)
         return RunHeldOut(self._trainer, self._records.folder.commands, count, seed)
 
     def first(self, work: Callable[[], T]) -> T:
@@ -199,6 +201,11 @@ class RunTraining(Training):
         labels = labels_for(backbone.conditioner, count, "balanced", seed, drawing.samples, there)
         for batch in range(math.ceil(count / at_once)):
             yield from drawing.images(backbone, labels.values, batch)
+
+
+def _refuse_none(what: str, count: int) -> None:
+    if count < 1:
+        raise ValueError(f"it asks for {count} {what}; let it ask for 1 or more")
 
 
 def _values(figures: Any, name: str = "") -> Iterator[tuple[str, Any]]:
