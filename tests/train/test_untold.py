@@ -22,8 +22,8 @@ from zoo.train.session import Session, Silent
 from zoo.train.untold import Note, Untold
 
 
-class Cut(BaseException):
-    """Ends a run as a kill does: nothing heeds it."""
+class Cut(KeyboardInterrupt):
+    """Ends a run at once, as a kill does: nothing of it is heeded."""
 
 
 class AtOneStep(Callback):
