@@ -75,7 +75,7 @@ def _hear(ends: dict[Connection, int], processes: list[Any]) -> None:
     while left:
         ready = wait(left, max(0.0, until - monotonic()))
         waiting = " and ".join(str(ends[end]) for end in left)
-        assert ready, f"rank {waiting} has not ended after {TIMEOUT:g} s: it waits for what another rank does not send"
+        assert ready, f"rank {waiting}: no end after {TIMEOUT:g} s, as where one waits for what another does not send"
         for end in ready:
             assert isinstance(end, Connection)
             left.remove(end)
