@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.checkpoint_folders import PREFIX, checkpoints_in
+from zoo.checkpoint_folders import checkpoints_in, step_of
 from zoo.errors import RunError, ZooError
 from zoo.files import write_whole
 from zoo.json_files import read_json
@@ -69,7 +69,7 @@ def best_step(folder: Path) -> int:
             f"{folder}: --step best: no checkpoint has been kept as the best one; let train.callbacks hold"
             " {type: evaluate, best: FIGURE}, or give a number"
         )
-    there = [int(path.name.removeprefix(PREFIX)) for path in checkpoints_in(folder / "checkpoints")]
+    there = [step_of(path) for path in checkpoints_in(folder / "checkpoints")]
     if best.step not in there:
         behind = there and there[-1] < best.step
         why = ": the run went on from an earlier step, and has not come to it again" if behind else ""

@@ -177,8 +177,9 @@ def text_of(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, within bounds; it may have none."""
-    return shortened((text_of(error).strip().splitlines() or [""])[0])
+    """The first line of an error's message, within bounds where it is somebody else's; it may have none."""
+    line = (text_of(error).strip().splitlines() or [""])[0]
+    return line if isinstance(error, ZooError) else shortened(line)
 
 
 def words_of(error: BaseException) -> str:

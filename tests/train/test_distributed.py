@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -300,6 +301,23 @@ def test_a_fault_of_one_process_ends_all(work: Callable[[World], None], rank: in
     assert str(found[1 - rank]) == f"process {rank} has failed: TypeError: a plug-in's"
     with pytest.raises(TypeError, match="a plug-in's"):
         alone(lambda world: world.first(fault))
+
+
+def first_ends(world: World) -> None:
+    world.first(sys.exit)
+
+
+def together_ends(world: World) -> None:
+    with world.together():
+        if world.rank == 1:
+            sys.exit()
+
+
+@pytest.mark.parametrize(("work", "rank"), [(first_ends, 0), (together_ends, 1)])
+def test_what_is_to_end_one_process_leaves_none_waiting(work: Callable[[World], None], rank: int) -> None:
+    found = run_ranks(work, 2)
+    assert (type(found[rank]), str(found[rank])) == (RuntimeError, "a part ends the process, by sys.exit or its like")
+    assert type(found[1 - rank]) is FaultError
 
 
 def test_gather_and_sum() -> None:

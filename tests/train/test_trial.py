@@ -6,6 +6,7 @@ from tests.train.small import ALONE, small
 from zoo.errors import Preempted, RunError, ZooError
 from zoo.registry import Registry
 from zoo.train import trial
+from zoo.train.callbacks import Callbacks
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session
 from zoo.train.trainer import Trainer
@@ -40,6 +41,20 @@ def test_a_trial_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch
         run(tmp_path / "cut")
     monkeypatch.setattr(Session, "run", original)
     assert run(tmp_path / "cut")[2]["figures"] == whole[2]["figures"]
+
+
+def test_callbacks_are_told_of_a_last_step_that_they_had_not_been_told_of(tmp_path, monkeypatch):
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    original = Callbacks._tell_of
+    monkeypatch.setattr(Callbacks, "_tell_of", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a", "train.steps=1")
+    monkeypatch.setattr(Callbacks, "_tell_of", original)
+    assert (tmp_path / "a/untold.json").exists()
+    run(tmp_path / "a", "train.steps=1")
+    assert not (tmp_path / "a/untold.json").exists()
 
 
 def test_what_cannot_be_judged_is_told_before_training(tmp_path):

@@ -76,12 +76,13 @@ class Life:
         self._trainer = Trainer(job, objective, world)
         self._newest: Note | None = None
 
-    def run(self, case: Case, last: int = STEPS, *, again: bool = False) -> Life:
+    def run(self, case: Case, last: int = STEPS, *, cut_off: bool = False, again: bool = False) -> Life:
         """Train on to step ``last``, and have a new callback told of it.
 
         Args:
             case: of the callback.
             last: step.
+            cut_off: tell it of no end, as where the process is killed.
             again: tell it of the step that training goes on from, as a run that was cut off before it knew that all
                 had been told.
         """
@@ -89,9 +90,10 @@ class Life:
         trainer.job = replace(trainer.job, callbacks=((case.entry.name, case.create()),))
         records = Records(trainer, self.folder, self.said.append)
         callbacks = Callbacks(trainer, records, self.said.append, Untold(self.folder))
+        if again:
+            self.folder.forget_after(trainer.step, [case.entry.name])
         self._unchanged("begin", callbacks.begin)
         if again and self._newest is not None:
-            self.folder.forget_after(trainer.step, [case.entry.name])
             callbacks.again(self._newest)
         for step in trainer.run(last):
             self._unchanged("log", partial(records.log, step))
@@ -101,7 +103,8 @@ class Life:
                     self._unchanged("show", partial(callbacks.show, "samples", PICTURE))
             self._unchanged("step", partial(list, callbacks.told(iter([step]))))
             self._newest = Note(step, checkpoint=True)
-        self._unchanged("end", callbacks.end)
+        if not cut_off:
+            self._unchanged("end", callbacks.end)
         records.close()
         return self
 
@@ -205,9 +208,9 @@ def _parted(case: Case) -> Found:
 
 @_remembered
 def _cut_off(case: Case) -> Found:
-    """Of one that goes on with a new object, and tells of its step again."""
+    """Of one that is killed, goes on with a new object, and tells of its step again."""
     with _life() as life:
-        return life.run(case, SAVED).run(case, again=True).found(case)
+        return life.run(case, SAVED, cut_off=True).run(case, again=True).found(case)
 
 
 @law(

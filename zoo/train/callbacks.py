@@ -52,7 +52,7 @@ class Callbacks:
     def told(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Pass updates on; the callbacks are told of each after what is done with it, such as saving it."""
         for step in steps:
-            self.untold.step = step
+            self.untold.step = step if self._begun else None
             yield step
             self._tell_of(step)
 

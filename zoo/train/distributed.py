@@ -27,8 +27,10 @@ from zoo.errors import (
     SampleError,
     WeightsError,
     ZooError,
+    as_failure,
     first_line,
 )
+from zoo.signals import ENDS
 from zoo.train.launcher_variables import RUN_ID, Place, read_place
 from zoo.train.meeting import meet
 from zoo.train.watch import Watch
@@ -140,8 +142,10 @@ class World:
             yield
         except OSError as caught:
             error = _of_file(caught, where)
-        except Exception as caught:
-            error = caught
+        except ENDS:
+            raise
+        except BaseException as caught:  # also what is to end the process, or the others would wait
+            error = as_failure(caught)
         self.agree(error)
 
     def first(self, work: Callable[[], T]) -> T:
@@ -164,8 +168,10 @@ class World:
                         result = work()
                 except OSError as caught:
                     error = _of_file(caught, "a file of the run")
-                except Exception as caught:
-                    error = caught
+                except ENDS:
+                    raise
+                except BaseException as caught:
+                    error = as_failure(caught)
             if self.size > 1:
                 told: list[Any] = [result, error and self._in_words(error)]
                 dist.broadcast_object_list(told, src=0, group=self.control, device=torch.device("cpu"))

@@ -39,6 +39,7 @@ from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
 from zoo.train.second import find_second, read_second
 from zoo.train.stopping import asked_to_stop, refuse_to_begin
+from zoo.train.told import OWN_FIGURES
 from zoo.train.trainer import Trainer
 from zoo.train.weights import WeightsSource, find_weights
 from zoo.weights import refuse_other_backbone
@@ -154,7 +155,7 @@ class Session:
             asked = f" ({steps} are asked for)" if steps < trainer.step else ""
             self._tell(f"{self.folder.path}: has trained its {trainer.step} steps; {mend}{asked}")
             return
-        again = [] if note is None else [name for name, _ in trainer.job.callbacks]
+        again = [] if note is None else [name for name, _ in trainer.job.callbacks if name not in OWN_FIGURES]
         self.world.first(lambda: self._begin_after(trainer.step, again))
         with (
             closing(Records(trainer, self.folder, self._tell)) as records,

@@ -59,7 +59,8 @@ def train_and_judge(
     features_for(recipe)  # after training it would be late to hear of what they lack
     run = RunFolder(folder)
     newest, _ = checkpoints.latest(run.checkpoints)
-    if newest is not None and newest.step >= recipe.train.steps:
+    done = newest is not None and newest.step >= recipe.train.steps
+    if world.first(lambda: done and not run.untold.exists()):
         _refuse_another(run, recipe, registry)
         _refuse_changed_data(run, recipe)
     else:

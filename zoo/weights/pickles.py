@@ -26,8 +26,8 @@ from zoo.errors import WeightsError
 HARMLESS = (argparse.Namespace,)
 """Classes of training checkpoints that only hold values: their settings."""
 
-LONGEST_WORD = 10_000
-"""Characters. PyTorch looks through a message of what it refuses by a pattern that takes their number squared."""
+LONGEST_NAME = 10_000
+"""Characters. What PyTorch says of a name that it refuses, it looks through by a pattern that takes them squared."""
 
 TOLD = 200
 """Characters of a library's reason, or of a name, at most."""
@@ -47,7 +47,7 @@ def read_pickle(path: Path, *, zipped: bool) -> Any:
     """
     if zipped:
         _check_archive(path)
-    _refuse_long_words(path, zipped=zipped)
+    _refuse_long_names(path, zipped=zipped)
     try:
         with torch.serialization.safe_globals(list(HARMLESS)), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of protocols, which the error below tells
@@ -112,19 +112,19 @@ def damaged(path: Path, error: Exception) -> WeightsError:
     return WeightsError(f"{path}: is damaged or cut off: {reason}; copy or download it again")
 
 
-def _refuse_long_words(path: Path, *, zipped: bool) -> None:
-    """Refuse what PyTorch, were it to tell of it, would look through for minutes, hours or years."""
+def _refuse_long_names(path: Path, *, zipped: bool) -> None:
+    """Refuse names of code of which PyTorch would look for words for minutes, hours or years."""
     longest = 0
     with suppress(Exception):  # damaged: what comes before is all that PyTorch reads, too
         for pickle in _pickles_of_archive(path) if zipped else _pickles_of_file(path):
-            for _, read, _ in pickletools.genops(pickle):
-                if isinstance(read, str | bytes):
-                    longest = max(longest, *map(len, repr(read).split()))
-    if longest > LONGEST_WORD:
+            for code, read, _ in pickletools.genops(pickle):
+                if code.name in ("GLOBAL", "INST"):
+                    longest = max(longest, len(str(read)))
+    if longest > LONGEST_NAME:
         _refuse_code(path, "")
         raise WeightsError(
-            f"{path}: holds a word of {longest:,} characters, of which PyTorch's reader can take hours to complain; is"
-            " it damaged? If not, load it where you trust it, and save what its `ema` or `model` holds with torch.save"
+            f"{path}: is damaged or cut off: needs code whose name has {longest:,} characters; copy or download it"
+            " again"
         )
 
 

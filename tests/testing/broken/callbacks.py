@@ -102,6 +102,20 @@ class CountingWithoutSteps(Callback):
         training.log({"seen": count})
 
 
+@part("callback", "remembering_at_the_end")
+class RememberingAtTheEnd(Callback):
+    def begin(self, training):
+        file = training.file("seen")
+        self.seen = int(file.read_text()) if file.exists() else 0
+
+    def step(self, training, step):
+        self.seen += 1
+        training.log({"seen": self.seen})
+
+    def end(self, training, error):
+        training.file("seen").write_text(str(self.seen))
+
+
 @part("callback", "on_the_main_process_alone")
 class OnTheMainProcessAlone(Callback):
     everywhere = True
@@ -127,5 +141,6 @@ BROKEN: list[Broken] = [
     (callback_laws.writes_in_its_folder, BesideItsFolder, "writes elsewhere.txt beside its folder beside_its_folder"),
     (callback_laws.goes_on_as_if_never_stopped, CountingInMemory, "tells otherwise after a stop"),
     (callback_laws.goes_on_as_if_never_stopped, CountingWithoutSteps, "tells otherwise after a crash"),
+    (callback_laws.goes_on_as_if_never_stopped, RememberingAtTheEnd, "tells otherwise after a crash"),
     (callback_laws.is_told_on_two_ranks, OnTheMainProcessAlone, "."),
 ]
