@@ -137,7 +137,6 @@ def _state(trainer: Trainer) -> dict[str, Any]:
         "the optimizer's state": _bytes(flat(state_of(trainer.updates))[0]),
         "the mode of a module": [each.training for each in modules],
         "which weights are trained": [each.requires_grad for each in trainer.objective.parameters()],
-        "whether gradients are kept": torch.is_grad_enabled(),
         "PyTorch's default dtype": torch.get_default_dtype(),
         "the number of PyTorch's threads": torch.get_num_threads(),
     }

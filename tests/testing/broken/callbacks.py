@@ -34,12 +34,6 @@ class InEvaluationMode(Callback):
         training._trainer.backbone.eval()
 
 
-@part("callback", "without_gradients")
-class WithoutGradients(Callback):
-    def end(self, training, error):
-        torch.set_grad_enabled(False)
-
-
 @part("callback", "with_other_threads")
 class WithOtherThreads(Callback):
     def begin(self, training):
@@ -131,7 +125,6 @@ BROKEN: list[Broken] = [
     (ALONE, DrawingByNumPy, r"begin\(\) changes NumPy's global generator"),
     (ALONE, MovingWeights, r"checkpoint\(\) changes weights"),
     (ALONE, InEvaluationMode, r"step\(\) changes the mode of a module"),
-    (ALONE, WithoutGradients, r"end\(\) changes whether gradients are kept"),
     (ALONE, WithOtherThreads, r"begin\(\) changes the number of PyTorch's threads"),
     (FAILS, FailingAtTheEnd, r"callback failing_at_the_end: KeyError: 'board'"),
     (FAILS, WeightsAlone, "asks for weights, which takes all processes; let it say everywhere = True"),
