@@ -32,7 +32,7 @@ def whole(trained, tmp_path_factory):
     return content(out)
 
 
-class Stop(BaseException):
+class Stop(KeyboardInterrupt):
     """The end of the process."""
 
 
