@@ -23,7 +23,7 @@ from zoo.testing.random_assemblies import Drawn, random_assemblies
 from zoo.testing.still import still
 from zoo.testing.strategies import Given, NotDrawnError
 
-ASSEMBLIES = 3
+ASSEMBLIES = 2
 """That a part is tried in, which with all that is in them are dear."""
 
 
