@@ -52,23 +52,26 @@ def test_wsd_falls_over_all_of_the_steps_where_asked():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "done", "longer"),
+    ("schedule", "done", "to", "may"),
     [
-        ("constant", 100, True),
-        ("mine", 100, True),  # which falls for ever
-        ("wsd", 83, True),  # 10 of warm-up, and the first 0.8 of the rest, where the fall begins at 1
-        ("wsd", 84, False),
-        ("cosine", 11, True),
-        ("cosine", 12, False),
+        ("constant", 100, 200, True),
+        ("mine", 100, 200, True),  # which falls for ever
+        ("wsd", 83, 200, True),  # 10 of warm-up, and the first 0.8 of the rest, where the fall begins at 1
+        ("wsd", 84, 200, False),
+        ("cosine", 11, 200, True),
+        ("cosine", 12, 200, False),
+        ("constant", 100, 11, True),
+        ("cosine", 12, 11, False),  # the last update done would have had a rate of 0
+        ("wsd", 13, 12, False),
     ],
 )
-def test_a_run_may_be_made_longer_as_long_as_its_updates_keep_their_rates(schedule, done, longer):
+def test_a_run_may_have_other_steps_as_long_as_its_updates_keep_their_rates(schedule, done, to, may):
     registry = Registry().with_parts([MineSchedule])
     before, after = (
         small(f"train.schedule={schedule}", "train.warmup=10", f"train.steps={steps}", registry=registry)
-        for steps in (100, 200)
+        for steps in (100, to)
     )
-    assert held_rules(before, after, done) == ["train.steps"] * longer
+    assert held_rules(before, after, done) == ["train.steps"] * may
 
 
 def test_a_run_is_made_longer_before_it_falls_and_not_after(tmp_path):
@@ -79,6 +82,8 @@ def test_a_run_is_made_longer_before_it_falls_and_not_after(tmp_path):
     refusal = "by another recipe .*: train.steps: 3 and 6 .train.steps may change where the updates done keep their"
     with pytest.raises(ZooError, match=refusal):
         train(tmp_path, wsd, no, "train.steps=6", resume=True)
+    with pytest.raises(ZooError, match=refusal.replace("6", "1")):  # fewer than are done
+        train(tmp_path, wsd, no, "train.steps=1", resume=True)
 
 
 def test_the_rate_of_a_run_that_is_all_warm_up():

@@ -37,7 +37,7 @@ def held_rules(before: Recipe, after: Recipe, done: int) -> list[str]:
     schedule: Schedule = create_part(after, "schedule")
     options = after.train
     former = options.model_copy(update={"steps": before.train.steps})
-    trained = range(min(done, options.steps) if former.steps != options.steps else 0)
+    trained = range(done if former.steps != options.steps else 0)
     kept = all(learning_rate(step, schedule, former) == learning_rate(step, schedule, options) for step in trained)
     return ["train.steps"] if kept else []
 
