@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,29 @@ def test_a_step_that_was_saved_since_a_vital_one_failed_comes_again(
 ) -> None:
     """Of a checkpoint that the recipe does not ask for they are told nothing, as if there were none."""
     assert alone(run, tmp_path / "run", "[{type: fails_vitally, hook: step, at: 1}, logs]") == []
+    assert len(alone(run, tmp_path / "run", "[logs]")) == 1
+    assert lines(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("at", [1, 2])  # of which the recipe asks for the second
+def test_a_step_that_a_process_saves_alone_comes_again_with_its_checkpoint_if_one_is_due(
+    tmp_path: Path, whole: list[dict[str, Any]], at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another one no longer answers, before the step is saved by all."""
+
+    with monkeypatch.context() as patch:
+
+        def working(world: World, step: Callable[[], int], rescue: Callable[[], str]) -> AbstractContextManager[None]:
+            def end(*given: Any) -> None:
+                if step() == at:
+                    rescue()
+                    raise Cut
+
+            patch.setattr(Said, "step", end)
+            return nullcontext()
+
+        patch.setattr(World, "working", working)
+        alone(run, tmp_path / "run", "[logs]")
     assert len(alone(run, tmp_path / "run", "[logs]")) == 1
     assert lines(tmp_path / "run") == whole
 

@@ -54,6 +54,12 @@ class Saver:
         self._prunes = True
 
     @property
+    def is_due(self) -> bool:
+        """Whether the recipe asks for a checkpoint of this step, however it comes to be saved."""
+        step, options = self.trainer.step, self.recipe.train
+        return step % options.checkpoint_every == 0 or step == options.steps
+
+    @property
     def last(self) -> str:
         """Which checkpoint there is to go back to, in words."""
         if self.saved == 0:
@@ -102,7 +108,8 @@ class Saver:
         self.world.first(self._prune)
 
     def save_apart(self) -> str | None:
-        """Write a checkpoint beside those that the recipe asks for, since training has failed; no old ones go.
+        """Write a checkpoint, beside those that the recipe asks for if it asks for none of this step, since training
+        has failed; no old ones go.
 
         Returns:
             Where it is, in words, if the run has lost its folder, and has another one from now on.
@@ -166,6 +173,7 @@ class Saver:
     def _write(self, *, apart: bool) -> str | None:
         """Write a checkpoint, and tell where, as ``save_apart`` does."""
         trainer, recipe = self.trainer, self.recipe
+        apart = apart and not self.is_due
         tensors = trainer.state.tensors(self.world)
         state = {
             **self._origin(),

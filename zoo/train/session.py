@@ -290,7 +290,7 @@ class Session:
                 self._watched(partial(self.watcher.step, step, speed))
             if step.step % snapshot_every == 0 or step.step == options.steps:
                 saver.snapshot()  # before what the run goes on from, or a crash in between would leave it out
-            if step.step % options.checkpoint_every == 0 or step.step == last or step.stop:
+            if saver.is_due or step.step == last or step.stop:
                 saver.save()
                 callbacks.checkpoint()
                 saver.prune()
