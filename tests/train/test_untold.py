@@ -57,6 +57,15 @@ class FailsVitally(AtOneStep):
 
 @part("callback", "logs")
 class Logs(Callback):
+    def __init__(self, *, begin: str = "") -> None:
+        self.in_begin = begin
+
+    def begin(self, training: Training) -> None:
+        if self.in_begin == "logs":
+            training.log({"begun": training.step})
+        elif self.in_begin:
+            raise {"fails": KeyError(), "is cut off": Cut()}[self.in_begin]
+
     def checkpoint(self, training: Training) -> None:
         training.log({"of": training.step})
 
@@ -118,6 +127,21 @@ def test_callbacks_are_told_once_of_all_that_a_run_that_never_stopped_tells_them
     assert lines(path) == whole
     assert not (path / "untold.json").exists()
     assert (path / "loss.png").exists()
+
+
+@pytest.mark.parametrize("begin", ["fails", "is cut off", "logs"])
+def test_lines_of_the_step_go_only_where_the_callback_has_begun_and_tells_them_again(
+    tmp_path: Path, whole: list[dict[str, Any]], begin: str
+) -> None:
+    path = tmp_path / "run"
+    alone(run, path, "[logs, {type: cuts, hook: step, at: 2}]")
+    before = lines(path)
+    alone(run, path, f"[{{type: logs, begin: {begin}}}]")
+    if begin == "logs":  # which are of no step
+        assert lines(path) == [*whole[:3], {"step": 2, "logs": {"begun": 2}, "images_per_second": 0}, *whole[3:]]
+    else:
+        assert lines(path) == before + [line for line in whole[len(before) :] if begin == "fails" and "loss" in line]
+    assert (path / "untold.json").exists() == (begin == "is cut off")
 
 
 def test_two_processes_are_told_alike(tmp_path: Path, whole: list[dict[str, Any]]) -> None:

@@ -90,11 +90,7 @@ class Life:
         trainer.job = replace(trainer.job, callbacks=((case.entry.name, case.create()),))
         records = Records(trainer, self.folder, self.said.append)
         callbacks = Callbacks(trainer, records, self.said.append, Untold(self.folder))
-        if again:
-            self.folder.forget_after(trainer.step, [case.entry.name])
-        self._unchanged("begin", callbacks.begin)
-        if again and self._newest is not None:
-            callbacks.again(self._newest)
+        self._unchanged("begin", partial(callbacks.begin, self._newest if again else None))
         for step in trainer.run(last):
             self._unchanged("log", partial(records.log, step))
             if step.step % SAVED == 0:

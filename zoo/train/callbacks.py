@@ -12,7 +12,7 @@ from zoo.callbacks import Callback, Step
 from zoo.errors import RunError
 from zoo.signals import ENDS
 from zoo.train.records import Records, reason_of_failure
-from zoo.train.told import RunTraining
+from zoo.train.told import OWN_FIGURES, RunTraining
 from zoo.train.trainer import Trainer
 from zoo.train.untold import Note, Untold
 
@@ -37,17 +37,27 @@ class Callbacks:
         self._begun: list[_Told] = []
         self._telling: set[str] = set()
         self._log_every = trainer.options.log_every
+        self._records = records
         records.hear, records.see = self.log, self.show
 
-    def begin(self) -> None:
+    def begin(self, note: Note | None = None) -> None:
         """Training begins, or goes on.
 
+        Args:
+            note: the step that it goes on from, where it was cut off before they had been told of it; now they are.
+
         Raises:
-            VitalError: one has failed that is vital; so do ``told``, ``again``, ``checkpoint`` and ``end``.
+            VitalError: one has failed that is vital; so do ``told``, ``checkpoint`` and ``end``.
         """
-        for each in self._given:
-            if self._tell(each, "begin") is None:
-                self._begun.append(each)
+        with self._records.held():  # so that what they log here is not among the lines that go
+            for each in self._given:
+                if self._tell(each, "begin") is None:
+                    self._begun.append(each)
+            if note is not None:
+                again = [each.name for each in self._begun if each.name not in OWN_FIGURES]
+                self.world.first(lambda: self._records.forget(note.step.step, again))
+        if note is not None:
+            self._again(note)
 
     def told(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Pass updates on; the callbacks are told of each after what is done with it, such as saving it."""
@@ -55,14 +65,6 @@ class Callbacks:
             self.untold.step = step if self._begun else None
             yield step
             self._tell_of(step)
-
-    def again(self, note: Note) -> None:
-        """Tell of the step that training goes on from, where it was cut off before they had been told of it."""
-        self.tell(f"note: step {note.step.step} was saved before all callbacks were told of it; now they are")
-        self.untold.step = note.step
-        if note.checkpoint:
-            self.checkpoint()
-        self._tell_of(note.step)
 
     def checkpoint(self) -> None:
         """A checkpoint has been saved."""
@@ -94,6 +96,13 @@ class Callbacks:
     def show(self, name: str, image: np.ndarray) -> None:
         """A callback has shown a picture; on the main process alone."""
         self._tell_all("show", name, image)
+
+    def _again(self, note: Note) -> None:
+        self.tell(f"note: step {note.step.step} was saved before all callbacks were told of it; now they are")
+        self.untold.step = note.step
+        if note.checkpoint:
+            self.checkpoint()
+        self._tell_of(note.step)
 
     def _tell_of(self, step: Step) -> None:
         for each in self._begun:

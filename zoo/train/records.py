@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,7 @@ class Records:
         self._clock = Clock(trainer.step)
         self._unwritten: deque[str] = deque(maxlen=KEPT_LINES)
         self._failing: set[str] = set()
+        self._held = False
 
     def log(self, step: Step) -> float | None:
         """Write a line of the metrics where one is due, and one of every update that was left out.
@@ -80,6 +81,27 @@ class Records:
         self._write_lines()
         self.hear(line)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have lines wait in memory meanwhile."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self.close()
+
+    def forget(self, step: int, again: Collection[str]) -> None:
+        """Drop what callbacks wrote of the step that training goes on from, and will write again; on the main process.
+
+        Args:
+            step: of the lines.
+            again: these callbacks.
+        """
+        if not self.folder.lost():
+            with self._goes_on_without(self.folder.metrics.name):
+                self.folder.forget_after(step, again)
+
     def draw_loss(self) -> None:
         """The curve of the loss."""
 
@@ -98,7 +120,7 @@ class Records:
 
     def _write_lines(self) -> None:
         """Write the lines of the metrics that are not written yet."""
-        if self.folder.lost():  # saving is about to say so
+        if self._held or self.folder.lost():  # which saving is about to say
             return
         name = self.folder.metrics.name
         with self._goes_on_without(name):

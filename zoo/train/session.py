@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -39,7 +39,6 @@ from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
 from zoo.train.second import find_second, read_second
 from zoo.train.stopping import asked_to_stop, refuse_to_begin
-from zoo.train.told import OWN_FIGURES
 from zoo.train.trainer import Trainer
 from zoo.train.weights import WeightsSource, find_weights
 from zoo.weights import refuse_other_backbone
@@ -155,17 +154,15 @@ class Session:
             asked = f" ({steps} are asked for)" if steps < trainer.step else ""
             self._tell(f"{self.folder.path}: has trained its {trainer.step} steps; {mend}{asked}")
             return
-        again = [] if note is None else [name for name, _ in trainer.job.callbacks if name not in OWN_FIGURES]
-        self.world.first(lambda: self._begin_after(trainer.step, again))
+        self.world.first(lambda: self._begin_after(trainer.step))
         with (
             closing(Records(trainer, self.folder, self._tell)) as records,
             self.world.working(lambda: trainer.step, partial(rescue, saver)),
         ):
             callbacks = Callbacks(trainer, records, self._tell, saver.untold)
             try:
-                callbacks.begin()
+                callbacks.begin(note)
                 if note is not None:
-                    callbacks.again(note)
                     saver.prune()
                 self._train(trainer, min(steps, stop_at), stop, saver, records, callbacks)
             except Exception as error:
@@ -250,7 +247,7 @@ class Session:
             with suppress(OSError):  # nobody reads it
                 warnings.warn(f"progress cannot be shown: {in_words(error)}", stacklevel=2)
 
-    def _begin_after(self, step: int, again: Sequence[str]) -> None:
+    def _begin_after(self, step: int) -> None:
         if self._before is not None:
             changed = changes(self._before.resolved(), self.recipe.resolved())
             for change in changed:
@@ -258,7 +255,7 @@ class Session:
             record = [{"step": step, **change.to_dict()} for change in changed]
             self.folder.write(self.recipe, self.recipe.resolved(), changes=record, classes=self._classes)
         try:
-            self.folder.forget_after(step, again)
+            self.folder.forget_after(step)
         except RunError as error:  # training is dearer than metrics that are told twice
             self._tell(f"warning: metrics of later steps stay: {error}")
         for place in (self.folder.checkpoints, self.folder.snapshots):
