@@ -399,6 +399,9 @@ def test_tensorboard_that_fails_does_not_end_a_run_and_is_begun_anew(
                 if step in (2, 3):
                     raise OSError(errno.EIO, "Input/output error")
 
+        def flush(self) -> None:
+            pass
+
         def close(self) -> None:
             steps.append(0)
 

@@ -14,7 +14,7 @@ from torch.profiler import profile
 
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import small
-from zoo.callbacks import Callback, Step, Training
+from zoo.callbacks import Callback, Step, Training, tensorboard
 from zoo.errors import RunError
 from zoo.registry import Registry, part
 from zoo.train.distributed import World
@@ -184,14 +184,49 @@ def test_a_step_that_a_process_saves_alone_comes_again_with_its_checkpoint_if_on
     assert lines(tmp_path / "run") == whole
 
 
-def test_a_trace_that_begins_where_a_step_comes_again_begins_once(
+def test_tensorboard_shows_once_what_a_step_that_comes_again_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, pending = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+
+    class Board:
+        """What there is to see: a kill loses what is not flushed, and a purge hides a step's figures, whosever."""
+
+        def __init__(self, folder: str, purge_step: int, filename_suffix: str) -> None:
+            shown[:] = [each for each in shown if each[0] < purge_step]
+            pending.clear()
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            pending.append((step, name, 0 if name == "images_per_second" else value))
+
+        def flush(self) -> None:
+            shown.extend(pending)
+            pending.clear()
+
+        close = flush
+
+    monkeypatch.setattr(tensorboard, "_writer_class", lambda: Board)
+    alone(run, tmp_path / "whole", "[logs, tensorboard]")
+    whole = sorted(shown)
+    assert {step for step, *_ in whole} == {1, 2, 3}
+    shown.clear()
+    alone(run, tmp_path / "run", "[logs, tensorboard, {type: cuts, hook: step, at: 2}]")
+    alone(run, tmp_path / "run", "[tensorboard, logs]")
+    assert sorted(shown) == whole
+
+
+def test_a_trace_that_begins_where_a_step_comes_again_begins_once_and_after_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone(run, tmp_path, "[{type: cuts, hook: step, at: 2}]")
-    begun: list[profile] = []
-    monkeypatch.setattr(profile, "start", lambda own: begun.append(own))
-    alone(run, tmp_path, "[{type: profile, first: 3, last: 3}]")
-    assert len(begun) == 1
+    before: list[list[int]] = []
+
+    def start(own: profile) -> None:
+        before.append([line["step"] for line in lines(tmp_path) if "logs" in line])
+
+    monkeypatch.setattr(profile, "start", start)
+    alone(run, tmp_path, "[logs, {type: profile, first: 3, last: 3}]")
+    assert before == [[2, 2]]
 
 
 STEP = Step(4, math.nan, (0.5, math.inf), 1.0, 0.1, 0.9, False, "not finite", {"squared_error": 1 / 3})

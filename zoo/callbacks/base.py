@@ -100,6 +100,7 @@ class Training(ABC):
         ranks: number of processes.
         device: where this process computes.
         makes_images: whether latents are pictures.
+        tells_again: whether the step that it goes on from is told again after ``begin``, with its lines and pictures.
     """
 
     recipe: Recipe
@@ -110,6 +111,7 @@ class Training(ABC):
     ranks: int
     device: torch.device
     makes_images: bool
+    tells_again: bool
 
     @property
     def is_main(self) -> bool:
@@ -265,7 +267,7 @@ class Callback:
     callback. Nothing that it does may change the training: it draws no number from a global generator, and touches
     neither weights nor a module's mode. A run that goes on makes a new object, and starts at the step of a checkpoint:
     what a callback has to remember is in its folder, and what it wrote there of later steps will come again. So will
-    that step itself, after ``begin``, where the run was cut off before all callbacks had been told of it.
+    that step itself, where the run was cut off before all callbacks had been told of it: see ``Training.tells_again``.
 
     Attributes:
         everywhere: whether it is called on every process, each with an object of its own; else on the main one alone.

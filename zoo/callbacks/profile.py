@@ -47,7 +47,8 @@ class Profile(Callback):
 
     def begin(self, training: Training) -> None:
         """The trace begins, where that is before the first step to come; say so where it cannot any more."""
-        self._start(training.step)
+        if not training.tells_again:  # or it begins when that has been told
+            self._start(training.step)
         if training.step >= self.first and not any(training.folder.glob(f"steps_{self.first:08d}_to_*.json")):
             later = f"let first be {training.step + 1} or more for one"
             training.say(f"note: profile: no trace is written, since step {self.first}, its first, is past; {later}")
@@ -67,7 +68,7 @@ class Profile(Callback):
         self._write(training)
 
     def _start(self, step: int) -> None:
-        if step + 1 == self.first and self._profiler is None:  # a step may come again
+        if step + 1 == self.first:
             os.environ.setdefault(LOG_LEVEL, "6")
             cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
             self._profiler = torch.profiler.profile(

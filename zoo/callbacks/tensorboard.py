@@ -23,12 +23,12 @@ class TensorBoard(Callback):
         self._after = 0
 
     def begin(self, training: Training) -> None:
-        """What a run that was cut off wrote of later steps is hidden.
+        """What a run that was cut off wrote of later steps, or of one that is told again, is hidden.
 
         Raises:
             RunError: TensorBoard is not installed.
         """
-        self._after = training.step
+        self._after = training.step - training.tells_again
         _writer_class()
 
     def log(self, training: Training, line: Mapping[str, Any]) -> None:
@@ -49,9 +49,10 @@ class TensorBoard(Callback):
 
     @contextmanager
     def _open(self, training: Training) -> Iterator[Any]:
-        """The writer; if what is done with it fails, the next is a new one."""
+        """The writer; if what is done with it fails, the next is a new one. A run that is killed does not close it."""
         writer, self._writer = self._writer or self._new(training), None
         yield writer
+        writer.flush()
         self._writer, self._after = writer, training.step
 
     def _new(self, training: Training) -> Any:

@@ -51,13 +51,17 @@ class Callbacks:
         """
         with self._records.held():  # so that what they log here is not among the lines that go
             for each in self._given:
+                each.training.tells_again = note is not None
                 if self._tell(each, "begin") is None:
                     self._begun.append(each)
             if note is not None:
-                again = [each.name for each in self._begun if each.name not in OWN_FIGURES]
-                self.world.first(lambda: self._records.forget(note.step.step, again))
+                self.tell(f"note: step {note.step.step} was saved before all callbacks were told of it; now they are")
+                self.world.first(lambda: self._lines_again(note.step.step))
         if note is not None:
-            self._again(note)
+            self.untold.step = note.step
+            if note.checkpoint:
+                self.checkpoint()
+            self._tell_of(note.step)
 
     def told(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Pass updates on; the callbacks are told of each after what is done with it, such as saving it."""
@@ -97,12 +101,11 @@ class Callbacks:
         """A callback has shown a picture; on the main process alone."""
         self._tell_all("show", name, image)
 
-    def _again(self, note: Note) -> None:
-        self.tell(f"note: step {note.step.step} was saved before all callbacks were told of it; now they are")
-        self.untold.step = note.step
-        if note.checkpoint:
-            self.checkpoint()
-        self._tell_of(note.step)
+    def _lines_again(self, step: int) -> None:
+        """Drop the lines that callbacks are about to write again, and tell of the others; on the main process alone."""
+        again = [each.name for each in self._begun if each.name not in OWN_FIGURES]
+        for line in self._records.forget(step, again):
+            self.log(line)
 
     def _tell_of(self, step: Step) -> None:
         for each in self._begun:

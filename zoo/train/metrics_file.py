@@ -22,7 +22,7 @@ LONGEST_LINE = 2**20
 """Bytes of a line; what is longer is none of zoo's."""
 
 
-def forget_after(path: Path, step: int, again: Collection[str] = ()) -> None:
+def forget_after(path: Path, step: int, again: Collection[str] = ()) -> list[dict[str, Any]]:
     """Drop the lines of later steps, which will come again; however many there are.
 
     Args:
@@ -30,18 +30,26 @@ def forget_after(path: Path, step: int, again: Collection[str] = ()) -> None:
         step: that training goes on from.
         again: callbacks whose lines of this step will come again too.
 
+    Returns:
+        The other lines of this step.
+
     Raises:
         RunError: the file cannot be read, or written.
     """
+    others: list[dict[str, Any]] = []
     if not os.path.lexists(path):
-        return
+        return others
 
     def write(file: BinaryIO) -> None:
         for line, values in _whole_lines(path) if path.exists() else ():
-            if values["step"] < step or (values["step"] == step and not any(name in values for name in again)):
+            of_step = values["step"] == step and not any(name in values for name in again)
+            if of_step:
+                others.append(values)
+            if of_step or values["step"] < step:
                 file.write(line + b"\n")
 
     write_whole(path, write, RunError)  # in the place of a link, too
+    return others
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -91,16 +91,20 @@ class Records:
             self._held = False
             self.close()
 
-    def forget(self, step: int, again: Collection[str]) -> None:
+    def forget(self, step: int, again: Collection[str]) -> list[dict[str, Any]]:
         """Drop what callbacks wrote of the step that training goes on from, and will write again; on the main process.
 
         Args:
             step: of the lines.
             again: these callbacks.
+
+        Returns:
+            The other lines of the step; none where the file cannot be read or written.
         """
         if not self.folder.lost():
             with self._goes_on_without(self.folder.metrics.name):
-                self.folder.forget_after(step, again)
+                return self.folder.forget_after(step, again)
+        return []
 
     def draw_loss(self) -> None:
         """The curve of the loss."""

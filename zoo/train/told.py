@@ -59,7 +59,7 @@ class RunTraining(Training):
         self.name = records.folder.path.resolve().name
         self.steps = self.recipe.train.steps
         self.rank, self.ranks, self.device = trainer.world.rank, trainer.world.size, trainer.world.device
-        self.makes_images = trainer.job.dataset.makes_images
+        self.makes_images, self.tells_again = trainer.job.dataset.makes_images, False
         self._name, self._callback, self._trainer, self._records = name, callback, trainer, records
         self._tell, self._since = tell, time.perf_counter()
         self._doubts = set[str]()
