@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -184,6 +185,17 @@ def test_a_step_that_a_process_saves_alone_comes_again_with_its_checkpoint_if_on
     assert lines(tmp_path / "run") == whole
 
 
+def test_a_step_that_is_saved_elsewhere_since_the_folder_was_lost_comes_again_there(
+    tmp_path: Path, whole: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Said, "step", lambda own, step, speed: shutil.rmtree(path) if step.step == 2 else None)
+        alone(run, path, "[logs]")
+    assert len(alone(run, path, "[logs]")) == 1
+    assert lines(path) == whole[3:]  # of which the first two are of step 2, by the callback
+
+
 def test_tensorboard_shows_once_what_a_step_that_comes_again_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,10 +247,10 @@ STEP = Step(4, math.nan, (0.5, math.inf), 1.0, 0.1, 0.9, False, "not finite", {"
 def test_a_note_is_what_was_noted(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     untold = Untold(folder)
-    untold.note(checkpoint=True)
+    untold.note(folder, checkpoint=True)
     assert not folder.untold.exists()  # of nothing
     untold.step = STEP
-    untold.note(checkpoint=False)
+    untold.note(folder, checkpoint=False)
     found = Untold(folder).of(4)
     assert repr(found) == repr(Note(STEP, checkpoint=False))
     untold.done()
@@ -251,7 +263,7 @@ def test_a_note_that_is_damaged_or_of_another_step_is_none(tmp_path: Path, chang
     folder = RunFolder(tmp_path)
     untold = Untold(folder)
     untold.step = STEP
-    untold.note(checkpoint=True)
+    untold.note(folder, checkpoint=True)
     if isinstance(change, dict):
         folder.untold.write_text(json.dumps({**json.loads(folder.untold.read_text()), **change}))
     elif change != "another step":

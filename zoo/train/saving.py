@@ -185,13 +185,16 @@ class Saver:
             "ranks": trainer.world.size,
         }
 
+        def write_into(folder: RunFolder) -> None:
+            self.untold.note(folder, checkpoint=not apart)
+            checkpoints.save(folder.checkpoints, trainer.step, tensors, state)
+            folder.record_checkpoint(trainer.step)
+
         def write() -> tuple[str, Path] | None:
             if lost := self.folder.lost():
-                return lost, save_elsewhere(self.folder, lost, recipe, trainer.step, tensors, state)
+                return lost, save_elsewhere(self.folder, lost, trainer, write_into)
             try:
-                self.untold.note(checkpoint=not apart)
-                checkpoints.save(self.folder.checkpoints, trainer.step, tensors, state)
-                self.folder.record_checkpoint(trainer.step)
+                write_into(self.folder)
             except RunError as error:
                 raise RunError(f"{error}; {self.last}; mend it, and {self.folder.go_on}") from error
             return None

@@ -48,15 +48,16 @@ class Untold:
         self._folder = folder
         self._noted = False
 
-    def note(self, *, checkpoint: bool) -> None:
+    def note(self, folder: RunFolder, *, checkpoint: bool) -> None:
         """Note the step, if there is one; on the main process, before it is saved.
 
         Args:
+            folder: where it is about to be saved, since the run's own may be lost.
             checkpoint: whether callbacks are to be told of that too.
         """
         if self.step is not None:
             with suppress(RunError):  # training is dearer
-                write_whole(self._folder.untold, to_json(asdict(Note(self.step, checkpoint))), RunError)
+                write_whole(folder.untold, to_json(asdict(Note(self.step, checkpoint))), RunError)
                 self._noted = True
 
     def done(self) -> None:
