@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -193,20 +194,38 @@ def test_safetensors_with_headers_of_any_size(size, tmp_path):
     assert same(read_checkpoint(header_of(size, tmp_path)).tensors)
 
 
+LONG = b"x" * 5000
+TEXT = b"X" + len(LONG).to_bytes(4, "little") + LONG
+LONG_NAME = b"c" + LONG + b"\n"
+TOLD_LONG = {
+    "name": (LONG_NAME, "Unsupported global: GLOBAL xxx"),
+    "blocked": (b"cnt\n" + LONG + b"\n", "Trying to load unsupported GLOBAL nt.xxx"),
+    "call": (TEXT + b")R", "Trying to call reduce for unrecognized function xxx"),
+    "call of many": (b"]" + TEXT + b"a)R", "Trying to call reduce for unrecognized function ['xxx"),
+    "class": (TEXT + b")\x81", "Can only create new object for nn.Parameter or classes allowlisted via `add_safe_glo"),
+}
+"""What PyTorch tells of, and how it begins to: the end is as long as the file has it."""
+
+
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_a_long_name_is_refused_before_pytorch_tells_of_it(legacy, save, written):
-    """It looks for words by a pattern that takes their length squared: hours for a million letters."""
-    name = b"torch.storage" + b"x" * 20_000
+@pytest.mark.parametrize(("operands", "told"), TOLD_LONG.values(), ids=list(TOLD_LONG))
+def test_pytorch_looks_for_words_in_a_short_text_alone(operands, told, legacy, save, written, monkeypatch):
+    """By a pattern that takes its length squared: hours for a million letters."""
     path = save(ONE, _use_new_zipfile_serialization=not legacy)
     if legacy:
-        path = written(path.read_bytes().replace(b"ctorch._utils\n", b"c" + name + b"\n", 1))
-        told = "is damaged or cut off: needs code whose name has 20,0"
+        path = written(path.read_bytes().replace(b"ctorch._utils\n", operands, 1))
     else:
-        path = with_pickle(path, lambda content: content.replace(b"ctorch._utils\n", b"c" + name + b"\n", 1))
-        told = "needs the code of torch.storagexxx"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "load", None)
-        assert message(path).startswith(told)
+        path = with_pickle(path, lambda content: content.replace(b"ctorch._utils\n", operands, 1))
+    searched = []
+    search = re.search
+    monkeypatch.setattr(re, "search", lambda pattern, text: searched.append(text) or search(pattern, text))
+    refused = message(path)
+    if (operands, legacy) == (LONG_NAME, False):
+        assert refused.startswith("needs the code of xxx")
+    else:
+        assert refused.startswith(f"is damaged or cut off: {told}")
+    assert len(refused) < 500
+    assert max(map(len, searched)) == pickles.LONGEST_REASON
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])

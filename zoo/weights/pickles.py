@@ -6,16 +6,14 @@ A pickle can do anything when it is loaded, so it is read with PyTorch's ``weigh
 from __future__ import annotations
 
 import argparse
-import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import repeat
 from pathlib import Path
 from pickle import UnpicklingError  # noqa: TID251 - what PyTorch raises; nothing is read by it
-from typing import IO, Any
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from rich.console import Console
@@ -26,13 +24,21 @@ from zoo.errors import WeightsError
 HARMLESS = (argparse.Namespace,)
 """Classes of training checkpoints that only hold values: their settings."""
 
-LONGEST_NAME = 10_000
-"""Characters. What PyTorch says of a name that it refuses, it looks through by a pattern that takes them squared."""
+LONGEST_REASON = 2_000
+"""Characters. PyTorch looks through its reason, which may tell all that a file holds, by a pattern that takes its
+length squared."""
 
 TOLD = 200
 """Characters of a library's reason, or of a name, at most."""
 
 CHUNK = 2**20
+
+
+class RefusedPickleError(UnpicklingError):
+    """PyTorch's reason to refuse a pickle, within bounds."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason[:LONGEST_REASON])
 
 
 def read_pickle(path: Path, *, zipped: bool) -> Any:
@@ -47,20 +53,24 @@ def read_pickle(path: Path, *, zipped: bool) -> Any:
     """
     if zipped:
         _check_archive(path)
-    _refuse_long_names(path, zipped=zipped)
     try:
-        with torch.serialization.safe_globals(list(HARMLESS)), warnings.catch_warnings():
+        with (
+            torch.serialization.safe_globals(list(HARMLESS)),
+            patch("torch._weights_only_unpickler.UnpicklingError", RefusedPickleError, create=True),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # of protocols, which the error below tells
             # A file of before PyTorch 1.6 is no archive, and cannot be mapped into memory.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)  # noqa: TID251
     except UnpicklingError as error:
-        _refuse_code(path, str(error))
-        if "Unsupported operand" in str(error):
+        reason = error.__context__ or error  # PyTorch tells it between pages of advice
+        _refuse_code(path, str(reason))
+        if "Unsupported operand" in str(reason):
             raise WeightsError(
                 f"{path}: is a pickle of a form that PyTorch reads only by running its code, such as of"
                 " pickle_protocol 4, or it is damaged; load it where you trust it, and save it again with torch.save"
             ) from error
-        raise damaged(path, error) from error
+        raise damaged(path, reason) from error
     except Exception as error:  # a damaged pickle can raise anything
         raise damaged(path, error) from error
 
@@ -105,38 +115,8 @@ def progress() -> Progress:
     return Progress(console=console, disable=not console.is_terminal, transient=True)
 
 
-def damaged(path: Path, error: Exception) -> WeightsError:
+def damaged(path: Path, error: BaseException) -> WeightsError:
     """What is said of a file that its library cannot read."""
     text = str(error).strip().split("\n")[0].split(". ")[0]
     reason = (text if " " in text else repr(error))[:TOLD]
     return WeightsError(f"{path}: is damaged or cut off: {reason}; copy or download it again")
-
-
-def _refuse_long_names(path: Path, *, zipped: bool) -> None:
-    """Refuse names of code of which PyTorch would look for words for minutes, hours or years."""
-    longest = 0
-    with suppress(Exception):  # damaged: what comes before is all that PyTorch reads, too
-        for pickle in _pickles_of_archive(path) if zipped else _pickles_of_file(path):
-            for code, read, _ in pickletools.genops(pickle):
-                if code.name in ("GLOBAL", "INST"):
-                    longest = max(longest, len(str(read)))
-    if longest > LONGEST_NAME:
-        _refuse_code(path, "")
-        raise WeightsError(
-            f"{path}: is damaged or cut off: needs code whose name has {longest:,} characters; copy or download it"
-            " again"
-        )
-
-
-def _pickles_of_archive(path: Path) -> Iterator[IO[bytes]]:
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if name.endswith("/data.pkl"):
-                with archive.open(name) as file:
-                    yield file
-
-
-def _pickles_of_file(path: Path) -> Iterator[IO[bytes]]:
-    """Magic number, protocol, system, content and keys of tensors, one behind the other; then come the tensors."""
-    with path.open("rb") as file:
-        yield from repeat(file, 5)
