@@ -124,7 +124,7 @@ class Loss(ModulePart, ABC):
 
     It may have weights of its own: they are trained, saved and taken up again with the backbone's, and are neither
     averaged nor part of what is exported. It is called once a stage, under autocast where training is. It does not call
-    the backbone: there is one pass a step.
+    the backbone: there is one pass a step. Nor does it change what it is given, as other losses are given it too.
 
     Attributes:
         weighted: whether the ``weighting`` of noise levels applies.

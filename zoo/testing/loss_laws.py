@@ -105,6 +105,20 @@ def _kept(inputs: LossInputs, index: Tensor) -> LossInputs:
     return replace(inputs, taps=taps)
 
 
+@law("Change nothing in place, as by sub_() or clamp_(): all losses of a recipe are given the same tensors.")
+def leaves_its_inputs(case: Case) -> None:
+    """What it is given is afterwards as it was before."""
+    part, drawn = case.build(), case.inputs(BATCH)
+    for space in SPACES:
+        for given in _inputs(case, space, *drawn):
+            _ = given.target, given.velocity, given.target_velocity  # which are computed once, for all losses
+            before = {name: [each.clone() for each in tensors_in(value)] for name, value in vars(given).items()}
+            part(given)
+            for name, kept in before.items():
+                same = all(map(torch.equal, tensors_in(getattr(given, name)), kept))
+                assert same, f"changes inputs.{name} where {space} is predicted"
+
+
 @law(
     "Return one finite number of each sample in float32 or wider, as x.float().flatten(1).mean(dim=1): under autocast a"
     " Linear returns bfloat16. Guard roots and ratios where a vector is zero.",
@@ -189,6 +203,7 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
     "loss": (
         shape_contract,
         initialises_whole,
+        leaves_its_inputs,
         is_a_wide_number,
         keeps_device,
         batch_invariance,

@@ -66,6 +66,16 @@ class Turned(Plain):
         return -super().forward(inputs)
 
 
+@part("loss", "in_place")
+class InPlace(Plain):
+    """No gradient sees what it does to the prediction, and the next loss does."""
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        with torch.no_grad():
+            inputs.velocity.mul_(0.5)
+        return super().forward(inputs)
+
+
 @part("loss", "remembering")
 class Remembering(Plain):
     """The error less that of the stage before."""
@@ -192,6 +202,7 @@ class OfTheFirstTokens(OfTokens):
 BROKEN: list[Broken] = [
     (laws.shape_contract, MeanOfAll, "returns shapes"),
     (laws.batch_invariance, LessTheMean, "depends on the rest of its batch"),
+    (loss_laws.leaves_its_inputs, InPlace, "changes inputs.prediction where velocity is predicted"),
     (loss_laws.is_a_wide_number, Narrow, "returns torch.bfloat16"),
     (loss_laws.is_a_wide_number, Unguarded, "is not finite"),
     (loss_laws.pulls_the_weights, Detached, "no gradient comes"),
