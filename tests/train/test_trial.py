@@ -6,7 +6,7 @@ from tests.train.small import ALONE, small
 from zoo.errors import Preempted, RunError, ZooError
 from zoo.registry import Registry
 from zoo.train import trial
-from zoo.train.callbacks import Callbacks
+from zoo.train.callbacks import Callbacks, VitalError
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session
 from zoo.train.trainer import Trainer
@@ -43,18 +43,52 @@ def test_a_trial_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch
     assert run(tmp_path / "cut")[2]["figures"] == whole[2]["figures"]
 
 
-def test_callbacks_are_told_of_a_last_step_that_they_had_not_been_told_of(tmp_path, monkeypatch):
-    def cut_off(*_):
-        raise KeyboardInterrupt
+@pytest.fixture
+def cut(tmp_path, monkeypatch):
+    """The folder of a trial that was cut off before its callbacks were told of its last step."""
+
+    def cut_off(told, step):
+        if step.step == 2:
+            raise KeyboardInterrupt
+        original(told, step)
 
     original = Callbacks._tell_of
     monkeypatch.setattr(Callbacks, "_tell_of", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "a", "train.steps=1")
+        run(tmp_path / "a")
     monkeypatch.setattr(Callbacks, "_tell_of", original)
     assert (tmp_path / "a/untold.json").exists()
-    run(tmp_path / "a", "train.steps=1")
-    assert not (tmp_path / "a/untold.json").exists()
+    return tmp_path / "a"
+
+
+def test_callbacks_are_told_of_a_last_step_that_they_had_not_been_told_of(cut):
+    run(cut)
+    assert not (cut / "untold.json").exists()
+
+
+def test_fewer_steps_are_judged_by_reading_alone(cut):
+    recipe = (cut / "recipe.yaml").read_bytes()
+    run(cut, "train.steps=1")
+    assert (cut / "recipe.yaml").read_bytes() == recipe
+    assert (cut / "untold.json").exists()
+
+
+def test_where_callbacks_cannot_be_told_what_is_trained_is_judged_all_the_same(cut, monkeypatch):
+    def refuse(*_):
+        raise RunError("cannot be written to: Read-only file system")
+
+    monkeypatch.setattr(RunFolder, "lock", refuse)
+    with pytest.warns(UserWarning, match="callbacks are not told of its last step: cannot be written to: Read-only"):
+        assert list(run(cut)) == [2]
+
+
+def test_a_vital_callback_that_cannot_be_told_ends_the_trial_as_it_does_the_run(cut, monkeypatch):
+    def fail(*_):
+        raise VitalError("callback guard: has failed")
+
+    monkeypatch.setattr(Callbacks, "_tell_of", fail)
+    with pytest.raises(RunError, match="callback guard: has failed"):
+        run(cut)
 
 
 def test_what_cannot_be_judged_is_told_before_training(tmp_path):

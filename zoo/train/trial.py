@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from zoo.recipe import Recipe, all_differences, differences
 from zoo.registry import Registry
 from zoo.train import checkpoint as checkpoints
 from zoo.train import same_data
+from zoo.train.callbacks import VitalError
 from zoo.train.distributed import World
 from zoo.train.evaluation import evaluate, features_for
 from zoo.train.judged import way_of
@@ -25,6 +27,7 @@ from zoo.train.real_data import digest_of_real
 from zoo.train.run_folder import RunFolder
 from zoo.train.second import find_second, read_second
 from zoo.train.session import Session, Silent, Watcher
+from zoo.train.untold import noted
 from zoo.train.weights import find_weights
 
 
@@ -59,13 +62,16 @@ def train_and_judge(
     features_for(recipe)  # after training it would be late to hear of what they lack
     run = RunFolder(folder)
     newest, _ = checkpoints.latest(run.checkpoints)
-    done = newest is not None and newest.step >= recipe.train.steps
-    if world.first(lambda: done and not run.untold.exists()):
+    session = partial(Session, recipe, run, registry, world)
+    if newest is None or newest.step < recipe.train.steps:
+        with watch() as watcher:
+            session(watcher).run(resume=run.is_used)
+    else:
         _refuse_another(run, recipe, registry)
         _refuse_changed_data(run, recipe)
-    else:
-        with watch() as watcher:
-            Session(recipe, run, registry, world, watcher).run(resume=run.is_used)
+        if newest.step == recipe.train.steps and noted(run, newest.step) is not None:
+            with watch() as watcher:
+                _tell_callbacks(session(watcher))
     trained = check_recorded(run.read_recipe(), registry).resolved()  # with what is recorded with the data
     sections = {"sample": recipe.sample.resolved(), "evaluate": recipe.evaluate.resolved()}
     like = load_recipe({**trained, **sections}, registry=registry)
@@ -121,6 +127,16 @@ def judge_run(
     except RunError as error:  # somebody else's run, perhaps
         warnings.warn(str(error), stacklevel=2)
     return found
+
+
+def _tell_callbacks(session: Session) -> None:
+    """Tell the callbacks of a trained run of its last step, before which it was cut off."""
+    try:
+        session.run(resume=True)
+    except (DataError, RunError) as error:
+        if isinstance(error.__cause__, VitalError):
+            raise
+        warnings.warn(f"{session.folder.path}: callbacks are not told of its last step: {error}", stacklevel=2)
 
 
 def _refuse_another(run: RunFolder, recipe: Recipe, registry: Registry) -> None:

@@ -71,15 +71,22 @@ class Untold:
 
         On the main process, which holds the folder's lock.
         """
-        with suppress(OSError, ValueError):  # there is none, or it is damaged
-            found = TypeAdapter(Note).validate_python(read_json(self._folder.untold))
-            if found.step.step == step > 0:
-                self._noted = True
-                return found
-        self._forget()
-        return None
+        found = noted(self._folder, step)
+        if found is None:
+            self._forget()
+        self._noted = found is not None
+        return found
 
     def _forget(self) -> None:
         with suppress(OSError):
             self._folder.untold.unlink(missing_ok=True)
             self._noted = False
+
+
+def noted(folder: RunFolder, step: int) -> Note | None:
+    """What was noted of a step; by reading alone."""
+    with suppress(OSError, ValueError):  # there is none, or it is damaged
+        found = TypeAdapter(Note).validate_python(read_json(folder.untold))
+        if found.step.step == step > 0:
+            return found
+    return None
