@@ -104,12 +104,12 @@ def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
     schedule = _schedule(options)
     shape = _shape(options, schedule)
 
-    def create(kind: str, built: Built) -> dict[Key, Any]:
+    def create(kind: str, built: Built, *, is_sketched: bool = False) -> dict[Key, Any]:
         made = {}
         for key, given in supplied_at(kind, shape, built):
             spec = options.spec(kind, key)
             try:
-                made[key] = create_whole(spec, given)
+                made[key] = create_whole(spec, given, is_sketched=is_sketched)
             except ValueError as error:
                 raise refused(recipe, options.path(kind, key), spec.entry, error) from error
         return made
@@ -120,7 +120,7 @@ def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
             parts[kind] = create(kind, parts)
     if device.type != "meta":
         with device:  # in the order of the state dict, so that the same seed draws the same weights
-            parts = {kind: create(kind, parts) for kind in HELD_KINDS}
+            parts = {kind: create(kind, parts, is_sketched=True) for kind in HELD_KINDS}
     return Backbone(
         shape, parts, ties=schedule.ties, prediction=options.prediction, path=create_part(recipe, "path"), recipe=recipe
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import torch
+from torch import nn
 
 from zoo.attributes import said_by
 from zoo.errors import PluginError
@@ -79,19 +82,26 @@ def supplied_beside(kind: str, latent: LatentRecipe, num_classes: int, shape: Sh
     return supplied(kind, Site(axes=len(size), channels=latent.channels, size=size, num_classes=num_classes, **known))
 
 
-def create_whole(spec: PartSpec, given: Supplied) -> Any:
+def create_whole(spec: PartSpec, given: Supplied, *, is_sketched: bool = False) -> Any:
     """A part of the backbone, or beside it.
+
+    Args:
+        spec: the part.
+        given: what it is supplied with.
+        is_sketched: whether this made it on the meta device before, and only its numbers are new.
 
     Raises:
         ValueError: it refuses its options, or asks for what nobody knows at its site.
         PluginError: what it says of itself cannot be read, or weights of it are garbage, or would be after building on
             the meta device.
     """
+    if torch.get_default_device().type == "meta":  # where there are no numbers
+        return _create_whole(spec, given, _faults_of_layout)
     with EmptyIsNaN():  # type: ignore[no-untyped-call]
-        return _create_whole(spec, given)
+        return _create_whole(spec, given, unmade if is_sketched else _faults)
 
 
-def _create_whole(spec: PartSpec, given: Supplied) -> Any:
+def _create_whole(spec: PartSpec, given: Supplied, faults_of: Callable[[nn.Module], Iterator[str]]) -> Any:
     kept = given.get("kept_dim")
     if isinstance(kept, Unknown):
         given = {**given, "kept_dim": None}
@@ -101,8 +111,8 @@ def _create_whole(spec: PartSpec, given: Supplied) -> Any:
         if isinstance(kept, Unknown) and _needs_kept_dim(spec):
             raise ValueError(kept.reason) from error
         raise
-    if _fault(part) is not None:
-        spec.create(given, _refuse_fault)  # once more, to tell of which part it is
+    if isinstance(part, ModulePart) and any(faults_of(part)):
+        spec.create(given, partial(_refuse, faults_of))  # once more, to tell of which part it is
     if isinstance(kept, Unknown) and "kept" in facts_of(part).needs:
         raise ValueError(kept.reason)
     return part
@@ -112,16 +122,20 @@ def _needs_kept_dim(spec: PartSpec) -> bool:
     return "kept_dim" in spec.entry.signature.supplied and "kept" not in said_by(spec.entry.cls, "uses", ())
 
 
-def _fault(part: Any) -> str | None:
-    if not isinstance(part, ModulePart):
-        return None
-    return next(chain(mistakes_in(part), faults(part), unmade(part)), None)
+def _faults_of_layout(part: nn.Module) -> Iterator[str]:
+    yield from mistakes_in(part)
+    yield from faults(part)
 
 
-def _refuse_fault(part: Any) -> None:
-    fault = _fault(part)
-    if fault is not None:
-        raise PluginError(fault)
+def _faults(part: nn.Module) -> Iterator[str]:
+    yield from _faults_of_layout(part)
+    yield from unmade(part)
+
+
+def _refuse(faults_of: Callable[[nn.Module], Iterator[str]], part: Any) -> None:
+    if isinstance(part, ModulePart):
+        for fault in faults_of(part):
+            raise PluginError(fault)
 
 
 def once(given: Supplied, spec: PartSpec) -> Hashable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -41,18 +42,25 @@ class Digits(Dataset):
                 f"dataset digits has {CLASSES} classes, and backbone.num_classes is {self.num_classes};"
                 f" set it to {CLASSES}, or to 0 for an unconditional backbone"
             )
-        from sklearn.datasets import load_digits  # half a second, that only this dataset should cost
-
-        found = load_digits()
-        index = np.arange(len(found.images))
+        pictures, digits = _read()
+        index = np.arange(len(pictures))
         index = index[(index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) == (split == "held_out")]
-        images = torch.tensor(found.images[index], dtype=torch.float32)[:, None] * (2 / BRIGHTEST) - 1
+        images = torch.tensor(pictures[index], dtype=torch.float32)[:, None] * (2 / BRIGHTEST) - 1
         resized = F.interpolate(images, self.size, mode="bilinear", align_corners=False)
-        return DigitsSource(resized, torch.tensor(found.target[index], dtype=torch.int64), index, self.channels)
+        return DigitsSource(resized, torch.tensor(digits[index], dtype=torch.int64), index, self.channels)
 
     def to_images(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
         """Grey pictures [B, H, W, 1]: the mean over channels."""
         return to_pixels(latents.mean(1, keepdim=True))
+
+
+@cache
+def _read() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, " n"]]:
+    """Pictures from 0 to ``BRIGHTEST``, and their classes; read from a packed table once a process."""
+    from sklearn.datasets import load_digits  # half a second, that only this dataset should cost
+
+    found = load_digits()
+    return found.images, found.target
 
 
 class DigitsSource(Source):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import import_module
 from math import prod
 from typing import Any
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from zoo.assembly.supply import supplied
 from zoo.attributes import said_by
+from zoo.devices import meta_device
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.part_entries import PartEntry
@@ -56,8 +59,14 @@ class Case:
 
     def create(self, device: str = "cpu") -> Any:
         """The part as its constructor makes it, the same at every call."""
-        with torch_seeded(self.seed), torch.device(device):
+        there = nullcontext() if device == "cpu" else meta_device() if device == "meta" else torch.device(device)
+        with torch_seeded(self.seed), there:
             return self._spec.create(self.supplied)
+
+    @cached_property
+    def unmade(self) -> Any:
+        """The part on the meta device, to be asked what it is, and not to be run or changed."""
+        return self.create("meta")
 
     def build(self, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> nn.Module:
         """A part with weights, every parameter randomised, the same at every call."""
@@ -93,7 +102,7 @@ class Case:
     def refusal(self) -> str | None:
         """Why the part itself refuses these options, or this site; none where it fails, which any law comes upon."""
         try:
-            part = self.create(device="meta")
+            part = self.unmade
         except Exception as error:
             entry, inner = self.entry, error
             while isinstance(inner, NestedError):

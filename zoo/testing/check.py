@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
 from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
+from hypothesis.strategies import SearchStrategy
 
 from zoo.errors import DataError, did_you_mean
 from zoo.part_entries import PartEntry, part_entry
@@ -31,14 +31,14 @@ from zoo.testing.strategies import Given, Options, strategy_of
 
 Subject = TypeVar("Subject")
 
-EXAMPLES = 12
+EXAMPLES = 10
 """Cases of a part, or assemblies, where no other number is asked for: enough to catch each broken part of the tests."""
 
 PATIENCE = 100
 """Cases that are tried before a part is said to refuse all."""
 
-IN_A_CORNER = 8
-"""Cases that are drawn in a corner, of which one that is not refused is taken."""
+IN_A_CORNER = (3, 8)
+"""Cases that are drawn in a corner, of which one that is not refused is taken; the more where all are."""
 
 TRIES = 20
 """Simpler cases that are tried at most, once a law is broken."""
@@ -108,9 +108,17 @@ def part_cases(
     tried = corners(entry, axes_given(supplied or {}))
     found = draw(cases(entry, given, supplied), _accepted, max(1, examples - len(tried)), patience=PATIENCE)
     for number, corner in enumerate(tried):
-        drawn = draw(cases(entry, given, supplied, corner), lambda case: case, IN_A_CORNER, seed=number)
-        found += islice((case for case in reversed(drawn) if case.refusal() is None), 1)  # the first is the plainest
+        found += _in_corner(cases(entry, given, supplied, corner), number)
     return found
+
+
+def _in_corner(strategy: SearchStrategy[Case], seed: int) -> list[Case]:
+    for tries in IN_A_CORNER:
+        drawn = draw(strategy, lambda case: case, tries, seed=seed)
+        for case in reversed(drawn):  # the first is the plainest
+            if case.refusal() is None:
+                return [case]
+    return []
 
 
 def _accepted(case: Case) -> Case:

@@ -29,7 +29,7 @@ ROUNDED = 1e-4
 )
 def trains_on_two_ranks(case: Case) -> None:
     """Under DistributedDataParallel, two ranks learn of a sample each what one process learns of both, step by step."""
-    if any(parameter.requires_grad for parameter in case.build(device="meta").parameters()):
+    if any(parameter.requires_grad for parameter in case.unmade.parameters()):
         on_two_ranks(lambda rank: _train(case, rank))
 
 

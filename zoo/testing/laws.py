@@ -16,7 +16,7 @@ from zoo.parts.values import tensors_in
 from zoo.schedule import AXES
 from zoo.testing import numeric_laws, place_laws, random_laws, train_laws
 from zoo.testing.asserts import SINGLE, assert_close, assert_gradients, storages
-from zoo.testing.cases import BATCH, Case, sample_of
+from zoo.testing.cases import BATCH, FEW, Case, sample_of
 from zoo.testing.compile_laws import compiles_whole
 from zoo.testing.count_laws import is_counted
 from zoo.testing.cuda_laws import runs_on_cuda
@@ -54,14 +54,14 @@ def runs_on_its_axes(case: Case) -> None:
 )
 def changes_the_width(case: Case) -> None:
     """Between levels of different widths the shapes are as promised too, unless it refuses them."""
-    case.create("meta")  # a part that cannot be built keeps no law, whatever the widths are
+    _ = case.unmade  # a part that cannot be built keeps no law, whatever the widths are
     if _to_another_width(case):
         _assert_shapes(case)
 
 
 def _on_other_axes(case: Case) -> bool:
     """Whether a part that is for two axes is on others."""
-    taken: Collection[int] = getattr(case.create("meta"), "axes", AXES)
+    taken: Collection[int] = getattr(case.unmade, "axes", AXES)
     return "axes" in KINDS[case.entry.kind].supplied and case.site.axes != 2 and 2 in taken
 
 
@@ -91,7 +91,8 @@ def keeps_dtype(case: Case) -> None:
 
 @law(
     "Make tensors on the device of the inputs, as torch.zeros(..., device=x.device), and keep tables in "
-    "buffers, which move with the part."
+    "buffers, which move with the part.",
+    examples=FEW,
 )
 def keeps_device(case: Case) -> None:
     """Built on a device, the part computes there: nothing is made on another."""

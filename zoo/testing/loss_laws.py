@@ -38,7 +38,7 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
     which tokens a router leaves."""
     data, noise, prediction = (random(batch, case.site.channels, *case.size) for _ in range(3))
     labels = torch.arange(batch, device=device) % max(case.site.num_classes, 1)
-    t, part = torch.sigmoid(random(batch)), case.create("meta")
+    t, part = torch.sigmoid(random(batch)), case.unmade
     tokens = {tap: random(batch, case.m + case.count, case.site.block_dims[tap]) for tap in part.taps}
     extra = {
         name: each.to(device, data.dtype if each.is_floating_point() else None)

@@ -117,8 +117,7 @@ def _shown(case: Case) -> Iterator[Any]:
     if gives is not None:
         yield gives(case.create())
         return
-    part = case.create(device="meta")
-    yield _said(case, part), {name: tensor.shape for name, tensor in part.state_dict().items()}
+    yield _said(case, case.unmade), {name: tensor.shape for name, tensor in case.unmade.state_dict().items()}
     part = case.create()
     yield _state(part)
     yield _state(_drawn_anew(part))

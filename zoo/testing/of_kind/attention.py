@@ -22,7 +22,7 @@ from zoo.testing.of_kind.uses import goes_by_differences_of_angles, leaves_paddi
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """Tokens of one stage, and their layout with all that the part needs or uses."""
-    part: Any = case.build(device="meta")
+    part: Any = case.unmade
     return [random(batch, case.m + case.count, case.dim)], [layout(case, part, batch, random)]
 
 

@@ -24,7 +24,7 @@ CONTEXT = 5
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """One group, with all that the block needs or uses."""
-    part: Any = case.build(device="meta")
+    part: Any = case.unmade
     vectors = tuple(random(batch, case.dim) for _ in range(part.modulation_vectors))
     tokens = random(batch, case.m + case.count, case.dim)
     taken = tuple(random(*tokens.shape) for _ in part.takes)

@@ -12,7 +12,7 @@ from zoo.testing.place_laws import Link, keeps_places, pixel_at, shown, some_pla
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """Tokens, as many vectors as the head takes, and the grid."""
-    part: Any = case.build(device="meta")
+    part: Any = case.unmade
     vectors = tuple(random(batch, case.dim) for _ in range(part.modulation_vectors))
     return random(batch, case.count, case.dim), vectors, case.site.grid
 

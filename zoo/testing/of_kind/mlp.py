@@ -18,7 +18,7 @@ from zoo.testing.place_laws import keeps_places
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """Tokens, and their layout."""
-    part: Any = case.build(device="meta")
+    part: Any = case.unmade
     return random(batch, case.m + case.count, case.dim), layout(case, part, batch, random)
 
 

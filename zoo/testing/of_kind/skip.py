@@ -12,7 +12,7 @@ from zoo.testing.place_laws import Link, keeps_places, same_places
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """Tokens, and the latents' own patches or what was kept."""
-    part: Any = case.build(device="meta")
+    part: Any = case.unmade
     width = case.site.kept_dim if part.feeds == "kept" else case.site.next_dim
     return random(batch, case.count, case.site.next_dim), random(batch, case.count, width)
 

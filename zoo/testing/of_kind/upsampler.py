@@ -15,7 +15,7 @@ from zoo.testing.place_laws import Link, in_front, keeps_places, same_places, sh
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """Tokens behind those in front, which there are at an equal width alone; and what was kept, where it is taken."""
-    part: Any = case.build(device="meta")
+    part: Any = case.unmade
     m = _m(case)
     tokens = random(batch, m + case.count, case.dim)
     width = _kept_width(case, part)
