@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -417,11 +418,16 @@ def test_where_training_fails_they_are_told_and_other_processes_wait(tmp_path: P
     assert (before, after) == ("busy", "free")
 
 
-def test_the_steps_that_are_asked_for_are_traced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_steps_that_are_asked_for_are_traced(tmp_path: Path) -> None:
+    def traced(world: World) -> list[str]:
+        with (tmp_path / "stderr").open("wb") as stderr:
+            os.dup2(stderr.fileno(), 2)  # whose own is that of who started the first such process
+        return run(world, tmp_path / "run", "[{type: profile, first: 2, last: 2}]")
+
     # In a process of its own, since PyTorch reads how much it is to tell when it traces for the first time.
-    assert run_ranks(run, 1, tmp_path, "[{type: profile, first: 2, last: 2}]") == [[]]
-    assert capfd.readouterr().err == ""
-    (file,) = (tmp_path / "profile").iterdir()
+    assert run_ranks(traced, 1) == [[]]
+    assert (tmp_path / "stderr").read_text() == ""
+    (file,) = (tmp_path / "run/profile").iterdir()
     assert file.name == "steps_00000002_to_00000002.json"
     trace = json.loads(file.read_text())
     updates = [event for event in trace["traceEvents"] if event.get("name", "").startswith("Optimizer.step#")]

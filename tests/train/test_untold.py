@@ -74,7 +74,15 @@ class Logs(Callback):
         training.log({"loss": step.loss, "norm": [step.grad_norm], "terms": step.terms})
 
 
-REGISTRY = Registry().with_parts([Cuts, FailsVitally, Logs])
+@part("callback", "loss")
+class Loss(Callback):
+    """Has the name of a figure of the run's own lines."""
+
+    def step(self, training: Training, step: Step) -> None:
+        pass
+
+
+REGISTRY = Registry().with_parts([Cuts, FailsVitally, Logs, Loss])
 
 
 class Said(Silent):
@@ -123,7 +131,7 @@ def test_callbacks_are_told_once_of_all_that_a_run_that_never_stopped_tells_them
 ) -> None:
     path = tmp_path / "run"
     assert alone(run, path, order.replace("{cuts}", f"{{type: cuts, hook: {hook}, at: {at}}}")) == []
-    (note,) = alone(run, path, "[logs]")
+    (note,) = alone(run, path, "[logs, loss]")
     assert note == f"note: step {at} was saved before all callbacks were told of it; now they are"
     assert lines(path) == whole
     assert not (path / "untold.json").exists()
@@ -239,6 +247,18 @@ def test_a_trace_that_begins_where_a_step_comes_again_begins_once_and_after_that
     monkeypatch.setattr(profile, "start", start)
     alone(run, tmp_path, "[logs, {type: profile, first: 3, last: 3}]")
     assert before == [[2, 2]]
+
+
+@pytest.mark.parametrize("callbacks", ["[]", "[logs]"])
+def test_nothing_is_noted_where_nobody_is_to_be_told(
+    tmp_path: Path, callbacks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: Any) -> None:
+        raise Cut
+
+    monkeypatch.setattr(RunFolder, "record_checkpoint", cut)
+    alone(run, tmp_path, callbacks, "train.checkpoint_every=1")
+    assert (tmp_path / "untold.json").exists() == (callbacks != "[]")
 
 
 STEP = Step(4, math.nan, (0.5, math.inf), 1.0, 0.1, 0.9, False, "not finite", {"squared_error": 1 / 3})

@@ -238,7 +238,8 @@ def writes_in_its_folder(case: Case) -> None:
 
 @law(
     "Let what it tells hang on the step and on the weights alone, or keep in its folder what it has to remember, with"
-    " its step: a run that goes on makes a new object, and may tell it of its step again. (Times need not keep this.)",
+    " its step and before `end`, which a killed run never comes to: a run that goes on makes a new object, and may tell"
+    " it of its step again. (Times need not keep this.)",
     examples=DEAR,
     required=False,
 )
