@@ -18,10 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import sys
 import uuid
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,10 +37,8 @@ from zoo.train.judged import Judged, way_of
 from zoo.train.kept_parts import files_of, keep, kept_copies
 from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
+from zoo.train.starts import Starts, entry
 from zoo.unfinished import is_unfinished
-
-CHECKPOINT = "checkpoint"
-"""In run.json: the step of the first checkpoint. Where all are gone, it tells that there were any."""
 
 
 class RunFolder:
@@ -57,6 +52,7 @@ class RunFolder:
         self.path = path
         self.recipe = path / "recipe.yaml"
         self.versions = path / "run.json"
+        self.starts = Starts(self.versions)
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.snapshots = path / "snapshots"
@@ -67,7 +63,6 @@ class RunFolder:
         self.run = ""
         """The run's id, from when the folder is locked: in run.json and in the state of every checkpoint."""
         self._lock: RunLock | None = None
-        self._has_recorded = False
 
     @property
     def is_used(self) -> bool:
@@ -91,7 +86,7 @@ class RunFolder:
     def parts_options(self) -> list[str]:
         """The words of a command that give the copies of the files that the run has parts of."""
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-            return options_of(kept_copies(self.path, read_json(self.versions)[-1]["versions"]["packages"]))
+            return options_of(kept_copies(self.path, self.starts.read()[-1]["versions"]["packages"]))
         return []
 
     @property
@@ -207,47 +202,21 @@ class RunFolder:
         text, files = to_yaml(resolved), files_of(recipe)
         go_on = self._command(options_of(place_in(self.path, file) for file in files))
         header = printable(f"{recipe.name}, in full.   {go_on}")
-        started = self._started()
-        started.append(
-            {
-                "run": self.run,
-                "versions": recipe.versions().to_plain(),
-                "python": platform.python_version(),
-                "machine": platform.platform(),
-                "command": sys.argv,
-                **({} if init is None else {"init": dict(init)}),
-                **({"changes": list(changes)} if changes else {}),
-                **classes.to_plain(),
-            }
-        )
+        starts = [*self.starts.known(is_used=self.is_used), entry(self.run, recipe, init, changes, classes)]
         write_whole(self.recipe, f"# {header}\n{text}", RunError)  # first: with it, there is a run in the folder
         keep(self.path, files)
-        write_whole(self.versions, json.dumps(started, indent=1) + "\n", RunError)
+        self.starts.write(starts)
 
     def recorded_run(self) -> str | None:
         """The id of the run that is in the folder, as run.json says, or else the newest checkpoint."""
         with suppress(OSError, ValueError, LookupError, TypeError):
-            return str(read_json(self.versions)[-1]["run"])
+            return str(self.starts.read()[-1]["run"])
         return run_of_newest(self.checkpoints)
-
-    def record_checkpoint(self, step: int) -> None:
-        """Have run.json tell of the run's first checkpoint, or the first after it was lost.
-
-        What cannot be written now is tried again with the next one.
-        """
-        if self._has_recorded:
-            return
-        with suppress(OSError, ValueError, RunError):
-            starts = _starts(read_json(self.versions))
-            if _first_checkpoint(starts) is None:
-                starts[-1][CHECKPOINT] = step
-                write_whole(self.versions, json.dumps(starts, indent=1) + "\n", RunError)
-            self._has_recorded = True
 
     def missing_checkpoints(self) -> str | None:
         """What to say where all checkpoints are gone that run.json tells of; None where one is there, or never was."""
-        with suppress(OSError, ValueError):
-            step = _first_checkpoint(_starts(read_json(self.versions)))
+        with suppress(OSError):
+            step = self.starts.first_checkpoint()
             if step is not None and not checkpoints_in(self.checkpoints):
                 return (
                     f"{self.checkpoints}: holds no checkpoint, and one of step {step} was saved, as run.json says; is"
@@ -322,28 +291,6 @@ class RunFolder:
                     found.append((step_of(values), path.stat().st_mtime, values))
         return [values for _, _, values in sorted(found, key=lambda each: each[:2])]
 
-    def _started(self) -> list[Any]:
-        if not self.versions.exists():
-            if self.is_used:
-                warnings.warn(
-                    f"{self.versions}: is gone; a new list of starts begins, and the run's id is taken from its"
-                    " checkpoints if there are any",
-                    stacklevel=1,
-                )
-            return []
-        try:
-            return _starts(read_json(self.versions))
-        except (OSError, ValueError) as error:
-            aside = self.versions.with_name(f"{self.versions.name}.damaged")
-            try:
-                self.versions.replace(aside)
-            except OSError as refused:
-                raise RunError(f"{self.versions}: is damaged, and cannot be moved: {refused.strerror}") from refused
-            warnings.warn(
-                f"{self.versions}: is damaged: {error}; it is kept as {aside.name}, and a new list begins", stacklevel=1
-            )
-            return []
-
     def _refuse_used(self) -> None:
         if self.is_used:
             raise ZooError(f"{self.path}: holds a run already; go on with it by --resume, or choose another --run-dir")
@@ -356,17 +303,6 @@ class RunFolder:
             for path in self.path.iterdir()
             if path.name != LOCK and not any(is_unfinished(path, of) for of in (self.recipe, self.versions))
         ]
-
-
-def _starts(values: Any) -> list[dict[str, Any]]:
-    """The entries of run.json, of which there is one at least."""
-    if not (isinstance(values, list) and values and all(isinstance(each, dict) for each in values)):
-        raise ValueError("it is no list of starts")
-    return values
-
-
-def _first_checkpoint(starts: Sequence[Mapping[str, Any]]) -> int | None:
-    return next((int(step) for each in starts if isinstance(step := each.get(CHECKPOINT), int)), None)
 
 
 def step_of(found: Mapping[str, Any]) -> int:

@@ -188,7 +188,7 @@ class Saver:
         def write_into(folder: RunFolder) -> None:
             self.untold.note(folder, checkpoint=not apart)
             checkpoints.save(folder.checkpoints, trainer.step, tensors, state)
-            folder.record_checkpoint(trainer.step)
+            folder.starts.record_checkpoint(trainer.step)
 
         def write() -> tuple[str, Path] | None:
             if lost := self.folder.lost():
