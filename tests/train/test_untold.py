@@ -21,6 +21,7 @@ from zoo.registry import Registry, part
 from zoo.train.distributed import World
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
+from zoo.train.starts import Starts
 from zoo.train.untold import Note, Untold
 
 
@@ -256,7 +257,7 @@ def test_nothing_is_noted_where_nobody_is_to_be_told(
     def cut(*_: Any) -> None:
         raise Cut
 
-    monkeypatch.setattr(RunFolder, "record_checkpoint", cut)
+    monkeypatch.setattr(Starts, "record_checkpoint", cut)
     alone(run, tmp_path, callbacks, "train.checkpoint_every=1")
     assert (tmp_path / "untold.json").exists() == (callbacks != "[]")
 
