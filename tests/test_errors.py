@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.errors import did_you_mean, first_line, in_words, listed, with_article
+from zoo.errors import ZooError, did_you_mean, first_line, in_words, listed, with_article
 
 
 def test_of_many_the_first_are_listed():
@@ -38,6 +38,7 @@ class SpeechlessError(Exception):
         (KeyError(), "", "KeyError"),
         (SpeechlessError(), "", "SpeechlessError"),
         (ValueError("x" * 5000), f"{'x' * 497}...", f"ValueError: {'x' * 497}..."),
+        (ZooError("x" * 5000), f"{'x' * 497}...", f"ZooError: {'x' * 497}..."),  # a plug-in may raise it too
     ],
 )
 def test_what_somebody_elses_error_says_is_told_in_a_line_within_bounds(error, first, all_of_it):

@@ -177,9 +177,13 @@ def text_of(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, within bounds where it is somebody else's; it may have none."""
-    line = (text_of(error).strip().splitlines() or [""])[0]
-    return line if isinstance(error, ZooError) else shortened(line)
+    """The first line of an error's message, within bounds; it may have none."""
+    return shortened((text_of(error).strip().splitlines() or [""])[0])
+
+
+def reason_not_saved(error: BaseException) -> str:
+    """Why a run could not be saved: what zoo says of it whole, since the command that goes on stands at its end."""
+    return str(error) if isinstance(error, RunError) else first_line(error) or type(error).__name__
 
 
 def words_of(error: BaseException) -> str:

@@ -165,16 +165,24 @@ def failing_average(step: int) -> Callable[..., None]:
     return update
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError(f"Connection closed by peer\n{'frame ' * 500}"), "Connection closed by peer"),
+        (RunError(f"No space left{'; mend it' * 100}"), f"No space left{'; mend it' * 100}"),
+    ],
+    ids=["PyTorch's", "zoo's"],
+)
 def test_the_first_failure_is_told_where_another_keeps_from_saving(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*arguments: Any) -> list[str]:
-        raise RuntimeError("Connection closed by peer")
+        raise error
 
     monkeypatch.setattr(TrainState, "not_finite", broken)
     told, said = alone(train, tmp_path, KeyError("of a plug-in"), RARE)
     assert told == "KeyError: 'of a plug-in'"
-    assert "; what was trained before it cannot be saved: Connection closed by peer; go on with: " in said[0]
+    assert f"; what was trained before it cannot be saved: {words}; go on with: " in said[0]
 
 
 def test_the_first_failure_is_told_where_the_weights_before_it_are_no_longer_finite(

@@ -46,8 +46,11 @@ def saved() -> str:
     return "saved after step 3 of 6; go on with: zoo train --resume --run-dir D"
 
 
+HELD = f"{'D' * 1000}: another process is training in this folder; there is no checkpoint yet"
+
+
 def held() -> NoReturn:
-    raise RunError("D: another process is training in this folder; there is no checkpoint yet")
+    raise RunError(HELD)
 
 
 CUT_OFF = "asked to stop, but the others cannot be heard (is the launcher gone?)"
@@ -57,12 +60,7 @@ CUT_OFF = "asked to stop, but the others cannot be heard (is the launcher gone?)
     ("rescue", "code", "said"),
     [
         (saved, 75, f"stopped: step 4: {CUT_OFF}; {saved()}\n"),
-        (
-            held,
-            3,
-            f"error: step 4: {CUT_OFF}; not saved: D: another process is training in this folder; there is no"
-            " checkpoint yet\n",
-        ),
+        (held, 3, f"error: step 4: {CUT_OFF}; not saved: {HELD}\n"),
         (None, 3, f"error: {CUT_OFF}\n"),
     ],
 )

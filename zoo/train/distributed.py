@@ -27,10 +27,9 @@ from zoo.errors import (
     SampleError,
     WeightsError,
     ZooError,
-    as_failure,
     first_line,
 )
-from zoo.signals import ENDS
+from zoo.train.failures import ending_nothing
 from zoo.train.launcher_variables import RUN_ID, Place, read_place
 from zoo.train.meeting import meet
 from zoo.train.watch import Watch
@@ -139,13 +138,12 @@ class World:
         """
         error: Exception | None = None
         try:
-            yield
+            with ending_nothing():  # or the others would wait
+                yield
         except OSError as caught:
             error = _of_file(caught, where)
-        except ENDS:
-            raise
-        except BaseException as caught:  # also what is to end the process, or the others would wait
-            error = as_failure(caught)
+        except Exception as caught:
+            error = caught
         self.agree(error)
 
     def first(self, work: Callable[[], T]) -> T:
@@ -164,14 +162,12 @@ class World:
         with self.meeting("first"):  # to which the main process has come when it begins to work
             if self.is_main:
                 try:
-                    with self.busy():
+                    with ending_nothing(), self.busy():
                         result = work()
                 except OSError as caught:
                     error = _of_file(caught, "a file of the run")
-                except ENDS:
-                    raise
-                except BaseException as caught:
-                    error = as_failure(caught)
+                except Exception as caught:
+                    error = caught
             if self.size > 1:
                 told: list[Any] = [result, error and self._in_words(error)]
                 dist.broadcast_object_list(told, src=0, group=self.control, device=torch.device("cpu"))

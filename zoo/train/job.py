@@ -24,8 +24,8 @@ from zoo.optim import Optimizer, Schedule
 from zoo.optim.updates import Updates
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.signals import ENDS
 from zoo.train.drawing import check_guidance
+from zoo.train.failures import ending_nothing
 from zoo.train.matching import refuse_labels_of, refuse_other_latents
 from zoo.weights import Weights
 
@@ -157,12 +157,13 @@ def _ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Datase
     """Let a callback refuse a recipe, and say which one it was, also where it fails at that."""
     where = f"{recipe.name}: train.callbacks: {name}"
     try:
-        callback.check(recipe, dataset)
+        with ending_nothing():
+            callback.check(recipe, dataset)
     except RecipeError as error:
         raise RecipeError([f"{where}: {shortened(each)}" for each in error.problems]) from error
-    except (ZooError, *ENDS):
+    except ZooError:
         raise
-    except BaseException as error:
+    except Exception as error:
         raise PluginError(f"{where} fails in check(): {in_words(error)}; --debug shows where") from error
 
 

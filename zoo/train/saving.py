@@ -13,7 +13,7 @@ from typing import Any
 from zoo.best import best_of
 from zoo.callbacks import Step
 from zoo.checkpoint_folders import checkpoints_in
-from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, first_line, listed
+from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, listed, reason_not_saved
 from zoo.recipe import fingerprint
 from zoo.recipe.averages import Profile
 from zoo.train import checkpoint as checkpoints
@@ -148,7 +148,7 @@ class Saver:
         except NumericError:
             raise
         except Exception as error:  # the first failure is to be told, whatever comes of it
-            return f"what was trained before it cannot be saved: {first_line(error) or type(error).__name__}"
+            return f"what was trained before it cannot be saved: {reason_not_saved(error)}"
 
     def _kept(self, *, lonely: bool) -> str:
         if (self.lone() if lonely else self)._is_saved():

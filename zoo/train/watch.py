@@ -29,7 +29,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from zoo.errors import FaultError, Preempted, RunError, ZooError, first_line, printable
+from zoo.errors import FaultError, Preempted, RunError, ZooError, first_line, printable, reason_not_saved
 from zoo.signals import stop_signals
 from zoo.train.beats import Beats, interval
 from zoo.train.launch import leave_exit_code
@@ -208,7 +208,7 @@ class Watch:
                 kind = Preempted if self._asked else RunError
                 error = kind(f"{error}; {saved}")
             except Exception as caught:
-                error = RunError(f"{error}; not saved: {first_line(caught) or type(caught).__name__}")
+                error = RunError(f"{error}; not saved: {reason_not_saved(caught)}")
         _say(f"{'stopped' if isinstance(error, Preempted) else 'error'}: {error}")
         return error.exit_code
 
