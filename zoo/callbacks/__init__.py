@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from zoo.callbacks.base import Callback, HeldOut, Step, Training, numbers
+from zoo.callbacks.base import Callback
 from zoo.callbacks.evaluate import Evaluate
 from zoo.callbacks.pictures import Pictures
 from zoo.callbacks.profile import Profile
 from zoo.callbacks.tensorboard import TensorBoard
+from zoo.callbacks.training import HeldOut, Step, Training, numbers
 from zoo.callbacks.validate import Validate
 from zoo.hookspecs import hookimpl
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from zoo.callbacks.base import Callback, Training
+from zoo.callbacks.base import Callback
+from zoo.callbacks.training import Training
 from zoo.data import Dataset
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from zoo.callbacks.base import Callback, Step, Training
+from zoo.callbacks.base import Callback
+from zoo.callbacks.training import Step, Training
 from zoo.pictures import grid
 from zoo.registry import part
 

@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 from torch.profiler import ProfilerActivity
 
-from zoo.callbacks.base import Callback, Step, Training
+from zoo.callbacks.base import Callback
+from zoo.callbacks.training import Step, Training
 from zoo.errors import RunError
 from zoo.files import write_whole
 from zoo.registry import part

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.callbacks.base import Callback, Training, numbers
+from zoo.callbacks.base import Callback
+from zoo.callbacks.training import Training, numbers
 from zoo.errors import RunError
 from zoo.registry import part
 

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from zoo.callbacks.base import Callback, HeldOut, Step, Training
+from zoo.callbacks.base import Callback
+from zoo.callbacks.training import HeldOut, Step, Training
 from zoo.data import Dataset
 from zoo.errors import MissingSplitError, RecipeError, RunError
 from zoo.recipe import Recipe
