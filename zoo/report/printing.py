@@ -121,10 +121,12 @@ def _print(console: Console, table: Table, folding: int | None = None) -> None:
         is_sum = index in table.sums
         shown.add_row(*map(escape, row), style="bold" if is_sum else None, end_section=is_sum)
     console.print(f"[bold]{escape(table.title)}[/]", soft_wrap=True)
-    if needed <= console.width:
-        console.print(shown)
-    else:
-        console.print(shown, width=needed, crop=False, soft_wrap=True)
+    width = console.width
+    console.width = max(needed, width)  # nothing is rendered wider than the console is, whatever print() is asked for
+    try:
+        console.print(shown, soft_wrap=needed > width)
+    finally:
+        console.width = width
 
 
 def escape(text: str) -> str:

@@ -1,0 +1,23 @@
+"""Tables on a terminal, and in a pipe."""
+
+import io
+from itertools import chain
+
+import pytest
+from rich.console import Console
+
+from tests.report.test_tables import COST
+from zoo.report.comparison import Entry
+from zoo.report.printing import print_comparison
+from zoo.report.tables import cost_table
+
+
+@pytest.mark.parametrize("name", ["one", "n" * 150])
+@pytest.mark.parametrize("width", [40, 140])
+def test_nothing_is_cut_where_a_table_is_wider_than_what_it_is_printed_to(width, name):
+    entries, console = [Entry(name, COST), Entry("two", COST)], Console(file=io.StringIO(), width=width)
+    print_comparison(console, entries)
+    printed, table = console.file.getvalue(), cost_table(entries)
+    for cell in chain(table.columns, *table.rows):
+        assert all(line in printed for line in cell.removeprefix(">").splitlines()), cell
+    assert console.width == width
