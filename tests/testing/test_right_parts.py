@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.testing.broken.labels import NullOfItsTable, TextConditioner, WithRegisters
+from tests.testing.broken.labels import LearnedUnknown, NullOfItsTable, WithRegisters
 from tests.testing.broken.modules import Sound
 from zoo.parts import (
     MLP,
@@ -261,6 +261,11 @@ def test_example_labels_may_be_drawn():
     check_assemblies(Registry().with_parts([DrawsItsExamples]), class_conditioner="draws_its_examples", examples=2)
 
 
+def test_what_learns_by_dropped_labels_alone_learns_in_assemblies_too():
+    registry = Registry().with_parts([LearnedUnknown])
+    check_assemblies(registry, laws=["gradient_reaches_all"], class_conditioner="learned_unknown", examples=2)
+
+
 RIGHT = [
     ReLU,
     LeakyReLU,
@@ -272,7 +277,7 @@ RIGHT = [
     EmbedsInSinglePrecision,
     GaussianFourier,
     WithRegisters,
-    TextConditioner,
+    LearnedUnknown,
 ]
 
 

@@ -109,7 +109,7 @@ class ClassConditioner(ModulePart, ABC):
 
     @abstractmethod
     def example_labels(self, batch: int, device: torch.device | str | None = None) -> Labels:
-        """Valid labels for the audit and for tests; nothing is ever drawn from them."""
+        """Valid labels for the audit and for tests, none of them null; nothing is ever drawn from them."""
 
     @abstractmethod
     def check_labels(self, labels: Any, batch: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
-from zoo.labels import Labels, rows
+from zoo.labels import Labels, drop, rows
 from zoo.parts.values import Group
 from zoo.recipe import Recipe
 from zoo.schedule import noise_ranges
@@ -34,13 +34,17 @@ def build_random(recipe: Recipe, seed: int = 0, dtype: torch.dtype = torch.float
 
 
 def mixed_inputs(backbone: Backbone, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Labels]:
-    """Latents, noise levels and labels of a batch with two samples in every stage, and the stages interleaved."""
+    """Latents, noise levels and labels of a batch with two samples in every stage, and the stages interleaved.
+
+    The second sample of each stage has lost its label, as in training: a null that is learned learns by these alone.
+    """
     generator = torch.Generator().manual_seed(1)
     middles = [(low + high) / 2 for low, high in noise_ranges(backbone.stages)]
     t = torch.tensor([*middles, *reversed(middles)], dtype=dtype)
     latents = torch.randn(len(t), *backbone.latent, generator=generator, dtype=torch.float64).to(dtype)
     with seeded(1):  # a part may draw its example labels
-        return latents, t, backbone.conditioner.example_labels(len(t))
+        labels = backbone.conditioner.example_labels(len(t))
+    return latents, t, drop(labels, backbone.conditioner.null(labels), torch.arange(len(t)) >= len(middles))
 
 
 @law("Look for a mean, a norm, a reshape or a mask over dimension 0, which holds samples of other images.")

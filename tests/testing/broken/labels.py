@@ -84,12 +84,31 @@ class TextConditioner(ClassConditioner):
             raise ValueError(f"labels: must be embeddings [{batch}, 4] in one tensor of float32")
 
 
+@part("class_conditioner", "learned_unknown")
+class LearnedUnknown(TextConditioner):
+    """Right: what is not known has a weight of its own, which learns by dropped labels alone."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.unknown = nn.Embedding(1, dim)
+
+    def forward(self, labels):
+        known = (labels >= 0).all(dim=1, keepdim=True)
+        return ClassCondition(vector=super().forward(labels).vector.where(known, self.unknown.weight))
+
+
 @part("class_conditioner", "null_of_its_table")
 class NullOfItsTable(TextConditioner):
     """Wherever the part is, and in its dtype."""
 
     def null(self, labels):
         return self.empty.expand_as(labels)
+
+
+@part("class_conditioner", "example_is_null")
+class ExampleIsNull(TextConditioner):
+    def example_labels(self, batch, device=None):
+        return self.null(super().example_labels(batch, device))
 
 
 @part("class_conditioner", "null_on_the_cpu")
@@ -162,6 +181,7 @@ BROKEN: list[Broken] = [
     (class_conditioner.null_is_a_label, NullIsClass0, "null cannot be told from a label"),
     (class_conditioner.null_is_a_label, NullIsTheLastClass, "null cannot be told from a label"),
     (class_conditioner.null_is_a_label, RegistersWithoutANull, "null cannot be told from a label"),
+    (class_conditioner.null_is_a_label, ExampleIsNull, "told from a label: example_labels gives null itself"),
     (class_conditioner.null_is_a_label, NullOfItsTable, "null has another dtype than the labels"),
     (class_conditioner.null_is_a_label, NullOnTheCPU, "null is on another device than the labels"),
     (class_conditioner.null_is_a_label, Silent, "uses_labels is True, and a label gives"),
