@@ -11,6 +11,7 @@ from importlib import import_module
 from inspect import isfunction
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
@@ -98,10 +99,16 @@ def test_nothing_is_written_over_what_another_command_wrote():
     assert len(set(written)) == len(written) > 4
 
 
-def test_the_callback_keeps_the_laws():
+def test_the_callback_keeps_the_laws_and_its_lines(tmp_path):
     names: dict[str, Any] = {"zoo": zoo}
     exec(block_with("python", "class Tracker"), names)
     check_part(names["Tracker"])
+    training, tracker = SimpleNamespace(run="one", file=lambda name: tmp_path / name), names["Tracker"]()
+    tracker.begin(training)
+    tracker.log(training, {"step": 1})
+    killed = (tmp_path / "one.jsonl").read_text()
+    tracker.end(training, None)
+    assert killed == '{"step": 1}\n'
 
 
 def test_the_part_keeps_the_laws_and_builds(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoint_folders import checkpoints_in, step_of
-from zoo.errors import RunError, ZooError
+from zoo.errors import RunError, ZooError, listed
 from zoo.files import write_whole
 from zoo.json_files import read_json
 
@@ -75,6 +75,6 @@ def best_step(folder: Path) -> int:
         why = ": the run went on from an earlier step, and has not come to it again" if behind else ""
         raise ZooError(
             f"{folder}: --step best: step {best.step} had the best {best.figure}, and its checkpoint is not there{why};"
-            f" give the number of one that is: {', '.join(map(str, there)) or 'none'}"
+            f" give the number of one that is: {listed([*map(str, there)]) or 'none'}"
         )
     return best.step

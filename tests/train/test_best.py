@@ -173,6 +173,7 @@ def test_a_step_that_is_none_is_refused(tmp_path: Path, step: str, told: str) ->
     [
         ((1, 2), ": the run went on from an earlier step, and has not come to it again; {mend}: 1, 2"),
         ((4,), "; {mend}: 4"),
+        (tuple(range(4, 11)), "; {mend}: 4, 5, 6, 7, 8 and 2 more"),
         ((), "; {mend}: none"),
     ],
 )

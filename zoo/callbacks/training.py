@@ -147,6 +147,7 @@ class Training(ABC):
 
         Raises:
             RunError: as ``folder``; or the folder is a link, and there is such a file where it leads to.
+            ValueError: that is no name of a file.
         """
 
     @abstractmethod

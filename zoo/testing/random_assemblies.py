@@ -21,7 +21,6 @@ from zoo.testing.strategies import Given
 PATIENCE = 20
 """Assemblies that are tried before none is found: of built-in parts, more than half go together."""
 
-
 LARGEST = 2_000_000
 """Parameters of an assembly: a law takes tenths of a second with so many, and more show no more."""
 

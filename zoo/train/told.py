@@ -93,8 +93,8 @@ class RunTraining(Training):
 
     def file(self, name: str) -> Path:
         """A file in it; nothing is written through a link that is there."""
-        if Path(name).name != name:
-            raise ValueError(f"{name} is no name of a file in its own folder; let it be one, without folders")
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError(f"{name!r} is no name of a file in its own folder; let it be one, without folders")
         path = self._records.folder.own(self.folder / name)
         if path.is_symlink():
             path.unlink()
