@@ -149,7 +149,7 @@ def test_a_plain_state_dict_of_the_published_keys(suffix, weights, registry):
     assert len(content) == len(own)
 
 
-def test_another_clock_is_turned_and_noted(weights):
+def test_another_clock_is_turned_and_noted_and_comes_back_under_a_recipe_of_any_name(weights):
     source = weights("plain")
     result = exported(source, "sit", "out.pt")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -157,7 +157,10 @@ def test_another_clock_is_turned_and_noted(weights):
         "note: time_embedder is turned to sit's clock, data: equal up to rounding",
         "wrote out.pt",
     ]
-    zoo("import", "out.pt", "--set", "backbone.heads=2", "--out", "back.safetensors")
+    Path("my_dit.yaml").write_text(json.dumps({"backbone": BACKBONES["plain"]}))
+    assert zoo("import", "out.pt", "--recipe", "my_dit.yaml", "--out", "back.safetensors").exit_code == 0
+    assert exported("back.safetensors", "sit", "again.pt").exit_code == 0
+    assert same(torch.load("again.pt"), torch.load("out.pt"))
     one, other = package.load(source), package.load("back.safetensors")
     t = torch.tensor([0.0, 0.3, 1.0])
     with torch.no_grad():

@@ -21,6 +21,7 @@ from zoo.cli import app
 from zoo.recipe import absolute, read_tree
 from zoo.weights import Weights, read_weights, to_published, write_initialised
 
+EITHER = "note: the keys of DiT and SiT are the same; read as sit, by the name SiT"
 BACKBONE = {
     "latent": {"channels": 4, "height": 8, "width": 16},
     "num_classes": 5,
@@ -31,9 +32,6 @@ BACKBONE = {
     "time_embedder": {"type": "sinusoidal", "clock": "data"},
     "head": {"type": "linear", "learn_sigma": True},
 }
-EITHER = (
-    "note: the keys of DiT and SiT are the same; read as sit, since nothing tells: if they are DiT's, give --format dit"
-)
 
 
 def published(registry, backbone=BACKBONE, layout="sit"):
@@ -47,7 +45,7 @@ def published(registry, backbone=BACKBONE, layout="sit"):
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch, registry):
     monkeypatch.chdir(tmp_path)
-    torch.save(published(registry), "model.pt")
+    torch.save(published(registry), "SiT.pt")
     Path("small.yaml").write_text(json.dumps({"backbone": BACKBONE}))
 
 
@@ -55,7 +53,7 @@ def zoo(*arguments: str) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
-def imported(*arguments, checkpoint="model.pt", out="w.safetensors"):
+def imported(*arguments, checkpoint="SiT.pt", out="w.safetensors"):
     return zoo("import", checkpoint, "--out", out, *arguments)
 
 
@@ -86,10 +84,8 @@ def test_weights_and_the_recipe_that_shapes_tell(registry):
         f"wrote w.safetensors (sit's only weights, 32 tensors, {size:.1f} MB)",
         "wrote w.yaml, the recipe",
     ]
-    assert set(listing()) == {"model.pt", "small.yaml", "w.safetensors", "w.yaml"}
-    assert (
-        Path("w.yaml").read_text().startswith("# model.pt, as its shapes tell.   zoo build --recipe w.yaml --flops\n")
-    )
+    assert set(listing()) == {"SiT.pt", "small.yaml", "w.safetensors", "w.yaml"}
+    assert Path("w.yaml").read_text().startswith("# SiT.pt, as its shapes tell.   zoo build --recipe w.yaml --flops\n")
     recipe = read_weights(Path("w.safetensors"), registry).recipe
     assert load_recipe("w.yaml", registry=registry) == absolute(recipe)
     assert recipe.name == "w"
@@ -115,8 +111,8 @@ def test_any_name_of_the_weights_is_the_recipes(name):
 
 
 def test_any_name_of_the_checkpoint_leaves_a_recipe():
-    Path("model.pt").rename("a\nb: c.pt")
-    assert imported(*HEADS, checkpoint="a\nb: c.pt").exit_code == 0
+    Path("SiT.pt").rename("a\nb: sit.pt")
+    assert imported(*HEADS, checkpoint="a\nb: sit.pt").exit_code == 0
     assert zoo("build", "--recipe", "w.yaml").exit_code == 0
 
 
@@ -124,7 +120,7 @@ def test_with_a_recipe_no_recipe_is_written():
     result = imported("--recipe", "small.yaml")
     assert result.exit_code == 0
     assert [line.split(" (")[0] for line in result.stderr.splitlines()] == ["wrote w.safetensors"]
-    assert set(listing()) == {"model.pt", "small.yaml", "w.safetensors"}
+    assert set(listing()) == {"SiT.pt", "small.yaml", "w.safetensors"}
     Path("other.yaml").write_text("mine")
     assert imported("--recipe", "small", out="other.safetensors").exit_code == 0
     assert Path("other.yaml").read_text() == "mine"
@@ -167,7 +163,7 @@ def test_notes_come_before_what_was_written():
 
 
 def break_model(change):
-    torch.save(change(torch.load("model.pt", weights_only=True)), "model.pt")
+    torch.save(change(torch.load("SiT.pt", weights_only=True)), "SiT.pt")
 
 
 def of_nan(tensors):
@@ -183,18 +179,18 @@ def test_a_checkpoint_that_is_not_finite():
     break_model(of_nan)
     for arguments in (HEADS, ("--recipe", "small.yaml")):
         lines = refused(5, *arguments)
-        assert lines[-1].startswith("error: model.pt: 2 of 32 tensors hold values that are not finite: final_layer.")
+        assert lines[-1].startswith("error: SiT.pt: 2 of 32 tensors hold values that are not finite: final_layer.")
         assert sum(line.startswith("error") for line in lines) == 1
 
 
 BAD = {
-    "page": (lambda: Path("model.pt").write_text("<html>"), "is a web page, no checkpoint; download the file itself"),
-    "empty": (lambda: Path("model.pt").write_bytes(b""), "is empty; copy or download it again"),
+    "page": (lambda: Path("SiT.pt").write_text("<html>"), "is a web page, no checkpoint; download the file itself"),
+    "empty": (lambda: Path("SiT.pt").write_bytes(b""), "is empty; copy or download it again"),
     "cut off": (
-        lambda: Path("model.pt").write_bytes(Path("model.pt").read_bytes()[:-100]),
+        lambda: Path("SiT.pt").write_bytes(Path("SiT.pt").read_bytes()[:-100]),
         "is damaged or cut off: File is not a zip file; copy or download it again",
     ),
-    "missing": (lambda: Path("model.pt").unlink(), "cannot be read: No such file or directory"),
+    "missing": (lambda: Path("SiT.pt").unlink(), "cannot be read: No such file or directory"),
     "code": (lambda: break_model(lambda it: {"ema": it, "args": NeedsCode()}), "needs the code of io.open to be"),
     "integers": (lambda: break_model(lambda it: {"a": torch.ones(2).int()}), "weights are plain floating point"),
     "other keys": (lambda: break_model(lambda it: {"a": torch.ones(2)}), "its keys are of none of dit, mpdit,"),
@@ -209,14 +205,12 @@ BAD = {
 def test_one_clear_line_for_a_bad_checkpoint(spoil, expected):
     spoil()
     (line,) = refused(3, *HEADS)
-    assert line.startswith(f"error: model.pt: {expected}")
+    assert line.startswith(f"error: SiT.pt: {expected}")
 
 
 def test_heads_that_shapes_do_not_tell():
     (line,) = refused(3)
-    assert line.startswith(
-        "error: model.pt: the number of heads cannot be told from shapes, and 8 is no published width"
-    )
+    assert line.startswith("error: SiT.pt: the number of heads cannot be told from shapes, and 8 is no published width")
     assert line.endswith("; set backbone.heads")
 
 
@@ -233,7 +227,7 @@ def test_all_keys_that_do_not_fit_have_a_line_each():
         )
     )
     lines = refused(3, "--recipe", "small.yaml")
-    assert lines[0] == "error: model.pt: does not fit small, read as sit:"
+    assert lines[0] == "error: SiT.pt: does not fit small, read as sit:"
     assert sorted(lines[1:]) == [
         "  blocks.0.mlp.fc2.bias is missing",
         "  blocks.1.mlp.fc2.bias is missing",
@@ -245,7 +239,7 @@ def test_a_recipe_of_another_kind_has_a_line_for_every_reason():
     lines = refused(3, "--recipe", "small.yaml", "--set", "backbone.modulation=shared_adaln", "--set",
                     "backbone.position=none")  # fmt: skip
     assert lines == [
-        "error: model.pt: small cannot hold weights of sit:",
+        "error: SiT.pt: small cannot hold weights of sit:",
         "  backbone.position: sit has sincos, the recipe none",
         "  backbone.modulation: sit has adaln_zero, the recipe shared_adaln",
     ]
@@ -279,8 +273,8 @@ def test_bad_recipes_and_overrides(arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("model.pt",), ("--out", "w.safetensors"), ("model.pt", "--out", "w.safetensors", "--format", "vit"),
-     ("model.pt", "more.pt", "--out", "w.safetensors")],
+    [(), ("SiT.pt",), ("--out", "w.safetensors"), ("SiT.pt", "--out", "w.safetensors", "--format", "vit"),
+     ("SiT.pt", "more.pt", "--out", "w.safetensors")],
 )  # fmt: skip
 def test_usage_errors(arguments):
     before = listing()
@@ -317,7 +311,7 @@ def test_debug_shows_the_traceback():
     result = imported("--debug")
     assert result.exit_code == 3
     assert "Traceback" in result.stderr
-    assert result.stderr.splitlines()[-1].startswith("error: model.pt: ")
+    assert result.stderr.splitlines()[-1].startswith("error: SiT.pt: ")
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -383,8 +377,8 @@ def emptied(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("emptied")
 def test_an_import_takes_little_more_memory_than_its_checkpoint(registry):
-    base = peak_of_an_import("model.pt", "tiny.safetensors")
-    for write, name in ((torch.save, "large.pt"), (save_file, "large.st")):
+    base = peak_of_an_import("SiT.pt", "tiny.safetensors")
+    for write, name in ((torch.save, "sit.pt"), (save_file, "sit.st")):
         write(large(registry), name)
         size = Path(name).stat().st_size
         assert 3.5e8 < size < 4.5e8

@@ -90,13 +90,13 @@ def test_all_tensors_with_nan_or_infinite_values_are_named(backbone, published, 
         with_value(tensors, float("nan"), "x_embedder.proj.bias"), float("-inf"), "blocks.1.mlp.fc2.weight"
     )
     with pytest.raises(NumericError) as caught:
-        convert(bad, backbone)
+        convert(bad, backbone, format="sit")
     assert str(caught.value) == (
         f"x.pt: 2 of {len(tensors)} tensors hold values that are not finite: x_embedder.proj.bias,"
         " blocks.1.mlp.fc2.weight; take another checkpoint of that training"
     )
     assert caught.value.exit_code == 5
-    convert(tensors, backbone)
+    convert(tensors, backbone, format="sit")
 
 
 def test_weights_that_were_not_chosen_may_be_nan(save, published, recipe, registry):
@@ -179,22 +179,65 @@ def test_without_a_hint_where_shapes_tell_nothing(published, convert):
 
 # -- DiT or SiT -------------------------------------------------------------------------------------------------------
 
-EITHER = "the keys of DiT and SiT are the same; read as"
+SAME = "the keys of DiT and SiT are the same"
+EITHER = f"{SAME}; read as"
 
 
 @pytest.mark.parametrize(("name", "layout"), [("DiT-XL-2-256x256.pt", "dit"), ("SiT-XL-2.pt", "sit")])
-@pytest.mark.parametrize("backbone", [None, PLAIN], ids=["inferred", "recipe"])
-def test_a_files_name_tells_dit_and_sit_apart_and_that_is_noted(name, layout, backbone, published, convert):
-    converted = convert(published(), backbone, name=name)
+def test_a_files_name_tells_dit_and_sit_apart_and_that_is_noted(name, layout, published, convert):
+    converted = convert(published(), name=name)
     assert converted.format == converted.weights.source["format"] == layout
     assert converted.notes[0] == f"{EITHER} {layout}, by the name {Path(name).stem}"
 
 
-@pytest.mark.parametrize("name", ["x.pt", "dit_to_sit.pt"])
-def test_where_nothing_tells_it_is_sit_and_that_is_noted(name, published, convert):
-    converted = convert(published(), PLAIN, name=name)
-    assert converted.format == "sit"
-    assert converted.notes[0] == f"{EITHER} sit, since nothing tells: if they are DiT's, give --format dit"
+NOISE = {"prediction": "noise", "time_embedder": {"type": "sinusoidal", "clock": "data", "scale": 1000.0}}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layout", "of"),
+    [(PLAIN, "sit", "mine_dit"), (PLAIN, "sit", "mine"), (DIT | NOISE, "dit", "mine_sit")],
+    ids=["sit called dit", "sit", "dit called sit"],
+)
+def test_a_recipes_prediction_and_path_tell_and_not_its_name(backbone, layout, of, published, registry):
+    path = {"path": "vp"} if layout == "dit" else {}
+    recipe = load_recipe({"name": of, "backbone": backbone, "objective": path}, registry=registry)
+    for file in ("x.pt", "audit_and_visit.pt", f"{layout}.pt"):
+        converted = from_published(ForeignCheckpoint(Path(file), published(), ""), recipe, registry)
+        assert converted.format == layout
+        clock = "data" if layout == "sit" else "noise"
+        assert converted.notes == (
+            f"{EITHER} {layout}, by the recipe's prediction and path",
+            f"backbone.time_embedder.clock is {clock}, as {layout} has it",
+        )
+
+
+MIXED = [
+    None,
+    PLAIN | {"prediction": "noise"},
+    PLAIN | {"prediction": "data"},
+    PLAIN | {"time_embedder": {"type": "sinusoidal", "scale": 1000.0}},
+]
+
+
+@pytest.mark.parametrize("backbone", MIXED, ids=["inferred", "noise, linear", "data", "scale"])
+def test_where_nothing_tells_or_a_name_contradicts_it_is_refused(backbone, published, convert):
+    for name in ("x.pt", "dit_to_sit.pt"):
+        with pytest.raises(WeightsError) as caught:
+            convert(published(), backbone, name=name)
+        assert str(caught.value) == (
+            f"{name}: {SAME}; neither a name tells them apart, nor a recipe's prediction and path: give --format dit or"
+            " --format sit"
+        )
+    assert convert(published(), backbone, name="DiT.pt").format == "dit"
+
+
+def test_a_name_that_contradicts_a_recipe_is_refused(published, convert):
+    with pytest.raises(WeightsError) as caught:
+        convert(published(), PLAIN, name="DiT-XL-2.pt")
+    assert str(caught.value) == (
+        f"DiT-XL-2.pt: {SAME}; mine has the prediction and path of sit, and DiT-XL-2 is named as dit: give --format dit"
+        " or --format sit"
+    )
 
 
 def test_the_settings_of_a_training_checkpoint_tell_before_the_files_name(published, save, registry):
@@ -287,13 +330,13 @@ def test_another_position_table_is_taken_and_noted(published, convert):
 
 def test_heads_of_an_unknown_width_must_be_given(published, convert, tmp_path):
     with pytest.raises(WeightsError) as caught:
-        convert(published(), overrides=())
+        convert(published(), overrides=(), format="sit")
     assert str(caught.value) == (
         "x.pt: the number of heads cannot be told from shapes, and 8 is no published width; set backbone.heads"
     )
-    assert convert(published(), overrides=["backbone.heads=4"]).weights.recipe.backbone.heads == 4
+    assert convert(published(), overrides=["backbone.heads=4"], format="sit").weights.recipe.backbone.heads == 4
     with pytest.raises(RecipeError, match="dim 8 does not divide by 3 heads"):
-        convert(published(), overrides=["backbone.heads=3"])
+        convert(published(), overrides=["backbone.heads=3"], format="sit")
 
 
 def test_heads_of_a_published_width_are_noted(registry, recipe, published):
@@ -317,7 +360,8 @@ def test_an_inferred_recipe_takes_the_settings_of_its_family(published, convert)
     four = {"latent": SIT["latent"] | {"channels": 4}}
     for channels, factor in ((4, 0.18215), (3, None)):
         backbone = SIT | four if channels == 4 else SIT
-        recipe = convert(published("sit", backbone), overrides=["backbone.heads=2", "train.batch=7"]).weights.recipe
+        overrides = ["backbone.heads=2", "train.batch=7"]
+        recipe = convert(published("sit", backbone), overrides=overrides, format="sit").weights.recipe
         normalize = recipe.data.normalize.resolved()
         assert normalize.get("factor") == factor
         assert recipe.sample.guidance.options.channels == (3 if channels == 4 else None)

@@ -91,10 +91,10 @@ def imported(registry, tmp_path):
     """The weight file and the backbone that a golden file's weights become."""
 
     def do(name, write=plain, inferred=False, **how):
-        write(tmp_path / "checkpoint.pt", golden(name)[0])
+        write(tmp_path / f"{name}.pt", golden(name)[0])
         recipe = None if inferred else load_recipe({"name": name, "backbone": BACKBONES[name]}, registry=registry)
         overrides = ["backbone.heads=4"] if inferred else []
-        checkpoint = read_checkpoint(tmp_path / "checkpoint.pt")
+        checkpoint = read_checkpoint(tmp_path / f"{name}.pt")
         how = {"format": FORMATS[name]} | how
         converted = from_published(checkpoint, recipe, registry, overrides=overrides, **how)
         path = tmp_path / f"{name}.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection, Mapping
 
@@ -13,6 +14,10 @@ from zoo.format_entries import FormatEntry
 from zoo.mapped import named_in_text
 from zoo.recipe import Recipe
 from zoo.weights.foreign import ForeignCheckpoint
+
+SAME = "the keys of DiT and SiT are the same"
+CLOCK = "time_embedder.clock"
+"""What of SiT's time embedder an export turns, so that it tells nothing of whose a backbone is."""
 
 
 def recognised(keys: Collection[str], formats: Mapping[str, FormatEntry]) -> list[str]:
@@ -62,18 +67,47 @@ def recognise(
         return formats[names[0]], [f"read as {names[0]} of {formats[names[0]].plugin}, by its keys"]
     if len(names) == 1:
         return formats[names[0]], []
-    if recipe is not None and recipe.backbone.prediction == "noise":
-        return formats["dit"], []
-    if recipe is not None and recipe.backbone.time_embedder.resolved().get("clock") == "data":
-        return formats["sit"], []
-    if _drops_sigma(checkpoint):
-        return formats["sit"], []
-    either = "the keys of DiT and SiT are the same; read as"
-    for title in (checkpoint.model, checkpoint.path.stem, recipe.name if recipe else ""):
-        found = [name for name in names if name in title.lower()]
+    return _dit_or_sit(checkpoint, recipe, {name: formats[name] for name in names})
+
+
+def _dit_or_sit(
+    checkpoint: ForeignCheckpoint, recipe: Recipe | None, formats: Mapping[str, FormatEntry]
+) -> tuple[FormatEntry, list[str]]:
+    """As ``recognise``: which of the two it is, since to take one for the other gives weights that draw noise.
+
+    A recipe that an import as one of them would not change says it all. One that has its prediction, path and time
+    scale says so too, but may only have left them out: not against the name that a checkpoint goes by.
+    """
+    changes = {} if recipe is None else {name: _changes(each, recipe) for name, each in formats.items()}
+    exact = [name for name, changed in changes.items() if not changed]
+    if exact or _drops_sigma(checkpoint):
+        return formats[exact[0] if exact else "sit"], []
+    meant = next((name for name, changed in changes.items() if changed <= {CLOCK}), None)
+    named, title = _named(checkpoint, formats)
+    if meant and named in (meant, None):
+        return formats[meant], [f"{SAME}; read as {meant}, by the recipe's prediction and path"]
+    if named and not meant:
+        return formats[named], [f"{SAME}; read as {named}, by the name {title}"]
+    why = "neither a name tells them apart, nor a recipe's prediction and path"
+    if recipe is not None and meant:
+        why = f"{recipe.name} has the prediction and path of {meant}, and {title} is named as {named}"
+    either = " or ".join(f"--format {name}" for name in sorted(formats))
+    raise WeightsError(f"{checkpoint.path}: {SAME}; {why}: give {either}")
+
+
+def _changes(entry: FormatEntry, recipe: Recipe) -> set[str]:
+    """The keys of a recipe that an import of a format sets otherwise."""
+    path = entry.format.path not in (None, recipe.objective.path.type)
+    return {*entry.ask("settled", recipe), *(["path"] if path else [])}
+
+
+def _named(checkpoint: ForeignCheckpoint, names: Collection[str]) -> tuple[str | None, str]:
+    """Whose a checkpoint is by the model's name in its settings, or by the file's; and that name."""
+    for title in (checkpoint.model, checkpoint.path.stem):
+        found = [name for name in names if re.search(rf"(?<![a-z]){name}(?![a-z])", title.lower())]
         if len(found) == 1:
-            return formats[found[0]], [f"{either} {found[0]}, by the name {title}"]
-    return formats["sit"], [f"{either} sit, since nothing tells: if they are DiT's, give --format dit"]
+            return found[0], title
+    return None, ""
 
 
 def _drops_sigma(checkpoint: ForeignCheckpoint) -> bool:
