@@ -55,13 +55,14 @@ class Callbacks:
                 if self._tell(each, "begin") is None:
                     self._begun.append(each)
             if note is not None:
-                self.tell(f"note: step {note.step.step} was saved before all callbacks were told of it; now they are")
                 self.world.first(lambda: self._lines_again(note.step.step))
         if note is not None:
             self.untold.step = note.step
             if note.checkpoint:
                 self.checkpoint()
             self._tell_of(note.step)
+            if self._begun:
+                self.tell(f"note: step {note.step.step} was saved before all callbacks were told of it; now they are")
 
     def told(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Pass updates on; the callbacks are told of each after what is done with it, such as saving it."""
