@@ -203,6 +203,11 @@ def test_a_label_that_is_no_class(label):
     assert refused(sample("--labels", f"3,{label}")) == f"--labels: {label} is no class; they go from 0 to 9"
 
 
+def test_labels_are_given_in_one_way():
+    message = refused(sample("--labels", "3", "--labels-file", "own.npy"))
+    assert message == "zoo sample: --labels and --labels-file both say what images are of; leave one of them out"
+
+
 def test_an_unconditional_backbone():
     message = refused(sample("--labels", "3", run="unconditional"))
     assert message.startswith("--labels: this backbone is unconditional")

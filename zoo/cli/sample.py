@@ -47,6 +47,14 @@ def sample(
             help="Classes, in turn: numbers or names, such as 3,cat. Repeatable. (default: as sample.labels says)",
         ),
     ] = None,
+    labels_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels-file",
+            metavar="FILE",
+            help="Labels that are no class indices: a .npy file with a row for each image, or .safetensors by name.",
+        ),
+    ] = None,
     count: Annotated[
         int | None, typer.Option("--count", min=1, metavar="N", help="Images. (default: one for each label, or 64)")
     ] = None,
@@ -83,25 +91,31 @@ def sample(
         raise ZooError(f"--solver {solver}: a --set says which solver, too; leave one of them out")
     classes = classes_of(run)
     wanted = find_labels(labels or (), classes)
+    if labels and labels_file:
+        raise ZooError("zoo sample: --labels and --labels-file both say what images are of; leave one of them out")
     start_if_several(procs)
 
     from zoo.assembly import check_recorded
+    from zoo.labels import length
     from zoo.train.distributed import join_world
     from zoo.train.failures import told_plainly
+    from zoo.train.label_files import read_labels
     from zoo.train.sampling import SampleRun, draw_samples
 
     registry = installed_registry(parts)
     checked = check_recorded(recorded, registry, ("backbone", "data", "sample"))
+    file = None if labels_file is None else read_labels(labels_file)
     request = SampleRun(
         run=run,
         out=out,
         weights=weights,
         step=step,
         labels=wanted,
-        count=count or len(wanted) or 64,
+        count=count or len(wanted) or (64 if file is None else length(file.labels)),
         seed=seed,
         npz=npz,
         resume=resume,
+        label_file=file,
     )
     with join_world(device) as world:
         for note in doubtful_labels(labels or (), classes) if world.is_main else ():

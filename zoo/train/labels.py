@@ -12,10 +12,11 @@ from jaxtyping import Int
 
 from zoo.classes import UNKNOWN, Classes
 from zoo.data import Source
-from zoo.errors import DataError, ZooError, first_line
+from zoo.errors import DataError, ZooError, first_line, printable
 from zoo.labels import Labels, checked, class_indices, length, rows
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
+from zoo.train.label_files import LabelFile
 
 Choice = Literal["data", "balanced", "random"]
 
@@ -135,6 +136,26 @@ def refuse_other_labels(conditioner: ClassConditioner, labels: Labels, count: in
         raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
+def given_labels(conditioner: ClassConditioner, count: int, given: LabelFile) -> ImageLabels:
+    """Labels of ``count`` images: the rows of a file in turn.
+
+    Raises:
+        ZooError: they are not what the conditioner takes.
+    """
+    where = f"--labels-file {printable(str(given.path))}"
+    if not conditioner.uses_labels:
+        raise ZooError(f"{where}: this backbone is unconditional; leave it out")
+    rows_of_file = length(given.labels)
+    if not rows_of_file:
+        raise ZooError(f"{where}: holds no row")
+    try:
+        refuse_other_labels(conditioner, given.labels)
+    except ValueError as error:
+        raise ZooError(f"{where}: is not what the class conditioner takes: {error}") from error
+    values = rows(given.labels, torch.arange(count) % rows_of_file)
+    return ImageLabels(values, are_classes=isinstance(conditioner, IndexConditioner))
+
+
 def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[int]) -> ImageLabels:
     """Labels of ``count`` images: the wanted classes in turn.
 
@@ -143,7 +164,8 @@ def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[in
     """
     if not isinstance(conditioner, IndexConditioner):
         raise ZooError(
-            "--labels: this backbone is unconditional, or takes labels that are no class indices; leave it out"
+            "--labels: this backbone is unconditional, or takes labels that are no class indices; leave it out, or give"
+            " such labels by --labels-file"
         )
     outside = [label for label in wanted if not 0 <= label < conditioner.num_classes]
     if outside:

@@ -26,7 +26,7 @@ from zoo.train.run_lock import NAME as LOCK
 from zoo.train.run_lock import RunLock
 from zoo.unfinished import UNFINISHED, remove
 
-ASKED = ("weights", "labels", "count", "seed", "npz", "sample", "data")
+ASKED = ("weights", "labels", "label_file", "count", "seed", "npz", "sample", "data")
 """What may not differ when images are drawn that others are to stand beside."""
 
 

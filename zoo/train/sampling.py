@@ -23,7 +23,8 @@ from zoo.train import checkpoint as checkpoints
 from zoo.train.beside_data import refuse_inside_data
 from zoo.train.distributed import World
 from zoo.train.drawing import Drawing, check_guidance, prepare_drawing
-from zoo.train.labels import ImageLabels, labels_for, wanted_labels
+from zoo.train.label_files import LabelFile
+from zoo.train.labels import ImageLabels, given_labels, labels_for, wanted_labels
 from zoo.train.leaving_out import with_ids
 from zoo.train.run_folder import step_of
 from zoo.train.sample_folder import SampleFolder, refuse_another
@@ -45,6 +46,7 @@ class SampleRun:
         out: a folder that does not exist, or is empty.
         weights: of a run, averaged or the last, as ``find_weights`` takes them.
         labels: classes that are drawn in turn; as the recipe says if empty.
+        label_file: in their place, whose rows are drawn in turn.
         count: images.
         seed: of the noise.
         npz: whether to write the array that ADM's evaluation suite reads.
@@ -61,6 +63,7 @@ class SampleRun:
     npz: bool
     resume: bool = False
     step: int | None = None
+    label_file: LabelFile | None = None
 
     @property
     def folder(self) -> SampleFolder:
@@ -72,6 +75,7 @@ class SampleRun:
         data = {key: value for key, value in recipe.data.resolved().items() if key != "workers"}
         own = {key: getattr(self, key) for key in ("weights", "count", "seed", "npz")}
         own |= {} if self.step is None else {"step": self.step}
+        own |= {} if self.label_file is None else {"label_file": self.label_file.digest}
         return {**own, "labels": list(self.labels), "sample": recipe.sample.resolved(), "data": data}
 
 
@@ -199,6 +203,8 @@ def _labels(
     request: SampleRun, drawing: Drawing, backbone: Backbone, count: int, there: Sequence[int] | None
 ) -> ImageLabels:
     conditioner = backbone.conditioner
+    if request.label_file is not None:
+        return given_labels(conditioner, count, request.label_file)
     if request.labels:
         return wanted_labels(conditioner, count, request.labels)
     choice = drawing.recipe.sample.labels
@@ -219,6 +225,10 @@ def _otherwise(request: SampleRun, begun: Mapping[str, Any] | None, here: Versio
         other = None if begun is None else Versions.read(begun["versions"]).otherwise(here)
         if other is not None:
             yield f"{request.out}: its images were drawn with {other}; they may be others in these versions"
+
+
+def _record_of_file(file: LabelFile | None) -> dict[str, Any]:
+    return {} if file is None else {"label_file": {"name": file.path.name, "sha256": file.digest}}
 
 
 @contextmanager
@@ -244,6 +254,7 @@ def _finish(request: SampleRun, recipe: Recipe, weights: Weights, second: Weight
         "seed": request.seed,
         "count": request.count,
         **labels.record(request.count, weights.classes),
+        **_record_of_file(request.label_file),
         "zoo": zoo_version(),
         "plugins": recipe.plugins(),
         "torch": torch.__version__,
