@@ -83,6 +83,18 @@ def test_a_broken_law_is_told_and_ends_in_2():
     assert "laws broken · " in Path("zoo-check.svg").read_text("utf-8")
 
 
+def test_a_law_that_need_not_be_kept_has_a_column_of_its_own():
+    parts("pass")
+    source = Path("my_parts.py").read_text("utf-8").replace("dim: int)", "dim: int, *, unused: bool = True)")
+    Path("my_parts.py").write_text(source, "utf-8")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    assert result.exit_code == 0
+    head, row = result.stdout.splitlines()[:2]
+    assert re.search(r"  broken  +not required  +not run  ", head)
+    assert re.search(r"^time_embedder  mine  +\d+ +-  +every_option_changes_something  ", row)
+    assert "(a part need not keep this law)" in result.stdout
+
+
 def test_a_part_that_always_fails_is_told_of_once():
     parts("_, _ = t.shape")
     result = check("--parts", "my_parts.py", "--examples", "2")

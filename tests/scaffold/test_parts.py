@@ -15,6 +15,7 @@ from zoo.paths import LinearPath
 from zoo.scaffold import Names
 from zoo.scaffold.names import built_in
 from zoo.scaffold.package import source_of, summary_of
+from zoo.testing import check_part
 
 FOR_AUTHORS = {"zoo", "zoo.parts", "zoo.flow", "zoo.data", "zoo.optim", "zoo.callbacks", "zoo.evaluate"}
 NAMES = Names("zoo-mine", "zoo_mine", "mine")
@@ -61,6 +62,10 @@ def test_its_loss_is_no_larger_of_larger_latents():
     )
     loss = part_of("loss")()
     assert torch.allclose(loss(small), loss(large))
+
+
+def test_its_callback_tells_the_same_of_a_run_that_goes_on():
+    check_part(part_of("callback"), laws=["goes_on_as_if_never_stopped"], options={"every": 3})
 
 
 def test_torch_is_not_imported():

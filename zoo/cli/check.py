@@ -21,7 +21,7 @@ from zoo.part_entries import PartEntry
 from zoo.registry import Registry
 
 if TYPE_CHECKING:  # torch
-    from zoo.testing.conclude import Conclusion, Outcome
+    from zoo.testing.conclude import Conclusion, Outcome, State
 
 NAME = "zoo-check"
 
@@ -52,9 +52,10 @@ def check(
         from zoo.testing.check import EXAMPLES
         from zoo.testing.conclude import Conclusion
     except ModuleNotFoundError as error:
-        if error.name not in ("hypothesis", "pytest"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("hypothesis", "pytest"):
             raise
-        raise PluginError(f"zoo check needs {error.name}: pip install 'diffusion-zoo[testing]'") from None
+        raise PluginError(f"zoo check needs {missing}: pip install 'diffusion-zoo[testing]'") from None
     from zoo.files import write_whole
 
     entries = _entries(package, parts or [])
@@ -119,15 +120,13 @@ def _outcomes(entries: Sequence[PartEntry], package: str | None, examples: int) 
 
 
 def _print(conclusion: Conclusion) -> None:
-    heads = ("kind", "part", "laws kept", "broken", "not run", "seconds")
+    heads = ("kind", "part", "laws kept", "broken", "not required", "not run", "seconds")
     table = Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for (kind, part), outcomes in conclusion.by_part():
         states = Counter(each.state for each in outcomes)
-        broken = ", ".join(each.law for each in outcomes if each.state == "broken" and not each.follows) or "-"
-        followed = sum(each.state == "broken" and bool(each.follows) for each in outcomes)
-        broken += f", and {followed} that follow" if followed else ""
         seconds = sum(each.seconds for each in outcomes)
-        table.add_row(kind, escape(part), str(states["kept"]), broken, str(states["not run"] or "-"), f"{seconds:.1f}")
+        cells = (_laws(outcomes, "broken"), _laws(outcomes, "not required"), str(states["not run"] or "-"))
+        table.add_row(kind, escape(part), str(states["kept"]), *cells, f"{seconds:.1f}")
     screen = console()
     screen.print(table)
     for message in _messages(conclusion.outcomes):
@@ -136,6 +135,13 @@ def _print(conclusion: Conclusion) -> None:
     for why, count in Counter(each.message for each in conclusion.outcomes if each.state == "not run").items():
         screen.print(f"not run {count} time{'s' * (count > 1)}: {why}", markup=False, soft_wrap=True)
     screen.print(conclusion.words())
+
+
+def _laws(outcomes: Sequence[Outcome], state: State) -> str:
+    """The names of those that came to a state, but for what follows from others."""
+    named = ", ".join(each.law for each in outcomes if each.state == state and not each.follows)
+    followed = sum(each.state == state and bool(each.follows) for each in outcomes)
+    return ", and ".join(filter(None, [named, f"{followed} that follow" if followed else ""])) or "-"
 
 
 def _messages(outcomes: Sequence[Outcome]) -> Iterator[str]:

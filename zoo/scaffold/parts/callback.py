@@ -12,19 +12,18 @@ from zoo.callbacks import Callback, Step, Training
 
 @zoo.part("callback", "mine")
 class MineCallback(Callback):
-    """The largest norm of the gradient among the steps in a row, as a figure in metrics.jsonl.
+    """How far plain gradient descent would move the weights in a step, as a figure in metrics.jsonl.
+
+    A run that goes on makes a new object: what is to be remembered from step to step is in ``training.file(name)``.
 
     Options:
         every: steps between figures.
     """
 
     def __init__(self, *, every: Annotated[int, Field(ge=1, le=1_000_000)] = 100) -> None:
-        self.every, self.norms = every, list[float]()
+        self.every = every
 
     def step(self, training: Training, step: Step) -> None:
-        """Figures of the last steps are written where they are due."""
-        if not step.skipped:
-            self.norms.append(step.grad_norm)
-        if step.step % self.every == 0 and self.norms:
-            training.log({"largest_gradient": max(self.norms)})
-            self.norms.clear()
+        """Figures are of single steps."""
+        if step.step % self.every == 0 and not step.skipped:
+            training.log({"gradient_step": step.learning_rate * step.grad_norm})
