@@ -197,6 +197,21 @@ def test_the_python_example_of_weights_runs(tmp_path, monkeypatch, registry):
     assert names["latents"].shape == (2, 4, 32, 32)
 
 
+def test_the_shown_training_loop_learns():
+    torch.manual_seed(0)
+    batch = torch.randn(16, 1, 16, 16).clamp(-1, 1), torch.arange(16) % 10
+    losses: list[float] = []
+
+    def loader():
+        for _ in range(12):
+            yield batch
+            losses.append(names["loss"].item())
+
+    names: dict[str, object] = {"zoo": zoo, "torch": torch, "loader": loader()}
+    exec(block_with("python", "objective_of"), names)
+    assert max(losses[-3:]) < min(losses[:3])
+
+
 def test_the_recipe_of_all_sections_is_one(tmp_path):
     (tmp_path / "my_run.yaml").write_text(block_with("yaml", "my_run.yaml"))
     recipe = load_recipe(tmp_path / "my_run.yaml")
