@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import typer
@@ -13,7 +14,12 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
+from zoo import hookimpl, part
 from zoo.cli import app
+from zoo.flow.solvers import EulerSolver
+from zoo.parts.blocks import DiTBlock
+from zoo.plugins import Plugin
+from zoo.registry import Registry
 
 SOURCE = '''
 import zoo
@@ -49,6 +55,18 @@ class MyDigits(Digits):
         source.__class__ = MySource
         return source
 '''
+
+
+@part("block", "mine")
+class TheirBlock(DiTBlock):
+    """Of a package."""
+
+
+@part("solver", "mine")
+class TheirSolver(EulerSolver):
+    """Of a package."""
+
+
 OWN = ("--set", "backbone.block=mine", "--set", "sample.solver=mine")
 READING = {
     *("build", "compare", "data check", "diagram", "ema", "eval", "export", "import", "inflate", "parts", "report"),
@@ -232,6 +250,45 @@ def test_another_file_than_was_trained_with_is_told(here, copy):
     told = done("export", "run", "--to", "zoo", "--out", "w.safetensors", "--parts", "other.py").stderr
     assert "made with block 'mine' of my_parts.py; here are block 'mine' of other.py" in told
     assert f"(sha256:{copy.parent.name})" in refused("sample", "--run", "w.safetensors", "--out", "images")
+
+
+@pytest.fixture
+def package(monkeypatch):
+    """A package whose parts have the names of the file's."""
+    registry = Registry()
+    module = ModuleType("their_parts")
+    module.zoo_parts = hookimpl(lambda: [TheirBlock, TheirSolver], specname="zoo_parts")
+    registry.register(module, Plugin("their-parts", "1.0"))
+    monkeypatch.setattr(Registry, "installed", classmethod(lambda cls: registry))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["sample --run run --out images", "compare --runs run", "train --resume --run-dir run --set train.steps=4"],
+)
+def test_a_package_with_parts_of_the_same_names_is_refused(own_run, package, words):
+    before = Path("run/run.json").read_bytes()
+    (kept,) = Path("run/parts").glob("*/my_parts.py")
+    assert refused(*words.split()) == (
+        f"run/checkpoints/step_00000003: block 'mine' is of their-parts 1.0 here, and was of my_parts.py"
+        f" sha256:{kept.parent.name}; uninstall their-parts, or leave it out by ZOO_PLUGINS, and give --parts {kept}"
+    )
+    assert Path("run/run.json").read_bytes() == before
+    assert not Path("images").exists()
+
+
+def test_another_run_starts_from_weights_of_a_file_that_became_a_package(here, package):
+    words = (*OWN, "--run-dir", "more", "--set", "train.init=run")
+    assert "made with block 'mine' of my_parts.py; here are block 'mine' of their-parts" in " ".join(
+        done("train", "--recipe", "small.yaml", *words).stderr.split()
+    )
+
+
+def test_a_file_takes_the_place_of_a_package(here, package, monkeypatch):
+    done("train", "--recipe", "small.yaml", *OWN, "--run-dir", "more")
+    monkeypatch.setattr(Registry, "installed", classmethod(lambda cls: Registry()))
+    told = done("export", "more", "--to", "zoo", "--out", "w.safetensors", "--parts", "my_parts.py").stderr
+    assert "made with block 'mine' of their-parts; here are block 'mine' of my_parts.py" in told
 
 
 def test_a_copy_that_was_changed_is_not_offered(own_run):

@@ -47,7 +47,8 @@ def check_tree(tree: Node, registry: Registry) -> Recipe:
 
 
 OtherParts = Literal["refused", "told"]
-"""What becomes of parts that compute something else by now than with the weights of a run, as their versions say."""
+"""What becomes of parts that compute something else by now than with the weights of a run, as their versions say, or
+that have come from a file into a package."""
 
 TRAINED = ("backbone", "objective", "data")
 """The sections whose parts weights come of; those of others may be chosen anew for every use."""
@@ -95,10 +96,10 @@ def check_versions(made: Made, recipe: Recipe, needs: Collection[str], *, other_
         other_parts: see ``check_recorded``.
 
     Raises:
-        PluginError: a part is of another package than was recorded, or of another version of itself.
+        PluginError: a part is of another package than what was recorded, or of another version of itself.
     """
     here = recipe.versions(needs)
-    made.refuse_other_packages(here)
+    made.refuse_other_origins(here, packaged=other_parts == "told")
     if other_parts == "refused":
         made.refuse_other_parts(recipe.versions([section for section in TRAINED if section in needs]))
     other = made.otherwise(here)

@@ -130,27 +130,39 @@ class Made:
         """The copy that a run's folder keeps of a file of parts, if it is there."""
         return kept_copy(Path(self.start), file)
 
-    def refuse_other_packages(self, here: Versions) -> None:
-        """Refuse parts that have the names of recorded ones and are of other packages: they may compute anything.
+    def refuse_other_origins(self, here: Versions, *, packaged: bool) -> None:
+        """Refuse parts of packages that have the names of recorded ones and are others': they may compute anything.
+
+        A file, or a class in Python, was given by whoever asks, and is told of.
+
+        Args:
+            here: what there is.
+            packaged: only where the recorded one is of a package, too.
 
         Raises:
             PluginError: there is such a part.
         """
         for before, now in self.versions.pairs(here):
             was, by_now = self.versions.plugin_of(before), here.plugin_of(now)
-            if _is_another(was, by_now):
-                wanted = _pip(was)
-                if now.plugin == "zoo":  # which has a part of that name by now
-                    wanted += f" {_pip(Plugin('zoo', self.versions.packages.get('zoo', UNKNOWN)))}"
-                mend = (
-                    f"pip install {wanted}"
-                    if now.plugin == "zoo"
-                    else f"uninstall {now.plugin} and pip install {wanted}"
-                )
+            if _is_another(was, by_now) and (was.is_packaged or not packaged):
                 raise PluginError(
                     f"{self.where}: {now} is of {by_now.name} {by_now.version} here, and was of {was.name}"
-                    f" {was.version}; {mend}"
+                    f" {was.version}; {self._way_back(was, by_now)}"
                 )
+
+    def _way_back(self, was: Plugin, now: Plugin) -> str:
+        """How to have a part as it was, whose name another package has by now."""
+        wanted = [_pip(was)] if was.is_packaged else []
+        steps = []
+        if now.name == "zoo":  # which has a part of that name by now
+            wanted.append(_pip(Plugin("zoo", self.versions.packages.get("zoo", UNKNOWN))))
+        else:
+            steps.append(f"uninstall {now.name}" + ("" if wanted else ", or leave it out by ZOO_PLUGINS,"))
+        if wanted:
+            steps.append(f"pip install {' '.join(wanted)}")
+        if was.is_file:
+            steps.append(f"give {command('--parts', self.copy_of(was) or was.name)}")
+        return " and ".join(steps)
 
     def refuse_other_parts(self, here: Versions) -> None:
         """Refuse parts that compute something else from the same options and weights, as their versions say.
@@ -177,9 +189,11 @@ class Made:
 
 
 def _is_another(was: Plugin, now: Plugin) -> bool:
-    """Whether two plug-ins are two packages; what was in no package may be in one by now, and the other way round."""
+    """Whether a part is of a package by now, and was of another or of a file; a class that was in no package may have
+    come into one."""
     names = was.name, now.name
-    return was.is_packaged and now.is_packaged and len(set(names)) == 2 and len(set(map(normalised, names))) == 2
+    known = was.is_packaged or was.is_file
+    return known and now.is_packaged and len(set(names)) == 2 and len(set(map(normalised, names))) == 2
 
 
 def _pip(plugin: Plugin) -> str:
