@@ -84,8 +84,8 @@ def test_an_unknown_part_offers_the_nearest_name(registry):
     with pytest.raises(PluginError) as caught:
         registry.get("time_embedder", "qqq")
     assert str(caught.value) == (
-        "there is no time_embedder 'qqq' (installed: fno, fourier, sinusoidal); give a file that has it by --parts"
-        " FILE, in Python by parts="
+        "there is no time_embedder 'qqq' (installed: fno, fourier, sinusoidal); install a package that has it, or"
+        " give a file by --parts FILE, in Python by parts="
     )
 
 

@@ -243,7 +243,7 @@ class Registry:
         near = did_you_mean(name, names)
         message = f"there is no {kind} {name!r}{near} (installed: {', '.join(names)})"
         if not near:
-            message += "; give a file that has it by --parts FILE, in Python by parts="
+            message += "; install a package that has it, or give a file by --parts FILE, in Python by parts="
         failed = [f"{each.plugins[0].name} ({each.reason})" for each in self.problems if each.missing in MODULES]
         if failed:
             message += f". A plug-in that failed to load may hold it: {'; '.join(failed)}; see `zoo plugins`"
