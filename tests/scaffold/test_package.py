@@ -46,6 +46,7 @@ def test_its_test_draws_by_labels_of_the_author_s_conditioner_too(monkeypatch, t
     written: dict = {"__name__": "test_recipe"}
     exec(files_of(NAMES, ["class_conditioner"])["tests/test_recipe.py"], written)
     monkeypatch.setitem(written, "run_zoo", lambda *arguments: None)
+    monkeypatch.setitem(written, "recipes", lambda: ["mine_trial"])
     monkeypatch.setattr(zoo, "load", lambda run: backbone)
     written["test_trains_and_draws"](tmp_path)
 
