@@ -1,11 +1,11 @@
-"""Parts that are PyTorch's own modules and optimizers, which no law may refuse for what PyTorch does inside."""
+"""Parts of PyTorch's own modules and optimizers: no law refuses them for what PyTorch does inside, or it says why."""
 
 import pytest
 import torch
 from torch import nn
 
 from zoo.optim import Optimizer
-from zoo.parts import Attention, Block
+from zoo.parts import MLP, Attention, Block, to_map, to_tokens
 from zoo.registry import part
 from zoo.testing import check_part
 
@@ -38,6 +38,25 @@ class EncoderLayer(Block):
 def test_what_pytorch_fuses_in_eval_mode_is_counted_as_in_training(cls):
     check_part(cls, laws=["is_counted"])
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+@part("mlp", "group_norm")
+class GroupNormOfAMap(MLP):
+    """Whose forward derivative PyTorch takes by a view of the map's memory, which lies as the tokens do."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, dim)
+
+    def forward(self, tokens, layout):
+        image = to_tokens(self.norm(to_map(tokens[:, layout.m :], layout.grid)))
+        return torch.cat([tokens[:, : layout.m], image], dim=1)
+
+
+def test_what_pytorch_cannot_view_comes_with_advice_about_memory():
+    with pytest.raises(AssertionError, match=r"view size is not compatible") as caught:
+        check_part(GroupNormOfAMap, laws=["has_forward_derivatives"])
+    assert "advice: Give it a copy of what lies otherwise in memory: to_map(...).contiguous()" in str(caught.value)
 
 
 @part("optimizer", "muon_and_adamw")

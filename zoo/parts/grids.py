@@ -37,8 +37,9 @@ def unpatchify(pixels: Float[Tensor, "b N P"], grid: Grid, patch: Grid) -> Float
 def to_map(tokens: Float[Tensor, "b N D"], grid: Grid) -> Float[Tensor, "b D *grid"]:
     """Tokens as a map of D channels, which convolutions take.
 
-    Its memory is that of the tokens, channels last. PyTorch 2.13's ``nn.GroupNorm`` crashes in the backward pass on
-    such a map where the tokens need no gradient; give it ``to_map(tokens, grid).contiguous()``.
+    Its memory is that of the tokens, channels last. PyTorch 2.13's ``nn.GroupNorm`` has no forward derivative of such
+    a map, and crashes in the backward pass where the tokens need no gradient; give it
+    ``to_map(tokens, grid).contiguous()``.
 
     Raises:
         PluginError: there are not as many tokens as the grid has.

@@ -29,6 +29,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         r"same device|different devices",
         "Make tensors on the device of the inputs, as torch.zeros(..., device=x.device), and keep tables in buffers.",
     ),
+    "contiguous": (
+        r"view size is not compatible|must be contiguous",
+        "Give it a copy of what lies otherwise in memory: to_map(...).contiguous() to nn.GroupNorm, for one; and write"
+        " reshape() in place of view().",
+    ),
 }
 """By a word, what PyTorch says of such an error, and what to do, whatever the law was about in which it came up."""
 
