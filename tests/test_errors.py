@@ -12,10 +12,17 @@ def test_of_many_the_first_are_listed():
 
 
 @pytest.mark.parametrize(
-    ("name", "offer"), [("lineer", "; did you mean 'linear'?"), ("zzz", ""), ("linear", "; did you mean 'linear'?")]
+    ("name", "offer"),
+    [
+        ("lineer", "; did you mean 'linear'?"),
+        ("zzz", ""),
+        ("linear", "; did you mean 'linear'?"),
+        ("lr", "; did you mean 'learning_rate'?"),
+        ("lm", "; did you mean 'linear_mlp'?"),
+    ],
 )
 def test_did_you_mean(name, offer):
-    assert did_you_mean(name, ["linear", "linear_mlp"]) == offer
+    assert did_you_mean(name, ["linear", "linear_mlp", "learning_rate"]) == offer
 
 
 @pytest.mark.parametrize(

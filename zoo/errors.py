@@ -67,6 +67,10 @@ class SampleError(DataError):
     """Samples that cannot be trained on; the message says how to leave them out."""
 
 
+class MissingFolderError(DataError):
+    """A folder of data that is not there."""
+
+
 class MissingSplitError(DataError):
     """A dataset that has no such split, such as held-out samples."""
 
@@ -142,8 +146,10 @@ def lookalike(one: str, other: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    """``; did you mean 'x'?`` for the known name of these initials, or the nearest; or nothing."""
+    known = list(known)
+    near = [each for each in known if "_" in each and "".join(word[:1] for word in each.split("_")) == name]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

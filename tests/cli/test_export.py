@@ -197,12 +197,13 @@ def test_a_folder_for_diffusers(weights):
 def test_a_backbone_that_a_format_cannot_hold_has_a_line_for_every_reason(weights):
     lines = refused(3, weights("ppflow"), "mpdit", "out.pt")
     assert [line for line in lines if not line.startswith("note: ")] == [
-        "error: ppflow: mpdit cannot hold it:",
+        "error: ppflow: mpdit cannot hold it, and --to ppflow can:",
         "  backbone.class_conditioner: mpdit has class_tokens, the recipe embedding",
         "  backbone.modulation: mpdit has shared_adaln, the recipe adaln_zero",
         "  backbone.stage_embedder: mpdit has none, the recipe learned",
         "  backbone.patch_schedule: mpdit has the same patches at every noise level",
     ]
+    assert refused(3, weights("plain"), "dit", "out.pt")[0] == "error: plain: dit cannot hold it, and --to sit can:"
     lines = refused(3, "ppflow.safetensors", "diffusers", "folder")
     assert lines[0] == "error: ppflow: DiTTransformer2DModel cannot express it:"
     assert len(lines) > 2

@@ -179,7 +179,7 @@ def test_what_it_fixes_is_set_by_an_import_and_asked_of_an_export():
     Path("lab.py").write_text(text)
     lines = zoo("export", "small.safetensors", "--to", "lab", "--out", "no.pt").stderr.splitlines()
     assert lines[-3:] == [
-        "error: small: lab cannot hold it:",
+        "error: small: lab cannot hold it, and --to sit can:",
         "  objective.path: lab has vp, the recipe linear",
         "  backbone.prediction: lab has noise, the recipe velocity",
     ]

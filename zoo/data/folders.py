@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from zoo.data.base import Split
 from zoo.data.fingerprint import Group, digest
-from zoo.errors import DataError, MissingSplitError, printable
+from zoo.errors import DataError, MissingFolderError, MissingSplitError, printable
 
 ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"
@@ -152,7 +152,7 @@ def split_folders(folder: Path) -> dict[Split, Path]:
     It is divided if it holds ``train`` and ``held_out`` (or ``val``), or ``train`` and no other folder.
 
     Raises:
-        DataError: there is no such folder.
+        MissingFolderError: there is no such folder.
     """
     return _divided(folder, _sub_folders(folder))
 
@@ -161,7 +161,7 @@ def split_folder(folder: Path, split: Split) -> Path:
     """The folder of one split.
 
     Raises:
-        DataError: there is no such folder.
+        MissingFolderError: there is no such folder.
         MissingSplitError: there is no such split.
     """
     found = split_folders(folder)
@@ -176,7 +176,7 @@ def changes_division(folder: Path, path: Path) -> bool:
     """Whether a folder that is made at ``path`` would have ``folder`` be divided otherwise, or no longer.
 
     Raises:
-        DataError: there is no such folder.
+        MissingFolderError: there is no such folder.
     """
     folder, path = folder.resolve(), path.resolve()
     if path == folder or not path.is_relative_to(folder) or _is_hidden(path, folder):
@@ -189,7 +189,7 @@ def would_be_listed(folder: Path, path: Path) -> bool:
     """Whether pictures in a folder that is made at ``path`` would be among those of a split.
 
     Raises:
-        DataError: there is no such folder.
+        MissingFolderError: there is no such folder.
     """
     path = path.resolve()
     parts = [each.resolve() for each in split_folders(folder).values()]
@@ -309,7 +309,7 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except FileNotFoundError:
-        raise DataError(f"{shown(folder.absolute())}: there is no such folder") from None
+        raise MissingFolderError(f"{shown(folder.absolute())}: there is no such folder") from None
     except NotADirectoryError:
         raise DataError(f"{shown(folder)}: is a file; give the folder that holds the data") from None
     except (OSError, ValueError) as error:  # a ValueError where a zero byte is in the path

@@ -23,7 +23,7 @@ from zoo.data.latent_index import INDEX, LatentIndex, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pixels import to_pixels
 from zoo.data.problems import NOT_FINITE, Checked, Problem
-from zoo.errors import DataError
+from zoo.errors import DataError, MissingFolderError
 from zoo.randomness import Purpose, generator_at
 from zoo.registry import part
 from zoo.signature import PathOrName, PathText
@@ -75,7 +75,10 @@ class Latents(Dataset):
 
     def open(self, split: Split = "train") -> LatentSource:
         """The latents of a split; shapes and labels are checked, and nothing else is read."""
-        train = split_folder(self.folder, "train")
+        try:
+            train = split_folder(self.folder, "train")
+        except MissingFolderError as error:
+            raise DataError(f"{error}; tools/extract_latents.py makes one of a folder of pictures") from error
         folder = split_folder(self.folder, split)
         index = read_index(folder)
         fitted_on = index if folder == train else read_index(train)

@@ -121,7 +121,14 @@ def to_published(weights: Weights, format: str, registry: Registry) -> dict[str,
         PluginError: there is no such format, or a plug-in's fails.
     """
     chosen, backbone = registry.get_format(format), build(weights.recipe, device="meta")
-    entries = _entries(weights.recipe, backbone, chosen, f"{weights.recipe.name}: {format} cannot hold it")
+    refusal = f"{weights.recipe.name}: {format} cannot hold it"
+    try:
+        entries = _entries(weights.recipe, backbone, chosen, refusal)
+    except WeightsError as error:
+        others = [each.name for each in registry.formats.values() if each.is_own and _holds(each, weights, registry)]
+        if others:
+            raise WeightsError(f"{refusal}, and --to {' or '.join(others)} can", error.problems) from error
+        raise
     with chosen.at_work("to_published() of a Turn"):
         return {entry.published: entry.to_published(weights.tensors[entry.own]) for entry in entries}
 
@@ -219,6 +226,15 @@ def _entries(recipe: Recipe, backbone: Backbone, chosen: FormatEntry, refusal: s
     if homeless:
         raise WeightsError(refusal, homeless)
     return entries
+
+
+def _holds(entry: FormatEntry, weights: Weights, registry: Registry) -> bool:
+    """Whether an export to a format would be taken."""
+    recipe = with_clock_of(weights, entry.name, registry).recipe
+    try:
+        return bool(_entries(recipe, build(recipe, device="meta"), entry, ""))
+    except WeightsError:
+        return False
 
 
 def _hints(
