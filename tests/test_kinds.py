@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from typing import get_args, get_origin
 
 import pytest
 
@@ -19,6 +20,7 @@ from zoo.kinds import (
     kinds_of,
     path_of,
 )
+from zoo.optim import Role, Weight
 from zoo.recipe.schema import SECTIONS as SCHEMA
 from zoo.recipe.schema import Recipe
 
@@ -102,3 +104,17 @@ def test_parts_ask_for_nothing_that_is_not_supplied(name, registry):
 def test_torch_is_not_imported():
     code = "import sys, zoo.kinds; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "module", ["zoo", "zoo.parts", "zoo.flow", "zoo.data", "zoo.optim", "zoo.callbacks", "zoo.evaluate"]
+)
+def test_types_for_authors_that_are_no_classes_are_told_by_their_module(module):
+    """Of such a type itself, pydoc tells what is known of tuples, say."""
+    room = import_module(module)
+    types = [name for name in room.__all__ if get_origin(getattr(room, name)) is not None]
+    assert [name for name in types if f"``{name}" not in room.__doc__] == []
+
+
+def test_the_words_of_a_role_stand_where_it_does():
+    assert [word for word in get_args(Role) if f'"{word}"' not in Weight.__doc__] == []

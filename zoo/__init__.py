@@ -1,6 +1,7 @@
 """zoo: compose diffusion backbones from plug-in parts, tell what they cost, train them and draw samples.
 
-``import zoo`` does not import torch; the names below that need it load on first use.
+``import zoo`` does not import torch; the names below that need it load on first use. ``Part[Norm]`` is the
+type of an option that is itself a part: see ``zoo.parts``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Datasets and normalisations, and the deterministic stream of samples that training reads."""
+"""Datasets and normalisations, and the deterministic stream of samples that training reads.
+
+Types that are no classes: ``PathText``, that of an option that is a path, relative to the recipe that says it;
+``PathOrName``, of one that is a path or, where there is no such file, a name; ``Split``, the part of a dataset that is
+asked for: ``"train"`` or ``"held_out"``.
+"""
 
 from __future__ import annotations
 

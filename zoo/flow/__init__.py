@@ -1,4 +1,9 @@
-"""Between data and noise: paths, noise levels, losses, solvers and guidance."""
+"""Between data and noise: paths, noise levels, losses, solvers and guidance.
+
+Types that are no classes: ``Velocity``, what a solver follows: ``velocity(z, t)`` of states z [B, C, *size] at one
+noise level t is [B, C, *size]; ``Draw``, where it gets noise: ``draw(k)`` is that of update k, standard normal, [B, C,
+*size].
+"""
 
 from __future__ import annotations
 

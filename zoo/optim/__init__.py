@@ -1,4 +1,7 @@
-"""How weights move: optimizers, and schedules of the learning rate."""
+"""How weights move: optimizers, and schedules of the learning rate.
+
+``Role``, a type that is no class, is one of the words of ``Weight.role``.
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 Role = Literal["matrix", "norm", "bias", "embedding", "table"]
-"""What a weight is for: ``matrix`` that vectors are multiplied by, or a convolution's; scale of a ``norm``; ``bias``;
-``embedding``, whose rows are looked up; ``table``, anything else, such as learned positions."""
+"""What a weight is for: see ``Weight``."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class Weight:
     Attributes:
         name: as in the state dict of the objective, which holds ``backbone`` and ``losses``.
         parameter: under FSDP a DTensor, of which this process has some rows.
-        role: what it is for.
+        role: what it is for: ``"matrix"`` that vectors are multiplied by, or a convolution's; scale of a ``"norm"``;
+            ``"bias"``; ``"embedding"``, whose rows are looked up; ``"table"``, all else, such as learned positions.
         in_block: whether it is a block's.
     """
 

@@ -1,4 +1,10 @@
-"""Built-in parts, one file a kind, and the base classes that plug-ins derive theirs from."""
+"""Built-in parts, one file a kind, and the base classes that plug-ins derive theirs from.
+
+Types that are no classes: ``Vectors``, a tuple of tensors [b, D], as many as a block or a head says in
+``modulation_vectors``; ``Grid``, a tuple of a whole number for each axis of the latents, one to three: tokens or
+pixels; ``Patch``, the type of an option that is pixels per side, a number for all axes or a list of one for each;
+``Part[Norm]``, that of an option that is itself a part, here a norm: the constructor gets what makes it.
+"""
 
 from __future__ import annotations
 

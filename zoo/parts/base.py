@@ -165,7 +165,10 @@ class Block(ModulePart, ABC):
     def forward_stage(
         self, tokens: Float[Tensor, "b T D"], vectors: Vectors, layout: Layout, *taken: Float[Tensor, "b T D"]
     ) -> Float[Tensor, "b T D"]:
-        """Tokens of the same shape and dtype, for samples of one stage; the first ``layout.m`` are those in front."""
+        """Tokens of the same shape and dtype, for samples of one stage; the first ``layout.m`` are those in front.
+
+        ``vectors`` are ``modulation_vectors`` many, [b, D] each; ``taken`` what the blocks that it ``takes`` returned.
+        """
 
     def forward(self, groups: Sequence[Group]) -> list[Tensor]:
         """The groups of all stages in one call, so that each weight is used once a pass.
@@ -246,7 +249,7 @@ class Head(ModulePart, ABC):
 
     @abstractmethod
     def forward(self, tokens: Float[Tensor, "b N D"], vectors: Vectors, grid: Grid) -> Float[Tensor, "b C *size"]:
-        """What the weights predict, of image tokens alone."""
+        """What the weights predict, of image tokens alone; ``vectors`` are ``modulation_vectors`` many, [b, D] each."""
 
 
 class Router(ModulePart, ABC):

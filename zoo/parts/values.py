@@ -152,7 +152,7 @@ class Group(NamedTuple):
     tokens: Float[Tensor, "b T D"]
     vectors: Vectors
     layout: Layout
-    taken: Vectors = ()
+    taken: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
