@@ -235,8 +235,8 @@ def test_a_name_that_contradicts_a_recipe_is_refused(published, convert):
     with pytest.raises(WeightsError) as caught:
         convert(published(), PLAIN, name="DiT-XL-2.pt")
     assert str(caught.value) == (
-        f"DiT-XL-2.pt: {SAME}; mine has the prediction and path of sit, and DiT-XL-2 is named as dit: give --format dit"
-        " or --format sit"
+        f"DiT-XL-2.pt: {SAME}; the recipe mine has the prediction and path of sit, and the name DiT-XL-2 is dit's: give"
+        " --format dit or --format sit"
     )
 
 

@@ -90,7 +90,7 @@ def _dit_or_sit(
         return formats[named], [f"{SAME}; read as {named}, by the name {title}"]
     why = "neither a name tells them apart, nor a recipe's prediction and path"
     if recipe is not None and meant:
-        why = f"{recipe.name} has the prediction and path of {meant}, and {title} is named as {named}"
+        why = f"the recipe {recipe.name} has the prediction and path of {meant}, and the name {title} is {named}'s"
     either = " or ".join(f"--format {name}" for name in sorted(formats))
     raise WeightsError(f"{checkpoint.path}: {SAME}; {why}: give {either}")
 
