@@ -272,7 +272,6 @@ ALLOWED = {
     "testing/assemblies.py": ["save"],
     "testing/laws.py": ["save"],
     "train/kept_features.py": ["save"],  # into memory
-    "train/lost_folder.py": ["checkpoints.save"],
     "files.py": ["open", "path.open", "save_file"],
     "train/saving.py": ["checkpoints.save", "checkpoints.save"],
     "weights/files.py": ["path.open"],  # the header of what is being written

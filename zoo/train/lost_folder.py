@@ -11,14 +11,14 @@ from zoo.train.run_folder import RunFolder
 from zoo.train.trainer import Trainer
 
 
-def save_elsewhere(folder: RunFolder, how: str, trainer: Trainer, save: Callable[[RunFolder], None]) -> Path:
+def save_elsewhere(folder: RunFolder, how: str, trainer: Trainer, write_into: Callable[[RunFolder], None]) -> Path:
     """Save what is left of a run: in the place of its folder if nothing is there, or else beside it.
 
     Args:
         folder: of the run; what is in its place is not touched.
         how: it was lost.
         trainer: what trains.
-        save: writes the checkpoint into a folder.
+        write_into: writes the checkpoint into a folder.
 
     Returns:
         The folder that the run has now, without older checkpoints and metrics.
@@ -34,7 +34,7 @@ def save_elsewhere(folder: RunFolder, how: str, trainer: Trainer, save: Callable
         anew.run = folder.run
         anew.create()
         anew.write(recipe, recipe.resolved(), classes=trainer.job.classes)
-        save(anew)
+        write_into(anew)
     except ZooError as error:
         raise RunError(
             f"{folder.path}: {how} while it was trained, and step {trainer.step} cannot be saved elsewhere: {error}"
