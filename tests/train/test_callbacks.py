@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo.callbacks import Callback, Step, Training
+from zoo.callbacks.profile import Profile
 from zoo.data import Dataset
 from zoo.errors import PluginError, RecipeError, RunError
 from zoo.pictures import read_png
@@ -435,6 +437,15 @@ def test_the_steps_that_are_asked_for_are_traced(tmp_path: Path) -> None:
     trace = json.loads(file.read_text())
     updates = [event for event in trace["traceEvents"] if event.get("name", "").startswith("Optimizer.step#")]
     assert len(updates) == 1
+
+
+def test_a_trace_that_nobody_ends_goes_with_its_callback(tmp_path: Path) -> None:
+    """As where a run is cut off: left on, PyTorch's profiler crashes the process when it ends."""
+    profile: Any = SimpleNamespace(trace=Profile(first=1, last=2))
+    profile.trace.begin(SimpleNamespace(step=0, tells_again=False, folder=tmp_path))
+    assert torch.autograd._profiler_enabled()
+    del profile.trace
+    assert not torch.autograd._profiler_enabled()
 
 
 def test_a_trace_whose_steps_are_past_is_told_unless_it_is_there(tmp_path: Path) -> None:

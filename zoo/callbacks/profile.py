@@ -33,6 +33,8 @@ class Profile(Callback):
         ValueError: the last step is before the first.
     """
 
+    _profiler: Any = None
+
     def __init__(
         self,
         *,
@@ -44,7 +46,6 @@ class Profile(Callback):
         if last < first:
             raise ValueError(f"last {last} is before first {first}")
         self.first, self.last, self.shapes, self.memory = first, last, shapes, memory
-        self._profiler: Any = None
 
     def begin(self, training: Training) -> None:
         """The trace begins, where that is before the first step to come; say so where it cannot any more."""
@@ -67,6 +68,10 @@ class Profile(Callback):
     def end(self, training: Training, error: Exception | None) -> None:
         """What there is of the trace is written."""
         self._write(training)
+
+    def __del__(self) -> None:
+        if self._profiler is not None:  # of a run that was cut off: left on, it crashes this process as it ends
+            self._profiler.stop()
 
     def _start(self, step: int) -> None:
         if step + 1 == self.first:

@@ -47,8 +47,8 @@ RECIPE: Mapping[str, Any] = {
         "heads": 2,
         "patch_schedule": {"type": "uniform", "patch": 4},
     },
-    "train": {"steps": STEPS, "batch": 4, "log_every": 1, "learning_rate": 0.01, "callbacks": []},
-    "sample": {"steps": 1, "batch": 64},
+    "train": {"steps": STEPS, "batch": 16, "log_every": 1, "learning_rate": 0.01, "callbacks": []},
+    "sample": {"steps": 1, "batch": 256},
 }
 """A training that takes no time, of digits."""
 
