@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from zoo.cli import app
 from zoo.cli.check import _messages
 from zoo.errors import OutputError
+from zoo.testing.check import EXAMPLES
 from zoo.testing.conclude import Outcome
 
 PART = '''
@@ -57,7 +58,16 @@ def test_tells_of_every_part_and_writes_a_report_and_a_badge():
     assert result.exit_code == 0
     assert result.stderr == "wrote made/here/zoo-check.json and zoo-check.svg\n"
     report = json.loads(Path("made/here/zoo-check.json").read_text("utf-8"))
-    assert set(report) == {"of", "diffusion-zoo", "torch", "python", "laws", "seconds", "outcomes"}
+    assert set(report) == {
+        "of",
+        "diffusion-zoo",
+        "torch",
+        "python",
+        "laws",
+        "seconds",
+        "outcomes",
+        "seconds_to_load_the_compiler",
+    }
     kept = report["laws"]["kept"]
     assert kept == len([each for each in report["outcomes"] if each["state"] == "kept"]) > 5
     assert report["laws"]["broken"] == 0
@@ -209,3 +219,8 @@ def test_ctrl_c_is_told():
     )
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.splitlines()[-1] == "interrupted"
+
+
+def test_help_says_how_many_cases_are_drawn():
+    text = re.sub(r"[\s│]+", " ", check("--help").stdout)
+    assert f"How many cases of a part are drawn. (default: {EXAMPLES})" in text

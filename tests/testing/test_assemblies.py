@@ -9,7 +9,7 @@ from hypothesis import Phase, find, settings
 from torch import nn
 
 from tests.testing.broken.blocks import OneByOne
-from zoo import hookimpl
+from zoo import hookimpl, load_recipe
 from zoo.backbone import Backbone
 from zoo.conditioning import conditions_of, modulations_of
 from zoo.errors import PluginError, RecipeError
@@ -24,6 +24,8 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.schedule import Level, Patch, Stage
 from zoo.testing import ASSEMBLY_LAWS, assemblies, check_assemblies, law, recipes
+from zoo.testing.asserts import storages
+from zoo.testing.cases import randomise
 
 
 def registry_with(*parts: type) -> Registry:
@@ -35,6 +37,18 @@ def registry_with(*parts: type) -> Registry:
 @pytest.mark.parametrize("law", ASSEMBLY_LAWS, ids=lambda law: law.__name__)
 def test_random_assemblies_keep_the_law(registry, law):
     check_assemblies(registry, laws=[law], examples=20)
+
+
+def test_no_law_sees_what_another_did_to_an_assembly(registry):
+    recipe = load_recipe("digits_dit", registry=registry)
+    first, second = assemblies.build_random(recipe), assemblies.build_random(recipe)
+    assert not storages(first) & storages(second)
+    expected = {name: value.clone() for name, value in second.state_dict().items()}
+    randomise(first, 1)
+    for name, value in assemblies.build_random(recipe).state_dict().items():
+        assert torch.equal(value, expected[name])
+    other = assemblies.build_random(recipe, seed=1).state_dict()
+    assert any(not torch.equal(value, expected[name]) for name, value in other.items())
 
 
 @part("block", "attends_across_the_batch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ def check(
     ] = None,
     parts: PartsFiles = None,
     examples: Annotated[
-        int | None, typer.Option("--examples", min=1, help="How many cases of a part are drawn. (default: 12)")
+        int | None, typer.Option("--examples", min=1, help="How many cases of a part are drawn. (default: 10)")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where the report and the badge are written.")
@@ -60,8 +61,9 @@ def check(
 
     entries = _entries(package, parts or [])
     _try_out(out)
+    loading = _load()
     outcomes = _outcomes(entries, package, examples or EXAMPLES)
-    conclusion = Conclusion(list(dict.fromkeys(str(entry.plugin) for entry in entries)), outcomes)
+    conclusion = Conclusion(list(dict.fromkeys(str(entry.plugin) for entry in entries)), outcomes, loading)
     _print(conclusion)
     write_whole(out / f"{NAME}.json", f"{json.dumps(conclusion.report(), indent=2)}\n", OutputError)
     write_whole(out / f"{NAME}.svg", conclusion.badge(), OutputError)
@@ -101,6 +103,15 @@ def _entries(package: str | None, files: Sequence[Path]) -> list[PartEntry]:
     return found
 
 
+def _load() -> float:
+    """Seconds that PyTorch's compiler takes to load, which are no part's."""
+    from zoo.testing.compile_laws import load_compiler
+
+    start = time.perf_counter()
+    load_compiler()
+    return time.perf_counter() - start
+
+
 def _outcomes(entries: Sequence[PartEntry], package: str | None, examples: int) -> list[Outcome]:
     """Of every law and part, with a bar where there is a terminal."""
     from zoo.testing.conclude import outcome
@@ -134,6 +145,7 @@ def _print(conclusion: Conclusion) -> None:
     screen.print()
     for why, count in Counter(each.message for each in conclusion.outcomes if each.state == "not run").items():
         screen.print(f"not run {count} time{'s' * (count > 1)}: {why}", markup=False, soft_wrap=True)
+    screen.print(f"{conclusion.loading:.1f} s besides, in which PyTorch loaded its compiler")
     screen.print(conclusion.words())
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,22 @@ def compiles_whole(case: Case) -> None:
         for one, other in zip(found, expected, strict=True):
             assert_close(one, other, "compiled, it computes something else")
         assert len(graphs) <= 1, "a second call of the same shapes is compiled anew"
+
+
+@cache
+def load_compiler() -> None:
+    """Have PyTorch load what it loads when something is first compiled or differentiated forwards.
+
+    That takes seconds of a process, which are no part's. What is loaded stays, and is looked through no more for what
+    could be freed: tracing asks for that often.
+    """
+    layer = torch.nn.Linear(2, 2)
+    ones = torch.ones(1, 2)
+    with _no_log():
+        torch.compile(layer, backend=lambda graph, _: graph.forward)(ones)
+    torch.func.jvp(layer, (ones,), (ones,))
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

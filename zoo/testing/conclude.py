@@ -78,10 +78,12 @@ class Conclusion:
     Attributes:
         of: whose parts: packages with their versions, or files.
         outcomes: of every law and part, part by part.
+        loading: seconds that PyTorch's compiler took to load, which are no part's.
     """
 
     of: Sequence[str]
     outcomes: Sequence[Outcome]
+    loading: float = 0.0
 
     @property
     def counts(self) -> Counter[str]:
@@ -107,6 +109,7 @@ class Conclusion:
             "python": platform.python_version(),
             "laws": {state: self.counts[state] for state in ("kept", "broken", "not required", "not run")},
             "seconds": round(sum(each.seconds for each in self.outcomes), 3),
+            "seconds_to_load_the_compiler": round(self.loading, 3),
             "outcomes": [asdict(each) for each in self.outcomes],
         }
 

@@ -13,17 +13,20 @@ from zoo.audit.operators import ATTENTION
 from zoo.audit.untraceable import does_not_trace
 from zoo.errors import AuditError
 from zoo.parts.values import map_tensors, tensors_in
-from zoo.testing.cases import FEW, Case
+from zoo.testing.cases import Case
 from zoo.testing.law import law
 from zoo.testing.ran import Softmaxes, ran
 
 BATCHES = (1, 2, 3)
 
+COUNTED = 4
+"""Cases: a trace takes as long as fifty passes."""
+
 
 @law(
     "Use operators that an audit knows, make numbers of sizes by int() before you calculate with them, ask no tensor"
     " for its values, and pack no samples into one sequence; only what cannot trace at all has a declare() of its own.",
-    examples=FEW,
+    examples=COUNTED,
 )
 def is_counted(case: Case) -> None:
     """An audit counts the part: all operators are known, what it counts runs, and each sample costs as much."""
