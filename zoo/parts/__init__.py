@@ -49,7 +49,7 @@ from zoo.parts.convolutions import convolution
 from zoo.parts.grids import behind, patchify, ratio, shuffle, to_map, to_tokens, unpatchify, unshuffle
 from zoo.parts.heads import TokenHead
 from zoo.parts.layers import Embedding, Linear, joined, layer_norm, modulate, rotate
-from zoo.parts.mlps import GELUMLP, MLP
+from zoo.parts.mlps import GELUMLP, MLP, SwiGLU
 from zoo.parts.module_part import ModulePart
 from zoo.parts.norms import LayerNorm, Norm, RMSNorm
 from zoo.parts.routers import keep_tokens
@@ -109,6 +109,7 @@ __all__ = [
     "SoftmaxAttention",
     "Stage",
     "StageEmbedder",
+    "SwiGLU",
     "Tap",
     "TimeEmbedder",
     "TokenHead",

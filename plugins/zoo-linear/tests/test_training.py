@@ -1,0 +1,53 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zoo_linear
+from zoo_linear import recipes
+
+PARTS = """
+import zoo
+from zoo_linear.dig import DiGBlock
+
+@zoo.hookimpl
+def zoo_parts():
+    return [DiGBlock]
+"""
+SMALL = {
+    "backbone.latent": "{channels: 1, height: 16, width: 16}",
+    "backbone.num_classes": "10",
+    "backbone.dim": "48",
+    "backbone.heads": "3",
+    "backbone.depth": "4",
+    "data": "{dataset: digits}",
+    "sample.guidance.channels": "",
+    "train": "{steps: 20, batch: 16, learning_rate: 2.0e-3, log_every: 1, checkpoint_every: 20}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dig_b"])
+def test_twenty_steps_on_two_ranks_lower_the_loss(name, tmp_path):
+    """As a user would, by ``zoo train``; the parts come by a file, so that the package need not be installed."""
+    (tmp_path / "parts.py").write_text(PARTS)
+    recipe = Path(recipes.__file__).parent / f"{name}.yaml"
+    command = [sys.executable, "-m", "zoo", "train", "-r", str(recipe), "--parts", "parts.py", "--procs", "2"]
+    sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    path = os.pathsep.join([str(Path(zoo_linear.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*command, *sets, "--run-dir", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert len(losses) == 20
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
