@@ -136,10 +136,3 @@ def test_without_it_its_recipes_are_not_found(tmp_path):
     done = zoo(tmp_path / "site", "build", "--recipe", "lightning_b")
     assert (done.returncode, done.stdout) == (2, "")
     assert "lightning_b: there is no such recipe" in done.stderr
-
-
-@pytest.mark.slow
-def test_its_own_tests_pass(lightning):
-    tests = lightning.parent / "source" / "tests"
-    done = python(lightning, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stdout

@@ -12,7 +12,7 @@ from torch._dynamo.backends.debugging import aot_eager
 
 import zoo
 from tests.strangers.assemblies import REGISTRY, recipe
-from tests.strangers.uvit import SkippingBlock
+from tests.strangers.uvit import UViTBlock
 from zoo.lockstep import Piece
 from zoo.parts import Group, Layout
 from zoo.testing.assemblies import build_random, mixed_inputs
@@ -63,8 +63,7 @@ def stack(*, skips: bool) -> int:
     """Graphs of a stack of blocks, each compiled, in a pass with gradients."""
     torch._dynamo.reset()
     graphs.clear()
-    taken = [{BLOCKS - 1 - index} if skips and 2 * index >= BLOCKS else {None} for index in range(BLOCKS)]
-    blocks = [SkippingBlock(16, 2, each) for each in taken]
+    blocks = [UViTBlock(16, 2, BLOCKS, index if skips else 0, (), skips="depth") for index in range(BLOCKS)]
     layout, tokens = Layout(m=1, grid=(2, 2), patch=(1, 1)), torch.randn(2, 5, 16, requires_grad=True)
     outputs: list[Tensor] = []
     for block in blocks:

@@ -12,7 +12,7 @@ REFUSED = {
     ("uvit", "down"): "block 3 takes the output of block 1, which in stage 0 is at patch 1",
     ("uvit", "up"): "block 3 takes the output of block 1, which in stage 0 is at patch 4",
     ("uvit", "both"): "block 3 takes the output of block 1, which in stage 0 is at patch 4",
-    ("uvit_by_level", "both"): "takes the output of another block in one stage than in another",
+    ("uvit_by_level", "both"): "block 3 would take none and block 1's output, in one stage and in another",
     **{(parts, schedule): NEVER_THERE for parts in ("dico", "narrow") for schedule in ("up", "both")},
 }
 """A skip between patches, or from where a stage has not been, means nothing."""
@@ -27,9 +27,9 @@ TAKES = {
     ("dic", "both, down and up"): [(), (), (), (1,), (0,)],
     ("uvit", "uniform"): [(), (), (), (1,), (0,)],
     ("uvit", "both, down and up"): [(), (), (), (1,), (0,)],
-    ("uvit_by_level", "up"): [(), (0,), (), (), (2,)],
+    ("uvit_by_level", "up"): [(), (), (), (), (2,)],
     ("uvit_by_level", "by timestep"): [(), (), (), (1,), (0,)],
-    ("uvit_by_level", "both, down and up"): [(), (0,), (), (), (3,)],
+    ("uvit_by_level", "both, down and up"): [(), (), (), (), ()],
 }
 
 

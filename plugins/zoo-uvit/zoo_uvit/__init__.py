@@ -1,0 +1,4 @@
+"""U-ViT's block and head, as parts for zoo.
+
+Importing this package does not import torch, so that ``zoo recipes`` can look inside.
+"""
