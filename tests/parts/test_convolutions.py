@@ -36,6 +36,14 @@ def test_with_overlap_a_token_sees_pixels_around_its_patch_and_no_others(patch):
     assert torch.equal(seen, wanted)
 
 
+@pytest.mark.parametrize(("init", "outputs"), [("xavier", 64 * 16), ("flat", 64)])
+def test_weights_start_by_the_fans_of_a_convolution_or_of_a_linear(init, outputs):
+    torch.manual_seed(0)
+    weight = ConvPatchEmbedder(64, 4, (2, 2), init=init).proj.weight
+    bound = (6 / (4 * 16 + outputs)) ** 0.5
+    assert 0.99 * bound < weight.abs().max() <= bound
+
+
 @PATCHES
 def test_a_head_that_reaches_nobody_is_the_linear_one(patch):
     linear, conv = LinearHead(8, 3, patch).double(), ConvHead(8, 3, patch, reach=0).double()

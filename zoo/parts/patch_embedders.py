@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated
+from typing import Annotated, Literal
 
 from jaxtyping import Float
 from pydantic import Field
@@ -41,14 +41,21 @@ class ConvPatchEmbedder(PatchEmbedder):
 
     Options:
         overlap: pixels that are seen on each side of the patch.
+        init: xavier-uniform of the convolution (DiC), or of its weights as the matrix of a Linear (``flat``, DiCo).
     """
 
     def __init__(
-        self, dim: int, channels: int, patch: Grid, *, overlap: Annotated[int, Field(ge=0, le=16)] = 1
+        self,
+        dim: int,
+        channels: int,
+        patch: Grid,
+        *,
+        overlap: Annotated[int, Field(ge=0, le=16)] = 1,
+        init: Literal["xavier", "flat"] = "xavier",
     ) -> None:
         super().__init__()
         kernel = [pixels + 2 * overlap for pixels in patch]
-        self.proj = convolution(channels, dim, kernel, stride=patch, padding=[overlap] * len(patch))
+        self.proj = convolution(channels, dim, kernel, stride=patch, padding=[overlap] * len(patch), init=init)
 
     def forward(self, latents: Float[Tensor, "B C *size"]) -> Float[Tensor, "B N D"]:
         """Tokens of the grid (H / ph, W / pw), row-major."""
