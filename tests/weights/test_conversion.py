@@ -259,6 +259,18 @@ def test_a_head_whose_second_half_was_never_trained_is_sits(published, convert):
     assert convert(tensors, name="DiT.pt").format == "dit"
 
 
+def test_a_head_whose_second_half_is_trained_contradicts_a_recipe_of_velocities(published, convert):
+    tensors = published()
+    tensors["final_layer.linear.weight"][:] = 1.0
+    with pytest.raises(WeightsError) as caught:
+        convert(tensors, PLAIN, name="model.pt")
+    assert str(caught.value) == (
+        f"model.pt: {SAME}; the recipe mine has the prediction and path of sit, and the second half of the head's"
+        " channels is trained, as dit's is: give --format dit or --format sit"
+    )
+    assert convert(tensors, PLAIN, name="SiT.pt").format == convert(tensors, SIT, name="model.pt").format == "sit"
+
+
 @pytest.mark.parametrize(("backbone", "layout"), [(DIT, "dit"), (SIT, "sit")], ids=["dit", "sit"])
 @pytest.mark.parametrize("name", ["DiT.pt", "SiT.pt"])
 def test_a_recipe_tells_them_apart_without_a_note(backbone, layout, name, published, convert):

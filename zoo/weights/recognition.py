@@ -80,17 +80,21 @@ def _dit_or_sit(
     """
     changes = {} if recipe is None else {name: _changes(each, recipe) for name, each in formats.items()}
     exact = [name for name, changed in changes.items() if not changed]
-    if exact or _drops_sigma(checkpoint):
+    has_sigma = _has_sigma(checkpoint)
+    if exact or has_sigma is False:
         return formats[exact[0] if exact else "sit"], []
     meant = next((name for name, changed in changes.items() if changed <= {CLOCK}), None)
     named, title = _named(checkpoint, formats)
-    if meant and named in (meant, None):
+    is_contradicted = meant == "sit" and named is None and has_sigma
+    if meant and named in (meant, None) and not is_contradicted:
         return formats[meant], [f"{SAME}; read as {meant}, by the recipe's prediction and path"]
     if named and not meant:
         return formats[named], [f"{SAME}; read as {named}, by the name {title}"]
     why = "neither a name tells them apart, nor a recipe's prediction and path"
     if recipe is not None and meant:
-        why = f"the recipe {recipe.name} has the prediction and path of {meant}, and the name {title} is {named}'s"
+        other = "the second half of the head's channels is trained, as dit's is"
+        other = other if is_contradicted else f"the name {title} is {named}'s"
+        why = f"the recipe {recipe.name} has the prediction and path of {meant}, and {other}"
     either = " or ".join(f"--format {name}" for name in sorted(formats))
     raise WeightsError(f"{checkpoint.path}: {SAME}; {why}: give {either}")
 
@@ -110,16 +114,17 @@ def _named(checkpoint: ForeignCheckpoint, names: Collection[str]) -> tuple[str |
     return None, ""
 
 
-def _drops_sigma(checkpoint: ForeignCheckpoint) -> bool:
-    """Whether the second half of the head's channels is as it started, at zero: SiT drops it, and DiT trains it."""
+def _has_sigma(checkpoint: ForeignCheckpoint) -> bool | None:
+    """Whether the second half of the head's channels is trained, as DiT does, or as it started, at zero, where SiT drops
+    it; None where there is no such half, or the head is all zeros."""
     head, embedder = (checkpoint.tensors.get(f"{key}.weight") for key in ("final_layer.linear", "x_embedder.proj"))
     if head is None or embedder is None or embedder.ndim != 4 or head.ndim != 2:
-        return False
+        return None
     channels, pixels = embedder.shape[1], embedder.shape[2] * embedder.shape[3]
     if len(head) != 2 * channels * pixels:
-        return False
-    used, dropped = rearrange(head, "(p half c) d -> half (p c d)", p=pixels, half=2)
-    return bool(used.any()) and not bool(dropped.any())
+        return None
+    used, second = rearrange(head, "(p half c) d -> half (p c d)", p=pixels, half=2)
+    return bool(second.any()) if bool(used.any()) else None
 
 
 def _of_no_format(checkpoint: ForeignCheckpoint, formats: Collection[str]) -> str:
