@@ -61,6 +61,11 @@ def rows(labels: Labels, index: Tensor | slice) -> Labels:
     return map_labels(lambda own: own[index], labels)
 
 
+def in_turn(labels: Labels, places: Sequence[int]) -> Labels:
+    """Those of some places, where all samples come in turn, again and again."""
+    return rows(labels, torch.tensor(places, dtype=torch.int64) % length(labels))
+
+
 def join(labels: Sequence[Labels]) -> Labels:
     """Those of all samples of the first, then of the second, and so on.
 

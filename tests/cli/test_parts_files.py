@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo import hookimpl, part
+from zoo.callbacks import Callback
 from zoo.cli import app
 from zoo.flow.solvers import EulerSolver
 from zoo.parts.blocks import DiTBlock
@@ -23,6 +24,7 @@ from zoo.registry import Registry
 
 SOURCE = '''
 import zoo
+from zoo.callbacks import Callback
 from zoo.data.digits import Digits, DigitsSource
 from zoo.errors import DataError
 from zoo.flow.solvers import EulerSolver
@@ -37,6 +39,11 @@ class MyBlock(DiTBlock):
 @zoo.part("solver", "mine")
 class MySolver(EulerSolver):
     """As Euler's."""
+
+
+@zoo.part("callback", "mine")
+class MyCallback(Callback):
+    """Does nothing."""
 
 
 class MySource(DigitsSource):
@@ -64,6 +71,11 @@ class TheirBlock(DiTBlock):
 
 @part("solver", "mine")
 class TheirSolver(EulerSolver):
+    """Of a package."""
+
+
+@part("callback", "mine")
+class TheirCallback(Callback):
     """Of a package."""
 
 
@@ -257,7 +269,7 @@ def package(monkeypatch):
     """A package whose parts have the names of the file's."""
     registry = Registry()
     module = ModuleType("their_parts")
-    module.zoo_parts = hookimpl(lambda: [TheirBlock, TheirSolver], specname="zoo_parts")
+    module.zoo_parts = hookimpl(lambda: [TheirBlock, TheirSolver, TheirCallback], specname="zoo_parts")
     registry.register(module, Plugin("their-parts", "1.0"))
     monkeypatch.setattr(Registry, "installed", classmethod(lambda cls: registry))
 
@@ -275,6 +287,17 @@ def test_a_package_with_parts_of_the_same_names_is_refused(own_run, package, wor
     )
     assert Path("run/run.json").read_bytes() == before
     assert not Path("images").exists()
+
+
+def test_what_may_change_while_a_run_goes_on_may_become_a_packages(here, request):
+    own = ("--set", "train.callbacks=[mine]", "--set", "sample.solver=mine", "--parts", "my_parts.py")
+    done("train", "--recipe", "small.yaml", *own, "--run-dir", "more")
+    request.getfixturevalue("package")
+    assert "solver 'mine' is of their-parts 1.0 here" in refused("sample", "--run", "more", "--out", "none")
+    told = done("train", "--resume", "--run-dir", "more", "--set", "train.steps=4").stderr
+    assert "callback 'mine' of my_parts.py" in told
+    assert "callback 'mine' of their-parts" in told
+    done("sample", "--run", "more", "--count", 1, "--out", "images")  # of the checkpoint that their parts have written
 
 
 def test_another_run_starts_from_weights_of_a_file_that_became_a_package(here, package):

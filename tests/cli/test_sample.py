@@ -4,15 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo.cli import app
+from zoo.errors import ZooError
 from zoo.pictures import read_png
-from zoo.train import sampling
+from zoo.train import distributed, sampling
+from zoo.train.distributed import World
 
 
 def zoo(*arguments: object) -> Result:
@@ -206,6 +210,18 @@ def test_a_label_that_is_no_class(label):
 def test_labels_are_given_in_one_way():
     message = refused(sample("--labels", "3", "--labels-file", "own.npy"))
     assert message == "zoo sample: --labels and --labels-file both say what images are of; leave one of them out"
+
+
+class Second(World):
+    """A process that another one tells what to raise."""
+
+    def first(self, work):
+        raise ZooError("as the first process says")
+
+
+def test_the_first_process_alone_reads_the_file_of_labels(monkeypatch):
+    monkeypatch.setattr(distributed, "join_world", lambda device: nullcontext(Second(1, 2, torch.device("cpu"))))
+    assert refused(sample("--labels-file", "of_another_machine.npy")) == "as the first process says"
 
 
 def test_an_unconditional_backbone():

@@ -1,6 +1,7 @@
 """Labels of images from a file: its rows in turn, or one line that says why not."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.train.test_sampling import draw, record_of
+from tests.train.vectors import VectorConditioner
 from zoo.errors import ZooError
 from zoo.parts.class_conditioners import NoConditioner
 from zoo.train.label_files import read_labels
@@ -17,6 +19,11 @@ from zoo.train.labels import given_labels
 def written(path, *rows, dtype=np.int64):
     np.save(path, np.array(rows, dtype))
     return read_labels(path)
+
+
+def header(text):
+    """The beginning of a .npy file."""
+    return b"\x93NUMPY\x02\x00" + len(text).to_bytes(4, "little") + text.encode()
 
 
 def test_rows_of_a_file_come_in_turn(run, tmp_path, registry):
@@ -36,6 +43,10 @@ def test_draws_go_on_with_the_same_labels_alone(run, tmp_path, registry):
     assert json.loads((out / "request.json").read_text())["label_file"] == one.digest
     with pytest.raises(ZooError, match="label_file"):
         draw(run, out, registry, count=2, label_file=other, resume=True)
+    (out / "samples.json").unlink()
+    (out / "000001.png").unlink()
+    draw(run, out, registry, count=2, label_file=read_labels(one.path), resume=True)
+    assert (out / "samples.json").exists()
 
 
 def test_several_labels_by_name(tmp_path):
@@ -53,6 +64,8 @@ def test_several_labels_by_name(tmp_path):
         ("text.npy", b"1,2,3", "holds no labels: "),
         ("empty.npy", b"", "holds no labels: "),
         ("text.safetensors", b"1,2,3", "holds no labels: "),
+        ("cut.npy", header("{'descr': '<f4', 'shape': (3,"), "holds no labels: "),
+        ("hostile.npy", header("(" * 50_000), "holds no labels: "),
     ],
 )
 def test_what_is_no_such_file_is_refused_in_a_line(tmp_path, name, content, said):
@@ -86,4 +99,27 @@ def test_labels_that_the_backbone_does_not_take_are_refused(run, tmp_path, regis
 
 def test_an_unconditional_backbone_takes_none(tmp_path):
     with pytest.raises(ZooError, match="unconditional"):
-        given_labels(NoConditioner(), 2, written(tmp_path / "own.npy", 1))
+        given_labels(NoConditioner(), written(tmp_path / "own.npy", 1))
+
+
+class Sized(VectorConditioner):
+    """Labels are pairs of numbers by name."""
+
+    def check_labels(self, labels, batch):
+        super().check_labels(labels["size"], batch)
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_rows_that_are_not_finite_are_refused(tmp_path, bad):
+    good = torch.ones(4, 2)
+    save_file({"size": good}, tmp_path / "own.safetensors")
+    file = read_labels(tmp_path / "own.safetensors")
+    assert given_labels(Sized(4), file).values is file.labels  # however many images are asked for
+    good[2, 1] = bad
+    save_file({"size": good}, tmp_path / "own.safetensors")
+    with pytest.raises(ZooError) as caught:
+        given_labels(Sized(4), read_labels(tmp_path / "own.safetensors"))
+    assert str(caught.value) == (
+        f"--labels-file {tmp_path / 'own.safetensors'}: row 2 (the first is 0) holds NaN or infinite values; mend it,"
+        " or leave it out"
+    )

@@ -95,16 +95,16 @@ def test_a_sample_is_read_once_for_its_label_however_often_it_is_drawn(registry)
 
 def test_wanted_classes_go_round(registry):
     own = conditioner(registry)
-    assert wanted_labels(own, 5, [3, 9]).values.tolist() == [3, 9, 3, 9, 3]
-    assert wanted_labels(own, 2, [7, 7, 1]).values.tolist() == [7, 7]
-    assert wanted_labels(own, 3, [0]).values.dtype == torch.int64
+    assert wanted_labels(own, [3, 9]).record(5)["labels"] == [3, 9, 3, 9, 3]
+    assert wanted_labels(own, [7, 7, 1]).record(2)["labels"] == [7, 7]
+    assert wanted_labels(own, [0]).values.dtype == torch.int64
 
 
 @pytest.mark.parametrize("label", [-1, 10, 10**30])
 def test_a_class_that_there_is_not(label, registry):
     """Also the null class, 10: it stands for no condition."""
     with pytest.raises(ZooError) as caught:
-        wanted_labels(conditioner(registry), 3, [3, label])
+        wanted_labels(conditioner(registry), [3, label])
     assert str(caught.value) == f"--labels: {label} is no class; they go from 0 to 9"
 
 
@@ -116,7 +116,7 @@ def test_an_unconditional_backbone_needs_no_labels(choice, registry):
     assert found.classes(0, 3) is None
     assert found.record(3) == {"labels": None}
     with pytest.raises(ZooError, match="--labels: this backbone is unconditional, or takes labels that are no class"):
-        wanted_labels(own, 3, [1])
+        wanted_labels(own, [1])
 
 
 def test_counts_are_by_class():

@@ -1,14 +1,19 @@
 """A trial trains and judges once, and goes on where it was stopped."""
 
+from types import ModuleType
+
 import pytest
 
+import zoo
 from tests.train.small import ALONE, small
+from zoo.callbacks import Callback
 from zoo.errors import Preempted, RunError, ZooError
+from zoo.plugins import Plugin
 from zoo.registry import Registry
 from zoo.train import trial
 from zoo.train.callbacks import Callbacks, VitalError
 from zoo.train.run_folder import RunFolder
-from zoo.train.session import Session
+from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 from zoo.train.trial import judge_run, train_and_judge
 
@@ -95,6 +100,26 @@ def test_what_cannot_be_judged_is_told_before_training(tmp_path):
     with pytest.raises(ZooError, match="evaluation compares pictures: without a VAE, pictures show three latent chann"):
         run(tmp_path / "a", "data.dataset={type: latents, folder: nowhere}")
     assert not list(tmp_path.iterdir())
+
+
+@zoo.part("callback", "mine")
+class Mine(Callback):
+    """Does nothing."""
+
+
+def with_callback(of):
+    module = ModuleType("mine")
+    module.zoo_parts = zoo.hookimpl(lambda: [Mine], specname="zoo_parts")
+    registry = Registry()
+    registry.register(module, of)
+    return registry
+
+
+def test_what_is_trained_is_judged_though_a_callback_is_of_a_package_by_now(tmp_path):
+    options, file = (*OPTIONS, "train.callbacks=[mine]"), with_callback(Plugin("mine.py", "sha256:00"))
+    Session(small(*options, registry=file), RunFolder(tmp_path / "a"), file, ALONE, Silent()).run()
+    package = with_callback(Plugin("mine", "1.0"))
+    assert list(train_and_judge(small(*options, registry=package), tmp_path / "a", package, ALONE)) == [2]
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path):

@@ -1,10 +1,12 @@
 """Labels that are no class indices are the dataset's wherever images are drawn: dummies say nothing."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import zoo
 from tests.train.drawn import sample, spy, trained_on
@@ -12,7 +14,9 @@ from tests.train.ranks import run_ranks
 from tests.train.small import ALONE
 from tests.train.vectors import SAMPLES, PointSource, VectorConditioner, vector_registry, vectors
 from zoo.callbacks.pictures import Pictures
+from zoo.cli import app
 from zoo.errors import DataError, SampleError
+from zoo.registry import Registry
 from zoo.train.evaluation import evaluate
 from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
@@ -46,6 +50,25 @@ def test_samples(trained, tmp_path, monkeypatch):
     assert_labels_of_the_dataset(asked[0], 8)
     assert record["labels_of"] == [f"point {int(index)}" for index in asked[0][:8, 0]]
     assert "labels" not in record
+
+
+def test_samples_of_rows_of_a_file(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(Registry, "installed", classmethod(lambda cls: REGISTRY))
+    asked, rows = spy(monkeypatch), np.array([[0.5, -1.0], [2.0, 0.25], [9.0, 4.0]], np.float32)
+
+    def drawn(name, given, *words):
+        np.save(tmp_path / f"{name}.npy", given)
+        own = ["--out", tmp_path / name, "--labels-file", tmp_path / f"{name}.npy"]
+        result = CliRunner().invoke(app, [*map(str, ["sample", "--run", trained[0], *own, *words])])
+        assert result.exit_code == 0, result.stderr
+        return [path.read_bytes() for path in sorted((tmp_path / name).glob("0*.png"))]
+
+    in_turn, by_hand = drawn("rows", rows, "--count", 4), drawn("by_hand", rows[[0, 1, 2, 0]])
+    assert in_turn == by_hand
+    assert len(in_turn) == 4
+    assert asked[0].tolist() == rows.tolist()  # as they are, however many images
+    record = json.loads((tmp_path / "rows/samples.json").read_text())
+    assert (record["label_file"]["name"], record["labels"]) == ("rows.npy", None)
 
 
 @pytest.mark.parametrize("choice", ["data", "balanced", "random"])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from zoo.assembly.probe import probe
 from zoo.errors import PluginError
 from zoo.loose_parts import PartsLike
-from zoo.recipe import SECTIONS, Draft, Made, Node, Overrides, Recipe, Recorded, draft_recipe, read_tree
+from zoo.recipe import SECTIONS, Draft, Made, Node, Overrides, Recipe, Recorded, Versions, draft_recipe, read_tree
 from zoo.registry import Registry
 
 
@@ -96,15 +96,24 @@ def check_versions(made: Made, recipe: Recipe, needs: Collection[str], *, other_
         other_parts: see ``check_recorded``.
 
     Raises:
-        PluginError: a part is of another package than what was recorded, or of another version of itself.
+        PluginError: a part that may not change here is of another package than what was recorded, or, if weights come
+            of it, of another version of itself.
     """
     here = recipe.versions(needs)
-    made.refuse_other_origins(here, packaged=other_parts == "told")
+    made.refuse_other_origins(_fixed(recipe, needs), packaged=other_parts == "told")
     if other_parts == "refused":
         made.refuse_other_parts(recipe.versions([section for section in TRAINED if section in needs]))
     other = made.otherwise(here)
     if other is not None:
         warnings.warn(other, stacklevel=1)  # once, whoever asks
+
+
+def _fixed(recipe: Recipe, needs: Collection[str]) -> Versions:
+    """The parts that must be of the packages that they were of: what weights come of, and where nothing trains what
+    draws from them; neither callbacks, which may change while a run goes on, nor what judges."""
+    trains = "train" in needs
+    found = recipe.versions([each for each in needs if each in TRAINED or each == ("train" if trains else "sample")])
+    return Versions(packages=found.packages, parts=tuple(each for each in found.parts if each.kind != "callback"))
 
 
 def change_section(recipe: Recipe, section: str, values: Mapping[str, Any], registry: Registry) -> Recipe:

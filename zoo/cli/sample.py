@@ -52,7 +52,7 @@ def sample(
         typer.Option(
             "--labels-file",
             metavar="FILE",
-            help="Labels that are no class indices: a .npy file with a row for each image, or .safetensors by name.",
+            help="Labels, a row for each image, in turn: a .npy file, or .safetensors by name.",
         ),
     ] = None,
     count: Annotated[
@@ -104,23 +104,24 @@ def sample(
 
     registry = installed_registry(parts)
     checked = check_recorded(recorded, registry, ("backbone", "data", "sample"))
-    file = None if labels_file is None else read_labels(labels_file)
-    request = SampleRun(
-        run=run,
-        out=out,
-        weights=weights,
-        step=step,
-        labels=wanted,
-        count=count or len(wanted) or (64 if file is None else length(file.labels)),
-        seed=seed,
-        npz=npz,
-        resume=resume,
-        label_file=file,
-    )
-    with join_world(device) as world:
+    with join_world(device) as world, told_plainly():
+        # One process reads it: others may run where it is not.
+        file = world.first(lambda: None if labels_file is None else read_labels(labels_file))
+        request = SampleRun(
+            run=run,
+            out=out,
+            weights=weights,
+            step=step,
+            labels=wanted,
+            count=count or len(wanted) or (64 if file is None else length(file.labels)),
+            seed=seed,
+            npz=npz,
+            resume=resume,
+            label_file=file,
+        )
         for note in doubtful_labels(labels or (), classes) if world.is_main else ():
             tell(f"note: {note}")
-        with told_plainly(), told_how_to_go_on(world, request.folder.request.exists):
+        with told_how_to_go_on(world, request.folder.request.exists):
             drawn = draw_samples(request, checked, registry, world)
         if world.is_main:
             images = f"{drawn} image{'s' * (drawn != 1)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from zoo.assembly import create_part
@@ -15,7 +14,7 @@ from zoo.data.left_out import open_kept
 from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver
 from zoo.flow.sampling import check_memory, solver_levels
-from zoo.labels import Labels, length, rows
+from zoo.labels import Labels, in_turn, length
 from zoo.recipe import Recipe
 from zoo.sampling import draw_latents
 
@@ -58,7 +57,7 @@ class Drawing:
 
         Args:
             backbone: with the weights to draw from, on any device.
-            labels: of all images of all batches; the last one's stands for those that are missing.
+            labels: of all images of all batches; in turn, where they are fewer.
             batch: which of the batches, from 0.
             count: images that are wanted of all batches; as many as labels if left out.
 
@@ -68,10 +67,10 @@ class Drawing:
         Raises:
             NumericError: an image is not finite.
         """
-        first, total = batch * self.batch, length(labels)
-        numbers = range(first, min(first + self.batch, total if count is None else count))
+        first = batch * self.batch
+        numbers = range(first, min(first + self.batch, length(labels) if count is None else count))
         places = range(first, first + self.batch)
-        own = rows(labels, torch.tensor([min(place, total - 1) for place in places]))
+        own = in_turn(labels, places)
         options = self.recipe.sample
         latents = draw_latents(
             backbone,

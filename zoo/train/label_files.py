@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load
 
 from zoo.errors import ZooError, in_words, printable
@@ -23,7 +22,7 @@ class LabelFile:
     Attributes:
         path: of the file.
         digest: SHA-256 of its bytes.
-        labels: what it holds.
+        labels: what it holds, a row for each image; the images beyond are of the first rows again.
     """
 
     path: Path
@@ -40,14 +39,15 @@ def read_labels(path: Path) -> LabelFile:
     where = f"--labels-file {printable(str(path))}"
     try:
         content = path.read_bytes()
+    except OSError as error:
+        raise ZooError(f"{where}: cannot be read: {error.strerror or in_words(error)}") from error
+    try:
         if path.suffix == ".safetensors":
             found: object = load(content)
         else:
             found = torch.from_numpy(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
         labels = checked(found)
-    except OSError as error:
-        raise ZooError(f"{where}: cannot be read: {error.strerror or in_words(error)}") from error
-    except (ValueError, TypeError, MemoryError, SafetensorError) as error:
+    except Exception as error:  # as Python reads a damaged header, of whatever kind
         raise ZooError(
             f"{where}: holds no labels: {in_words(error)}; give a .npy file with a row for each image, or a"
             " .safetensors file with such by name"

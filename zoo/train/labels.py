@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import Tensor
 
 from zoo.classes import UNKNOWN, Classes
 from zoo.data import Source
 from zoo.errors import DataError, ZooError, first_line, printable
-from zoo.labels import Labels, checked, class_indices, length, rows
+from zoo.labels import Labels, checked, class_indices, in_turn, length, rows
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
 from zoo.train.label_files import LabelFile
@@ -23,7 +24,7 @@ Choice = Literal["data", "balanced", "random"]
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """What images are asked to be of, one label an image.
+    """What images are asked to be of, one label an image; where there are fewer labels than images, in turn.
 
     Attributes:
         values: what the class conditioner takes; zeros where it takes nothing.
@@ -37,7 +38,7 @@ class ImageLabels:
 
     def classes(self, first: int, last: int) -> Int[np.ndarray, " m"] | None:
         """Class indices of images ``first`` to ``last - 1``; None where the labels are none."""
-        found = class_indices(rows(self.values, slice(first, last))) if self.are_classes else None
+        found = class_indices(in_turn(self.values, range(first, last))) if self.are_classes else None
         return None if found is None else found.numpy()
 
     def record(self, count: int, known: Classes = UNKNOWN) -> dict[str, Any]:
@@ -136,28 +137,35 @@ def refuse_other_labels(conditioner: ClassConditioner, labels: Labels, count: in
         raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
-def given_labels(conditioner: ClassConditioner, count: int, given: LabelFile) -> ImageLabels:
-    """Labels of ``count`` images: the rows of a file in turn.
+def given_labels(conditioner: ClassConditioner, given: LabelFile) -> ImageLabels:
+    """Labels of images: the rows of a file in turn.
 
     Raises:
-        ZooError: they are not what the conditioner takes.
+        ZooError: they are not what the conditioner takes, or not finite.
     """
     where = f"--labels-file {printable(str(given.path))}"
     if not conditioner.uses_labels:
         raise ZooError(f"{where}: this backbone is unconditional; leave it out")
-    rows_of_file = length(given.labels)
-    if not rows_of_file:
+    if not length(given.labels):
         raise ZooError(f"{where}: holds no row")
     try:
         refuse_other_labels(conditioner, given.labels)
     except ValueError as error:
         raise ZooError(f"{where}: is not what the class conditioner takes: {error}") from error
-    values = rows(given.labels, torch.arange(count) % rows_of_file)
-    return ImageLabels(values, are_classes=isinstance(conditioner, IndexConditioner))
+    if (row := _not_finite(given.labels)) is not None:
+        raise ZooError(f"{where}: row {row} (the first is 0) holds NaN or infinite values; mend it, or leave it out")
+    return ImageLabels(given.labels, are_classes=isinstance(conditioner, IndexConditioner))
 
 
-def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[int]) -> ImageLabels:
-    """Labels of ``count`` images: the wanted classes in turn.
+def _not_finite(labels: Labels) -> int | None:
+    """The first row that holds what is no number."""
+    own = [labels] if isinstance(labels, Tensor) else labels.values()
+    wrong = [(~each.double().isfinite()).unsqueeze(-1).flatten(1).any(dim=1).nonzero() for each in own]
+    return min((int(each[0]) for each in wrong if len(each)), default=None)
+
+
+def wanted_labels(conditioner: ClassConditioner, wanted: Sequence[int]) -> ImageLabels:
+    """Labels of images: the wanted classes in turn.
 
     Raises:
         ZooError: a class that the backbone does not have.
@@ -170,7 +178,7 @@ def wanted_labels(conditioner: ClassConditioner, count: int, wanted: Sequence[in
     outside = [label for label in wanted if not 0 <= label < conditioner.num_classes]
     if outside:
         raise ZooError(f"--labels: {outside[0]} is no class; they go from 0 to {conditioner.num_classes - 1}")
-    return ImageLabels(torch.tensor([wanted[index % len(wanted)] for index in range(count)]), are_classes=True)
+    return ImageLabels(torch.tensor(wanted), are_classes=True)
 
 
 def _in_random_order(samples: int, count: int, seed: int) -> Int[np.ndarray, " count"]:

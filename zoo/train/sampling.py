@@ -204,9 +204,9 @@ def _labels(
 ) -> ImageLabels:
     conditioner = backbone.conditioner
     if request.label_file is not None:
-        return given_labels(conditioner, count, request.label_file)
+        return given_labels(conditioner, request.label_file)
     if request.labels:
-        return wanted_labels(conditioner, count, request.labels)
+        return wanted_labels(conditioner, request.labels)
     choice = drawing.recipe.sample.labels
     return labels_for(conditioner, count, choice, request.seed, drawing.samples, there)
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoo.assembly import check_recorded, create_part, load_recipe
+from zoo.assembly import TRAINED, check_recorded, create_part, load_recipe
 from zoo.data import Dataset
 from zoo.data.left_out import ids_in
 from zoo.errors import DataError, RunError, ZooError
@@ -72,8 +72,8 @@ def train_and_judge(
         if newest.step == recipe.train.steps and noted(run, newest.step) is not None:
             with watch() as watcher:
                 _tell_callbacks(session(watcher))
-    trained = check_recorded(run.read_recipe(), registry).resolved()  # with what is recorded with the data
-    sections = {"sample": recipe.sample.resolved(), "evaluate": recipe.evaluate.resolved()}
+    trained = check_recorded(run.read_recipe(), registry, TRAINED).resolved()  # with what is recorded with the data
+    sections = {each: getattr(recipe, each).resolved() for each in ("train", "sample", "evaluate")}
     like = load_recipe({**trained, **sections}, registry=registry)
     return {step: judge_run(run, like, registry, world, step=step) for step in sorted({*at, recipe.train.steps})}
 

@@ -115,8 +115,10 @@ def _named(checkpoint: ForeignCheckpoint, names: Collection[str]) -> tuple[str |
 
 
 def _has_sigma(checkpoint: ForeignCheckpoint) -> bool | None:
-    """Whether the second half of the head's channels is trained, as DiT does, or as it started, at zero, where SiT drops
-    it; None where there is no such half, or the head is all zeros."""
+    """Whether the second half of the head's channels is trained, as DiT's is, or at zero, as it started: SiT drops it.
+
+    None where there is no such half, or the head is all zeros.
+    """
     head, embedder = (checkpoint.tensors.get(f"{key}.weight") for key in ("final_layer.linear", "x_embedder.proj"))
     if head is None or embedder is None or embedder.ndim != 4 or head.ndim != 2:
         return None
