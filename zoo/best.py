@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.checkpoint_folders import checkpoints_in, step_of
-from zoo.errors import RunError, ZooError, listed
+from zoo.checkpoint_folders import checkpoints_in, step_of, steps_in
+from zoo.errors import RunError, ZooError
 from zoo.files import write_whole
 from zoo.json_files import read_json
 
@@ -75,6 +75,6 @@ def best_step(folder: Path) -> int:
         why = ": the run went on from an earlier step, and has not come to it again" if behind else ""
         raise ZooError(
             f"{folder}: --step best: step {best.step} had the best {best.figure}, and its checkpoint is not there{why};"
-            f" give the number of one that is: {listed([*map(str, there)]) or 'none'}"
+            f" give the number of one that is: {steps_in(folder / 'checkpoints')}"
         )
     return best.step

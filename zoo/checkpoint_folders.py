@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from zoo.errors import listed
 from zoo.json_files import parse_json, read_json, read_text
 
 PREFIX = "step_"
@@ -34,6 +35,11 @@ def checkpoints_in(folder: Path) -> list[Path]:
                 yield step_of(path), path
 
     return [path for _, path in sorted(found())]
+
+
+def steps_in(folder: Path) -> str:
+    """The steps whose checkpoints are there, for messages: the newest few, and how many more."""
+    return listed([str(step_of(path)) for path in reversed(checkpoints_in(folder))]) or "none"
 
 
 def newest_states(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -148,7 +148,7 @@ def test_what_cannot_be_judged():
     told = refused(zoo("eval", "--run", "run", "--set", "backbone.dim=3"))
     assert told == "--set backbone.dim=3: only `sample`, `data` and `evaluate` may be other than in training"
     told = refused(zoo("eval", "--run", "run", "--step", 1), 3)
-    assert told == "run/checkpoints: there is no checkpoint of step 1; there are: 2, 3"
+    assert told == "run/checkpoints: there is no checkpoint of step 1; there are: 3, 2"
     told = refused(zoo("eval", "--run", "run", "--count", 8, "--set", "evaluate.metrics=[sfid]"))
     assert told == "small: evaluate.metrics: none of them can be told from pca"
     told = refused(zoo("eval", "--run", "run", "--set", "evaluate.metrics=[fed]"))

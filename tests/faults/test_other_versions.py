@@ -295,7 +295,9 @@ def test_only_parts_in_use_count(run):
     with silence():
         check_recorded(recorded_in(run, ["sample.solver=euler"]), here)
     with pytest.raises(PluginError, match="solver 'steady' is of their-solvers 3 here"):
-        check_recorded(recorded_in(run), here)
+        check_recorded(recorded_in(run), here, ("backbone", "sample"))
+    with pytest.warns(UserWarning, match="solver 'steady' of my-solvers; here are .*solver 'steady' of their-solvers"):
+        check_recorded(recorded_in(run), here)  # to train on
 
 
 def draw(run, out, registry, *, resume=False):

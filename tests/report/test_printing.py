@@ -1,6 +1,7 @@
 """Tables on a terminal, and in a pipe."""
 
 import io
+import os
 from itertools import chain
 
 import pytest
@@ -21,3 +22,10 @@ def test_nothing_is_cut_where_a_table_is_wider_than_what_it_is_printed_to(width,
     for cell in chain(table.columns, *table.rows):
         assert all(line in printed for line in cell.removeprefix(">").splitlines()), cell
     assert console.width == width
+
+
+def test_what_is_printed_later_follows_the_terminal(monkeypatch):
+    console = Console(file=io.StringIO(), _environ={})
+    print_comparison(console, [Entry("one", COST)])
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((200, 50)))
+    assert console.width == 200

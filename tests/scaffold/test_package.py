@@ -51,6 +51,29 @@ def test_its_test_draws_by_labels_of_the_author_s_conditioner_too(monkeypatch, t
     written["test_trains_and_draws"](tmp_path)
 
 
+def test_its_test_looks_for_the_figures_of_its_recipe_alone(monkeypatch, tmp_path):
+    files, metric = files_of(NAMES, ["metric"]), import_module("zoo.scaffold.parts.metric").MineMetric
+    (tmp_path / "mine_trial.yaml").write_text(files["zoo_mine/recipes/mine_trial.yaml"])
+    written: dict = {"__name__": "test_recipe"}
+    exec(files["tests/test_recipe.py"], written)
+    monkeypatch.setattr(zoo.Registry, "installed", classmethod(lambda cls: zoo.Registry().with_parts([metric])))
+    monkeypatch.setitem(written, "recipes", lambda: [tmp_path / "mine_trial.yaml"])
+    monkeypatch.setitem(written, "parts", lambda: {("metric", "mine"), ("metric", "of_another_recipe")})
+
+    def figures(text):
+        def run_zoo(*_):
+            (tmp_path / "run/evaluations").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "run/evaluations/one.json").write_text(text)
+
+        return run_zoo
+
+    monkeypatch.setitem(written, "run_zoo", figures('{"mine": 1.0}'))
+    written["test_trains_and_draws"](tmp_path)
+    monkeypatch.setitem(written, "run_zoo", figures('{"fid": 1.0}'))
+    with pytest.raises(AssertionError):
+        written["test_trains_and_draws"](tmp_path)
+
+
 def test_what_pip_is_told():
     project = tomllib.loads(files_of(NAMES, ["block"])["pyproject.toml"])["project"]
     assert project["name"] == "zoo-mine"

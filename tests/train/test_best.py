@@ -171,9 +171,9 @@ def test_a_step_that_is_none_is_refused(tmp_path: Path, step: str, told: str) ->
 @pytest.mark.parametrize(
     ("there", "told"),
     [
-        ((1, 2), ": the run went on from an earlier step, and has not come to it again; {mend}: 1, 2"),
+        ((1, 2), ": the run went on from an earlier step, and has not come to it again; {mend}: 2, 1"),
         ((4,), "; {mend}: 4"),
-        (tuple(range(4, 11)), "; {mend}: 4, 5, 6, 7, 8 and 2 more"),
+        (tuple(range(4, 11)), "; {mend}: 10, 9, 8, 7, 6 and 2 more"),
         ((), "; {mend}: none"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ import torch
 
 from tests.train.ranks import alone, run_ranks
 from tests.train.small import small
-from zoo.callbacks import Callback, Step, Training
+from zoo.callbacks import Callback, Step, Training, tensorboard
 from zoo.callbacks.profile import Profile
 from zoo.data import Dataset
 from zoo.errors import PluginError, RecipeError, RunError
@@ -446,6 +446,42 @@ def test_a_trace_that_nobody_ends_goes_with_its_callback(tmp_path: Path) -> None
     assert torch.autograd._profiler_enabled()
     del profile.trace
     assert not torch.autograd._profiler_enabled()
+
+
+def test_a_trace_that_cannot_begin_is_told_and_leaves_nothing_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(profiler: Any) -> None:
+        raise RuntimeError("the profiler is in use")
+
+    monkeypatch.setattr(torch.profiler.profile, "start", refuse)
+    (warning,) = alone(run, tmp_path, "[{type: profile, first: 2, last: 2}]")
+    assert "the profiler is in use; the run goes on" in warning
+
+
+class Refusing:
+    """A writer of TensorBoard's on a full disk."""
+
+    closed = 0
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def add_scalar(self, *_: Any) -> None: ...
+
+    def flush(self) -> None:
+        raise OSError("No space left")
+
+    def close(self) -> None:
+        Refusing.closed += 1
+        self.flush()
+
+
+def test_a_writer_that_fails_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorboard, "_writer_class", lambda: Refusing)
+    callback, training = tensorboard.TensorBoard(), cast(Any, SimpleNamespace(folder=tmp_path, step=1))
+    with pytest.raises(OSError, match="No space left"):
+        callback.log(training, {"step": 1, "loss": 0.5})
+    assert Refusing.closed == 1
 
 
 def test_a_trace_whose_steps_are_past_is_told_unless_it_is_there(tmp_path: Path) -> None:

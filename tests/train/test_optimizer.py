@@ -8,9 +8,10 @@ from torch import nn
 
 from tests.train.small import small, train
 from zoo.errors import Preempted, ZooError
+from zoo.optim import Schedule
 from zoo.optim.schedules import ConstantSchedule, CosineSchedule, WSDSchedule
 from zoo.recipe.options import TrainOptions
-from zoo.registry import Registry
+from zoo.registry import Registry, part
 from zoo.scaffold.parts.schedule import MineSchedule
 from zoo.train.optimizer import EMA, ema_decays, held_rules, learning_rate
 
@@ -72,6 +73,27 @@ def test_a_run_may_have_other_steps_as_long_as_its_updates_keep_their_rates(sche
         for steps in (100, to)
     )
     assert held_rules(before, after, done) == ["train.steps"] * may
+
+
+@part("schedule", "table")
+class Table(Schedule):
+    """Rates that are looked up."""
+
+    def __init__(self, *, known: float = 1.0) -> None:
+        self.known = known
+
+    def factor(self, step: int, steps: int) -> float:
+        return ([1.0] * int(self.known * steps))[step]
+
+
+def test_a_schedule_that_knows_no_rate_beyond_its_end_keeps_none_there():
+    registry = Registry().with_parts([Table])
+    fewer, own, more = (small("train.schedule=table", f"train.steps={steps}", registry=registry) for steps in (2, 5, 9))
+    assert held_rules(own, more, 5) == held_rules(own, fewer, 2) == ["train.steps"]
+    assert held_rules(own, fewer, 3) == []
+    broken = small("train.schedule={type: table, known: 0.5}", "train.steps=4", registry=registry)
+    with pytest.raises(IndexError):  # before its end it is a fault
+        held_rules(own, broken, 3)
 
 
 def test_a_run_is_made_longer_before_it_falls_and_not_after(tmp_path):

@@ -11,8 +11,7 @@ from PIL import Image
 from tests.train.small import ALONE, small
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.pictures import GAP, read_png
-from zoo.train import sampling
-from zoo.train.drawing import Drawing
+from zoo.train import drawing, sampling
 from zoo.train.sampling import SampleRun, draw_samples
 
 
@@ -50,16 +49,16 @@ def test_the_count_and_the_order_of_labels_change_no_image(run, tmp_path, regist
 
 def test_a_batch_has_the_labels_of_a_whole_one_whatever_the_count(run, tmp_path, registry, monkeypatch):
     """An adaptive solver's steps depend on all of the batch."""
-    given, images = [], Drawing.images
+    given, draw_latents = [], drawing.draw_latents
 
-    def listen(self, backbone, labels, batch, count=None):
+    def listen(backbone, solver, labels, places, **options):
         given.append(labels.tolist())
-        return images(self, backbone, labels, batch, count)
+        return draw_latents(backbone, solver, labels, places, **options)
 
-    monkeypatch.setattr(Drawing, "images", listen)
-    draw(run, tmp_path / "out", registry, count=7, labels=(4, 2, 5))
-    assert given == [[4, 2, 5] * 4] * 2
-    assert record_of(tmp_path / "out")["labels"] == [4, 2, 5, 4, 2, 5, 4]
+    monkeypatch.setattr(drawing, "draw_latents", listen)
+    draw(run, tmp_path / "out", registry, count=7, labels=(4, 2, 5, 7))
+    assert given == [[4, 2, 5, 7, 4, 2], [5, 7, 4, 2, 5, 7]]
+    assert record_of(tmp_path / "out")["labels"] == [4, 2, 5, 7, 4, 2, 5]
 
 
 def test_an_empty_folder_will_do(run, tmp_path, registry):

@@ -407,6 +407,16 @@ def test_a_used_folder_is_refused_without_resume(tmp_path: Path, stopped_run: Pa
         alone(run, folder, recipe())
 
 
+def test_where_latents_have_moved_to_is_asked_and_not_how_they_are_made(tmp_path: Path, stopped_run: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(DataError) as caught:
+        trained_in(stopped_run, f"data.dataset={{type: latents, folder: {gone}}}", resume=True)
+    assert str(caught.value) == (
+        f"{gone}: there is no such folder; if it was moved: zoo train --resume --run-dir {stopped_run} --set"
+        " data.dataset.folder=FOLDER"
+    )
+
+
 def test_another_recipe_is_refused_with_the_differences(tmp_path: Path, stopped_run: Path) -> None:
     folder = shutil.copytree(stopped_run, tmp_path / "run")
     with pytest.raises(ZooError, match=r"0.01 and 0.5; leave out --recipe and --set to go on"):

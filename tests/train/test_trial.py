@@ -13,6 +13,7 @@ from zoo.registry import Registry
 from zoo.train import trial
 from zoo.train.callbacks import Callbacks, VitalError
 from zoo.train.run_folder import RunFolder
+from zoo.train.run_lock import RunLock
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 from zoo.train.trial import judge_run, train_and_judge
@@ -85,6 +86,13 @@ def test_where_callbacks_cannot_be_told_what_is_trained_is_judged_all_the_same(c
     monkeypatch.setattr(RunFolder, "lock", refuse)
     with pytest.warns(UserWarning, match="callbacks are not told of its last step: cannot be written to: Read-only"):
         assert list(run(cut)) == [2]
+
+
+def test_a_trial_that_another_process_ends_is_not_judged_beside_it(cut):
+    other = RunLock(cut)
+    with pytest.raises(RunError, match="is training in this folder; wait for it, or stop it"):
+        run(cut)
+    other.release()
 
 
 def test_a_vital_callback_that_cannot_be_told_ends_the_trial_as_it_does_the_run(cut, monkeypatch):

@@ -13,6 +13,7 @@ from zoo.flow import sample
 from zoo.flow.diffusion_solvers import DDIMSolver
 from zoo.weights import (
     Weights,
+    conversion,
     filled,
     from_published,
     read_checkpoint,
@@ -415,3 +416,17 @@ def test_what_is_written_is_a_plain_state_dict(pickled, published, tmp_path):
     assert read.weights == ""
     if pickled:
         assert same_bits(torch.load(tmp_path / "x", weights_only=True), tensors)
+
+
+def test_another_format_that_fails_hides_no_reason(recipe, registry, monkeypatch):
+    weights = Weights(recipe(MPDIT), {}, {})
+    expected = "mine: dit cannot hold it"
+    with pytest.raises(WeightsError, match=f"^{expected}, and --to mpdit can"):
+        to_published(weights, "dit", registry)
+
+    def fail(*_):
+        raise RecipeError(["of another format"])
+
+    monkeypatch.setattr(conversion, "with_clock_of", fail)
+    with pytest.raises(WeightsError, match=f"^{expected}:"):
+        to_published(weights, "dit", registry)

@@ -77,10 +77,11 @@ class Profile(Callback):
         if step + 1 == self.first:
             os.environ.setdefault(LOG_LEVEL, "6")
             cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
-            self._profiler = torch.profiler.profile(
+            profiler = torch.profiler.profile(
                 activities=[ProfilerActivity.CPU, *cuda], record_shapes=self.shapes, profile_memory=self.memory
             )
-            self._profiler.start()
+            profiler.start()
+            self._profiler = profiler
 
     def _write(self, training: Training) -> None:
         profiler, self._profiler = self._profiler, None

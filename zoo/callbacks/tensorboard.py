@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,13 @@ class TensorBoard(Callback):
     def _open(self, training: Training) -> Iterator[Any]:
         """The writer; if what is done with it fails, the next is a new one. A run that is killed does not close it."""
         writer, self._writer = self._writer or self._new(training), None
-        yield writer
-        writer.flush()
+        try:
+            yield writer
+            writer.flush()
+        except BaseException:
+            with suppress(Exception):  # it closes its file, and its thread ends
+                writer.close()
+            raise
         self._writer, self._after = writer, training.step
 
     def _new(self, training: Training) -> Any:

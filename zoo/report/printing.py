@@ -9,6 +9,7 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.markup import escape as without_markup
+from rich.segment import Segments
 from rich.table import Table as RichTable
 
 from zoo.audit import Audit, count_params
@@ -121,12 +122,9 @@ def _print(console: Console, table: Table, folding: int | None = None) -> None:
         is_sum = index in table.sums
         shown.add_row(*map(escape, row), style="bold" if is_sum else None, end_section=is_sum)
     console.print(f"[bold]{escape(table.title)}[/]", soft_wrap=True)
-    width = console.width
-    console.width = max(needed, width)  # nothing is rendered wider than the console is, whatever print() is asked for
-    try:
-        console.print(shown, soft_wrap=needed > width)
-    finally:
-        console.width = width
+    # print() alone renders nothing wider than the console is, whatever it is asked for.
+    lines = console.render(shown, console.options.update(max_width=max(needed, console.width)))
+    console.print(Segments(lines), soft_wrap=needed > console.width)
 
 
 def escape(text: str) -> str:

@@ -20,7 +20,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.checkpoint_folders import MANIFEST, PREFIX, STATE, checkpoints_in, name_of, run_of, said_state, step_of
+from zoo.checkpoint_folders import (
+    MANIFEST,
+    PREFIX,
+    STATE,
+    checkpoints_in,
+    name_of,
+    run_of,
+    said_state,
+    step_of,
+    steps_in,
+)
 from zoo.errors import RunError
 from zoo.files import (
     FAILURES,
@@ -153,8 +163,7 @@ def at_step(folder: Path, step: int, needs: Collection[str] | None = None) -> Ch
     """
     path = path_of(folder, step)
     if not path.is_dir():
-        kept = ", ".join(str(Checkpoint(each).step) for each in checkpoints_in(folder))
-        raise RunError(f"{folder}: there is no checkpoint of step {step}; there are: {kept or 'none'}")
+        raise RunError(f"{folder}: there is no checkpoint of step {step}; there are: {steps_in(folder)}")
     problem = problem_of(path, needs)
     if problem is not None:
         raise RunError(f"{path}: {problem}")

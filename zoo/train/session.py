@@ -18,7 +18,7 @@ from zoo.backbone import Backbone
 from zoo.callbacks import Step
 from zoo.checkpoint_folders import newest_states, step_of
 from zoo.classes import UNKNOWN, Classes, renamed
-from zoo.errors import DataError, Preempted, RunError, WeightsError, in_words
+from zoo.errors import DataError, MissingFolderError, Preempted, RunError, WeightsError, in_words
 from zoo.flow import Objective, objective_of
 from zoo.recipe import Recipe, absolute, changes
 from zoo.registry import Registry
@@ -136,7 +136,9 @@ class Session:
             return replace(job, second=read_second(find_second(self.recipe), job.recipe, self.registry))
         except DataError as error:
             if resume and (moved := where_it_moved(self.recipe, self.folder.command)):
-                raise DataError(f"{error}{moved}") from error
+                # A dataset may have said how to make such a folder, which is no matter any more.
+                missing = error.__cause__ if isinstance(error.__cause__, MissingFolderError) else error
+                raise DataError(f"{missing}{moved}") from error
             raise
 
     def _go_on(self, trainer: Trainer, stop: Callable[[], bool], stop_at: int) -> None:

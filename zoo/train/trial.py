@@ -134,7 +134,7 @@ def _tell_callbacks(session: Session) -> None:
     try:
         session.run(resume=True)
     except (DataError, RunError) as error:
-        if isinstance(error.__cause__, VitalError):
+        if isinstance(error.__cause__, VitalError | BlockingIOError):  # the latter where another process has the folder
             raise
         warnings.warn(f"{session.folder.path}: callbacks are not told of its last step: {error}", stacklevel=2)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.assembly import build, change_section, check_tree
 from zoo.backbone import Backbone
-from zoo.errors import PluginError, RecipeError, WeightsError, did_you_mean, listed
+from zoo.errors import PluginError, RecipeError, WeightsError, ZooError, did_you_mean, listed
 from zoo.files import safetensors, write_whole
 from zoo.format_entries import FormatEntry
 from zoo.recipe import Node, Recipe, read_tree
@@ -230,10 +230,10 @@ def _entries(recipe: Recipe, backbone: Backbone, chosen: FormatEntry, refusal: s
 
 def _holds(entry: FormatEntry, weights: Weights, registry: Registry) -> bool:
     """Whether an export to a format would be taken."""
-    recipe = with_clock_of(weights, entry.name, registry).recipe
     try:
+        recipe = with_clock_of(weights, entry.name, registry).recipe
         return bool(_entries(recipe, build(recipe, device="meta"), entry, ""))
-    except WeightsError:
+    except ZooError:
         return False
 
 
