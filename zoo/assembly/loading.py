@@ -109,8 +109,8 @@ def check_versions(made: Made, recipe: Recipe, needs: Collection[str], *, other_
 
 
 def _fixed(recipe: Recipe, needs: Collection[str]) -> Versions:
-    """The parts that must be of the packages that they were of: what weights come of, and where nothing trains what
-    draws from them; neither callbacks, which may change while a run goes on, nor what judges."""
+    """The parts that must be of the packages that they were of: those that weights come of and, where nothing trains,
+    those that draw. Callbacks, and what judges, may be others'."""
     trains = "train" in needs
     found = recipe.versions([each for each in needs if each in TRAINED or each == ("train" if trains else "sample")])
     return Versions(packages=found.packages, parts=tuple(each for each in found.parts if each.kind != "callback"))
