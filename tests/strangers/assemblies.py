@@ -6,11 +6,11 @@ from typing import Any
 
 import zoo
 from tests.data.waves import CLASSES, Waves
-from tests.strangers import cross, depthwise, dic, maskdit, moving, narrow, uvit
+from tests.strangers import convolutions, cross, maskdit, moving, narrow, uvit
 
 REGISTRY = zoo.Registry().with_parts(
     dict.fromkeys(
-        [Waves, *(part for module in (dic, uvit, depthwise, cross, narrow, maskdit, moving) for part in module.PARTS)]
+        [Waves, *(part for module in (convolutions, uvit, cross, narrow, maskdit, moving) for part in module.PARTS)]
     )
 )
 
@@ -52,7 +52,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 """Each of five blocks."""
 
-CONVOLUTIONS = {"patch_embedder": "stem", "position": "none", "downsampler": "conv_unshuffle", "head": "conv_out"}
+CONVOLUTIONS = {"patch_embedder": "conv", "position": "none", "downsampler": "conv_unshuffle", "head": "conv"}
 PARTS: dict[str, dict[str, Any]] = {
     "dic": {
         **CONVOLUTIONS,

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.strangers import convolutions, cross, depthwise, dic, extras, maskdit, moving, narrow
+from tests.strangers import cross, extras, maskdit, moving, narrow
 from zoo.testing import check_part
 
 ROOT = Path(__file__).parents[2]
-MODULES = (dic, depthwise, cross, narrow, moving)
+MODULES = (cross, narrow, moving)
 PUBLIC = {"zoo", *(f"zoo.{name}" for name in ("callbacks", "data", "evaluate", "flow", "optim", "parts", "weights"))}
-FILES = [Path(module.__file__) for module in (convolutions, maskdit, extras, *MODULES)]
+FILES = [Path(module.__file__) for module in (maskdit, extras, *MODULES)]
 FILES += sorted(each for each in ROOT.glob("plugins/*/zoo_*/*.py") if "import zoo\n" in each.read_text("utf-8"))
 PARTS = dict.fromkeys(part for module in MODULES for part in module.PARTS)
 

@@ -38,10 +38,6 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         recipe("cross", "uniform", modulation="in_context"),
         "block 'cross' needs vectors of the modulation, and modulation 'in_context' gives none",
     ),
-    "a map of one axis": (
-        {**recipe("dico", "uniform", latent={"channels": 1, "size": [8]}), "data": {"dataset": "waves"}},
-        "block 'dico' takes latents of 2 axes, and these have 1",
-    ),
     "one condition for two widths, and tokens": (
         recipe("narrow", "narrow", condition="shared"),
         "class_conditioner: puts tokens of width 16 in front, and there are levels of width 32",
