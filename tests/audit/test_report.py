@@ -209,6 +209,34 @@ def test_paper_convention_is_for_one_stage(schedule: str) -> None:
     assert (report_of(schedule).paper_convention.macs is None) == (len(report_of(schedule).stages) > 1)
 
 
+@pytest.mark.parametrize(("recipe", "printed"), [("dit_s", 6.06), ("dit_b", 23.02), ("dit_l", 80.73), ("dit_xl", 118.66)])
+def test_torchprofile_charges_elementwise_products_too(recipe: str, printed: float) -> None:
+    """What DiG's, DiCo's and MPDiT's tables print of DiT, of which its own table has less."""
+    loaded = load_recipe(recipe)
+    report, backbone = audit(loaded), loaded.backbone
+    blocks = 5 * backbone.depth * 256 * backbone.dim  # queries by their scale, two modulations, two gates
+    charged = report.torchprofile_convention.macs
+    assert charged is not None
+    assert 0 <= charged - report.macs - blocks - 256 * backbone.dim < 2000  # the head's modulation, and t by frequencies
+    assert round(charged / 1e9, 2) == printed
+
+
+def test_torchprofile_charges_norms_with_a_weight() -> None:
+    plain, weighed = (
+        audit(recipe_of("by_depth", block={"type": "dit", "norm": {"type": "layer", "affine": affine}}))
+        for affine in (False, True)
+    )
+    tokens = sum(level.blocks * level.tokens for level in plain.stages[0].levels)
+    assert weighed.torchprofile_convention.macs - plain.torchprofile_convention.macs == 2 * tokens * 24
+
+
+def test_torchprofile_is_not_known_of_what_declares_its_own_count() -> None:
+    recipe = recipe_of("by_depth")
+    backbone = built(recipe)
+    backbone.blocks[1] = DeclaresAttention(24, 2).to("meta")
+    assert audit_backbone(backbone, recipe).torchprofile_convention.macs is None
+
+
 @each_schedule
 def test_json(schedule: str) -> None:
     """The keys that the command line promises, whole numbers where it says so, and the same after a round trip."""

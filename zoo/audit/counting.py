@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.audit.convolutions import RecordedConvolutions
 from zoo.audit.declared import Declarations, let_parts_declare
-from zoo.audit.operators import COUNTED, NORMS, is_negligible
+from zoo.audit.operators import COUNTED, MULTIPLICATIONS, NORM_OPS, NORMS, PRODUCTS, is_negligible
 from zoo.errors import AuditError
 
 with warnings.catch_warnings():
@@ -50,7 +50,12 @@ class Counts:
     @property
     def norm_ops(self) -> int:
         """Operations of norms, apart from ``macs``."""
-        return sum(self.traced[""][name] for name in NORM_NAMES) + self.declared.total("norm_ops")
+        return self.traced[""][NORM_OPS] + self.declared.total("norm_ops")
+
+    @property
+    def products(self) -> int | None:
+        """Elementwise products, apart from ``macs``; None where a part declares its own count, which has none."""
+        return None if self.declared.by_name else self.traced[""][PRODUCTS]
 
 
 @dataclass(frozen=True)
@@ -116,17 +121,14 @@ INSIDE = "whole."
 
 def _analysis(module: nn.Module, inputs: tuple[Any, ...]) -> FlopCountAnalysis:
     analysis = FlopCountAnalysis(module, inputs).clear_op_handles()
-    analysis.set_op_handle(**COUNTED, **NORMS)
+    analysis.set_op_handle(**COUNTED, **NORMS, **MULTIPLICATIONS)
     # By caller, so that a layer which several parts share counts for the part that runs it.
     return analysis.ancestor_mode("caller").unsupported_ops_warnings(False).uncalled_modules_warnings(False)
 
 
-NORM_NAMES = frozenset(name.removeprefix("aten::") for name in NORMS)
-
-
 def macs_of(counter: Counter[str]) -> int:
     """Multiply-adds among the counts of operators."""
-    return sum(number for name, number in counter.items() if name not in NORM_NAMES)
+    return sum(number for name, number in counter.items() if name not in (NORM_OPS, PRODUCTS))
 
 
 def _vector_product(a: Sequence[int], b: Sequence[int], **_: Any) -> int:

@@ -7,14 +7,19 @@ replaces its own: an operator is counted here, is a norm (counted apart), is neg
 from __future__ import annotations
 
 import string
+from collections import Counter
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 import torch
 
-Handle = Callable[[Sequence[Any], Sequence[Any]], int]
-"""Multiply-adds of one node of a traced graph, from its inputs and outputs (``torch._C.Value``)."""
+Handle = Callable[[Sequence[Any], Sequence[Any]], int | Counter[str]]
+"""Multiply-adds of one node of a traced graph, from its inputs and outputs (``torch._C.Value``); or counts by name."""
+
+ATTENTION = "scaled_dot_product_attention"
+PRODUCTS = "elementwise products"
+"""What some counters charge besides multiply-adds: one for each element."""
 
 
 def shape_of(value: Any) -> list[int]:
@@ -39,11 +44,18 @@ def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     return prod(shape_of(inputs[0] if transposed else outputs[0])) * prod(shape_of(inputs[1])[1:])
 
 
-def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """softmax(q k') v: queries x keys x (width of q + width of v), for every head."""
+def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> Counter[str]:
+    """softmax(q k') v: queries x keys x (width of q + width of v), for every head; q is scaled, elementwise."""
     *queries, value_width = shape_of(outputs[0])
     keys, width = shape_of(inputs[1])[-2:]
-    return prod(queries) * keys * (width + value_width)
+    macs = prod(queries) * keys * (width + value_width)
+    return Counter({ATTENTION: macs, PRODUCTS: prod(queries) * width})
+
+
+def _product(_: Sequence[Any], outputs: Sequence[Any]) -> Counter[str]:
+    """One an element; none for a product of sizes, which a trace has among the tensors."""
+    shape = outputs[0].type().sizes() if outputs[0].type().kind() == "TensorType" else None
+    return Counter({PRODUCTS: prod(shape)} if shape else {})
 
 
 def _einsum(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
@@ -100,33 +112,40 @@ COUNTED: dict[str, Handle] = {
 }
 """Operators with multiply-adds."""
 
-ATTENTION = "scaled_dot_product_attention"
+NORM_OPS = "norms"
 
 
-def _norm(weight: int) -> Handle:
-    """fvcore's estimate: 4 operations an element, 5 with a weight, which stands at place ``weight`` of the inputs."""
+def _norm(weight: int, *, training: int | None = None) -> Handle:
+    """fvcore's estimate: 4 operations an element, 5 with a weight, which is an elementwise product.
 
-    def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    Args:
+        weight: at which place of the inputs it stands.
+        training: at which place they say whether mean and variance have yet to be found: 3 an element less, if not.
+    """
+
+    def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> Counter[str]:
+        elements = prod(shape_of(inputs[0]))
         has_weight = inputs[weight].type().kind() == "TensorType"
-        return prod(shape_of(inputs[0])) * (5 if has_weight else 4)
+        has_statistics = training is not None and not inputs[training].toIValue()
+        each = 4 + has_weight - 3 * has_statistics
+        return Counter({NORM_OPS: each * elements, PRODUCTS: has_weight * elements})
 
     return count
 
 
-def _batch_norm(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Likewise, and 3 an element less where it is not in training, and so has its mean and variance already."""
-    in_training = inputs[5].toIValue()
-    return _norm(1)(inputs, outputs) - (0 if in_training else 3 * prod(shape_of(inputs[0])))
-
-
 NORMS: dict[str, Handle] = {
-    "aten::batch_norm": _batch_norm,
+    "aten::batch_norm": _norm(1, training=5),
     "aten::group_norm": _norm(2),
     "aten::instance_norm": _norm(1),
     "aten::layer_norm": _norm(2),
     "aten::rms_norm": _norm(2),
 }
 """Norms, whose operations are no multiply-adds."""
+
+MULTIPLICATIONS: dict[str, Handle] = {
+    f"aten::{name}{in_place}": _product for name in ("mul", "multiply", "addcmul") for in_place in ("", "_")
+}
+"""Elementwise products, which have no multiply-adds either."""
 
 UNTAGGED: frozenset[str] = frozenset(
     (

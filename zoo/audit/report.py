@@ -90,6 +90,17 @@ class PaperConvention:
 
 
 @dataclass(frozen=True)
+class TorchprofileConvention:
+    """torchprofile's counting, by which DiC, DiCo and MPDiT's table 1 count: one more for each elementwise product.
+
+    Those are products of modulation, of gates, of queries by their scale and of norms by their weight. None where a
+    part declares its own count, which has none of them.
+    """
+
+    macs: int | None
+
+
+@dataclass(frozen=True)
 class ImageAudit:
     """What one image costs by the recipe's ``sample`` section.
 
@@ -131,6 +142,7 @@ class Audit:
     stages: tuple[StageAudit, ...]
     parts: tuple[PartAudit, ...]
     paper_convention: PaperConvention
+    torchprofile_convention: TorchprofileConvention
     image: ImageAudit
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,6 +180,7 @@ def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:
         stages=tuple(_stage(backbone, stage, counts[stage], routed[stage].macs) for stage in numbers),
         parts=parts_of(backbone, recipe, by_kind),
         paper_convention=_paper_convention(backbone, recipe, counts),
+        torchprofile_convention=_torchprofile_convention(counts, weights),
         image=_image(backbone, recipe, counts),
     )
 
@@ -263,3 +276,8 @@ def _paper_convention(backbone: Backbone, recipe: Recipe, counts: Sequence[Stage
         2 * finest**2 * width for block, width in enumerate(widths) if counts[0].attention[f"blocks.{block}"] > 0
     )
     return PaperConvention(counts[0].macs - counts[0].attention_macs + charged)
+
+
+def _torchprofile_convention(counts: Sequence[StageCount], weights: Sequence[Fraction]) -> TorchprofileConvention:
+    charged = [count.macs + count.products for count in counts if count.products is not None]
+    return TorchprofileConvention(_mean(charged, weights) if len(charged) == len(counts) else None)

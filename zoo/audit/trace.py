@@ -23,6 +23,7 @@ class StageCount:
     Attributes:
         macs: multiply-adds.
         norm_ops: operations of norms, apart from ``macs``.
+        products: elementwise products, apart from ``macs``; None where a part declares its own count.
         attention_macs: multiply-adds of attention, fused or declared, part of ``macs``.
         modules: multiply-adds of every sub-module of the backbone by its dotted name.
         attention: those of attention, likewise.
@@ -30,6 +31,7 @@ class StageCount:
 
     macs: int
     norm_ops: int
+    products: int | None
     attention_macs: int
     modules: dict[str, int]
     attention: dict[str, int]
@@ -95,6 +97,7 @@ def count_stage(backbone: Backbone, stage: int, *, routed: bool = False) -> Stag
     return StageCount(
         macs=counts.macs,
         norm_ops=counts.norm_ops,
+        products=counts.products,
         attention_macs=counts.traced[""][ATTENTION] + declared.total("attention_macs"),
         modules=_by_module(backbone, counts.traced, macs_of, declared.each("macs")),
         attention=_by_module(

@@ -54,6 +54,8 @@ def print_audit(console: Console, recipe: Recipe, audit: Audit, against: Audit |
     console.print(f"FLOPs             {giga(audit.flops)} = 2 x multiply-adds; norms apart: {giga(audit.norm_ops)}")
     if audit.paper_convention.macs is not None:
         console.print(f"paper convention  {giga(audit.paper_convention.macs)} (MPDiT's counting of attention)")
+    if audit.torchprofile_convention.macs is not None:
+        console.print(f"as torchprofile   {giga(audit.torchprofile_convention.macs)} (one more an elementwise product)")
     console.print(f"one image         {_strong(image_words(audit.image))}")
     if against is not None:
         ratio, saved = audit.macs / against.macs, 1 - audit.macs / against.macs

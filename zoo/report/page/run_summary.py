@@ -98,6 +98,8 @@ def assembly_of(recipe: Recipe) -> Assembly:
     facts.append(("FLOPs", f"{giga(audit.flops)} = 2 × multiply-adds; norms apart: {giga(audit.norm_ops)}"))  # noqa: RUF001
     if audit.paper_convention.macs is not None:
         facts.append(("paper convention", f"{giga(audit.paper_convention.macs)} (MPDiT's counting of attention)"))
+    if audit.torchprofile_convention.macs is not None:
+        facts.append(("as torchprofile", f"{giga(audit.torchprofile_convention.macs)} (one more an elementwise product)"))
     facts.append(("one image", image_words(audit.image)))
     return Assembly(
         params.total,
