@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.audit.convolutions import RecordedConvolutions
+from zoo.audit.counting import macs_of
 from zoo.audit.operators import COUNTED, is_negligible
 
 Operation = Callable[..., Tensor]
@@ -41,7 +42,7 @@ def analysed(operation: Operation, inputs: Sequence[Tensor], handles: dict[str, 
 def counted(operation: Operation, *shapes: Sequence[int]) -> int:
     analysis = analysed(operation, zeros("meta", *shapes))
     assert all(map(is_negligible, analysis.unsupported_ops()))
-    return int(analysis.total())
+    return macs_of(analysis.by_operator())
 
 
 def witnessed(operation: Operation, *shapes: Sequence[int], device: str = "meta") -> int:

@@ -17,7 +17,16 @@ from torch._ops import OpOverloadPacket
 from torch.utils.flop_counter import flop_registry
 
 from tests.audit.operations import Calls, Operation, analysed, counted, witnessed
-from zoo.audit.operators import COUNTED, NORMS, UNTAGGED, einsum_macs, is_negligible
+from zoo.audit.operators import (
+    COUNTED,
+    MULTIPLICATIONS,
+    NORM_OPS,
+    NORMS,
+    PRODUCTS,
+    UNTAGGED,
+    einsum_macs,
+    is_negligible,
+)
 
 
 @pytest.mark.parametrize(
@@ -188,17 +197,37 @@ NORM_CALLS: dict[str, Operation] = {
 def test_norms(name: str, affine: bool) -> None:
     """As fvcore counts them, which has no RMSNorm."""
     inputs = (torch.zeros(2, 8, 8), torch.zeros(8))[: 1 + affine]
-    ours = analysed(NORM_CALLS[name], inputs, {name: NORMS[name]}).total()
+    counts = analysed(NORM_CALLS[name], inputs, {name: NORMS[name]}).by_operator()
+    ours = counts[NORM_OPS]
+    assert counts[PRODUCTS] == affine * 2 * 8 * 8
     each = 1 if name == "aten::batch_norm" else 4  # whose mean and variance are given
     assert ours == 2 * 8 * 8 * (each + affine)
     if name != "aten::rms_norm":
         assert ours == FlopCountAnalysis(Calls(NORM_CALLS[name]), inputs).unsupported_ops_warnings(False).total()
 
 
+@pytest.mark.parametrize(
+    ("operation", "products"),
+    [
+        (lambda x, y: x * y, 24),
+        (lambda x, y: x[:1] * y[:, :1], 24),
+        (lambda x, y: x * 2.0 + 1.0, 24),
+        (lambda x, y: x.clone().mul_(y), 24),
+        (lambda x, y: torch.addcmul(x, x, y), 24),
+        (lambda x, y: x.reshape(x.shape[0] * x.shape[1]) + 1.0, 0),  # of sizes
+        (lambda x, y: x + y - x / y, 0),
+    ],
+)
+def test_elementwise_products_are_one_an_element(operation: Operation, products: int) -> None:
+    counts = analysed(operation, [torch.zeros(4, 6), torch.zeros(4, 6)], MULTIPLICATIONS).by_operator()
+    assert counts[PRODUCTS] == products
+
+
 def test_batch_norm_of_a_batchs_own_mean_and_variance_is_like_other_norms() -> None:
     handles = {"aten::batch_norm": NORMS["aten::batch_norm"]}
     x = torch.zeros(2, 8, 8)
-    assert analysed(lambda x: F.batch_norm(x, None, None, training=True), [x], handles).total() == 4 * x.numel()
+    counts = analysed(lambda x: F.batch_norm(x, None, None, training=True), [x], handles).by_operator()
+    assert counts[NORM_OPS] == 4 * x.numel()
 
 
 def test_every_norm_is_tested() -> None:
@@ -217,8 +246,8 @@ def test_what_is_listed_exists_and_has_no_tag() -> None:
         assert not tags & {torch.Tag.pointwise, torch.Tag.reduction}, name
 
 
-PRODUCTS = {"mm", "mv", "addmm", "addmv", "attention", "bilinear", "bmm", "cdist", "dot", "einsum", "gru", "inner"}
-PRODUCTS |= {"kron", "linear", "lstm", "matmul", "rnn", "tensordot", "vdot"}
+OF_MATRICES = {"mm", "mv", "addmm", "addmv", "attention", "bilinear", "bmm", "cdist", "dot", "einsum", "gru", "inner"}
+OF_MATRICES |= {"kron", "linear", "lstm", "matmul", "rnn", "tensordot", "vdot"}
 
 
 def test_nothing_that_multiplies_matrices_is_negligible() -> None:
@@ -228,7 +257,7 @@ def test_nothing_that_multiplies_matrices_is_negligible() -> None:
     assert len(found) > 300
     counted = {str(packet).removeprefix("aten.") for packet in flop_registry}
     assert not counted & set(found)
-    assert [name for name in found if PRODUCTS & set(name.split("_")) or "conv" in name] == []
+    assert [name for name in found if OF_MATRICES & set(name.split("_")) or "conv" in name] == []
 
 
 FREE: dict[str, Operation] = {

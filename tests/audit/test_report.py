@@ -209,7 +209,9 @@ def test_paper_convention_is_for_one_stage(schedule: str) -> None:
     assert (report_of(schedule).paper_convention.macs is None) == (len(report_of(schedule).stages) > 1)
 
 
-@pytest.mark.parametrize(("recipe", "printed"), [("dit_s", 6.06), ("dit_b", 23.02), ("dit_l", 80.73), ("dit_xl", 118.66)])
+@pytest.mark.parametrize(
+    ("recipe", "printed"), [("dit_s", 6.06), ("dit_b", 23.02), ("dit_l", 80.73), ("dit_xl", 118.66)]
+)
 def test_torchprofile_charges_elementwise_products_too(recipe: str, printed: float) -> None:
     """What DiG's, DiCo's and MPDiT's tables print of DiT, of which its own table has less."""
     loaded = load_recipe(recipe)
@@ -217,7 +219,9 @@ def test_torchprofile_charges_elementwise_products_too(recipe: str, printed: flo
     blocks = 5 * backbone.depth * 256 * backbone.dim  # queries by their scale, two modulations, two gates
     charged = report.torchprofile_convention.macs
     assert charged is not None
-    assert 0 <= charged - report.macs - blocks - 256 * backbone.dim < 2000  # the head's modulation, and t by frequencies
+    assert (
+        0 <= charged - report.macs - blocks - 256 * backbone.dim < 2000
+    )  # the head's modulation, and t by frequencies
     assert round(charged / 1e9, 2) == printed
 
 

@@ -99,7 +99,9 @@ def assembly_of(recipe: Recipe) -> Assembly:
     if audit.paper_convention.macs is not None:
         facts.append(("paper convention", f"{giga(audit.paper_convention.macs)} (MPDiT's counting of attention)"))
     if audit.torchprofile_convention.macs is not None:
-        facts.append(("as torchprofile", f"{giga(audit.torchprofile_convention.macs)} (one more an elementwise product)"))
+        facts.append(
+            ("as torchprofile", f"{giga(audit.torchprofile_convention.macs)} (one more an elementwise product)")
+        )
     facts.append(("one image", image_words(audit.image)))
     return Assembly(
         params.total,
