@@ -6,17 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import zoo_linear
 from zoo_linear import recipes
 
-PARTS = """
-import zoo
-from zoo_linear.dig import DiGBlock
-
-@zoo.hookimpl
-def zoo_parts():
-    return [DiGBlock]
-"""
+RECIPES = Path(recipes.__file__).parent
+PACKAGE = RECIPES.parent
 SMALL = {
     "backbone.latent": "{channels: 1, height: 16, width: 16}",
     "backbone.num_classes": "10",
@@ -30,18 +23,17 @@ SMALL = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dig_b"])
+@pytest.mark.parametrize("name", ["dig_b", "lit_b", "sana_linear_b"])
 def test_twenty_steps_on_two_ranks_lower_the_loss(name, tmp_path):
-    """As a user would, by ``zoo train``; the parts come by a file, so that the package need not be installed."""
-    (tmp_path / "parts.py").write_text(PARTS)
-    recipe = Path(recipes.__file__).parent / f"{name}.yaml"
-    command = [sys.executable, "-m", "zoo", "train", "-r", str(recipe), "--parts", "parts.py", "--procs", "2"]
+    """As a user would, by ``zoo train``; the parts come by their files, so that the package need not be installed."""
+    command = [sys.executable, "-m", "zoo", "train", "--recipe", str(RECIPES / f"{name}.yaml"), "--procs", "2"]
+    command += [f"--parts={PACKAGE / file}" for file in ("dig.py", "relu.py")]
     sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
-    path = os.pathsep.join([str(Path(zoo_linear.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*command, *sets, "--run-dir", "run"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "ZOO_PLUGINS": "none", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
