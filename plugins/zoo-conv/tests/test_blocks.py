@@ -1,5 +1,6 @@
 """Blocks, resamplers and the head against the papers' formulas, written for maps [b, C, H, W]."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -116,3 +117,16 @@ def test_resamplers_are_pixel_shuffle_and_unshuffle():
     both = torch.cat([F.pixel_shuffle(conv(merge.conv, x), 2), kept], dim=1)
     own, grid = merge(tokens(x), 0, (4, 6), tokens(kept))
     torch.testing.assert_close((own, grid), (tokens(pointwise(merge.merge, both)), (8, 12)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ConvUnshuffle(8, 18, (1, 1), (2, 2)), "width 18 does not divide by the 4 tokens that become one"),
+        (lambda: ConvMerge(7, 8, 8, (2, 2), (1, 1)), "twice the width 7 does not divide by the 4 tokens of each"),
+        (lambda: group_norm(37), "width 37 does not divide into 9 groups"),
+    ],
+)
+def test_widths_that_do_not_divide_are_refused(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
