@@ -3,17 +3,21 @@
     python tools/paper_tables.py            # print the tables
     python tools/paper_tables.py --check    # the same, and exit 1 if a row is out of tolerance
 
-The rows, with their sources, are in ``paper_tables.yaml`` beside this file. It takes about twenty seconds.
+The rows, with their sources, are in ``paper_tables.yaml`` beside this file. Recipes of the packages under ``plugins/``
+are among them, which need not be installed. It takes about a minute.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from rich.console import Console
@@ -25,6 +29,7 @@ from zoo.audit import Audit, audit
 HERE = Path(__file__).parent
 DATA = HERE / "paper_tables.yaml"
 RECIPES = HERE.parent / "recipes"
+PACKAGES = HERE.parent / "plugins"
 
 MACS_LIMIT = 0.001  # of the true count
 CONVENTION_LIMIT_G = 0.1
@@ -33,6 +38,9 @@ DECIMAL_PARAMS_LIMIT_M = 0.1
 WHOLE_PARAMS_LIMIT_M = 1.1
 
 AuditOf = Callable[[str], Audit]
+
+Convention = Literal["MPDiT", "torchprofile", "multiply-adds", "-"]
+"""By which the printed figure was counted: MPDiT's, torchprofile's, none but multiply-adds; "-": by none of these."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,9 @@ class Row:
     params_m: float | None = None
     params_limit_m: float | None = None
     gmacs_true: float | None = None
+    gmacs_here: float | None = None
     gmacs_paper: float | None = None
-    convention: bool = True
+    convention: Convention = "MPDiT"
     against: str | None = None
     percent_true: float | None = None
     percent_paper: float | None = None
@@ -92,10 +101,13 @@ def compare(row: Row, audit_of: AuditOf) -> dict[str, Figure]:
     if row.params_m is not None:
         figures["parameters"] = Figure(row.params_m, ours.params.total / 1e6, row.parameters_limit)
     if row.gmacs_true is not None:
-        figures["macs"] = Figure(row.gmacs_true, ours.macs / 1e9, MACS_LIMIT * row.gmacs_true)
-    if row.gmacs_paper is not None and ours.paper_convention.macs is not None:
-        limit = CONVENTION_LIMIT_G if row.convention else None
-        figures["convention"] = Figure(row.gmacs_paper, ours.paper_convention.macs / 1e9, limit)
+        limit = MACS_LIMIT * row.gmacs_true
+        figures["macs"] = Figure(row.gmacs_true, ours.macs / 1e9, limit if row.gmacs_here is None else None)
+    if row.gmacs_here is not None:
+        figures["macs_here"] = Figure(row.gmacs_here, ours.macs / 1e9, MACS_LIMIT * row.gmacs_here)
+    if row.gmacs_paper is not None and (counted := as_counted(ours, row.convention)) is not None:
+        limit = None if row.convention == "-" else CONVENTION_LIMIT_G
+        figures["convention"] = Figure(row.gmacs_paper, counted / 1e9, limit)
     if row.against is not None:
         share = 100 * block_macs(ours) / block_macs(audit_of(row.against))
         if row.percent_true is not None:
@@ -105,15 +117,37 @@ def compare(row: Row, audit_of: AuditOf) -> dict[str, Figure]:
     return figures
 
 
+def as_counted(report: Audit, convention: Convention) -> int | None:
+    """What an assembly costs by a convention; its multiply-adds where there is none."""
+    if convention == "MPDiT":
+        return report.paper_convention.macs
+    return report.torchprofile_convention.macs if convention == "torchprofile" else report.macs
+
+
 def block_macs(report: Audit) -> float:
     """Multiply-adds of the blocks, averaged over uniform noise levels."""
     return sum(stage.share * level.macs for stage in report.stages for level in stage.levels)
 
 
+def with_packages() -> Registry:
+    """The built-in parts, and those of the packages beside, whether these are installed or not."""
+    classes = []
+    for path in sorted(PACKAGES.glob("*/pyproject.toml")):
+        parts = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["entry-points"].get("zoo.parts", {})
+        sys.path.append(str(path.parent))
+        for module, _, name in (value.partition(":") for value in parts.values()):
+            classes.append(getattr(import_module(module), name))
+    return Registry().with_parts(classes)
+
+
+def recipes() -> dict[str, Path]:
+    """Every recipe by its name, those of the packages among them."""
+    return {path.stem: path for path in (*RECIPES.rglob("*.yaml"), *PACKAGES.glob("*/*/recipes/*.yaml"))}
+
+
 def auditor() -> AuditOf:
-    """Audits of the recipes under ``recipes/`` by name, each counted once."""
-    registry = Registry()
-    paths = {path.stem: path for path in RECIPES.rglob("*.yaml")}
+    """Audits of all recipes by name, each counted once."""
+    registry, paths = with_packages(), recipes()
     return cache(lambda name: audit(load_recipe(paths[name], (), registry)))
 
 
@@ -125,14 +159,17 @@ def markdown(rows: list[Row], figures: list[dict[str, Figure]]) -> Iterator[str]
         mark = f" [{notes.index(row.note) + 1}]" if row.note else ""
         return "| " + " | ".join([row.table, row.row + mark, f"`{row.recipe}`", *groups]) + " |"
 
-    columns = ("parameters (M): paper", "multiply-adds (G): true", "as MPDiT counts (G): paper")
-    yield "| table | row | recipe | " + " | ".join(f"{column} | ours | difference" for column in columns) + " |"
-    yield "| --- | --- | --- |" + " ---: |" * 9
+    columns = ("parameters (M): paper", "multiply-adds (G): true")
+    heads = " | ".join(f"{column} | ours | difference" for column in columns)
+    yield f"| table | row | recipe | {heads} | printed (G) | counted as | ours, so counted | difference |"
+    yield "| --- | --- | --- |" + " ---: |" * 7 + " --- |" + " ---: |" * 2
     for row, found in zip(rows, figures, strict=True):
         if row.against is None:
             params, macs, convention = (found.get(name) for name in ("parameters", "macs", "convention"))
             printed = 1 if isinstance(row.params_m, float) else 0
-            yield cells(row, _cells(params, printed, 2), _cells(macs, 3, 3, percent=True), _cells(convention, 2, 2))
+            paper, *so_counted = _cells(convention, 2, 2).split(" | ")
+            counted = [paper, row.convention if convention else "-", *so_counted]
+            yield cells(row, _cells(params, printed, 2), _cells(macs, 3, 3, percent=True), *counted)
     yield ""
     yield "| table | row | recipe | share of the blocks' cost (%): true | ours | difference | paper |"
     yield "| --- | --- | --- |" + " ---: |" * 4
