@@ -247,9 +247,8 @@ def test_what_python_says_is_what_it_says():
 
 def test_parts_inside_parts_make_the_block_of_the_package(shown_recipes, monkeypatch):
     chosen = zoo.cost("my_lightning.yaml")
-    packaged = zoo.cost(
-        "dit_b", {"backbone.block": "lightning", "backbone.position": "rope"}, parts=[lightning_block(monkeypatch)]
-    )
+    recipe = ROOT / "plugins" / "zoo-lightning" / "zoo_lightning" / "recipes" / "lightning_b_2.yaml"
+    packaged = zoo.cost(recipe, parts=[lightning_block(monkeypatch)])
     assert (chosen.params.total, chosen.macs) == (packaged.params.total, packaged.macs)
 
 

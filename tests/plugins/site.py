@@ -22,7 +22,7 @@ def environment(site: Path) -> dict[str, str]:
     return {**clean, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "140"}
 
 
-def python(site: Path, *args: str, **variables: str) -> Run:
+def python(site: Path, *args: str, timeout: float = 240, **variables: str) -> Run:
     """Run Python with the distributions under ``site`` installed, in a folder without recipes."""
     return subprocess.run(
         [sys.executable, *args],
@@ -30,7 +30,7 @@ def python(site: Path, *args: str, **variables: str) -> Run:
         cwd=site.parent,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=timeout,
         check=False,
     )
 

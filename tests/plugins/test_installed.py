@@ -13,7 +13,7 @@ from tests.plugins.site import install, python, zoo
 
 LIGHTNING = Path(__file__).parents[2] / "plugins" / "zoo-lightning"
 VERSION = tomllib.loads((LIGHTNING / "pyproject.toml").read_text())["project"]["version"]
-RECIPES = ["lightning_b", "lightning_hybrid_b", "lightning_mpdit_b"]
+RECIPES = sorted(path.stem for path in LIGHTNING.glob("zoo_lightning/recipes/*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +34,14 @@ def test_its_parts_are_listed_as_json(lightning):
     listed = {part["name"]: part for part in json.loads(done.stdout)}
     assert set(listed) == {"dit", "lightning"}
     assert (listed["lightning"]["plugin"], listed["lightning"]["version"]) == ("diffusion-zoo-lightning", VERSION)
-    assert set(listed["lightning"]["options"]["properties"]) == {"mlp_ratio", "multiple_of"}
+    assert set(listed["lightning"]["options"]["properties"]) == {"mlp_ratio", "qk_norm"}
 
 
 def test_its_recipes_are_listed_without_torch(lightning):
     done = python(lightning, "-X", "importtime", "-m", "zoo", "recipes")
     assert done.returncode == 0
     for name in RECIPES:
-        assert re.search(rf"^{name} .*LightningDiT's blocks.* diffusion-zoo-lightning {VERSION}", done.stdout, re.M)
+        assert re.search(rf"^{name} +Lightning.* diffusion-zoo-lightning {VERSION}", done.stdout, re.M)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "zoo_lightning" in imported
     assert not {"torch", "zoo.parts", "zoo_lightning.block"} & imported
@@ -87,7 +87,7 @@ def test_the_schema_knows_its_parts(lightning, tmp_path):
     done = python(lightning, *check, *map(str, shipped))
     assert done.returncode == 0, done.stdout
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text("extends: lightning_b\nbackbone: {block: {type: lightning, multiple_of: 0}}\n")
+    wrong.write_text("extends: lightning_b\nbackbone: {block: {type: lightning, mlp_ratio: 0}}\n")
     assert python(lightning, *check, str(wrong)).returncode == 1
 
 

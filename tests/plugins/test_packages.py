@@ -15,6 +15,7 @@ PACKAGES = sorted({path.relative_to(PLUGINS).parts[0] for path in PLUGINS.glob("
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute or two, on a machine that does nothing else
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_package_brings_what_it_says_and_its_own_tests_pass(name: str, tmp_path: Path) -> None:
     site = install(PLUGINS / name, tmp_path)
@@ -23,5 +24,6 @@ def test_a_package_brings_what_it_says_and_its_own_tests_pass(name: str, tmp_pat
     assert (listed["state"], set(listed["parts"])) == ("ok", set(groups["zoo.parts"]))
     assert set(listed["recipes"]) == {path.stem for path in (PLUGINS / name).glob("*/recipes/*.yaml")}
     tests = tmp_path / "source" / "tests"
-    done = python(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), OMP_NUM_THREADS="1")
+    run = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+    done = python(site, *run, timeout=800, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout

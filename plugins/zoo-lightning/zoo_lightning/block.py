@@ -1,14 +1,12 @@
 """LightningDiT's transformer block.
 
-Letters in shapes: B batch, b samples of one stage, D width, N image tokens, m tokens in front of them, T = m + N all
-tokens.
+Letters in shapes: B batch, b samples of one stage, D width, T tokens, those in front and the image's.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -16,25 +14,24 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import zoo
-from zoo.parts import Block, Layout, Linear, Rotary, Vectors, modulate, rotate
-
-NORM_EPS = 1e-6
+from zoo.parts import Block, Layout, Linear, RMSNorm, Vectors, modulate, rotate
 
 
 @zoo.part("block", "lightning")
 class LightningBlock(Block):
-    """RMSNorm, SwiGLU, QK-norm and rotary attention behind adaLN's gates: LightningDiT (Yao et al., 2025).
-
-    The norms in front of attention and MLP have no weight: the modulation scales what they return.
+    """RMSNorm, SwiGLU and rotary attention behind adaLN's gates: LightningDiT (Yao et al., 2025).
 
     Options:
-        mlp_ratio: hidden width of the plain MLP that SwiGLU stands in for, over dim; SwiGLU's is 2/3 of that.
-        multiple_of: SwiGLU's hidden width is rounded to a multiple of this.
+        mlp_ratio: hidden width of the plain MLP that SwiGLU stands in for, over dim; SwiGLU's is 2/3 of that, rounded
+            down.
+        qk_norm: whether queries and keys are normalised before they are turned, against losses that become NaN in long
+            runs.
 
     Raises:
-        ValueError: dim does not divide into heads of even width.
+        ValueError: dim does not divide into heads of even width, or no hidden width is left.
     """
 
+    version = 2
     needs = frozenset({"rotary"})
     lends = (3, 4)
 
@@ -44,52 +41,49 @@ class LightningBlock(Block):
         heads: int,
         *,
         mlp_ratio: Annotated[float, Field(gt=0.0, le=64.0)] = 4.0,
-        multiple_of: Annotated[int, Field(ge=1, le=1024)] = 8,
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         if dim % (2 * heads):
             raise ValueError(f"dim {dim} does not divide into {heads} heads of even width")
-        self.attention = Attention(dim, heads)
-        self.mlp = SwiGLU(dim, swiglu_width(dim, mlp_ratio, multiple_of))
+        hidden = int(2 * mlp_ratio * dim / 3)
+        if not hidden:
+            raise ValueError(f"mlp_ratio {mlp_ratio:g} leaves no hidden unit of dim {dim}")
+        self.norm1, self.norm2 = RMSNorm(dim, affine=True), RMSNorm(dim, affine=True)
+        self.attention = Attention(dim, heads, qk_norm)
+        self.mlp = SwiGLU(dim, hidden)
 
     def forward_stage(
         self, tokens: Float[Tensor, "b T D"], vectors: Vectors, layout: Layout, *taken: Float[Tensor, "b T D"]
     ) -> Float[Tensor, "b T D"]:
         """Tokens of the same shape; those of the image attend by their relative positions."""
-        assert layout.rotary is not None, "zoo pairs this block with a position that gives rotary angles"
         shift1, scale1, gate1, shift2, scale2, gate2 = vectors
-        attended = self.attention(modulate(rms_norm(tokens), shift1, scale1), layout.rotary, layout.m)
+        attended = self.attention(modulate(self.norm1(tokens), shift1, scale1), layout)
         tokens = tokens + gate1.unsqueeze(1) * attended
-        mixed = self.mlp(modulate(rms_norm(tokens), shift2, scale2))
+        mixed = self.mlp(modulate(self.norm2(tokens), shift2, scale2))
         return tokens + gate2.unsqueeze(1) * mixed
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with RMS-normalised queries and keys (QK-norm: Henry et al., 2020; Esser et al., 2024).
+    """Multi-head self-attention, with RMS-normalised queries and keys (Henry et al., 2020) or without.
 
-    Rows of ``qkv``: q, k, v, each heads x head_dim. ``q_norm`` and ``k_norm``: the norms' weights
-    ``[head_dim]``, shared by the heads.
+    Rows of ``qkv``: q, k, v, each heads x head_dim. The weights of ``q_norm`` and ``k_norm`` are shared by the heads.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, qk_norm: bool) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = Linear(dim, 3 * dim)
-        self.q_norm = nn.Parameter(torch.empty(dim // heads))
-        self.k_norm = nn.Parameter(torch.empty(dim // heads))
+        self.q_norm = RMSNorm(dim // heads, affine=True) if qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(dim // heads, affine=True) if qk_norm else nn.Identity()
         self.proj = Linear(dim, dim)
-        self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Set the weights of both norms to one."""
-        nn.init.ones_(self.q_norm)
-        nn.init.ones_(self.k_norm)
-
-    def forward(self, x: Float[Tensor, "B T D"], rotary: Rotary, m: int) -> Float[Tensor, "B T D"]:
-        """Attend from every token to every token; all but the first m are turned by ``rotary``."""
+    def forward(self, x: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
+        """Attend from every token to every token; all but those in front are turned."""
+        assert layout.rotary is not None, "zoo pairs this block with a position that gives rotary angles"
         q, k, v = rearrange(self.qkv(x), "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
-        q = rotate(rms_norm(q, self.q_norm), rotary, m)
-        k = rotate(rms_norm(k, self.k_norm), rotary, m)
+        q = rotate(self.q_norm(q), layout.rotary, layout.m)
+        k = rotate(self.k_norm(k), layout.rotary, layout.m)
         return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)"))
 
 
@@ -108,15 +102,3 @@ class SwiGLU(nn.Module):
         """Apply to the last axis."""
         gate, value = self.gate_value(x).chunk(2, dim=-1)
         return self.out(F.silu(gate) * value)
-
-
-def swiglu_width(dim: int, mlp_ratio: float, multiple_of: int) -> int:
-    """2/3 of ``mlp_ratio * dim``, as three matrices replace two, rounded to the nearest positive multiple."""
-    return multiple_of * max(1, round(2 * mlp_ratio * dim / 3 / multiple_of))
-
-
-def rms_norm(x: Float[Tensor, "*batch d"], weight: Float[Tensor, " d"] | None = None) -> Float[Tensor, "*batch d"]:
-    """RMSNorm over the last axis, with a weight or without, eps 1e-6 (Zhang and Sennrich, 2019)."""
-    # Under autocast the weight stays float32, and two dtypes would miss the fused kernel.
-    weight = None if weight is None else weight.to(x.dtype)
-    return F.rms_norm(x, x.shape[-1:], weight, NORM_EPS)
