@@ -40,10 +40,13 @@ def zoo(site: Path, *args: str, plugins: str = "") -> Run:
     return run_zoo(*args, folder=site.parent, path=[site], variables={"ZOO_PLUGINS": plugins})
 
 
-def install(package: Path, folder: Path) -> Path:
-    """Install a package, from a copy in ``folder / "source"``, so that building it leaves nothing in the repository."""
+def install(package: Path, folder: Path, site: Path | None = None) -> Path:
+    """Install a package, from a copy in ``folder / "source"``, so that building it leaves nothing in the repository.
+
+    Returns where it is: ``site``, where others may be too, or a ``folder / "site"`` of its own.
+    """
     ignored = shutil.ignore_patterns("__pycache__", ".*")
-    source, site = shutil.copytree(package, folder / "source", ignore=ignored), folder / "site"
+    source, site = shutil.copytree(package, folder / "source", ignore=ignored), site or folder / "site"
     pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
     done = python(site, *pip, "--no-build-isolation", "--target", str(site), str(source))
     assert done.returncode == 0, done.stderr
