@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -139,6 +139,12 @@ def plugin_packages() -> list[Package]:
             first = next(iter(metadata.distributions(name=name)), distribution)
             found[key] = _package(_told(first, "Name") or name, first, wanted)
     return [package for _, package in sorted(found.items()) if package.entry_points or package.fault]
+
+
+def not_installed(names: Iterable[str]) -> list[str]:
+    """Those of some distributions that are not here, in order, each once; a name may be spelt in any way."""
+    here = {normalised(package.plugin.name) for package in plugin_packages()}
+    return [name for name in dict.fromkeys(names) if normalised(name) not in here]
 
 
 def pass_over_unreadable() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ OF_BACKBONES = [name for name in PACKAGES if any((PLUGINS / name).glob("*/recipe
 
 MIXED = {
     "extends": "digits_mpdit",
+    "packages": ["diffusion-zoo-conv", "diffusion-zoo-lightning", "diffusion-zoo-linear"],
     "backbone": {
         "latent": {"channels": 1, "height": 16, "width": 16},
         "dim": 48,
@@ -108,10 +111,14 @@ def test_a_hybrid_of_three_packages_learns_on_two_ranks(site):
         ("zoo-conv", "'conv_shuffle'"),
     ):
         rest = without(site, name, site.parent / "mixed" / name)
+        shutil.copy(site.parent / "mixed.yaml", rest.parent)
         done = zoo(rest, "sample", "--run", str(site.parent / "run"), "--count", "1", "--out", str(rest / "out"))
         version = described(name)["version"]
         assert (done.returncode, done.stdout) == (2, "")
         assert f"comes from diffusion-{name} {version}, which is not installed" in done.stderr, part
+        done = zoo(rest, "build", "--recipe", "mixed.yaml")
+        assert done.returncode == 2
+        assert re.findall(r"mixed.yaml:\d+: packages: (\S+) is not installed", done.stderr) == [f"diffusion-{name}"]
 
 
 @pytest.mark.slow

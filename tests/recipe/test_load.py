@@ -300,7 +300,11 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
     ("line", "expected"),
     [
         ("bacbone: {}", "bacbone: unknown option; did you mean 'backbone'?"),
-        ("xx: {}", "xx: unknown option; there are: name, extends, backbone, objective, data, train, sample, evaluate"),
+        (
+            "xx: {}",
+            "xx: unknown option; "
+            "there are: name, packages, extends, backbone, objective, data, train, sample, evaluate",
+        ),
         (
             "evaluate: {metrics: fid}",
             'evaluate.metrics: should be a list of parts, got "fid"',
@@ -382,7 +386,7 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ("  time_embedder: {layers: 4}", "backbone.time_embedder.layers: should be 1, 2 or 3, got 4"),
         ("  time_embedder: {layers: true}", "backbone.time_embedder.layers: should be a whole number, got true"),
         ("  time_embedder: {layers: 2.0}", "backbone.time_embedder.layers: should be a whole number, got 2.0"),
-        ('"a\\nb\\e[31m": 1', r"a\nb\x1b[31m: unknown option; there are: name, extends, backbone"),
+        ('"a\\nb\\e[31m": 1', r"a\nb\x1b[31m: unknown option; there are: name, packages, extends, backbone"),
     ],
 )
 def test_tells_file_line_key_and_what_is_wrong(problems, line, expected):

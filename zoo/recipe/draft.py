@@ -46,6 +46,7 @@ class Draft:
 
     Attributes:
         tree: the recipe with ``extends`` and ``--set`` applied.
+        packages: that it says its parts are of.
         values: by section, the fields that are valid.
         parts: by key path, the parts that are needed, that exist and whose options are valid; not those inside them.
         problems: what is wrong, and where.
@@ -59,6 +60,7 @@ class Draft:
 
     tree: Node
     name: str = ""
+    packages: tuple[str, ...] = ()
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
     parts: dict[KeyPath, PartSpec] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -96,7 +98,7 @@ class Draft:
         for name, (_, section) in SECTIONS.items():
             unfit = frozenset(str(key) for place, key in self.unfit if place == name)
             sections[name] = section(**self.values[name], unfit=unfit)
-        return Recipe(name=self.name, **sections)
+        return Recipe(name=self.name, packages=self.packages, **sections)
 
     def _line(self, problem: Problem) -> str:
         path, message, about = problem

@@ -24,13 +24,13 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     whole = {name: _section(name, registry, definitions, partial=False) for name in SECTIONS}
     partial = {name: _section(name, registry, definitions, partial=True) for name in SECTIONS}
-    name = RecipeOptions.model_json_schema()["properties"]["name"]
+    own = RecipeOptions.model_json_schema()["properties"]
     return {
         "$schema": DRAFT,
         "title": "zoo recipe",
         "type": "object",
         "properties": {
-            "name": _nullable(name),
+            **{key: _nullable(schema) for key, schema in own.items()},
             "extends": {"type": "string", "description": "another recipe, by path or name, that this one overrides"},
             **{section: {"type": "object" if section == "backbone" else ["object", "null"]} for section in SECTIONS},
         },

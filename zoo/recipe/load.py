@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from zoo.errors import KeyPath, PluginError, dotted
 from zoo.kinds import KINDS, key_of, kinds_of, path_of
 from zoo.part_entries import PartEntry
+from zoo.plugins import not_installed
 from zoo.recipe.draft import Draft
 from zoo.recipe.merge import expand_part, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
@@ -41,7 +42,8 @@ def draft_recipe(
     raw = without_nulls(tree).plain()
     sections = {name: raw.pop(name, None) for name in SECTIONS}
     own = _validate(RecipeOptions, raw, (), draft, others=["extends", *SECTIONS])
-    draft.name = own.name if own else ""
+    if own:
+        draft.name, draft.packages = own.name, own.packages
     for name, given in sections.items():
         if given is None and name == "backbone":
             draft.put_down((name,), "missing; it is required")
@@ -49,6 +51,9 @@ def draft_recipe(
             draft.put_down((name,), f"should be a mapping, got {show(given)}")
         else:
             _draft_section(name, given or {}, registry, draft)
+    if draft.missing:
+        for package in not_installed(draft.packages):
+            draft.put_down(("packages",), f"{package} is not installed; pip install {package}")
     return draft
 
 

@@ -142,3 +142,7 @@ class RecipeOptions(Options):
     """A recipe, its sections aside."""
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="defaults to the file's name")]
+    packages: Annotated[
+        tuple[str, ...],
+        Field(description="that its parts are of; where a part is not there, those not installed are told"),
+    ] = ()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import RecipeError
+from zoo.plugins import not_installed
 from zoo.recipe.find import find_recipe
 from zoo.recipe.merge import Override, merge, override_of, read_override
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
@@ -87,7 +88,9 @@ def _extended(tree: Node, path: Path | None) -> Node:
         try:
             path = find_recipe(str(extends.value), beside=path)
         except RecipeError as error:
-            raise RecipeError([f"{extends.origin}: extends: {error}"]) from error
+            absent = not_installed(name for each in trees for name in _packages(each))
+            hint = f"; {', '.join(absent)} is not installed, which it may be of" if absent else ""
+            raise RecipeError([f"{extends.origin}: extends: {error}{hint}"]) from error
         if path.resolve() in files:
             circle = [*files[files.index(path.resolve()) :], path]
             names = " -> ".join(file.name for file in circle)
@@ -96,9 +99,20 @@ def _extended(tree: Node, path: Path | None) -> Node:
         trees.append(read_yaml(path))
     merged = Node({}, trees[-1].origin)
     for each in reversed(trees):
-        # A name belongs to its own file: a recipe that extends another is not that one.
+        # A name belongs to its own file: a recipe that extends another is not that one. Its packages are needed still.
+        below = _packages(merged)
         merged = merge(_without(merged, "name"), _without(each, "extends"))
+        if below and (own := _packages(merged)):
+            assert isinstance(merged.value, dict)
+            merged.value["packages"] = Node(list((below | own).values()), merged.value["packages"].origin)
     return merged
+
+
+def _packages(tree: Node) -> dict[str, Node]:
+    """The packages that a recipe names, where it names any rightly."""
+    named = tree.value.get("packages") if isinstance(tree.value, dict) else None
+    listed = named.value if named is not None and isinstance(named.value, list) else []
+    return {node.value: node for node in listed if isinstance(node.value, str)}
 
 
 def _extends(tree: Node) -> Node | None:
