@@ -42,6 +42,9 @@ class ModulePart(nn.Module):
     refuses: frozenset[str] = frozenset()
     axes: frozenset[int] = frozenset(AXES)
 
+    def __init__(self) -> None:
+        super().__init__()  # of PyTorch's, which takes *args, as no part does: one without options need write none
+
     def declare(self, *inputs: Any) -> Declared | None:
         """The part's own count, for parts that cannot trace on the meta device (scans, kernels of other libraries).
 

@@ -39,7 +39,7 @@ def assert_equal(got: Tensor, expected: Tensor, message: str) -> None:
 
 
 def assert_gradients(module: nn.Module) -> None:
-    """Every parameter has a gradient that is not all zero, but those that parts declare to have none."""
+    """Every parameter that is trained has a gradient that is not all zero, but those that parts say to have none."""
     excused = {
         f"{prefix}.{name}" if prefix else name
         for prefix, part in module.named_modules()
@@ -52,7 +52,8 @@ def assert_gradients(module: nn.Module) -> None:
         name: 0.0 if parameter.grad is None else float(parameter.grad.abs().max()) for name, parameter in names.items()
     }
     noise = 1e-13 * max(sizes.values(), default=0.0)  # what round-off leaves of a zero in float64
-    silent = [name for name, size in sizes.items() if size <= noise and name not in excused]
+    trained = {name for name, parameter in names.items() if parameter.requires_grad}
+    silent = [name for name, size in sizes.items() if size <= noise and name in trained - excused]
     assert not silent, f"no gradient reaches {', '.join(silent)}"
     heard = [name for name in sorted(excused) if sizes[name] > 1e4 * noise]
     assert not heard, f"without_gradient excuses what has a gradient: {', '.join(heard)}"

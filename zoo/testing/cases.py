@@ -130,6 +130,13 @@ class Case:
         with seeded(self.seed):  # a part may draw its example labels
             return self._laws.inputs(self, batch, random, device)
 
+    def occasions(self) -> Iterator[tuple[Any, ...]]:
+        """``inputs``, and after them those on which a part may compute what it leaves out on these, if its kind has
+        such."""
+        yield self.inputs(BATCH)
+        more: Callable[[Case], Iterator[tuple[Any, ...]]] | None = getattr(self._laws, "occasions", None)
+        yield from () if more is None else more(self)
+
     def call(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
         """What the part makes of inputs."""
         return self.caller(part)(*inputs)

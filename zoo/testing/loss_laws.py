@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -32,10 +33,13 @@ from zoo.testing.train_laws import keeps_nan_apart
 
 SPACES: tuple[Prediction, ...] = ("velocity", "noise", "data")
 
+LEVELS, STAGES, ERRORS = 33, 4, (1.0, 30.0, 1 / 30)
+"""Noise levels, stages and sizes of the error among which a loss is looked for that is zero on most."""
+
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
-    """What ``call`` makes the inputs of: data, noise, a prediction, noise levels, labels, tokens of taps, extra, and
-    which tokens a router leaves."""
+    """What ``call`` makes the inputs of: data, noise, a prediction, noise levels, labels, tokens of taps, extra, the
+    stage, and which tokens a router leaves."""
     data, noise, prediction = (random(batch, case.site.channels, *case.size) for _ in range(3))
     labels = torch.arange(batch, device=device) % max(case.site.num_classes, 1)
     t, part = torch.sigmoid(random(batch)), case.unmade
@@ -46,7 +50,15 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
     }
     drawn = random(batch, case.count) if tokens else None
     some = None if drawn is None else drawn.topk((case.count + 1) // 2, dim=1).indices.sort(dim=1).values
-    return data, noise, prediction, t, labels, tokens, extra, some
+    return data, noise, prediction, t, labels, tokens, extra, case.seed % max(case.site.stages, 1), some
+
+
+def occasions(case: Case) -> Iterator[tuple[Any, ...]]:
+    """Inputs on noise levels all the way, of every stage, with errors of all sizes: a loss may be zero on others."""
+    data, noise, prediction, _, labels, tokens, extra, *_, some = case.inputs(LEVELS)
+    t = (torch.arange(LEVELS, dtype=data.dtype) + 0.5) / LEVELS
+    for size, stage in product(ERRORS, range(max(STAGES, case.site.stages))):
+        yield data, noise, noise + size * (prediction - noise), t, labels, tokens, extra, stage, some
 
 
 def refusal(case: Case, part: Any) -> str | None:
@@ -75,13 +87,14 @@ def _inputs(
     labels: Tensor,
     tokens: Mapping[int, Tensor],
     extra: Mapping[str, Tensor],
+    stage: int,
     index: Tensor | None,
 ) -> list[LossInputs]:
     """With taps of all tokens and, where there are taps, with those of some, as behind a router."""
     path, wide = LinearPath() if space == "velocity" else VariancePreservingPath(), clock_dtype(data.dtype)
     mixture = path.along(t, data)
     whole = LossInputs(
-        stage=case.seed % max(case.site.stages, 1),
+        stage=stage,
         data=data.to(wide),
         noise=noise.to(wide),
         t=t,
@@ -121,16 +134,17 @@ def leaves_its_inputs(case: Case) -> None:
 
 @law(
     "Return one finite number of each sample in float32 or wider, as x.float().flatten(1).mean(dim=1): under autocast a"
-    " Linear returns bfloat16. Guard roots and ratios where a vector is zero.",
+    " Linear returns bfloat16. Guard roots and ratios where a vector is zero, or t is 0 or 1.",
 )
 def is_a_wide_number(case: Case) -> None:
-    """Whatever the weights predict, a loss is finite and in float32 or wider, also under autocast, and at zero."""
+    """Whatever is predicted, also zero, a loss is finite at every t, in float32 or wider, also under autocast."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         part = case.build(dtype=dtype)
-        data, noise, prediction, *rest = case.inputs(BATCH, dtype=dtype)
+        data, noise, prediction, t, *rest = case.inputs(BATCH, dtype=dtype)
+        t[0], t[-1] = 0.0, 1.0
         for space in SPACES:
             for predicted in (prediction, torch.zeros_like(prediction)):
-                for given in _inputs(case, space, data, noise, predicted.requires_grad_(), *rest):
+                for given in _inputs(case, space, data, noise, predicted.requires_grad_(), t, *rest):
                     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
                         value = part(given)
                     where = f"where {space} is predicted"
@@ -143,12 +157,21 @@ def is_a_wide_number(case: Case) -> None:
 
 @law("Compute from inputs.prediction, inputs.velocity or a tap, and do not detach() it: what is minimised is the loss.")
 def pulls_the_weights(case: Case) -> None:
-    """A gradient comes to something that the weights compute."""
-    part, given = case.build(), case.inputs(BATCH)
-    wanted = [each.requires_grad_() for each in _of_weights(given)]
-    for value in case.call(part, given):
-        found = torch.autograd.grad(value.sum(), wanted, allow_unused=True) if value.requires_grad else ()
-        assert any(each is not None and each.any() for each in found), "no gradient comes to what the weights predict"
+    """A gradient comes to something that the weights compute, at some noise level, stage or error at least."""
+    part = case.build()
+    pulls = any(_pulls(case, part, given) for given in case.occasions())
+    assert pulls, "no gradient comes to what the weights predict"
+
+
+def _pulls(case: Case, part: nn.Module, given: tuple[Any, ...]) -> bool:
+    """Whether a gradient comes to what the weights compute, with taps of all tokens and with those of some."""
+    wanted = [each.requires_grad_() for each in (given[2], *given[5].values())]
+    return all(value.requires_grad and _reaches(value, wanted) for value in case.call(part, given))
+
+
+def _reaches(value: Tensor, wanted: list[Tensor]) -> bool:
+    found = torch.autograd.grad(value.sum(), wanted, allow_unused=True)
+    return any(each is not None and bool(each.any()) for each in found)
 
 
 @law(
@@ -166,11 +189,6 @@ def is_least_at_the_target(case: Case) -> None:
             assert (part(right) <= part(other) + 1e-9).all(), (
                 f"it is less elsewhere than where {space} is predicted rightly"
             )
-
-
-def _of_weights(given: tuple[Any, ...]) -> list[Tensor]:
-    """Those of the inputs that a backbone computes."""
-    return [given[2], *given[5].values()]
 
 
 @law("Compute from the inputs alone: a loss is called for each stage in turn, and what it keeps is of another.")

@@ -52,6 +52,14 @@ class Unguarded(CosineLoss):
         return (1 - (one * other).sum(1) / (one.norm(dim=1) * other.norm(dim=1))).flatten(1).mean(1)
 
 
+@part("loss", "infinite_at_noise")
+class InfiniteAtNoise(Plain):
+    """Divides by how much data is left."""
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        return super().forward(inputs) / (1 - inputs.t)
+
+
 @part("loss", "detached")
 class Detached(Plain):
     def forward(self, inputs: LossInputs) -> Tensor:
@@ -205,6 +213,7 @@ BROKEN: list[Broken] = [
     (loss_laws.leaves_its_inputs, InPlace, "changes inputs.prediction where velocity is predicted"),
     (loss_laws.is_a_wide_number, Narrow, "returns torch.bfloat16"),
     (loss_laws.is_a_wide_number, Unguarded, "is not finite"),
+    (loss_laws.is_a_wide_number, InfiniteAtNoise, "is not finite where velocity is predicted"),
     (loss_laws.pulls_the_weights, Detached, "no gradient comes"),
     (loss_laws.is_least_at_the_target, Turned, "it is less elsewhere"),
     (laws.keeps_device, OnTheCPU, "device"),
