@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ LOADING_PATIENCE = 10.0
 """Seconds that a plug-in may take to be loaded before it is told what is waited for."""
 
 PATIENCE = 10.0
-"""Seconds that a process may take to end before it is told what keeps it."""
+"""Seconds that a process may take to end before it is told what keeps it, and a thread no longer does."""
 
 _hears = threading.Lock()
 
@@ -90,13 +91,27 @@ def guarded(plugin: Plugin, load: Callable[[], T], tell: Callable[[PluginProblem
     return loaded
 
 
-def tell_if_the_end_hangs(tell: Callable[[str], None]) -> None:
-    """Say in a while that plug-ins may keep the process from ending, by what they have registered with ``atexit``."""
+def see_to_the_end(code: int, tell: Callable[[str], None]) -> None:
+    """Have the process end in a while though threads of plug-ins still run, which the interpreter would wait for.
+
+    By what they have registered with ``atexit`` plug-ins may keep it too; then they are named alone.
+
+    Args:
+        code: the exit code.
+        tell: takes a line for the user.
+    """
+    threading.Thread(target=_see_to_the_end, args=(code, tell), daemon=True).start()
+
+
+def _see_to_the_end(code: int, tell: Callable[[str], None]) -> None:
+    threading.main_thread().join()
+    time.sleep(PATIENCE)
+    if names := [each.name for each in threading.enumerate() if not each.daemon and each.is_alive()]:
+        tell(f"warning: zoo is done, and ends while threads that plug-ins have begun still run: {', '.join(names)}")
+        sys.stderr.flush()
+        os._exit(code)
     if _ran:
-        line = f"zoo is done, and waits for what plug-ins do at the end ({', '.join(_ran)}); Ctrl-C ends it"
-        timer = threading.Timer(PATIENCE, tell, [line])
-        timer.daemon = True
-        timer.start()
+        tell(f"zoo is done, and waits for what plug-ins do at the end ({', '.join(_ran)}); Ctrl-C ends it")
 
 
 @contextmanager

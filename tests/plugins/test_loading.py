@@ -268,6 +268,23 @@ def test_what_hangs_at_the_end_is_told(tmp_path):
     assert (process.returncode, output) == (0, "good day\n")
 
 
+def test_a_thread_that_goes_on_is_named_and_the_process_ends(tmp_path):
+    source = """
+        import sys, threading
+
+        def greet() -> None:
+            threading.Thread(target=threading.Event().wait, name="uploads").start()
+            print("good day")
+            sys.stdout.close()
+            sys.stdout = None
+    """
+    site = fake(tmp_path / "site", "leaves", {"zoo.cli": "greet = leaves:greet"}, source)
+    done = python(site, "-c", HASTY, "greet")
+    assert (done.returncode, done.stdout) == (0, "good day\n")
+    told = "warning: zoo is done, and ends while threads that plug-ins have begun still run: uploads\n"
+    assert done.stderr == told
+
+
 def test_the_output_is_whole_where_a_plugin_closes_it_or_prints_at_the_end(tmp_path):
     source = """
         import atexit

@@ -10,14 +10,26 @@ from tests.testing import broken
 from tests.testing.broken.blocks import CountsOnTwoAxes, OneByOne
 from tests.testing.broken.evaluate import WantsMany
 from tests.testing.broken.modules import Sound
-from zoo.errors import DataError, PluginError
+from zoo.callbacks import Callback
+from zoo.errors import DataError, PluginError, RecipeError
 from zoo.evaluate.digits_network import Training
 from zoo.kinds import KINDS
 from zoo.parts import Level, PatchSchedule, Stage
 from zoo.registry import Registry, part
-from zoo.testing import ASSEMBLY_LAWS, LAWS, check_part, cuda_laws, dataset_laws, laws, options_laws, ranks
+from zoo.testing import (
+    ASSEMBLY_LAWS,
+    LAWS,
+    callback_laws,
+    check_part,
+    cuda_laws,
+    dataset_laws,
+    laws,
+    options_laws,
+    ranks,
+)
 from zoo.testing.check import hold, part_cases
-from zoo.testing.law import NotRun
+from zoo.testing.conformance import checks_of, entries_of
+from zoo.testing.law import NotRun, law
 from zoo.testing.laws import laws_of
 
 ROOMS = [import_module(f"{broken.__name__}.{each.name}") for each in iter_modules(broken.__path__)]
@@ -88,6 +100,7 @@ def test_a_part_may_say_by_its_options_which_axes_it_takes():
 def test_law_catches_a_broken_part_and_says_so_in_a_few_lines(law, broken, message, monkeypatch):
     monkeypatch.setattr(options_laws, "ROUNDS", options_laws.ROUNDS[:3])  # the later ones are for right parts
     monkeypatch.setattr(ranks, "TIMEOUT", 15.0)  # which those need who wait for ever
+    monkeypatch.setattr(callback_laws, "PATIENCE", 0.0)
     with pytest.raises(AssertionError) as caught:
         check_part(broken, laws=[law])
     lines = str(caught.value).splitlines()
@@ -122,6 +135,38 @@ def test_a_law_says_what_is_kept_and_what_to_do_in_a_sentence_each(name):
         assert re.fullmatch(r"[A-Z`].*[.)]", text)
     assert len(law.summary) <= 160
     assert len(law.advice) <= 300  # two lines of a message
+
+
+def test_a_callback_that_refuses_what_it_is_tried_with_is_not_run():
+    @part("callback", "coloured")
+    class Coloured(Callback):
+        everywhere = True
+
+        def check(self, recipe, dataset):
+            if recipe.backbone.latent.channels != 3:
+                raise RecipeError(["it wants 3 channels"])
+
+        def begin(self, training):
+            raise AssertionError
+
+    for each in checks_of(entries_of([Coloured])):
+        with pytest.raises(NotRun, match=r"its check\(\) refuses the recipe .*it wants 3 channels"):
+            each.run("")
+
+
+def test_a_law_is_tried_on_those_that_do_not_refuse_it():
+    @law("Let it be 2.")
+    def is_two(number):
+        """It is 2."""
+        if number == 1:
+            raise NotRun("1 is too few")
+        assert number == 2
+
+    hold(is_two, [1, 2], None)
+    with pytest.raises(AssertionError):
+        hold(is_two, [1, 3], None)
+    with pytest.raises(NotRun, match="too few"):
+        hold(is_two, [1, 1], None)
 
 
 def test_the_sound_part_keeps_every_law():

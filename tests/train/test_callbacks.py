@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -196,8 +197,22 @@ class AsksWrongly(Callback):
 @part("callback", "pairs")
 class Pairs(Callback):
     def step(self, training: Training, step: Step) -> None:
-        torch.set_grad_enabled(False)
         training.log({"of": [0.5, (1, 2)]})
+
+
+@part("callback", "takes_the_process")
+class TakesTheProcess(Callback):
+    """Changes what is the process's before its folder is written to."""
+
+    def check(self, recipe: Recipe, dataset: Dataset) -> None:
+        os.umask(0o777)
+
+    def begin(self, training: Training) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.chdir(os.sep)
+
+    def step(self, training: Training, step: Step) -> None:
+        torch.set_grad_enabled(False)
 
 
 @part("callback", "outside")
@@ -237,6 +252,7 @@ REGISTRY = Registry().with_parts(
         Floats,
         UnknownBest,
         AsksWrongly,
+        TakesTheProcess,
     ]
 )
 
@@ -341,6 +357,26 @@ def test_whatever_one_raises_does_not_end_the_run(tmp_path: Path, what: str, tol
     assert alone(run, tmp_path, f"[{{type: raises, what: {what}}}]", "train.steps=1") == [
         f"warning: callback raises: {told}; the run goes on"
     ]
+
+
+def test_what_one_changes_of_the_process_is_put_back_and_told_once(tmp_path: Path) -> None:
+    def run_here(world: World, path: Path) -> tuple[list[str], bool]:
+        os.chdir(path)
+        told = run(world, Path("run"), "[takes_the_process]", "train.steps=2")
+        return told, signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+    told, is_ignored = alone(run_here, tmp_path)
+    assert told == [
+        f"warning: {hook}() of callback takes_the_process changes {what}, which is put back"
+        for hook, what in (
+            ("check", "the umask"),
+            ("begin", "what SIGTERM does"),
+            ("begin", "the working folder"),
+            ("step", "whether gradients are computed"),
+        )
+    ]
+    assert not is_ignored
+    assert checkpoints.latest(tmp_path / "run" / "checkpoints")[0] is not None
 
 
 def test_one_that_fails_where_it_is_to_check_is_named(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ class Callback:
 
     Each method may be left out. What one raises is told once, and the run goes on; where ``begin`` fails, without the
     callback. Nothing that it does may change the training: it draws no number from a global generator, and touches
-    neither weights nor a module's mode. A run that goes on makes a new object, and starts at the step of a checkpoint:
-    what a callback has to remember is in its folder, and what it wrote there of later steps will come again. So will
-    that step itself, where the run was cut off before all callbacks had been told of it: see ``Training.tells_again``.
+    neither weights nor a module's mode. What is the process's (what signals do, the working folder, streams) is put
+    back after each method, and a line says so; a thread that it begins ends in ``end``. A run that goes on makes a new
+    object, and starts at the step of a checkpoint: what a callback has to remember is in its folder, and what it wrote
+    there of later steps will come again. So will that step itself, where the run was cut off before all callbacks had
+    been told of it: see ``Training.tells_again``.
 
     Attributes:
         everywhere: whether it is called on every process, each with an object of its own; else on the main one alone.

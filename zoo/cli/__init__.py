@@ -33,7 +33,7 @@ from zoo.cli.schema import schema
 from zoo.cli.sweep import sweep
 from zoo.cli.train import train
 from zoo.errors import OutputError
-from zoo.plugin_loading import left_running, tell_if_the_end_hangs
+from zoo.plugin_loading import left_running, see_to_the_end
 from zoo.plugins import plugin_packages, unknown_plugins, zoo_version
 from zoo.signals import interrupt_as_ever
 
@@ -95,8 +95,9 @@ def plugin_commands() -> PluginCommands:
 
 def main() -> None:
     """Run ``zoo``."""
-    with unread_output_dropped():
+    with unread_output_dropped() as own:
         code = _run()
+        sys.stdout, sys.stderr = own  # whatever a plug-in has put in their place
         try:
             sys.stdout.flush()
         except OutputError as error:
@@ -112,7 +113,7 @@ def main() -> None:
             sys.stderr.flush()
             os._exit(code)
     atexit.register(_leave_the_output)
-    tell_if_the_end_hangs(tell)
+    see_to_the_end(code, tell)
     gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
     sys.exit(code)
 

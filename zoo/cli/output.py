@@ -56,13 +56,22 @@ class Unread(io.RawIOBase):
         return self.raw.fileno()
 
 
+class _StaysOpen(io.TextIOWrapper):
+    """A stream that a plug-in cannot close: it is zoo's."""
+
+    def close(self) -> None:
+        """Write what it holds."""
+        self.flush()
+
+
 @contextmanager
-def unread_output_dropped() -> Iterator[None]:
+def unread_output_dropped() -> Iterator[tuple[Any, Any]]:
     """Let a command go on when what it prints cannot be, such as in a pipe whose reader has ended.
 
     On stderr that is all that fails, also on a log file's full disk. On stdout there may be what was asked for: only
     where its reader has gone is it dropped, and the command ends as if all had been read, like ripgrep, so that
-    ``zoo build --flops | head -1`` succeeds in scripts that heed every part of a pipe.
+    ``zoo build --flops | head -1`` succeeds in scripts that heed every part of a pipe. Gives stdout and stderr as they
+    are to be until then.
 
     Raises:
         OutputError: stdout cannot be written to.
@@ -73,11 +82,11 @@ def unread_output_dropped() -> Iterator[None]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _guarded(sys.stdout, NO_READER), _guarded(sys.stderr, None)
+    own = sys.stdout, sys.stderr = _guarded(sys.stdout, NO_READER), _guarded(sys.stderr, None)
     try:
-        yield
+        yield own
     finally:
-        sys.stderr.flush()
+        own[1].flush()
         sys.stdout, sys.stderr = before
 
 
@@ -90,7 +99,7 @@ def _guarded(stream: Any, only: Container[int] | None) -> Any:
     if not isinstance(raw, io.RawIOBase) or not hasattr(raw, "fileno"):
         return stream
     stream.flush()
-    return io.TextIOWrapper(
+    return _StaysOpen(
         io.BufferedWriter(Unread(raw, only)),
         stream.encoding,
         errors="replace",  # a terminal that cannot show a sign shows a question mark

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures.thread import _threads_queues
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,16 +19,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from zoo.assembly import build, load_recipe
+from zoo.assembly import build, create_part, load_recipe
+from zoo.callbacks import Callback
+from zoo.errors import PluginError, ZooError, first_line
 from zoo.flow import objective_of
 from zoo.optim.state import flat, state_of
+from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.testing.cases import Case
-from zoo.testing.law import Law, law
+from zoo.testing.law import Law, NotRun, law
 from zoo.testing.ranks import RANKS, on_two_ranks
 from zoo.train.callbacks import Callbacks
 from zoo.train.distributed import World
-from zoo.train.job import open_job
+from zoo.train.job import ask_callback, open_job
 from zoo.train.records import Records
 from zoo.train.run_folder import RunFolder
 from zoo.train.trainer import Trainer
@@ -33,6 +39,9 @@ from zoo.train.untold import Note, Untold
 
 STEPS, SAVED = 4, 2
 """Updates of a training, and those after which a checkpoint is told of."""
+
+PATIENCE = 1.0
+"""Seconds in which threads have to end after ``end``."""
 
 DEAR = 2
 """Examples: each is a training."""
@@ -68,7 +77,7 @@ class Life:
     """
 
     def __init__(self, path: Path, world: World = ALONE) -> None:
-        recipe = load_recipe(RECIPE, (), Registry())
+        recipe = _recipe()
         objective = objective_of(recipe, build(recipe, device="cpu"))
         job = open_job(recipe, objective, Registry(), world.rank, world.size)
         self.folder, self.said = RunFolder(path), list[str]()
@@ -86,8 +95,8 @@ class Life:
             again: tell it of the step that training goes on from, as a run that was cut off before it knew that all
                 had been told.
         """
-        trainer = self._trainer
-        trainer.job = replace(trainer.job, callbacks=((case.entry.name, case.create()),))
+        trainer, before = self._trainer, set(threading.enumerate())
+        trainer.job = replace(trainer.job, callbacks=((case.entry.name, _asked(case)),))
         records = Records(trainer, self.folder, self.said.append)
         callbacks = Callbacks(trainer, records, self.said.append, Untold(self.folder))
         self._unchanged("begin", partial(callbacks.begin, self._newest if again else None))
@@ -101,7 +110,9 @@ class Life:
             self._newest = Note(step, checkpoint=True)
         if not cut_off:
             self._unchanged("end", callbacks.end)
+            self.changed += [f"end() leaves a thread running ({each.name})" for each in _left_running(before)]
         records.close()
+        self.changed += callbacks.changed
         return self
 
     def found(self, case: Case) -> Found:
@@ -121,6 +132,36 @@ class Life:
         self.changed += [f"{hook}() changes {what}" for what in before if before[what] != after[what]]
 
 
+def _left_running(before: Collection[threading.Thread]) -> list[threading.Thread]:
+    """Threads that are new, and that a process would wait for at its end; those of pools end there by themselves."""
+    new = [each for each in threading.enumerate() if not (each in before or each.daemon or each in _threads_queues)]
+    until = monotonic() + PATIENCE
+    for each in new:
+        each.join(max(0.0, until - monotonic()))
+    return [each for each in new if each.is_alive()]
+
+
+@cache
+def _recipe() -> Recipe:
+    return load_recipe(RECIPE, (), Registry())
+
+
+def _asked(case: Case) -> Callback:
+    """A new callback that has looked at the recipe, as where it is trained.
+
+    Raises:
+        NotRun: it can do nothing with it.
+    """
+    callback: Callback = case.create()
+    try:
+        ask_callback(case.entry.name, callback, _recipe(), create_part(_recipe(), "dataset"))
+    except ZooError as error:
+        if isinstance(error, PluginError) and not isinstance(error.__cause__, ValueError):
+            raise
+        raise NotRun(f"its check() refuses the recipe that it is tried with: {first_line(error)}") from None
+    return callback
+
+
 def _state(trainer: Trainer) -> dict[str, Any]:
     """All that decides on the training to come."""
     modules = list(trainer.objective.modules())
@@ -133,8 +174,6 @@ def _state(trainer: Trainer) -> dict[str, Any]:
         "the optimizer's state": _bytes(flat(state_of(trainer.updates))[0]),
         "the mode of a module": [each.training for each in modules],
         "which weights are trained": [each.requires_grad for each in trainer.objective.parameters()],
-        "PyTorch's default dtype": torch.get_default_dtype(),
-        "the number of PyTorch's threads": torch.get_num_threads(),
     }
 
 
@@ -145,16 +184,13 @@ def _bytes(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
 @contextmanager
 def _life(world: World = ALONE) -> Iterator[Life]:
     """A training in a folder of its own; what a callback spoils is as before in the end."""
-    numpy, threads = np.random.get_state(), torch.get_num_threads()
-    dtype = torch.get_default_dtype()
+    numpy = np.random.get_state()
     try:
         with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(0)
             yield Life(Path(folder), world)
     finally:
         np.random.set_state(numpy)
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
 
 
 class Found(NamedTuple):
@@ -210,11 +246,11 @@ def _cut_off(case: Case) -> Found:
 
 @law(
     "Draw from a generator of your own (torch.Generator, np.random.default_rng), and work on the copy that"
-    " training.backbone() gives, never on what is trained.",
+    " training.backbone() gives, never on what is trained; put back what is the process's, and end threads in end().",
     examples=DEAR,
 )
 def leaves_training_alone(case: Case) -> None:
-    """No method changes weights, averages, moments, modes or settings, nor draws from a global generator."""
+    """No method changes weights, averages, modes or what is the process's, or draws from a global generator."""
     changed = _whole(case).changed
     assert not changed, changed[0]
 
@@ -256,7 +292,7 @@ def goes_on_as_if_never_stopped(case: Case) -> None:
 )
 def is_told_on_two_ranks(case: Case) -> None:
     """Where it is called on every process, two come to an end, without a failure, and train alike."""
-    if not case.create().everywhere:
+    if not _asked(case).everywhere:
         return
 
     def run(rank: int) -> None:

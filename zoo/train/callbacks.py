@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from zoo.callbacks import Callback, Step
 from zoo.errors import RunError
 from zoo.signals import ENDS
+from zoo.train.process import change_of, put_back
 from zoo.train.records import Records, reason_of_failure
 from zoo.train.told import OWN_FIGURES, RunTraining
 from zoo.train.trainer import Trainer
@@ -29,12 +29,16 @@ class Callbacks:
         records: writes what callbacks have to say, and has them told of each line.
         tell: takes a line for the user, on the main process.
         untold: holds the step that they are being told of.
+
+    Attributes:
+        changed: what their methods have changed of the process, in words; it has been put back.
     """
 
     def __init__(self, trainer: Trainer, records: Records, tell: Callable[[str], None], untold: Untold) -> None:
         self.world, self.tell, self.untold = trainer.world, tell, untold
         self._given = [_Told(name, part, trainer, records, tell) for name, part in trainer.job.callbacks]
         self._begun: list[_Told] = []
+        self.changed: list[str] = []
         self._telling: set[str] = set()
         self._log_every = trainer.options.log_every
         self._records = records
@@ -142,8 +146,9 @@ class Callbacks:
         return failed
 
     def _call(self, each: _Told, hook: str, *values: Any) -> None:
+        changed: list[str] = []
         try:
-            with torch.set_grad_enabled(torch.is_grad_enabled()):  # whatever it sets and leaves so
+            with put_back() as changed:
                 getattr(each.part, hook)(each.training, *values)
         except ENDS:
             raise
@@ -152,6 +157,11 @@ class Callbacks:
             each.failed = f"callback {each.name}: {reason_of_failure(error)}"
             if self.world.is_main:
                 self._warn(each, each.failed)
+        for what in changed:
+            self.changed.append(f"{hook}() changes {what}")
+            if what not in each.changed:
+                self.tell(change_of(each.name, hook, what))
+            each.changed.add(what)
 
     def _failed_anywhere(self, each: _Told) -> str | None:
         """What has failed last of a callback, on the first process on which anything has."""
@@ -190,6 +200,7 @@ class _Told:
         failed: what was the last one.
         told: whether who watches has been told of one.
         ended: whether it has been told of the end, if only to fail there.
+        changed: what of the process it has changed, of which the user knows.
     """
 
     def __init__(
@@ -199,3 +210,4 @@ class _Told:
         self.training = RunTraining(name, part, trainer, records, tell)
         self.failures, self.told, self.ended = 0, False, False
         self.failed: str | None = None
+        self.changed: set[str] = set()

@@ -27,6 +27,7 @@ from zoo.registry import Registry
 from zoo.train.drawing import check_guidance
 from zoo.train.failures import ending_nothing
 from zoo.train.matching import refuse_labels_of, refuse_other_latents
+from zoo.train.process import change_of, put_back
 from zoo.weights import Weights
 
 
@@ -95,8 +96,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     names = [spec.type for spec in recipe.train.callbacks]
     callbacks = tuple(zip(names, create_parts(recipe, "callback"), strict=True))
     dataset: Dataset = create_part(recipe, "dataset")
-    for name, callback in callbacks:
-        _ask_callback(name, callback, recipe, dataset)
+    changes = [line for name, callback in callbacks for line in ask_callback(name, callback, recipe, dataset)]
     source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
     kept = len(left_out.kept)
     if kept < options.batch:
@@ -133,6 +133,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
         *(f"note: {note}" for note in source.notes),
         *left_out.notes(),
         *warnings,
+        *changes,
         *concerns(recipe.data.workers, on_this_machine, batch_bytes),
     )
     data = source.fingerprint(files=rank == 0)
@@ -153,11 +154,19 @@ def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:
         raise ZooError(f"{recipe.name}: {error}") from error
 
 
-def _ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Dataset) -> None:
-    """Let a callback refuse a recipe, and say which one it was, also where it fails at that."""
+def ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Let a callback refuse a recipe, and say which one it was, also where it fails at that.
+
+    Returns:
+        Lines for the user: what of the process it has changed.
+
+    Raises:
+        ZooError: it refuses the recipe.
+        PluginError: it fails.
+    """
     where = f"{recipe.name}: train.callbacks: {name}"
     try:
-        with ending_nothing():
+        with ending_nothing(), put_back() as changed:
             callback.check(recipe, dataset)
     except RecipeError as error:
         raise RecipeError([f"{where}: {shortened(each)}" for each in error.problems]) from error
@@ -165,6 +174,7 @@ def _ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Datase
         raise
     except Exception as error:
         raise PluginError(f"{where} fails in check(): {in_words(error)}; --debug shows where") from error
+    return [change_of(name, "check", what) for what in changed]
 
 
 def _check_compile_backend(recipe: Recipe) -> None:

@@ -1,6 +1,12 @@
 """Callbacks that break a law."""
 
+import io
 import json
+import os
+import signal
+import sys
+import threading
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,6 +15,8 @@ from tests.testing.broken import Broken
 from zoo.callbacks import Callback
 from zoo.registry import part
 from zoo.testing import callback_laws
+
+ALONE, FAILS = callback_laws.leaves_training_alone, callback_laws.fails_in_no_method
 
 
 @part("callback", "drawing_globally")
@@ -36,10 +44,21 @@ class InEvaluationMode(Callback):
         training._trainer.backbone.eval()
 
 
-@part("callback", "with_other_threads")
-class WithOtherThreads(Callback):
+def changing(words, change):
+    """One that changes what is the process's."""
+
+    @part("callback", f"changing_{len(CHANGING)}")
+    class Changing(Callback):
+        def begin(self, training):
+            change()
+
+    CHANGING.append((ALONE, Changing, rf"begin\(\) changes {words}"))
+
+
+@part("callback", "leaving_a_thread")
+class LeavingAThread(Callback):
     def begin(self, training):
-        torch.set_num_threads(torch.get_num_threads() + 1)
+        threading.Thread(target=threading.main_thread().join, name="uploads").start()  # to the end of the tests
 
 
 @part("callback", "failing_at_the_end")
@@ -121,13 +140,26 @@ class OnTheMainProcessAlone(Callback):
             training.sum(torch.ones(1))
 
 
-ALONE, FAILS = callback_laws.leaves_training_alone, callback_laws.fails_in_no_method
+CHANGING: list[Broken] = []
+changing("what SIGTERM does", partial(signal.signal, signal.SIGTERM, signal.SIG_IGN))
+changing("what SIGINT does", partial(signal.signal, signal.SIGINT, signal.SIG_IGN))
+changing("the working folder", partial(os.chdir, os.sep))
+changing("the umask", partial(os.umask, 0o777))
+changing("sys.stdout", partial(setattr, sys, "stdout", None))
+changing("sys.stderr", lambda: setattr(sys, "stderr", io.StringIO()) or sys.stderr.close())
+changing("whether gradients are computed", partial(torch.set_grad_enabled, False))
+changing("whether anomalies are detected", partial(torch.autograd.set_detect_anomaly, True))
+changing("the precision of matrix products", partial(torch.set_float32_matmul_precision, "medium"))
+changing("PyTorch's default dtype", partial(torch.set_default_dtype, torch.float64))
+changing("the number of PyTorch's threads", lambda: torch.set_num_threads(torch.get_num_threads() + 1))
+
 BROKEN: list[Broken] = [
     (ALONE, DrawingGlobally, r"step\(\) changes PyTorch's global generator"),
     (ALONE, DrawingByNumPy, r"begin\(\) changes NumPy's global generator"),
     (ALONE, MovingWeights, r"checkpoint\(\) changes weights"),
     (ALONE, InEvaluationMode, r"step\(\) changes the mode of a module"),
-    (ALONE, WithOtherThreads, r"begin\(\) changes the number of PyTorch's threads"),
+    *CHANGING,
+    (ALONE, LeavingAThread, r"end\(\) leaves a thread running \(uploads\)"),
     (FAILS, FailingAtTheEnd, r"callback failing_at_the_end: KeyError: 'board'"),
     (FAILS, WeightsAlone, "asks for weights, which takes all processes; let it say everywhere = True"),
     (FAILS, NothingFinite, "its figure ratio is nan, a float; let it be a finite int or float, or a list"),
