@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import zoo
+from tests.testing.broken.paths import Roots
+from tests.testing.test_right_settings import WantsMany
 from tests.train.small import ALONE, small
 from zoo.assembly import build, load_recipe
 from zoo.data.base import Dataset, Samples, Source, Statistics
@@ -230,6 +232,21 @@ def test_guidance_that_the_solver_misleads_is_refused_before_training(registry):
     with pytest.raises(ZooError, match=r"sample.guidance: keeps what it has seen, .* choose another solver"):
         open_small(registry, *adaptive)
     open_small(registry, *adaptive, "sample.guidance.momentum=0.0")
+
+
+def test_a_path_and_a_schedule_that_cannot_train_are_refused_before_training(registry):
+    registry = registry.with_parts([Roots, WantsMany])
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, "objective.path=roots")
+    assert str(caught.value) == (
+        "small: objective.path: roots: the rates of alpha and sigma are not finite at t = 1, where sampling starts;"
+        " choose another path"
+    )
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, "train.schedule=wants_many", "train.steps=50", "train.warmup=10")
+    assert str(caught.value) == (
+        "small: train.steps: schedule wants_many refuses 40 after the warm-up: wants 100 steps or more"
+    )
 
 
 def test_labels_that_the_conditioner_refuses_are_told_before_there_is_a_folder(registry, tmp_path):

@@ -154,7 +154,8 @@ class Solver(ABC):
 
     @abstractmethod
     def levels(self, steps: int) -> tuple[float, ...] | None:
-        """Noise levels of all velocity evaluations of ``steps`` updates, in order, repeats included.
+        """Noise levels of all velocity evaluations of ``steps`` updates, in order, repeats included; 1 first. They may
+        rise in between, where noise is added (EDM's stochastic sampler).
 
         None where they depend on the data (an adaptive solver).
         """

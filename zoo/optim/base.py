@@ -74,4 +74,7 @@ class Schedule(ABC):
 
         Returns:
             A finite number, not negative.
+
+        Raises:
+            ValueError: the training is too short for it, at whatever step.
         """

@@ -37,12 +37,20 @@ LINE = torch.linspace(0.0, 1.0, 101, dtype=torch.float64)
 GIVES: Mapping[str, Callable[[Any], Any]] = {
     "patch_schedule": lambda part: (part.stages(), part.ties),
     "schedule": lambda part: [
-        part.factor(step, steps) for steps in (1, 10, 1000) for step in range(0, steps + 1, 1 + steps // 50)
+        _factor(part, step, steps) for steps in (1, 10, 1000, 10**6) for step in range(0, steps + 1, 1 + steps // 50)
     ],
     "noise_sampler": lambda part: [each.tolist() for each in (part.quantile(LINE), part.cdf(LINE))],
     "weighting": lambda part: part.weight(LINE, LinearPath().snr(LINE)).tolist(),
 }
 """What parts without a forward pass give, by kind."""
+
+
+def _factor(part: Any, step: int, steps: int) -> float | None:
+    try:
+        return float(part.factor(step, steps))
+    except ValueError:  # of too few steps
+        return None
+
 
 ENOUGH = 6
 """Pairs that are alike but for an option, from which on it is said to change nothing."""

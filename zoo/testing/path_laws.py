@@ -53,19 +53,29 @@ def noise_has_unit_variance(case: Case) -> None:
     assert abs(sigma - 1) <= 0.1, f"sigma is {sigma:.3g} at t = 1"
 
 
-@law("Leave rates() to the base class, or make it the derivatives of alpha and sigma by t.")
+@law(
+    "Leave rates() to the base class, or make it the derivatives of alpha and sigma by t; take paths whose slope is"
+    " finite at t = 1, where sampling starts: alpha = sqrt(1 - t) has none there."
+)
 def rates_are_derivatives(case: Case) -> None:
-    """``rates`` are the slopes of alpha and sigma."""
-    path, t = case.create(), T[2:-2]
+    """``rates`` are the slopes of alpha and sigma, on either side of a kink, and finite from ``floor`` to 1."""
+    path = case.create()
+    ends = torch.cat([T.clamp(min=path.floor), 1 - path.floor / torch.tensor([1.0, 10.0], dtype=T.dtype)])
+    for name, rate in zip(("alpha", "sigma"), path.rates(ends), strict=True):
+        assert rate.shape == ends.shape, f"the rate of {name} has shape {list(rate.shape)} for {list(ends.shape)}"
+        wrong = ends[~rate.isfinite()]
+        assert not len(wrong), f"the rate of {name} is not finite at t = {float(wrong[-1]):.4g}"
+    t = T[2:-2]
     for name, function, rate in zip(("alpha", "sigma"), (path.alpha, path.sigma), path.rates(t), strict=True):
-        assert rate.shape == t.shape, f"the rate of {name} has shape {list(rate.shape)} for {list(t.shape)}"
-        slope = (function(t + STEP) - function(t - STEP)) / (2 * STEP)
-        assert_close(rate, slope, f"the rate of {name} is not its slope", 1e-4)
+        before, here, after = (function(t + step) for step in (-STEP, 0.0, STEP))
+        slopes = torch.stack([after - before, 2 * (here - before), 2 * (after - here)]) / (2 * STEP)
+        nearest = (slopes - rate).abs().argmin(dim=0, keepdim=True)
+        assert_close(rate, slopes.gather(0, nearest)[0], f"the rate of {name} is not its slope", 1e-4)
 
 
 @law("Let clock() rise with t, and keep shape, dtype and device of it.")
 def clock_keeps_time(case: Case) -> None:
-    """What the time embedder is fed is finite and never falls, in shape, dtype and on the device of t."""
+    """What the time embedder is fed is finite and rises, nowhere falling, in shape, dtype and on the device of t."""
     path = case.create()
     for dtype in (torch.float32, torch.float64):
         t = T.to(dtype)
@@ -74,6 +84,7 @@ def clock_keeps_time(case: Case) -> None:
         assert clock.dtype == dtype, f"the clock is {clock.dtype} for {dtype}"
         assert clock.isfinite().all(), "the clock is not finite"
         assert (clock.diff() >= 0).all(), "the clock falls"
+        assert clock[-1] > clock[0], "the clock stands still"
         assert path.clock(t.to("meta")).device.type == "meta", "the clock leaves the device of t"
 
 

@@ -18,7 +18,7 @@ from zoo.data import Dataset, Fingerprint, Normalize
 from zoo.data.left_out import classes_kept, open_kept
 from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
-from zoo.errors import DataError, PluginError, RecipeError, ZooError, in_words, shortened
+from zoo.errors import DataError, PluginError, RecipeError, ZooError, in_words, shortened, words_of
 from zoo.flow import NoiseLevels, Objective, StagePlan, plan_stages
 from zoo.optim import Optimizer, Schedule
 from zoo.optim.updates import Updates
@@ -27,6 +27,7 @@ from zoo.registry import Registry
 from zoo.train.drawing import check_guidance
 from zoo.train.failures import ending_nothing
 from zoo.train.matching import refuse_labels_of, refuse_other_latents
+from zoo.train.optimizer import learning_rate
 from zoo.train.process import change_of, put_back
 from zoo.weights import Weights
 
@@ -88,6 +89,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     options = recipe.train
     if options.compile:
         _check_compile_backend(recipe)
+    _check_path(recipe, backbone)
     plan = plan_of(recipe, backbone)
     _check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
@@ -137,7 +139,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
         *concerns(recipe.data.workers, on_this_machine, batch_bytes),
     )
     data = source.fingerprint(files=rank == 0)
-    schedule = create_part(recipe, "schedule")
+    schedule = _schedule_of(recipe)
     return Job(recipe, plan, optimizer, schedule, reader, dataset, normalize, data, classes, callbacks, notes)
 
 
@@ -183,6 +185,30 @@ def _check_compile_backend(recipe: Recipe) -> None:
         raise ZooError(
             f"{recipe.name}: train.compile_backend: there is no {wanted!r}; there are: {', '.join(backends)}"
         )
+
+
+def _check_path(recipe: Recipe, backbone: Backbone) -> None:
+    start = backbone.path.at(1.0)
+    if not (math.isfinite(start.alpha_rate) and math.isfinite(start.sigma_rate)):
+        raise ZooError(
+            f"{recipe.name}: objective.path: {recipe.objective.path.type}: the rates of alpha and sigma are not finite"
+            " at t = 1, where sampling starts; choose another path"
+        )
+
+
+def _schedule_of(recipe: Recipe) -> Schedule:
+    """The schedule, unless it refuses so few steps."""
+    schedule: Schedule = create_part(recipe, "schedule")
+    options, after = recipe.train, recipe.train.steps - recipe.train.warmup
+    try:
+        if after > 0:
+            learning_rate(options.warmup, schedule, options)
+    except ValueError as error:
+        raise ZooError(
+            f"{recipe.name}: train.steps: schedule {options.schedule.type} refuses {after} after the warm-up:"
+            f" {words_of(error) or 'it says not why'}"
+        ) from error
+    return schedule
 
 
 def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:

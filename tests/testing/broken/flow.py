@@ -70,6 +70,12 @@ class Negative(UniformWeighting):
         return 0.5 - t
 
 
+@part("weighting", "nowhere")
+class Nowhere(UniformWeighting):
+    def weight(self, t, snr):
+        return torch.zeros_like(t)
+
+
 @part("weighting", "single_precision_weight")
 class SinglePrecisionWeight(UniformWeighting):
     def weight(self, t, snr):
@@ -202,6 +208,7 @@ BROKEN: list[Broken] = [
     (flow_laws.sampler_keeps_dtype, DoublePrecision, "returns torch.float64 for torch.float32"),
     (flow_laws.weighs_every_noise_level, Unclamped, "not finite"),
     (flow_laws.weighs_every_noise_level, Negative, "negative"),
+    (flow_laws.weighs_every_noise_level, Nowhere, "all weights are 0"),
     (flow_laws.weighs_every_noise_level, InPlaceRatio, "changes its inputs"),
     (flow_laws.weighs_every_noise_level, SinglePrecisionWeight, "returns torch.float32 for torch.float64"),
     (flow_laws.weighs_every_noise_level, OneForAll, "returns shape"),

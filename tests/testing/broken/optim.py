@@ -1,5 +1,7 @@
 """Optimizers and schedules that break a law."""
 
+import math
+
 import torch
 from torch.distributed.tensor import DTensor
 
@@ -85,6 +87,21 @@ class CountingInAnAttribute(Descending):
             super().update(weight, lr / self.count)
 
 
+@part("optimizer", "every_tenth_update")
+class EveryTenthUpdate(Descending):
+    """Takes a longer step every ten updates, which it counts in an attribute."""
+
+    class Stepper(Descent):
+        count = 0
+
+        def step(self, closure=None):
+            super().step(closure)
+            self.count += 1
+
+        def update(self, weight, lr):
+            super().update(weight, 2 * lr if self.count % 10 == 9 else lr)
+
+
 @part("optimizer", "keeping_a_set")
 class KeepingASet(Descending):
     class Stepper(Descent):
@@ -135,6 +152,20 @@ class Infinite(ConstantSchedule):
         return float("inf") if step == 1 else 1.0
 
 
+@part("schedule", "of_short_trainings")
+class OfShortTrainings(ConstantSchedule):
+    def factor(self, step, steps):
+        return 1.0 if step < 2000 else float("nan")
+
+
+@part("schedule", "without_its_first_step")
+class WithoutItsFirstStep(ConstantSchedule):
+    """Whose ValueError is no refusal: it is of one step alone."""
+
+    def factor(self, step, steps):
+        return 1.0 - 0.1 * math.log(step / steps)
+
+
 @part("schedule", "counts_by_itself")
 class CountsByItself(ConstantSchedule):
     def __init__(self):
@@ -162,12 +193,15 @@ BROKEN: list[Broken] = [
     (optim_laws.follows_the_rate, WithItsOwnRate, "at a learning rate of 0 it moves table"),
     (optim_laws.follows_the_rate, DecayBesideTheRate, "at a learning rate of 0 it moves table"),
     (STATE, CountingInAnAttribute, "built anew from its state, it moves table otherwise"),
+    (STATE, EveryTenthUpdate, "built anew from its state, it moves table otherwise"),
     (STATE, KeepingASet, "table/rates: is of type set, which no checkpoint holds"),
     (optim_laws.updates_shards_as_one, LocalRows, "sharded, table moves otherwise"),
     (NUMBERS, BelowZero, r"the factor of step 2 of 1 is -1.0, which is negative"),
     (NUMBERS, ByOneLess, r"fails: ZeroDivisionError"),
     (NUMBERS, InTensors, r"the factor of step 0 of 1 is a Tensor, and should be a float"),
-    (NUMBERS, Asleep, r"the factor of all 1 steps is 0: nothing is trained"),
+    (NUMBERS, Asleep, r"the factor of all 1000000 steps is 0: nothing is trained"),
+    (NUMBERS, OfShortTrainings, r"the factor of step \d+ of 1000000 is nan"),
+    (NUMBERS, WithoutItsFirstStep, r"fails: ValueError"),
     (NUMBERS, Infinite, r"the factor of step 1 of 1 is inf"),
     (optim_laws.factor_hangs_on_its_step_alone, CountsByItself, "hangs on what was asked before"),
     (optim_laws.goes_downhill, Climbing, "goes uphill: a loss of .* becomes"),

@@ -3,7 +3,7 @@
 import torch
 
 from tests.testing.broken import Broken
-from zoo.paths import LinearPath, VariancePreservingPath
+from zoo.paths import AffinePath, LinearPath, VariancePreservingPath
 from zoo.registry import part
 from zoo.testing import path_laws
 
@@ -63,6 +63,25 @@ class RatesOfTheLine(VariancePreservingPath):
         return -torch.ones_like(t), torch.ones_like(t)
 
 
+@part("path", "roots")
+class Roots(LinearPath):
+    """Keeps the variance, and has no slope where sampling starts."""
+
+    rates = AffinePath.rates
+
+    def alpha(self, t):
+        return (1 - t).sqrt()
+
+    def sigma(self, t):
+        return t.sqrt()
+
+
+@part("path", "still_clock")
+class StillClock(LinearPath):
+    def clock(self, t):
+        return torch.zeros_like(t)
+
+
 @part("path", "turned_clock")
 class TurnedClock(LinearPath):
     def clock(self, t):
@@ -89,6 +108,8 @@ BROKEN: list[Broken] = [
     (path_laws.noise_grows, HalfWay, "no noise at t = 1"),
     (path_laws.noise_has_unit_variance, Exploding, "sigma is 80 at t = 1"),
     (path_laws.rates_are_derivatives, RatesOfTheLine, "the rate of alpha is not its slope"),
+    (path_laws.rates_are_derivatives, Roots, "the rate of alpha is not finite at t = 1"),
+    (path_laws.clock_keeps_time, StillClock, "the clock stands still"),
     (path_laws.clock_keeps_time, TurnedClock, "the clock falls"),
     (path_laws.clock_keeps_time, WholeTicks, "the clock is torch.int64"),
     (path_laws.path_takes_each_alone, UpToTheNoisiest, "sigma of one noise level hangs on the others"),
