@@ -1,5 +1,7 @@
 """The published sizes: every parameter and multiply-add, from a list of their layers, and what the papers print."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -7,7 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import zoo
 from zoo.audit.trace import example_inputs
 from zoo.errors import RecipeError
+from zoo_conv import recipes
 
+FOLDER = Path(recipes.__file__).parent
 WINDOW = 9  # of 3x3
 
 
@@ -62,6 +66,7 @@ SIZES = {
     "dico_b": (dico, 256, (5, 4, 4, 4, 4), 2),
     "dico_l": (dico, 352, (9, 8, 9, 8, 9), 2),
     "dico_xl": (dico, 416, (9, 9, 10, 9, 9), 2),
+    "dico_xl_512": (dico, 416, (9, 9, 10, 9, 9), 2),
     "dico_h": (dico, 416, (14, 12, 10, 12, 14), 4),
     "dic_s": (dic, 96, (6, 6, 5, 6, 6), 3),
     "dic_b": (dic, 192, (6, 6, 5, 6, 6), 3),
@@ -81,7 +86,7 @@ ROWS = [
 LARGER = [
     ("dico_s", 128, 33_137_672, 67.572),
     ("dico_l", 32, 463_897_992, 60.169),
-    ("dico_xl", 64, 701_151_368, 347.860),
+    ("dico_xl_512", 64, 701_151_368, 347.860),
     ("dico_h", 32, 1_037_408_328, 194.029),
     ("dic_xl", 64, 702_266_120, 464.118),
     ("dic_h", 32, 1_034_516_744, 204.324),
@@ -101,14 +106,36 @@ def test_published_sizes_are_counted_exactly(name, side, parameters, gmacs, ship
     assert round(cost.macs / 1e9, 3) == gmacs
 
 
+VARIANTS = [
+    ("dico_mpdit_b", 57_750_704, [7_281_402_880]),
+    ("dico_ppflow_b", 95_140_768, [2_784_165_888, 10_953_818_112]),
+    ("dico_hybrid_b", 156_015_400, [4_286_119_936, 16_855_793_664]),
+]
+
+
+def test_all_recipes_are_here():
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {*SIZES, *(name for name, *_ in VARIANTS)}
+
+
 @pytest.mark.parametrize(
-    ("name", "parameters", "macs"),
+    ("name", "thousands", "guidance", "latents"),
     [
-        ("dico_mpdit_b", 57_750_704, [7_281_402_880]),
-        ("dico_ppflow_b", 95_140_768, [2_784_165_888, 10_953_818_112]),
-        ("dico_hybrid_b", 156_015_400, [4_286_119_936, 16_855_793_664]),
+        ("dico_s", 400, 1.0, "fixed"),
+        ("dico_xl", 3750, 1.4, "fixed"),
+        ("dico_xl_512", 3000, 1.4, "fixed"),
+        ("dico_h", 1000, 1.0, "fixed"),
+        ("dic_xl", 400, 1.0, True),
+        ("dic_h", 2000, 1.0, True),
     ],
 )
+def test_training_is_as_long_and_on_such_latents_as_published(name, thousands, guidance, latents, shipped):
+    recipe = shipped(name)
+    assert recipe.train.steps == 1000 * thousands
+    assert recipe.sample.guidance.options.scale == guidance
+    assert recipe.data.dataset.options.sample_posterior == latents
+
+
+@pytest.mark.parametrize(("name", "parameters", "macs"), VARIANTS)
 def test_variants_are_counted_by_two_counters(name, parameters, macs, shipped, registry):
     recipe = shipped(name)
     cost = zoo.cost(recipe)
