@@ -5,7 +5,9 @@ import torch.nn.functional as F
 import zoo
 from zoo.errors import RecipeError
 from zoo.parts import Layout
+from zoo_linear import gated
 from zoo_linear.dig import DiGBlock
+from zoo_linear.gated import chunked
 
 DIM, HEADS, GRID = 8, 2, (3, 5)
 ROWS = list(range(15))
@@ -83,8 +85,35 @@ def test_a_fresh_block_lets_tokens_pass():
     block, layout = DiGBlock(DIM, HEADS, 2, multiple_of=8), Layout(0, GRID, (2, 2))
     tokens, zeros = torch.randn(2, 15, DIM), (torch.zeros(2, DIM),) * 6
     assert torch.equal(block.forward_stage(tokens, zeros, layout), tokens)
-    bound = 2**-2.5 * (6 / (DIM + DIM // 2)) ** 0.5
-    assert 0.5 * bound < block.attention.q.weight.abs().max() <= bound
+
+
+def test_linears_of_the_attention_start_with_a_gain():
+    torch.manual_seed(0)
+    block = DiGBlock(48, 3, 0)
+    attention, mlp = block.attention, block.mlp
+    damped = [getattr(attention, name) for name in ("q", "k", "v", "gate", "decay_in", "decay", "out")]
+    for gain, linear in [*((2**-2.5, each) for each in damped), (1, mlp.gate_value), (1, mlp.out)]:
+        bound = gain * (6 / sum(linear.weight.shape)) ** 0.5
+        assert linear.weight.abs().max() <= bound
+        assert linear.weight.detach().std() == pytest.approx(bound / 3**0.5, rel=0.1)
+    assert not attention.decay.bias.any()
+    assert attention.norm.weight.eq(1).all()
+
+
+def test_the_recurrence_is_in_float32_under_autocast(monkeypatch):
+    """Neither its inputs nor its decays are rounded, nor does autocast round them in products."""
+    block, tokens, vectors, layout = case(1)
+    met = []
+
+    def watched(q, k, v, log_decay):
+        met.append(({each.dtype for each in (q, k, v, log_decay)}, torch.is_autocast_enabled("cpu")))
+        assert not torch.equal(log_decay.bfloat16().float(), log_decay)
+        return chunked(q, k, v, log_decay)
+
+    monkeypatch.setattr(gated, "chunked", watched)
+    with torch.autocast("cpu", torch.bfloat16):
+        block.float().forward_stage(tokens.float(), tuple(each.float() for each in vectors), layout)
+    assert met == [({torch.float32}, False)]
 
 
 def test_what_goes_on_is_not_rounded_under_autocast():

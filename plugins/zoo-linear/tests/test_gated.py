@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -76,3 +79,21 @@ def test_the_kernel_is_for_cuda_alone(monkeypatch):
     plain = gated_linear_attention(*inputs)
     monkeypatch.setattr(gated, "KERNEL", "is not called")
     assert torch.equal(gated_linear_attention(*inputs), plain)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "used"),
+    [
+        (lambda q, k, v, g, scale=None, cu_seqlens=None, **rest: None, True),
+        (lambda q, k, v, g, scale=None, head_first=False, cu_seqlens=None: None, True),
+        (lambda q, k, v, g, scale=None, head_first=True, cu_seqlens=None: None, False),
+        (lambda q, k, v, g, scale=-1, initial_state=None: None, False),
+    ],
+    ids=["of today", "heads first if asked", "heads first", "heads first of old"],
+)
+def test_a_kernel_that_takes_heads_first_is_left_alone(kernel, used, monkeypatch):
+    """Such a one would return wrong values, and not complain."""
+    monkeypatch.setitem(sys.modules, "fla.ops.gla", SimpleNamespace(chunk_gla=kernel))
+    monkeypatch.setitem(sys.modules, "fla.ops", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "fla", SimpleNamespace())
+    assert gated._installed() is (kernel if used else None)

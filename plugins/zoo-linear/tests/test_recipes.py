@@ -36,7 +36,7 @@ COUNTS = {
 """Parameters, trained and fixed, and multiply-adds of each stage."""
 
 DIG = {"dig_s": (5.566, 4.30), "dig_b": (22.026, 17.07), "dig_l": (79.697, 61.66), "dig_xl": (115.195, 89.40)}
-"""Billions of multiply-adds: with the recurrence as it is written, 64 D a token and block; and as the paper prints,
+"""Billions of multiply-adds: with the recurrence as it is written, 64 D a token and block; and as printed for it,
 which leaves out the recurrence and SwiGLU's last Linear."""
 
 DEAR = {"dig_s", "dig_l", "dig_xl", "dig_ppflow_b", "dig_hybrid_b", "lit_xl"}

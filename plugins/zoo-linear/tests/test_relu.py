@@ -1,10 +1,13 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 import zoo
 from zoo.parts import ClassCondition, ClassConditioner, Layout, Linear, RMSNorm
-from zoo_linear.relu import LiTAttention, MixFFN, SANAAttention
+from zoo_linear import relu
+from zoo_linear.relu import LiTAttention, MixFFN, SANAAttention, linear_attention
 
 DIM, HEADS, M, GRID = 12, 3, 2, (3, 5)
 LAYOUT = Layout(M, GRID, (2, 2))
@@ -39,12 +42,15 @@ def test_lit_is_the_quadratic_formula_and_a_convolution_of_each_head():
     torch.testing.assert_close(part.forward_stage(x, LAYOUT), part.proj(attended.transpose(1, 2).flatten(2)))
 
 
-@pytest.mark.parametrize("norm", [None, RMSNorm])
+@pytest.mark.parametrize("norm", [None, partial(RMSNorm, affine=True, eps=1e-5)], ids=["1.0", "1.5"])
 def test_sana_is_the_quadratic_formula(norm):
     part, x = random(SANAAttention(DIM, HEADS, qk_norm=norm)), tokens()
     q, k, v = part.qkv(x).chunk(3, dim=2)
     if norm:
-        q, k = F.rms_norm(q, (DIM,), eps=1e-6), F.rms_norm(k, (DIM,), eps=1e-6)
+        q, k = (
+            each / (each.square().mean(2, keepdim=True) + 1e-5).sqrt() * own.weight
+            for each, own in ((q, part.q_norm), (k, part.k_norm))
+        )
     attended, _ = quadratic(torch.cat([q, k, v], dim=2), 0.0, 1e-8)
     torch.testing.assert_close(part.forward_stage(x, LAYOUT), part.proj(attended.transpose(1, 2).flatten(2)))
 
@@ -74,15 +80,29 @@ def test_mix_ffn_is_its_convolutions():
     torch.testing.assert_close(found[:, :M], part.out(value * F.silu(gate)))
 
 
-def test_sums_are_in_float32_under_autocast():
-    """In bfloat16 a sum of a thousand keys would be off by more than the rounding of what goes in and out."""
-    part = random(SANAAttention(DIM, HEADS)).float()
-    x, layout = torch.randn(1, 1024, DIM), Layout(0, (32, 32), (2, 2))
+@pytest.mark.parametrize("kind", [SANAAttention, LiTAttention])
+def test_sums_are_in_float32_under_autocast(kind, monkeypatch):
+    """What is summed is not rounded, nor does autocast round it in products."""
+    part, met = random(kind(DIM, HEADS)).float(), []
+
+    def watched(q, k, v, eps):
+        met.append(({q.dtype, k.dtype, v.dtype}, torch.is_autocast_enabled("cpu")))
+        return linear_attention(q, k, v, eps)
+
+    monkeypatch.setattr(relu, "linear_attention", watched)
     with torch.autocast("cpu", torch.bfloat16):
-        found = part.forward_stage(x, layout)
-    exact = part.forward_stage(x, layout)
-    assert found.dtype == torch.bfloat16
-    assert (found - exact).norm() < 0.02 * exact.norm()
+        assert part.forward_stage(tokens().float(), LAYOUT).dtype == torch.bfloat16
+    assert met == [({torch.float32}, False)]
+
+
+def test_linears_start_xavier_uniform_and_convolutions_as_pytorchs():
+    torch.manual_seed(0)
+    for part, fan_in in ((LiTAttention(48, 3), 25), (MixFFN(48), 9)):
+        assert part.depthwise.weight.detach().abs().max() == pytest.approx(fan_in**-0.5, rel=0.05)
+    for part in (LiTAttention(48, 3), SANAAttention(48, 3)):
+        assert part.qkv.weight.detach().abs().max() == pytest.approx((6 / (4 * 48)) ** 0.5, rel=0.05)
+        assert part.proj.weight.detach().abs().max() == pytest.approx((6 / (2 * 48)) ** 0.5, rel=0.05)
+        assert not part.proj.bias.any()
 
 
 @zoo.part("class_conditioner", "captions")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 
 import torch
 import torch.nn.functional as F
@@ -101,13 +102,22 @@ def through_kernel(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, log_decay: T
     return output.transpose(1, 2)
 
 
+def takes_tokens_first(kernel: Kernel) -> bool:
+    """Whether it takes tokens before heads unless told otherwise: old versions took heads first, and would not say."""
+    try:
+        known = signature(kernel).parameters
+    except (TypeError, ValueError):  # there is none to be read
+        return False
+    return "cu_seqlens" in known and ("head_first" not in known or known["head_first"].default is False)
+
+
 def _installed() -> Kernel | None:
     try:
         found: Kernel = import_module("fla.ops.gla").chunk_gla
-    except ImportError:
+    except (ImportError, AttributeError):
         return None
-    return found
+    return found if takes_tokens_first(found) else None
 
 
 KERNEL = _installed()
-"""``chunk_gla`` of flash-linear-attention, where that is installed."""
+"""``chunk_gla`` of flash-linear-attention, where one that takes tokens before heads is installed."""

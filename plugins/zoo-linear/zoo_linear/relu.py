@@ -64,7 +64,7 @@ class SANAAttention(Attention):
     """Linear attention by ReLU: SANA (Xie et al., 2025). Rows of ``qkv``: q, k, v, each heads x d.
 
     Options:
-        qk_norm: of queries and keys, each over all heads (SANA-1.5).
+        qk_norm: of queries and keys, each over all heads; SANA-1.5's is ``{type: rms, affine: true, eps: 1.0e-5}``.
 
     Raises:
         ValueError: dim does not divide by heads.

@@ -100,6 +100,23 @@ def test_patch_schedules_cost_what_they_did(name):
     assert (cost(name).params.total, cost(name).macs) == LEVELS[name]
 
 
+def test_weights_start_as_published():
+    small = {"backbone.dim": 32, "backbone.depth": 3, "backbone.heads": 2}
+    torch.manual_seed(0)
+    backbone = zoo.build(RECIPES / "uvit_l.yaml", small, registry=REGISTRY)
+    weights = {name: each.detach() for name, each in backbone.named_parameters()}
+    assert weights.pop("class_conditioner.embedding.weight").std() == pytest.approx(1.0, rel=0.02)
+    assert weights.pop("heads.2x2.conv.weight").abs().max() == pytest.approx(36**-0.5, rel=0.1)  # as PyTorch's
+    for name, weight in weights.items():
+        if name.startswith(("blocks", "heads", "positions")) and not name.startswith("heads.2x2.conv"):
+            if name.endswith("bias"):
+                assert not weight.any(), name
+            elif "norm" in name:
+                assert weight.eq(1).all(), name
+            else:
+                assert weight.std() == pytest.approx(0.02, rel=0.25 if weight.numel() < 100 else 0.1), name
+
+
 FACES = (("backbone.latent.height", 64), ("backbone.latent.width", 64), ("backbone.patch_schedule.patch", 4))
 TEXT = (
     *(("backbone.latent.channels", 4), ("backbone.class_conditioner", "text"), ("backbone.num_classes", 0)),
