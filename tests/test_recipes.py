@@ -45,14 +45,14 @@ OF_TABLES = paper_tables.recipes()
 
 
 @cache
-def built(name: str) -> tuple[Recipe, Backbone]:
-    recipe = load_recipe(OF_TABLES[name], (), REGISTRY)
+def built(name: str, *otherwise: str) -> tuple[Recipe, Backbone]:
+    recipe = load_recipe(OF_TABLES[name], otherwise, REGISTRY)
     return recipe, build(recipe, registry=REGISTRY, device="meta")
 
 
 @cache
-def audited(name: str) -> Audit:
-    recipe, backbone = built(name)
+def audited(name: str, *otherwise: str) -> Audit:
+    recipe, backbone = built(name, *otherwise)
     return audit_backbone(backbone, recipe)
 
 
@@ -116,10 +116,29 @@ def test_paper_row(row: paper_tables.Row) -> None:
 
 def test_a_figure_is_counted_by_its_own_convention() -> None:
     report = audited("dit_xl_512")
-    counted = {each: paper_tables.as_counted(report, each) for each in ("MPDiT", "torchprofile", "multiply-adds", "-")}
+    counted = {each: paper_tables.as_counted(report, each) for each in ("MPDiT", "torchprofile", "with norms", "-")}
     assert counted["torchprofile"] == report.torchprofile_convention.macs > report.macs
     assert counted["MPDiT"] == report.paper_convention.macs
-    assert counted["multiply-adds"] == counted["-"] == report.macs
+    assert counted["with norms"] == report.macs + report.norm_ops
+    assert counted["-"] == report.macs
+
+
+@pytest.mark.parametrize(("name", "printed"), [("dit_b", 23.02), ("dit_xl", 118.66), ("dit_xl_512", 524.7)])
+def test_what_is_counted_by_torchprofile_is_no_count_of_multiply_adds(name: str, printed: float) -> None:
+    row = paper_tables.Row(table="t", row="r", recipe=name, gmacs_paper=printed, convention="torchprofile")
+    assert paper_tables.compare(row, audited)["convention"].within
+    report = audited(name)
+    assert abs(report.macs / 1e9 - printed) > row.convention_limit
+
+
+def test_a_block_is_counted_in_each_schedule() -> None:
+    block = paper_tables.Block(block="DiT", by_depth="mpdit_b", by_timestep="ppflow_b_2")
+    costs = paper_tables.costs_of(block, audited)
+    assert costs["by_depth"] == audited("mpdit_b").macs
+    assert costs["by_timestep"] == audited("ppflow_b_2").macs
+    assert costs["one"] == audited("sit_b").macs
+    _, _, row = paper_tables.markdown_of_blocks([block], [costs])
+    assert row == "| DiT | 23.005 | 16.165 (70.3%) | 14.285 (62.1%) | - |"
 
 
 def test_every_row_of_every_table_is_there() -> None:
@@ -154,6 +173,7 @@ def test_check_catches_a_wrong_figure(
     against = "dit_b" if column == "percent_true" else None
     row = paper_tables.Row(table="t", row="wrong one", recipe="mpdit_b", against=against, **{column: wrong})
     monkeypatch.setattr(paper_tables, "load_rows", lambda: [row])
+    monkeypatch.setattr(paper_tables, "load_blocks", lambda: [])
     monkeypatch.setattr(paper_tables, "auditor", lambda: audited)
     assert paper_tables.main(["--check"]) == 1
     assert "t: wrong one: " in capsys.readouterr().err
@@ -166,9 +186,10 @@ def test_tables_are_markdown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert paper_tables.main(["--check"]) == 0
     printed = capsys.readouterr()
     assert printed.err == "", "the progress bar is for terminals alone"
-    costs, shares, notes = (block.splitlines() for block in printed.out.strip().split("\n\n"))
+    costs, shares, notes, blocks = (block.splitlines() for block in printed.out.strip().split("\n\n"))
     assert len(costs) + len(shares) == 4 + len(ROWS)
-    for table in (costs, shares):
+    assert len(blocks) == 2 + len(paper_tables.load_blocks())
+    for table in (costs, shares, blocks):
         assert len({line.count("|") for line in table}) == 1
     assert [line.split(".")[0] for line in notes] == [str(1 + index) for index in range(len(notes))]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

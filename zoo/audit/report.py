@@ -93,7 +93,8 @@ class PaperConvention:
 class TorchprofileConvention:
     """torchprofile's counting, by which DiC, DiCo and MPDiT's table 1 count: one more for each elementwise product.
 
-    Those are products of modulation, of gates, of queries by their scale and of norms by their weight. None where a
+    Those are products of modulation, of gates, of queries by their scale and of norms by their weight, also where one
+    operator adds as well (``addcmul``); what pooling gives, which torchprofile charges too, is left out. None where a
     part declares its own count, which has none of them.
     """
 
