@@ -416,7 +416,7 @@ def test_tensorboard_that_fails_does_not_end_a_run_and_is_begun_anew(
     monkeypatch.setattr(tensorboard, "_writer_class", lambda: Writer)
     said = Said()
     assert alone(run, tmp_path, said, "train.callbacks=[tensorboard]") == STEPS
-    assert steps == [-1, 1, 2, -2, 3, -2, 4, 5, 6, 0]
+    assert steps == [-1, 1, 2, 0, -2, 3, 0, -2, 4, 5, 6, 0]  # closed each time, too
     assert said.warnings == [
         "warning: callback tensorboard: Input/output error; the run goes on",
         "warning: callback tensorboard has failed 2 times",
