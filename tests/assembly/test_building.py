@@ -17,7 +17,7 @@ from tests.train.small import small
 from zoo.assembly import build, load_recipe
 from zoo.devices import meta_device
 from zoo.errors import RecipeError
-from zoo.parts import Norm
+from zoo.parts import Norm, initialise
 from zoo.parts.base import PatchSchedule
 from zoo.parts.blocks import DiTBlock
 from zoo.registry import part
@@ -229,3 +229,57 @@ def test_a_weight_that_its_initialiser_forgets_is_refused_by_the_name_of_its_par
     assert build(recipe, device="meta").blocks  # where nothing is allocated, and nothing looked at
     with pytest.raises(RecipeError, match=r"forgetful.*: shift is not made: NaN is left in it where memory was empty"):
         build(recipe, device="cpu")
+
+
+class Tables(Norm):
+    """Scales by tables that no state dict holds."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.empty(dim))
+        for name in ("table", "doubled"):
+            self.register_buffer(name, torch.empty(dim), persistent=False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.scale)
+        torch.arange(len(self.table), out=self.table)
+        self.doubled.copy_(2 * self.scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.table * self.scale
+
+
+@part("norm", "made_once")
+class MadeOnce(Tables):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("table", torch.ones(dim), persistent=False)
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.scale)
+        self.doubled.zero_()
+
+
+def test_a_table_that_the_constructor_alone_makes_is_refused_before_it_is_trained():
+    """As weights, it would be saved and not load."""
+    given = {"backbone.depth": 1, "backbone.block.norm": "made_once"}
+    with pytest.raises(RecipeError, match=r"made_once.*: table is not made: NaN is left in it where memory was empty"):
+        build(load_recipe("digits_dit", given, parts=[MadeOnce]))
+
+
+def test_to_look_for_such_tables_draws_nothing_and_changes_nothing():
+    recipe = load_recipe("digits_dit", {"backbone.block.norm": "tables"}, parts=[part("norm", "tables")(Tables)])
+    torch.manual_seed(0)
+    built = build(recipe)
+    after = torch.rand(1)
+    assert all(torch.isfinite(each).all() for each in built.buffers())
+    drawn: list[int] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(initialise, "_made_by_the_constructor_alone", lambda module: drawn)
+        torch.manual_seed(0)
+        other = build(recipe)
+    assert torch.rand(1) == after
+    for (name, one), two in zip(built.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(one, two), name

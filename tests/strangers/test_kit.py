@@ -10,7 +10,10 @@ from zoo.testing import check_part
 
 ROOT = Path(__file__).parents[2]
 MODULES = (cross, narrow, moving)
-PUBLIC = {"zoo", *(f"zoo.{name}" for name in ("callbacks", "data", "evaluate", "flow", "optim", "parts", "weights"))}
+PUBLIC = {
+    "zoo",
+    *(f"zoo.{name}" for name in ("callbacks", "data", "errors", "evaluate", "flow", "optim", "parts", "weights")),
+}
 FILES = [Path(module.__file__) for module in (maskdit, extras, *MODULES)]
 FILES += sorted(each for each in ROOT.glob("plugins/*/zoo_*/*.py") if "import zoo\n" in each.read_text("utf-8"))
 PARTS = dict.fromkeys(part for module in MODULES for part in module.PARTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from math import nan
 from typing import Any
@@ -74,11 +75,45 @@ def refuse_unmade(tensors: Mapping[str, Tensor]) -> None:
 
 
 def unmade(module: nn.Module) -> Iterator[str]:
-    """Why a module that was built with ``EmptyIsNaN`` is no good: a parameter or a buffer that nobody has filled."""
+    """Why a module that was built with ``EmptyIsNaN`` is no good.
+
+    A parameter or a buffer that nobody has filled, or a buffer that no file holds and the constructor alone fills: its
+    weights would be trained and saved, and not load.
+    """
     try:
         refuse_unmade(_all_tensors(module))
     except PluginError as error:
         yield str(error)
+        return
+    for name, each in module.named_modules():
+        for buffer in _made_by_the_constructor_alone(each):
+            yield f"{f'{name}.' if name else ''}{buffer} {UNMADE}"
+
+
+def _made_by_the_constructor_alone(module: nn.Module) -> Iterator[str]:
+    """Names of a module's own buffers that are in no state dict and that its ``reset_parameters`` leaves alone.
+
+    It is tried on a copy whose other tensors have no memory, which takes next to no time; where that cannot be, as where
+    a buffer is made of others, nothing is told.
+    """
+    own = [name for name in module._non_persistent_buffers_set if module._buffers.get(name) is not None]
+    if not own or initialiser(module) is None:
+        return
+    kept = {id(module._buffers[name]) for name in own}
+    others = [each for each in _all_tensors(module).values() if id(each) not in kept]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            copy = deepcopy(module, {id(each): _without_memory(each) for each in others})
+            spoil(copy.get_buffer(name) for name in own)
+            reset(copy)
+    except Exception:
+        return
+    yield from (name for name in own if _may_be_nan(copy.get_buffer(name)) and _holds_nan(copy.get_buffer(name)))
+
+
+def _without_memory(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _all_tensors(module: nn.Module) -> dict[str, Tensor]:
