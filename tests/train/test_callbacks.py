@@ -205,7 +205,7 @@ class TakesTheProcess(Callback):
     """Changes what is the process's before its folder is written to."""
 
     def check(self, recipe: Recipe, dataset: Dataset) -> None:
-        os.umask(0o777)
+        torch.set_default_dtype(torch.float64)
 
     def begin(self, training: Training) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -369,7 +369,7 @@ def test_what_one_changes_of_the_process_is_put_back_and_told_once(tmp_path: Pat
     assert told == [
         f"warning: {hook}() of callback takes_the_process changes {what}, which is put back"
         for hook, what in (
-            ("check", "the umask"),
+            ("check", "PyTorch's default dtype"),
             ("begin", "what SIGTERM does"),
             ("begin", "the working folder"),
             ("step", "whether gradients are computed"),

@@ -93,8 +93,8 @@ def unmade(module: nn.Module) -> Iterator[str]:
 def _made_by_the_constructor_alone(module: nn.Module) -> Iterator[str]:
     """Names of a module's own buffers that are in no state dict and that its ``reset_parameters`` leaves alone.
 
-    It is tried on a copy whose other tensors have no memory, which takes next to no time; where that cannot be, as where
-    a buffer is made of others, nothing is told.
+    It is tried on a copy whose other tensors have no memory, which takes next to no time; where that cannot be, as
+    where a buffer is made of others, nothing is told.
     """
     own = [name for name in module._non_persistent_buffers_set if module._buffers.get(name) is not None]
     if not own or initialiser(module) is None:

@@ -1,4 +1,7 @@
-"""What is the process's own, and no matter of a plug-in that is called in it: put back where one changes it."""
+"""What is the process's own, and no matter of a plug-in that is called in it: put back where one changes it.
+
+Not the umask, which can only be read by setting it: another thread may make a file meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +42,6 @@ class Setting(NamedTuple):
             return UNKNOWN
 
 
-def _umask() -> int:
-    """Which can only be read by setting it: a file of that moment, by another thread, would be for its owner alone."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
 def _signals() -> Iterator[Setting]:
     for name in NAMES:
         if name in signal.Signals.__members__:
@@ -56,7 +52,6 @@ def _signals() -> Iterator[Setting]:
 SETTINGS = (
     *_signals(),
     Setting("the working folder", os.getcwd, os.chdir),
-    Setting("the umask", _umask, os.umask),
     Setting("sys.stdout", lambda: sys.stdout, partial(setattr, sys, "stdout")),
     Setting("sys.stderr", lambda: sys.stderr, partial(setattr, sys, "stderr")),
     Setting("whether gradients are computed", torch.is_grad_enabled, torch.set_grad_enabled),

@@ -144,7 +144,6 @@ CHANGING: list[Broken] = []
 changing("what SIGTERM does", partial(signal.signal, signal.SIGTERM, signal.SIG_IGN))
 changing("what SIGINT does", partial(signal.signal, signal.SIGINT, signal.SIG_IGN))
 changing("the working folder", partial(os.chdir, os.sep))
-changing("the umask", partial(os.umask, 0o777))
 changing("sys.stdout", partial(setattr, sys, "stdout", None))
 changing("sys.stderr", lambda: setattr(sys, "stderr", io.StringIO()) or sys.stderr.close())
 changing("whether gradients are computed", partial(torch.set_grad_enabled, False))
