@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from tests.strangers.cross import Captions, CrossBlock
-from tests.testing.broken.modules import Sound
+from tests.testing.broken.modules import ForgetsTheTable, Sound
 from tests.testing.test_assemblies import NarrowUnderAutocast
 from tests.testing.test_right_parts import HoldsItsOwn
 from zoo.kinds import BACKBONE_KINDS
@@ -72,6 +72,14 @@ def test_what_cannot_be_tried_is_no_fault(kind, name, law_name, message):
     assert not conclusion.is_sound
     assert conclusion.words().startswith("nothing checked · ")
     assert "#757575" in conclusion.badge()
+
+
+def test_an_assembly_that_cannot_be_built_is_told_as_it_is():
+    check = check_of(list(checks_of(entries_of([ForgetsTheTable]))), "assembly-sample_is_alone")
+    came = outcome(check, "again")
+    assert came.state == "broken"
+    assert "table is not made" in came.message
+    assert check.law.advice not in came.message
 
 
 @part("time_embedder", "cannot_be_built")
