@@ -2,10 +2,11 @@
 
 import math
 
+import pytest
 import torch
 
 from zoo.flow.base import Solver
-from zoo.optim import Schedule
+from zoo.optim import Optimizer, Schedule
 from zoo.paths import LinearPath
 from zoo.registry import part
 from zoo.testing import check_part, flow_laws, path_laws
@@ -26,6 +27,27 @@ class WantsMany(Schedule):
 class ToZeroAtTheLast(Schedule):
     def factor(self, step, steps):
         return max(0.0, 1 - (step + 1) / steps)
+
+
+@part("optimizer", "of_whole_weights")
+class OfWholeWeights(Optimizer):
+    """PyTorch's own, whose factors of rows and columns take no DTensors."""
+
+    shards = False
+
+    def build(self, weights, learning_rate):
+        return torch.optim.Adafactor([each.parameter for each in weights], lr=learning_rate)
+
+
+@part("optimizer", "of_shards")
+class OfShards(OfWholeWeights):
+    shards = True
+
+
+def test_an_optimizer_may_say_that_it_takes_no_shards():
+    check_part(OfWholeWeights, examples=3)
+    with pytest.raises(AssertionError, match="breaks the law updates_shards_as_one"):
+        check_part(OfShards, laws=["updates_shards_as_one"])
 
 
 def test_a_schedule_may_refuse_few_steps_and_end_at_zero():

@@ -9,7 +9,7 @@ import torch
 
 import zoo
 from tests.testing.broken.paths import Roots
-from tests.testing.test_right_settings import WantsMany
+from tests.testing.test_right_settings import OfWholeWeights, WantsMany
 from tests.train.small import ALONE, small
 from zoo.assembly import build, load_recipe
 from zoo.data.base import Dataset, Samples, Source, Statistics
@@ -234,8 +234,8 @@ def test_guidance_that_the_solver_misleads_is_refused_before_training(registry):
     open_small(registry, *adaptive, "sample.guidance.momentum=0.0")
 
 
-def test_a_path_and_a_schedule_that_cannot_train_are_refused_before_training(registry):
-    registry = registry.with_parts([Roots, WantsMany])
+def test_what_cannot_train_are_refused_before_training(registry):
+    registry = registry.with_parts([Roots, WantsMany, OfWholeWeights])
     with pytest.raises(ZooError) as caught:
         open_small(registry, "objective.path=roots")
     assert str(caught.value) == (
@@ -246,6 +246,13 @@ def test_a_path_and_a_schedule_that_cannot_train_are_refused_before_training(reg
         open_small(registry, "train.schedule=wants_many", "train.steps=50", "train.warmup=10")
     assert str(caught.value) == (
         "small: train.steps: schedule wants_many refuses 40 after the warm-up: wants 100 steps or more"
+    )
+    open_small(registry, "train.optimizer=of_whole_weights")
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, "train.optimizer=of_whole_weights", "train.parallel=fsdp")
+    assert str(caught.value) == (
+        "small: train.optimizer: of_whole_weights takes no weights that FSDP shares out; choose another, or"
+        " train.parallel: ddp"
     )
 
 

@@ -33,9 +33,14 @@ class Weight:
 
 
 class Optimizer(ABC):
-    """How weights are updated by their gradients. Constructor: ``(*, options)``."""
+    """How weights are updated by their gradients. Constructor: ``(*, options)``.
+
+    Attributes:
+        shards: whether it updates weights that FSDP shares out; where not, ``train.parallel: fsdp`` is refused.
+    """
 
     kind: ClassVar[str] = "optimizer"
+    shards: ClassVar[bool] = True
 
     @abstractmethod
     def build(

@@ -19,7 +19,7 @@ from zoo.optim.updates import Updates
 from zoo.shards import whole
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import FEW, Case
-from zoo.testing.law import Law, law
+from zoo.testing.law import Law, NotRun, law
 from zoo.testing.options_laws import every_option_changes_something
 from zoo.testing.ranks import RANKS, on_two_ranks
 
@@ -135,11 +135,13 @@ def goes_on_from_its_state(case: Case) -> None:
 
 @law(
     "Compute on weights and gradients as they come, which under FSDP are DTensors, and keep state with zeros_like():"
-    " to_local() has a share of the rows alone, and zoo.shards.whole() all of them.",
+    " to_local() has a share of the rows alone, and zoo.shards.whole() all of them; or say shards = False.",
     examples=FEW,
 )
 def updates_shards_as_one(case: Case) -> None:
     """Weights that FSDP shares out among two ranks move as whole ones do, within what rounding inside may do."""
+    if not case.create().shards:
+        raise NotRun("it says shards = False")
     alone = Trained(case.seed)
     before = _values(alone)
     _updated(case, alone, range(UPDATES))

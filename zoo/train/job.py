@@ -94,6 +94,11 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     _check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     optimizer: Optimizer = create_part(recipe, "optimizer")
+    if options.parallel == "fsdp" and not optimizer.shards:
+        raise ZooError(
+            f"{recipe.name}: train.optimizer: {options.optimizer.type} takes no weights that FSDP shares out; choose"
+            " another, or train.parallel: ddp"
+        )
     Updates(optimizer, objective, backbone.blocks, options.learning_rate)  # before a folder is written to
     names = [spec.type for spec in recipe.train.callbacks]
     callbacks = tuple(zip(names, create_parts(recipe, "callback"), strict=True))
