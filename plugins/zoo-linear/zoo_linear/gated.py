@@ -44,10 +44,12 @@ def chunked(
     log_decay: Float[Tensor, "b h T K"],
     chunk: int = CHUNK,
 ) -> Float[Tensor, "b h T V"]:
-    """The recurrence without its scale, exact for any decay.
+    """The recurrence without its scale, but for rounding.
 
     No product of decays is divided by another, but their logarithms are subtracted, and none that is exponentiated is
-    above zero: nothing overflows, however fast a channel fades.
+    above zero: nothing overflows, however fast a channel fades, as long as the logarithms are finite. Their sums
+    round as their size does: in float32, values are within 1e-4 of the largest where they add up to tens in a chunk,
+    and within some per cent where to thousands.
 
     Args:
         q: queries.
