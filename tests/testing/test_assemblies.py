@@ -136,9 +136,9 @@ class ZeroedInTheConstructor(SinusoidalTimeEmbedder):
 
 
 class Fails(SinusoidalTimeEmbedder):
-    """Does what no options mend, for some of them."""
+    """Does what no options mend, for half of them; the option has no default, so that it is always drawn."""
 
-    def __init__(self, dim: int, *, layers: Literal[1, 2] = 2) -> None:
+    def __init__(self, dim: int, *, layers: Literal[1, 2]) -> None:
         super().__init__(dim, layers=layers)
         if layers == 1:
             raise TypeError("only two will do")
