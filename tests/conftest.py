@@ -2,8 +2,8 @@
 
 Shapes in annotations are checked. PyTorch has one thread here and in every process that a test starts, since
 pytest-xdist fills the cores, unless OMP_NUM_THREADS says otherwise. Global random generators start anew with every
-fixture and every test. SIGHUP is heeded, also under nohup. Hypothesis draws the same examples every time, or with
-``--hypothesis-seed N`` those of N.
+fixture and every test. SIGHUP is heeded, also under nohup, and SIGINT, also in the background of a shell. Hypothesis
+draws the same examples every time, or with ``--hypothesis-seed N`` those of N.
 """
 
 import gc
@@ -18,8 +18,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):  # what the output of commands would depend on
     os.environ.pop(name, None)
-if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for number, heeded in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, heeded)
 
 from jaxtyping import config, install_import_hook
 
