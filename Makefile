@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-machines test-browser test-trackers faults lint types clean
+.PHONY: demo test test-machines test-browser test-trackers docs faults lint types clean
 
 demo: $(INSTALLED)
 	$(BIN)/zoo build --recipe mpdit_b.yaml --flops --against dit_b.yaml
@@ -26,6 +26,10 @@ test-browser: $(INSTALLED) # needs Chromium with its driver: apt-get install chr
 test-trackers: $(INSTALLED) # Weights & Biases and MLflow themselves: 0.7 GB, and a minute or more to install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt wandb mlflow
 	PYTHONPATH=plugins/zoo-trackers $(BIN)/python -m pytest plugins/zoo-trackers
+
+docs: $(INSTALLED) # the manual, in site/index.html
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 faults: $(INSTALLED) # runs that come to harm; Linux, and root for some
 	$(BIN)/python tools/faults.py --write
