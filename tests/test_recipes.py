@@ -192,7 +192,7 @@ def test_tables_are_markdown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     for table in (costs, shares, blocks):
         assert len({line.count("|") for line in table}) == 1
     assert [line.split(".")[0] for line in notes] == [str(1 + index) for index in range(len(notes))]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert printed.out.strip() in readme, "the README's results are those of another run: paste the tool's output"
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert printed.out.strip() in page, "the manual's results are those of another run: paste the tool's output"
     cited = {int(number) for number in re.findall(r"\[(\d)\] \|", printed.out)}
     assert cited == set(range(1, 1 + len(notes)))

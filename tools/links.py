@@ -10,8 +10,6 @@ from pathlib import Path
 from posixpath import dirname, normpath, relpath
 from typing import Any
 
-from mkdocs.structure.files import File
-
 ROOT = Path(__file__).parents[1]
 PAGES = {"CONTRIBUTING.md": "contributing.md"} | {
     path.relative_to(ROOT).as_posix(): f"packages/{path.parent.name}.md"
@@ -48,6 +46,8 @@ def turned(markdown: str, own: str) -> tuple[str, set[str]]:
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages from elsewhere, and the files that any page links to."""
+    from mkdocs.structure.files import File  # tests of links need no mkdocs
+
     texts = {
         f"docs/{file.src_uri}": file.content_string for file in files.documentation_pages() if not file.generated_by
     }

@@ -1,4 +1,4 @@
-"""What a researcher writes beside a backbone, by the README alone: a part of each kind, and a weight format."""
+"""What a researcher writes beside a backbone, by the manual alone: a part of each kind, and a weight format."""
 
 from __future__ import annotations
 

@@ -1,0 +1,178 @@
+"""What README and manual show is what happens: runs, recipes, tables and drawings."""
+
+import re
+import shlex
+import subprocess
+from dataclasses import fields
+from inspect import isfunction
+from itertools import pairwise
+
+import pytest
+from torch.distributed.run import get_args_parser
+from typer.testing import CliRunner
+
+import zoo
+from tests.shown import ROOT, TEXTS, WHOLE, between, block_with, blocks, lightning_block, pages
+from zoo import Registry, build, load_recipe
+from zoo.attributes import WORDS
+from zoo.cli import app
+from zoo.kinds import KINDS, Kind
+from zoo.parts import Layout
+
+FILES = {"my_parts.py": "class RepeatUpsampler", "my_mlp.py": "class SquaredReLU"}
+"""Files of parts that commands take, by what their blocks have."""
+
+
+@pytest.fixture
+def shown_recipes(tmp_path, monkeypatch):
+    """Every recipe that is shown, in the working folder, under the name by which its first line builds it."""
+    monkeypatch.chdir(tmp_path)
+    pages.write_shown_recipes(tmp_path)
+
+
+@pytest.mark.parametrize("run", blocks("console"), ids=lambda run: run.splitlines()[0])
+def test_runs_print_what_is_shown(shown_recipes, run):
+    assert pages.run(run) == run
+
+
+def test_of_a_shortened_run_the_first_and_last_lines_are_shown():
+    lines = pages.run("$ zoo recipes\n").splitlines()
+    shown = pages.run("$ zoo recipes\nonce\nwas\n...\nthis\n")
+    assert shown.splitlines() == [*lines[:3], "...", lines[-1]]
+
+
+def test_the_hybrid_builds_and_costs_less(shown_recipes):
+    backbone = build("my_hybrid.yaml", device="meta")
+    assert [len(stage.levels) for stage in backbone.stages] == [2, 2]
+
+
+def commands() -> list[list[str]]:
+    """The words of every shown line of a shell."""
+    lines = (re.split(r" [|>] | +#|^#", line)[0] for line in "".join(blocks("bash")).splitlines())
+    return [shlex.split(line) for line in lines if line]
+
+
+NOT_RUN = ("srun", "torchrun")
+"""Starters of processes on several machines: their options are checked, and those of what they start."""
+
+
+def started(command: list[str]) -> list[str]:
+    """What a command of ``NOT_RUN`` starts, where the options of torchrun are right."""
+    given = get_args_parser().parse_args(command[command.index("torchrun") + 1 :])
+    assert given.module
+    assert int(given.nproc_per_node) > 0
+    return [given.training_script, *given.training_script_args]
+
+
+def test_every_command_is_one(monkeypatch, tmp_path):
+    registry = Registry().with_parts([lightning_block(monkeypatch)])
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(block_with("python", text))
+    for command in commands():
+        if command[0] in NOT_RUN:
+            command = started(command)
+        if command[0] == "zoo":
+            result = CliRunner().invoke(app, [*command[1:], "--help"])
+            assert result.exit_code == 0, command
+        if "--recipe" in command:
+            overrides = [after for word, after in pairwise(command) if word == "--set"]
+            files = [tmp_path / after for word, after in pairwise(command) if word == "--parts"]
+            load_recipe(command[command.index("--recipe") + 1], overrides, registry, parts=files)
+
+
+@pytest.mark.parametrize("command", [each for each in commands() if each[0] not in ("zoo", *NOT_RUN)], ids=" ".join)
+def test_every_other_command_is_one(command):
+    match command:
+        case ["make", target]:
+            assert f"\n{target}:" in (ROOT / "Makefile").read_text()
+        case ["python", "-m", "pytest", file]:
+            assert f"`{file}`" in WHOLE
+        case ["python", tool, *words]:
+            text = (ROOT / tool).read_text(encoding="utf-8")
+            assert all(f'"{word}"' in text for word in words if word.startswith("--"))
+        case ["pip", "install", folder]:
+            assert (ROOT / folder / "pyproject.toml").is_file()
+        case ["source", ".venv/bin/activate"] | ["export", _]:
+            pass
+        case _:
+            assert re.match(r"\w+=\$\(", command[0])
+
+
+@pytest.mark.parametrize("block", blocks("bash"), ids=lambda block: block.splitlines()[0])
+def test_a_shell_can_read_it(block):
+    assert subprocess.run(["bash", "-n"], input=block, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_nothing_is_written_over_what_another_command_wrote(page):
+    written = re.findall(r"\bzoo .*? --out ([^\s`]+)", TEXTS[page])
+    assert len(set(written)) == len(written)
+
+
+def test_the_front_page_is_short():
+    assert TEXTS["README.md"].count("\n") <= 150
+
+
+def test_every_helper_is_one_and_has_a_row():
+    helpers = {name for name in zoo.parts.__all__ if isfunction(getattr(zoo.parts, name))} - {"zoo_parts"}
+    rows = [row.split("|")[1] for row in between("helpers").splitlines()[2:]]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == helpers | {"Linear", "Embedding"}
+
+
+def test_every_field_of_a_layout_is_told():
+    told = WHOLE.partition("A `Layout` says")[2].partition("\n\n")[0]
+    assert re.findall(r"`(\w+)`", told) == [field.name for field in fields(Layout)]
+
+
+def test_the_recipe_of_all_sections_is_one(tmp_path):
+    (tmp_path / "my_run.yaml").write_text(block_with("yaml", "my_run.yaml"))
+    recipe = load_recipe(tmp_path / "my_run.yaml")
+    assert recipe.train.compile
+    assert recipe.sample.guidance.options.scale == (1.0, 3.0)
+    assert recipe.data.normalize.resolved() == {"type": "per_channel", "mean": None, "std": None}
+
+
+@pytest.mark.parametrize("recipe", pages.DRAWN)
+def test_the_diagram_is_what_is_drawn(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert pages.drawing(recipe) == (ROOT / "docs" / f"{recipe}.svg").read_text()
+
+
+@pytest.mark.parametrize("mark", pages.MARKED)
+def test_a_table_is_what_the_records_say(mark):
+    assert between(mark).splitlines() == list(pages.MARKED[mark]())
+
+
+def test_parts_inside_parts_make_the_block_of_the_package(shown_recipes, monkeypatch):
+    chosen = zoo.cost("my_lightning.yaml")
+    recipe = ROOT / "plugins" / "zoo-lightning" / "zoo_lightning" / "recipes" / "lightning_b_2.yaml"
+    packaged = zoo.cost(recipe, parts=[lightning_block(monkeypatch)])
+    assert (chosen.params.total, chosen.macs) == (packaged.params.total, packaged.macs)
+
+
+ONE_FOR_EACH = {
+    "assembly": "backbone",
+    "widths": "width",
+    "starts": "start of a stage, and where a skip feeds on latents",
+    "levels": "level",
+    "blocks": "block",
+    "ups": "pair of levels, to a finer patch",
+    "downs": "other pair of levels",
+    "ends": "end of a stage",
+}
+"""What the manual calls the enumerators of ``zoo.sites``."""
+
+
+def test_the_table_of_kinds_is_what_the_records_say():
+    def start(name: str, kind: Kind) -> str:
+        beside = "recipe" if kind.section else "slot of a part"
+        one = ONE_FOR_EACH[kind.per] if kind.section == "backbone" else beside
+        return f"| `{name}` | {one} | {', '.join(f'`{each}`' for each in kind.supplied) or '-'} | "
+
+    rows = between("kinds").splitlines()[2:]
+    starts = [start(name, kind) for name, kind in KINDS.items()]
+    assert [row[: len(own)] for row, own in zip(rows, starts, strict=True)] == starts
+
+
+def test_every_fact_has_a_row():
+    assert re.findall(r"^\| `(\w+)` \|", between("facts"), flags=re.MULTILINE) == list(WORDS)

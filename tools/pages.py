@@ -1,0 +1,168 @@
+"""Run what README and manual show, and hold the pages against what it prints.
+
+    python tools/pages.py           # say which pages are not up to date, and exit 1 if any is
+    python tools/pages.py --write   # and put into them what is printed and drawn
+
+Blocks of ``console`` are run, where a line of dots stands for what is left out in the middle. Tables between marks, and
+drawings, come from the functions below. Tables that take long have tools of their own: ``paper_tables.py``,
+``bench.py``, ``convergence.py`` and ``faults.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir
+from functools import cache
+from pathlib import Path
+
+from paper_tables import recipes, with_packages
+from typer.testing import CliRunner
+
+from zoo import load_recipe
+from zoo.cli import app
+from zoo.recipe.fingerprint import FREE
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+DRAWN = ("dit_b", "mpdit_b", "ppflow_b_2", "hybrid_b")
+"""Recipes whose diagrams are in docs/."""
+
+BLOCKS = {
+    "dit": "DiT, SiT",
+    "lightning": "LightningDiT",
+    "uvit": "U-ViT",
+    "dig": "DiG",
+    "lit": "LiT",
+    "sana": "SANA",
+    "dico": "DiCo",
+    "dic": "DiC",
+}
+"""What papers call blocks, by the name of the block's part or of its attention, in the order of the table."""
+
+SCHEDULES = {
+    "uniform": "one patch",
+    "by_depth": "by depth: MPDiT, hourglasses",
+    "by_timestep": "by noise level: PPFlow",
+    "by_depth_and_timestep": "by both",
+}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def write_shown_recipes(folder: Path) -> None:
+    """Every recipe that a page shows, under the name by which its first line builds it."""
+    for page in PAGES:
+        for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
+            (folder / re.findall(r"--recipe (\S+)", block)[0]).write_text(block, encoding="utf-8")
+
+
+@cache
+def printed(*arguments: str) -> list[str]:
+    """The lines that zoo prints, in the working folder."""
+    return [line.rstrip() for line in CliRunner().invoke(app, arguments).output.rstrip().splitlines()]
+
+
+def run(block: str) -> str:
+    """The block with what its command prints now, in the working folder; shortened where it was."""
+    command, _, shown = block.partition("\n")
+    words = shlex.split(command)
+    if words[:2] != ["$", "zoo"]:
+        raise ValueError(f"{command}: is no command of zoo")
+    lines = printed(*words[2:])
+    if "..." in shown.splitlines():
+        first, last = (part.count("\n") for part in re.split(r"^\.\.\.\n", shown, flags=re.MULTILINE))
+        lines = [*lines[:first], "...", *lines[len(lines) - last :]]
+    return "\n".join([command, *lines, ""])
+
+
+def may_change() -> Iterator[str]:
+    """The rows of what may change when a run goes on."""
+    yield "| key | what it changes |"
+    yield "| --- | --- |"
+    for free in FREE:
+        rule = f", only {free.rule}" if free.rule else ""
+        yield f"| `{free.key}` | {free.effect}{rule} |"
+
+
+def families() -> Iterator[str]:
+    """The rows of all recipes, zoo's and those of the packages, by their blocks and patch schedules."""
+    registry, cells = with_packages(), {}
+    for name, path in sorted(recipes().items()):
+        if path.parent.name == "tables":
+            continue
+        backbone = load_recipe(path, registry=registry).backbone
+        block = backbone.block[0].part.resolved()
+        plain = block["type"] != "dit" or block["attention"]["type"] == "softmax"
+        kind = block["type"] if plain else block["attention"]["type"]
+        of_cell = cells.setdefault((BLOCKS[kind], backbone.patch_schedule.type), {})
+        stem, size = (
+            re.fullmatch(r"(.*?)_((?:s|m|b|l|xl|h)(?:_.*)?)", name).groups() if "digits" not in name else (name, "")
+        )
+        of_cell.setdefault(stem, []).append(size)
+    yield f"| block | {' | '.join(SCHEDULES.values())} |"
+    yield f"| --- |{' --- |' * len(SCHEDULES)}"
+    for block in BLOCKS.values():
+        row = (cells.get((block, schedule), {}) for schedule in SCHEDULES)
+        yield f"| {block} | {' | '.join(', '.join(_called(*each) for each in cell.items()) or '-' for cell in row)} |"
+
+
+def _called(stem: str, sizes: list[str]) -> str:
+    """Names that differ in their sizes, as a shell writes them."""
+    if len(sizes) > 1:
+        return f"`{stem}_{{{','.join(sizes)}}}`"
+    return f"`{stem}_{sizes[0]}`" if sizes[0] else f"`{stem}`"
+
+
+MARKED = {"may change": may_change, "families": families}
+
+
+def up_to_date(text: str) -> str:
+    """A page with what its commands print now, in the working folder."""
+    for block in blocks(text, "console"):
+        text = text.replace(block, run(block))
+    for mark, rows in MARKED.items():
+        start, end = f"<!-- {mark} -->\n", f"\n<!-- /{mark} -->"
+        if start in text:
+            before, _, rest = text.partition(start)
+            text = before + start + "\n".join(rows()) + end + rest.partition(end)[2]
+    return text
+
+
+def drawing(recipe: str) -> str:
+    """The diagram of a recipe, as `zoo diagram` writes it in the working folder."""
+    result = CliRunner().invoke(app, ["diagram", "--recipe", recipe, "--out", f"{recipe}.svg"])
+    if result.exit_code:
+        raise ValueError(result.output)
+    return Path(f"{recipe}.svg").read_text(encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the tool; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put into the pages what is printed and drawn")
+    write = parser.parse_args(arguments).write
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):  # what the output of commands would depend on
+        os.environ.pop(name, None)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        write_shown_recipes(Path(folder))
+        now = {page: up_to_date(page.read_text(encoding="utf-8")) for page in PAGES}
+        now |= {ROOT / "docs" / f"{recipe}.svg": drawing(recipe) for recipe in DRAWN}
+    old = [page for page, text in now.items() if not page.exists() or page.read_text(encoding="utf-8") != text]
+    for page in old:
+        print(f"{page.relative_to(ROOT)}: {'written' if write else 'is not what is printed now'}")
+        if write:
+            page.write_text(now[page], encoding="utf-8")
+    return int(bool(old) and not write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
