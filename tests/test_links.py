@@ -65,7 +65,7 @@ def listed(nav: object) -> list[str]:
 
 def test_every_page_is_in_the_nav_of_the_site():
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    own = {page.name for page in ROOT.glob("docs/*.md")} | set(links.PAGES.values())
+    own = {page.relative_to(ROOT / "docs").as_posix() for page in ROOT.glob("docs/**/*.md")} | set(links.PAGES.values())
     assert own <= set(listed(yaml.safe_load(text)["nav"]))
 
 
