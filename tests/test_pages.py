@@ -48,7 +48,7 @@ def test_the_hybrid_builds_and_costs_less(shown_recipes):
 
 def commands() -> list[list[str]]:
     """The words of every shown line of a shell."""
-    lines = (re.split(r" [|>] | +#|^#", line)[0] for line in "".join(blocks("bash")).splitlines())
+    lines = (re.split(r" [|>] | +#|^#", line)[0] for line in "".join(blocks("bash")).replace("\\\n", "").splitlines())
     return [shlex.split(line) for line in lines if line]
 
 
