@@ -285,15 +285,17 @@ def test_a_thread_that_goes_on_is_named_and_the_process_ends(tmp_path):
     assert done.stderr == told
 
 
-def test_the_output_is_whole_where_a_plugin_closes_it_or_prints_at_the_end(tmp_path):
+def test_the_output_is_whole_where_a_plugin_closes_or_wraps_it_or_prints_at_the_end(tmp_path):
     source = """
         import atexit
+        import io
         import sys
 
         sys.stdout.close()
         atexit.register(print, "bye")
 
         def greet() -> None:
+            sys.stdout = io.TextIOWrapper(sys.stdout.buffer)  # which closes what is below it once it is gone
             print("good day")
     """
     site = fake(tmp_path / "site", "rude", {"zoo.cli": "greet = rude:greet"}, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,21 @@ def test_an_assembly_that_cannot_be_built_is_told_as_it_is():
     assert came.state == "broken"
     assert "table is not made" in came.message
     assert check.law.advice not in came.message
+
+
+@pytest.mark.parametrize("error", [KeyError, TypeError])
+def test_of_what_fails_once_there_are_numbers_the_laws_tell_where(error):
+    @part("time_embedder", "fails_with_numbers")
+    class FailsWithNumbers(Sound):
+        def __init__(self, dim: int) -> None:
+            super().__init__(dim)
+            if not self.proj.weight.is_meta:
+                raise error("not here")
+
+    came = outcome(check_of(list(checks_of(entries_of([FailsWithNumbers]))), "assembly-sample_is_alone"), "again")
+    assert came.state == "broken"
+    assert f"fails: {error.__name__}" in came.message
+    assert f"at {Path(__file__).name}:" in came.message
 
 
 @part("time_embedder", "cannot_be_built")

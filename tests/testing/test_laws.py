@@ -5,6 +5,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import pytest
+import torch
 
 from tests.testing import broken
 from tests.testing.broken.blocks import CountsOnTwoAxes, OneByOne
@@ -152,6 +153,17 @@ def test_a_callback_that_refuses_what_it_is_tried_with_is_not_run():
     for each in checks_of(entries_of([Coloured])):
         with pytest.raises(NotRun, match=r"its check\(\) refuses the recipe .*it wants 3 channels"):
             each.run("")
+
+
+def test_what_a_callback_changes_at_every_step_is_kept_once():
+    @part("callback", "without_gradients")
+    class WithoutGradients(Callback):
+        def step(self, training, step):
+            torch.set_grad_enabled(False)
+
+    (entry,) = entries_of([WithoutGradients])
+    (case,) = part_cases(entry, examples=1)
+    assert callback_laws._whole(case).changed == ["step() changes whether gradients are computed"]
 
 
 def test_a_law_is_tried_on_those_that_do_not_refuse_it():

@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -99,7 +100,8 @@ def main() -> None:
         code = _run()
         sys.stdout, sys.stderr = own  # whatever a plug-in has put in their place
         try:
-            sys.stdout.flush()
+            with suppress(ValueError):  # a plug-in has detached it, and what it held went then
+                sys.stdout.flush()
         except OutputError as error:
             print(f"error: {error}", file=sys.stderr)
             code = code or error.exit_code

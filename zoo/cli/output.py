@@ -8,7 +8,7 @@ import os
 import select
 import sys
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from zoo.errors import OutputError
@@ -56,6 +56,14 @@ class Unread(io.RawIOBase):
         return self.raw.fileno()
 
 
+class _Written(io.BufferedWriter):
+    """What a plug-in that wraps it anew would close when its own wrapper goes."""
+
+    def close(self) -> None:
+        """Write what it holds."""
+        self.flush()
+
+
 class _StaysOpen(io.TextIOWrapper):
     """A stream that a plug-in cannot close: it is zoo's."""
 
@@ -86,7 +94,8 @@ def unread_output_dropped() -> Iterator[tuple[Any, Any]]:
     try:
         yield own
     finally:
-        own[1].flush()
+        with suppress(ValueError):  # a plug-in has detached it
+            own[1].flush()
         sys.stdout, sys.stderr = before
 
 
@@ -100,7 +109,7 @@ def _guarded(stream: Any, only: Container[int] | None) -> Any:
         return stream
     stream.flush()
     return _StaysOpen(
-        io.BufferedWriter(Unread(raw, only)),
+        _Written(Unread(raw, only)),
         stream.encoding,
         errors="replace",  # a terminal that cannot show a sign shows a question mark
         line_buffering=stream.line_buffering,

@@ -96,7 +96,8 @@ class Life:
                 had been told.
         """
         trainer, before = self._trainer, set(threading.enumerate())
-        trainer.job = replace(trainer.job, callbacks=((case.entry.name, _asked(case)),))
+        callback, changes = _asked(case)
+        trainer.job = replace(trainer.job, callbacks=((case.entry.name, callback),))
         records = Records(trainer, self.folder, self.said.append)
         callbacks = Callbacks(trainer, records, self.said.append, Untold(self.folder))
         self._unchanged("begin", partial(callbacks.begin, self._newest if again else None))
@@ -112,7 +113,7 @@ class Life:
             self._unchanged("end", callbacks.end)
             self.changed += [f"end() leaves a thread running ({each.name})" for each in _left_running(before)]
         records.close()
-        self.changed += callbacks.changed
+        self.changed += [*changes, *callbacks.changed]
         return self
 
     def found(self, case: Case) -> Found:
@@ -146,20 +147,21 @@ def _recipe() -> Recipe:
     return load_recipe(RECIPE, (), Registry())
 
 
-def _asked(case: Case) -> Callback:
-    """A new callback that has looked at the recipe, as where it is trained.
+def _asked(case: Case) -> tuple[Callback, list[str]]:
+    """A new callback that has looked at the recipe, as where it is trained, and what of the process it has changed.
 
     Raises:
         NotRun: it can do nothing with it.
+        PluginError: it fails.
     """
     callback: Callback = case.create()
     try:
-        ask_callback(case.entry.name, callback, _recipe(), create_part(_recipe(), "dataset"))
+        changed = ask_callback(case.entry.name, callback, _recipe(), create_part(_recipe(), "dataset"))
+    except PluginError:
+        raise
     except ZooError as error:
-        if isinstance(error, PluginError) and not isinstance(error.__cause__, ValueError):
-            raise
         raise NotRun(f"its check() refuses the recipe that it is tried with: {first_line(error)}") from None
-    return callback
+    return callback, [f"check() changes {what}" for what in changed]
 
 
 def _state(trainer: Trainer) -> dict[str, Any]:
@@ -292,7 +294,8 @@ def goes_on_as_if_never_stopped(case: Case) -> None:
 )
 def is_told_on_two_ranks(case: Case) -> None:
     """Where it is called on every process, two come to an end, without a failure, and train alike."""
-    if not _asked(case).everywhere:
+    callback, _ = _asked(case)
+    if not callback.everywhere:
         return
 
     def run(rank: int) -> None:

@@ -31,7 +31,7 @@ class Callbacks:
         untold: holds the step that they are being told of.
 
     Attributes:
-        changed: what their methods have changed of the process, in words; it has been put back.
+        changed: what their methods have changed of the process, in words, each once; it has been put back.
     """
 
     def __init__(self, trainer: Trainer, records: Records, tell: Callable[[str], None], untold: Untold) -> None:
@@ -158,8 +158,8 @@ class Callbacks:
             if self.world.is_main:
                 self._warn(each, each.failed)
         for what in changed:
-            self.changed.append(f"{hook}() changes {what}")
-            if what not in each.changed:
+            if what not in each.changed:  # or it would be told, and kept, at every step
+                self.changed.append(f"{hook}() changes {what}")
                 self.tell(change_of(each.name, hook, what))
             each.changed.add(what)
 

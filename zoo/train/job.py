@@ -103,7 +103,11 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     names = [spec.type for spec in recipe.train.callbacks]
     callbacks = tuple(zip(names, create_parts(recipe, "callback"), strict=True))
     dataset: Dataset = create_part(recipe, "dataset")
-    changes = [line for name, callback in callbacks for line in ask_callback(name, callback, recipe, dataset)]
+    changes = [
+        change_of(name, "check", what)
+        for name, callback in callbacks
+        for what in ask_callback(name, callback, recipe, dataset)
+    ]
     source, left_out = open_kept(dataset, "train", recipe.data.leave_out)
     kept = len(left_out.kept)
     if kept < options.batch:
@@ -165,7 +169,7 @@ def ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Dataset
     """Let a callback refuse a recipe, and say which one it was, also where it fails at that.
 
     Returns:
-        Lines for the user: what of the process it has changed.
+        What of the process it has changed, in words; it has been put back.
 
     Raises:
         ZooError: it refuses the recipe.
@@ -181,7 +185,7 @@ def ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Dataset
         raise
     except Exception as error:
         raise PluginError(f"{where} fails in check(): {in_words(error)}; --debug shows where") from error
-    return [change_of(name, "check", what) for what in changed]
+    return changed
 
 
 def _check_compile_backend(recipe: Recipe) -> None:

@@ -49,6 +49,10 @@ def _signals() -> Iterator[Setting]:
             yield Setting(f"what {name} does", partial(signal.getsignal, number), partial(signal.signal, number))
 
 
+def _put_device(device: torch.device) -> None:
+    torch.set_default_device(None if device.type == "cpu" else device)  # which costs nothing where it is as ever
+
+
 SETTINGS = (
     *_signals(),
     Setting("the working folder", os.getcwd, os.chdir),
@@ -57,7 +61,13 @@ SETTINGS = (
     Setting("whether gradients are computed", torch.is_grad_enabled, torch.set_grad_enabled),
     Setting("whether anomalies are detected", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     Setting("the precision of matrix products", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    Setting(
+        "whether algorithms are to be deterministic",
+        torch.get_deterministic_debug_mode,
+        torch.set_deterministic_debug_mode,
+    ),
     Setting("PyTorch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    Setting("PyTorch's default device", torch.get_default_device, _put_device),
     Setting("the number of PyTorch's threads", torch.get_num_threads, torch.set_num_threads),
 )
 

@@ -55,6 +55,18 @@ def changing(words, change):
     CHANGING.append((ALONE, Changing, rf"begin\(\) changes {words}"))
 
 
+@part("callback", "changing_where_it_checks")
+class ChangingWhereItChecks(Callback):
+    def check(self, recipe, dataset):
+        os.chdir(os.sep)
+
+
+@part("callback", "failing_where_it_checks")
+class FailingWhereItChecks(Callback):
+    def check(self, recipe, dataset):
+        raise ValueError("no refusal, which is a RecipeError")
+
+
 @part("callback", "leaving_a_thread")
 class LeavingAThread(Callback):
     def begin(self, training):
@@ -149,6 +161,8 @@ changing("sys.stderr", lambda: setattr(sys, "stderr", io.StringIO()) or sys.stde
 changing("whether gradients are computed", partial(torch.set_grad_enabled, False))
 changing("whether anomalies are detected", partial(torch.autograd.set_detect_anomaly, True))
 changing("the precision of matrix products", partial(torch.set_float32_matmul_precision, "medium"))
+changing("PyTorch's default device", partial(torch.set_default_device, "meta"))
+changing("whether algorithms are to be deterministic", partial(torch.use_deterministic_algorithms, True))
 changing("PyTorch's default dtype", partial(torch.set_default_dtype, torch.float64))
 changing("the number of PyTorch's threads", lambda: torch.set_num_threads(torch.get_num_threads() + 1))
 
@@ -158,7 +172,9 @@ BROKEN: list[Broken] = [
     (ALONE, MovingWeights, r"checkpoint\(\) changes weights"),
     (ALONE, InEvaluationMode, r"step\(\) changes the mode of a module"),
     *CHANGING,
+    (ALONE, ChangingWhereItChecks, r"check\(\) changes the working folder"),
     (ALONE, LeavingAThread, r"end\(\) leaves a thread running \(uploads\)"),
+    (FAILS, FailingWhereItChecks, r"failing_where_it_checks fails in check\(\): ValueError: no refusal"),
     (FAILS, FailingAtTheEnd, r"callback failing_at_the_end: KeyError: 'board'"),
     (FAILS, WeightsAlone, "asks for weights, which takes all processes; let it say everywhere = True"),
     (FAILS, NothingFinite, "its figure ratio is nan, a float; let it be a finite int or float, or a list"),
