@@ -37,6 +37,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from hypothesis import HealthCheck, settings
 
+from tests.dealing import dealt
 from tests.train.small import train
 from zoo.registry import Registry
 
@@ -77,6 +78,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--hypothesis-seed") is not None:
         settings.load_profile("seeded")
     gc.disable()  # until all modules are imported and all tests are there
+
+
+@pytest.hookimpl(trylast=True)  # of what is left to run
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under pytest-xdist the tests that may take longest begin first, so that no worker is left with one at the end."""
+    if hasattr(config, "workerinput"):
+        items[:] = dealt(items, config.workerinput["workercount"], float(config.getini("timeout")))
 
 
 def pytest_collection_finish() -> None:
