@@ -54,19 +54,19 @@ class Site:
         condition_dim: width of the condition.
         heads: attention heads.
         patch: latent pixels per token, on each axis.
-        next_patch: of the level after.
+        next_patch: the patch of the level after.
         grid: tokens per side.
         stride: from one token to the next on each axis, in tokens of the finest patch.
-        m: tokens that come in there, in front of the image's.
-        axes: of the latents.
+        m: how many tokens come in there in front of the image's.
+        axes: how many the latents have, 1 to 3.
         channels: of the latents.
         size: of the latents, for what stands beside the backbone.
-        num_classes: the null class aside.
-        stages: how many there are.
+        num_classes: classes, the null class aside.
+        stages: how many stages there are.
         depth: blocks in all.
         block_dims: width of the tokens that each block is given.
-        index: of the block among all.
-        places: of the block in the levels of every stage, which all share it.
+        index: of the block, counted from 0 among all.
+        places: where the block stands in the levels of every stage, which all share it.
         blocks: what every block asks of the modulation.
         heads_by_width: what heads ask of the modulation, by the width of their tokens.
         widths: of the conditions.

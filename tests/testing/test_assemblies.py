@@ -150,22 +150,22 @@ class BareParameter(SinusoidalTimeEmbedder):
         self.shift = nn.Parameter(torch.zeros(dim))
 
 
+BROKEN = [
+    (assemblies.sample_is_alone, AttendsAcrossTheBatch),
+    (assemblies.lockstep_is_stage_by_stage, AttendsAcrossStages),
+    (assemblies.lockstep_is_stage_by_stage, LearnsFromTheFirstStage),
+    (assemblies.keeps_dtype_and_shape, SinglePrecisionHead),
+    (assemblies.residual_stream_is_wide, NarrowUnderAutocast),
+    (assemblies.gradient_reaches_all, DetachedConditioner),
+    (assemblies.state_round_trip, HiddenState),
+    (assemblies.builds_share_nothing, Shared),
+    (assemblies.initialises_whole, ZeroedInTheConstructor),
+]
+"""Laws, and parts that break them in an assembly."""
+
+
 @pytest.mark.usefixtures("drawn_as_ever")
-@pytest.mark.parametrize(
-    ("law", "broken"),
-    [
-        (assemblies.sample_is_alone, AttendsAcrossTheBatch),
-        (assemblies.lockstep_is_stage_by_stage, AttendsAcrossStages),
-        (assemblies.lockstep_is_stage_by_stage, LearnsFromTheFirstStage),
-        (assemblies.keeps_dtype_and_shape, SinglePrecisionHead),
-        (assemblies.residual_stream_is_wide, NarrowUnderAutocast),
-        (assemblies.gradient_reaches_all, DetachedConditioner),
-        (assemblies.state_round_trip, HiddenState),
-        (assemblies.builds_share_nothing, Shared),
-        (assemblies.initialises_whole, ZeroedInTheConstructor),
-    ],
-    ids=lambda value: value.__name__,
-)
+@pytest.mark.parametrize(("law", "broken"), BROKEN, ids=lambda value: value.__name__)
 def test_law_catches_a_broken_part(law, broken):
     kind, name = broken.__zoo_part__
     with pytest.raises(AssertionError) as caught:
@@ -191,14 +191,22 @@ def test_what_no_other_options_would_mend_is_not_passed_over(cls, message):
         check_assemblies(registry_with(mine), laws=[assemblies.builds_share_nothing], time_embedder="mine")
 
 
-@pytest.mark.parametrize(
-    ("law", "method", "wrong"),
-    [
-        (assemblies.follows_its_stages, "stage_of", lambda self, t: torch.zeros(len(t), dtype=torch.long)),
-        (assemblies.takes_modulation, "modulate", lambda self, stage, t, labels: modulations_of(
-            self, [Piece(0, t, t * 0.5, labels)], conditions_of(self, labels, len(t)))),
-    ],
-)  # fmt: skip
+def always_the_noisiest(self, t):
+    return torch.zeros(len(t), dtype=torch.long)
+
+
+def at_half_the_noise(self, stage, t, labels):
+    return modulations_of(self, [Piece(0, t, t * 0.5, labels)], conditions_of(self, labels, len(t)))
+
+
+BROKEN_METHODS = [
+    (assemblies.follows_its_stages, "stage_of", always_the_noisiest),
+    (assemblies.takes_modulation, "modulate", at_half_the_noise),
+]
+"""Laws, and methods of the backbone with what breaks them in their place."""
+
+
+@pytest.mark.parametrize(("law", "method", "wrong"), BROKEN_METHODS)
 def test_law_catches_a_broken_backbone(registry, monkeypatch, law, method, wrong):
     monkeypatch.setattr(Backbone, method, wrong)
     with pytest.raises(AssertionError):

@@ -70,30 +70,38 @@ def _describe_part(name: str, nested: Nested) -> str:
 
 
 def _describe(name: str, option: dict[str, Any], schema: dict[str, Any]) -> str:
-    text = f"{name}: {_type(option, schema.get('$defs', {}))}"
+    text = f"{name}: {type_words(option, schema.get('$defs', {}))}"
     return f"{text} = {json.dumps(option['default'])}" if "default" in option else f"{text}, required"
 
 
-def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
+def type_words(option: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """The type and bounds of an option: ``number > 0.0 and <= 64.0``.
+
+    Args:
+        option: its JSON schema.
+        definitions: the ``$defs`` that it refers to.
+    """
     if "$ref" in option:
         below = definitions[option["$ref"].rsplit("/", 1)[-1]]
         if "properties" not in below:  # an Enum's
-            return _type(below, definitions)
-        inner = ", ".join(f"{key}: {_type(value, definitions)}" for key, value in below["properties"].items())
+            return type_words(below, definitions)
+        inner = ", ".join(f"{key}: {type_words(value, definitions)}" for key, value in below["properties"].items())
         return f"{{{inner}}}"
     if "const" in option:
         return str(option["const"])
     if "enum" in option:
         return " | ".join(map(str, option["enum"]))
-    if "anyOf" in option:
-        return " or ".join(_type(each, definitions) for each in option["anyOf"])
+    if choices := option.get("anyOf", option.get("oneOf")):
+        return " or ".join(type_words(each, definitions) for each in choices)
     if "prefixItems" in option:
-        return f"[{', '.join(_type(each, definitions) for each in option['prefixItems'])}]"
+        return f"[{', '.join(type_words(each, definitions) for each in option['prefixItems'])}]"
     if option.get("type") == "array" and option.get("minItems") == option.get("maxItems") == 2:
-        item = _type(option["items"], definitions)
+        item = type_words(option["items"], definitions)
         return f"[{item}, {item}]"
     if option.get("type") == "array":
-        return f"list of {_type(option.get('items', {}), definitions)}"
+        least, most = option.get("minItems", 0), option.get("maxItems")
+        length = f" ({least} to {most})" if most is not None else f" ({least} or more)" * bool(least)
+        return f"list{length} of {type_words(option.get('items', {}), definitions)}"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = " and ".join(f"{sign} {option[key]}" for key, sign in signs.items() if key in option)
     return f"{option.get('type', 'any')} {bounds}".strip()

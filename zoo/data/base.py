@@ -28,7 +28,12 @@ LOOKED_AT = 64
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of every latent channel [C], as recorded with a dataset, before ``normalize``."""
+    """Of every latent channel, as recorded with a dataset, before ``normalize``.
+
+    Attributes:
+        mean: of each channel [C].
+        std: standard deviation of each channel [C].
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

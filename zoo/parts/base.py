@@ -141,10 +141,11 @@ class Modulation(ModulePart, ABC):
 
 
 class Block(ModulePart, ABC):
-    """A block. Constructor: ``(dim, heads, condition_dim, depth, index, places, axes, *, options)``.
+    """Tokens to tokens, at one depth.
 
-    ``places`` are ``zoo.parts.Place``s: where the block stands in the levels of each stage, all of which share it. An
-    author writes ``forward_stage``. Attributes may be set by the constructor.
+    Constructor: ``(dim, heads, condition_dim, depth, index, places, axes, *, options)``. ``places`` are
+    ``zoo.parts.Place``s: where the block stands in the levels of each stage, all of which share it. An author writes
+    ``forward_stage``. Attributes may be set by the constructor.
     """
 
     kind = "block"

@@ -45,7 +45,12 @@ class Uniform(PatchSchedule):
 @part("patch_schedule", "by_depth")
 class ByDepth(PatchSchedule):
     """Patches, and widths, by depth: large patches first and small ones in the last blocks (MPDiT, section 3.2); or
-    down to coarser ones and up again, an hourglass."""
+    down to coarser ones and up again, an hourglass.
+
+    Options:
+        levels: runs of blocks, from the first on, each with its patch; where ``dim`` and ``heads`` are left out, they
+            are the backbone's.
+    """
 
     def __init__(self, depth: int, *, levels: Levels) -> None:
         self._stage = Stage(noise_above=0.0, levels=levels)
@@ -61,7 +66,13 @@ class ByDepth(PatchSchedule):
 
 @part("patch_schedule", "by_timestep")
 class ByTimestep(PatchSchedule):
-    """Large patches where it is noisy, small ones where it is nearly clean: PPFlow (section 3)."""
+    """Large patches where it is noisy, small ones where it is nearly clean: PPFlow (section 3).
+
+    Options:
+        stages: ranges of noise levels, noisiest first, each from ``noise_above`` up to the one before, with its patch;
+            by ``scale`` its latents are smaller.
+        ties: the stage that a noise level exactly on a threshold belongs to.
+    """
 
     def __init__(self, depth: int, *, stages: PatchStages, ties: Ties = "cleaner") -> None:
         self.ties = ties
@@ -85,7 +96,13 @@ class ByTimestep(PatchSchedule):
 
 @part("patch_schedule", "by_depth_and_timestep")
 class ByDepthAndTimestep(PatchSchedule):
-    """Levels by depth inside each stage of noise levels: the hybrid of MPDiT and PPFlow, in neither paper."""
+    """Levels by depth inside each stage of noise levels: the hybrid of MPDiT and PPFlow, in neither paper.
+
+    Options:
+        stages: ranges of noise levels, noisiest first, each from ``noise_above`` up to the one before, with its levels;
+            by ``scale`` its latents are smaller.
+        ties: the stage that a noise level exactly on a threshold belongs to.
+    """
 
     def __init__(self, depth: int, *, stages: LevelStages, ties: Ties = "cleaner") -> None:
         self.ties = ties

@@ -34,7 +34,13 @@ class Rotary(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """Where the tokens of one grid are: tables to add to them, angles to turn the image's by, or nothing of that."""
+    """Where the tokens of one grid are, or nothing of that.
+
+    Attributes:
+        add: a table to add to the image's tokens.
+        rotary: angles to turn their queries and keys by.
+        prefix: a table to add to the tokens in front.
+    """
 
     add: Float[Tensor, "N D"] | None = None
     rotary: Rotary | None = None
@@ -43,9 +49,13 @@ class Position:
 
 @dataclass(frozen=True)
 class ClassCondition:
-    """What the labels say: a vector that joins the condition, tokens before the image's, a context to attend to.
+    """What the labels say, each in any of these ways.
 
-    ``context_mask`` is True where the context is there: somewhere in every row, that of the null condition too.
+    Attributes:
+        vector: joins the condition.
+        tokens: stand before the image's.
+        context: to attend to.
+        context_mask: True where the context is there: somewhere in every row, that of the null condition too.
     """
 
     vector: Float[Tensor, "B D"] | None = None
@@ -55,7 +65,13 @@ class ClassCondition:
 
 
 class Condition(NamedTuple):
-    """What the noise level, the label and the stage say at one width."""
+    """What the noise level, the label and the stage say at one width.
+
+    Attributes:
+        time: the time embedder's vector.
+        label: the class conditioner's; None where it gives none.
+        stage: the stage embedder's; likewise.
+    """
 
     time: Float[Tensor, "B D"]
     label: Float[Tensor, "B D"] | None = None
@@ -76,7 +92,13 @@ Vectors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Modulations:
-    """The vectors of every block, in order, and of heads; and tokens that go in front, by width."""
+    """What steers blocks and heads.
+
+    Attributes:
+        blocks: the vectors of every block, in order.
+        heads: those of heads, by the width of their tokens.
+        tokens: that go in front, by width.
+    """
 
     blocks: Sequence[Vectors]
     heads: Mapping[int, Vectors]
