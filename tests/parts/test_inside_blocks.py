@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.parts import Group, Layout, Rotary, rotate
+from zoo.parts import Group, Layout, Rotary, by_head, rotate, width_of_head
 from zoo.parts.attentions import CrossAttention, SoftmaxAttention
 from zoo.parts.blocks import DiTBlock
 from zoo.parts.mlps import GELUMLP, SwiGLU, hidden_width
@@ -242,3 +242,14 @@ class TestDiTBlock:
         block, plain, tokens = random(Turned(16, 2)), random(DiTBlock(16, 2)), tokens_of()
         group = Group(tokens, vectors, LAYOUT)
         assert torch.equal(block([group])[0], -plain([group])[0])
+
+
+def test_tensors_are_split_by_head():
+    x = torch.arange(2 * 3 * 24.0).view(2, 3, 24)
+    q, k, v = by_head(x, 4)
+    assert torch.equal(k[1, 3, 2], x[1, 2, 14:16])  # behind the 8 columns of q and 6 of the heads before it
+    (whole,) = by_head(x, 4, 1)
+    assert torch.equal(whole.transpose(1, 2).flatten(2), x)
+    assert q.shape == v.shape == (2, 4, 3, width_of_head(8, 4))
+    with pytest.raises(ValueError, match="dim 8 does not divide by 3 heads"):
+        width_of_head(8, 3)

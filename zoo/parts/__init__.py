@@ -28,7 +28,7 @@ from zoo.parts import (
     time_embedders,
     upsamplers,
 )
-from zoo.parts.attentions import Attention, SoftmaxAttention
+from zoo.parts.attentions import Attention, SoftmaxAttention, by_head, width_of_head
 from zoo.parts.base import (
     Block,
     ClassConditioner,
@@ -116,6 +116,7 @@ __all__ = [
     "Upsampler",
     "Vectors",
     "behind",
+    "by_head",
     "convolution",
     "joined",
     "keep_tokens",
@@ -129,6 +130,7 @@ __all__ = [
     "to_tokens",
     "unpatchify",
     "unshuffle",
+    "width_of_head",
     "zoo_parts",
 ]
 

@@ -75,7 +75,7 @@ class SoftmaxAttention(Attention):
         return joined(self.proj, [self._attended(qkv, layout) for qkv, layout in zip(qkvs, layouts, strict=True)])
 
     def _attended(self, qkv: Float[Tensor, "b T three_D"], layout: Layout) -> Float[Tensor, "b T D"]:
-        q, k, v = _by_head(qkv, self.heads, 3)
+        q, k, v = by_head(qkv, self.heads)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if layout.rotary is not None:
@@ -126,23 +126,29 @@ class CrossAttention(Attention):
     def forward_stage(self, tokens: Float[Tensor, "b T D"], layout: Layout) -> Float[Tensor, "b T D"]:
         """Every token sees that of the context which is there."""
         assert layout.context is not None, "it needs a context, and zoo builds it with one alone"
-        (q,) = _by_head(self.q(tokens), self.heads, 1)
-        k, v = _by_head(self.kv(layout.context), self.heads, 2)
+        (q,) = by_head(self.q(tokens), self.heads, 1)
+        k, v = by_head(self.kv(layout.context), self.heads, 2)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         mask = None if layout.context_mask is None else layout.context_mask[:, None, None]
         return self.proj(F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
 
 
-def _by_head(x: Float[Tensor, "b T columns"], heads: int, count: int) -> tuple[Float[Tensor, "b heads T d"], ...]:
-    """Several tensors by head, from columns in the order (which of them, head, component)."""
+def by_head(x: Float[Tensor, "b T columns"], heads: int, count: int = 3) -> tuple[Float[Tensor, "b heads T d"], ...]:
+    """Split what one Linear returns into queries, keys and values, or other tensors, by head.
+
+    Args:
+        x: columns in the order (which of them, head, component).
+        heads: of each.
+        count: how many there are.
+    """
     # Not by einops, which looks at every size: a quarter of what a trace of a backbone has to hold.
     columns: Tensor = x.unflatten(2, (count, heads, -1))  # type: ignore[no-untyped-call]
     return columns.permute(2, 0, 3, 1, 4).unbind()
 
 
 def width_of_head(dim: int, heads: int) -> int:
-    """Components of each head.
+    """Components of each head of tokens of width ``dim``.
 
     Raises:
         ValueError: dim does not divide by heads.

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
 import zoo
-from zoo.parts import Block, Layout, Linear, RMSNorm, Vectors, modulate, rotate
+from zoo.parts import Block, Layout, Linear, RMSNorm, Vectors, by_head, modulate, rotate
 
 
 @zoo.part("block", "lightning")
@@ -81,10 +80,10 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
         """Attend from every token to every token; all but those in front are turned."""
         assert layout.rotary is not None, "zoo pairs this block with a position that gives rotary angles"
-        q, k, v = rearrange(self.qkv(x), "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
+        q, k, v = by_head(self.qkv(x), self.heads)
         q = rotate(self.q_norm(q), layout.rotary, layout.m)
         k = rotate(self.k_norm(k), layout.rotary, layout.m)
-        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)"))
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class SwiGLU(nn.Module):

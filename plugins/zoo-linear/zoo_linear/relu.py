@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import zoo
-from zoo.parts import MLP, Attention, Layout, Linear, Norm, Part, behind, to_map, to_tokens
+from zoo.parts import MLP, Attention, Layout, Linear, Norm, Part, behind, by_head, to_map, to_tokens, width_of_head
 from zoo_linear.precision import widened, without_autocast
 
 LIT_EPS, SANA_EPS = 1e-6, 1e-8
@@ -72,7 +72,7 @@ class SANAAttention(Attention):
 
     def __init__(self, dim: int, heads: int, *, qk_norm: Part[Norm] | None = None) -> None:
         super().__init__()
-        width_of_head(dim, heads)
+        width_of_head(dim, heads)  # or it refuses
         self.heads = heads
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.q_norm = None if qk_norm is None else qk_norm(dim)
@@ -134,20 +134,3 @@ def linear_attention(
     """
     read = q @ (k.mT @ F.pad(v, (0, 1), value=1.0))
     return read[..., :-1] / (read[..., -1:] + eps)
-
-
-def by_head(qkv: Float[Tensor, "b T columns"], heads: int) -> tuple[Float[Tensor, "b h T d"], ...]:
-    """Queries, keys and values by head."""
-    columns: Tensor = qkv.unflatten(2, (3, heads, -1))  # type: ignore[no-untyped-call]
-    return columns.permute(2, 0, 3, 1, 4).unbind()
-
-
-def width_of_head(dim: int, heads: int) -> int:
-    """Components of each head.
-
-    Raises:
-        ValueError: dim does not divide by heads.
-    """
-    if dim % heads:
-        raise ValueError(f"dim {dim} does not divide by {heads} heads")
-    return dim // heads

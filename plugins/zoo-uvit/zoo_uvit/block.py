@@ -9,13 +9,12 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
 import zoo
-from zoo.parts import Block, Layout, Linear, Place, Vectors
+from zoo.parts import Block, Layout, Linear, Place, Vectors, by_head, width_of_head
 
 
 @zoo.part("block", "uvit")
@@ -50,8 +49,7 @@ class UViTBlock(Block):
         skips: Literal["level", "depth"] = "level",
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"dim {dim} does not divide by {heads} heads")
+        width_of_head(dim, heads)  # or it refuses
         self.heads = heads
         self.takes = _taken_in_levels(index, places) if skips == "level" else _taken(index, depth)
         self.skip = Linear(2 * dim, dim, init="normal") if self.takes else None
@@ -74,8 +72,8 @@ class UViTBlock(Block):
 
     def _attended(self, x: Float[Tensor, "b T D"]) -> Float[Tensor, "b T D"]:
         """Rows of ``qkv``: q, k, v, each heads x head_dim."""
-        q, k, v = rearrange(self.qkv(x), "b t (three h d) -> three b h t d", three=3, h=self.heads).unbind()
-        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)"))
+        q, k, v = by_head(self.qkv(x), self.heads)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 def _taken(index: int, blocks: int, first: int = 0) -> tuple[int, ...]:

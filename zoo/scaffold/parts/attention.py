@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 import zoo
-from zoo.parts import Attention, Layout, Linear, RMSNorm, rotate
+from zoo.parts import Attention, Layout, Linear, RMSNorm, by_head, rotate, width_of_head
 
 
 @zoo.part("attention", "mine")
@@ -28,17 +28,15 @@ class MineAttention(Attention):
 
     def __init__(self, dim: int, heads: int, *, factor: Annotated[float, Field(gt=0.0, le=100.0)] = 10.0) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"dim {dim} does not divide by {heads} heads")
-        self.heads, self.scale = heads, factor / (dim // heads)
+        width = width_of_head(dim, heads)
+        self.heads, self.scale = heads, factor / width
         self.qkv = Linear(dim, 3 * dim)
-        self.norm = RMSNorm(dim // heads)
+        self.norm = RMSNorm(width)
         self.proj = Linear(dim, dim)
 
     def forward_stage(self, tokens: Float[Tensor, "b T D"], layout: Layout) -> Float[Tensor, "b T D"]:
         """Every token sees every token of the same sample."""
-        split = self.qkv(tokens).reshape(*tokens.shape[:2], 3, self.heads, -1)
-        q, k, v = split.permute(2, 0, 3, 1, 4).unbind()
+        q, k, v = by_head(self.qkv(tokens), self.heads)
         q, k = self.norm(q), self.norm(k)  # of length sqrt(head width), which the scale takes out again
         if layout.rotary is not None:
             q, k = (rotate(each, layout.rotary, layout.m) for each in (q, k))
