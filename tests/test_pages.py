@@ -1,11 +1,14 @@
 """What README and manual show is what happens: runs, recipes, tables and drawings."""
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from dataclasses import fields
 from inspect import isfunction
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from torch.distributed.run import get_args_parser
@@ -103,10 +106,28 @@ def test_a_shell_can_read_it(block):
     assert subprocess.run(["bash", "-n"], input=block, text=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("page", TEXTS)
-def test_nothing_is_written_over_what_another_command_wrote(page):
-    written = re.findall(r"\bzoo .*? --out ([^\s`]+)", TEXTS[page])
-    assert len(set(written)) == len(written)
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["zoo eval --run runs/digits_hybrid", "pytest test_my_mlp.py", "zoo recipes "])
+def test_a_shell_runs_it(text, tmp_path):
+    block = block_with("bash", text).replace("jq .macs", "grep macs")
+    block = re.sub(r"^zoo train --recipe \S+", r"\g<0> --set train.steps=4", block, flags=re.MULTILINE)
+    for name, part in FILES.items():
+        (tmp_path / name).write_text(block_with("python", part))
+    (tmp_path / "test_my_mlp.py").write_text(block_with("python", "from my_mlp"))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shell = ["bash", "-e", "-o", "pipefail", "-c", block]
+    ended = subprocess.run(
+        shell, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_nothing_is_written_over_what_another_command_of_its_page_wrote():
+    written = {page: re.findall(r"\bzoo .*? --out ([^\s`]+)", text) for page, text in TEXTS.items()}
+    assert {page: sorted(set(files)) for page, files in written.items()} == {
+        p: sorted(files) for p, files in written.items()
+    }
+    assert sum(map(len, written.values())) > 4
 
 
 def test_the_front_page_is_short():
