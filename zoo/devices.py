@@ -65,14 +65,15 @@ def named_device(name: torch.device | str) -> torch.device:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """On the meta device PyTorch's ``normal_`` is written in Python, and imports the compiler: 80 MB, most of a second.
+    """On the meta device PyTorch's ``normal_`` and ``uniform_`` are written in Python, and the first imports the
+    compiler: 80 MB, most of a second.
 
     Tensors without numbers stay as they are without that.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in (Tensor.normal_, nn.init.normal_):
+        if func in (Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_):
             tensor = args[0] if args else kwargs["tensor"]
             if tensor.is_meta:
                 return tensor

@@ -205,6 +205,8 @@ def test_only_tensors_of_the_meta_device_are_left_undrawn():
         for tensor in (here, there):
             assert tensor.normal_() is tensor
             assert nn.init.normal_(tensor) is tensor
+            assert tensor.uniform_() is tensor
+            assert nn.init.uniform_(tensor, -1.0, 1.0) is tensor
             assert nn.init.xavier_normal_(tensor.view(2, 4)).shape == (2, 4)
     assert here.unique().numel() == 8
     assert there.is_meta

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
         for kind in in_order_of_building():
             parts[kind] = create(kind, parts)
     if device.type != "meta":
-        with device:  # in the order of the state dict, so that the same seed draws the same weights
+        there = nullcontext() if device == torch.get_default_device() else device  # of which every operator asks
+        with there:  # in the order of the state dict, so that the same seed draws the same weights
             parts = {kind: create(kind, parts, is_sketched=True) for kind in HELD_KINDS}
     return Backbone(
         shape, parts, ties=schedule.ties, prediction=options.prediction, path=create_part(recipe, "path"), recipe=recipe

@@ -36,7 +36,7 @@ def check(
     ] = None,
     parts: PartsFiles = None,
     examples: Annotated[
-        int | None, typer.Option("--examples", min=1, help="How many cases of a part are drawn. (default: 10)")
+        int | None, typer.Option("--examples", min=1, help="How many cases of a part are drawn. (default: 8)")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where the report and the badge are written.")

@@ -32,7 +32,7 @@ from zoo.train.process import put_back
 
 Subject = TypeVar("Subject")
 
-EXAMPLES = 10
+EXAMPLES = 8
 """Cases of a part, or assemblies, where no other number is asked for: enough to catch each broken part of the tests."""
 
 PATIENCE = 100

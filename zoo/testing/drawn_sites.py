@@ -82,7 +82,7 @@ def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None, corner: Co
     vectors = st.integers(0, 6)
     shape = [(each, draw(st.integers(1, 3))) for each in draw(st.sampled_from([(1,), (1, 2, 1)]))]  # also down and up
     depth = sum(count for _, count in shape)
-    index, stages = draw(st.integers(0, depth - 1)), draw(st.integers(1, 3))
+    index, stages = depth - 1 - draw(st.integers(0, depth - 1)), draw(st.integers(1, 3))  # the last may take most
     places = tuple(
         _places(shape, dim, heads, tuple(side << stage for side in coarse))[index] for stage in range(stages)
     )

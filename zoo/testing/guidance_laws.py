@@ -17,7 +17,7 @@ from zoo.paths import AffinePath, LinearPath, VariancePreservingPath
 from zoo.testing.asserts import assert_close, assert_equal
 from zoo.testing.cases import BATCH, Case
 from zoo.testing.law import Law, law
-from zoo.testing.options_laws import idle_options
+from zoo.testing.options_laws import Round, idle_options
 
 LEVELS = (1.0, 0.9, 0.75, 0.5, 0.5, 0.3, 0.1, 0.0)
 """Of a solver's evaluations, one of them asked for twice, as Heun's are."""
@@ -134,7 +134,7 @@ def says_that_it_remembers(case: Case) -> None:
 )
 def every_option_guides_otherwise(case: Case) -> None:
     """Each option changes scales, thresholds or velocities, in some case."""
-    told = idle_options(case, (None,) * 3, _shown)
+    told = idle_options(case, [Round()] * 6, _shown)
     assert not told, f"whatever {' and '.join(told)} is, scales, thresholds and velocities are the same"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,22 @@ from zoo.testing.law import law
 from zoo.testing.passes import trained
 from zoo.testing.random_cases import cases
 
-ROUNDS = (None, None, *[1] * 11)
-"""Of drawing, until each option has shown; the later ones look at what is built alone, which costs next to nothing."""
 
-DRAWN = 25
-"""Cases of a round."""
+class Round(NamedTuple):
+    """Of drawing, until each option has shown.
+
+    Attributes:
+        drawn: cases, besides the one that is asked about; of more than ten, hypothesis draws most like one another.
+        looks: how many of what can be seen of each are looked at, all if None.
+    """
+
+    drawn: int = 10
+    looks: int | None = None
+
+
+ROUNDS = (Round(drawn=5), *[Round(looks=1)] * 11, *[Round()] * 3)
+"""Most options show in any few cases. Those that show in few sites alone mostly show in what is built, and to look at
+that costs next to nothing."""
 
 VALUES = 3
 """Others of the option that are tried in each."""
@@ -71,28 +82,28 @@ def every_option_changes_something(case: Case) -> None:
     assert not told, f"whatever {' and '.join(told)} is, {shown} the same"
 
 
-def idle_options(case: Case, rounds: Sequence[int | None], shown: Callable[[Case], Iterator[Any]]) -> list[str]:
+def idle_options(case: Case, rounds: Sequence[Round], shown: Callable[[Case], Iterator[Any]]) -> list[str]:
     """The options of which nothing that can be seen comes.
 
     Args:
         case: the part's.
-        rounds: of drawing; how many of what can be seen are looked at in each, all if None.
+        rounds: to draw.
         shown: what can be seen of a case, what is dear last.
     """
     idle = dict.fromkeys(type(case.options).model_fields, 0)
-    for number, looks in enumerate(rounds):
+    for number, each in enumerate(rounds):
         if not idle:
             break
-        drawn = [case, *others_of(case, number)]
-        found = {name: _alike(name, drawn, looks, shown) for name in idle}
+        drawn = [case, *others_of(case, number, each.drawn)]
+        found = {name: _alike(name, drawn, each.looks, shown) for name in idle}
         idle = {name: idle[name] + pairs for name, pairs in found.items() if pairs is not None}
     return [name for name, pairs in idle.items() if pairs >= ENOUGH]
 
 
-def others_of(case: Case, number: int = 0) -> list[Case]:
+def others_of(case: Case, number: int = 0, drawn: int = Round().drawn) -> list[Case]:
     """Others of the part, on any sites; none where its options are of types that cannot be drawn."""
     try:
-        return draw(cases(case.entry), lambda each: each, DRAWN, seed=number)
+        return draw(cases(case.entry), lambda each: each, drawn, seed=number)
     except TypeError:
         return []
 
