@@ -143,8 +143,10 @@ def plugin_packages() -> list[Package]:
 
 def not_installed(names: Iterable[str]) -> list[str]:
     """Those of some distributions that are not here, in order, each once; a name may be spelt in any way."""
-    here = {normalised(package.plugin.name) for package in plugin_packages()}
-    return [name for name in dict.fromkeys(names) if normalised(name) not in here]
+    named: dict[str, str] = {}
+    for name in names:
+        named.setdefault(normalised(name), name)
+    return [name for key, name in named.items() if not any(metadata.distributions(name=key))]
 
 
 def pass_over_unreadable() -> None:

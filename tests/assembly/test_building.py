@@ -267,7 +267,7 @@ class MadeOnce(Tables):
 def test_a_table_that_the_constructor_alone_makes_is_refused_before_it_is_trained():
     """As weights, it would be saved and not load."""
     given = {"backbone.depth": 1, "backbone.block.norm": "made_once"}
-    with pytest.raises(RecipeError, match=r"made_once.*: table is not made: NaN is left in it where memory was empty"):
+    with pytest.raises(RecipeError, match=r"made_once.*: table is made by the constructor alone, and no file holds it"):
         build(load_recipe("digits_dit", given, parts=[MadeOnce]))
 
 

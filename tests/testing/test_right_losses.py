@@ -64,6 +64,21 @@ class ByAFrozenNetwork(OfTheThirdStage):
         self.proj.requires_grad_(False)
 
 
+@part("loss", "of_large_tokens")
+class OfLargeTokens(Loss):
+    """Holds the tokens of a block small, by no weights of its own."""
+
+    taps = (0,)
+
+    def forward(self, inputs):
+        tokens = inputs.taps[0].tokens
+        return (tokens.to(inputs.prediction.dtype).abs() - 20).clamp(min=0).flatten(1).mean(1)
+
+
+def test_a_loss_may_be_of_taps_alone():
+    check_part(OfLargeTokens, laws=[loss_laws.is_a_wide_number, loss_laws.pulls_the_weights], examples=2)
+
+
 @pytest.mark.parametrize("cls", [AtLowNoise, AboveAMargin, BelowALimit, OfTheThirdStage, ByAFrozenNetwork])
 def test_a_loss_may_be_zero_at_most_noise_levels_stages_and_errors(cls):
     check_part(cls, laws=[loss_laws.pulls_the_weights, laws.gradient_reaches_parameters], examples=6)

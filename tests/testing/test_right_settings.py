@@ -23,6 +23,14 @@ class WantsMany(Schedule):
         return 1.0 if step < steps / 2 else abs(self.last)
 
 
+@part("schedule", "wants_millions")
+class WantsMillions(Schedule):
+    def factor(self, step, steps):
+        if steps < 5_000_000:
+            raise ValueError("wants 5 M steps or more")
+        return 1.0
+
+
 @part("schedule", "to_zero_at_the_last")
 class ToZeroAtTheLast(Schedule):
     def factor(self, step, steps):
@@ -52,6 +60,7 @@ def test_an_optimizer_may_say_that_it_takes_no_shards():
 
 def test_a_schedule_may_refuse_few_steps_and_end_at_zero():
     check_part(WantsMany, examples=3)
+    check_part(WantsMillions, examples=3)
     check_part(ToZeroAtTheLast, examples=3)
 
 

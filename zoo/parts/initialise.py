@@ -17,6 +17,11 @@ from zoo.errors import PluginError
 
 UNMADE = "is not made: NaN is left in it where memory was empty; fill all of it in reset_parameters()"
 
+CONSTRUCTED = (
+    "is made by the constructor alone, and no file holds it: weights that are loaded would find it empty; fill it in"
+    " reset_parameters() too"
+)
+
 OF_PYTORCH = frozenset(vars(nn.Module()))
 """What every module has, whether or not it holds anything: what is registered, hooks and flags."""
 
@@ -87,7 +92,7 @@ def unmade(module: nn.Module) -> Iterator[str]:
         return
     for name, each in module.named_modules():
         for buffer in _made_by_the_constructor_alone(each):
-            yield f"{f'{name}.' if name else ''}{buffer} {UNMADE}"
+            yield f"{f'{name}.' if name else ''}{buffer} {CONSTRUCTED}"
 
 
 def _made_by_the_constructor_alone(module: nn.Module) -> Iterator[str]:

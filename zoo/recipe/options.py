@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from zoo.recipe.averages import Average, Averages
 from zoo.recipe.latent import LatentRecipe
+from zoo.recipe.source import show
 from zoo.signature import Options, PathText
 
 
@@ -138,11 +140,24 @@ class EvaluateOptions(Options):
     ] = "data"
 
 
+PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+"""The name of a distribution: messages say to give it to pip, in a shell."""
+
+
+def _name_alone(package: str) -> str:
+    if PACKAGE.fullmatch(package) is None:
+        raise ValueError(f"should be the name of a package and nothing else, such as zoo-extra, got {show(package)}")
+    return package
+
+
 class RecipeOptions(Options):
     """A recipe, its sections aside."""
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="defaults to the file's name")]
     packages: Annotated[
-        tuple[str, ...],
+        tuple[
+            Annotated[str, AfterValidator(_name_alone), Field(json_schema_extra={"pattern": f"^({PACKAGE.pattern})$"})],
+            ...,
+        ],
         Field(description="that its parts are of; where a part is not there, those not installed are told"),
     ] = ()

@@ -10,6 +10,7 @@ from zoo.errors import RecipeError
 from zoo.plugins import not_installed
 from zoo.recipe.find import find_recipe
 from zoo.recipe.merge import Override, merge, override_of, read_override
+from zoo.recipe.options import PACKAGE
 from zoo.recipe.source import Node, Origin, node_of, read_yaml, show
 
 Overrides = str | Iterable[str] | Mapping[str, Any]
@@ -89,7 +90,7 @@ def _extended(tree: Node, path: Path | None) -> Node:
             path = find_recipe(str(extends.value), beside=path)
         except RecipeError as error:
             absent = not_installed(name for each in trees for name in _packages(each))
-            hint = f"; {', '.join(absent)} is not installed, which it may be of" if absent else ""
+            hint = f"; it may be of {' or '.join(absent)}, not installed here" if absent else ""
             raise RecipeError([f"{extends.origin}: extends: {error}{hint}"]) from error
         if path.resolve() in files:
             circle = [*files[files.index(path.resolve()) :], path]
@@ -112,7 +113,7 @@ def _packages(tree: Node) -> dict[str, Node]:
     """The packages that a recipe names, where it names any rightly."""
     named = tree.value.get("packages") if isinstance(tree.value, dict) else None
     listed = named.value if named is not None and isinstance(named.value, list) else []
-    return {node.value: node for node in listed if isinstance(node.value, str)}
+    return {node.value: node for node in listed if isinstance(node.value, str) and PACKAGE.fullmatch(node.value)}
 
 
 def _extends(tree: Node) -> Node | None:

@@ -34,7 +34,7 @@ from zoo.testing.train_laws import keeps_nan_apart
 SPACES: tuple[Prediction, ...] = ("velocity", "noise", "data")
 
 LEVELS, STAGES, ERRORS = 33, 4, (1.0, 30.0, 1 / 30)
-"""Noise levels, stages and sizes of the error among which a loss is looked for that is zero on most."""
+"""Noise levels, stages and sizes of the error, and of taps, among which a loss is looked for that is zero on most."""
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -58,7 +58,8 @@ def occasions(case: Case) -> Iterator[tuple[Any, ...]]:
     data, noise, prediction, _, labels, tokens, extra, *_, some = case.inputs(LEVELS)
     t = (torch.arange(LEVELS, dtype=data.dtype) + 0.5) / LEVELS
     for size, stage in product(ERRORS, range(max(STAGES, case.site.stages))):
-        yield data, noise, noise + size * (prediction - noise), t, labels, tokens, extra, stage, some
+        sized = {tap: size * each for tap, each in tokens.items()}
+        yield data, noise, noise + size * (prediction - noise), t, labels, sized, extra, stage, some
 
 
 def refusal(case: Case, part: Any) -> str | None:
@@ -151,8 +152,9 @@ def is_a_wide_number(case: Case) -> None:
                     wide = torch.promote_types(value.dtype, torch.float32)
                     assert value.dtype == wide, f"returns {value.dtype} {where} in {dtype}"
                     assert value.isfinite().all(), f"is not finite {where} in {dtype}"
-                    (slope,) = torch.autograd.grad(value.sum(), predicted, allow_unused=True)
-                    assert slope is None or slope.isfinite().all(), f"its gradient is not finite {where}"
+                    if value.requires_grad:  # unless it is of taps alone, by no weights of its own
+                        (slope,) = torch.autograd.grad(value.sum(), predicted, allow_unused=True)
+                        assert slope is None or slope.isfinite().all(), f"its gradient is not finite {where}"
 
 
 @law("Compute from inputs.prediction, inputs.velocity or a tap, and do not detach() it: what is minimised is the loss.")

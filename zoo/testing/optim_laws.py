@@ -23,8 +23,8 @@ from zoo.testing.law import Law, NotRun, law
 from zoo.testing.options_laws import every_option_changes_something
 from zoo.testing.ranks import RANKS, on_two_ranks
 
-STEPS, ASKED = (1, 2, 7, 1000, 10**6), 1000
-"""Lengths of a training, and how many factors of each are asked for."""
+STEPS, LONGEST, ASKED = (1, 2, 7, 1000, 10**6), 10**9, 1000
+"""Lengths of a training, one for schedules that refuse all these, and how many factors of each are asked for."""
 
 RATE, UPDATES, LATER = 0.01, 3, 12
 """Learning rate, updates, and updates after a restart: every tenth of an optimizer may do what the others do not."""
@@ -196,8 +196,8 @@ def factor_hangs_on_its_step_alone(case: Case) -> None:
 
 def lengths(schedule: Schedule) -> tuple[int, ...]:
     """The numbers of steps to ask a schedule for; those left out that it refuses, at each of their steps."""
-    refused = list(takewhile(lambda steps: all(_refuses(schedule, step, steps) for step in _steps(steps)), STEPS[:-1]))
-    return STEPS[len(refused) :]
+    refused = list(takewhile(lambda steps: all(_refuses(schedule, step, steps) for step in _steps(steps)), STEPS))
+    return STEPS[len(refused) :] or (LONGEST,)
 
 
 def _refuses(schedule: Schedule, step: int, steps: int) -> bool:

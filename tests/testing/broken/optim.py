@@ -166,6 +166,12 @@ class WithoutItsFirstStep(ConstantSchedule):
         return 1.0 - 0.1 * math.log(step / steps)
 
 
+@part("schedule", "refusing_all")
+class RefusingAll(ConstantSchedule):
+    def factor(self, step, steps):
+        return math.log(-1.0)
+
+
 @part("schedule", "counts_by_itself")
 class CountsByItself(ConstantSchedule):
     def __init__(self):
@@ -202,6 +208,7 @@ BROKEN: list[Broken] = [
     (NUMBERS, Asleep, r"the factor of all 1000000 steps is 0: nothing is trained"),
     (NUMBERS, OfShortTrainings, r"the factor of step \d+ of 1000000 is nan"),
     (NUMBERS, WithoutItsFirstStep, r"fails: ValueError"),
+    (NUMBERS, RefusingAll, r"fails: ValueError"),
     (NUMBERS, Infinite, r"the factor of step 1 of 1 is inf"),
     (optim_laws.factor_hangs_on_its_step_alone, CountsByItself, "hangs on what was asked before"),
     (optim_laws.goes_downhill, Climbing, "goes uphill: a loss of .* becomes"),

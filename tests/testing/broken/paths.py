@@ -63,6 +63,22 @@ class RatesOfTheLine(VariancePreservingPath):
         return -torch.ones_like(t), torch.ones_like(t)
 
 
+@part("path", "with_another_rate")
+class WithAnotherRate(LinearPath):
+    """At t = 1, where sampling starts."""
+
+    def rates(self, t):
+        alpha_rate, sigma_rate = super().rates(t)
+        return torch.where(t == 1, 2 * alpha_rate, alpha_rate), sigma_rate
+
+
+@part("path", "with_another_rate_near_data")
+class WithAnotherRateNearData(LinearPath):
+    def rates(self, t):
+        alpha_rate, sigma_rate = super().rates(t)
+        return alpha_rate, torch.where(t < 0.015, 2 * sigma_rate, sigma_rate)
+
+
 @part("path", "roots")
 class Roots(LinearPath):
     """Keeps the variance, and has no slope where sampling starts."""
@@ -108,6 +124,8 @@ BROKEN: list[Broken] = [
     (path_laws.noise_grows, HalfWay, "no noise at t = 1"),
     (path_laws.noise_has_unit_variance, Exploding, "sigma is 80 at t = 1"),
     (path_laws.rates_are_derivatives, RatesOfTheLine, "the rate of alpha is not its slope"),
+    (path_laws.rates_are_derivatives, WithAnotherRate, "the rate of alpha is not its slope at t = 1"),
+    (path_laws.rates_are_derivatives, WithAnotherRateNearData, "the rate of sigma is not its slope"),
     (path_laws.rates_are_derivatives, Roots, "the rate of alpha is not finite at t = 1"),
     (path_laws.clock_keeps_time, StillClock, "the clock stands still"),
     (path_laws.clock_keeps_time, TurnedClock, "the clock falls"),
