@@ -1,0 +1,54 @@
+"""The files around the code agree with it: versions, workflows, what a release says."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def commands(workflow: Path) -> list[str]:
+    """What its steps run."""
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values()
+    return [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+
+
+def test_workflows_are_what_github_reads():
+    assert {path.stem for path in WORKFLOWS} == {"docs", "tests", "wheels"}
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]
+    done = subprocess.run(check, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_run_what_there_is(workflow):
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for command in commands(workflow):
+        program, *words = command.split()
+        if program == "make":
+            assert words[0] in targets
+        elif "/" in program:
+            assert (ROOT / program).is_file()
+
+
+def test_one_version_everywhere():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == VERSION
+    latest = re.search(r"^## (\S+?)[, ]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert latest is not None
+    assert latest[1] == VERSION
+
+
+def test_hooks_run_what_lint_and_types_run():
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    entries = [hook["entry"].removeprefix(".venv/bin/").removesuffix(" --fix") for hook in local["hooks"]]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert len(entries) == 3
+    for entry in entries:
+        assert f"$(BIN)/{entry}" in makefile
