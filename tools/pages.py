@@ -133,7 +133,9 @@ def up_to_date(text: str) -> str:
         start, end = f"<!-- {mark} -->\n", f"\n<!-- /{mark} -->"
         if start in text:
             before, _, rest = text.partition(start)
-            text = before + start + "\n".join(rows()) + end + rest.partition(end)[2]
+            if end not in f"\n{rest}":
+                raise ValueError(f"no {end.strip()} behind {start.strip()}")
+            text = before + start + "\n".join(rows()) + end + f"\n{rest}".partition(end)[2]
     return text
 
 
