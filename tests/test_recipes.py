@@ -134,6 +134,7 @@ def test_what_is_counted_by_torchprofile_is_no_count_of_multiply_adds(name: str,
 def test_a_block_is_counted_in_each_schedule() -> None:
     block = paper_tables.Block(block="DiT", by_depth="mpdit_b", by_timestep="ppflow_b_2")
     costs = paper_tables.costs_of(block, audited)
+    assert list(costs) == ["one", "by_depth", "by_timestep"]
     assert costs["by_depth"] == audited("mpdit_b").macs
     assert costs["by_timestep"] == audited("ppflow_b_2").macs
     assert costs["one"] == audited("sit_b").macs

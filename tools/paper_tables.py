@@ -154,24 +154,21 @@ def load_blocks(path: Path = DATA) -> list[Block]:
 
 def costs_of(block: Block, audit_of: AuditOf) -> dict[str, int]:
     """Multiply-adds in each schedule; those of one patch first."""
+    costs = {} if block.one is not None else {"one": audit_of(block.by_timestep, *ONE_PATCH).macs}
     recipes = {name: recipe for name in SCHEDULES if (recipe := getattr(block, name)) is not None}
-    costs = {name: audit_of(recipe).macs for name, recipe in recipes.items()}
-    if block.one is None:
-        costs["one"] = audit_of(block.by_timestep, *ONE_PATCH).macs
-    return costs
+    return costs | {name: audit_of(recipe).macs for name, recipe in recipes.items()}
 
 
 def markdown_of_blocks(blocks: list[Block], costs: list[dict[str, int]]) -> Iterator[str]:
     """The lines of a Markdown table."""
     yield "| block, at B size | one patch (G) | MPDiT's levels (G) | PPFlow's stages (G) | both (G) |"
     yield "| --- |" + " ---: |" * 4
+    first, *others = SCHEDULES
     for block, found in zip(blocks, costs, strict=True):
-        first, *others = SCHEDULES
-        cells = [block.block, f"{found[first] / 1e9:.3f}"]
-        for name in others:
-            share = found.get(name, 0) / found[first]
-            cells.append(f"{found[name] / 1e9:.3f} ({share:.1%})" if name in found else "-")
-        yield "| " + " | ".join(cells) + " |"
+        shared = (
+            f"{found[name] / 1e9:.3f} ({found[name] / found[first]:.1%})" if name in found else "-" for name in others
+        )
+        yield f"| {' | '.join([block.block, f'{found[first] / 1e9:.3f}', *shared])} |"
 
 
 def as_counted(report: Audit, convention: Convention) -> int | None:

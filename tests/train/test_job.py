@@ -13,9 +13,11 @@ from tests.testing.test_right_settings import OfWholeWeights, WantsMany
 from tests.train.small import ALONE, small
 from zoo.assembly import build, load_recipe
 from zoo.data.base import Dataset, Samples, Source, Statistics
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, PluginError, ZooError
 from zoo.flow import objective_of
+from zoo.optim import Schedule
 from zoo.parts import ClassCondition, ClassConditioner
+from zoo.paths import LinearPath
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.train.job import open_job
@@ -254,6 +256,31 @@ def test_what_cannot_train_are_refused_before_training(registry):
         "small: train.optimizer: of_whole_weights takes no weights that FSDP shares out; choose another, or"
         " train.parallel: ddp"
     )
+
+
+@part("schedule", "looking_up")
+class LookingUp(Schedule):
+    def factor(self, step, steps):
+        return {}[step]
+
+
+@part("path", "of_three")
+class OfThree(LinearPath):
+    def rates(self, t):
+        return torch.ones(3), torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ("train.schedule=looking_up", "train.schedule: looking_up fails: KeyError: 0; --debug shows where"),
+        ("objective.path=of_three", "objective.path: of_three fails at t = 1: ValueError: "),
+    ],
+)
+def test_what_fails_as_it_is_asked_is_named(chosen, told, registry):
+    with pytest.raises(PluginError) as caught:
+        open_small(registry.with_parts([LookingUp, OfThree]), chosen, "train.warmup=0")
+    assert str(caught.value).startswith(f"small: {told}")
 
 
 def test_labels_that_the_conditioner_refuses_are_told_before_there_is_a_folder(registry, tmp_path):

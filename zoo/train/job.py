@@ -184,7 +184,7 @@ def ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Dataset
     except ZooError:
         raise
     except Exception as error:
-        raise PluginError(f"{where} fails in check(): {in_words(error)}; --debug shows where") from error
+        raise _failure(f"{where} fails in check()", error) from error
     return changed
 
 
@@ -196,17 +196,24 @@ def _check_compile_backend(recipe: Recipe) -> None:
         )
 
 
+def _failure(what: str, error: Exception) -> PluginError:
+    return PluginError(f"{what}: {in_words(error)}; --debug shows where")
+
+
 def _check_path(recipe: Recipe, backbone: Backbone) -> None:
-    start = backbone.path.at(1.0)
+    where = f"{recipe.name}: objective.path: {recipe.objective.path.type}"
+    try:
+        start = backbone.path.at(1.0)
+    except Exception as error:
+        raise _failure(f"{where} fails at t = 1", error) from error
     if not (math.isfinite(start.alpha_rate) and math.isfinite(start.sigma_rate)):
         raise ZooError(
-            f"{recipe.name}: objective.path: {recipe.objective.path.type}: the rates of alpha and sigma are not finite"
-            " at t = 1, where sampling starts; choose another path"
+            f"{where}: the rates of alpha and sigma are not finite at t = 1, where sampling starts; choose another path"
         )
 
 
 def _schedule_of(recipe: Recipe) -> Schedule:
-    """The schedule, unless it refuses so few steps."""
+    """The schedule, unless it refuses so few steps, or fails at the first."""
     schedule: Schedule = create_part(recipe, "schedule")
     options, after = recipe.train, recipe.train.steps - recipe.train.warmup
     try:
@@ -217,6 +224,8 @@ def _schedule_of(recipe: Recipe) -> Schedule:
             f"{recipe.name}: train.steps: schedule {options.schedule.type} refuses {after} after the warm-up:"
             f" {words_of(error) or 'it says not why'}"
         ) from error
+    except Exception as error:
+        raise _failure(f"{recipe.name}: train.schedule: {options.schedule.type} fails", error) from error
     return schedule
 
 
