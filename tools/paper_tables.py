@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import yaml
 from rich.console import Console
 from rich.progress import track
 
-from zoo import Registry, load_recipe
+from zoo import Registry, hookimpl, load_recipe
 from zoo.audit import Audit, audit
+from zoo.plugins import Plugin
 
 HERE = Path(__file__).parent
 DATA = HERE / "paper_tables.yaml"
@@ -188,13 +190,15 @@ def block_macs(report: Audit) -> float:
 
 def with_packages() -> Registry:
     """The built-in parts, and those of the packages beside, whether these are installed or not."""
-    classes = []
+    registry = Registry()
     for path in sorted(PACKAGES.glob("*/pyproject.toml")):
-        parts = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["entry-points"].get("zoo.parts", {})
+        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
         sys.path.append(str(path.parent))
-        for module, _, name in (value.partition(":") for value in parts.values()):
-            classes.append(getattr(import_module(module), name))
-    return Registry().with_parts(classes)
+        named = [value.partition(":") for value in project["entry-points"].get("zoo.parts", {}).values()]
+        classes = [getattr(import_module(module), name) for module, _, name in named]
+        hooks = SimpleNamespace(zoo_parts=hookimpl(lambda classes=classes: classes))
+        registry.register(hooks, Plugin(project["name"], project["version"]))
+    return registry
 
 
 def recipes() -> dict[str, Path]:

@@ -107,7 +107,7 @@ Sites = Iterator[tuple[Key, Site]]
 
 
 def assembly(shape: Shape, built: Built) -> Sites:
-    """One for the whole."""
+    """One for the whole assembly."""
     from zoo.parts.facts import facts_of  # which modulations stand beside, and they know these sites
 
     dims = block_dims(shape)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel
-
 from manual.text import Docstring, code, docstring, escaped, table
+from zoo.kinds import kind_of_base
+
+MUST = "*An author writes it.*"
 
 SPOKEN = ("__len__",)
 """Methods that are told in spite of their underscores."""
@@ -99,22 +100,33 @@ def _said_after(node: ast.stmt | None) -> str:
 
 
 def passed_by(cls: type[Any]) -> tuple[type[Any], ...]:
-    """Classes of zoo's that the signatures of a class name, in their order: what goes in and comes out."""
+    """Classes of zoo's that signatures and fields name, of the class and of these: what goes in and comes out.
+
+    Other kinds' base classes are among them, but not what is named by these alone.
+    """
+    found: list[type[Any]] = []
+    for each in (waiting := [cls]):
+        for named in _named_by(each):
+            if named is not cls and named not in found:
+                found.append(named)
+                waiting += [] if kind_of_base(named) else [named]
+    return tuple(found)
+
+
+def _named_by(cls: type[Any]) -> Iterator[type[Any]]:
     names = vars(sys.modules[cls.__module__])
-    words = (word for method in methods_of(cls) for word in re.findall(r"\w+", method.signature))
-    classes = (each for word in words if inspect.isclass(each := names.get(word)))
-    return tuple(dict.fromkeys(each for each in classes if each is not cls and _is_a_value(each)))
-
-
-def _is_a_value(cls: type[Any]) -> bool:
-    return cls.__module__.startswith("zoo.") and not issubclass(cls, BaseModel)
+    written = [*(method.signature for method in methods_of(cls)), *(each.type for each in attributes_of(cls))]
+    for word in re.findall(r"\w+", " ".join(written)):
+        named = names.get(word)
+        if inspect.isclass(named) and re.match(r"zoo\.(?!recipe\b)", named.__module__):
+            yield named
 
 
 def methods(cls: type[Any], level: str) -> Iterator[str]:
     """Every method under a heading of its own."""
     for method in methods_of(cls):
-        must = "*An author writes it.*" if method.is_abstract else ""
-        yield from (f"{level} {method.name}", code(method.signature, "python"), method.said.whole(), must)
+        told = (code(method.signature, "python"), method.said.whole(), MUST * method.is_abstract)
+        yield from (f"{level} {method.name}", *told)
 
 
 def value(cls: type[Any], level: str) -> Iterator[str]:
@@ -128,5 +140,4 @@ def value(cls: type[Any], level: str) -> Iterator[str]:
     yield said.whole("Attributes")
     yield table(("field", "type", "default", "what it is"), rows)
     for method in methods_of(cls):
-        yield code(method.signature, "python")
-        yield method.said.whole()
+        yield from (code(method.signature, "python"), method.said.whole(), MUST * method.is_abstract)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,9 @@ from zoo.recipe.parts import BESIDE
 
 PLAIN = "dit_b"
 """What a recipe extends where any would do."""
+
+WIDTH = 70
+"""Of a part on one line."""
 
 
 @cache
@@ -64,14 +68,32 @@ def _options(entry: PartEntry) -> dict[str, Any]:
 
 def _written(base: str, key: str, part: Any) -> str:
     *above, last = key.split(".")
+    flow, indent = _flow(_short(part)), "  " * len(above)
+    if len(flow) > WIDTH:
+        flow = "\n" + textwrap.indent(_block(_short(part)), f"{indent}  ")
     lines = [f"extends: {base}"] * bool(base)
     lines += [f"{'  ' * depth}{name}:" for depth, name in enumerate(above)]
-    return "\n".join([*lines, f"{'  ' * len(above)}{last}: {_flow(_short(part))}"])
+    return "\n".join([*lines, f"{indent}{last}: {flow}".replace(": \n", ":\n")])
 
 
 def _flow(part: Any) -> str:
     flow = yaml.safe_dump(part, default_flow_style=True, sort_keys=False, width=10_000)
     return flow.strip().removesuffix("...").strip()
+
+
+def _block(part: Any) -> str:
+    """A line for each key, or each item."""
+    if isinstance(part, dict):
+        return "\n".join(
+            f"{key}: {_flow(value)}"
+            if len(_flow(value)) <= WIDTH
+            else f"{key}:\n{textwrap.indent(_block(value), '  ')}"
+            for key, value in part.items()
+        )
+    return "\n".join(
+        f"- {_flow(each)}" if len(_flow(each)) <= WIDTH else f"- {textwrap.indent(_block(each), '  ').strip()}"
+        for each in part
+    )
 
 
 def _short(part: Any) -> Any:

@@ -13,7 +13,7 @@ from manual.options import HEADS, model_rows, options_table
 from manual.packages import ROOT, registry
 from manual.text import code, docstring, escaped, page, table
 from zoo.attributes import GIVEN_BY, WORDS, mistakes
-from zoo.kinds import KINDS, Kind, base_of, key_of
+from zoo.kinds import KINDS, Kind, base_of, key_of, kind_of_base
 from zoo.part_entries import PartEntry
 from zoo.parts import ModulePart
 from zoo.recipe.parts import BESIDE
@@ -134,7 +134,7 @@ def _supplied(record: Kind) -> Iterator[str]:
     if not record.supplied:
         yield "The constructor takes options alone, as keywords."
         return
-    said = docstring(Site).sections["Attributes"] | {"latent": docstring(Site.latent.fget).text}
+    said = docstring(Site).sections["Attributes"] | {"latent": docstring(Site.latent.fget).text.lower()}
     yield "zoo supplies these to the constructor, which may ask for any of them by name; options are keywords alone:"
     yield table(("argument", "what it is"), [(f"`{name}`", said[name]) for name in record.supplied])
 
@@ -183,11 +183,13 @@ class _Nonsense:
 
 
 def _values(base: type) -> Iterator[str]:
-    found = contract.passed_by(base)
+    found = {cls: kind_of_base(cls) for cls in contract.passed_by(base)}
     if found:
         yield "### What passes"
-    for cls in found:
-        yield from contract.value(cls, "####")
+    yield "\n".join(f"- `{cls.__name__}`: see [{kind}]({kind}.md)" for cls, kind in found.items() if kind)
+    for cls, kind in found.items():
+        if not kind:
+            yield from contract.value(cls, "####")
 
 
 def _laws_page(kind: str) -> str:

@@ -22,7 +22,7 @@ class DDIMSolver(OnceAnUpdate):
     One evaluation an update, at noise levels ``(steps - k) / steps``, shifted; on the straight line it is ``euler``.
 
     Options:
-        shift: of these noise levels.
+        shift: of these noise levels; above 1, more of them are near noise.
     """
 
     def solve(
@@ -50,7 +50,7 @@ class DPMPP2MSolver(OnceAnUpdate):
     extend: in the first update, over a threshold, and to where no noise is left.
 
     Options:
-        shift: of these noise levels.
+        shift: of these noise levels; above 1, more of them are near noise.
     """
 
     def solve(

@@ -43,7 +43,8 @@ class EulerMaruyamaSolver(Solver):
         last_step: ``mean`` leaves out the noise of the last step alone, ``euler`` is a step of the flow, and
             ``tweedie`` goes to ``E[data | z]``, which on the straight line is that same step, ``z - t v``.
         last_step_size: noise level that the last step starts from, shifted or not.
-        shift: of the noise levels between 1 and that one; 1 leaves them evenly apart.
+        shift: of the noise levels between 1 and that one; 1 leaves them evenly apart, and
+            above more of them are near noise.
     """
 
     def __init__(

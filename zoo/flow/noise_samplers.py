@@ -20,7 +20,7 @@ class UniformNoise(NoiseSampler):
     """Every noise level alike, or more of those near noise or data by a shift.
 
     Options:
-        shift: of the noise levels drawn.
+        shift: of the noise levels drawn; above 1, more of them are near noise.
     """
 
     def __init__(self, *, shift: Shift = 1.0) -> None:
@@ -44,7 +44,7 @@ class LogitNormalNoise(NoiseSampler):
     Options:
         mean: of the log-odds of t; above 0 favours noise, below 0 data.
         std: standard deviation of the log-odds; small ones stay around ``sigmoid(mean)``.
-        shift: of the noise levels drawn, which adds its logarithm to the mean.
+        shift: of the noise levels drawn; above 1, more of them are near noise. It adds its logarithm to the mean.
     """
 
     def __init__(self, *, mean: float = 0.0, std: Annotated[float, Field(gt=0.0)] = 1.0, shift: Shift = 1.0) -> None:

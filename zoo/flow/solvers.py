@@ -19,7 +19,7 @@ class FixedSteps(Solver):
     """A solver whose updates lead from 1 to 0 by noise levels ``(steps - k) / steps``, shifted.
 
     Options:
-        shift: of these noise levels.
+        shift: of these noise levels; above 1, more of them are near noise.
     """
 
     def __init__(self, *, shift: Shift = 1.0) -> None:
@@ -45,7 +45,7 @@ class EulerSolver(OnceAnUpdate):
     """Euler's method, of first order: one evaluation an update, at noise levels ``(steps - k) / steps``, shifted.
 
     Options:
-        shift: of these noise levels.
+        shift: of these noise levels; above 1, more of them are near noise.
     """
 
     def solve(
@@ -69,7 +69,8 @@ class HeunSolver(FixedSteps):
     """Heun's method, of second order: two evaluations an update, at both of its ends.
 
     Options:
-        shift: of the noise levels ``(steps - k) / steps``, where updates begin and end.
+        shift: of the noise levels ``(steps - k) / steps``, where updates begin and end; above 1, more of
+            them are near noise.
     """
 
     def levels(self, steps: int) -> tuple[float, ...]:

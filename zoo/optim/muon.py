@@ -25,8 +25,8 @@ class Muon(Optimizer):
             learning rate does for both (Liu et al., 2025, arXiv 2502.16982, section 2.2); ``original`` is
             sqrt(max(1, A / B)).
         rest: learning rate of all else, as a factor of that of the matrices.
-        betas: AdamW's.
-        eps: AdamW's.
+        betas: decay of AdamW's two moments.
+        eps: added to the root of AdamW's second moment.
         weight_decay: share of a weight that is taken off at a learning rate of 1.
         decays: which weights decay: all, or matrices alone, and no norms, biases, embeddings and tables.
     """

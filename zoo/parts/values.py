@@ -26,6 +26,10 @@ class Rotary(NamedTuple):
 
     Components 2i and 2i + 1 of a head are one pair, turned by one angle (RoFormer, section 3.4.2), so that each angle
     stands twice: ``cos[:, 2 * i] == cos[:, 2 * i + 1]``.
+
+    Attributes:
+        cos: of the angle of every token and component.
+        sin: likewise.
     """
 
     cos: Float[Tensor, "*b N head_dim"]
