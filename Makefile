@@ -6,12 +6,8 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test test-machines test-browser test-trackers docs faults lint types clean
 
 demo: $(INSTALLED)
-	$(BIN)/zoo build --recipe mpdit_b.yaml --flops --against dit_b.yaml
-	$(BIN)/zoo build --recipe digits_hybrid.yaml --flops --against digits_dit.yaml
 	rm -rf runs/demo
-	$(BIN)/zoo train --recipe digits_hybrid.yaml --run-dir runs/demo
-	$(BIN)/zoo sample --run runs/demo --count 100 --out runs/demo/images
-	@echo "what the hybrid draws, a column for each digit: runs/demo/images/grid.png"
+	$(BIN)/zoo demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"

@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from zoo.cli.check import check
 from zoo.cli.common import Commands, tell, warn, warn_of
 from zoo.cli.compare import compare
 from zoo.cli.data import data
+from zoo.cli.demo import demo
 from zoo.cli.diagram import diagram
 from zoo.cli.ema import ema
 from zoo.cli.evaluate import evaluate
@@ -47,25 +49,48 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(build)
-app.command()(check)
-app.command()(compare)
-app.add_typer(data, name="data")
-app.command()(diagram)
-app.command()(ema)
-app.command("eval")(evaluate)
-app.command()(export)
-app.command("import")(import_checkpoint)
-app.command()(inflate)
-app.command()(new_plugin)
-app.command()(parts)
-app.command()(plugins)
-app.command()(recipes)
-app.command()(report)
-app.command()(sample)
-app.command()(schema)
-app.command()(sweep)
-app.command()(train)
+Command = Callable[..., None]
+
+COMMANDS: Mapping[str, Sequence[tuple[str, Command, str]]] = {
+    "Look": (
+        ("demo", demo, "zoo demo"),
+        ("build", build, "zoo build --recipe mpdit_b --flops --against dit_b"),
+        ("compare", compare, "zoo compare dit_b mpdit_b ppflow_b_2 hybrid_b"),
+        ("diagram", diagram, "zoo diagram --recipe hybrid_b --out hybrid_b.svg"),
+        ("recipes", recipes, "zoo recipes"),
+        ("parts", parts, "zoo parts --kind upsampler"),
+        ("schema", schema, "zoo schema > zoo.schema.json"),
+    ),
+    "Train, draw, judge": (
+        ("train", train, "zoo train --recipe digits_hybrid --set train.batch=64"),
+        ("sample", sample, "zoo sample --run runs/digits_hybrid --count 100 --out images"),
+        ("eval", evaluate, "zoo eval --run runs/digits_hybrid --controls"),
+        ("report", report, "zoo report --run runs/digits_hybrid"),
+        ("sweep", sweep, "zoo sweep --recipe mpdit_b --vary backbone.upsampler=all"),
+        ("ema", ema, "zoo ema --run runs/digits_hybrid --std 0.08 --out w.safetensors"),
+    ),
+    "Weights of others": (
+        ("import", import_checkpoint, "zoo import SiT-XL-2-256x256.pt --recipe sit_xl --out sit.safetensors"),
+        ("export", export, "zoo export runs/ppflow_xl_2 --to ppflow --out ppflow_xl_2.pt"),
+        ("inflate", inflate, "zoo inflate runs/digits_dit --recipe digits_ppflow --out w.safetensors"),
+    ),
+    "Plug in": (
+        ("new-plugin", new_plugin, "zoo new-plugin my-parts --kind block,upsampler"),
+        ("check", check, "zoo check my-parts"),
+        ("plugins", plugins, "zoo plugins"),
+    ),
+}
+"""The commands by what people do, each with an example."""
+
+
+def _register() -> None:
+    for panel, commands in COMMANDS.items():
+        for name, command, example in commands:
+            app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(command)
+    app.add_typer(data, name="data", rich_help_panel="Train, draw, judge")
+
+
+_register()
 
 
 def _print_version(wanted: bool) -> None:
@@ -90,8 +115,8 @@ def plugin_commands() -> PluginCommands:
         warn([package.problem for package in packages if package.problem is not None])
         for line in unknown_plugins(packages):
             warn_of(line)
-    own = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
-    return PluginCommands(packages, own | {str(info.name) for info in app.registered_groups})
+    own = {name for commands in COMMANDS.values() for name, _, _ in commands} | {"data"}
+    return PluginCommands(packages, own)
 
 
 def main() -> None:

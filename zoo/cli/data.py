@@ -35,7 +35,7 @@ def _group() -> None:
     """Have even a single command of this group go by its name."""
 
 
-@data.command()
+@data.command(epilog="Example: zoo data check --recipe digits_hybrid")
 def check(
     recipe: Annotated[
         str | None,

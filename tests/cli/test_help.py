@@ -1,0 +1,35 @@
+"""What `--help` shows: commands by what people do, each with an example that is one."""
+
+import shlex
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from zoo.cli import COMMANDS, app
+
+GROUP = get_command(app)
+EVERY = {name: command for name, command in GROUP.commands.items() if name != "data"} | {
+    f"data {name}": command for name, command in GROUP.commands["data"].commands.items()
+}
+
+
+def test_every_command_stands_among_others_of_its_use():
+    help_of_all = CliRunner().invoke(app, []).stdout
+    assert "Commands ─" not in help_of_all
+    for panel, commands in COMMANDS.items():
+        below = help_of_all.partition(f"─ {panel} ")[2].partition("╰")[0]
+        assert [line.split()[1] for line in below.splitlines()[1:] if line[2] != " "][: len(commands)] == [
+            name for name, _, _ in commands
+        ]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_command_has_an_example_that_can_be_pasted(name):
+    example = EVERY[name].epilog.removeprefix("Example: ")
+    assert len(EVERY[name].epilog) < 79  # or it is broken into lines
+    words = shlex.split(example.partition(" > ")[0])
+    assert words[:2] == ["zoo", name.split()[0]]
+    context = EVERY[name].make_context(name, words[len(name.split()) + 1 :])
+    assert context.params
+    assert f"Example: {example}" in CliRunner().invoke(app, [*name.split(), "--help"]).stdout

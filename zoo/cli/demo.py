@@ -1,0 +1,48 @@
+"""``zoo demo``: everything once, on a small scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import join
+from typing import Annotated
+
+import typer
+
+from zoo.cli.build import build
+from zoo.cli.common import Debug, tell
+from zoo.cli.sample import sample
+from zoo.cli.train import train
+from zoo.errors import ZooError
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--run-dir", metavar="D", file_okay=False, help="A new folder for the run.")
+    ] = Path("runs/demo"),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the training. Repeatable."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Audit MPDiT-B beside DiT-B, train a small hybrid on scikit-learn's digits, and draw from it: minutes on a CPU.
+
+    Each command is told before it runs.
+    """
+    if folder.exists():
+        raise ZooError(f"{folder}: is there already; remove it, or give --run-dir D with another")
+    hybrid, dit = "digits_hybrid", "digits_dit"
+    for recipe, against in (("mpdit_b", "dit_b"), (hybrid, dit)):
+        _say("build", "--recipe", recipe, "--flops", "--against", against)
+        build(recipe, flops=True, against=against)
+    sets = [word for override in overrides or () for word in ("--set", override)]
+    _say("train", "--recipe", hybrid, "--run-dir", str(folder), *sets)
+    train(hybrid, overrides, folder)
+    images = folder / "images"
+    _say("sample", "--run", str(folder), "--count", "100", "--out", str(images))
+    sample(folder, images, count=100)
+    tell(f"what the hybrid draws, a column for each digit: {images / 'grid.png'}")
+
+
+def _say(*words: str) -> None:
+    tell(f"$ zoo {join(words)}")
