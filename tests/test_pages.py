@@ -130,8 +130,12 @@ def test_nothing_is_written_over_what_another_command_of_its_page_wrote():
     assert sum(map(len, written.values())) > 4
 
 
-def test_the_front_page_is_short():
-    assert TEXTS["README.md"].count("\n") <= 150
+def test_the_front_page_is_short_and_whole():
+    text = TEXTS["README.md"]
+    assert text.count("\n") <= 150
+    behind_others = {"index.md", "api.md", "convergence.md", "predictions.md"}
+    assert behind_others == {page.name for page in pages.PAGES[1:] if f"](docs/{page.name})" not in text}
+    assert "[MIT](LICENSE)" in text
 
 
 def test_every_helper_is_one_and_has_a_row():
@@ -157,6 +161,17 @@ def test_the_recipe_of_all_sections_is_one(tmp_path):
 def test_the_diagram_is_what_is_drawn(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert pages.drawing(recipe) == (ROOT / "docs" / f"{recipe}.svg").read_text()
+
+
+def test_a_page_is_brought_up_to_date_and_keeps_the_rest(tmp_path, monkeypatch, capsys):
+    page, start, end = tmp_path / "page.md", "before\n<!-- may change -->\n", "<!-- /may change -->\n\nafter\n"
+    for name, value in (("ROOT", tmp_path), ("PAGES", (page,)), ("DRAWN", ())):
+        monkeypatch.setattr(pages, name, value)
+    page.write_text(f"{start}{end}\n```console\n$ zoo recipes\nold\n```\n")
+    assert (pages.main([]), pages.main(["--write"]), pages.main([])) == (1, 0, 0)
+    assert capsys.readouterr().out == "page.md: is not what is printed now\npage.md: written\n"
+    table = "".join(f"{row}\n" for row in pages.may_change())
+    assert page.read_text() == f"{start}{table}{end}\n```console\n{pages.run('$ zoo recipes')}```\n"
 
 
 @pytest.mark.parametrize("mark", pages.MARKED)

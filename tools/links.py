@@ -11,7 +11,7 @@ from posixpath import dirname, normpath, relpath
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"CONTRIBUTING.md": "contributing.md"} | {
+PAGES = {f"{name}.md": f"{name.lower()}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")} | {
     path.relative_to(ROOT).as_posix(): f"packages/{path.parent.name}.md"
     for path in sorted((ROOT / "plugins").glob("*/README.md"))
 }

@@ -130,12 +130,11 @@ def up_to_date(text: str) -> str:
     for block in blocks(text, "console"):
         text = text.replace(block, run(block))
     for mark, rows in MARKED.items():
-        start, end = f"<!-- {mark} -->\n", f"\n<!-- /{mark} -->"
+        start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->\n"
         if start in text:
-            before, _, rest = text.partition(start)
-            if end not in f"\n{rest}":
-                raise ValueError(f"no {end.strip()} behind {start.strip()}")
-            text = before + start + "\n".join(rows()) + end + f"\n{rest}".partition(end)[2]
+            before, rest = text.split(start)
+            _, after = rest.split(end)
+            text = before + start + "".join(f"{row}\n" for row in rows()) + end + after
     return text
 
 
