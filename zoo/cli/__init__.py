@@ -72,7 +72,7 @@ COMMANDS: Mapping[str, Sequence[tuple[str, Command, str]]] = {
     "Weights of others": (
         ("import", import_checkpoint, "zoo import SiT-XL-2-256x256.pt --recipe sit_xl --out sit.safetensors"),
         ("export", export, "zoo export runs/ppflow_xl_2 --to ppflow --out ppflow_xl_2.pt"),
-        ("inflate", inflate, "zoo inflate runs/digits_dit --recipe digits_ppflow --out w.safetensors"),
+        ("inflate", inflate, "zoo inflate runs/digits_dit -r digits_ppflow --out w.safetensors"),
     ),
     "Plug in": (
         ("new-plugin", new_plugin, "zoo new-plugin my-parts --kind block,upsampler"),
