@@ -81,10 +81,15 @@ def put_back() -> Iterator[list[str]]:
         yield changed
     finally:
         for setting, value in zip(SETTINGS, before, strict=True):
-            if value is not UNKNOWN and setting.value() != value:
-                with suppress(OSError, ValueError, TypeError):  # the folder is gone; a signal's handler is not Python's
+            if value is not UNKNOWN and not _same(setting.value(), value):
+                with suppress(Exception):  # the folder is gone, a signal's handler is not Python's: the others go on
                     setting.put(value)
                     changed.append(setting.words)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are alike; those of a plug-in's own type are not asked, which may say or raise anything."""
+    return one is other or (type(one) is type(other) and bool(one == other))
 
 
 def change_of(callback: str, hook: str, what: str) -> str:
