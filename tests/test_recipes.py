@@ -12,12 +12,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from torch.utils.flop_counter import FlopCounterMode
 
 from tests.audit.closed_form import closed_form_macs
 from zoo.assembly import build, load_recipe
 from zoo.audit import Audit, audit_backbone
-from zoo.audit.trace import example_inputs
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
 
@@ -77,20 +75,12 @@ def slow_if_large(name: str) -> Any:
 
 @pytest.mark.parametrize("name", [slow_if_large(name) for name in PATHS])
 def test_three_counters_agree(name: str) -> None:
-    """fvcore on the trace, PyTorch's own counter on the real forward pass, and the closed form."""
+    """The closed form, and in the audit fvcore on the trace and PyTorch's own counter, which it holds against it."""
     recipe, backbone = built(name)
     report = audited(name)
     assert report.recipe == name
     assert all(parameter.is_meta for parameter in backbone.parameters())
-    counted = [stage.macs for stage in report.stages]
-    assert counted == closed_form_macs(recipe)
-    assert counted == [forward_macs(backbone, stage) for stage in range(len(backbone.stages))]
-
-
-def forward_macs(backbone: Backbone, stage: int) -> int:
-    with FlopCounterMode(display=False) as counter:
-        backbone.forward_stage(stage, *example_inputs(backbone, stage))
-    return counter.get_total_flops() // 2
+    assert [stage.macs for stage in report.stages] == closed_form_macs(recipe)
 
 
 def name_of(row: paper_tables.Row) -> str:
