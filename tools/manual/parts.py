@@ -83,7 +83,7 @@ def kind_page(kind: str, *, costs: bool = True) -> str:
         "\n".join(_facts_of(kind, record)),
         *_in_a_recipe(kind, record),
         "## Contract",
-        f"The base class is `{record.base.replace(':', '.')}`.",
+        f"The base class is {_reference(record)}.",
         *_letters(base),
         *_supplied(record),
         *contract.methods(base, "###"),
@@ -94,6 +94,14 @@ def kind_page(kind: str, *, costs: bool = True) -> str:
         *(block for entry in entries for block in _part(entry)),
         *(_costs(kind, entries) if costs else ()),
     )
+
+
+def _reference(record: Kind) -> str:
+    """The base class, with a link to where the reference has it."""
+    module, _, name = record.base.partition(":")
+    page = f"api/{module.removeprefix('zoo.')}.md"
+    shown = f"`{module}.{name}`"
+    return f"[{shown}](../{page}#{module}.{name})" if (ROOT / "docs" / page).is_file() else shown
 
 
 def _facts_of(kind: str, record: Kind) -> Iterator[str]:
