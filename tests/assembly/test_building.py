@@ -271,6 +271,36 @@ def test_a_table_that_the_constructor_alone_makes_is_refused_before_it_is_traine
         build(load_recipe("digits_dit", given, parts=[MadeOnce]))
 
 
+@part("norm", "indexed_once")
+class IndexedOnce(Tables):
+    """Has a table of whole numbers, which no NaN shows."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("index", torch.arange(dim), persistent=False)
+
+    def reset_parameters(self) -> None:
+        torch.nn.init.normal_(self.scale)
+        self.table.fill_(1.0)
+        self.doubled.zero_()
+
+
+@part("norm", "indexed")
+class Indexed(IndexedOnce):
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if hasattr(self, "index"):
+            torch.arange(len(self.index), out=self.index)
+
+
+def test_a_table_of_whole_numbers_is_told_as_well():
+    given = {"backbone.depth": 1, "backbone.block.norm": "indexed"}
+    build(load_recipe("digits_dit", given, parts=[Indexed]))
+    given["backbone.block.norm"] = "indexed_once"
+    with pytest.raises(RecipeError, match=r"indexed_once.*: index is made by the constructor alone"):
+        build(load_recipe("digits_dit", given, parts=[IndexedOnce]))
+
+
 def test_to_look_for_such_tables_draws_nothing_and_changes_nothing():
     recipe = load_recipe("digits_dit", {"backbone.block.norm": "tables"}, parts=[part("norm", "tables")(Tables)])
     torch.manual_seed(0)

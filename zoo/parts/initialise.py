@@ -98,22 +98,26 @@ def unmade(module: nn.Module) -> Iterator[str]:
 def _made_by_the_constructor_alone(module: nn.Module) -> Iterator[str]:
     """Names of a module's own buffers that are in no state dict and that its ``reset_parameters`` leaves alone.
 
-    It is tried on a copy whose other tensors have no memory, which takes next to no time; where that cannot be, as
-    where a buffer is made of others, nothing is told.
+    It is tried on a copy whose buffers hold NaN, or their numbers turned, and whose other tensors have no memory, which
+    takes next to no time; where that cannot be, as where a buffer is made of others, nothing is told.
     """
     own = [name for name in module._non_persistent_buffers_set if module._buffers.get(name) is not None]
     if not own or initialiser(module) is None:
         return
     kept = {id(module._buffers[name]) for name in own}
-    others = [each for each in _all_tensors(module).values() if id(each) not in kept]
+    beside = [each for each in _all_tensors(module).values() if id(each) not in kept]
     try:
         with torch.random.fork_rng(devices=[]):
-            copy = deepcopy(module, {id(each): _without_memory(each) for each in others})
+            copy = deepcopy(module, {id(each): _without_memory(each) for each in beside})
             spoil(copy.get_buffer(name) for name in own)
+            others = {name: copy.get_buffer(name) for name in own if not _may_be_nan(copy.get_buffer(name))}
+            turned = {name: each.bitwise_not_().clone() for name, each in others.items() if each.numel()}
             reset(copy)
+            found = {name: copy.get_buffer(name) for name in own}
+            stayed = [name for name, each in turned.items() if torch.equal(found[name], each)]
     except Exception:
         return
-    yield from (name for name in own if _may_be_nan(copy.get_buffer(name)) and _holds_nan(copy.get_buffer(name)))
+    yield from (name for name in own if name in stayed or (_may_be_nan(found[name]) and _holds_nan(found[name])))
 
 
 def _without_memory(tensor: Tensor) -> Tensor:
