@@ -213,3 +213,21 @@ def test_methods_are_told_as_they_are_written():
     )  # fmt: skip
     (attribute,) = contract.attributes_of(Promises)
     assert attribute == contract.Attribute("count", "int", "3", "How many.")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (r"(?s)fails: .* values to unpack", "fails: ... values to unpack"),
+        (r"token 0 of [123] in (front|back)\.", "token 0 of 1 in front."),
+        ("TypeError|AttributeError", "TypeError"),
+        (r"has \(3, \d+\) rows", "has (3, 1) rows"),
+    ],
+)
+def test_what_the_kit_says_is_told_in_plain_words(pattern, words):
+    assert import_module("manual.laws")._plain(pattern) == words
+
+
+def test_what_breaks_a_law_is_of_the_kind_if_any_is(pages):
+    for kind in ("block", "head", "upsampler"):
+        assert f'```python\n@part("{kind}", ' in section(pages[f"laws/{kind}.md"], "## keeps_places")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import PurePosixPath
 
 from manual import laws, parts
 from manual.commands import commands_page
@@ -33,7 +34,13 @@ def pages(*, costs: bool = True) -> Mapping[str, Page]:
     }
 
 
-def navigation() -> Mapping[str, list[str]]:
+def navigation() -> Mapping[str, list[str | dict[str, str]]]:
     """The pages of those sections of the navigation that are made of the code as a whole, by their titles."""
     folders = {"Kind by kind": "parts/", "Laws": "laws/"}
-    return {title: [path for path in pages() if path.startswith(folder)] for title, folder in folders.items()}
+    return {title: [_entry(path) for path in pages() if path.startswith(at)] for title, at in folders.items()}
+
+
+def _entry(path: str) -> str | dict[str, str]:
+    """A page of the navigation, called as its kind is; the index is the section's own."""
+    name = PurePosixPath(path).stem
+    return path if name == "index" else {laws.title_of(name) if path.startswith("laws/") else name: path}

@@ -27,11 +27,12 @@ FORWARD, ASSEMBLIES, FORMATS = "forward", "assemblies", "weight_formats"
 
 @dataclass(frozen=True)
 class Breach:
-    """What breaks a law, for the tests of the kit: its name, its source, and what the kit says of it."""
+    """What breaks a law, for the tests of the kit: its name, its source, what the kit says of it, and its kind."""
 
     name: str
     source: str
     says: str = ""
+    kind: str = ""
 
 
 def pages() -> dict[str, tuple[Law[Any], ...]]:
@@ -55,7 +56,7 @@ TITLES = {
 def index() -> str:
     """How laws are tried, and all of them in a table."""
     rows = [
-        (f"[{law.__name__}]({name}.md#{law.__name__})", _title(name), escaped(law.summary))
+        (f"[{law.__name__}]({name}.md#{law.__name__})", title_of(name), escaped(law.summary))
         for name, laws in pages().items()
         for law in laws
     ]
@@ -76,7 +77,8 @@ def index() -> str:
     )  # fmt: skip
 
 
-def _title(name: str) -> str:
+def title_of(name: str) -> str:
+    """What the laws of a page are of."""
     return TITLES[name][0] if name in TITLES else name
 
 
@@ -88,7 +90,7 @@ def law_page(name: str) -> str:
         title = name
         words = f"Parts of kind [{name}](../parts/{name}.md) keep these"
         more = [FORWARD] * KINDS[name].has_forward + [ASSEMBLIES] * (name in BACKBONE_KINDS)
-        words += ", and those of " + " and of ".join(f"[{_title(each)}]({each}.md)" for each in more) if more else ""
+        words += ", and those of " + " and of ".join(f"[{title_of(each)}]({each}.md)" for each in more) if more else ""
         others = [law for law in laws_of(name) if law in LAWS] if not KINDS[name].has_forward else []
         linked = [f"[{law.__name__}]({FORWARD}.md#{law.__name__})" for law in others]
         words += f", and of those of parts with a forward pass {', '.join(linked)}." if linked else "."
@@ -111,7 +113,8 @@ def _law(name: str, law: Law[Any]) -> Iterator[str]:
 
 
 def breaches(name: str, law: Law[Any]) -> tuple[Breach, ...]:
-    """What the tests of the kit show a law to catch, the shortest first; there is at least one."""
+    """What the tests of the kit show a law to catch, those of the page's kind first and then the shortest; there is at
+    least one."""
     if name == ASSEMBLIES:
         found = _of_assemblies().get(law.__name__, [])
     elif name == FORMATS:
@@ -119,7 +122,7 @@ def breaches(name: str, law: Law[Any]) -> tuple[Breach, ...]:
     else:
         found = _of_parts().get(id(law), [])
     assert found, f"no test shows that the law {law.__name__} catches what breaks it"
-    return tuple(sorted(found, key=lambda each: len(each.source)))
+    return tuple(sorted(found, key=lambda each: (each.kind != name, len(each.source))))
 
 
 @cache
@@ -129,7 +132,8 @@ def _of_parts() -> dict[int, list[Breach]]:
     for each in iter_modules(broken.__path__):
         module = _tests(f"broken.{each.name}")
         for law, cls, says in module.BROKEN:
-            breach = Breach(cls.__qualname__, _source(sys.modules[cls.__module__], cls), _plain(says))
+            source, (kind, _) = _source(sys.modules[cls.__module__], cls), cls.__zoo_part__
+            breach = Breach(cls.__qualname__, source, _plain(says), kind)
             found.setdefault(id(law), []).append(breach)
     return found
 
@@ -184,4 +188,6 @@ def _functions(module: ModuleType, made: ast.Call) -> Iterator[str]:
 def _plain(pattern: str) -> str:
     """What a regular expression looks for, as plain words."""
     words = re.sub(r"\(\?s\)|\[\\w\.\]\*|\.\*\??", "...", pattern).removeprefix("...")
+    words = re.sub(r"\[(\d)\d*\]|(?<!\\)\(([^()|]+)\|[^()]*\)", r"\1\2", words)  # the first of several
+    words = words.partition("|")[0]
     return re.sub(r"\\d\+?", "1", re.sub(r"\\([^dws])", r"\1", words))

@@ -187,7 +187,7 @@ class _Nonsense:
     """No value of any attribute."""
 
     def __repr__(self) -> str:
-        return "nonsense"
+        return "?"  # like no word that there is
 
 
 def _values(base: type) -> Iterator[str]:
