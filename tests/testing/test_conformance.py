@@ -79,7 +79,7 @@ def test_an_assembly_that_cannot_be_built_is_told_as_it_is():
     check = check_of(list(checks_of(entries_of([ForgetsTheTable]))), "assembly-sample_is_alone")
     came = outcome(check, "again")
     assert came.state == "broken"
-    assert "table is not made" in came.message
+    assert "table is made by the constructor alone" in came.message
     assert check.law.advice not in came.message
 
 
