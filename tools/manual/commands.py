@@ -49,6 +49,7 @@ def _command(name: Name, command: Any) -> Iterator[str]:
     yield f"## zoo {' '.join(name)}"
     yield escaped(command.help.replace("\\[", "["))  # which else marks text for the terminal
     yield code(command.get_usage(context).removeprefix("Usage: "), "text")
+    yield code(command.epilog.removeprefix("Example: "), "bash")
     yield table(
         ("option", "what it is"), filter(None, (_option(each, context) for each in command.get_params(context)))
     )
