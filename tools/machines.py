@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 
 KERNELS = (
     *("tests/audit/test_memory.py", "tests/evaluate", "tests/flow", "tests/parts", "tests/test_backbone.py"),
-    *("tests/test_readme.py", "tests/tools", "tests/train/test_sampling.py", "tests/train/test_session.py"),
+    *("tests/test_page_examples.py", "tests/tools", "tests/train/test_sampling.py", "tests/train/test_session.py"),
     *("tests/train/test_trainer.py", "tests/weights/test_golden.py", "tests/weights/test_published.py"),
 )
 """Tests of figures that kernels compute."""
@@ -43,7 +43,7 @@ THREADS = (
 """Tests of sums that threads share, and of processes that start others."""
 
 PLACE = ("tests/cli", "tests/data", "tests/evaluate", "tests/recipe", "tests/report", "tests/plugins",
-         "tests/test_readme.py", "tests/train/test_run_folder.py")  # fmt: skip
+         "tests/test_pages.py", "tests/test_page_examples.py", "tests/train/test_run_folder.py")  # fmt: skip
 """Tests of files, caches, times and printed text."""
 
 
