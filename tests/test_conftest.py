@@ -27,9 +27,9 @@ def test_examples_are_the_same_every_time_or_those_of_a_seed(pytestconfig):
 
 
 def test_each_worker_begins_with_a_test_that_takes_long_and_keeps_the_order_of_others():
-    def test(name, *limit):
+    def item(name, *limit):
         return SimpleNamespace(name=name, get_closest_marker=lambda _: SimpleNamespace(args=limit) if limit else None)
 
-    items = [test(*each) for each in (("a",), ("long", 600), ("b", 10), ("c",), ("longest", 900), ("d",))]
+    items = [item(*each) for each in (("a",), ("long", 600), ("b", 10), ("c",), ("longest", 900), ("d",))]
     assert [each.name for each in dealt(items, 2, 300.0)] == ["longest", "a", "b", "long", "c", "d"]
     assert sorted(each.name for each in dealt(items, 5, 300.0)) == sorted(each.name for each in items)

@@ -110,7 +110,7 @@ def same(one, other):
     )
 
 
-def comes_back_the_same(weights, to, suffix):
+def assert_comes_back_the_same(weights, to, suffix):
     source = weights(to)
     result = exported(source, to, f"out{suffix}")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"wrote out{suffix}\n")
@@ -126,14 +126,14 @@ def comes_back_the_same(weights, to, suffix):
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("to", FORMATS)
 def test_what_is_imported_again_is_the_same(to, suffix, weights):
-    comes_back_the_same(weights, to, suffix)
+    assert_comes_back_the_same(weights, to, suffix)
 
 
 @pytest.mark.parametrize("to", ["sit", "ppflow"])
 def test_a_sign_that_is_lost_is_noticed(to, weights, monkeypatch):
     monkeypatch.setattr(Turn, "to_published", lambda turn, tensor: abs(turn._turned(tensor, turn.own, turn.published)))
     with pytest.raises(AssertionError):
-        comes_back_the_same(weights, to, ".pt")
+        assert_comes_back_the_same(weights, to, ".pt")
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors"])

@@ -29,7 +29,7 @@ def test_its_tests_go_on_with_parts_and_recipe_of_other_names(tmp_path):
     for path in places:
         path.write_text(re.sub(r"\bmine\b", "own", path.read_text("utf-8")), "utf-8")
     (folder / "zoo_mine/recipes/mine_trial.yaml").rename(folder / "zoo_mine/recipes/small.yaml")
-    pytest_of(folder, "tests/test_recipe.py")
+    assert " passed" in pytest_of(folder, "tests/test_recipe.py")
 
 
 def pytest_of(folder: Path, *arguments: str) -> str:

@@ -44,7 +44,7 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def measured(results, rounds):
+def assert_measured(results, rounds):
     """Costs are positive numbers, one a round."""
     for result in results:
         assert len(result.subject) == len(result.baseline) == rounds
@@ -104,14 +104,16 @@ def test_training():
     results = bench.bench_training(
         "training_s", "dit_s", {"ppflow_s_2": 0.0, "ppflow_s_3": 0.0}, 2, batch=4, overrides=dict.fromkeys(names, TINY)
     )
-    two, three = measured(results, 2)
+    two, three = assert_measured(results, 2)
     assert two.baseline == three.baseline  # of the same rounds
     assert 1 < two.allowed < three.allowed
 
 
 def test_training_of_several_levels():
     overrides = {"dit_b": TINY, "mpdit_b": [*TINY, LEVELS]}
-    (result,) = measured(bench.bench_training("b", "dit_b", {"mpdit_b": 0.0}, 1, batch=2, overrides=overrides), 1)
+    (result,) = assert_measured(
+        bench.bench_training("b", "dit_b", {"mpdit_b": 0.0}, 1, batch=2, overrides=overrides), 1
+    )
     assert "mpdit_b" in result.target.subject
 
 
@@ -146,7 +148,7 @@ def test_backbones_have_no_zero_gates_and_are_the_same_every_time():
 
 
 def test_sampling():
-    (result,) = measured(bench.bench_sampling("sampling", 1, batch=2, steps=2, overrides=TINY), 1)
+    (result,) = assert_measured(bench.bench_sampling("sampling", 1, batch=2, steps=2, overrides=TINY), 1)
     assert result.allowed > 1
 
 
@@ -161,7 +163,7 @@ def test_multiply_adds_of_sampling():
 
 
 def test_memory():
-    saved, peak = measured(bench.bench_memory("memory", batch=2, overrides=TINY), 1)
+    saved, peak = assert_measured(bench.bench_memory("memory", batch=2, overrides=TINY), 1)
     assert saved.allowed == peak.allowed == (64 + 256) / 2 / 256
     for side in ("subject", "baseline"):
         assert getattr(peak, side)[0] > getattr(saved, side)[0]
@@ -188,7 +190,7 @@ def test_peak_bytes_are_those_held_at_a_time():
 
 def test_latents():
     layout = Layout(2, 4, 6, "float16", "none")
-    (result,) = measured(bench.bench_latents("latents", 1, samples=10, batch=4, layout=layout, shard=3), 1)
+    (result,) = assert_measured(bench.bench_latents("latents", 1, samples=10, batch=4, layout=layout, shard=3), 1)
     assert result.unit == "µs a sample"
 
 
@@ -204,7 +206,7 @@ def test_shards_and_files_hold_the_same():
 
 
 def test_ema():
-    measured(bench.bench_ema("ema", 2, recipe="dit_s", overrides=TINY), 2)
+    assert_measured(bench.bench_ema("ema", 2, recipe="dit_s", overrides=TINY), 2)
 
 
 def test_both_averages_are_the_same():

@@ -98,7 +98,7 @@ def as_safetensors(folder, content=ONE):
 DAMAGED = r"is damaged or cut off: .+; copy or download it again"
 
 
-def refused_as_damaged(path):
+def assert_refused_as_damaged(path):
     with pytest.raises(WeightsError, match=rf": {DAMAGED}$") as caught:
         read_checkpoint(path)
     assert len(str(caught.value).splitlines()) == 1
@@ -107,13 +107,13 @@ def refused_as_damaged(path):
 @pytest.mark.parametrize("left", [5, 60, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, -22, -1], ids=str)
 @pytest.mark.parametrize("content", [as_zip(), as_legacy()], ids=["zip", "legacy"])
 def test_a_pickle_that_is_cut_off(content, left, written):
-    refused_as_damaged(written(content[: int(left * len(content)) if isinstance(left, float) else left]))
+    assert_refused_as_damaged(written(content[: int(left * len(content)) if isinstance(left, float) else left]))
 
 
 @pytest.mark.parametrize("left", [9, 10, 30, 0.7, -8, -1], ids=str)
 def test_safetensors_that_are_cut_off(left, tmp_path, written):
     content = as_safetensors(tmp_path)
-    refused_as_damaged(written(content[: int(left * len(content)) if isinstance(left, float) else left]))
+    assert_refused_as_damaged(written(content[: int(left * len(content)) if isinstance(left, float) else left]))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_safetensors_that_are_cut_off(left, tmp_path, written):
 def test_safetensors_with_a_broken_header(sound, broken, tmp_path, written):
     content = as_safetensors(tmp_path)
     assert sound in content
-    refused_as_damaged(written(content.replace(sound, broken, 1)))
+    assert_refused_as_damaged(written(content.replace(sound, broken, 1)))
 
 
 def with_flipped_bit(content, place, bit=0):
@@ -169,7 +169,7 @@ def test_without_the_sums_bits_change_unseen(written, monkeypatch):
 
 def test_a_flipped_bit_that_makes_an_archive_look_encrypted(written):
     content = as_zip()
-    refused_as_damaged(written(with_flipped_bit(content, content.index(b"PK\x01\x02") + 8)))
+    assert_refused_as_damaged(written(with_flipped_bit(content, content.index(b"PK\x01\x02") + 8)))
 
 
 def header_of(size, folder):
@@ -290,7 +290,7 @@ def test_a_pickle_of_a_later_protocol(save):
 
 
 def test_a_pickle_that_torch_did_not_write(written):
-    refused_as_damaged(written(pickle.dumps({"a": 1}, protocol=2)))
+    assert_refused_as_damaged(written(pickle.dumps({"a": 1}, protocol=2)))
 
 
 def test_settings_in_a_namespace_are_taken(save):

@@ -120,7 +120,8 @@ def _assemble(recipe: Recipe, device: torch.device) -> Backbone:
         for kind in in_order_of_building():
             parts[kind] = create(kind, parts)
     if device.type != "meta":
-        there = nullcontext() if device == torch.get_default_device() else device  # of which every operator asks
+        # Under a device that is named PyTorch asks Python at every operator.
+        there = nullcontext() if device == torch.get_default_device() else device
         with there:  # in the order of the state dict, so that the same seed draws the same weights
             parts = {kind: create(kind, parts, is_sketched=True) for kind in HELD_KINDS}
     return Backbone(
