@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 
 from jaxtyping import config
 
-from tests.train.ranks import SERVER, TIMEOUT
+from tests.distributed.ranks import SERVER, TIMEOUT
 from zoo.cli import main
 
 

@@ -47,6 +47,7 @@ ROOMS = (
     "train",
     "evaluate",
     "sampling",
+    "runs",
     "weights",
     "audit",
     "flow",
@@ -58,6 +59,7 @@ ROOMS = (
     "paths",
     "recipe",
     "registry",
+    "distributed",
 )
 
 CIRCLES = {frozenset({"zoo.data.base", "zoo.data.problems"})}

@@ -9,12 +9,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from zoo.assembly import build, load_recipe
+from zoo.distributed.world import World
 from zoo.flow import objective_of
 from zoo.registry import Registry
 from zoo.shards import total_norm, whole
-from zoo.train.distributed import World
 from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
 

@@ -10,10 +10,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.utils.checkpoint import checkpoint
 
+from tests.distributed.ranks import run_ranks
 from tests.shapes import backbone_of, level
 from tests.test_takes import GIVEN as TAKES
 from tests.test_takes import SUMS
-from tests.train.ranks import run_ranks
 from zoo.data_parallel import data_parallel
 from zoo.lockstep import Piece, Walk
 from zoo.taps import checked_taps

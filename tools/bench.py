@@ -53,7 +53,7 @@ from zoo.flow import (
     sample,
 )
 from zoo.recipe import Recipe
-from zoo.train.optimizer import EMA
+from zoo.runs.optimizer import EMA
 
 LAYOUT = Layout(4, 32, 32, "float16", "none")
 RECIPES = Path(__file__).parents[1] / "recipes"

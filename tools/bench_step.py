@@ -35,8 +35,8 @@ def train(recipe: str, steps: int) -> None:
     import torch
 
     from zoo import Registry, load_recipe
-    from zoo.train.distributed import join_world
-    from zoo.train.run_folder import RunFolder
+    from zoo.distributed.world import join_world
+    from zoo.runs.run_folder import RunFolder
     from zoo.train.session import Session, Silent
 
     class Turns(Silent):

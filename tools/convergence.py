@@ -34,11 +34,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from zoo import Registry, build, load_recipe
 from zoo.assembly import create_part, create_parts
 from zoo.audit import audit_backbone, count_params, training_macs
+from zoo.distributed.world import World
 from zoo.evaluate.judging import RealImages, controls, judge_sets
 from zoo.recipe import Recipe
-from zoo.train.distributed import World
+from zoo.runs.judged import GENERATED, HELD_OUT
 from zoo.train.job import plan_of
-from zoo.train.judged import GENERATED, HELD_OUT
 from zoo.train.trial import train_and_judge
 
 HERE = Path(__file__).parent

@@ -36,7 +36,7 @@ from faults_runs import (
 )
 
 from zoo.checkpoint_folders import checkpoints_in, said_state
-from zoo.train.metrics_file import read_metrics
+from zoo.runs.metrics_file import read_metrics
 
 KEPT = 2
 """Regular checkpoints of the run."""

@@ -30,20 +30,20 @@ ROOT = Path(__file__).parents[1]
 
 KERNELS = (
     *("tests/audit/test_memory.py", "tests/evaluate", "tests/flow", "tests/parts", "tests/test_backbone.py"),
-    *("tests/test_page_examples.py", "tests/tools", "tests/train/test_sampling.py", "tests/train/test_session.py"),
+    *("tests/test_page_examples.py", "tests/tools", "tests/sampling/test_images.py", "tests/train/test_session.py"),
     *("tests/train/test_trainer.py", "tests/weights/test_golden.py", "tests/weights/test_published.py"),
 )
 """Tests of figures that kernels compute."""
 
 THREADS = (
     *("tests/audit/test_memory.py", "tests/cli/test_sample.py", "tests/data/test_stream.py", "tests/evaluate"),
-    *("tests/tools/test_bench.py", "tests/train/test_evaluation.py", "tests/train/test_sampling.py"),
+    *("tests/tools/test_bench.py", "tests/sampling/test_images.py"),
     *("tests/train/test_session.py", "tests/train/test_trainer.py"),
 )
 """Tests of sums that threads share, and of processes that start others."""
 
 PLACE = ("tests/cli", "tests/data", "tests/evaluate", "tests/recipe", "tests/report", "tests/plugins",
-         "tests/test_pages.py", "tests/test_page_examples.py", "tests/train/test_run_folder.py")  # fmt: skip
+         "tests/test_pages.py", "tests/test_page_examples.py", "tests/runs/test_run_folder.py")  # fmt: skip
 """Tests of files, caches, times and printed text."""
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from zoo.report.library import compare as compare
     from zoo.report.library import cost as cost
     from zoo.report.library import diagram as diagram
-    from zoo.sampling import sample as sample
-    from zoo.train.weights import load as load
+    from zoo.runs.weights import load as load
+    from zoo.sampling.latents import sample as sample
     from zoo.weights.saving import save as save
 
 __version__ = zoo_version()
@@ -40,9 +40,9 @@ _LAZY = {
     "compare": "zoo.report.library",
     "cost": "zoo.report.library",
     "diagram": "zoo.report.library",
-    "load": "zoo.train.weights",
+    "load": "zoo.runs.weights",
     "load_recipe": "zoo.assembly",
-    "sample": "zoo.sampling",
+    "sample": "zoo.sampling.latents",
     "save": "zoo.weights.saving",
 }
 

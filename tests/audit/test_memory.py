@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from zoo.assembly import build, load_recipe
 from zoo.audit import activation_memory, memory
 from zoo.backbone import Backbone
+from zoo.distributed.world import World
 from zoo.errors import AuditError
 from zoo.flow import Objective, StageBatch, objective_of, total
 from zoo.parts.base import Block
@@ -30,7 +31,6 @@ from zoo.parts.grids import to_map, to_tokens
 from zoo.parts.values import Layout, Vectors
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.train.distributed import World
 from zoo.train.trainer import _wrapped
 
 REGISTRY = Registry()

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from tests.train.small import train
 from zoo.cli import app
 from zoo.errors import RunError
-from zoo.train.drawing import Drawing
-from zoo.train.run_folder import RunFolder, step_of
+from zoo.runs.run_folder import RunFolder, step_of
+from zoo.sampling.drawing import Drawing
 
 
 def zoo(*arguments: object) -> Result:
@@ -158,7 +158,7 @@ def test_what_cannot_be_judged():
 
 
 def test_features_that_lack_a_file_are_told_before_weights_are_read(monkeypatch):
-    monkeypatch.setattr("zoo.train.weights.find_weights", lambda *_, **__: pytest.fail("nothing is to be read"))
+    monkeypatch.setattr("zoo.runs.weights.find_weights", lambda *_, **__: pytest.fail("nothing is to be read"))
     told = refused(zoo("eval", "--run", "run", "--set", "evaluate.features=inception"), 3)
     assert "set evaluate.features.file to " in told
 

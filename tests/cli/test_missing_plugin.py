@@ -20,10 +20,10 @@ from zoo.flow.solvers import EulerSolver
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin, PluginProblem, zoo_version
 from zoo.registry import Registry, part
-from zoo.sampling import sample
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import load
+from zoo.sampling.latents import sample
 from zoo.train.session import Session, Silent
-from zoo.train.weights import load
 
 HINT = "from zoo-extra 0.0.1, which is not installed; pip install zoo-extra==0.0.1"
 BESIDE = ("objective.noise_sampler=theirs", "sample.solver=theirs", "evaluate.metrics=[fid,theirs]")

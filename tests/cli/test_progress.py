@@ -16,8 +16,8 @@ from zoo.cli import progress as module
 from zoo.cli.progress import Progress, _with_unit
 from zoo.errors import AuditError
 from zoo.flow import objective_of
+from zoo.runs.run_folder import RunFolder
 from zoo.train.job import open_job
-from zoo.train.run_folder import RunFolder
 from zoo.train.trainer import Trainer
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 import zoo as package
 from zoo.cli import app
 from zoo.randomness import Purpose
-from zoo.sampling import standard_normal
+from zoo.sampling.latents import standard_normal
 
 CHANNELS, SIDE, PATCH, WIDTH, HEADS, DEPTH, CLASSES = 4, 8, 2, 16, 2, 2, 5
 GRID = SIDE // PATCH

@@ -13,10 +13,11 @@ from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo.cli import app
+from zoo.distributed import world as distributed
+from zoo.distributed.world import World
 from zoo.errors import ZooError
 from zoo.pictures import read_png
-from zoo.train import distributed, sampling
-from zoo.train.distributed import World
+from zoo.sampling import images as sampling
 
 
 def zoo(*arguments: object) -> Result:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo.cli import app, progress
-from zoo.train import checkpoint as checkpoints
+from zoo.runs import checkpoint as checkpoints
 
 RECIPE = json.dumps(
     {**VALUES, "train": {**VALUES["train"], "checkpoint_every": 100}, "sample": {"steps": 1, "batch": 4}}
@@ -162,7 +162,7 @@ def test_a_folder_that_may_not_be_written(tmp_path):
 
 
 def test_a_run_that_is_being_trained_is_refused(finished):
-    from zoo.train.run_folder import RunFolder
+    from zoo.runs.run_folder import RunFolder
 
     folder = RunFolder(Path("run"))
     folder.lock()

@@ -11,7 +11,7 @@ from zoo.cli.export import export
 from zoo.cli.import_checkpoint import import_checkpoint
 from zoo.cli.inflate import inflate
 from zoo.cli.sample import sample
-from zoo.train.weights import find_weights, open_weights
+from zoo.runs.weights import find_weights, open_weights
 from zoo.weights import read_checkpoint
 
 

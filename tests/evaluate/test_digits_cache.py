@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from zoo.evaluate.digits_cache import cache_file, cached_network, sha256_of
 from zoo.evaluate.digits_network import TRAINING, train_network
 

@@ -11,9 +11,9 @@ from tests.train.small import ALONE, small, train
 from zoo.data.folders import list_images
 from zoo.errors import ZooError
 from zoo.registry import Registry
-from zoo.train.beside_data import refuse_inside_data
-from zoo.train.checkpoint import latest
-from zoo.train.sampling import SampleRun, draw_samples
+from zoo.runs.checkpoint import latest
+from zoo.sampling.beside_data import refuse_inside_data
+from zoo.sampling.images import SampleRun, draw_samples
 
 REGISTRY = Registry()
 

@@ -14,8 +14,8 @@ from zoo.data.pictures import read_picture
 from zoo.errors import DataError, RunError
 from zoo.json_files import LARGEST, read_json
 from zoo.report.page.grids import read_grids
-from zoo.train.checkpoint import MANIFEST, problem_of
-from zoo.train.run_folder import RunFolder
+from zoo.runs.checkpoint import MANIFEST, problem_of
+from zoo.runs.run_folder import RunFolder
 
 
 def bomb(path: Path, width: int, height: int) -> Path:

@@ -20,14 +20,14 @@ from zoo.classes import Classes, classes_in, classes_of_run
 from zoo.cli import app
 from zoo.data.stream import Order
 from zoo.errors import DataError
+from zoo.evaluate.evaluation import evaluate
 from zoo.evaluate.judging import RealImages
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train.drawing import prepare_drawing
-from zoo.train.evaluation import evaluate
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import open_weights
+from zoo.sampling.drawing import prepare_drawing
 from zoo.train.session import Session, Silent
-from zoo.train.weights import open_weights
 
 
 class Listening(Silent):

@@ -22,8 +22,8 @@ from zoo.data.latent_index import ShardRecord as Record
 from zoo.data.latent_shards import SETTINGS, Shard, encode_ids, write_shard
 from zoo.errors import DataError, Preempted
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 
 CLASSES = ("2", "10", "cat", "dog")

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from tests.faults.test_changed_data import draw, train
 from tests.train.small import ALONE, small
 from zoo.cli import app
+from zoo.evaluate.evaluation import evaluate
 from zoo.registry import Registry
-from zoo.train.drawing import Drawing
-from zoo.train.evaluation import evaluate
-from zoo.train.weights import open_weights
+from zoo.runs.weights import open_weights
+from zoo.sampling.drawing import Drawing
 
 NAMES = ["2", "10", "11"]
 WARNING = (

@@ -21,8 +21,8 @@ from zoo.assembly import load_recipe
 from zoo.errors import DataError
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.weights import write_weights
 
 CHANGES = {"os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "open"}

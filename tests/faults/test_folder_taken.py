@@ -16,9 +16,9 @@ from zoo.callbacks import Step
 from zoo.classes import classes_of_run
 from zoo.errors import NumericError, RunError, ZooError
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.train.rescue import rescue
-from zoo.train.run_folder import RunFolder
 from zoo.train.saving import Saver
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer

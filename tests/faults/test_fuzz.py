@@ -36,9 +36,9 @@ from zoo.registry import Registry
 from zoo.report.page.grids import read_grids
 from zoo.report.page.quality import quality_of
 from zoo.report.page.run_summary import starts_of, training_of
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import open_weights
 from zoo.train.session import Session, Silent
-from zoo.train.weights import open_weights
 from zoo.weights import filled, write_initialised
 from zoo.weights.foreign import read_checkpoint
 

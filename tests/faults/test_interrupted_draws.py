@@ -11,14 +11,14 @@ import sys
 
 import pytest
 
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from tests.train.small import ALONE, small, train
 from zoo import files
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.registry import Registry
-from zoo.train import sampling
-from zoo.train.drawing import Drawing
-from zoo.train.sampling import SampleRun, draw_samples
+from zoo.sampling import images as sampling
+from zoo.sampling.drawing import Drawing
+from zoo.sampling.images import SampleRun, draw_samples
 
 REGISTRY = Registry()
 COUNT = 20  # in batches of 6: four, of which the last is cut
@@ -234,7 +234,7 @@ def by_command(trained, tmp_path_factory):
 HELD = """
 import signal, sys
 from zoo.cli import main
-from zoo.train.drawing import Drawing
+from zoo.sampling.drawing import Drawing
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job in the background ignores
 draw, batches = Drawing.images, []

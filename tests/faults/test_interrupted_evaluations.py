@@ -8,18 +8,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from tests.train.small import ALONE, small, train
 from zoo import files
 from zoo.cli import app
 from zoo.errors import RunError
+from zoo.evaluate.evaluation import evaluate
+from zoo.evaluate.kept_features import KeptFeatures
 from zoo.registry import Registry
-from zoo.train.drawing import Drawing
-from zoo.train.evaluation import evaluate
-from zoo.train.kept_features import KeptFeatures
-from zoo.train.kept_places import forget_others
-from zoo.train.run_folder import RunFolder
-from zoo.train.weights import open_weights
+from zoo.runs.kept_places import forget_others
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import open_weights
+from zoo.sampling.drawing import Drawing
 
 REGISTRY = Registry()
 
@@ -176,7 +176,7 @@ def test_a_record_that_cannot_be_written_costs_no_drawing_and_is_told(trained, w
     def refused(path, *_, **__):
         raise RunError(f"{path}: cannot be written: No space left on device")
 
-    monkeypatch.setattr("zoo.train.run_folder.write_whole", refused)
+    monkeypatch.setattr("zoo.runs.run_folder.write_whole", refused)
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3
     assert result.stderr.splitlines()[-1].endswith(

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from tests.train.small import train
 from zoo.cli import app
 from zoo.errors import Preempted, RunError
-from zoo.train import checkpoint as checkpoints
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.unfinished import workplace
 
 STEPS = 4

@@ -19,9 +19,9 @@ from zoo.errors import RecipeError, RunError
 from zoo.recipe import holds_run, recorded_in
 from zoo.registry import Registry
 from zoo.report.page import run_page
-from zoo.train.run_folder import RunFolder, load_run
+from zoo.runs.run_folder import RunFolder, load_run
+from zoo.runs.weights import open_weights
 from zoo.train.session import Session, Silent
-from zoo.train.weights import open_weights
 
 REGISTRY = Registry()
 
@@ -222,7 +222,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_begins_anew(tmp_path):
         raise RunError("full")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zoo.train.checkpoint.save", refuse)
+        patch.setattr("zoo.runs.checkpoint.save", refuse)
         with pytest.raises(RunError, match="full"):
             train(tmp_path / "run")
     assert train(tmp_path / "run", resume=True).read_metrics()[-1]["step"] == 3

@@ -17,11 +17,11 @@ from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin, zoo_version
 from zoo.recipe import recorded_in, versions
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train.run_folder import RunFolder
-from zoo.train.sampling import SampleRun, draw_samples
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import open_weights
+from zoo.sampling.images import SampleRun, draw_samples
 from zoo.train.session import Session, Silent
-from zoo.train.weights import open_weights
 from zoo.weights import write_weights
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from tests.train.ranks import SERVER, TIMEOUT
+from tests.distributed.ranks import SERVER, TIMEOUT
 from tests.train.small import VALUES
 from zoo.cli import main
 from zoo.cli.output import NO_READER, Unread
 from zoo.errors import OutputError
-from zoo.train import checkpoint as checkpoints
+from zoo.runs import checkpoint as checkpoints
 from zoo.train.trainer import Trainer
 
 UNREAD = "a pipe whose reader has ended"

@@ -14,7 +14,7 @@ from zoo.assembly import load_recipe
 from zoo.errors import DataError
 from zoo.recipe import read_tree
 from zoo.registry import Registry
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
 from zoo.train.same_data import where_it_moved
 from zoo.train.session import Session, Silent
 

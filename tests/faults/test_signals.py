@@ -15,20 +15,22 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from typer.testing import CliRunner
 
 import zoo.signals
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from tests.train.small import small
 from tests.train.small import train as train_small
 from zoo.callbacks.pictures import Pictures
 from zoo.cli import app
+from zoo.distributed import launch
+from zoo.distributed.stopping import asked_to_stop, deaf_once_stopped
+from zoo.distributed.world import World
 from zoo.errors import Preempted
 from zoo.registry import Registry
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
+from zoo.sampling import images as sampling
 from zoo.signals import stop_signals
-from zoo.train import checkpoint as checkpoints
-from zoo.train import launch, sampling, session
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder
+from zoo.train import session
 from zoo.train.session import Session, Silent
-from zoo.train.stopping import asked_to_stop, deaf_once_stopped
 from zoo.train.trainer import Trainer
 
 NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]

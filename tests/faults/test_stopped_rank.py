@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from tests.train.ranks import TIMEOUT, run_ranks
+from tests.distributed.ranks import TIMEOUT, run_ranks
 from tests.train.small import small
+from zoo.distributed import watch
+from zoo.distributed.launch import EXIT_CODES
+from zoo.distributed.watch import Watch
+from zoo.distributed.world import World
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train import watch
-from zoo.train.distributed import World
-from zoo.train.launch import EXIT_CODES
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
-from zoo.train.watch import Watch
 
 PATIENCE = 5.0
 """``train.timeout`` of the tests: on a busy machine too, no process that lives is silent for so long."""

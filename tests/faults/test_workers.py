@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from tests.train.small import small
 from zoo.data import workers
+from zoo.distributed.world import World
 from zoo.errors import ZooError
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 

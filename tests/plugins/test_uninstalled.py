@@ -12,9 +12,9 @@ from tests.plugins.site import block, fake
 from tests.train.small import ALONE, small
 from zoo.errors import PluginError
 from zoo.registry import Registry
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import load, open_weights
 from zoo.train.session import Session, Silent
-from zoo.train.weights import load, open_weights
 from zoo.weights import write_weights
 
 

@@ -11,7 +11,7 @@ from zoo.audit import audit
 from zoo.errors import AuditError
 from zoo.registry import Registry
 from zoo.report.comparison import Comparison, cost_of, outcome_of
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
 from zoo.train.trial import judge_run
 
 REGISTRY = Registry()

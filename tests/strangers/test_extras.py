@@ -22,8 +22,8 @@ from zoo.assembly import load_recipe
 from zoo.cli import app
 from zoo.errors import Preempted
 from zoo.flow import TrigonometricPath
+from zoo.runs.run_folder import RunFolder
 from zoo.testing import check_format, check_part
-from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 
 FILE = Path(extras.__file__)

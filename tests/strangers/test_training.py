@@ -11,12 +11,12 @@ import torch
 from jaxtyping import config
 
 import zoo
+from tests.distributed.ranks import run_ranks
 from tests.strangers.assemblies import REGISTRY, axes_recipe, masked_recipe, recipe, stage
-from tests.train.ranks import run_ranks
 from zoo.assembly import load_recipe
+from zoo.distributed.world import World
 from zoo.errors import Preempted
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 
 pytestmark = pytest.mark.slow

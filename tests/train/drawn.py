@@ -9,9 +9,9 @@ import pytest
 from tests.train.small import ALONE
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.train.drawing import Drawing
-from zoo.train.run_folder import RunFolder
-from zoo.train.sampling import SampleRun, draw_samples
+from zoo.runs.run_folder import RunFolder
+from zoo.sampling.drawing import Drawing
+from zoo.sampling.images import SampleRun, draw_samples
 from zoo.train.session import Session, Silent
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from zoo.assembly import load_recipe
+from zoo.distributed.world import World
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 
 ALONE = World(0, 1, torch.device("cpu"))

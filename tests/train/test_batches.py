@@ -10,11 +10,11 @@ import pytest
 from tests.train.small import ALONE, small
 from zoo import build
 from zoo.data.stream import Batch
+from zoo.distributed.world import World
 from zoo.errors import DataError
 from zoo.flow import objective_of
 from zoo.registry import Registry
 from zoo.train import trainer as training
-from zoo.train.distributed import World
 from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
 

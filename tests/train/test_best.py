@@ -12,16 +12,16 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from tests.data.waves import wave_registry
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from tests.train.small import ALONE, small, train
 from zoo.best import Best, best_of, best_step
 from zoo.callbacks import Callback, Training
 from zoo.cli import app
+from zoo.distributed.world import World
 from zoo.errors import RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.registry import Registry, part
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder, step_of
+from zoo.runs.run_folder import RunFolder, step_of
 from zoo.train.session import Session, Silent
 from zoo.train.trial import judge_run
 

@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.ranks import alone, run_ranks
+from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo.callbacks import Callback, Step, Training, tensorboard
 from zoo.callbacks.profile import Profile
 from zoo.data import Dataset
+from zoo.distributed.world import World
 from zoo.errors import PluginError, RecipeError, RunError
 from zoo.pictures import read_png
 from zoo.recipe import Recipe
 from zoo.registry import Registry, part
-from zoo.train import checkpoint as checkpoints
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.train import told
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 
 HEARD: list[str] = []

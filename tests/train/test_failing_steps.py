@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.ranks import alone, run_ranks
+from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo import files
 from zoo.callbacks import Step, tensorboard
+from zoo.distributed.world import World
 from zoo.errors import NumericError, RunError
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.state import TrainState
 from zoo.train import records, trainer
-from zoo.train.distributed import World
 from zoo.train.rescue import rescue
-from zoo.train.run_folder import RunFolder
 from zoo.train.saving import Saver
 from zoo.train.session import Session, Silent
-from zoo.train.state import TrainState
 from zoo.train.trainer import Trainer
 
 STEPS = 6
@@ -148,7 +148,7 @@ def test_what_was_saved_before_a_failure_takes_no_place_of_a_regular_checkpoint(
 
 def test_what_an_update_has_half_changed_is_not_saved(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zoo.train.optimizer.EMA.update", failing_average(4))
+        patch.setattr("zoo.runs.optimizer.EMA.update", failing_average(4))
         told, said = alone(train, tmp_path, None, "train.checkpoint_every=2")
     assert told == "KeyError: 'average'"
     assert "it was in the midst of its update, and nothing could be saved; the last checkpoint is " in said[0]

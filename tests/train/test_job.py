@@ -20,8 +20,8 @@ from zoo.parts import ClassCondition, ClassConditioner
 from zoo.paths import LinearPath
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
+from zoo.runs.run_folder import RunFolder
 from zoo.train.job import open_job
-from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 
 

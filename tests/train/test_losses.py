@@ -10,23 +10,23 @@ from typing import Any
 import pytest
 import torch
 
+from tests.distributed.ranks import alone, run_ranks
 from tests.strangers.aligning import PARTS
-from tests.train.ranks import alone, run_ranks
 from tests.train.small import ALONE, SIZE, STAGES
 from zoo.assembly import build, load_recipe
 from zoo.data import Samples
 from zoo.data.stream import Batch
+from zoo.distributed.world import World
 from zoo.errors import NumericError, PluginError, Preempted, RecipeError
 from zoo.flow import Loss, LossInputs, Objective, objective_of
 from zoo.registry import Registry, part
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import load
 from zoo.testing import check_part
-from zoo.train import checkpoint as checkpoints
-from zoo.train.distributed import World
 from zoo.train.job import open_job
-from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
-from zoo.train.weights import load
 
 
 @part("loss", "detached")

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import zoo
+from tests.distributed.ranks import alone, run_ranks
 from tests.train.drawn import sample, spy, trained_on
 from tests.train.named import CLASSES, BarSource, ClassAndSize, named, named_registry
-from tests.train.ranks import alone, run_ranks
 from tests.train.small import ALONE
 from zoo.assembly import build
 from zoo.audit import activation_memory, audit
@@ -18,14 +18,14 @@ from zoo.data.fingerprint import digest_of_labels
 from zoo.data.left_out import find_left_out
 from zoo.data.stream import Batch, stream
 from zoo.errors import ZooError
+from zoo.evaluate.evaluation import evaluate
 from zoo.flow import GuidedVelocity, Objective, objective_of
 from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.labels import drop, join, rows
+from zoo.runs.weights import open_weights
 from zoo.testing import check_assemblies, check_part
-from zoo.train.evaluation import evaluate
 from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
-from zoo.train.weights import open_weights
 from zoo.weights import filled
 
 REGISTRY = named_registry()

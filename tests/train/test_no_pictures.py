@@ -11,13 +11,13 @@ from tests.train.small import ALONE, VALUES
 from zoo.assembly import load_recipe
 from zoo.data import Dataset
 from zoo.errors import ZooError
+from zoo.evaluate.evaluation import evaluate, features_for
 from zoo.recipe import Recipe
-from zoo.train.evaluation import evaluate, features_for
-from zoo.train.run_folder import RunFolder
-from zoo.train.sampling import SampleRun, draw_samples
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import open_weights
+from zoo.sampling.images import SampleRun, draw_samples
 from zoo.train.session import Session, Silent
 from zoo.train.trial import train_and_judge
-from zoo.train.weights import open_weights
 
 REGISTRY = wave_registry()
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 import zoo
-from tests.train.ranks import alone, run_ranks
+from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import VALUES
 from zoo.assembly import load_recipe
+from zoo.distributed.world import World
 from zoo.errors import PluginError, Preempted
 from zoo.optim import Optimizer
 from zoo.plugins import Plugin
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 

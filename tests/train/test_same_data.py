@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from tests.train.small import small
 from zoo.assembly import build
 from zoo.data import Fingerprint
 from zoo.errors import DataError, RunError
 from zoo.flow import objective_of
 from zoo.registry import Registry
+from zoo.runs.data_record import read, record
 from zoo.train.job import open_job
-from zoo.train.same_data import agreed, read, record, refuse_changed
+from zoo.train.same_data import agreed, refuse_changed
 
 
 def job_of(rank, ranks):

@@ -1,10 +1,10 @@
 """All processes of a job train with the same packages and files of parts."""
 
-from tests.train.ranks import run_ranks
+from tests.distributed.ranks import run_ranks
 from tests.train.small import VALUES
 from zoo.assembly import load_recipe
 from zoo.registry import Registry
-from zoo.train.made import refuse_other_versions
+from zoo.runs.made import refuse_other_versions
 
 SOURCE = """
 import zoo

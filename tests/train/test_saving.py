@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch.distributed.tensor import DTensor
 
-from tests.train.ranks import alone, run_ranks
+from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import small, train
 from zoo.callbacks import Step
+from zoo.distributed.world import World
 from zoo.errors import NumericError
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 

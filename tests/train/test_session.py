@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import zoo
-from tests.train.ranks import alone, run_ranks
+from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import SIZE
 from tests.train.small import train as trained_in
 from zoo.assembly import load_recipe
@@ -26,13 +26,13 @@ from zoo.callbacks import Step
 from zoo.callbacks.pictures import Pictures
 from zoo.data import digits
 from zoo.data.stream import Order
+from zoo.distributed.world import World
 from zoo.errors import DataError, NumericError, Preempted, RunError, ZooError
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
-from zoo.train import checkpoint as checkpoints
-from zoo.train.distributed import World
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.train.ranks import alone, run_ranks
+from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo.callbacks import Step
+from zoo.distributed.world import World
 from zoo.errors import NumericError, Preempted
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train.distributed import World
-from zoo.train.profiles import decay
-from zoo.train.run_folder import RunFolder
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.profiles import decay
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 

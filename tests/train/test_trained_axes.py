@@ -14,8 +14,8 @@ from zoo.pictures import read_png
 from zoo.recipe import Recipe
 from zoo.report.page import run_page
 from zoo.report.tables import way_table
-from zoo.train.run_folder import RunFolder
-from zoo.train.sampling import SampleRun, draw_samples
+from zoo.runs.run_folder import RunFolder
+from zoo.sampling.images import SampleRun, draw_samples
 from zoo.train.session import Session, Silent
 
 AXES = {"one": ((16,), [4], [2]), "three": ((2, 4, 8), [1, 2, 2], [1, 1, 2])}

@@ -12,7 +12,7 @@ COUNT = """
 import json, sys, torch
 from zoo import Registry, build, load_recipe
 from zoo.flow import objective_of
-from zoo.train.distributed import World
+from zoo.distributed.world import World
 from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
 

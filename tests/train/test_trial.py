@@ -10,10 +10,10 @@ from zoo.callbacks import Callback
 from zoo.errors import Preempted, RunError, ZooError
 from zoo.plugins import Plugin
 from zoo.registry import Registry
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.run_lock import RunLock
 from zoo.train import trial
 from zoo.train.callbacks import Callbacks, VitalError
-from zoo.train.run_folder import RunFolder
-from zoo.train.run_lock import RunLock
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 from zoo.train.trial import judge_run, train_and_judge

@@ -11,24 +11,24 @@ import torch
 from torch import Tensor
 
 from tests.data.waves import Waves, WaveSource
-from tests.train.ranks import alone, run_ranks
+from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import ALONE, small, train
 from zoo.assembly import build, create_part
 from zoo.backbone import Backbone
 from zoo.callbacks import Callback, Step, Training
 from zoo.data import Split
 from zoo.data.stream import Batch, Reader
+from zoo.distributed.world import World
 from zoo.errors import MissingSplitError, RecipeError
 from zoo.flow import objective_of
 from zoo.randomness import Purpose, generator_at
 from zoo.registry import Registry, part
-from zoo.train.distributed import World
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import open_weights
 from zoo.train.held_out import RunHeldOut
 from zoo.train.job import open_job
-from zoo.train.run_folder import RunFolder
 from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
-from zoo.train.weights import open_weights
 from zoo.weights import filled
 
 VALIDATE = "train.callbacks=[{type: validate, every: 2, samples: 10, levels: 4, seed: 3}]"

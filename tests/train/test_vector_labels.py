@@ -9,18 +9,18 @@ import torch
 from typer.testing import CliRunner
 
 import zoo
+from tests.distributed.ranks import run_ranks
 from tests.train.drawn import sample, spy, trained_on
-from tests.train.ranks import run_ranks
 from tests.train.small import ALONE
 from tests.train.vectors import SAMPLES, PointSource, VectorConditioner, vector_registry, vectors
 from zoo.callbacks.pictures import Pictures
 from zoo.cli import app
 from zoo.errors import DataError, SampleError
+from zoo.evaluate.evaluation import evaluate
 from zoo.registry import Registry
-from zoo.train.evaluation import evaluate
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import open_weights
 from zoo.train.session import Session, Silent
-from zoo.train.weights import open_weights
 from zoo.weights import filled
 
 REGISTRY = vector_registry()

@@ -132,7 +132,7 @@ def main() -> None:
             code = code or error.exit_code
         is_waited_for = any(thread.is_alive() for thread in left_running)
         if "WORLD_SIZE" in os.environ:  # taking a process group apart with the interpreter can wait for ever
-            from zoo.train.launch import leave_exit_code
+            from zoo.distributed.launch import leave_exit_code
 
             leave_exit_code(code)
             is_waited_for = True

@@ -26,7 +26,7 @@ from zoo.registry import Registry
 from zoo.signals import ENDS, Stopped, handled, stop_signals
 
 if TYPE_CHECKING:  # torch
-    from zoo.train.distributed import World
+    from zoo.distributed.world import World
 
 Device = Annotated[
     str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
@@ -117,7 +117,7 @@ class Commands(TyperGroup):
             if own or _is_first():  # which tells of an error that all processes of a job agree on
                 print(words, file=sys.stderr)
             if not own and "RANK" in os.environ:
-                from zoo.train.launch import leave_words
+                from zoo.distributed.launch import leave_words
 
                 leave_words(words)
             raise typer.Exit(error.exit_code if isinstance(error, ZooError) else 1) from None

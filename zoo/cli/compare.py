@@ -72,10 +72,10 @@ def compare(
 
     from zoo.assembly import check_tree
     from zoo.cli.comparison import Output
+    from zoo.distributed.failures import told_plainly
+    from zoo.distributed.world import join_world, refuse_several
     from zoo.report.comparison import Comparison
-    from zoo.train.distributed import join_world, refuse_several
-    from zoo.train.failures import told_plainly
-    from zoo.train.run_folder import load_run
+    from zoo.runs.run_folder import load_run
 
     output = Output(plot, x, y, as_json)
     output.check()

@@ -82,7 +82,7 @@ def check(
 
     from zoo.assembly import build, check_recorded, check_tree
     from zoo.data.left_out import ids_in
-    from zoo.train.run_folder import RunFolder
+    from zoo.runs.run_folder import RunFolder
     from zoo.weights import refuse_existing
 
     for file in filter(None, (leave_out, out)):
@@ -166,7 +166,7 @@ def _check_since(recipe: Recipe, run: Path, problems: IO[str]) -> bool:
     """Say what has changed since a run's newest checkpoint; whether the run would not go on with it."""
     from zoo.assembly import create_part
     from zoo.data.left_out import ids_in
-    from zoo.train.run_folder import RunFolder
+    from zoo.runs.run_folder import RunFolder
     from zoo.train.same_data import changes_since_newest
 
     try:

@@ -37,7 +37,7 @@ def ema(
     if out.suffix != ".safetensors":
         raise ZooError(f"--out {out}: zoo writes safetensors; let the name end in .safetensors")
 
-    from zoo.train.posthoc import combined
+    from zoo.runs.posthoc import combined
     from zoo.weights import refuse_existing, write_weights
 
     refuse_existing(out)

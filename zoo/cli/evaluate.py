@@ -67,15 +67,15 @@ def evaluate(
     start_if_several(procs)
 
     from zoo.assembly import check_recorded
+    from zoo.distributed.failures import told_plainly
+    from zoo.distributed.world import join_world
+    from zoo.evaluate.evaluation import Evaluation, features_for
+    from zoo.evaluate.evaluation import evaluate as judged
+    from zoo.evaluate.kept_features import KeptFeatures
     from zoo.files import write_whole
     from zoo.report.printing import print_figures
-    from zoo.train.distributed import join_world
-    from zoo.train.evaluation import Evaluation, features_for
-    from zoo.train.evaluation import evaluate as judged
-    from zoo.train.failures import told_plainly
-    from zoo.train.kept_features import KeptFeatures
-    from zoo.train.run_folder import load_run
-    from zoo.train.weights import WeightsSource, find_weights
+    from zoo.runs.run_folder import load_run
+    from zoo.runs.weights import WeightsSource, find_weights
     from zoo.weights import refuse_existing
 
     registry = installed_registry(parts)

@@ -50,7 +50,7 @@ def export(
     if wanted is not None and out.suffix not in wanted:
         raise ZooError(f"--out {out}: let the name end in {' or '.join(wanted)}")
 
-    from zoo.train.weights import open_weights
+    from zoo.runs.weights import open_weights
     from zoo.weights import refuse_existing, to_published, with_clock_of, write_published, write_weights
 
     refuse_existing(out)

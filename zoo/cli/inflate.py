@@ -55,7 +55,7 @@ def inflate(
 
     from zoo import weights as files
     from zoo.assembly import check_tree
-    from zoo.train.weights import open_weights
+    from zoo.runs.weights import open_weights
 
     files.refuse_existing(out)
     registry = installed_registry(parts)

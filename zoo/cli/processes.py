@@ -7,8 +7,8 @@ import sys
 
 import typer
 
+from zoo.distributed.launcher_variables import RUN_ID, read_place
 from zoo.errors import LauncherError
-from zoo.train.launcher_variables import RUN_ID, read_place
 
 
 def start_if_several(procs: int) -> None:
@@ -21,6 +21,6 @@ def start_if_several(procs: int) -> None:
     if procs > 1 and RUN_ID not in os.environ:
         if place.is_launched:
             raise LauncherError("--procs starts processes itself, and RANK and WORLD_SIZE are set: unset them")
-        from zoo.train.launch import launch
+        from zoo.distributed.launch import launch
 
         raise typer.Exit(launch(sys.argv[1:], procs))

@@ -17,7 +17,7 @@ from zoo.errors import AuditError, printable
 
 if TYPE_CHECKING:
     from zoo.callbacks import Step
-    from zoo.train.run_folder import RunFolder
+    from zoo.runs.run_folder import RunFolder
     from zoo.train.trainer import Trainer
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -27,7 +27,7 @@ def report(
     from zoo.files import write_whole
     from zoo.report.page import run_page
     from zoo.report.pareto import check_suffix
-    from zoo.train.run_folder import load_run
+    from zoo.runs.run_folder import load_run
     from zoo.weights import refuse_existing
 
     folder = load_run(run)

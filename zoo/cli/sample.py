@@ -96,11 +96,11 @@ def sample(
     start_if_several(procs)
 
     from zoo.assembly import check_recorded
+    from zoo.distributed.failures import told_plainly
+    from zoo.distributed.world import join_world
     from zoo.labels import length
-    from zoo.train.distributed import join_world
-    from zoo.train.failures import told_plainly
-    from zoo.train.label_files import read_labels
-    from zoo.train.sampling import SampleRun, draw_samples
+    from zoo.sampling.images import SampleRun, draw_samples
+    from zoo.sampling.label_files import read_labels
 
     registry = installed_registry(parts)
     checked = check_recorded(recorded, registry, ("backbone", "data", "sample"))

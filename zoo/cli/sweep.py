@@ -71,11 +71,11 @@ def sweep(
 
     from zoo.cli.comparison import Output
     from zoo.cli.progress import Progress
+    from zoo.distributed.stopping import deaf_once_stopped
+    from zoo.distributed.world import join_world, refuse_several
     from zoo.report.comparison import Problem
     from zoo.report.sweep import read_variation
     from zoo.report.sweep_run import Sweep
-    from zoo.train.distributed import join_world, refuse_several
-    from zoo.train.stopping import deaf_once_stopped
 
     output = Output(plot, x, y, as_json)
     output.check()

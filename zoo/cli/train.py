@@ -65,11 +65,11 @@ def train(
 
     from zoo.assembly import check_recorded, check_tree
     from zoo.cli.progress import Progress
-    from zoo.train.distributed import join_world
-    from zoo.train.failures import told_plainly
-    from zoo.train.run_folder import RunFolder
+    from zoo.distributed.failures import told_plainly
+    from zoo.distributed.stopping import deaf_once_stopped
+    from zoo.distributed.world import join_world
+    from zoo.runs.run_folder import RunFolder
     from zoo.train.session import Session, Silent
-    from zoo.train.stopping import deaf_once_stopped
 
     registry = installed_registry(parts)
     if isinstance(given, Recorded):

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from zoo.assembly import build, check_recorded
 from zoo.audit import activation_memory, audit_backbone, held_memory
+from zoo.distributed.world import World
 from zoo.errors import AuditError, PluginError, ZooError
 from zoo.recipe import Overrides, Recipe, fingerprint
 from zoo.registry import Registry
-from zoo.train.distributed import World
-from zoo.train.judged import GENERATED, HELD_OUT
-from zoo.train.run_folder import RunFolder, step_of
+from zoo.runs.judged import GENERATED, HELD_OUT
+from zoo.runs.run_folder import RunFolder, step_of
 from zoo.train.trial import judge_run
 
 

@@ -160,9 +160,9 @@ def compare(
         RecipeError: a recipe cannot be read or built.
     """
     # What trains takes a while to import, and costs need none of it.
+    from zoo.distributed.world import join_world, refuse_several
     from zoo.report.comparison import Comparison
-    from zoo.train.distributed import join_world, refuse_several
-    from zoo.train.run_folder import load_run
+    from zoo.runs.run_folder import load_run
 
     given: Any = assemblies
     if isinstance(given, str | Path | Recipe | nn.Module | Mapping) or not isinstance(given, Iterable):

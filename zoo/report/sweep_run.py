@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zoo.assembly import check_tree
+from zoo.distributed.failures import told_plainly
+from zoo.distributed.world import World
 from zoo.errors import Preempted, RecipeError, ZooError
 from zoo.recipe import Node, Recipe, overridden, read_tree
 from zoo.recipe.merge import read_override
 from zoo.registry import Registry
 from zoo.report.comparison import Entry, cost_of, outcome_of
 from zoo.report.sweep import Variation, combinations, name_of
-from zoo.train.distributed import World
-from zoo.train.failures import told_plainly
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
 from zoo.train.session import Watcher
 from zoo.train.trial import train_and_judge
 

@@ -21,21 +21,21 @@ from torch import Tensor
 
 from zoo.assembly import build, create_part, load_recipe
 from zoo.callbacks import Callback
+from zoo.distributed.world import World
 from zoo.errors import PluginError, ZooError, first_line
 from zoo.flow import objective_of
 from zoo.optim.state import flat, state_of
 from zoo.recipe import Recipe
 from zoo.registry import Registry
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.untold import Note, Untold
 from zoo.testing.cases import Case
 from zoo.testing.law import Law, NotRun, law
 from zoo.testing.ranks import RANKS, on_two_ranks
 from zoo.train.callbacks import Callbacks
-from zoo.train.distributed import World
 from zoo.train.job import ask_callback, open_job
 from zoo.train.records import Records
-from zoo.train.run_folder import RunFolder
 from zoo.train.trainer import Trainer
-from zoo.train.untold import Note, Untold
 
 STEPS, SAVED = 4, 2
 """Updates of a training, and those after which a checkpoint is told of."""

@@ -1,1 +1,1 @@
-"""Training: the loop, its state and checkpoints, run folders, and the pictures that a run draws."""
+"""Training: the loop, what it tells, and what goes on when a run goes on."""

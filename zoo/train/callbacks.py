@@ -9,12 +9,12 @@ import numpy as np
 
 from zoo.callbacks import Callback, Step
 from zoo.errors import RunError
+from zoo.runs.untold import Note, Untold
 from zoo.signals import ENDS
 from zoo.train.process import change_of, put_back
 from zoo.train.records import Records, reason_of_failure
 from zoo.train.told import OWN_FIGURES, RunTraining
 from zoo.train.trainer import Trainer
-from zoo.train.untold import Note, Untold
 
 
 class VitalError(RunError):

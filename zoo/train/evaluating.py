@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from zoo.train import checkpoint as checkpoints
-from zoo.train.evaluation import Evaluation, evaluate
-from zoo.train.run_folder import RunFolder
-from zoo.train.state import AVERAGE
+from zoo.evaluate.evaluation import Evaluation, evaluate
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.state import AVERAGE
 from zoo.train.trainer import Trainer
 from zoo.weights import Weights
 

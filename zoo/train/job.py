@@ -18,16 +18,16 @@ from zoo.data import Dataset, Fingerprint, Normalize
 from zoo.data.left_out import classes_kept, open_kept
 from zoo.data.shared_memory import concerns
 from zoo.data.stream import Order, Reader, Share
+from zoo.distributed.failures import ending_nothing
 from zoo.errors import DataError, PluginError, RecipeError, ZooError, in_words, shortened, words_of
 from zoo.flow import NoiseLevels, Objective, StagePlan, plan_stages
 from zoo.optim import Optimizer, Schedule
 from zoo.optim.updates import Updates
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.train.drawing import check_guidance
-from zoo.train.failures import ending_nothing
+from zoo.runs.optimizer import learning_rate
+from zoo.sampling.drawing import check_guidance
 from zoo.train.matching import refuse_labels_of, refuse_other_latents
-from zoo.train.optimizer import learning_rate
 from zoo.train.process import change_of, put_back
 from zoo.weights import Weights
 

@@ -16,7 +16,7 @@ from zoo.errors import DataError, SampleError, ZooError, listed
 from zoo.labels import Labels, class_indices, rows
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.recipe import Recipe
-from zoo.train.labels import refuse_other_labels
+from zoo.sampling.labels import refuse_other_labels
 
 LABELS_LOOKED_AT = 16
 """Samples, from the first to the last at even distances, whose labels are checked before training."""

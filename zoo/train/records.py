@@ -15,7 +15,7 @@ from zoo.callbacks import Step
 from zoo.errors import ZooError, in_words, words_of
 from zoo.files import append_line, reason_of
 from zoo.pictures import write_loss_curve
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
 from zoo.train.trainer import Trainer
 
 KEPT_LINES = 10_000

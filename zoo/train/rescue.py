@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from zoo.errors import RunError
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
 from zoo.train.saving import Saver
 
 FOLDER_PATIENCE = 10.0

@@ -9,12 +9,13 @@ from zoo.assembly import TRAINED, check_recorded, check_versions
 from zoo.errors import RecipeError, RunError, ZooError
 from zoo.recipe import Recipe, Recorded, differences, read_tree, rules
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
-from zoo.train import same_data
-from zoo.train.made import made_with
-from zoo.train.optimizer import held_rules
-from zoo.train.run_folder import RunFolder
-from zoo.train.state import AVERAGE, set_random_state
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.data_record import read
+from zoo.runs.made import made_with
+from zoo.runs.optimizer import held_rules
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.state import AVERAGE, set_random_state
+from zoo.train.same_data import refuse_changed
 from zoo.train.trainer import Trainer
 
 
@@ -105,7 +106,7 @@ def _check(
     refuse_another(found.path, before, trainer.job.recipe, found.step, "put the run's recipe.yaml back as it was")
     check_versions(made, trainer.job.recipe, TRAINED)
     left_out = trainer.job.reader.order.left_out.ids
-    for warning in same_data.refuse_changed(same_data.read(state, found.path), trainer.job.data, found.path, left_out):
+    for warning in refuse_changed(read(state, found.path), trainer.job.data, found.path, left_out):
         tell(f"warning: {warning}")
     ranks = trainer.world.size
     if state["ranks"] == ranks > len(state["random"]):

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from zoo.data.fingerprint import Fingerprint
 from zoo.data.left_out import way_without
-from zoo.errors import DataError, RunError, listed
+from zoo.distributed.world import World
+from zoo.errors import DataError, listed
 from zoo.recipe import Recipe
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.data_record import read
+from zoo.runs.run_folder import RunFolder
 from zoo.signature import places_of
-from zoo.train import checkpoint as checkpoints
-from zoo.train.distributed import World
 from zoo.train.job import Job
-from zoo.train.run_folder import RunFolder
 
 
 def agreed(job: Job, world: World) -> Job:
@@ -47,25 +45,6 @@ def where_it_moved(recipe: Recipe, command: str) -> str:
         if isinstance(folder, str) and not place.or_name and not Path(folder).expanduser().exists():
             return f"; if it was moved: {command} --set data.dataset.{name}=FOLDER"
     return ""
-
-
-def record(data: Fingerprint) -> dict[str, Any]:
-    """What a checkpoint holds of a fingerprint, as plain values: ``data``, and the names of ``classes``."""
-    values = data.model_dump(mode="json")
-    return {"classes": values.pop("classes"), "data": values}
-
-
-def read(state: Mapping[str, Any], where: Path) -> Fingerprint:
-    """The fingerprint that a checkpoint holds.
-
-    Raises:
-        RunError: it is not what zoo wrote.
-    """
-    try:
-        return Fingerprint.model_validate_json(json.dumps({**state["data"], "classes": state["classes"]}))
-    except (ValidationError, KeyError, TypeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
-        raise RunError(f"{where}: what state.json says of the data cannot be used: {reason}") from error
 
 
 def changes_since_newest(run: RunFolder, now: Fingerprint, left_out: Sequence[str]) -> Iterator[str]:

@@ -16,15 +16,15 @@ from zoo.checkpoint_folders import checkpoints_in
 from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, listed, reason_not_saved
 from zoo.recipe import fingerprint
 from zoo.recipe.averages import Profile
-from zoo.train import checkpoint as checkpoints
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.data_record import record
+from zoo.runs.kept_places import forget_others
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.state import average_files, random_states
+from zoo.runs.untold import Untold
 from zoo.train.callbacks import VitalError
-from zoo.train.kept_places import forget_others
 from zoo.train.lost_folder import save_elsewhere
-from zoo.train.run_folder import RunFolder
-from zoo.train.same_data import record
-from zoo.train.state import average_files, random_states
 from zoo.train.trainer import Trainer
-from zoo.train.untold import Untold
 
 ANOTHER_RUN = "begin another run, with a lower learning rate or clipped gradients"
 """What to do where going on would lead to the same again."""

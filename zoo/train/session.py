@@ -18,29 +18,29 @@ from zoo.backbone import Backbone
 from zoo.callbacks import Step
 from zoo.checkpoint_folders import newest_states, step_of
 from zoo.classes import UNKNOWN, Classes, renamed
+from zoo.distributed.stopping import asked_to_stop, refuse_to_begin
+from zoo.distributed.world import World
 from zoo.errors import DataError, MissingFolderError, Preempted, RunError, WeightsError, in_words
 from zoo.flow import Objective, objective_of
 from zoo.recipe import Recipe, absolute, changes
 from zoo.registry import Registry
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.made import refuse_other_versions
+from zoo.runs.optimizer import held_rules
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.weights import WeightsSource, find_weights
+from zoo.sampling.beside_data import refuse_inside_data
+from zoo.sampling.leaving_out import with_ids
+from zoo.sampling.second import find_second, read_second
 from zoo.shell import command
-from zoo.train import checkpoint as checkpoints
-from zoo.train.beside_data import refuse_inside_data
 from zoo.train.callbacks import Callbacks, VitalError
-from zoo.train.distributed import World
 from zoo.train.job import Job, open_job
-from zoo.train.leaving_out import with_ids
-from zoo.train.made import refuse_other_versions
-from zoo.train.optimizer import held_rules
 from zoo.train.records import Records
 from zoo.train.rescue import rescue
 from zoo.train.resuming import refuse_another, restore
-from zoo.train.run_folder import RunFolder
 from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
-from zoo.train.second import find_second, read_second
-from zoo.train.stopping import asked_to_stop, refuse_to_begin
 from zoo.train.trainer import Trainer
-from zoo.train.weights import WeightsSource, find_weights
 from zoo.weights import refuse_other_backbone
 
 

@@ -22,13 +22,13 @@ from zoo.evaluate import Metric
 from zoo.files import reason_of
 from zoo.hooks import brief
 from zoo.pictures import write_png
-from zoo.train.drawing import prepare_drawing
+from zoo.runs.judged import GENERATED
+from zoo.sampling.drawing import prepare_drawing
+from zoo.sampling.labels import labels_for
+from zoo.sampling.tracking import untold
 from zoo.train.evaluating import evaluate_checkpoint
 from zoo.train.held_out import RunHeldOut
-from zoo.train.judged import GENERATED
-from zoo.train.labels import labels_for
 from zoo.train.records import Records
-from zoo.train.tracking import untold
 from zoo.train.trainer import Trainer
 from zoo.weights import Weights, Which, filled
 

@@ -17,19 +17,19 @@ from torch.utils.checkpoint import checkpoint
 from zoo.callbacks import Step
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
+from zoo.distributed.failures import ending_nothing
+from zoo.distributed.world import World
 from zoo.errors import AllNotFiniteError, DataError, NumericError, PluginError, ZooError, listed
 from zoo.flow import Objective, total
 from zoo.optim.updates import Updates
 from zoo.recipe.options import TrainOptions
+from zoo.runs.optimizer import ema_decays, learning_rate
+from zoo.runs.state import TrainState, random_state
 from zoo.shards import total_norm
-from zoo.train.distributed import World
-from zoo.train.failures import ending_nothing
 from zoo.train.figures import BatchLosses
 from zoo.train.job import Job
 from zoo.train.matching import refuse_labels_in
-from zoo.train.optimizer import ema_decays, learning_rate
 from zoo.train.stages import by_stage
-from zoo.train.state import TrainState, random_state
 
 WORKERS_SHARE = 0.8
 """Of ``train.timeout``, in which data workers have to answer: their process says so before others give it up."""

@@ -12,23 +12,23 @@ from typing import Any
 from zoo.assembly import TRAINED, check_recorded, create_part, load_recipe
 from zoo.data import Dataset
 from zoo.data.left_out import ids_in
+from zoo.distributed.world import World
 from zoo.errors import DataError, RunError, ZooError
+from zoo.evaluate.evaluation import evaluate, features_for
+from zoo.evaluate.real_data import digest_of_real
 from zoo.recipe import Recipe, all_differences, differences
 from zoo.registry import Registry
-from zoo.train import checkpoint as checkpoints
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.judged import way_of
+from zoo.runs.optimizer import held_rules
+from zoo.runs.run_folder import RunFolder
+from zoo.runs.untold import noted
+from zoo.runs.weights import find_weights
+from zoo.sampling.leaving_out import with_ids
+from zoo.sampling.second import find_second, read_second
 from zoo.train import same_data
 from zoo.train.callbacks import VitalError
-from zoo.train.distributed import World
-from zoo.train.evaluation import evaluate, features_for
-from zoo.train.judged import way_of
-from zoo.train.leaving_out import with_ids
-from zoo.train.optimizer import held_rules
-from zoo.train.real_data import digest_of_real
-from zoo.train.run_folder import RunFolder
-from zoo.train.second import find_second, read_second
 from zoo.train.session import Session, Silent, Watcher
-from zoo.train.untold import noted
-from zoo.train.weights import find_weights
 
 
 def train_and_judge(

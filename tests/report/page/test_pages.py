@@ -19,7 +19,7 @@ from zoo.report.diagram.words import TIMES
 from zoo.report.page import comparison_page, run_page
 from zoo.report.page.run_summary import size_words
 from zoo.report.pareto import Axis, plot, to_svg
-from zoo.train.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder
 from zoo.train.trial import judge_run
 
 REGISTRY = Registry()

@@ -25,8 +25,8 @@ from zoo.report.page.run_summary import (
     training_of,
 )
 from zoo.report.tables import cost_table, quality_table
+from zoo.runs.run_folder import RunFolder
 from zoo.shell import command
-from zoo.train.run_folder import RunFolder
 
 
 def run_page(run: RunFolder, registry: Registry) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from zoo.report.page.curves import quality_curve
 from zoo.report.page.inline import Plot, inline
 from zoo.report.tables import Facts, Table, figures_table, pairs_words
-from zoo.train.judged import GENERATED, HELD_OUT, way_of
-from zoo.train.run_folder import RunFolder, step_of
+from zoo.runs.judged import GENERATED, HELD_OUT, way_of
+from zoo.runs.run_folder import RunFolder, step_of
 
 
 @dataclass(frozen=True)

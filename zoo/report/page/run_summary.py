@@ -30,10 +30,10 @@ from zoo.report.tables import (
     way_table,
     with_unit,
 )
+from zoo.runs.metrics_file import LARGEST_NUMBER
+from zoo.runs.run_folder import RunFolder
 from zoo.shell import command
 from zoo.train.job import plan_of
-from zoo.train.metrics_file import LARGEST_NUMBER
-from zoo.train.run_folder import RunFolder
 
 METRICS = ("loss", "grad_norm", "learning_rate", "images_per_second")
 """What a line of the metrics has to tell to be a point of the curves."""

@@ -1,0 +1,186 @@
+"""Whole jobs, started as a user starts them. Each takes ten seconds or more, most of it importing torch twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+import torch
+
+from zoo import build, load_recipe
+from zoo.runs import checkpoint as checkpoints
+from zoo.weights import write_weights
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "--set", "backbone.dim=16", "--set", "backbone.heads=2", "--set", "train.batch=8", "--set", "train.log_every=1",
+    "--set", "sample.steps=2", "--set", "sample.batch=8",
+]  # fmt: skip
+ENDLESS = [*SMALL, "--set", "train.steps=1000000", "--set", "train.checkpoint_every=2"]
+
+
+def command(*arguments: str | Path, torchrun: tuple[str, ...] = ()) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", *torchrun] if torchrun else []
+    return [sys.executable, *launcher, "-m", "zoo", *map(str, arguments)]
+
+
+def start(*arguments: str, torchrun: tuple[str, ...] = ()) -> Popen[str]:
+    """A job in a process group of its own, which has done its first step."""
+    process = Popen(command(*arguments, torchrun=torchrun), stderr=PIPE, text=True, start_new_session=True)
+    wait_for_step(process)
+    return process
+
+
+def wait_for_step(process: Popen[str]) -> None:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("step ") and "  loss " in line:
+            return
+    pytest.fail(f"ended before its first step: {''.join(said)}")
+
+
+def finish(process: Popen[str]) -> tuple[int, str]:
+    assert process.stderr is not None
+    said = process.stderr.read()
+    return process.wait(), said
+
+
+@pytest.mark.parametrize(("procs", "whole_group"), [("1", False), ("2", False), ("2", True)])  # one is a whole group
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_job_with_75_and_all_is_saved(
+    tmp_path: Path, procs: str, whole_group: bool, number: signal.Signals
+) -> None:
+    run = str(tmp_path / "run")
+    process = start("train", "--recipe", "digits_hybrid", *ENDLESS, "--run-dir", run, "--procs", procs)
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    code, said = finish(process)
+    assert code == 75, said
+    *begun, last = said.splitlines()
+    assert set(begun) == {"stopping after this step"}, "no traceback"
+    assert last.startswith(f"stopped: {run}: asked to stop, and saved after step ")
+    newest, problems = checkpoints.latest(Path(run) / "checkpoints")
+    assert newest is not None
+    assert not problems
+    assert f"saved after step {newest.step} of 1000000" in said
+
+
+def test_under_nohup_a_job_outlives_its_terminal_and_heeds_sigusr1(tmp_path: Path) -> None:
+    """The launcher too, which passes on one SIGUSR1 and waits, whatever comes next."""
+    run = str(tmp_path / "run")
+    train = command("train", "--recipe", "digits_hybrid", *ENDLESS, "--run-dir", run, "--procs", "2")
+    process = Popen(["nohup", *train], stderr=PIPE, text=True, start_new_session=True)
+    wait_for_step(process)
+    os.killpg(process.pid, signal.SIGHUP)
+    wait_for_step(process)
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGUSR1)
+    code, said = finish(process)
+    assert code == 75, said
+    assert said.splitlines()[-1].startswith(f"stopped: {run}: asked to stop, and saved after step ")
+
+
+def test_exit_codes_come_through_the_launcher(tmp_path: Path) -> None:
+    """Which leaves no temporary folder, as PyTorch's does for logs."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = subprocess.run(
+        command(
+            "train", "--recipe", "digits_hybrid", *ENDLESS, "--run-dir", str(tmp_path / "run"), "--procs", "2",
+            "--set", "train.learning_rate=1e30", "--set", "train.clip=", "--set", "train.warmup=0",
+        ),
+        stderr=PIPE, text=True, check=False, env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert next(line for line in done.stderr.splitlines() if "error" in line).startswith("error: step ")
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
+    cache = "torchinductor_*"  # PyTorch's, for good
+    assert [path.name for path in temporary.iterdir() if not path.match(cache)] == []
+
+
+def test_torchrun_restarts_a_job_whose_process_was_killed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    torchrun = (
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "2",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "127.0.0.1:0",
+    )
+    process = start(
+        "train", "--recipe", "digits_hybrid", *ENDLESS, "--run-dir", str(run), "--resume", torchrun=torchrun
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranks = [int(child) for child in children if b"RANK=1" in Path(f"/proc/{child}/environ").read_bytes().split(b"\0")]
+    os.kill(ranks[0], signal.SIGKILL)
+    wait_for_step(process)  # of the second attempt
+    os.killpg(process.pid, signal.SIGTERM)
+    finish(process)
+    started = json.loads((run / "run.json").read_text())
+    assert len(started) == 2
+    newest, problems = checkpoints.latest(run / "checkpoints")
+    assert newest is not None
+    assert not problems
+
+
+def test_samples_are_the_same_for_any_number_of_processes(tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    subprocess.run(
+        command("train", "--recipe", "digits_hybrid", *SMALL, "--set", "train.steps=3", "--run-dir", run), check=True
+    )
+    for procs in ("1", "3"):  # the last of three has fewer images
+        out = str(tmp_path / procs)
+        drawn = command("sample", "--run", run, "--out", out, "--count", "19", "--npz", "--procs", procs)
+        subprocess.run(drawn, check=True)
+    names = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert names == [
+        *(f"{index:06d}.png" for index in range(19)),
+        "grid.png",
+        "request.json",
+        "samples.json",
+        "samples.npz",
+    ]
+    for name in names:
+        if name != "samples.npz":  # which holds the time of writing
+            assert len({(tmp_path / procs / name).read_bytes() for procs in ("1", "3")}) == 1
+
+
+def random_weights(path: Path, scale: float) -> str:
+    """A weight file of small digits_hybrid, in which no gate and no head is zero."""
+    recipe = load_recipe("digits_hybrid", [word for word in SMALL if word != "--set"])
+    backbone = build(recipe)
+    generator = torch.Generator().manual_seed(0)
+    tensors = backbone.state_dict()
+    for name, _ in backbone.named_parameters():
+        tensors[name] += scale * torch.randn(tensors[name].shape, generator=generator)
+    write_weights(path, tensors, recipe)
+    return str(path)
+
+
+def test_compiled_blocks_train(tmp_path: Path) -> None:
+    starts = [random_weights(tmp_path / f"{scale}.safetensors", scale) for scale in (0.1, 0.11)]
+    compiled = ["train.compile=true", "train.compile_backend=aot_eager"]
+    losses = []
+    for number, (start, options) in enumerate([(starts[0], []), (starts[0], compiled), (starts[1], compiled)]):
+        given = [word for option in [*options, f"train.init={start}"] for word in ("--set", option)]
+        run = tmp_path / str(number)
+        subprocess.run(
+            command("train", "--recipe", "digits_hybrid", *SMALL, "--set", "train.steps=3", *given, "--run-dir", run),
+            check=True,
+        )
+        losses.append([json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()])
+    plain, same, other = losses
+    assert same == pytest.approx(plain, rel=1e-4)
+    assert all(loss != pytest.approx(wanted, rel=1e-2) for loss, wanted in zip(other, plain, strict=True))

@@ -1,0 +1,48 @@
+"""Which real images stand beside the generated ones: of the classes that these are asked to be of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int
+
+from zoo.evaluate import ImageSet
+from zoo.evaluate.floor import rows_as_drawn
+from zoo.evaluate.judging import RealImages, classes_in, rows_of_classes, some_of
+from zoo.sampling.labels import classes_for
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The classes of generated images.
+
+    Attributes:
+        choice: how they are chosen.
+        count: generated images.
+        seed: of the choice.
+        are_classes: whether labels are class indices.
+    """
+
+    choice: Literal["balanced", "random", "data"]
+    count: int
+    seed: int
+    are_classes: bool
+
+    def of_held_out(self, held_out: RealImages) -> Int[np.ndarray, " n"]:
+        """Which of the held-out images to take.
+
+        A generator may be asked for classes of which no image is held out; a floor can only be of the others.
+        """
+        is_mixed = self.choice != "data" and self.are_classes
+        labels = classes_in(held_out.source.labels(held_out.indices)) if is_mixed else None
+        if self.choice == "data" or labels is None:
+            return some_of(len(held_out), self.count, self.seed)
+        return rows_as_drawn(labels, classes_for(np.unique(labels), self.count, self.choice, self.seed), self.seed)
+
+    def of_controls(self, real: ImageSet) -> Int[np.ndarray, " n"]:
+        """Which real images controls are made of: all, or of those classes that there are."""
+        if real.labels is None or self.choice == "data" or not self.are_classes:
+            return np.arange(len(real))
+        return rows_of_classes(real.labels, classes_for(np.unique(real.labels), len(real), self.choice, self.seed))

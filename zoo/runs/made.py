@@ -1,0 +1,37 @@
+"""What weights are made with: by all processes alike, and what a checkpoint tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zoo.errors import PluginError, RunError
+from zoo.recipe import Made, Recipe, Versions
+from zoo.runs.checkpoint import Checkpoint
+from zoo.distributed.world import World
+
+
+def refuse_other_versions(recipe: Recipe, world: World) -> None:
+    """Refuse to train with other packages, files of parts or parts than the main process; every process takes part.
+
+    Raises:
+        PluginError: a process has others.
+    """
+    main = world.first(recipe.versions)
+    with world.together():
+        other = main.otherwise(recipe.versions())
+        if other is not None:
+            raise PluginError(f"process {world.rank}: process 0 has {other}; give all processes the same")
+
+
+def made_with(checkpoint: Checkpoint, state: Mapping[str, Any]) -> Made:
+    """The packages and parts that a checkpoint was made with.
+
+    Raises:
+        RunError: its state does not tell.
+    """
+    try:
+        versions = Versions.read(state["versions"])
+    except (ValueError, KeyError) as error:
+        raise RunError(f"{checkpoint.path}: state.json does not tell the versions that it was made with") from error
+    return Made(str(checkpoint.path), str(checkpoint.path.parent.parent), versions)

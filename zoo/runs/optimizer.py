@@ -1,0 +1,81 @@
+"""The learning rate of every update, and the averaged weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from zoo.assembly import create_part
+from zoo.optim import Schedule
+from zoo.recipe import Recipe
+from zoo.recipe.averages import Profile
+from zoo.recipe.options import TrainOptions
+from zoo.runs.profiles import decay as profile_decay
+
+
+def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float:
+    """The learning rate of update ``step``, counted from 0.
+
+    It rises in equal parts over ``warmup`` updates, and then follows the schedule.
+    """
+    if step < options.warmup:
+        return options.learning_rate * (step + 1) / options.warmup
+    return options.learning_rate * schedule.factor(step - options.warmup, max(1, options.steps - options.warmup))
+
+
+def held_rules(before: Recipe, after: Recipe, done: int) -> list[str]:
+    """The keys of a recipe that a run may go on with by their rule, after so many updates: ``train.steps``, if any.
+
+    Args:
+        before: what it was trained by.
+        after: what it is to go on with.
+        done: updates.
+    """
+    schedule: Schedule = create_part(after, "schedule")
+    options = after.train
+    former = options.model_copy(update={"steps": before.train.steps})
+    trained = range(done if former.steps != options.steps else 0)
+    try:
+        kept = all(learning_rate(step, schedule, former) == learning_rate(step, schedule, options) for step in trained)
+    except Exception:
+        if done <= options.steps:
+            raise
+        kept = False  # beyond its end a schedule need know no rate, such as one that looks them up
+    return ["train.steps"] if kept else []
+
+
+def ema_decays(step: int, options: TrainOptions, *, skipped: bool = False) -> list[float]:
+    """The decay of each of the averages after update ``step``, counted from 0.
+
+    With ``ema_ramp`` it is low at first, or short runs would average the initialisation. Without, it is ``ema``
+    throughout, as in the published training scripts of DiT, SiT, PPFlow and MPDiT. Averages by profile go by the step
+    alone; they count one that was ``skipped`` too, which leaves others as they are, by a decay of 1.
+    """
+    highest = (1 + step) / (10 + step) if options.ema_ramp else 1.0
+    return [
+        profile_decay(each.std, step + 1) if isinstance(each, Profile) else 1.0 if skipped else min(each, highest)
+        for each in options.averages
+    ]
+
+
+class EMA:
+    """Exponential moving average of a module's trainable parameters, kept in float32 or wider.
+
+    Args:
+        parameters: by name; the average starts as a copy of them.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        self.averages = {
+            name: parameter.detach().to(torch.promote_types(parameter.dtype, torch.float32), copy=True)
+            for name, parameter in parameters.items()
+        }
+
+    @torch.no_grad()
+    def update(self, parameters: Mapping[str, Tensor], decay: float) -> None:
+        """``average = decay * average + (1 - decay) * parameter``, for all of them in a few kernels."""
+        current = [parameters[name].detach().to(average.dtype) for name, average in self.averages.items()]
+        get_ema_multi_avg_fn(decay)(list(self.averages.values()), current, torch.tensor(0))  # type: ignore[no-untyped-call]

@@ -1,0 +1,262 @@
+"""What ``zoo sample`` does: weights of a run or a file, images in a folder, and a record of how they were made."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.backbone import Backbone
+from zoo.classes import labels_without_samples
+from zoo.distributed.world import World
+from zoo.errors import RunError, WeightsError, ZooError
+from zoo.files import write_whole
+from zoo.pictures import grid, read_png, write_npz, write_png
+from zoo.plugins import zoo_version
+from zoo.recipe import Recipe, Versions
+from zoo.registry import Registry
+from zoo.runs import checkpoint as checkpoints
+from zoo.runs.run_folder import step_of
+from zoo.runs.weights import WeightsSource, find_weights
+from zoo.sampling.beside_data import refuse_inside_data
+from zoo.sampling.drawing import Drawing, check_guidance, prepare_drawing
+from zoo.sampling.label_files import LabelFile
+from zoo.sampling.labels import ImageLabels, given_labels, labels_for, wanted_labels
+from zoo.sampling.leaving_out import with_ids
+from zoo.sampling.sample_folder import SampleFolder, refuse_another
+from zoo.sampling.second import find_second, read_second
+from zoo.sampling.tracking import tracked
+from zoo.weights import Weights, Which, filled, refuse_other_backbone
+
+GRID = 100
+"""Images of the grid at most."""
+
+
+@dataclass(frozen=True)
+class SampleRun:
+    """What is asked for.
+
+    Attributes:
+        run: the folder of a run, or a weight file.
+        out: a folder that does not exist, or is empty.
+        weights: of a run, averaged or the last, as ``find_weights`` takes them.
+        labels: classes that are drawn in turn; as the recipe says if empty.
+        label_file: in their place, whose rows are drawn in turn.
+        count: images.
+        seed: of the noise.
+        npz: whether to write the array that ADM's evaluation suite reads.
+        resume: go on with what an interrupted call has begun.
+        step: of a run, the checkpoint; the newest sound one if left out.
+    """
+
+    run: Path
+    out: Path
+    weights: Which
+    labels: tuple[int, ...]
+    count: int
+    seed: int
+    npz: bool
+    resume: bool = False
+    step: int | None = None
+    label_file: LabelFile | None = None
+
+    @property
+    def folder(self) -> SampleFolder:
+        """Where images go."""
+        return SampleFolder(self.out)
+
+    def asked(self, recipe: Recipe) -> dict[str, Any]:
+        """What all images are drawn by, as plain values."""
+        data = {key: value for key, value in recipe.data.resolved().items() if key != "workers"}
+        own = {key: getattr(self, key) for key in ("weights", "count", "seed", "npz")}
+        own |= {} if self.step is None else {"step": self.step}
+        own |= {} if self.label_file is None else {"label_file": self.label_file.digest}
+        return {**own, "labels": list(self.labels), "sample": recipe.sample.resolved(), "data": data}
+
+
+def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: World) -> int:
+    """Draw images on all processes, each in whole batches; image i is the same for any number of them.
+
+    What has been drawn stays when this is interrupted, and can be gone on with.
+
+    Args:
+        request: what is asked for.
+        recipe: the run's, with the ``sample`` section to draw with.
+        registry: the parts to choose from.
+        world: this process among those of the job.
+
+    Returns:
+        How many of the images this call has drawn, on all processes.
+
+    Raises:
+        ZooError: the folder is not empty, holds what was asked for otherwise, the latents are no pictures, or a label
+            is no class.
+        DataError: labels are the dataset's, and it cannot be read.
+        RunError: there is no sound checkpoint, or a file cannot be written.
+        WeightsError: the weight file cannot be used.
+    """
+    recipe = with_ids(recipe, world)
+    folder, asked = request.folder, request.asked(recipe)
+    # One process chooses: while a run goes on, others may see another newest one.
+    begun = world.first(lambda: _begun(request, recipe))
+    if begun is not None and world.first(folder.record.exists):
+        return 0
+    found = world.first(lambda: _find_weights(request, begun))
+    beside = world.first(lambda: find_second(recipe))
+    if world.is_main:
+        if request.resume and begun is None:
+            warnings.warn(f"{request.out}: holds no samples to go on with; all are drawn", stacklevel=2)
+        for problem in found.passed_over():
+            warnings.warn(problem, stacklevel=2)
+    with world.together():
+        weights = found.read(registry)
+        refuse_other_backbone(found.where, weights.recipe, recipe)
+        second = read_second(beside, recipe, registry)
+        _refuse_other_weights(request, begun, weights, second)
+        backbone = filled(weights, world.device)
+        drawing = prepare_drawing(recipe, request.seed, second=None if second is None else filled(second, world.device))
+        whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
+        check_guidance(recipe, backbone)
+        if not drawing.dataset.makes_images:
+            raise ZooError(
+                f"{recipe.name}: zoo sample writes pictures, and dataset {recipe.data.dataset.type} makes none of its"
+                " latents; draw latents in Python, by zoo.sample"
+            )
+        if request.npz and drawing.dataset.preview is not None:
+            raise ZooError(f"--npz: {drawing.dataset.preview}")
+    there, versions = weights.classes.with_samples, recipe.versions(("backbone", "data", "sample"))
+    labels: ImageLabels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch, there))
+    if world.is_main:
+        of_request = [*labels_without_samples(request.labels, weights.classes), *_otherwise(request, begun, versions)]
+        for warning in [*_warnings(drawing), *of_request]:
+            warnings.warn(warning, stacklevel=2)
+    drawn = 0
+    with ExitStack() as stack:
+        stands = {**weights.source, **asked, **_record_of(second), "versions": versions.to_plain()}
+        world.first(lambda: stack.enter_context(folder.begin(stands, resume=begun is not None)))
+        with world.together(request.out):
+            missing = _missing(request, drawing, range(world.rank, whole, world.size), begun)
+            for batch, indices in tracked(missing.items(), len(missing), "drawing", world):
+                images = drawing.images(backbone, labels.values, batch, request.count)
+                with _gone_on_with():
+                    for index in indices:
+                        write_png(images[index - batch * drawing.batch], folder.image(index))
+                        drawn += 1
+        world.first(lambda: _finish(request, recipe, weights, second, labels))
+    return int(world.sum(torch.tensor(drawn)))
+
+
+def _begun(request: SampleRun, recipe: Recipe) -> dict[str, Any] | None:
+    """What was asked of the images that there are, if they are to be gone on with."""
+    begun = request.folder.begun(resume=request.resume)
+    if begun is None:
+        refuse_inside_data(request.out, recipe, "choose another --out")
+    else:
+        refuse_another(request.folder, begun, request.asked(recipe))
+    return begun
+
+
+def _find_weights(request: SampleRun, begun: Mapping[str, Any] | None) -> WeightsSource:
+    """The weights to draw with: those of the images that there are, if any."""
+    if begun is None or "checkpoint" not in begun or not request.run.is_dir():
+        return find_weights(request.run, weights=request.weights, step=request.step)
+    try:
+        return find_weights(request.run, weights=request.weights, step=step_of(begun))
+    except RunError as error:
+        raise RunError(f"{error}; the images in {request.out} were drawn from it: choose another folder") from error
+
+
+def _refuse_other_weights(
+    request: SampleRun, begun: Mapping[str, Any] | None, weights: Weights, second: Weights | None
+) -> None:
+    if begun is None:
+        return
+    others = f"holds other weights than those that the images in {request.out} were drawn from; choose another folder"
+    if begun.get("weights_sha256") != weights.source["weights_sha256"]:
+        raise WeightsError(f"{request.run}: {others}")
+    if second is not None and begun.get("second_weights") != second.source:
+        raise WeightsError(f"sample.guidance.weights: {others}")
+
+
+def _record_of(second: Weights | None) -> dict[str, Any]:
+    return {} if second is None else {"second_weights": second.source}
+
+
+def _missing(
+    request: SampleRun, drawing: Drawing, batches: range, begun: Mapping[str, Any] | None
+) -> dict[int, list[int]]:
+    """Of some batches, those that are not all there, with the images that are missing."""
+    missing = {}
+    for batch in batches:
+        first = batch * drawing.batch
+        indices = range(first, min(first + drawing.batch, request.count))
+        missing[batch] = [index for index in indices if begun is None or not request.folder.has(index)]
+    return {batch: indices for batch, indices in missing.items() if indices}
+
+
+def _labels(
+    request: SampleRun, drawing: Drawing, backbone: Backbone, count: int, there: Sequence[int] | None
+) -> ImageLabels:
+    conditioner = backbone.conditioner
+    if request.label_file is not None:
+        return given_labels(conditioner, request.label_file)
+    if request.labels:
+        return wanted_labels(conditioner, request.labels)
+    choice = drawing.recipe.sample.labels
+    return labels_for(conditioner, count, choice, request.seed, drawing.samples, there)
+
+
+def _warnings(drawing: Drawing) -> Iterator[str]:
+    if drawing.dataset.preview is not None:
+        yield drawing.dataset.preview
+    guidance = drawing.guidance
+    if not guidance.is_none and guidance.second == "null" and drawing.recipe.objective.label_dropout == 0.0:
+        yield "guidance compares with no label, which training has never seen: objective.label_dropout was 0"
+
+
+def _otherwise(request: SampleRun, begun: Mapping[str, Any] | None, here: Versions) -> Iterator[str]:
+    """What to say of images that the others are to stand beside, where these were drawn with other versions."""
+    with suppress(ValueError, LookupError):  # a request of which the versions are not what zoo wrote
+        other = None if begun is None else Versions.read(begun["versions"]).otherwise(here)
+        if other is not None:
+            yield f"{request.out}: its images were drawn with {other}; they may be others in these versions"
+
+
+def _record_of_file(file: LabelFile | None) -> dict[str, Any]:
+    return {} if file is None else {"label_file": {"name": file.path.name, "sha256": file.digest}}
+
+
+@contextmanager
+def _gone_on_with() -> Iterator[None]:
+    """Say, where images or what belongs to them cannot be written, that those that are there are not lost."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{error}; what has been drawn is kept: mend it, and add --resume to go on") from error
+
+
+@_gone_on_with()
+def _finish(request: SampleRun, recipe: Recipe, weights: Weights, second: Weights | None, labels: ImageLabels) -> None:
+    folder = request.folder
+    paths = [folder.image(index) for index in range(request.count)]
+    write_png(grid([read_png(path) for path in paths[:GRID]]), folder.grid)
+    if request.npz:
+        write_npz((read_png(path) for path in paths), len(paths), folder.array)
+    record = {
+        **weights.source,
+        "sample": recipe.sample.resolved(),
+        **_record_of(second),
+        "seed": request.seed,
+        "count": request.count,
+        **labels.record(request.count, weights.classes),
+        **_record_of_file(request.label_file),
+        "zoo": zoo_version(),
+        "plugins": recipe.plugins(),
+        "torch": torch.__version__,
+    }
+    write_whole(folder.record, checkpoints.to_json(record), RunError)
