@@ -11,8 +11,8 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from tests.distributed.ranks import run_ranks
-from tests.train.small import ALONE, train
 from tests.runs.test_averages import go_on
+from tests.train.small import ALONE, train
 from zoo.cli import app
 from zoo.recipe.averages import Profile
 from zoo.registry import Registry

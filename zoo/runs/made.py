@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zoo.distributed.world import World
 from zoo.errors import PluginError, RunError
 from zoo.recipe import Made, Recipe, Versions
 from zoo.runs.checkpoint import Checkpoint
-from zoo.distributed.world import World
 
 
 def refuse_other_versions(recipe: Recipe, world: World) -> None:

@@ -31,13 +31,13 @@ from zoo.files import write_whole
 from zoo.json_files import read_json
 from zoo.parts_file import options_of, place_in
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
-from zoo.shell import Commands, command
 from zoo.runs import metrics_file
 from zoo.runs.judged import Judged, way_of
 from zoo.runs.kept_parts import files_of, keep, kept_copies
 from zoo.runs.run_lock import NAME as LOCK
 from zoo.runs.run_lock import RunLock
 from zoo.runs.starts import Starts, entry
+from zoo.shell import Commands, command
 from zoo.unfinished import is_unfinished
 
 

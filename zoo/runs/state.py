@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from zoo.distributed.world import World
 from zoo.errors import RunError, ZooError, first_line
 from zoo.flow import Objective
 from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
 from zoo.optim.updates import Updates
 from zoo.recipe.averages import Average, average_named
-from zoo.shards import whole
 from zoo.runs.checkpoint import Checkpoint
-from zoo.distributed.world import World
 from zoo.runs.optimizer import EMA
 from zoo.runs.soundness import not_finite
+from zoo.shards import whole
 from zoo.weights import Which
 
 MODEL, AVERAGE, LOSSES, OPTIMIZER = "model", "ema", "losses", "optimizer"

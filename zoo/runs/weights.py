@@ -20,8 +20,8 @@ from zoo.recipe import Overrides
 from zoo.recipe.averages import average_named
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
-from zoo.runs.data_record import read
 from zoo.runs.averages import file_of
+from zoo.runs.data_record import read
 from zoo.runs.made import made_with
 from zoo.runs.run_folder import load_run
 from zoo.runs.state import AVERAGE, MODEL
