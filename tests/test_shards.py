@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.distributed.ranks import run_ranks
 from zoo.assembly import build, load_recipe
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.flow import objective_of
 from zoo.registry import Registry
 from zoo.shards import total_norm, whole
@@ -26,7 +26,7 @@ def tensors() -> list[Tensor]:
     return [torch.randn(rows, *more, generator=drawn) for rows in ROWS for more in ((), (3,), (2, 5))]
 
 
-def gathered(world: World) -> tuple[list[Tensor], Tensor]:
+def gathered(world: Distributed) -> tuple[list[Tensor], Tensor]:
     mesh = init_device_mesh("cpu", (world.size,))
     shards = [distribute_tensor(each, mesh, [Shard(0)], src_data_rank=None) for each in tensors()]
     return [whole(each) for each in shards], total_norm(shards)
@@ -60,7 +60,7 @@ class Functional(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def collectives(world: World, values: dict[str, Any], control: bool) -> list[str]:
+def collectives(world: Distributed, values: dict[str, Any], control: bool) -> list[str]:
     recipe = load_recipe("digits_dit", values)
     objective = objective_of(recipe, build(recipe))
     trainer = Trainer(open_job(recipe, objective, Registry(), world.rank, world.size), objective, world)

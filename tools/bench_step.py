@@ -35,9 +35,9 @@ def train(recipe: str, steps: int) -> None:
     import torch
 
     from zoo import Registry, load_recipe
-    from zoo.distributed.world import join_world
+    from zoo.distributed.distributed import join_processes
     from zoo.runs.run_folder import RunFolder
-    from zoo.train.session import Session, Silent
+    from zoo.train.run import Run, Silent
 
     class Turns(Silent):
         done, since = 0, 0.0
@@ -54,9 +54,9 @@ def train(recipe: str, steps: int) -> None:
     torch.set_num_threads(1)
     registry = Registry()
     endless = [f"train.{each}=1000000" for each in ("steps", "checkpoint_every")]
-    with join_world("cpu") as world:
+    with join_processes("cpu") as world:
         own = load_recipe(recipe, endless, registry)
-        Session(own, RunFolder(Path(tempfile.mkdtemp()) / "run"), registry, world, Turns()).run()
+        Run(own, RunFolder(Path(tempfile.mkdtemp()) / "run"), registry, world, Turns()).train()
 
 
 def start(checkout: Path, recipe: str, steps: int, folder: str) -> subprocess.Popen[str]:

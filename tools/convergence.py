@@ -34,7 +34,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from zoo import Registry, build, load_recipe
 from zoo.assembly import create_part, create_parts
 from zoo.audit import audit_backbone, count_params, training_macs
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.evaluate.judging import RealImages, controls, judge_sets
 from zoo.recipe import Recipe
 from zoo.runs.judged import GENERATED, HELD_OUT
@@ -152,7 +152,7 @@ def macs_of_step(recipe: str, overrides: tuple[str, ...] = ()) -> int:
 def run_trial(trial: Trial, seed: int, runs: Path) -> dict[str, Any]:
     """Train and judge, unless it has been done; on one thread, in a process of its own."""
     torch.set_num_threads(1)
-    world = World(0, 1, torch.device("cpu"))
+    world = Distributed(0, 1, torch.device("cpu"))
     recipe = trial.load(seed)
     found = train_and_judge(recipe, runs / trial.folder(seed), Registry(), world, at=trial.at)
     return {

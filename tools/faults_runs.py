@@ -42,7 +42,7 @@ TIDY = 15.0
 """Seconds in which the processes of a run that has ended go away; PyTorch's data workers look every 5."""
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["faults_runs", "zoo.cli", "zoo.train.session", "matplotlib.pyplot", "sklearn.datasets"])
+SERVER.set_forkserver_preload(["faults_runs", "zoo.cli", "zoo.train.run", "matplotlib.pyplot", "sklearn.datasets"])
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 
 KERNELS = (
     *("tests/audit/test_memory.py", "tests/evaluate", "tests/flow", "tests/parts", "tests/test_backbone.py"),
-    *("tests/test_page_examples.py", "tests/tools", "tests/sampling/test_images.py", "tests/train/test_session.py"),
+    *("tests/test_page_examples.py", "tests/tools", "tests/sampling/test_images.py", "tests/train/test_run.py"),
     *("tests/train/test_trainer.py", "tests/weights/test_golden.py", "tests/weights/test_published.py"),
 )
 """Tests of figures that kernels compute."""
@@ -38,7 +38,7 @@ KERNELS = (
 THREADS = (
     *("tests/audit/test_memory.py", "tests/cli/test_sample.py", "tests/data/test_stream.py", "tests/evaluate"),
     *("tests/tools/test_bench.py", "tests/sampling/test_images.py"),
-    *("tests/train/test_session.py", "tests/train/test_trainer.py"),
+    *("tests/train/test_run.py", "tests/train/test_trainer.py"),
 )
 """Tests of sums that threads share, and of processes that start others."""
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from zoo.assembly import build, load_recipe
 from zoo.audit import activation_memory, memory
 from zoo.backbone import Backbone
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import AuditError
 from zoo.flow import Objective, StageBatch, objective_of, total
 from zoo.parts.base import Block
@@ -91,7 +91,7 @@ def real(backbone: Backbone, recipe: Recipe) -> Objective:
         nn.init.normal_(parameter, std=0.02)
     for buffer in objective.buffers():
         buffer.normal_()
-    _wrapped(objective, recipe.train, World(0, 1, torch.device("cpu")))
+    _wrapped(objective, recipe.train, Distributed(0, 1, torch.device("cpu")))
     return objective
 
 

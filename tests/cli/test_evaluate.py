@@ -11,7 +11,7 @@ from tests.train.small import train
 from zoo.cli import app
 from zoo.errors import RunError
 from zoo.runs.run_folder import RunFolder, step_of
-from zoo.sampling.drawing import Drawing
+from zoo.sampling.sampler import Sampler
 
 
 def zoo(*arguments: object) -> Result:
@@ -189,13 +189,13 @@ KEPT_OF_STEP = KEPT.replace("--resume", "--resume --step 3")  # a run that is tr
 )
 def test_an_interrupted_call_tells_of_what_is_kept_and_of_nothing_else(run, options, stops_in, told, monkeypatch):
     assert zoo("export", "run", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
-    images = Drawing.images
+    images = Sampler.images
 
     def stop(self, backbone, labels, batch, count):
         if batch == stops_in:
             raise KeyboardInterrupt
         return images(self, backbone, labels, batch, count)
 
-    monkeypatch.setattr(Drawing, "images", stop)
+    monkeypatch.setattr(Sampler, "images", stop)
     result = zoo("eval", "--run", run, "--count", 12, *options)
     assert (result.exit_code, result.stderr) == (130, f"{told}interrupted\n")

@@ -23,7 +23,7 @@ from zoo.registry import Registry, part
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import load
 from zoo.sampling.latents import sample
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 HINT = "from zoo-extra 0.0.1, which is not installed; pip install zoo-extra==0.0.1"
 BESIDE = ("objective.noise_sampler=theirs", "sample.solver=theirs", "evaluate.metrics=[fid,theirs]")
@@ -46,7 +46,7 @@ def runs(tmp_path_factory):
     folder, registry = tmp_path_factory.mktemp("runs"), with_plugin()
     for name, overrides in {"whole": ("backbone.block=theirs", *BESIDE), "beside": BESIDE}.items():
         recipe = small(*overrides, "evaluate.count=12", registry=registry)
-        Session(recipe, RunFolder(folder / name), registry, ALONE, Silent()).run()
+        Run(recipe, RunFolder(folder / name), registry, ALONE, Silent()).train()
     return folder
 
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo.cli import app
-from zoo.distributed import world as distributed
-from zoo.distributed.world import World
+from zoo.distributed import distributed
+from zoo.distributed.distributed import Distributed
 from zoo.errors import ZooError
 from zoo.pictures import read_png
 from zoo.sampling import images as sampling
@@ -213,7 +213,7 @@ def test_labels_are_given_in_one_way():
     assert message == "zoo sample: --labels and --labels-file both say what images are of; leave one of them out"
 
 
-class Second(World):
+class Second(Distributed):
     """A process that another one tells what to raise."""
 
     def first(self, work):
@@ -221,7 +221,7 @@ class Second(World):
 
 
 def test_the_first_process_alone_reads_the_file_of_labels(monkeypatch):
-    monkeypatch.setattr(distributed, "join_world", lambda device: nullcontext(Second(1, 2, torch.device("cpu"))))
+    monkeypatch.setattr(distributed, "join_processes", lambda device: nullcontext(Second(1, 2, torch.device("cpu"))))
     assert refused(sample("--labels-file", "of_another_machine.npy")) == "as the first process says"
 
 
@@ -341,7 +341,7 @@ def test_an_interrupted_call_says_that_it_can_be_gone_on_with_where_it_has_begun
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sampling, "write_png" if begun else "prepare_drawing", stop)
+    monkeypatch.setattr(sampling, "write_png" if begun else "prepare_sampler", stop)
     result = sample("--count", 3)
     told = "what has been done is kept; the same command with --resume goes on\n"
     assert (result.exit_code, result.stderr) == (130, f"{told if begun else ''}interrupted\n")

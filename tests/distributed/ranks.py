@@ -19,7 +19,7 @@ import cloudpickle
 import torch
 import torch.distributed as dist
 
-from zoo.distributed.world import World, join_world
+from zoo.distributed.distributed import Distributed, join_processes
 
 TIMEOUT = 120.0
 
@@ -27,8 +27,8 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
         "tests.conftest",
-        *("tests.distributed.test_world", "tests.evaluate.test_evaluation", "tests.runs.test_weights"),
-        "tests.train.test_session",
+        *("tests.distributed.test_distributed", "tests.evaluate.test_evaluation", "tests.runs.test_weights"),
+        "tests.train.test_run",
         *("matplotlib.pyplot", "sklearn.datasets", "torch._dynamo.repro.after_dynamo"),  # which are imported late
     ]
 )
@@ -102,7 +102,7 @@ def _run(task: bytes, environment: Mapping[str, str], group: bool, timeout: floa
     multiprocessing.set_start_method(None, force=True)
     try:
         work, arguments = pickle.loads(task)
-        with join_world("cpu", group=group, timeout=timeout) as world:
+        with join_processes("cpu", group=group, timeout=timeout) as world:
             result = work(world, *arguments)
     except Exception as error:
         error.add_note(traceback.format_exc())
@@ -112,4 +112,4 @@ def _run(task: bytes, environment: Mapping[str, str], group: bool, timeout: floa
 
 def alone(work: Callable[..., Any], *arguments: Any) -> Any:
     """What ``work`` returns on a single process, which is this one."""
-    return work(World(0, 1, torch.device("cpu")), *arguments)
+    return work(Distributed(0, 1, torch.device("cpu")), *arguments)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.distributed.ranks import SERVER, TIMEOUT
 from zoo.distributed import meeting
-from zoo.distributed.world import join_world
+from zoo.distributed.distributed import join_processes
 from zoo.errors import LauncherError
 
 
@@ -34,7 +34,7 @@ def join(rank: int, port: int, end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with os.fdopen(end.fileno(), "w", buffering=1, closefd=False) as sys.stderr:
         try:
-            with join_world("cpu"):
+            with join_processes("cpu"):
                 pass
         except (LauncherError, KeyboardInterrupt) as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from tests.distributed.ranks import run_ranks
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 
 
-def origin(world: World) -> tuple[int, int, str | None]:
+def origin(world: Distributed) -> tuple[int, int, str | None]:
     return (
         os.getppid(),
         sum(not each.name.startswith("zoo ") for each in threading.enumerate()),

@@ -16,7 +16,7 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry
 from zoo.runs.judged import GENERATED, HELD_OUT
 from zoo.runs.weights import open_weights
-from zoo.sampling.drawing import Drawing
+from zoo.sampling.sampler import Sampler
 
 RARE, COUNT = 8, 200
 
@@ -80,7 +80,7 @@ def judge(mixed, path, monkeypatch):
         weights = open_weights(path, mixed)
         return evaluate(weights, recipe, ALONE, with_controls=with_controls)
 
-    monkeypatch.setattr(Drawing, "images", perfect)
+    monkeypatch.setattr(Sampler, "images", perfect)
     return judged
 
 

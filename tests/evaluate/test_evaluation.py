@@ -21,7 +21,7 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.runs.judged import GENERATED, HELD_OUT
 from zoo.runs.weights import open_weights
-from zoo.sampling.drawing import Drawing
+from zoo.sampling.sampler import Sampler
 from zoo.train.trial import train_and_judge
 
 REGISTRY = Registry()
@@ -105,7 +105,7 @@ def test_every_process_hears_of_what_the_main_one_cannot_do(trained):
 
 
 def test_no_figure_that_can_be_told_is_said_before_anything_is_drawn(trained, monkeypatch):
-    monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("nothing is to be drawn"))
+    monkeypatch.setattr(Sampler, "images", lambda *_: pytest.fail("nothing is to be drawn"))
     with pytest.raises(ZooError, match="none of them can be told from pca"):
         judge(ALONE, trained, "evaluate.metrics=[sfid]")
 

@@ -26,8 +26,8 @@ from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
-from zoo.sampling.drawing import prepare_drawing
-from zoo.train.session import Session, Silent
+from zoo.sampling.sampler import prepare_sampler
+from zoo.train.run import Run, Silent
 
 
 class Listening(Silent):
@@ -62,7 +62,7 @@ def train(
     """Train, and give what was said."""
     listening, registry = listening or Listening(), Registry()
     recipe = small(*overrides, registry=registry)
-    Session(recipe, RunFolder(run), registry, ALONE, listening).run(resume=resume, stop_at=stop_at)
+    Run(recipe, RunFolder(run), registry, ALONE, listening).train(resume=resume, stop_at=stop_at)
     return listening.said
 
 
@@ -130,7 +130,7 @@ def test_real_images_and_labels_leave_it_out_too(tmp_path: Path, pictures: Path)
     real = RealImages(create_part(recipe, "dataset"), "train", 0, None, None, recipe.data.leave_out)
     assert sum(len(batch.images) for batch in real.batches()) == 15
     assert len(real.in_memory().images) == 15
-    source, kept = prepare_drawing(recipe, 0).samples()
+    source, kept = prepare_sampler(recipe, 0).samples()
     assert [source.id(index) for index in np.setdiff1d(np.arange(16), kept).tolist()] == ["b/05.png"]
     with pytest.raises(DataError) as caught:
         list(RealImages(create_part(recipe, "dataset"), "train", 0).batches())
@@ -166,7 +166,7 @@ def test_a_run_keeps_the_list_of_what_it_leaves_out(tmp_path: Path, pictures: Pa
     path.write_text("b/05.png\na/04.png\n")
     kept = RunFolder(run).read_recipe(["train.steps=2"])
     registry = Registry()
-    Session(check_recorded(kept, registry), RunFolder(run), registry, ALONE, Silent()).run(resume=True)
+    Run(check_recorded(kept, registry), RunFolder(run), registry, ALONE, Silent()).train(resume=True)
     assert newest(run).state()["recipe"]["data"]["leave_out"] == ["b/05.png", "a/02.png"]
 
     said = train(run, data, "train.steps=3", f"data.leave_out={path}", resume=True)

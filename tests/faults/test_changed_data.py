@@ -24,7 +24,7 @@ from zoo.errors import DataError, Preempted
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 CLASSES = ("2", "10", "cat", "dog")
 DATA = {
@@ -49,7 +49,7 @@ def train(run: Path, *overrides: str, **options: object) -> list[str]:
     registry, listener = Registry(), Listener()
     recipe = small("train.steps=3", "train.batch=4", *overrides, "data.dataset.flip=false", registry=registry)
     try:
-        Session(recipe, RunFolder(run), registry, ALONE, listener).run(**options)  # type: ignore[arg-type]
+        Run(recipe, RunFolder(run), registry, ALONE, listener).train(**options)  # type: ignore[arg-type]
     except Preempted:
         assert options["stop_at"]
     return [line for line in listener.said if not line.startswith("note: going on with data.dataset.folder")]

@@ -17,7 +17,7 @@ from zoo.cli import app
 from zoo.evaluate.evaluation import evaluate
 from zoo.registry import Registry
 from zoo.runs.weights import open_weights
-from zoo.sampling.drawing import Drawing
+from zoo.sampling.sampler import Sampler
 
 NAMES = ["2", "10", "11"]
 WARNING = (
@@ -45,13 +45,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def listen(patch: pytest.MonkeyPatch, asked: list[list[int]]) -> None:
-    images = Drawing.images
+    images = Sampler.images
 
-    def heard(self: Drawing, backbone: Any, labels: Any, *rest: Any) -> Any:
+    def heard(self: Sampler, backbone: Any, labels: Any, *rest: Any) -> Any:
         asked.append(labels.tolist())
         return images(self, backbone, labels, *rest)
 
-    patch.setattr(Drawing, "images", heard)
+    patch.setattr(Sampler, "images", heard)
 
 
 def zoo(*arguments: object, code: int = 0) -> str:

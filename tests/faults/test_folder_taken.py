@@ -19,8 +19,8 @@ from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
 from zoo.train.rescue import rescue
+from zoo.train.run import Run, Silent
 from zoo.train.saving import Saver
-from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 
 STEPS = 6
@@ -53,7 +53,7 @@ def train(
     registry, watcher = Registry(), watcher or After(after, work)
     recipe = small(f"train.steps={STEPS}", "train.keep_last=1", registry=registry)
     folder = RunFolder(run)
-    Session(recipe, folder, registry, ALONE, watcher).run(resume=folder.is_used, stop_at=stop_at)
+    Run(recipe, folder, registry, ALONE, watcher).train(resume=folder.is_used, stop_at=stop_at)
     return watcher
 
 
@@ -207,7 +207,7 @@ def test_what_one_process_saves_alone_after_the_folder_was_lost_tells_where_it_i
                 empty(folder.path)
                 told.append(rescue(self._saver))
 
-    Session(small(registry=registry), folder, registry, ALONE, Lonely()).run()  # as the process would not: it ends
+    Run(small(registry=registry), folder, registry, ALONE, Lonely()).train()  # as the process would not: it ends
     saved = goes_on(told[0])
     assert saved.name.startswith("run-")
     assert told[0].startswith(f"{folder.path}: has been emptied while it was trained; step 1 is saved in {saved}, ")

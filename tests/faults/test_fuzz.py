@@ -38,7 +38,7 @@ from zoo.report.page.quality import quality_of
 from zoo.report.page.run_summary import starts_of, training_of
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.weights import filled, write_initialised
 from zoo.weights.foreign import read_checkpoint
 
@@ -165,7 +165,7 @@ def run(folder: Path) -> None:
 
 def go_on(folder: Path) -> None:
     """Whatever was changed, a run that goes on has the weights that it had."""
-    trainer = Session(small(registry=REGISTRY), RunFolder(folder), REGISTRY, ALONE, Silent()).run(resume=True)
+    trainer = Run(small(registry=REGISTRY), RunFolder(folder), REGISTRY, ALONE, Silent()).train(resume=True)
     assert trainer.step == 3
 
 

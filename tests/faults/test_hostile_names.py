@@ -18,7 +18,7 @@ from tests.train.small import VALUES
 from zoo.cli import app, progress
 from zoo.data.latent_index import INDEX
 from zoo.data.latent_shards import Shard, encode_ids, write_shard
-from zoo.distributed.world import _from_words
+from zoo.distributed.distributed import _from_words
 from zoo.errors import DataError, RecipeError, RunError, WeightsError, ZooError
 
 NAME = "x\x1b]0;owned\x07\n</title><script>alert(1)</script>[red]$\\frac{\u202e"

@@ -17,8 +17,8 @@ from zoo import files
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.registry import Registry
 from zoo.sampling import images as sampling
-from zoo.sampling.drawing import Drawing
 from zoo.sampling.images import SampleRun, draw_samples
+from zoo.sampling.sampler import Sampler
 
 REGISTRY = Registry()
 COUNT = 20  # in batches of 6: four, of which the last is cut
@@ -38,7 +38,7 @@ class Stop(KeyboardInterrupt):
 
 def draw(world, run, out, *overrides, resume=False, stop_before=None, stop=Stop, **options):
     """Draw samples; images drawn by this call are returned, or the process ends before batch ``stop_before``."""
-    images = Drawing.images
+    images = Sampler.images
 
     def stopping(self, backbone, labels, batch, count=None):
         if batch == stop_before:
@@ -46,12 +46,12 @@ def draw(world, run, out, *overrides, resume=False, stop_before=None, stop=Stop,
         return images(self, backbone, labels, batch, count)
 
     asked = {"run": run, "out": out, "weights": "ema", "labels": (), "count": COUNT, "seed": 0, "npz": True}
-    Drawing.images = stopping
+    Sampler.images = stopping
     try:
         request = SampleRun(**{**asked, **options}, resume=resume)
         return draw_samples(request, small(*overrides, registry=REGISTRY), REGISTRY, world)
     finally:
-        Drawing.images = images
+        Sampler.images = images
 
 
 def content(out):
@@ -234,10 +234,10 @@ def by_command(trained, tmp_path_factory):
 HELD = """
 import signal, sys
 from zoo.cli import main
-from zoo.sampling.drawing import Drawing
+from zoo.sampling.sampler import Sampler
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job in the background ignores
-draw, batches = Drawing.images, []
+draw, batches = Sampler.images, []
 
 def images(*given):
     batches.append(given)
@@ -245,7 +245,7 @@ def images(*given):
         sys.stdin.read()
     return draw(*given)
 
-Drawing.images = images
+Sampler.images = images
 main()
 """
 """The command, which waits before its second batch, so that no machine is so fast that a signal comes too late."""
@@ -298,23 +298,23 @@ def test_another_process_that_draws_into_the_folder_is_named(run, tmp_path):
     with pytest.raises(Stop):
         draw(ALONE, run, out, stop_before=2)
     assert not (out / ".lock").exists()
-    images = Drawing.images
+    images = Sampler.images
     told = []
 
     def while_drawing(self, *arguments):
         if not told:
-            Drawing.images = images
+            Sampler.images = images
             with pytest.raises(RunError) as caught:
                 draw(ALONE, run, out, resume=True)
             told.append(str(caught.value))
         return images(self, *arguments)
 
-    Drawing.images = while_drawing
+    Sampler.images = while_drawing
     try:
         request = SampleRun(run, out, "ema", (), COUNT, 0, npz=True, resume=True)
         draw_samples(request, small(registry=REGISTRY), REGISTRY, ALONE)
     finally:
-        Drawing.images = images
+        Sampler.images = images
     (line,) = told
     assert re.fullmatch(rf"{out}: process {os.getpid()} on .* is drawing in this folder; wait for it, or stop it", line)
     assert not (out / ".lock").exists()

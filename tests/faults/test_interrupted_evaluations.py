@@ -19,7 +19,7 @@ from zoo.registry import Registry
 from zoo.runs.kept_places import forget_others
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
-from zoo.sampling.drawing import Drawing
+from zoo.sampling.sampler import Sampler
 
 REGISTRY = Registry()
 
@@ -31,7 +31,7 @@ def whole(trained):
 
 def judge(world, path, place, *overrides, resume=False, stop_before=None, seed=0):
     """Figures of 20 images in four batches, and the batches that were drawn for them."""
-    images, drawn = Drawing.images, []
+    images, drawn = Sampler.images, []
 
     def listen(self, backbone, labels, batch, count=None):
         if batch == stop_before:
@@ -39,14 +39,14 @@ def judge(world, path, place, *overrides, resume=False, stop_before=None, seed=0
         drawn.append(batch)
         return images(self, backbone, labels, batch, count)
 
-    Drawing.images = listen
+    Sampler.images = listen
     try:
         recipe = small("evaluate.count=20", "evaluate.metrics=[fid, accuracy]", *overrides)
         weights = open_weights(path, REGISTRY)
         found = evaluate(weights, recipe, world, seed=seed, kept=KeptFeatures(place), resume=resume)
         return {"figures": found.figures, "counts": found.record["counts"], "classes": found.record["classes"]}, drawn
     finally:
-        Drawing.images = images
+        Sampler.images = images
 
 
 def interrupted(path, place, before, *overrides):
@@ -163,7 +163,7 @@ def test_a_full_disk_costs_no_drawing_and_is_told(trained, whole, tmp_path, monk
         " --resume --step 3 to go on"
     )
     monkeypatch.undo()
-    monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("draws again"))
+    monkeypatch.setattr(Sampler, "images", lambda *_: pytest.fail("draws again"))
     result = CliRunner().invoke(app, [*words, "--resume"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(out.read_text())["figures"] == whole["figures"]
@@ -185,7 +185,7 @@ def test_a_record_that_cannot_be_written_costs_no_drawing_and_is_told(trained, w
     )
     assert "fid" in result.stdout
     monkeypatch.undo()
-    monkeypatch.setattr(Drawing, "images", lambda *_: pytest.fail("draws again"))
+    monkeypatch.setattr(Sampler, "images", lambda *_: pytest.fail("draws again"))
     result = CliRunner().invoke(app, [*words, "--resume"])
     assert result.exit_code == 0, result.stderr
     (found,) = run.read_evaluations()

@@ -21,7 +21,7 @@ from zoo.registry import Registry
 from zoo.report.page import run_page
 from zoo.runs.run_folder import RunFolder, load_run
 from zoo.runs.weights import open_weights
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 REGISTRY = Registry()
 
@@ -48,7 +48,7 @@ def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "small"
     recipe = small("evaluate.count=12", "evaluate.metrics=[fid]", registry=REGISTRY)
     with pytest.raises(Exception, match="asked to stop, and saved after step 2"):
-        Session(recipe, RunFolder(path), REGISTRY, ALONE, Silent()).run(stop_at=2)
+        Run(recipe, RunFolder(path), REGISTRY, ALONE, Silent()).train(stop_at=2)
     return path
 
 
@@ -95,7 +95,7 @@ def test_training_goes_on_and_writes_the_recipe_anew(own, lost, trained, tmp_pat
     folder = RunFolder(run)
     overrides = ("evaluate.count=12", "evaluate.metrics=[fid]")
     recipe = open_weights(run, REGISTRY).recipe if own else small(*overrides, registry=REGISTRY)
-    assert Session(recipe, folder, REGISTRY, ALONE, Silent()).run(resume=True).step == 3
+    assert Run(recipe, folder, REGISTRY, ALONE, Silent()).train(resume=True).step == 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert plain(run) == plain(trained)
@@ -156,7 +156,7 @@ def test_a_damaged_list_of_starts_is_kept_aside(text, run):
     with pytest.warns(
         UserWarning, match=r"run\.json: is damaged: .*; it is kept as run\.json\.damaged, and a new list"
     ):
-        Session(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+        Run(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).train(resume=True)
     assert (run / "run.json.damaged").read_bytes() == text.encode("latin-1")
     assert len(json.loads((run / "run.json").read_text())) == 1
 
@@ -165,7 +165,7 @@ def test_a_list_of_starts_that_is_gone_begins_anew(run):
     before = json.loads((run / "run.json").read_text())[-1]["run"]
     (run / "run.json").unlink()
     with pytest.warns(UserWarning, match=r"run\.json: is gone; a new list of starts begins, and the run's id is taken"):
-        Session(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+        Run(open_weights(run, REGISTRY).recipe, RunFolder(run), REGISTRY, ALONE, Silent()).train(resume=True)
     assert json.loads((run / "run.json").read_text())[-1]["run"] == before
     assert len(json.loads((run / "run.json").read_text())) == 1
 
@@ -189,7 +189,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(replace, run):
         f"{run}/checkpoints: holds no checkpoint, and one of step 2 was saved, as run.json says; is its disk mount"
     )
     with pytest.raises(RunError) as caught:
-        Session(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+        Run(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).train(resume=True)
     assert str(caught.value) == f"{missing}ed? To begin anew, remove {run} or choose another --run-dir"
     assert (run / "metrics.jsonl").read_bytes() == metrics
     assert len(json.loads((run / "run.json").read_text())) == 1
@@ -201,7 +201,7 @@ def test_checkpoints_that_are_a_file_are_refused_at_the_start(run):
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").write_text("a file")
     with pytest.raises(RunError, match=r"run/checkpoints: is no folder; move it elsewhere"):
-        Session(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+        Run(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).train(resume=True)
     assert len(json.loads((run / "run.json").read_text())) == 1
 
 
@@ -211,7 +211,7 @@ def test_weights_are_drawn_and_started_from_whatever_became_of_the_optimizer(run
     assert open_weights(run, REGISTRY).source["checkpoint"] == "step_00000002"
     mend = f"begin another run from the weights of step_00000002 with train.init={run}"
     with pytest.raises(RunError, match=f"no checkpoint is sound: .*; {re.escape(mend)}$"):
-        Session(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+        Run(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).train(resume=True)
     assert train(tmp_path / "another", f"train.init={run}", "train.steps=1").read_metrics()
 
 
@@ -255,7 +255,7 @@ def test_a_state_that_somebody_has_changed_is_refused_by_name(change, told, run)
     newest = run / "checkpoints" / "step_00000002"
     change_state(newest, change)
     with pytest.raises(RunError, match=f"^{newest}: .*{told}") as caught:
-        Session(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).run(resume=True)
+        Run(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).train(resume=True)
     assert caught.value.exit_code == 3
 
 

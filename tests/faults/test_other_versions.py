@@ -21,7 +21,7 @@ from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
 from zoo.sampling.images import SampleRun, draw_samples
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.weights import write_weights
 
 
@@ -70,7 +70,7 @@ def recipe_of(registry, **train):
 
 
 def train(path, registry, *, resume=False, **values):
-    Session(recipe_of(registry, **values), RunFolder(path), registry, ALONE, Silent()).run(resume=resume)
+    Run(recipe_of(registry, **values), RunFolder(path), registry, ALONE, Silent()).train(resume=resume)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from zoo.errors import DataError
 from zoo.recipe import read_tree
 from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
+from zoo.train.run import Run, Silent
 from zoo.train.same_data import where_it_moved
-from zoo.train.session import Session, Silent
 
 
 def go_on(recipe: Path, run: Path, *overrides: str, resume: bool = True) -> int:
     registry = Registry()
-    session = Session(load_recipe(recipe, overrides, registry), RunFolder(run), registry, ALONE, Silent())
-    return session.run(resume=resume).step
+    session = Run(load_recipe(recipe, overrides, registry), RunFolder(run), registry, ALONE, Silent())
+    return session.train(resume=resume).step
 
 
 def test_a_run_goes_on_from_another_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

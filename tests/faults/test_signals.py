@@ -21,16 +21,16 @@ from tests.train.small import train as train_small
 from zoo.callbacks.pictures import Pictures
 from zoo.cli import app
 from zoo.distributed import launch
+from zoo.distributed.distributed import Distributed
 from zoo.distributed.stopping import asked_to_stop, deaf_once_stopped
-from zoo.distributed.world import World
 from zoo.errors import Preempted
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
 from zoo.sampling import images as sampling
 from zoo.signals import stop_signals
-from zoo.train import session
-from zoo.train.session import Session, Silent
+from zoo.train import run as run_module
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 
 NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
@@ -46,10 +46,10 @@ def dispositions() -> Iterator[None]:
         signal.signal(each, handler)
 
 
-def told_of_run(world: World, path: Path, *, resume: bool = False) -> str:
+def told_of_run(world: Distributed, path: Path, *, resume: bool = False) -> str:
     registry = Registry()
     try:
-        Session(small(registry=registry), RunFolder(path), registry, world, Silent()).run(resume=resume)
+        Run(small(registry=registry), RunFolder(path), registry, world, Silent()).train(resume=resume)
     except Preempted as stop:
         return str(stop)
     return "done"
@@ -60,7 +60,7 @@ def signalled(
 ) -> Callable[..., str]:
     """A run in which a process gets a signal when it begins with what ``name`` in ``where`` does."""
 
-    def work(world: World, resume: bool = False) -> str:
+    def work(world: Distributed, resume: bool = False) -> str:
         for each in NUMBERS:
             signal.signal(each, signal.SIG_DFL)
         before()
@@ -109,7 +109,7 @@ def test_shells_that_ignore_ctrl_c_for_their_background_jobs_do_not_make_a_run_d
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1], ids=lambda number: number.name)
 def test_before_anything_is_begun_it_just_ends(tmp_path: Path, number: int) -> None:
     """While parts are built and data is opened, which may take minutes."""
-    (ended,) = run_ranks(signalled(session, "open_job", number, tmp_path / "run"), 1)
+    (ended,) = run_ranks(signalled(run_module, "open_job", number, tmp_path / "run"), 1)
     assert ended.code == -number
     assert not (tmp_path / "run").exists()
 
@@ -117,7 +117,7 @@ def test_before_anything_is_begun_it_just_ends(tmp_path: Path, number: int) -> N
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_asked_as_the_folder_is_about_to_be_made_it_is_not_made(tmp_path: Path, ranks: int) -> None:
     """A rank may be asked sooner than another looks: all of them agree first."""
-    told = run_ranks(signalled(session, "refuse_to_begin", signal.SIGTERM, tmp_path / "run", rank=ranks - 1), ranks)
+    told = run_ranks(signalled(run_module, "refuse_to_begin", signal.SIGTERM, tmp_path / "run", rank=ranks - 1), ranks)
     assert told == ["asked to stop before anything was begun or changed; go on with the same command"] * ranks
     assert not (tmp_path / "run").exists()
 
@@ -126,7 +126,7 @@ def test_asked_as_the_folder_is_about_to_be_made_it_is_not_made(tmp_path: Path, 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_asked_before_the_first_step_it_does_not_do_it(tmp_path: Path, name: str, ranks: int) -> None:
     """Which may take minutes to compile, or to wait for data."""
-    work = signalled(session, name, signal.SIGTERM, tmp_path / "run", rank=ranks - 1)
+    work = signalled(run_module, name, signal.SIGTERM, tmp_path / "run", rank=ranks - 1)
     for told in run_ranks(work, ranks):
         assert "asked to stop before its first step; go on with: zoo train --resume" in told
     assert run_ranks(told_of_run, 1, tmp_path / "run") != ["done"]

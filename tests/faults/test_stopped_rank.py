@@ -19,13 +19,13 @@ import pytest
 from tests.distributed.ranks import TIMEOUT, run_ranks
 from tests.train.small import small
 from zoo.distributed import watch
+from zoo.distributed.distributed import Distributed
 from zoo.distributed.launch import EXIT_CODES
 from zoo.distributed.watch import Watch
-from zoo.distributed.world import World
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 
 PATIENCE = 5.0
@@ -35,7 +35,9 @@ STEPS, LAST = 6, 3
 """Updates of a run, and the one after which a process stops."""
 
 
-def train(world: World, path: Path, *overrides: str, stops: int | None = None, signalled: int | None = None) -> str:
+def train(
+    world: Distributed, path: Path, *overrides: str, stops: int | None = None, signalled: int | None = None
+) -> str:
     """Train; process ``stops`` stops itself after the update ``LAST``, and sends a signal to the first one before."""
     os.dup2(os.open(path.with_name(f"said by {world.rank}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     update = Trainer._told
@@ -54,7 +56,7 @@ def train(world: World, path: Path, *overrides: str, stops: int | None = None, s
     recipe = small(f"train.steps={STEPS}", "train.checkpoint_every=2", *overrides)
     resume = path.exists()
     try:
-        Session(recipe, RunFolder(path), Registry(), world, Silent()).run(resume=resume)
+        Run(recipe, RunFolder(path), Registry(), world, Silent()).train(resume=resume)
     finally:
         Trainer._told = update  # type: ignore[method-assign]
     return "done"
@@ -120,7 +122,7 @@ def test_the_others_tell_which_process_stopped_and_save(
     assert hashes(path) == undisturbed
 
 
-def train_stopping(world: World, path: Path, stops: int, *overrides: str, signalled: int | None = None) -> str:
+def train_stopping(world: Distributed, path: Path, stops: int, *overrides: str, signalled: int | None = None) -> str:
     return train(world, path, *overrides, stops=stops, signalled=signalled)
 
 
@@ -131,7 +133,7 @@ def test_of_three_processes_one_alone_tells(tmp_path: Path) -> None:
     assert [len(said(path, rank)) for rank in range(3)] == [0, 1, 0], [said(path, rank) for rank in range(3)]
 
 
-def train_elsewhere(world: World, path: Path) -> str:
+def train_elsewhere(world: Distributed, path: Path) -> str:
     """Process 1 asks, after an update, for what the first one never comes to: that waits for its gradients."""
     told = Trainer._told
 
@@ -205,11 +207,11 @@ def test_a_stop_ends_the_wait_within_seconds(tmp_path: Path) -> None:
     assert newest.step == LAST
 
 
-def stopping_with_signal(world: World, path: Path, number: int) -> str:
+def stopping_with_signal(world: Distributed, path: Path, number: int) -> str:
     return train(world, path, stops=1, signalled=number)
 
 
-def train_alone_in_the_end(world: World, path: Path) -> str:
+def train_alone_in_the_end(world: Distributed, path: Path) -> str:
     """Process 1 fails in a step, and ends; process 0 saves until the watch has given the other one up, twice over."""
     given_up = threading.Event()
     clip, save, count = Trainer._clip, checkpoints.save, Watch._count
@@ -249,7 +251,7 @@ def test_one_who_saves_alone_is_not_ended_meanwhile(tmp_path: Path) -> None:
     assert (newest.step, problems) == (LAST, [])
 
 
-def work_long(world: World, path: Path) -> Any:
+def work_long(world: Distributed, path: Path) -> Any:
     """The main process works until it has told of it, which it does after every ``timeout``."""
     os.dup2(os.open(path.with_name(f"said by {world.rank}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     told, say = threading.Event(), watch._say

@@ -15,12 +15,12 @@ import pytest
 from tests.distributed.ranks import run_ranks
 from tests.train.small import small
 from zoo.data import workers
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 
 
@@ -29,7 +29,7 @@ def run_with(
 ) -> Any:
     """What a run of 100 steps comes to on its last process, whose workers meet with something after a step."""
 
-    def work(world: World) -> tuple[int, str, int]:
+    def work(world: Distributed) -> tuple[int, str, int]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         plain = Trainer._update
 
@@ -45,7 +45,7 @@ def run_with(
             patch.setattr(Trainer, "_update", update)
             patch.setattr(workers, "POLL", 0.1)
             try:
-                Session(recipe, RunFolder(path), registry, world, Silent()).run()
+                Run(recipe, RunFolder(path), registry, world, Silent()).train()
             except ZooError as error:
                 return error.exit_code, str(error), len(active_children())
         return 0, "done", len(active_children())

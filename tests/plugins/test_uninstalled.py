@@ -14,7 +14,7 @@ from zoo.errors import PluginError
 from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import load, open_weights
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.weights import write_weights
 
 
@@ -28,7 +28,7 @@ def made(tmp_path_factory):
         registry = Registry.installed()
         for name, own in {"theirs": "passing", "ours": "dit"}.items():
             recipe = small(f"backbone.block={own}", registry=registry)
-            Session(recipe, RunFolder(folder / name), registry, ALONE, Silent()).run()
+            Run(recipe, RunFolder(folder / name), registry, ALONE, Silent()).train()
             given = open_weights(folder / name, registry)
             write_weights(folder / f"{name}.safetensors", given.tensors, given.recipe, versions=given.versions)
     return folder
@@ -45,7 +45,7 @@ def test_what_does_not_use_it_loads_as_before(made, name):
 def test_and_a_run_goes_on(made, tmp_path):
     registry = Registry.installed()
     run = RunFolder(shutil.copytree(made / "ours", tmp_path / "ours"))
-    Session(small("train.steps=4", registry=registry), run, registry, ALONE, Silent()).run(resume=True)
+    Run(small("train.steps=4", registry=registry), run, registry, ALONE, Silent()).train(resume=True)
     assert len(run.read_losses()[0]) == 4
 
 

@@ -10,13 +10,13 @@ import torch
 
 from tests.distributed.ranks import run_ranks
 from tests.train.small import ALONE, small, train
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import Preempted, RunError, ZooError
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import find_weights, load, open_weights
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 SEVERAL = ("train.ema=[0.5, 0.9, 0, {std: 0.1}]", "train.ema_ramp=false")
 FILES = ("ema", "ema-0.9", "ema-0.0", "ema-std-0.1")
@@ -46,11 +46,11 @@ def test_each_is_to_the_last_bit_what_it_is_alone(run: Path, tmp_path: Path, dec
     assert len({several[each] for each in FILES}) == 4
 
 
-def go_on(world: World, path: Path, overrides: tuple[str, ...], stop_at: int | None) -> Any:
+def go_on(world: Distributed, path: Path, overrides: tuple[str, ...], stop_at: int | None) -> Any:
     registry, folder = Registry(), RunFolder(path)
-    session = Session(small(*overrides, registry=registry), folder, registry, world, Silent())
+    session = Run(small(*overrides, registry=registry), folder, registry, world, Silent())
     try:
-        return session.run(resume=folder.is_used, stop_at=stop_at).step
+        return session.train(resume=folder.is_used, stop_at=stop_at).step
     except Preempted:
         return "stopped"
 

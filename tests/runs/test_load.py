@@ -20,7 +20,7 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import load, open_weights
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.weights import files, read_weights, write_weights
 from zoo.weights.state import backbone_fingerprint
 
@@ -182,7 +182,7 @@ def test_tables_are_those_of_a_build(tmp_path, dtype):
 def test_tables_that_no_checkpoint_holds_are_made_for_the_pictures_of_a_run(tmp_path):
     registry, folder = tabled(), RunFolder(tmp_path / "run")
     recipe = digits("backbone.block=tabled", "train.steps=1", registry=registry)
-    Session(recipe, folder, registry, ALONE, Silent()).run()
+    Run(recipe, folder, registry, ALONE, Silent()).train()
     assert (folder.samples / "step_00000001.png").exists()
 
 

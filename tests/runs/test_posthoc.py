@@ -20,7 +20,7 @@ from zoo.runs import checkpoint as checkpoints
 from zoo.runs.posthoc import FURTHEST, combined
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import load, open_weights
-from zoo.train.session import Silent
+from zoo.train.run import Silent
 
 STEPS = "train.steps=8"
 KEPT = ("train.ema=[0.9, {std: 0.05}, {std: 0.1}]", "train.snapshot_every=1", STEPS)

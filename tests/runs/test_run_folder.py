@@ -321,7 +321,7 @@ def test_versions_that_are_damaged_are_kept_aside(text, tmp_path, registry):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_recorded_recipe_is_the_recipe(path, tmp_path, registry):
-    recipe = absolute(load_recipe(path, (), registry))  # as a session makes it, since paths are relative to the file
+    recipe = absolute(load_recipe(path, (), registry))  # as a run makes it, since paths are relative to the file
     folder = written(tmp_path, registry, recipe)
     assert load_recipe(folder.recipe, (), registry).resolved() == recipe.resolved()
 

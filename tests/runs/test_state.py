@@ -5,7 +5,7 @@ import torch
 
 from tests.train.small import ALONE, small
 from zoo.assembly import build
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import RunError, ZooError
 from zoo.flow import Objective, SquaredErrorLoss
 from zoo.optim.adamw import AdamW
@@ -218,7 +218,7 @@ def test_a_rank_that_had_no_state_keeps_its_own():
     states = random_states(random_state(ALONE.device), ALONE)
     torch.manual_seed(6)
     before = torch.get_rng_state()
-    set_random_state(states, World(1, 2, torch.device("cpu")))
+    set_random_state(states, Distributed(1, 2, torch.device("cpu")))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -16,13 +16,13 @@ from torch.profiler import profile
 from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo.callbacks import Callback, Step, Training, tensorboard
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import RunError
 from zoo.registry import Registry, part
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.starts import Starts
 from zoo.runs.untold import Note, Untold
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 
 class Cut(KeyboardInterrupt):
@@ -95,12 +95,12 @@ class Said(Silent):
             self.notes.append(text)
 
 
-def run(world: World, path: Path, callbacks: str, *overrides: str) -> list[str]:
+def run(world: Distributed, path: Path, callbacks: str, *overrides: str) -> list[str]:
     """Train three steps, or go on with them; what is said of callbacks."""
     folder, said = RunFolder(path), Said()
     recipe = small(f"train.callbacks={callbacks}", *overrides, registry=REGISTRY)
     with suppress(Cut, RunError):
-        Session(recipe, folder, REGISTRY, world, said).run(resume=folder.is_used)
+        Run(recipe, folder, REGISTRY, world, said).train(resume=folder.is_used)
     return said.notes
 
 
@@ -181,7 +181,9 @@ def test_a_step_that_a_process_saves_alone_comes_again_with_its_checkpoint_if_on
 
     with monkeypatch.context() as patch:
 
-        def working(world: World, step: Callable[[], int], rescue: Callable[[], str]) -> AbstractContextManager[None]:
+        def working(
+            world: Distributed, step: Callable[[], int], rescue: Callable[[], str]
+        ) -> AbstractContextManager[None]:
             def end(*given: Any) -> None:
                 if step() == at:
                     rescue()
@@ -190,7 +192,7 @@ def test_a_step_that_a_process_saves_alone_comes_again_with_its_checkpoint_if_on
             patch.setattr(Said, "step", end)
             return nullcontext()
 
-        patch.setattr(World, "working", working)
+        patch.setattr(Distributed, "working", working)
         alone(run, tmp_path / "run", "[logs]")
     assert len(alone(run, tmp_path / "run", "[logs]")) == 1
     assert lines(tmp_path / "run") == whole

@@ -15,7 +15,7 @@ from zoo.errors import Preempted, RunError, WeightsError, ZooError
 from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import find_weights, open_weights
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.weights import write_weights
 
 STILL = "train.learning_rate=1e-30"
@@ -68,7 +68,7 @@ def test_all_processes_start_from_the_weights_that_one_of_them_chose(run, tmp_pa
 
     def work(world):
         folder = RunFolder(tmp_path / "two")
-        Session(small(*overrides, registry=Registry()), folder, Registry(), world, Silent()).run()
+        Run(small(*overrides, registry=Registry()), folder, Registry(), world, Silent()).train()
         return None
 
     run_ranks(work, 2)
@@ -94,7 +94,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_starts_from_them(file, r
     folder.create()
     folder.write(recipe, recipe.resolved())
     folder.unlock()
-    Session(recipe, folder, registry, ALONE, Silent()).run(resume=True)
+    Run(recipe, folder, registry, ALONE, Silent()).train(resume=True)
     wanted = open_weights(run, registry).tensors["blocks.0.mlp.fc1.weight"]
     torch.testing.assert_close(tensors(folder)["blocks.0.mlp.fc1.weight"], wanted, rtol=0, atol=1e-6)
 

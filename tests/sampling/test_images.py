@@ -11,8 +11,8 @@ from PIL import Image
 from tests.train.small import ALONE, small
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.pictures import GAP, read_png
-from zoo.sampling import drawing
 from zoo.sampling import images as sampling
+from zoo.sampling import sampler
 from zoo.sampling.images import SampleRun, draw_samples
 
 
@@ -50,13 +50,13 @@ def test_the_count_and_the_order_of_labels_change_no_image(run, tmp_path, regist
 
 def test_a_batch_has_the_labels_of_a_whole_one_whatever_the_count(run, tmp_path, registry, monkeypatch):
     """An adaptive solver's steps depend on all of the batch."""
-    given, draw_latents = [], drawing.draw_latents
+    given, draw_latents = [], sampler.draw_latents
 
     def listen(backbone, solver, labels, places, **options):
         given.append(labels.tolist())
         return draw_latents(backbone, solver, labels, places, **options)
 
-    monkeypatch.setattr(drawing, "draw_latents", listen)
+    monkeypatch.setattr(sampler, "draw_latents", listen)
     draw(run, tmp_path / "out", registry, count=7, labels=(4, 2, 5, 7))
     assert given == [[4, 2, 5, 7, 4, 2], [5, 7, 4, 2, 5, 7]]
     assert record_of(tmp_path / "out")["labels"] == [4, 2, 5, 7, 4, 2, 5]

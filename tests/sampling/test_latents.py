@@ -11,9 +11,9 @@ from zoo.flow.guidance import ClassifierFreeGuidance
 from zoo.flow.solvers import HeunSolver
 from zoo.randomness import Purpose
 from zoo.runs.weights import open_weights
-from zoo.sampling.drawing import prepare_drawing
 from zoo.sampling.images import SampleRun, draw_samples
 from zoo.sampling.latents import standard_normal
+from zoo.sampling.sampler import prepare_sampler
 from zoo.weights import filled
 
 
@@ -65,10 +65,10 @@ def test_solver_and_guidance_are_those_asked_for(backbone, registry):
 def test_images_are_those_of_zoo_sample(run, backbone, tmp_path, registry, precision):
     recipe = small(f"sample.precision={precision}", "train.precision=bfloat16", registry=registry)
     draw_samples(SampleRun(run, tmp_path / "out", "ema", (), 6, 0, False), recipe, registry, ALONE)
-    drawing = prepare_drawing(recipe, 0)
+    sampler = prepare_sampler(recipe, 0)
     latents = zoo.sample(backbone, count=6, steps=recipe.sample.steps, precision=precision)
-    drawn = drawing.images(backbone, torch.arange(6), 0, 6)
-    ours = drawing.dataset.to_images(drawing.normalize.invert(latents))
+    drawn = sampler.images(backbone, torch.arange(6), 0, 6)
+    ours = sampler.dataset.to_images(drawing.normalize.invert(latents))
     assert all((picture.numpy() == image).all() for picture, image in zip(ours, drawn, strict=True))
 
 

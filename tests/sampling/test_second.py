@@ -116,7 +116,7 @@ def test_images_are_not_gone_on_with_by_other_weights(run, worse, tmp_path, regi
         raise NumericError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.sampling.drawing.Drawing.images", fail)
+        patch.setattr("zoo.sampling.sampler.Sampler.images", fail)
         with pytest.raises(NumericError, match="stopped"):
             draw(run, tmp_path / "out", registry, guided_by(worse))
     other = zoo.load(worse, registry=registry)

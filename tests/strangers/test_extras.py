@@ -24,7 +24,7 @@ from zoo.errors import Preempted
 from zoo.flow import TrigonometricPath
 from zoo.runs.run_folder import RunFolder
 from zoo.testing import check_format, check_part
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 FILE = Path(extras.__file__)
 STEPS, STOP, SAVED = 5, 3, 2
@@ -55,9 +55,9 @@ def run_zoo(*words: object) -> str:
 def train(path: Path, stop: int = STEPS) -> None:
     """Start, or go on."""
     registry, folder = zoo.Registry().with_parts([FILE]), RunFolder(path)
-    session = Session(load_recipe(RECIPE, registry=registry), folder, registry, ALONE, Silent())
+    session = Run(load_recipe(RECIPE, registry=registry), folder, registry, ALONE, Silent())
     with nullcontext() if stop == STEPS else pytest.raises(Preempted):
-        session.run(stop_at=stop, resume=folder.is_used)
+        session.train(stop_at=stop, resume=folder.is_used)
 
 
 def hashes(run: Path) -> dict[str, str]:

@@ -14,10 +14,10 @@ import zoo
 from tests.distributed.ranks import run_ranks
 from tests.strangers.assemblies import REGISTRY, axes_recipe, masked_recipe, recipe, stage
 from zoo.assembly import load_recipe
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import Preempted
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 pytestmark = pytest.mark.slow
 
@@ -45,13 +45,13 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def train(world: World, path: Path, values: dict[str, Any], stop: int) -> int:
+def train(world: Distributed, path: Path, values: dict[str, Any], stop: int) -> int:
     """Start, or go on; as users do, without the checks of shapes, which take half of the time."""
     config.update("jaxtyping_disable", True)
     folder = RunFolder(path)
-    session = Session(load_recipe(values, registry=REGISTRY), folder, REGISTRY, world, Silent())
+    session = Run(load_recipe(values, registry=REGISTRY), folder, REGISTRY, world, Silent())
     try:
-        return session.run(stop_at=stop, resume=folder.is_used).step
+        return session.train(stop_at=stop, resume=folder.is_used).step
     except Preempted:
         return stop
 

@@ -10,20 +10,20 @@ from tests.train.small import ALONE
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
-from zoo.sampling.drawing import Drawing
 from zoo.sampling.images import SampleRun, draw_samples
-from zoo.train.session import Session, Silent
+from zoo.sampling.sampler import Sampler
+from zoo.train.run import Run, Silent
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Keep the labels that images are drawn of from now on."""
-    asked, images = [], Drawing.images
+    asked, images = [], Sampler.images
 
     def spied(self, backbone, labels, *rest):
         asked.append(labels)
         return images(self, backbone, labels, *rest)
 
-    monkeypatch.setattr(Drawing, "images", spied)
+    monkeypatch.setattr(Sampler, "images", spied)
     return asked
 
 
@@ -31,7 +31,7 @@ def trained_on(recipe: Recipe, registry: Registry, path: Path) -> tuple[Path, li
     """A run, and the labels of the grids that it drew."""
     with pytest.MonkeyPatch.context() as patch:
         asked = spy(patch)
-        Session(recipe, RunFolder(path), registry, ALONE, Silent()).run()
+        Run(recipe, RunFolder(path), registry, ALONE, Silent()).train()
     return path, asked
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from zoo.assembly import load_recipe
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
-ALONE = World(0, 1, torch.device("cpu"))
+ALONE = Distributed(0, 1, torch.device("cpu"))
 STAGES = [
     {"noise_above": 0.5, "levels": [{"patch": 8, "blocks": 1}, {"patch": 4, "blocks": 1}]},
     {"noise_above": 0.0, "levels": [{"patch": 4, "blocks": 2}]},
@@ -50,5 +50,5 @@ def train(path: Path, *overrides: str, **options: Any) -> RunFolder:
     """A run of the recipe in a folder."""
     registry = Registry()
     folder = RunFolder(path)
-    Session(small(*overrides, registry=registry), folder, registry, ALONE, Silent()).run(**options)
+    Run(small(*overrides, registry=registry), folder, registry, ALONE, Silent()).train(**options)
     return folder

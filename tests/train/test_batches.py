@@ -10,7 +10,7 @@ import pytest
 from tests.train.small import ALONE, small
 from zoo import build
 from zoo.data.stream import Batch
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError
 from zoo.flow import objective_of
 from zoo.registry import Registry
@@ -64,11 +64,11 @@ def test_batches_are_closed_where_the_first_one_fails_on_another_process(
         opened.append(plain(*arguments, **options))
         return opened[-1]
 
-    def agree(self: World, error: Exception | None) -> None:
+    def agree(self: Distributed, error: Exception | None) -> None:
         raise DataError("of another process")
 
     monkeypatch.setattr(training, "stream", stream)
-    monkeypatch.setattr(World, "agree", agree)
+    monkeypatch.setattr(Distributed, "agree", agree)
     with pytest.raises(DataError, match="of another process"):
         next(trainer.run(3))
     assert [each.gi_frame for each in opened] == [None]

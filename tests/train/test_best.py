@@ -17,12 +17,12 @@ from tests.train.small import ALONE, small, train
 from zoo.best import Best, best_of, best_step
 from zoo.callbacks import Callback, Training
 from zoo.cli import app
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.registry import Registry, part
 from zoo.runs.run_folder import RunFolder, step_of
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trial import judge_run
 
 JUDGED = ("evaluate.count=20", "sample.batch=20", "sample.steps=1", "train.checkpoint_every=1", "train.keep_last=1")
@@ -37,9 +37,9 @@ class Said(Silent):
         self.lines.append(text)
 
 
-def run(world: World, recipe: Recipe, path: Path, registry: Registry | None = None, **options: Any) -> list[str]:
+def run(world: Distributed, recipe: Recipe, path: Path, registry: Registry | None = None, **options: Any) -> list[str]:
     said = Said()
-    Session(recipe, RunFolder(path), registry or Registry(), world, said).run(**options)
+    Run(recipe, RunFolder(path), registry or Registry(), world, said).train(**options)
     return said.lines
 
 

@@ -21,7 +21,7 @@ from tests.train.small import small
 from zoo.callbacks import Callback, Step, Training, tensorboard
 from zoo.callbacks.profile import Profile
 from zoo.data import Dataset
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import PluginError, RecipeError, RunError
 from zoo.pictures import read_png
 from zoo.recipe import Recipe
@@ -29,7 +29,7 @@ from zoo.registry import Registry, part
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
 from zoo.train import told
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 HEARD: list[str] = []
 
@@ -263,13 +263,13 @@ class Warned(Silent):
             HEARD.append(text)
 
 
-def run(world: World, path: Path, callbacks: str, *overrides: str) -> list[str]:
+def run(world: Distributed, path: Path, callbacks: str, *overrides: str) -> list[str]:
     """Train three steps with callbacks, or go on; what they heard on this process, and warnings between it."""
     HEARD.clear()
     folder = RunFolder(path)
     recipe = small(f"train.callbacks={callbacks}", *overrides, registry=REGISTRY)
     try:
-        Session(recipe, folder, REGISTRY, world, Warned()).run(resume=folder.is_used)
+        Run(recipe, folder, REGISTRY, world, Warned()).train(resume=folder.is_used)
     except RunError as error:
         HEARD.append(str(error))
     return [*HEARD]
@@ -360,7 +360,7 @@ def test_whatever_one_raises_does_not_end_the_run(tmp_path: Path, what: str, tol
 
 
 def test_what_one_changes_of_the_process_is_put_back_and_told_once(tmp_path: Path) -> None:
-    def run_here(world: World, path: Path) -> tuple[list[str], bool]:
+    def run_here(world: Distributed, path: Path) -> tuple[list[str], bool]:
         os.chdir(path)
         told = run(world, Path("run"), "[takes_the_process]", "train.steps=2")
         return told, signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
@@ -451,7 +451,7 @@ class Watching:
 
 
 def test_where_training_fails_they_are_told_and_other_processes_wait(tmp_path: Path) -> None:
-    world: Any = World(0, 1, torch.device("cpu"), None, Watching())  # type: ignore[arg-type]
+    world: Any = Distributed(0, 1, torch.device("cpu"), None, Watching())  # type: ignore[arg-type]
     with pytest.raises(Exception, match="not finite"):
         run(world, tmp_path, "[hears]", "train.learning_rate=1e30", "train.clip=null", "train.steps=9")
     *_, before, told, after = HEARD
@@ -460,7 +460,7 @@ def test_where_training_fails_they_are_told_and_other_processes_wait(tmp_path: P
 
 
 def test_the_steps_that_are_asked_for_are_traced(tmp_path: Path) -> None:
-    def traced(world: World) -> list[str]:
+    def traced(world: Distributed) -> list[str]:
         with (tmp_path / "stderr").open("wb") as stderr:
             os.dup2(stderr.fileno(), 2)  # whose own is that of who started the first such process
         return run(world, tmp_path / "run", "[{type: profile, first: 2, last: 2}]")

@@ -18,7 +18,7 @@ from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo import files
 from zoo.callbacks import Step, tensorboard
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import NumericError, RunError
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
@@ -26,8 +26,8 @@ from zoo.runs.run_folder import RunFolder
 from zoo.runs.state import TrainState
 from zoo.train import records, trainer
 from zoo.train.rescue import rescue
+from zoo.train.run import Run, Silent
 from zoo.train.saving import Saver
-from zoo.train.session import Session, Silent
 from zoo.train.trainer import Trainer
 
 STEPS = 6
@@ -48,12 +48,12 @@ class Said(Silent):
         return [line for line in self.said if line.startswith("warning: ")]
 
 
-def run(world: World, path: Path, watcher: Silent, *overrides: str) -> int:
+def run(world: Distributed, path: Path, watcher: Silent, *overrides: str) -> int:
     """Train a backbone that draws from PyTorch's generator, or go on; gives the steps that were done."""
     registry = Registry()
     recipe = small(f"train.steps={STEPS}", *overrides, registry=registry)
     folder = RunFolder(path)
-    return Session(recipe, folder, registry, world, watcher).run(resume=folder.is_used).step
+    return Run(recipe, folder, registry, world, watcher).train(resume=folder.is_used).step
 
 
 def failing(
@@ -78,7 +78,7 @@ def failing(
 
 
 def train(
-    world: World,
+    world: Distributed,
     path: Path,
     error: BaseException | None,
     *overrides: str,
@@ -217,7 +217,7 @@ def test_weights_that_are_no_longer_finite_are_not_saved_before_a_step_that_fail
     assert steps_in(tmp_path) == []
 
 
-def train_and_end(world: World, *arguments: Any, **options: Any) -> list[str]:
+def train_and_end(world: Distributed, *arguments: Any, **options: Any) -> list[str]:
     """As a process of a job does: what fails ends it, and by that breaks off its connections to the others."""
     told, said = train(world, *arguments, **options)
     if told:
@@ -275,7 +275,7 @@ def test_first_samples_that_fail_on_one_process_end_all(tmp_path: Path, rank: in
     assert others == []
 
 
-def train_without_samples(world: World, path: Path, rank: int) -> None:
+def train_without_samples(world: Distributed, path: Path, rank: int) -> None:
     def fail(*given: Any) -> Any:
         raise KeyError("of a plug-in")
 
@@ -327,7 +327,7 @@ def test_all_processes_save_their_shares_where_all_know_of_the_failure(tmp_path:
     assert steps_in(tmp_path) == [3]
 
 
-def run_with_nan(world: World, path: Path) -> None:
+def run_with_nan(world: Distributed, path: Path) -> None:
     plain = Trainer._losses
 
     def losses(self: Trainer, piece: Any) -> Any:
@@ -482,7 +482,7 @@ class Broken(Silent):
         raise KeyError(text)
 
 
-def run_unseen(world: World, path: Path) -> int:
+def run_unseen(world: Distributed, path: Path) -> int:
     return run(world, path, Broken())
 
 

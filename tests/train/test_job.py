@@ -22,7 +22,7 @@ from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.runs.run_folder import RunFolder
 from zoo.train.job import open_job
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 
 class CountedSource(Source):
@@ -286,7 +286,7 @@ def test_what_fails_as_it_is_asked_is_named(chosen, told, registry):
 def test_labels_that_the_conditioner_refuses_are_told_before_there_is_a_folder(registry, tmp_path):
     recipe = small("backbone.class_conditioner=captions", "sample.guidance=1", registry=registry)
     with pytest.raises(ZooError) as caught:
-        Session(recipe, RunFolder(tmp_path / "run"), registry, ALONE, Silent()).run()
+        Run(recipe, RunFolder(tmp_path / "run"), registry, ALONE, Silent()).train()
     assert caught.value.exit_code == 2
     assert str(caught.value) == (
         "small: class_conditioner captions does not take the labels of dataset digits: digit 0: labels: must be"

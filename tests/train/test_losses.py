@@ -16,7 +16,7 @@ from tests.train.small import ALONE, SIZE, STAGES
 from zoo.assembly import build, load_recipe
 from zoo.data import Samples
 from zoo.data.stream import Batch
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import NumericError, PluginError, Preempted, RecipeError
 from zoo.flow import Loss, LossInputs, Objective, objective_of
 from zoo.registry import Registry, part
@@ -25,7 +25,7 @@ from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import load
 from zoo.testing import check_part
 from zoo.train.job import open_job
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 
 
@@ -61,11 +61,11 @@ def recipe(losses: list[Any] | None = None, **train: Any) -> dict[str, Any]:
     }
 
 
-def run(world: World, path: Path, values: dict[str, Any], stop: int = STEPS) -> None:
+def run(world: Distributed, path: Path, values: dict[str, Any], stop: int = STEPS) -> None:
     folder = RunFolder(path)
-    session = Session(load_recipe(values, registry=REGISTRY), folder, REGISTRY, world, Silent())
+    session = Run(load_recipe(values, registry=REGISTRY), folder, REGISTRY, world, Silent())
     try:
-        session.run(stop_at=stop, resume=folder.is_used)
+        session.train(stop_at=stop, resume=folder.is_used)
     except Preempted:
         assert stop < STEPS
 
@@ -80,7 +80,7 @@ def end_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return json.loads((newest.path / "manifest.json").read_text())["files"] | {"state.json": None}, lines
 
 
-def made(values: dict[str, Any], world: World, dtype: torch.dtype = torch.float32) -> Trainer:
+def made(values: dict[str, Any], world: Distributed, dtype: torch.dtype = torch.float32) -> Trainer:
     checked = load_recipe(values, registry=REGISTRY)
     torch.manual_seed(0)
     objective = objective_of(checked, build(checked, dtype=dtype))
@@ -133,10 +133,10 @@ def test_a_run_that_stopped_goes_on_bit_by_bit(prediction: str, way: str, tmp_pa
     assert ("losses.safetensors" in files) == any(each in losses for each in LOSSES[2:])
 
 
-def losses_and_weights(world: World, values: dict[str, Any]) -> Any:
+def losses_and_weights(world: Distributed, values: dict[str, Any]) -> Any:
     trainer = made(values, world, torch.float64)  # AdamW's first updates go by the sign of the gradient
     found = [step.loss for step in trainer.run(2)]
-    weights = trainer.state.tensors(World(0, world.size, world.device, world.control, world.watch))
+    weights = trainer.state.tensors(Distributed(0, world.size, world.device, world.control, world.watch))
     return found, {f"{file}/{name}": each for file, own in weights.items() for name, each in own.items()}
 
 
@@ -175,20 +175,20 @@ def test_a_line_of_the_metrics_has_each_term_by_its_name(tmp_path: Path) -> None
 def test_without_a_weighting_the_loss_is_the_weighted_sum_of_the_means() -> None:
     values = recipe()
     values["objective"]["weighting"] = "uniform"
-    (step,) = made(values, World(0, 1, torch.device("cpu"))).run(1)
+    (step,) = made(values, Distributed(0, 1, torch.device("cpu"))).run(1)
     terms = step.terms
     assert step.loss == pytest.approx(terms["squared_error"] + 0.5 * terms["cosine"] + 2 * terms["aligns"])
 
 
 def test_the_weighting_goes_to_terms_that_want_it() -> None:
-    world = World(0, 1, torch.device("cpu"))
+    world = Distributed(0, 1, torch.device("cpu"))
     (single,), (both,) = (made(recipe(losses), world).run(1) for losses in (LOSSES[:1], [LOSSES[0], LOSSES[2]]))
     assert both.loss == pytest.approx(single.loss + 2 * both.terms["aligns"])
     assert single.loss != pytest.approx(single.terms["squared_error"])
 
 
 def test_a_term_that_is_not_finite_is_named_with_its_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = made(recipe(), World(0, 1, torch.device("cpu")))
+    trainer = made(recipe(), Distributed(0, 1, torch.device("cpu")))
     plain = type(trainer.job.reader).read
 
     def read(self: Any, step: int, piece: int) -> Batch:
@@ -204,7 +204,7 @@ def test_a_term_that_is_not_finite_is_named_with_its_sample(monkeypatch: pytest.
 
 
 def test_a_step_passes_once_through_the_backbone_and_asks_for_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, calls = made(recipe(), World(0, 1, torch.device("cpu"))), []
+    trainer, calls = made(recipe(), Distributed(0, 1, torch.device("cpu"))), []
     plain, block = Objective.forward, trainer.backbone.blocks[0]
     block.register_forward_hook(lambda *given: calls.append("block"))
 

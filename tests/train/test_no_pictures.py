@@ -16,7 +16,7 @@ from zoo.recipe import Recipe
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
 from zoo.sampling.images import SampleRun, draw_samples
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trial import train_and_judge
 
 REGISTRY = wave_registry()
@@ -41,7 +41,7 @@ def waved(tmp_path_factory):
     """The folder of a run, and what it said."""
     path, heard = tmp_path_factory.mktemp("runs") / "waves", Heard()
     recipe = waves("train.callbacks=[{type: pictures, every: 1}]", "data.normalize=per_channel")
-    Session(recipe, RunFolder(path), REGISTRY, ALONE, heard).run()
+    Run(recipe, RunFolder(path), REGISTRY, ALONE, heard).train()
     return path, heard.said
 
 

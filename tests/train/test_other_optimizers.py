@@ -14,14 +14,14 @@ import zoo
 from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import VALUES
 from zoo.assembly import load_recipe
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import PluginError, Preempted
 from zoo.optim import Optimizer
 from zoo.plugins import Plugin
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 
 STEPS, STOP = 5, 3
@@ -102,11 +102,11 @@ def values(optimizer: str, parallel: str) -> dict[str, Any]:
     return {**VALUES, "train": {**train, "optimizer": optimizer, "parallel": parallel, "learning_rate": 1e-3}}
 
 
-def run(world: World, path: Path, optimizer: str, parallel: str, stop_at: int | None = None) -> int:
+def run(world: Distributed, path: Path, optimizer: str, parallel: str, stop_at: int | None = None) -> int:
     recipe = load_recipe(values(optimizer, parallel), registry=REGISTRY)
     folder = RunFolder(path)
     try:
-        return Session(recipe, folder, REGISTRY, world, Silent()).run(resume=folder.is_used, stop_at=stop_at).step
+        return Run(recipe, folder, REGISTRY, world, Silent()).train(resume=folder.is_used, stop_at=stop_at).step
     except Preempted:
         return 0
 

@@ -12,12 +12,12 @@ from torch.distributed.tensor import DTensor
 from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import small, train
 from zoo.callbacks import Step
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import NumericError
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 
 WEIGHT = "blocks.0.mlp.fc2.weight"
@@ -49,9 +49,9 @@ def spoil(trainer: Trainer, what: str) -> None:
     own.view(-1)[-1] = torch.inf
 
 
-def run(world: World, path: Path, watcher: Silent, *overrides: str) -> None:
+def run(world: Distributed, path: Path, watcher: Silent, *overrides: str) -> None:
     registry = Registry()
-    Session(small(*overrides, registry=registry), RunFolder(path), registry, world, watcher).run()
+    Run(small(*overrides, registry=registry), RunFolder(path), registry, world, watcher).train()
 
 
 def steps_in(path: Path) -> list[str]:
@@ -83,7 +83,7 @@ def test_each_piece_of_the_state_is_looked_at_before_older_checkpoints_go(tmp_pa
     assert checkpoints.problem_of(kept) is None
 
 
-def spoil_the_last_shard(world: World, path: Path) -> None:
+def spoil_the_last_shard(world: Distributed, path: Path) -> None:
     plain = Trainer.run
 
     def run_and_spoil(self: Trainer, *arguments: Any) -> Any:

@@ -15,13 +15,13 @@ from torch import Tensor
 from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import small
 from zoo.callbacks import Step
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import NumericError, Preempted
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.profiles import decay
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 
 STEPS = 6
@@ -49,7 +49,7 @@ class Notes(Silent):
 
 
 def run(
-    world: World,
+    world: Distributed,
     path: Path,
     bad: Collection[int],
     *overrides: str,
@@ -75,7 +75,7 @@ def run(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, way, spoiled)
         folder = RunFolder(path)
-        Session(recipe, folder, registry, world, notes).run(resume=folder.is_used, **options)
+        Run(recipe, folder, registry, world, notes).train(resume=folder.is_used, **options)
     return notes
 
 
@@ -199,7 +199,7 @@ def test_fewer_allowed_than_were_left_out_already_stop_the_run_too(tmp_path: Pat
         alone(run, tmp_path, bad, *options, "train.max_skipped=2")
 
 
-def run_with_nan_on_the_second(world: World, path: Path) -> tuple[list[str], bool]:
+def run_with_nan_on_the_second(world: Distributed, path: Path) -> tuple[list[str], bool]:
     """What was said, and, on the main process, whether the update changed nothing."""
     notes = run(world, path, {3}, SKIP, rank=1)
     states = [list(state.values()) for state in notes.states[1:3]]

@@ -16,7 +16,7 @@ from zoo.report.page import run_page
 from zoo.report.tables import way_table
 from zoo.runs.run_folder import RunFolder
 from zoo.sampling.images import SampleRun, draw_samples
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 
 AXES = {"one": ((16,), [4], [2]), "three": ((2, 4, 8), [1, 2, 2], [1, 1, 2])}
 
@@ -51,8 +51,8 @@ def recipe(axes: str, *overrides: str, dataset: str = "waves") -> Recipe:
     return zoo.load_recipe(values, overrides, REGISTRY)
 
 
-def session(folder, *given: str, **options: Any) -> Session:
-    return Session(recipe(*given, **options), RunFolder(folder), REGISTRY, ALONE, Silent())
+def session(folder, *given: str, **options: Any) -> Run:
+    return Run(recipe(*given, **options), RunFolder(folder), REGISTRY, ALONE, Silent())
 
 
 def losses(folder) -> list[float]:
@@ -61,10 +61,10 @@ def losses(folder) -> list[float]:
 
 @pytest.mark.parametrize("axes", AXES)
 def test_a_run_trains_and_goes_on_as_if_it_had_not_stopped(axes, tmp_path):
-    session(tmp_path / "whole", axes).run()
+    session(tmp_path / "whole", axes).train()
     with pytest.raises(Preempted):
-        session(tmp_path / "cut", axes).run(stop_at=2)
-    session(tmp_path / "cut", axes).run(resume=True)
+        session(tmp_path / "cut", axes).train(stop_at=2)
+    session(tmp_path / "cut", axes).train(resume=True)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     one, other = (zoo.load(tmp_path / name, registry=REGISTRY).state_dict() for name in ("cut", "whole"))
     assert all(torch.equal(one[name], other[name]) for name in other)
@@ -75,7 +75,7 @@ def test_a_run_trains_and_goes_on_as_if_it_had_not_stopped(axes, tmp_path):
 
 @pytest.mark.parametrize(("axes", "shape"), [("one", (16, 1, 3)), ("three", (2, 32, 3))])
 def test_what_has_pictures_is_shown(axes, shape, tmp_path):
-    session(tmp_path / "run", axes, dataset="spectra").run()
+    session(tmp_path / "run", axes, dataset="spectra").train()
     assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["step_00000003.png"]
     own = zoo.load_recipe((tmp_path / "run" / "recipe.yaml"), registry=REGISTRY)
     request = SampleRun(tmp_path / "run", tmp_path / "out", "ema", (), 4, 0, npz=False)

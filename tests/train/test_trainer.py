@@ -12,7 +12,7 @@ COUNT = """
 import json, sys, torch
 from zoo import Registry, build, load_recipe
 from zoo.flow import objective_of
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
 
@@ -40,7 +40,7 @@ for overrides in json.loads(sys.argv[1]):
         for parameter in backbone.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     objective = objective_of(recipe, backbone)
-    trainer = Trainer(open_job(recipe, objective, registry, 0, 1), objective, World(0, 1, torch.device("cpu")))
+    trainer = Trainer(open_job(recipe, objective, registry, 0, 1), objective, Distributed(0, 1, torch.device("cpu")))
     losses = [step.loss for step in trainer.run(2)]
     print(json.dumps([len(graphs), losses]))
 """

@@ -14,7 +14,7 @@ from zoo.runs.run_folder import RunFolder
 from zoo.runs.run_lock import RunLock
 from zoo.train import trial
 from zoo.train.callbacks import Callbacks, VitalError
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 from zoo.train.trial import judge_run, train_and_judge
 
@@ -41,11 +41,11 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
 
 def test_a_trial_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole")
-    original = Session.run
-    monkeypatch.setattr(Session, "run", lambda self, **options: original(self, stop_at=1, **options))
+    original = Run.train
+    monkeypatch.setattr(Run, "train", lambda self, **options: original(self, stop_at=1, **options))
     with pytest.raises(Preempted):
         run(tmp_path / "cut")
-    monkeypatch.setattr(Session, "run", original)
+    monkeypatch.setattr(Run, "train", original)
     assert run(tmp_path / "cut")[2]["figures"] == whole[2]["figures"]
 
 
@@ -125,7 +125,7 @@ def with_callback(of):
 
 def test_what_is_trained_is_judged_though_a_callback_is_of_a_package_by_now(tmp_path):
     options, file = (*OPTIONS, "train.callbacks=[mine]"), with_callback(Plugin("mine.py", "sha256:00"))
-    Session(small(*options, registry=file), RunFolder(tmp_path / "a"), file, ALONE, Silent()).run()
+    Run(small(*options, registry=file), RunFolder(tmp_path / "a"), file, ALONE, Silent()).train()
     package = with_callback(Plugin("mine", "1.0"))
     assert list(train_and_judge(small(*options, registry=package), tmp_path / "a", package, ALONE)) == [2]
 

@@ -18,7 +18,7 @@ from zoo.backbone import Backbone
 from zoo.callbacks import Callback, Step, Training
 from zoo.data import Split
 from zoo.data.stream import Batch, Reader
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import MissingSplitError, RecipeError
 from zoo.flow import objective_of
 from zoo.randomness import Purpose, generator_at
@@ -27,7 +27,7 @@ from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
 from zoo.train.held_out import RunHeldOut
 from zoo.train.job import open_job
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 from zoo.weights import filled
 
@@ -109,12 +109,12 @@ class OtherNoise(Callback):
 def test_weights_that_stay_have_a_loss_that_stays(tmp_path: Path, callback: str, same: bool) -> None:
     registry, folder = Registry().with_parts([OtherNoise]), RunFolder(tmp_path / "run")
     recipe = small(f"train.callbacks=[{callback}]", "train.learning_rate=1e-30", registry=registry)
-    Session(recipe, folder, registry, ALONE, Silent()).run()
+    Run(recipe, folder, registry, ALONE, Silent()).train()
     first, second, _ = lines(folder, "validate" if same else "other_noise").values()
     assert (first == second) is same
 
 
-def losses(world: World, init: Path, parallel: str) -> Any:
+def losses(world: Distributed, init: Path, parallel: str) -> Any:
     """Of samples for two passes, by weights that are no longer those that a backbone begins with."""
     recipe = small(f"train.parallel={parallel}")
     objective = objective_of(recipe, build(recipe, device="cpu"))
@@ -156,7 +156,7 @@ def test_without_held_out_samples_the_recipe_is_refused(tmp_path: Path) -> None:
     recipe = small("data.dataset=all_trained_on", "backbone.num_classes=3", VALIDATE, registry=registry)
     told = "small: train.callbacks: validate: it asks for held-out samples: waves are not divided; or leave"
     with pytest.raises(RecipeError, match=told):
-        Session(recipe, RunFolder(tmp_path / "run"), registry, ALONE, Silent()).run()
+        Run(recipe, RunFolder(tmp_path / "run"), registry, ALONE, Silent()).train()
     assert not (tmp_path / "run").exists()
 
 
@@ -171,7 +171,7 @@ class Said(Silent):
 def run(path: Path, *overrides: str) -> list[str]:
     """What is said."""
     said, registry = Said(), Registry()
-    Session(small(*overrides, registry=registry), RunFolder(path), registry, ALONE, said).run()
+    Run(small(*overrides, registry=registry), RunFolder(path), registry, ALONE, said).train()
     return said.lines
 
 

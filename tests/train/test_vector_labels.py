@@ -20,7 +20,7 @@ from zoo.evaluate.evaluation import evaluate
 from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.weights import filled
 
 REGISTRY = vector_registry()
@@ -100,9 +100,7 @@ def test_a_grid_that_lacks_its_labels_is_no_end_of_a_run(trained, tmp_path, monk
     said = []
     shutil.copytree(trained[0], tmp_path / "run")
     monkeypatch.setattr(Silent, "say", lambda self, text: said.append(text))
-    session = Session(
-        vectors("train.steps=4", registry=REGISTRY), RunFolder(tmp_path / "run"), REGISTRY, ALONE, Silent()
-    )
+    session = Run(vectors("train.steps=4", registry=REGISTRY), RunFolder(tmp_path / "run"), REGISTRY, ALONE, Silent())
     draw = Pictures.step
 
     def without(self, training, step):
@@ -110,7 +108,7 @@ def test_a_grid_that_lacks_its_labels_is_no_end_of_a_run(trained, tmp_path, monk
         draw(self, training, step)
 
     monkeypatch.setattr(Pictures, "step", without)
-    assert session.run(resume=True).step == 4
+    assert session.train(resume=True).step == 4
     (warning,) = [each for each in said if each.startswith("warning: callback pictures: ")]
     assert "the labels are no class indices" in warning
 
@@ -132,7 +130,7 @@ def train_on_a_bad_label(world, path, bad):
         patch.setattr(PointSource, "read", read)
         patch.setattr(VectorConditioner, "check_labels", check)
         recipe = vectors("train.steps=5", "sample.guidance=1", registry=registry)
-        Session(recipe, RunFolder(path), registry, world, Silent()).run()
+        Run(recipe, RunFolder(path), registry, world, Silent()).train()
 
 
 def test_a_sample_whose_label_the_conditioner_refuses_ends_training_with_its_name(tmp_path):

@@ -26,7 +26,7 @@ from zoo.registry import Registry
 from zoo.signals import ENDS, Stopped, handled, stop_signals
 
 if TYPE_CHECKING:  # torch
-    from zoo.distributed.world import World
+    from zoo.distributed.distributed import Distributed
 
 Device = Annotated[
     str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
@@ -227,7 +227,7 @@ def tidy_when_stopped() -> Iterator[None]:
 
 @contextmanager
 def told_how_to_go_on(
-    world: World, is_some_kept: Callable[[], bool], options: Callable[[], str] = lambda: "--resume"
+    world: Distributed, is_some_kept: Callable[[], bool], options: Callable[[], str] = lambda: "--resume"
 ) -> Iterator[None]:
     """Say that nothing is lost, where work that keeps what is done is stopped by Ctrl-C or a signal.
 

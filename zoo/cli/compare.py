@@ -72,8 +72,8 @@ def compare(
 
     from zoo.assembly import check_tree
     from zoo.cli.comparison import Output
+    from zoo.distributed.distributed import join_processes, refuse_several
     from zoo.distributed.failures import told_plainly
-    from zoo.distributed.world import join_world, refuse_several
     from zoo.report.comparison import Comparison
     from zoo.runs.run_folder import load_run
 
@@ -81,7 +81,7 @@ def compare(
     output.check()
     registry = installed_registry(parts)
     recipes = [check_tree(tree, registry) for tree in trees]
-    with join_world(device) as world, told_plainly():
+    with join_processes(device) as world, told_plainly():
         refuse_several(world, "compare")
         comparison = Comparison(recipes, [load_run(folder) for folder in folders], overrides or (), registry, world)
         terminal = Console(stderr=True)

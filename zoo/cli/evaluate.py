@@ -67,8 +67,8 @@ def evaluate(
     start_if_several(procs)
 
     from zoo.assembly import check_recorded
+    from zoo.distributed.distributed import join_processes
     from zoo.distributed.failures import told_plainly
-    from zoo.distributed.world import join_world
     from zoo.evaluate.evaluation import Evaluation, features_for
     from zoo.evaluate.evaluation import evaluate as judged
     from zoo.evaluate.kept_features import KeptFeatures
@@ -122,7 +122,7 @@ def evaluate(
                     raise unwritten(error) from error
                 warn_of(str(error))  # somebody else's run, perhaps
 
-    with join_world(device) as world:
+    with join_processes(device) as world:
         if out is not None:
             world.first(lambda: refuse_existing(out))
         with told_plainly(), told_how_to_go_on(world, lambda: kept.are_some, going_on):

@@ -96,15 +96,15 @@ def sample(
     start_if_several(procs)
 
     from zoo.assembly import check_recorded
+    from zoo.distributed.distributed import join_processes
     from zoo.distributed.failures import told_plainly
-    from zoo.distributed.world import join_world
     from zoo.labels import length
     from zoo.sampling.images import SampleRun, draw_samples
     from zoo.sampling.label_files import read_labels
 
     registry = installed_registry(parts)
     checked = check_recorded(recorded, registry, ("backbone", "data", "sample"))
-    with join_world(device) as world, told_plainly():
+    with join_processes(device) as world, told_plainly():
         # One process reads it: others may run where it is not.
         file = world.first(lambda: None if labels_file is None else read_labels(labels_file))
         request = SampleRun(

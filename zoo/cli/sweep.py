@@ -71,8 +71,8 @@ def sweep(
 
     from zoo.cli.comparison import Output
     from zoo.cli.progress import Progress
+    from zoo.distributed.distributed import join_processes, refuse_several
     from zoo.distributed.stopping import deaf_once_stopped
-    from zoo.distributed.world import join_world, refuse_several
     from zoo.report.comparison import Problem
     from zoo.report.sweep import read_variation
     from zoo.report.sweep_run import Sweep
@@ -90,7 +90,7 @@ def sweep(
     plan = Sweep(recipe, overrides or (), variations, registry)
     count = len(plan.combinations())
     entries, problems = [], []
-    with deaf_once_stopped(), join_world(device) as world:
+    with deaf_once_stopped(), join_processes(device) as world:
         refuse_several(world, "sweep")
         found = plan.train(folder, world, Progress) if with_training else plan.count()
         for place, each in enumerate(found, start=1):

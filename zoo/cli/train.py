@@ -65,11 +65,11 @@ def train(
 
     from zoo.assembly import check_recorded, check_tree
     from zoo.cli.progress import Progress
+    from zoo.distributed.distributed import join_processes
     from zoo.distributed.failures import told_plainly
     from zoo.distributed.stopping import deaf_once_stopped
-    from zoo.distributed.world import join_world
     from zoo.runs.run_folder import RunFolder
-    from zoo.train.session import Session, Silent
+    from zoo.train.run import Run, Silent
 
     registry = installed_registry(parts)
     if isinstance(given, Recorded):
@@ -78,10 +78,10 @@ def train(
         checked = check_tree(given, registry)
     folder = RunFolder(run_dir or own_folder(checked.name))
     options = checked.train
-    joined = join_world(device, group=options.parallel == "fsdp", timeout=options.timeout)
+    joined = join_processes(device, group=options.parallel == "fsdp", timeout=options.timeout)
     with joined as world, Progress() as progress:
         with told_plainly(), deaf_once_stopped():
-            Session(checked, folder, registry, world, progress if world.is_main else Silent()).run(resume=resume)
+            Run(checked, folder, registry, world, progress if world.is_main else Silent()).train(resume=resume)
         if world.is_main:
             progress.finish(folder)
 

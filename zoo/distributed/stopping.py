@@ -12,7 +12,7 @@ from types import FrameType
 
 import torch
 
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import Preempted
 from zoo.signals import handled, ignored, stop_signals
 
@@ -50,7 +50,7 @@ def asked_to_stop(*, patient: bool) -> Iterator[Callable[[], bool]]:
             raise
 
 
-def refuse_to_begin(world: World, stop: Callable[[], bool]) -> None:
+def refuse_to_begin(world: Distributed, stop: Callable[[], bool]) -> None:
     """Do not begin what any process has been asked to stop; until all are here, a signal just ends them.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 
 from zoo.assembly import create_part, create_parts
 from zoo.data import Dataset, Split
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
 from zoo.evaluate.evaluation_record import asked, lacks_of, libraries, origin
@@ -29,9 +29,9 @@ from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.runs.judged import GENERATED, HELD_OUT, way_of
-from zoo.sampling.drawing import check_guidance, prepare_drawing
 from zoo.sampling.labels import ImageLabels, counts_of, labels_for
 from zoo.sampling.leaving_out import with_ids
+from zoo.sampling.sampler import check_guidance, prepare_sampler
 from zoo.sampling.second import find_second, read_second
 from zoo.sampling.tracking import tracked
 from zoo.weights import Weights, filled, refuse_other_backbone
@@ -57,7 +57,7 @@ class Evaluation:
 def evaluate(
     weights: Weights,
     recipe: Recipe,
-    world: World,
+    world: Distributed,
     *,
     seed: int = 0,
     with_controls: bool = False,
@@ -126,7 +126,7 @@ def features_for(recipe: Recipe) -> Features:
 class _Evaluation:
     """An evaluation on its way: every process has a share of the pictures, and the main one all features."""
 
-    def __init__(self, weights: Weights, recipe: Recipe, world: World, seed: int, registry: Registry) -> None:
+    def __init__(self, weights: Weights, recipe: Recipe, world: Distributed, seed: int, registry: Registry) -> None:
         self.weights, self.recipe, self.world, self.seed = weights, recipe, world, seed
         second = world.first(lambda: find_second(recipe))
         with world.together():
@@ -136,11 +136,11 @@ class _Evaluation:
             check_guidance(recipe, self.backbone)
             self.second = read_second(second, recipe, registry)
             beside = None if self.second is None else filled(self.second, world.device)
-            self.drawing = prepare_drawing(recipe, seed, second=beside)
+            self.sampler = prepare_sampler(recipe, seed, second=beside)
             self.features.to(world.device)
             self.real = self._real("train", recipe.evaluate.real)
             self.features.fit(self.real)
-        self.real_data = world.first(lambda: digest_of_real(self.drawing.dataset, recipe.data.leave_out))
+        self.real_data = world.first(lambda: digest_of_real(self.sampler.dataset, recipe.data.leave_out))
         # One process reads them: a dataset may have to read whole samples for it.
         self.labels: ImageLabels = world.first(self._labels)
         self.mix = Mix(recipe.evaluate.labels, recipe.evaluate.count, seed, self.labels.are_classes)
@@ -150,12 +150,12 @@ class _Evaluation:
 
     def _real(self, split: Split, most: int | None = None) -> RealImages:
         leave_out = self.recipe.data.leave_out
-        return RealImages(self.drawing.dataset, split, self.seed, most, self.world.device, leave_out)
+        return RealImages(self.sampler.dataset, split, self.seed, most, self.world.device, leave_out)
 
     def _labels(self) -> ImageLabels:
         """What the images of all batches are asked to be of."""
         choice, conditioner = self.recipe.evaluate.labels, self.backbone.conditioner
-        count = -(-self.recipe.evaluate.count // self.drawing.batch) * self.drawing.batch
+        count = -(-self.recipe.evaluate.count // self.sampler.batch) * self.sampler.batch
         real = self.real
         wants_data = choice == "data" or not isinstance(conditioner, IndexConditioner)
         classes = None if wants_data else classes_in(real.source.labels(real.indices))
@@ -212,7 +212,7 @@ class _Evaluation:
     def draw(self, kept: KeptFeatures) -> FeatureSet | None:
         """Features of generated images, on the main process."""
         world, count = self.world, self.recipe.evaluate.count
-        whole = -(-count // self.drawing.batch)
+        whole = -(-count // self.sampler.batch)
         own = []
         with world.together():
             batches = range(world.rank, whole, world.size)
@@ -224,9 +224,9 @@ class _Evaluation:
 
     def _draw(self, batch: int, kept: KeptFeatures) -> tuple[FeatureSet, float]:
         start = time.perf_counter()
-        images = np.stack(self.drawing.images(self.backbone, self.labels.values, batch, self.recipe.evaluate.count))
+        images = np.stack(self.sampler.images(self.backbone, self.labels.values, batch, self.recipe.evaluate.count))
         seconds = time.perf_counter() - start
-        first = batch * self.drawing.batch
+        first = batch * self.sampler.batch
         features = self.features.of(images, self.labels.classes(first, first + len(images)))
         kept.write(batch, features, seconds)
         return features, seconds

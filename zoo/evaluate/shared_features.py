@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.evaluate import Features, FeatureSet
 from zoo.evaluate.base import BATCH
 from zoo.evaluate.judging import RealImages
 from zoo.sampling.tracking import tracked
 
 
-def features_of_real(features: Features, real: RealImages, what: str, world: World) -> FeatureSet | None:
+def features_of_real(features: Features, real: RealImages, what: str, world: Distributed) -> FeatureSet | None:
     """Features of real images, on the main process; None on the others.
 
     Args:
@@ -27,7 +27,7 @@ def features_of_real(features: Features, real: RealImages, what: str, world: Wor
     return joined(own, world)
 
 
-def joined(own: list[FeatureSet], world: World) -> FeatureSet | None:
+def joined(own: list[FeatureSet], world: Distributed) -> FeatureSet | None:
     """The features of all batches, which the processes took in turn, in their order; on the main one."""
     shares = world.collect(own)
     if not world.is_main:

@@ -16,7 +16,7 @@ from zoo.recipe.draft import Draft
 from zoo.recipe.merge import expand_part, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
 from zoo.recipe.options import RecipeOptions
-from zoo.recipe.parts import BESIDE, AnyPart, AsWritten, KeptPart, PartSpec, Run, Term
+from zoo.recipe.parts import BESIDE, AnyPart, AsWritten, BlockRun, KeptPart, PartSpec, Term
 from zoo.recipe.places import located
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
@@ -128,7 +128,7 @@ def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple
     return tuple(each for each in found if each is not None)
 
 
-def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[Run, ...] | None:
+def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[BlockRun, ...] | None:
     """The blocks: all of one part, or a list of runs that add up to the depth."""
     path, depth = path_of(kind), draft.values["backbone"].get("depth")
     if not isinstance(raw, list):
@@ -138,7 +138,7 @@ def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[
             draft.put_down((*path, key), f"is for a list: write [{run}, ...], or leave it out")
             raw = {each: value for each, value in raw.items() if each not in stray}
         part = _draft_one(kind, raw, path, registry, draft)
-        return None if part is None or depth is None else (Run(part=part, blocks=depth),)
+        return None if part is None or depth is None else (BlockRun(part=part, blocks=depth),)
     found = [_draft_listed(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
     counts = [beside.blocks for _, beside in found if beside is not None]
     if not found:
@@ -148,7 +148,7 @@ def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[
         told = f"block counts must add up to depth: {added}{sum(counts)}, but backbone.depth is {depth}"
         draft.put_down(path, told)
     return tuple(
-        Run(part=part, blocks=beside.blocks) for part, beside in found if part is not None and beside is not None
+        BlockRun(part=part, blocks=beside.blocks) for part, beside in found if part is not None and beside is not None
     )
 
 

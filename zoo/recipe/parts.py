@@ -199,7 +199,7 @@ BESIDE: Mapping[str, type[Options]] = {"block": BesideBlock, "loss": BesideLoss}
 """What stands beside ``type`` in a list of parts of a kind, where something does."""
 
 
-class Run(BaseModel):
+class BlockRun(BaseModel):
     """Blocks that are alike and follow each other.
 
     Attributes:
@@ -237,5 +237,5 @@ class Term(BaseModel):
         return {"type": own.pop("type"), "weight": self.weight, **own}
 
 
-Listed = Run | Term
+Listed = BlockRun | Term
 """A part in a list, with what stands beside its type."""

@@ -20,7 +20,7 @@ from zoo.recipe.options import (
     SampleOptions,
     TrainOptions,
 )
-from zoo.recipe.parts import AnyPart, Listed, PartSpec, Run, Term
+from zoo.recipe.parts import AnyPart, BlockRun, Listed, PartSpec, Term
 from zoo.recipe.versions import Versions
 from zoo.signature import Options
 
@@ -63,7 +63,7 @@ def _plain(found: AnyPart | tuple[AnyPart | Listed, ...]) -> Any:
     """What stands under a kind's key, as plain values: a single run of blocks is all of them."""
     if not isinstance(found, tuple):
         return found.resolved()
-    if len(found) == 1 and isinstance(found[0], Run):
+    if len(found) == 1 and isinstance(found[0], BlockRun):
         return found[0].part.resolved()
     return [each.resolved() for each in found]
 
@@ -119,7 +119,7 @@ class BackboneRecipe(BackboneOptions, Section):
     time_embedder: AnyPart
     class_conditioner: AnyPart
     modulation: AnyPart
-    block: Annotated[tuple[Run, ...], Field(min_length=1)]
+    block: Annotated[tuple[BlockRun, ...], Field(min_length=1)]
     upsampler: AnyPart
     downsampler: AnyPart
     skip: AnyPart

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from zoo.assembly import build, check_recorded
 from zoo.audit import activation_memory, audit_backbone, held_memory
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import AuditError, PluginError, ZooError
 from zoo.recipe import Overrides, Recipe, fingerprint
 from zoo.registry import Registry
@@ -199,7 +199,7 @@ class Comparison:
         runs: Iterable[RunFolder],
         overrides: Overrides,
         registry: Registry,
-        world: World,
+        world: Distributed,
     ) -> None:
         self.registry, self.world = registry, world
         self._found: dict[str, tuple[str, Recipe, list[tuple[RunFolder, Recipe]]]] = {}

@@ -160,7 +160,7 @@ def compare(
         RecipeError: a recipe cannot be read or built.
     """
     # What trains takes a while to import, and costs need none of it.
-    from zoo.distributed.world import join_world, refuse_several
+    from zoo.distributed.distributed import join_processes, refuse_several
     from zoo.report.comparison import Comparison
     from zoo.runs.run_folder import load_run
 
@@ -174,7 +174,7 @@ def compare(
         raise ValueError("give assemblies to compare, such as ['dit_b', 'mpdit_b']")
     runs = [each for each in given if isinstance(each, str | Path) and holds_run(Path(each))]
     recipes = [as_recipe(each, (), registry) for each in given if not any(each is run for run in runs)]
-    with join_world(device) as world:
+    with join_processes(device) as world:
         refuse_several(world, "compare")
         comparison = Comparison(recipes, [load_run(Path(run)) for run in runs], (), registry, world)
         entries = tuple(comparison.entries())

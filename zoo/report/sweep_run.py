@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zoo.assembly import check_tree
+from zoo.distributed.distributed import Distributed
 from zoo.distributed.failures import told_plainly
-from zoo.distributed.world import World
 from zoo.errors import Preempted, RecipeError, ZooError
 from zoo.recipe import Node, Recipe, overridden, read_tree
 from zoo.recipe.merge import read_override
@@ -19,7 +19,7 @@ from zoo.registry import Registry
 from zoo.report.comparison import Entry, cost_of, outcome_of
 from zoo.report.sweep import Variation, combinations, name_of
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Watcher
+from zoo.train.run import Watcher
 from zoo.train.trial import train_and_judge
 
 
@@ -74,7 +74,7 @@ class Sweep:
                 yield Swept(name, None, error)
 
     def train(
-        self, folder: Path, world: World, watch: Callable[[], AbstractContextManager[Watcher]]
+        self, folder: Path, world: Distributed, watch: Callable[[], AbstractContextManager[Watcher]]
     ) -> Iterator[Swept]:
         """Every combination with its cost, and with what training it came to.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import PluginError, RunError
 from zoo.recipe import Made, Recipe, Versions
 from zoo.runs.checkpoint import Checkpoint
 
 
-def refuse_other_versions(recipe: Recipe, world: World) -> None:
+def refuse_other_versions(recipe: Recipe, world: Distributed) -> None:
     """Refuse to train with other packages, files of parts or parts than the main process; every process takes part.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import RunError, ZooError, first_line
 from zoo.flow import Objective
 from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
@@ -59,7 +59,7 @@ class TrainState:
             if decay < 1.0:
                 ema.update(self._trained, decay)
 
-    def not_finite(self, world: World) -> list[str]:
+    def not_finite(self, world: Distributed) -> list[str]:
         """What holds NaN or infinity on any process, by file and name; every process must take part.
 
         Tensors that training does not update may hold what they held from the start, and what an optimizer keeps for a
@@ -72,12 +72,12 @@ class TrainState:
         anywhere = world.sum(torch.tensor(list(bad.values()), dtype=torch.int64)).tolist()
         return [name for name, count in zip(bad, anywhere, strict=True) if count]
 
-    def tensors(self, world: World) -> dict[str, dict[str, Tensor]]:
+    def tensors(self, world: Distributed) -> dict[str, dict[str, Tensor]]:
         """Whole tensors on the CPU, by file and name, on the main process; every process must take part."""
         files = {**self._models(), **self._averages(), OPTIMIZER: self._optimizer()}
         return {file: _collected(values, world) for file, values in files.items()}
 
-    def weights(self, which: Which, world: World, *, everywhere: bool = False) -> dict[str, Tensor]:
+    def weights(self, which: Which, world: Distributed, *, everywhere: bool = False) -> dict[str, Tensor]:
         """The backbone's state, whole tensors on the CPU of the main process; every process must take part.
 
         Args:
@@ -91,7 +91,7 @@ class TrainState:
         tensors = self.backbone.state_dict() if which == "raw" else self._averages()[self._file_of(which)]
         return _collected(tensors, world, everywhere=everywhere)
 
-    def weights_of_losses(self, world: World) -> dict[str, Tensor]:
+    def weights_of_losses(self, world: Distributed) -> dict[str, Tensor]:
         """What losses have of their own, whole tensors on the CPU of every process; all must take part."""
         return _collected(self.losses.state_dict(), world, everywhere=True)
 
@@ -175,7 +175,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
     return own
 
 
-def random_states(own: Mapping[str, Tensor], world: World) -> list[dict[str, str]]:
+def random_states(own: Mapping[str, Tensor], world: Distributed) -> list[dict[str, str]]:
     """The random states of every process, by rank, as text; every process gives its own."""
     states: list[dict[str, str]] = [{} for _ in range(world.size)]
     for name, state in own.items():
@@ -184,7 +184,7 @@ def random_states(own: Mapping[str, Tensor], world: World) -> list[dict[str, str
     return states
 
 
-def set_random_state(states: list[dict[str, str]], world: World) -> None:
+def set_random_state(states: list[dict[str, str]], world: Distributed) -> None:
     """Take this process's random states; a rank that had none keeps its own.
 
     Raises:
@@ -203,7 +203,7 @@ def set_random_state(states: list[dict[str, str]], world: World) -> None:
             raise ValueError(f"random state {name!r}: {first_line(error)}") from error
 
 
-def _collected(values: Mapping[str, Tensor], world: World, *, everywhere: bool = False) -> dict[str, Tensor]:
+def _collected(values: Mapping[str, Tensor], world: Distributed, *, everywhere: bool = False) -> dict[str, Tensor]:
     collected = {}
     for name, tensor in values.items():
         full = whole(tensor.detach())  # every process takes part

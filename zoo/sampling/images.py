@@ -13,7 +13,7 @@ import torch
 
 from zoo.backbone import Backbone
 from zoo.classes import labels_without_samples
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.files import write_whole
 from zoo.pictures import grid, read_png, write_npz, write_png
@@ -24,11 +24,11 @@ from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import step_of
 from zoo.runs.weights import WeightsSource, find_weights
 from zoo.sampling.beside_data import refuse_inside_data
-from zoo.sampling.drawing import Drawing, check_guidance, prepare_drawing
 from zoo.sampling.label_files import LabelFile
 from zoo.sampling.labels import ImageLabels, given_labels, labels_for, wanted_labels
 from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.sample_folder import SampleFolder, refuse_another
+from zoo.sampling.sampler import Sampler, check_guidance, prepare_sampler
 from zoo.sampling.second import find_second, read_second
 from zoo.sampling.tracking import tracked
 from zoo.weights import Weights, Which, filled, refuse_other_backbone
@@ -79,7 +79,7 @@ class SampleRun:
         return {**own, "labels": list(self.labels), "sample": recipe.sample.resolved(), "data": data}
 
 
-def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: World) -> int:
+def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: Distributed) -> int:
     """Draw images on all processes, each in whole batches; image i is the same for any number of them.
 
     What has been drawn stays when this is interrupted, and can be gone on with.
@@ -119,33 +119,33 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         second = read_second(beside, recipe, registry)
         _refuse_other_weights(request, begun, weights, second)
         backbone = filled(weights, world.device)
-        drawing = prepare_drawing(recipe, request.seed, second=None if second is None else filled(second, world.device))
-        whole = -(-request.count // drawing.batch)  # a solver of adaptive steps looks at the whole batch
+        sampler = prepare_sampler(recipe, request.seed, second=None if second is None else filled(second, world.device))
+        whole = -(-request.count // sampler.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
-        if not drawing.dataset.makes_images:
+        if not sampler.dataset.makes_images:
             raise ZooError(
                 f"{recipe.name}: zoo sample writes pictures, and dataset {recipe.data.dataset.type} makes none of its"
                 " latents; draw latents in Python, by zoo.sample"
             )
-        if request.npz and drawing.dataset.preview is not None:
-            raise ZooError(f"--npz: {drawing.dataset.preview}")
+        if request.npz and sampler.dataset.preview is not None:
+            raise ZooError(f"--npz: {sampler.dataset.preview}")
     there, versions = weights.classes.with_samples, recipe.versions(("backbone", "data", "sample"))
-    labels: ImageLabels = world.first(lambda: _labels(request, drawing, backbone, whole * drawing.batch, there))
+    labels: ImageLabels = world.first(lambda: _labels(request, sampler, backbone, whole * sampler.batch, there))
     if world.is_main:
         of_request = [*labels_without_samples(request.labels, weights.classes), *_otherwise(request, begun, versions)]
-        for warning in [*_warnings(drawing), *of_request]:
+        for warning in [*_warnings(sampler), *of_request]:
             warnings.warn(warning, stacklevel=2)
     drawn = 0
     with ExitStack() as stack:
         stands = {**weights.source, **asked, **_record_of(second), "versions": versions.to_plain()}
         world.first(lambda: stack.enter_context(folder.begin(stands, resume=begun is not None)))
         with world.together(request.out):
-            missing = _missing(request, drawing, range(world.rank, whole, world.size), begun)
+            missing = _missing(request, sampler, range(world.rank, whole, world.size), begun)
             for batch, indices in tracked(missing.items(), len(missing), "drawing", world):
-                images = drawing.images(backbone, labels.values, batch, request.count)
+                images = sampler.images(backbone, labels.values, batch, request.count)
                 with _gone_on_with():
                     for index in indices:
-                        write_png(images[index - batch * drawing.batch], folder.image(index))
+                        write_png(images[index - batch * sampler.batch], folder.image(index))
                         drawn += 1
         world.first(lambda: _finish(request, recipe, weights, second, labels))
     return int(world.sum(torch.tensor(drawn)))
@@ -188,34 +188,34 @@ def _record_of(second: Weights | None) -> dict[str, Any]:
 
 
 def _missing(
-    request: SampleRun, drawing: Drawing, batches: range, begun: Mapping[str, Any] | None
+    request: SampleRun, sampler: Sampler, batches: range, begun: Mapping[str, Any] | None
 ) -> dict[int, list[int]]:
     """Of some batches, those that are not all there, with the images that are missing."""
     missing = {}
     for batch in batches:
-        first = batch * drawing.batch
-        indices = range(first, min(first + drawing.batch, request.count))
+        first = batch * sampler.batch
+        indices = range(first, min(first + sampler.batch, request.count))
         missing[batch] = [index for index in indices if begun is None or not request.folder.has(index)]
     return {batch: indices for batch, indices in missing.items() if indices}
 
 
 def _labels(
-    request: SampleRun, drawing: Drawing, backbone: Backbone, count: int, there: Sequence[int] | None
+    request: SampleRun, sampler: Sampler, backbone: Backbone, count: int, there: Sequence[int] | None
 ) -> ImageLabels:
     conditioner = backbone.conditioner
     if request.label_file is not None:
         return given_labels(conditioner, request.label_file)
     if request.labels:
         return wanted_labels(conditioner, request.labels)
-    choice = drawing.recipe.sample.labels
-    return labels_for(conditioner, count, choice, request.seed, drawing.samples, there)
+    choice = sampler.recipe.sample.labels
+    return labels_for(conditioner, count, choice, request.seed, sampler.samples, there)
 
 
-def _warnings(drawing: Drawing) -> Iterator[str]:
-    if drawing.dataset.preview is not None:
-        yield drawing.dataset.preview
-    guidance = drawing.guidance
-    if not guidance.is_none and guidance.second == "null" and drawing.recipe.objective.label_dropout == 0.0:
+def _warnings(sampler: Sampler) -> Iterator[str]:
+    if sampler.dataset.preview is not None:
+        yield sampler.dataset.preview
+    guidance = sampler.guidance
+    if not guidance.is_none and guidance.second == "null" and sampler.recipe.objective.label_dropout == 0.0:
         yield "guidance compares with no label, which training has never seen: objective.label_dropout was 0"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from zoo.data.left_out import ids_in
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError
 from zoo.recipe import Recipe
 
@@ -13,7 +13,7 @@ MOST_BYTES = 96 * 1024
 """Of ids, which go where recipes do: into recipe.yaml, every checkpoint and the metadata of weight files."""
 
 
-def with_ids(recipe: Recipe, world: World) -> Recipe:
+def with_ids(recipe: Recipe, world: Distributed) -> Recipe:
     """A recipe whose ``data.leave_out`` holds the ids themselves, as the main process reads them; all take part.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 
 LINES = 10
 """Of a log, for work that comes in as many pieces or more."""
@@ -31,7 +31,7 @@ def untold() -> Iterator[None]:
         _UNTOLD.reset(token)
 
 
-def tracked(pieces: Iterable[T], total: int, what: str, world: World) -> Iterator[T]:
+def tracked(pieces: Iterable[T], total: int, what: str, world: Distributed) -> Iterator[T]:
     """The pieces of this process's share of the work, while the main process says how far its own has come.
 
     Args:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from zoo.assembly import build, create_part, load_recipe
 from zoo.callbacks import Callback
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import PluginError, ZooError, first_line
 from zoo.flow import objective_of
 from zoo.optim.state import flat, state_of
@@ -64,7 +64,7 @@ RECIPE: Mapping[str, Any] = {
 PICTURE = np.zeros((4, 4, 1), np.uint8)
 """What a callback is told to have been shown by another."""
 
-ALONE = World(0, 1, torch.device("cpu"))
+ALONE = Distributed(0, 1, torch.device("cpu"))
 
 
 class Life:
@@ -76,7 +76,7 @@ class Life:
         changed: what a method of the callback has changed of the training, in words.
     """
 
-    def __init__(self, path: Path, world: World = ALONE) -> None:
+    def __init__(self, path: Path, world: Distributed = ALONE) -> None:
         recipe = _recipe()
         objective = objective_of(recipe, build(recipe, device="cpu"))
         job = open_job(recipe, objective, Registry(), world.rank, world.size)
@@ -184,7 +184,7 @@ def _bytes(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
 
 
 @contextmanager
-def _life(world: World = ALONE) -> Iterator[Life]:
+def _life(world: Distributed = ALONE) -> Iterator[Life]:
     """A training in a folder of its own; what a callback spoils is as before in the end."""
     numpy = np.random.get_state()
     try:
@@ -299,7 +299,7 @@ def is_told_on_two_ranks(case: Case) -> None:
         return
 
     def run(rank: int) -> None:
-        world = World(rank, RANKS, torch.device("cpu"), dist.group.WORLD)
+        world = Distributed(rank, RANKS, torch.device("cpu"), dist.group.WORLD)
         with _life(world) as life:
             found = life.run(case).found(case)
             assert not found.changed, found.changed[0]

@@ -116,7 +116,7 @@ def follows_its_levels(case: Case) -> None:
     The noise of an update is drawn once at most. Numbers of steps that do not suit it, it may refuse (ValueError).
     """
     for steps in _taken(case):
-        run = Run(case)
+        run = Solving(case)
         run.solve(steps)
         levels = run.solver.levels(steps)
         if levels is not None:
@@ -133,7 +133,7 @@ def follows_its_levels(case: Case) -> None:
 def solver_keeps_dtype(case: Case) -> None:
     """Latents have shape and dtype of the noise, which stays as it was."""
     for dtype in DTYPES:
-        run = Run(case, dtype=dtype)
+        run = Solving(case, dtype=dtype)
         before = run.noise.clone()
         latents = run.solve(_taken(case)[-1])
         assert latents.shape == run.noise.shape, f"returns shape {list(latents.shape)} for {list(run.noise.shape)}"
@@ -147,7 +147,7 @@ def solver_keeps_device(case: Case) -> None:
 
     (Adaptive solvers look at values, and cannot be asked.)
     """
-    run, steps = Run(case, device="meta"), _taken(case)[-1]
+    run, steps = Solving(case, device="meta"), _taken(case)[-1]
     if run.solver.levels(steps) is not None:
         assert run.solve(steps).device.type == "meta", "leaves the device of the noise"
 
@@ -158,7 +158,7 @@ def solver_keeps_device(case: Case) -> None:
 )
 def solves_each_alone(case: Case) -> None:
     """A sample does not depend on who else is in its batch, but for an adaptive solver."""
-    run, steps = Run(case), _taken(case)[-1]
+    run, steps = Solving(case), _taken(case)[-1]
     if run.solver.levels(steps) is None:
         return
     together = run.solve(steps)
@@ -173,7 +173,7 @@ def solves_each_alone(case: Case) -> None:
 )
 def is_exact_on_straight_lines(case: Case) -> None:
     """A constant velocity is followed exactly, unless noise is added on the way."""
-    run = Run(case, velocity=lambda z, t: torch.full_like(z, 0.75))
+    run = Solving(case, velocity=lambda z, t: torch.full_like(z, 0.75))
     taken = _taken(case)
     run.solve(taken[-1])
     if run.draws:
@@ -188,7 +188,7 @@ def reaches_the_data(case: Case) -> None:
 
     Options may trade accuracy away, so that the defaults are asked, where all options have one.
     """
-    _reaches_the_data(Run(case, batch=4096, defaults=True))
+    _reaches_the_data(Solving(case, batch=4096, defaults=True))
 
 
 @law(
@@ -197,10 +197,10 @@ def reaches_the_data(case: Case) -> None:
 )
 def reaches_the_data_on_other_paths(case: Case) -> None:
     """The same where the path is no straight line, but DDPM's."""
-    _reaches_the_data(Run(case, batch=4096, defaults=True, path=VariancePreservingPath()))
+    _reaches_the_data(Solving(case, batch=4096, defaults=True, path=VariancePreservingPath()))
 
 
-def _reaches_the_data(run: Run) -> None:
+def _reaches_the_data(run: Solving) -> None:
     latents = run.solve(100)
     if run.draws:
         mean, std = float(latents.mean()), float(latents.std())
@@ -225,7 +225,7 @@ def _takes(solver: Solver, steps: int) -> bool:
     return True
 
 
-class Run:
+class Solving:
     """A solver with noise to start from, and a record of what it asks for.
 
     Args:

@@ -52,7 +52,7 @@ def scale_of_one_is_none(case: Case) -> None:
         return
     required = {name: getattr(case.options, name) for name in case.entry.signature.required if name != "scale"}
     guidance = replace(case, options=options.model_validate({**required, "scale": 1.0})).create()
-    run = Run(case)
+    run = Following(case)
     for got, first in zip(run.follow(guidance), run.first, strict=True):
         assert_equal(got, first, "a scale of 1 changes the velocity")
     assert guidance.is_none, "a scale of 1 is not is_none, and asks for a second prediction"
@@ -79,7 +79,7 @@ def joins_as_it_is_given(case: Case) -> None:
     """What is joined has shape and dtype of z and is finite, on every path; what was given stays as it was."""
     for dtype in DTYPES:
         for path in PATHS:
-            run = Run(case, dtype)
+            run = Following(case, dtype)
             given = [each.clone() for each in (run.z, run.first, run.second)]
             for got in run.follow(case.create(), path=path):
                 assert got.shape == run.z[0].shape, f"returns shape {list(got.shape)} for {list(run.z[0].shape)}"
@@ -92,14 +92,14 @@ def joins_as_it_is_given(case: Case) -> None:
 @law("Make tensors on z's device, and read no value of one by float() or if: a graphics card would be waited for.")
 def joins_on_any_device(case: Case) -> None:
     """Nothing is made on another device than z's, and nothing hangs on the value of a tensor."""
-    for got in Run(case, device="meta").follow(case.create()):
+    for got in Following(case, device="meta").follow(case.create()):
         assert got.device.type == "meta", "leaves the device of z"
 
 
 @law("Look for a mean or a norm over dimension 0, which holds other samples, also in what is kept from call to call.")
 def guides_each_alone(case: Case) -> None:
     """A sample does not depend on who else is in its batch."""
-    run = Run(case)
+    run = Following(case)
     together = run.follow(case.create())
     for index in range(BATCH):
         alone = run.follow(case.create(), only=slice(index, index + 1))
@@ -110,7 +110,7 @@ def guides_each_alone(case: Case) -> None:
 @law("Keep what is remembered in self, and nothing at the level of the class or module: each batch has a copy.")
 def remembers_its_batch_alone(case: Case) -> None:
     """A copy that has seen nothing gives what the first one gave, whatever others have seen."""
-    run, unused = Run(case), case.create()
+    run, unused = Following(case), case.create()
     first = run.follow(deepcopy(unused))
     run.follow(deepcopy(unused), only=slice(1))
     for guidance in (unused, case.create()):
@@ -121,7 +121,7 @@ def remembers_its_batch_alone(case: Case) -> None:
 @law("Set remembers where join() hangs on earlier calls: a solver that takes steps back would mislead it.")
 def says_that_it_remembers(case: Case) -> None:
     """What is joined at a level is the same whatever came before, unless it ``remembers``."""
-    run = Run(case)
+    run = Following(case)
     if not case.create().remembers:
         for got, alone in zip(run.follow(case.create()), run.follow_anew(case), strict=True):
             assert_equal(got, alone, "what is joined hangs on what came before, and it does not say remembers")
@@ -142,10 +142,10 @@ def _shown(case: Case) -> Iterator[Any]:
     guidance = case.create()
     stages = range(case.site.stages)
     yield guidance.is_none, guidance.thresholds, [guidance.scale(stage, t) for stage in stages for t in LEVELS]
-    yield [each.tolist() for each in Run(case).follow(guidance)]
+    yield [each.tolist() for each in Following(case).follow(guidance)]
 
 
-class Run:
+class Following:
     """A batch's way through a solver's evaluations, of random states and velocities.
 
     Args:

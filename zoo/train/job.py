@@ -26,7 +26,7 @@ from zoo.optim.updates import Updates
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.runs.optimizer import learning_rate
-from zoo.sampling.drawing import check_guidance
+from zoo.sampling.sampler import check_guidance
 from zoo.train.matching import refuse_labels_of, refuse_other_latents
 from zoo.train.process import change_of, put_back
 from zoo.weights import Weights

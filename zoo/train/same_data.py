@@ -10,7 +10,7 @@ import torch
 
 from zoo.data.fingerprint import Fingerprint
 from zoo.data.left_out import way_without
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError, listed
 from zoo.recipe import Recipe
 from zoo.runs import checkpoint as checkpoints
@@ -20,7 +20,7 @@ from zoo.signature import places_of
 from zoo.train.job import Job
 
 
-def agreed(job: Job, world: World) -> Job:
+def agreed(job: Job, world: Distributed) -> Job:
     """The job with the fingerprint of its data that the main process has taken; every process takes part.
 
     Raises:

@@ -23,8 +23,8 @@ from zoo.files import reason_of
 from zoo.hooks import brief
 from zoo.pictures import write_png
 from zoo.runs.judged import GENERATED
-from zoo.sampling.drawing import prepare_drawing
 from zoo.sampling.labels import labels_for
+from zoo.sampling.sampler import prepare_sampler
 from zoo.sampling.tracking import untold
 from zoo.train.evaluating import evaluate_checkpoint
 from zoo.train.held_out import RunHeldOut
@@ -196,11 +196,11 @@ class RunTraining(Training):
         job, seed = self._trainer.job, self.recipe.train.seed
         second = None if job.second is None else filled(job.second, self.device)
         at_once = min(count, max(AT_ONCE, self.recipe.sample.batch))
-        drawing = prepare_drawing(self.recipe, seed, at_once, second)
+        sampler = prepare_sampler(self.recipe, seed, at_once, second)
         there = job.classes.with_samples
-        labels = labels_for(backbone.conditioner, count, "balanced", seed, drawing.samples, there)
+        labels = labels_for(backbone.conditioner, count, "balanced", seed, sampler.samples, there)
         for batch in range(math.ceil(count / at_once)):
-            yield from drawing.images(backbone, labels.values, batch)
+            yield from sampler.images(backbone, labels.values, batch)
 
 
 def _refuse_none(what: str, count: int) -> None:

@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from zoo.callbacks import Step
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
+from zoo.distributed.distributed import Distributed
 from zoo.distributed.failures import ending_nothing
-from zoo.distributed.world import World
 from zoo.errors import AllNotFiniteError, DataError, NumericError, PluginError, ZooError, listed
 from zoo.flow import Objective, total
 from zoo.optim.updates import Updates
@@ -51,7 +51,7 @@ class Trainer:
         alone: whether what fails now fails on this process alone, for all it knows; unless all have agreed on it.
     """
 
-    def __init__(self, job: Job, objective: Objective, world: World) -> None:
+    def __init__(self, job: Job, objective: Objective, world: Distributed) -> None:
         self.job, self.objective, self.backbone, self.world = job, objective, objective.backbone, world
         self.options = job.recipe.train
         self.step = self.skipped = 0
@@ -232,7 +232,7 @@ class Trainer:
         return nullcontext()
 
 
-def _wrapped(objective: Objective, options: TrainOptions, world: World) -> nn.Module:
+def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) -> nn.Module:
     """The objective as the options want it to compute: blocks compiled, checkpointed, all spread over processes."""
     for block in objective.backbone.blocks:
         forward = block.forward

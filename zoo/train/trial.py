@@ -12,7 +12,7 @@ from typing import Any
 from zoo.assembly import TRAINED, check_recorded, create_part, load_recipe
 from zoo.data import Dataset
 from zoo.data.left_out import ids_in
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError, RunError, ZooError
 from zoo.evaluate.evaluation import evaluate, features_for
 from zoo.evaluate.real_data import digest_of_real
@@ -28,14 +28,14 @@ from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.second import find_second, read_second
 from zoo.train import same_data
 from zoo.train.callbacks import VitalError
-from zoo.train.session import Session, Silent, Watcher
+from zoo.train.run import Run, Silent, Watcher
 
 
 def train_and_judge(
     recipe: Recipe,
     folder: Path,
     registry: Registry,
-    world: World,
+    world: Distributed,
     *,
     at: Sequence[int] = (),
     watch: Callable[[], AbstractContextManager[Watcher]] = lambda: nullcontext(Silent()),
@@ -62,16 +62,16 @@ def train_and_judge(
     features_for(recipe)  # after training it would be late to hear of what they lack
     run = RunFolder(folder)
     newest, _ = checkpoints.latest(run.checkpoints)
-    session = partial(Session, recipe, run, registry, world)
+    trained_by = partial(Run, recipe, run, registry, world)
     if newest is None or newest.step < recipe.train.steps:
         with watch() as watcher:
-            session(watcher).run(resume=run.is_used)
+            trained_by(watcher).train(resume=run.is_used)
     else:
         _refuse_another(run, recipe, registry)
         _refuse_changed_data(run, recipe)
         if newest.step == recipe.train.steps and noted(run, newest.step) is not None:
             with watch() as watcher:
-                _tell_callbacks(session(watcher))
+                _tell_callbacks(trained_by(watcher))
     trained = check_recorded(run.read_recipe(), registry, TRAINED).resolved()  # with what is recorded with the data
     sections = {each: getattr(recipe, each).resolved() for each in ("train", "sample", "evaluate")}
     like = load_recipe({**trained, **sections}, registry=registry)
@@ -79,7 +79,7 @@ def train_and_judge(
 
 
 def judge_run(
-    run: RunFolder, recipe: Recipe, registry: Registry, world: World, *, step: int | None = None
+    run: RunFolder, recipe: Recipe, registry: Registry, world: Distributed, *, step: int | None = None
 ) -> dict[str, Any]:
     """What is found of a run's averaged weights; it is kept in the folder, if that can be, and not done again.
 
@@ -129,14 +129,14 @@ def judge_run(
     return found
 
 
-def _tell_callbacks(session: Session) -> None:
+def _tell_callbacks(run: Run) -> None:
     """Tell the callbacks of a trained run of its last step, before which it was cut off."""
     try:
-        session.run(resume=True)
+        run.train(resume=True)
     except (DataError, RunError) as error:
         if isinstance(error.__cause__, VitalError | BlockingIOError):  # the latter where another process has the folder
             raise
-        warnings.warn(f"{session.folder.path}: callbacks are not told of its last step: {error}", stacklevel=2)
+        warnings.warn(f"{run.folder.path}: callbacks are not told of its last step: {error}", stacklevel=2)
 
 
 def _refuse_another(run: RunFolder, recipe: Recipe, registry: Registry) -> None:

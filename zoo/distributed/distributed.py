@@ -47,7 +47,7 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
-class World:
+class Distributed:
     """A process among those of its job.
 
     Attributes:
@@ -207,7 +207,9 @@ def _from_words(words: tuple[str, int, str]) -> ZooError:
 
 
 @contextmanager
-def join_world(device: str | None = None, *, group: bool = False, timeout: float = TIMEOUT) -> Iterator[World]:
+def join_processes(
+    device: str | None = None, *, group: bool = False, timeout: float = TIMEOUT
+) -> Iterator[Distributed]:
     """Join the job that torchrun or ``zoo train --procs`` started this process for, or be one process alone.
 
     Args:
@@ -225,16 +227,16 @@ def join_world(device: str | None = None, *, group: bool = False, timeout: float
         _stop_with_the_launcher()
     where = _device(device, place)
     if size == 1 and not group:
-        yield World(rank, size, where)
+        yield Distributed(rank, size, where)
         return
     backend = f"cpu:gloo,{where.type}:{'nccl' if where.type == 'cuda' else 'gloo'}" if where.type != "cpu" else "gloo"
     store = meet(place)
     watch = Watch(store, rank, size, timeout, _store_host()) if size > 1 else None
     with nullcontext() if watch is None else watch.watching(), _group(backend, store, rank, size, timeout) as control:
-        yield World(rank, size, where, control, watch)
+        yield Distributed(rank, size, where, control, watch)
 
 
-def refuse_several(world: World, command: str) -> None:
+def refuse_several(world: Distributed, command: str) -> None:
     """Refuse what one process alone can do.
 
     Raises:

@@ -20,7 +20,7 @@ from zoo.sampling.latents import draw_latents
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Sampler:
     """How images are drawn.
 
     Attributes:
@@ -91,7 +91,7 @@ class Drawing:
         return [picture.cpu().numpy() for picture in pictures]
 
 
-def prepare_drawing(recipe: Recipe, seed: int, batch: int | None = None, second: Backbone | None = None) -> Drawing:
+def prepare_sampler(recipe: Recipe, seed: int, batch: int | None = None, second: Backbone | None = None) -> Sampler:
     """The parts that a recipe draws samples with.
 
     Args:
@@ -100,7 +100,7 @@ def prepare_drawing(recipe: Recipe, seed: int, batch: int | None = None, second:
         batch: images of one pass; the recipe's ``sample.batch`` if left out.
         second: with the weights that guidance asks for, if any.
     """
-    return Drawing(
+    return Sampler(
         recipe=recipe,
         solver=create_part(recipe, "solver"),
         guidance=create_part(recipe, "guidance"),

@@ -26,14 +26,14 @@ from zoo.callbacks import Step
 from zoo.callbacks.pictures import Pictures
 from zoo.data import digits
 from zoo.data.stream import Order
-from zoo.distributed.world import World
+from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError, NumericError, Preempted, RunError, ZooError
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
-from zoo.train.session import Session, Silent
+from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
 
 STEPS = 6
@@ -94,18 +94,18 @@ def recipe(**train: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(world: World, path: Path, values: dict[str, Any], hook: Hook | None = None, **options: Any) -> Trainer:
+def run(world: Distributed, path: Path, values: dict[str, Any], hook: Hook | None = None, **options: Any) -> Trainer:
     checked = load_recipe(values, registry=REGISTRY)
-    return Session(checked, RunFolder(path), REGISTRY, world, hook or Silent()).run(**options)
+    return Run(checked, RunFolder(path), REGISTRY, world, hook or Silent()).train(**options)
 
 
-def run_and_stop(world: World, path: Path, values: dict[str, Any], stop_at: int) -> None:
+def run_and_stop(world: Distributed, path: Path, values: dict[str, Any], stop_at: int) -> None:
     """Start, or go on."""
     with pytest.raises(Preempted, match=f"saved after step {stop_at} of {STEPS}; go on with: zoo train --resume"):
         run(world, path, values, stop_at=stop_at, resume=RunFolder(path).is_used)
 
 
-def run_to_the_end(world: World, path: Path, values: dict[str, Any], resume: bool) -> int:
+def run_to_the_end(world: Distributed, path: Path, values: dict[str, Any], resume: bool) -> int:
     return run(world, path, values, resume=resume).step
 
 
@@ -172,7 +172,7 @@ def test_the_comparison_catches_what_is_not_restored(
     """Each piece of the state by itself: leave it out on resuming, and the runs differ."""
     shutil.copytree(stopped_run, tmp_path / "parts")
 
-    def resume(world: World) -> int:
+    def resume(world: Distributed) -> int:
         plain = checkpoints.Checkpoint.tensors
         if lost in ("model", "ema", "optimizer"):
 
@@ -218,7 +218,7 @@ def test_going_on_with_more_processes_trains_the_same_up_to_rounding(tmp_path: P
 def stop_by(number: int, rank: int) -> Any:
     """Training in which one process gets a signal after step 3."""
 
-    def work(world: World, path: Path) -> str:
+    def work(world: Distributed, path: Path) -> str:
         plain = Trainer._told
 
         def told(self: Trainer, *arguments: Any, **options: Any) -> Step:
@@ -251,7 +251,7 @@ def test_a_signal_to_one_process_stops_all_after_the_step_and_saves(
 
 
 def test_a_second_signal_while_it_is_saved_loses_nothing(tmp_path: Path) -> None:
-    def work(world: World) -> str:
+    def work(world: Distributed) -> str:
         plain = checkpoints.save
 
         def save(*arguments: Any) -> checkpoints.Checkpoint:
@@ -269,7 +269,7 @@ def test_a_second_signal_while_it_is_saved_loses_nothing(tmp_path: Path) -> None
     assert (newest.step, problems) == (3, [])  # the save after step 2 has brought the first signal
 
 
-def die(world: World, path: Path) -> None:
+def die(world: Distributed, path: Path) -> None:
     run(world, path, recipe(), Hook(5, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 
@@ -287,7 +287,7 @@ def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(
 
 
 def test_killed_before_the_first_checkpoint_it_starts_again(tmp_path: Path, whole_run: Callable[..., Path]) -> None:
-    def die_early(world: World) -> None:
+    def die_early(world: Distributed) -> None:
         run(world, tmp_path, recipe(), Hook(1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
     (end,) = run_ranks(die_early, 1)
@@ -303,7 +303,7 @@ def test_an_unsound_checkpoint_is_passed_over_and_said(tmp_path: Path, whole_run
     flipped[-1] ^= 1
     newest.write_bytes(flipped)
 
-    def resume(world: World) -> list[str]:
+    def resume(world: Distributed) -> list[str]:
         hook = Hook()
         run(world, tmp_path, recipe(), hook, resume=True)
         return [str(hook.steps), *hook.said]
@@ -334,7 +334,7 @@ class Spoiled(digits.DigitsSource):
         return super().read(indices, random)
 
 
-def run_with_torn_digit(world: World, path: Path, step: int) -> str:
+def run_with_torn_digit(world: Distributed, path: Path, step: int) -> str:
     with pytest.MonkeyPatch.context() as patch:
         plain = digits.Digits.open
         patch.setattr(digits.Digits, "open", lambda self, split="train": Spoiled(plain(self, split), bad, True))
@@ -392,13 +392,13 @@ def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path, whole_run: Callable[..., Path]) -> None:
     folder = shutil.copytree(whole_run(), tmp_path / "run")
     hook = Hook()
-    Session(load_recipe(recipe(), registry=REGISTRY), RunFolder(folder), REGISTRY, WORLD, hook).run(resume=True)
+    Run(load_recipe(recipe(), registry=REGISTRY), RunFolder(folder), REGISTRY, WORLD, hook).train(resume=True)
     assert hook.steps == []
     assert "has trained its 6 steps" in hook.said[0]
     assert state_of(folder) == state_of(whole_run())
 
 
-WORLD = World(0, 1, torch.device("cpu"))
+WORLD = Distributed(0, 1, torch.device("cpu"))
 
 
 def test_a_used_folder_is_refused_without_resume(tmp_path: Path, stopped_run: Path) -> None:
@@ -423,7 +423,7 @@ def test_another_recipe_is_refused_with_the_differences(tmp_path: Path, stopped_
         alone(resume_with, folder, recipe(learning_rate=0.5))
 
 
-def resume_with(world: World, path: Path, values: dict[str, Any]) -> None:
+def resume_with(world: Distributed, path: Path, values: dict[str, Any]) -> None:
     run(world, path, values, resume=True)
 
 

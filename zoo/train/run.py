@@ -18,8 +18,8 @@ from zoo.backbone import Backbone
 from zoo.callbacks import Step
 from zoo.checkpoint_folders import newest_states, step_of
 from zoo.classes import UNKNOWN, Classes, renamed
+from zoo.distributed.distributed import Distributed
 from zoo.distributed.stopping import asked_to_stop, refuse_to_begin
-from zoo.distributed.world import World
 from zoo.errors import DataError, MissingFolderError, Preempted, RunError, WeightsError, in_words
 from zoo.flow import Objective, objective_of
 from zoo.recipe import Recipe, absolute, changes
@@ -71,7 +71,7 @@ class Silent:
 
 
 @dataclass
-class Session:
+class Run:
     """A run in its folder.
 
     Args:
@@ -85,12 +85,12 @@ class Session:
     recipe: Recipe
     folder: RunFolder
     registry: Registry
-    world: World
+    world: Distributed
     watcher: Watcher
     _before: Recipe | None = field(default=None, init=False)  # of the run that goes on, on the main process
     _classes: Classes = field(default=UNKNOWN, init=False)
 
-    def run(self, *, resume: bool = False, stop_at: int | None = None) -> Trainer:
+    def train(self, *, resume: bool = False, stop_at: int | None = None) -> Trainer:
         """Train to the end of the recipe.
 
         Args:

@@ -7,7 +7,7 @@ import torch
 from tests.train.small import small
 from zoo.assembly import build
 from zoo.errors import NumericError
-from zoo.sampling.drawing import prepare_drawing
+from zoo.sampling.sampler import prepare_sampler
 from zoo.testing.cases import randomise
 
 UNCONDITIONAL = ("backbone.num_classes=0", "backbone.class_conditioner=none")
@@ -25,10 +25,10 @@ def drawn(registry, count, *overrides, seed=0, labels=None, extra=0, std=0.2):
         torch.manual_seed(0)
         for parameter in backbone.parameters():
             parameter.normal_(std=std)
-    drawing = prepare_drawing(recipe, seed)
+    sampler = prepare_sampler(recipe, seed)
     given = in_turn(count + extra) if labels is None else labels
-    batches = range(-(-count // drawing.batch))
-    return [image for batch in batches for image in drawing.images(backbone, given, batch, count)]
+    batches = range(-(-count // sampler.batch))
+    return [image for batch in batches for image in sampler.images(backbone, given, batch, count)]
 
 
 def assert_equal(one, other):
@@ -87,15 +87,15 @@ def test_the_global_random_state_is_not_asked(registry):
         backbone = build(recipe, registry=registry)
         randomise(backbone, 0, std=0.2)
         torch.manual_seed(seed)
-        return prepare_drawing(recipe, 0).images(backbone, in_turn(6), 0)
+        return prepare_sampler(recipe, 0).images(backbone, in_turn(6), 0)
 
     assert_equal(after(1), after(2))
 
 
 def test_every_stage_has_its_own_guidance(registry):
-    drawing = prepare_drawing(small("sample.guidance=[3.0, 1.5]", registry=registry), 0)
-    assert drawing.guidance.scales == (3.0, 1.5)
-    assert prepare_drawing(small("sample.guidance=2", registry=registry), 0).guidance.scales == (2.0, 2.0)
+    sampler = prepare_sampler(small("sample.guidance=[3.0, 1.5]", registry=registry), 0)
+    assert sampler.guidance.scales == (3.0, 1.5)
+    assert prepare_sampler(small("sample.guidance=2", registry=registry), 0).guidance.scales == (2.0, 2.0)
     images = [drawn(registry, 6, f"sample.guidance={scale}") for scale in ("1", "[3, 1]", "[1, 3]", "[3, 3]")]
     assert len({b"".join(image.tobytes() for image in each) for each in images}) == 4
 
@@ -116,9 +116,9 @@ def test_an_image_that_is_not_finite_is_told(registry):
     recipe = small("sample.guidance=1.0e+38", registry=registry)
     backbone = build(recipe, registry=registry)
     randomise(backbone, 0, std=1.0)
-    drawing = prepare_drawing(recipe, 0)
+    sampler = prepare_sampler(recipe, 0)
     with pytest.raises(NumericError, match="image 6 is not finite; take a lower guidance") as caught:
-        drawing.images(backbone, in_turn(12), 1)
+        sampler.images(backbone, in_turn(12), 1)
     assert caught.value.exit_code == 5
 
 

@@ -16,7 +16,7 @@ from tests.distributed.ranks import alone, run_ranks
 from tests.train.small import SIZE
 from zoo.assembly import build, load_recipe
 from zoo.data.stream import Reader
-from zoo.distributed.world import World, join_world
+from zoo.distributed.distributed import Distributed, join_processes
 from zoo.errors import DataError, FaultError, NumericError, RunError, ZooError
 from zoo.flow import objective_of
 from zoo.kinds import BACKBONE_KINDS
@@ -113,11 +113,11 @@ def recipe(
     }
 
 
-def train_in_each(world: World, values: dict[str, Any], dtypes: Sequence[torch.dtype]) -> list[dict[str, Any]]:
+def train_in_each(world: Distributed, values: dict[str, Any], dtypes: Sequence[torch.dtype]) -> list[dict[str, Any]]:
     return [train(world, values, dtype) for dtype in dtypes]
 
 
-def train(world: World, values: dict[str, Any], dtype: torch.dtype, steps: int = 2) -> dict[str, Any]:
+def train(world: Distributed, values: dict[str, Any], dtype: torch.dtype, steps: int = 2) -> dict[str, Any]:
     """Gradients of the first step, weights after the last, and the losses."""
     recipe = load_recipe(values, registry=REGISTRY)
     torch.manual_seed(0)
@@ -193,7 +193,7 @@ def test_the_check_catches_gradients_that_are_not_averaged() -> None:
     assert furthest(one["weights"], two[0]["weights"]) > 1e-6
 
 
-def train_apart(world: World, values: dict[str, Any]) -> dict[str, Any]:
+def train_apart(world: Distributed, values: dict[str, Any]) -> dict[str, Any]:
     """Training in which no process hears of the others' gradients."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_gradients_stay_here", lambda self, wanted: self.model.no_sync())
@@ -215,7 +215,7 @@ class Faulty:
         return batch
 
 
-def train_with_fault(world: World, fault: str) -> Any:
+def train_with_fault(world: Distributed, fault: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         plain = Reader.__getitem__
         patch.setattr(Reader, "__getitem__", lambda self, key: Faulty(partial(plain, self), world.rank, fault)(key))
@@ -248,7 +248,7 @@ def test_all_processes_stop_where_one_cannot_read() -> None:
         assert found == (DataError, "digit 7: is torn", 1, True)
 
 
-def agree(world: World) -> str:
+def agree(world: Distributed) -> str:
     try:
         world.agree(RunError("no space") if world.rank == 1 else None)
     except RunError as error:
@@ -260,7 +260,7 @@ def test_processes_agree_on_an_error() -> None:
     assert run_ranks(agree, 3) == ["no space"] * 3
 
 
-def first(world: World) -> list[Any]:
+def first(world: Distributed) -> list[Any]:
     done = world.first(lambda: world.rank)
     try:
         world.first(fail)
@@ -281,18 +281,18 @@ def fault() -> None:
     raise TypeError("a plug-in's")
 
 
-def first_faults(world: World) -> None:
+def first_faults(world: Distributed) -> None:
     world.first(fault)
 
 
-def together_faults(world: World) -> None:
+def together_faults(world: Distributed) -> None:
     with world.together():
         if world.rank == 1:
             fault()
 
 
 @pytest.mark.parametrize(("work", "rank"), [(first_faults, 0), (together_faults, 1)])
-def test_a_fault_of_one_process_ends_all(work: Callable[[World], None], rank: int) -> None:
+def test_a_fault_of_one_process_ends_all(work: Callable[[Distributed], None], rank: int) -> None:
     """Where it is shows its own process, and the others say which one that is."""
     found = run_ranks(work, 2)
     assert type(found[rank]) is TypeError
@@ -303,25 +303,25 @@ def test_a_fault_of_one_process_ends_all(work: Callable[[World], None], rank: in
         alone(lambda world: world.first(fault))
 
 
-def first_ends(world: World) -> None:
+def first_ends(world: Distributed) -> None:
     world.first(sys.exit)
 
 
-def together_ends(world: World) -> None:
+def together_ends(world: Distributed) -> None:
     with world.together():
         if world.rank == 1:
             sys.exit()
 
 
 @pytest.mark.parametrize(("work", "rank"), [(first_ends, 0), (together_ends, 1)])
-def test_what_is_to_end_one_process_leaves_none_waiting(work: Callable[[World], None], rank: int) -> None:
+def test_what_is_to_end_one_process_leaves_none_waiting(work: Callable[[Distributed], None], rank: int) -> None:
     found = run_ranks(work, 2)
     assert (type(found[rank]), str(found[rank])) == (RuntimeError, "a part ends the process, by sys.exit or its like")
     assert type(found[1 - rank]) is FaultError
 
 
 def test_gather_and_sum() -> None:
-    def work(world: World) -> list[Any]:
+    def work(world: Distributed) -> list[Any]:
         own = torch.tensor([world.rank, 1])
         return [[each.tolist() for each in world.gather(own)], world.sum(own.clone()).tolist()]
 
@@ -330,5 +330,5 @@ def test_gather_and_sum() -> None:
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ZooError, match="device hpu: cannot be used"), join_world("hpu"):
+    with pytest.raises(ZooError, match="device hpu: cannot be used"), join_processes("hpu"):
         pass
