@@ -4,13 +4,10 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import pages
 import pytest
 
 ROOT = Path(__file__).parents[1]
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(ROOT / "tools"))
-    import pages
-
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in pages.PAGES}
 """The pages, by their places in the repository."""
 

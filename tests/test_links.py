@@ -4,14 +4,11 @@ import re
 from pathlib import Path
 from posixpath import normpath
 
+import links
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(ROOT / "tools"))
-    import links
-
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")]
 PLACES = sorted(page.relative_to(ROOT).as_posix() for page in PAGES)
 

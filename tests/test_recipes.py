@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import paper_tables
 import pytest
 
 from tests.audit.closed_form import closed_form_macs
@@ -24,17 +22,6 @@ RECIPES = sorted((ROOT / "recipes").rglob("*.y*ml"))
 PATHS = {path.stem: path for path in RECIPES}
 
 
-def load_tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-paper_tables = load_tool("paper_tables")
 ROWS = paper_tables.load_rows()
 
 

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from faults_cases import CASES
-from faults_runs import Ground, Outcome
+from faults_judged import Ground, Outcome
 from rich.console import Console
 
 DOCS = Path(__file__).parents[1] / "docs" / "faults.md"

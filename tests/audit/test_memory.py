@@ -7,13 +7,10 @@ oneDNN's reordered weights in bfloat16, and how much depends on the processor.
 from __future__ import annotations
 
 import gc
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
-from types import ModuleType
 
+import bench_passes
 import pytest
 import torch
 import torch.nn.functional as F
@@ -47,20 +44,6 @@ VARIANTS = {
     "bfloat16": ("train.precision=bfloat16",),
     "both": ("train.checkpoint_activations=true", "train.precision=bfloat16"),
 }
-
-
-def load_tool() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "bench.py"
-    spec = importlib.util.spec_from_file_location("bench", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-bench = load_tool()
 
 
 @pytest.fixture(autouse=True)
@@ -286,7 +269,7 @@ def test_nothing_is_allocated_and_nothing_is_changed() -> None:
     backbone = meta(recipe).eval()
     before = [dict(vars(module)) for module in backbone.modules()]
     found: list[int] = []
-    taken = bench.peak_bytes(lambda: found.extend(activation_memory(backbone, recipe).stage_bytes))
+    taken = bench_passes.peak_bytes(lambda: found.extend(activation_memory(backbone, recipe).stage_bytes))
     assert taken < found[0]  # the memory of one sample of a million
     assert [dict(vars(module)) for module in backbone.modules()] == before
     assert all(parameter.is_meta and parameter.grad is None for parameter in backbone.parameters())
@@ -326,7 +309,7 @@ def test_what_a_kernel_takes_for_itself_is_in_the_allocators_peak_and_not_in_the
     backbone.blocks[1] = Reorders()
     (estimated,) = activation_memory(backbone, recipe).stage_bytes
     assert close(estimated, measured(backbone, recipe, 0))
-    assert measured(backbone, recipe, 0, bench.peak_bytes) > 1.1 * estimated
+    assert measured(backbone, recipe, 0, bench_passes.peak_bytes) > 1.1 * estimated
 
 
 @pytest.mark.parametrize("name", ["digits_dit", "digits_hybrid"])
@@ -334,7 +317,7 @@ def test_where_kernels_take_nothing_storages_are_what_the_allocator_hands_out(na
     """In float32 and without oneDNN, attention's own buffers do not grow with the batch."""
     recipe = small(name)
     with torch.backends.mkldnn.flags(enabled=False):
-        measures = [measured(meta(recipe), recipe, 0, peak) for peak in (peak_of_storages, bench.peak_bytes)]
+        measures = [measured(meta(recipe), recipe, 0, peak) for peak in (peak_of_storages, bench_passes.peak_bytes)]
     assert close(*measures)
 
 
@@ -351,7 +334,7 @@ def test_live_bytes_are_the_allocators() -> None:
     x = torch.zeros(2000)
     with memory.LiveBytes() as live:
         held = chain(x)
-    assert live.peak == bench.peak_bytes(lambda: chain(x)) == (1000 + 5000) * 4
+    assert live.peak == bench_passes.peak_bytes(lambda: chain(x)) == (1000 + 5000) * 4
     assert live.now == (1000 + 5000) * 4
     del held
     assert live.now == 0

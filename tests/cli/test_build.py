@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from safetensors import safe_open
-from typer.testing import CliRunner, Result
 
-from zoo.cli import app
+from tests.commands import done, refused_in_lines, zoo
 
 RECIPE = """\
 backbone:
@@ -36,22 +35,8 @@ def working_folder(tmp_path, monkeypatch):
     Path("small.yaml").write_text(RECIPE)
 
 
-def zoo(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
-
-
-def refused(result: Result, exit_code: int = 2) -> list[str]:
-    """The lines of an error on stderr; stdout is empty, and nothing was raised but the exit code."""
-    assert result.exit_code == exit_code
-    assert result.stdout == ""
-    assert isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.stderr
-    return result.stderr.splitlines()
-
-
 def test_tells_what_an_assembly_is():
-    result = zoo("build", "--recipe", "small.yaml")
-    assert result.exit_code == 0
+    result = done("build", "--recipe", "small.yaml")
     assert result.stderr == ""
     assert "small: latent 4 x 8 x 16, 10 classes, width 32, 2 blocks, 2 heads" in result.stdout
     for words in (
@@ -68,16 +53,14 @@ def test_tells_what_an_assembly_is():
 
 
 def test_flops_tells_what_it_costs():
-    result = zoo("build", "--recipe", "small", "--flops")
-    assert result.exit_code == 0
+    result = done("build", "--recipe", "small", "--flops")
     for words in ("multiply-adds", "FLOPs", "mean over uniform noise levels", "share", "rest"):
         assert words in result.stdout
 
 
 def test_against_tells_the_cost_relative_to_another():
     Path("large.yaml").write_text("extends: small.yaml\nbackbone: {dim: 64}\n")
-    result = zoo("build", "--recipe", "small", "--against", "large.yaml")
-    assert result.exit_code == 0
+    result = done("build", "--recipe", "small", "--against", "large.yaml")
     assert "of large" in result.stdout
     own, rival = (json.loads(zoo("build", "-r", name, "--json").stdout)["macs"] for name in ("small", "large"))
     report = json.loads(zoo("build", "--recipe", "small", "--against", "large", "--json").stdout)
@@ -133,8 +116,7 @@ def test_set_overrides():
 
 
 def test_out_writes_weights_with_the_resolved_recipe():
-    result = zoo("build", "--recipe", "small", "--json", "--out", "w.safetensors")
-    assert result.exit_code == 0
+    result = done("build", "--recipe", "small", "--json", "--out", "w.safetensors")
     assert result.stderr.startswith("wrote w.safetensors (")
     with safe_open("w.safetensors", "pt") as file:
         resolved = json.loads(file.metadata()["recipe"])
@@ -145,14 +127,14 @@ def test_out_writes_weights_with_the_resolved_recipe():
 def test_out_refuses_a_file_that_exists_before_any_work():
     Path("w.safetensors").write_text("precious")
     result = zoo("build", "--recipe", "small", "--flops", "--out", "w.safetensors")
-    (line,) = refused(result)
+    (line,) = refused_in_lines(result)
     assert result.stdout == ""
     assert line.startswith("error: w.safetensors: exists already, and is left as it is; choose another name")
     assert Path("w.safetensors").read_text() == "precious"
 
 
 def test_out_refuses_a_folder_that_is_not_there():
-    (line,) = refused(zoo("build", "--recipe", "small", "--out", "no/such/w.safetensors"))
+    (line,) = refused_in_lines(zoo("build", "--recipe", "small", "--out", "no/such/w.safetensors"))
     assert line == "error: no/such/w.safetensors: its folder does not exist; make it first"
 
 
@@ -194,7 +176,7 @@ BAD_FILES = {
 @pytest.mark.parametrize("output", ["--flops", "--json"])
 def test_one_clear_line_for_a_bad_recipe(text, expected, output):
     Path("bad.yaml").write_text(text)
-    lines = refused(zoo("build", "--recipe", "bad.yaml", output))
+    lines = refused_in_lines(zoo("build", "--recipe", "bad.yaml", output))
     assert len(lines) == 1 or text.startswith(RECIPE[:9])
     assert any(expected in line for line in lines)
     assert lines[0].startswith("error: ")
@@ -202,7 +184,7 @@ def test_one_clear_line_for_a_bad_recipe(text, expected, output):
 
 def test_a_bad_recipe_to_compare_with_is_refused_too():
     Path("bad.yaml").write_text("extends: small\nbackbone: {dim: 1.5}\n")
-    (line,) = refused(zoo("build", "--recipe", "small", "--against", "bad.yaml", "--json"))
+    (line,) = refused_in_lines(zoo("build", "--recipe", "small", "--against", "bad.yaml", "--json"))
     assert line == "error: bad.yaml:2: backbone.dim: should be a whole number, got 1.5"
 
 
@@ -210,7 +192,7 @@ def test_all_problems_have_a_line_each(tmp_path):
     Path("bad.yaml").write_text(
         RECIPE.replace("dim: 32", "dim: 34").replace("depth: 2", "depth: 3") + "  stage_embedder: learnt\n"
     )
-    lines = refused(zoo("build", "--recipe", str(tmp_path / "bad.yaml"), "--set", "backbone.skip=maybe"))
+    lines = refused_in_lines(zoo("build", "--recipe", str(tmp_path / "bad.yaml"), "--set", "backbone.skip=maybe"))
     assert lines[0] == "error: 5 problems"
     assert sorted(line.split(": ")[1] for line in lines[1:]) == [
         "backbone.patch_schedule.stages.0.levels",
@@ -224,13 +206,13 @@ def test_all_problems_have_a_line_each(tmp_path):
 
 @pytest.mark.parametrize("recipe", ["nope", "", ".", "/", "x" * 5000, "no/such/file.yaml"])
 def test_a_recipe_that_is_not_there(recipe):
-    (line,) = refused(zoo("build", "--recipe", recipe))
+    (line,) = refused_in_lines(zoo("build", "--recipe", recipe))
     assert line.startswith("error: ")
 
 
 @pytest.mark.parametrize("assignment", ["backbone.dim", "extends=a", "backbone.dim=[", "backbone.dim.x=3"])
 def test_a_bad_override(assignment):
-    (line,) = refused(zoo("build", "--recipe", "small", "--set", assignment))
+    (line,) = refused_in_lines(zoo("build", "--recipe", "small", "--set", assignment))
     assert line.startswith(f"error: --set {assignment}: ")
 
 

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from zoo.cli import app
+from tests.commands import zoo
 from zoo.cli.check import _messages
 from zoo.errors import OutputError
 from zoo.testing.check import EXAMPLES
@@ -39,13 +38,8 @@ class Mine(TimeEmbedder):
 IMPORTS = "import zoo\nfrom zoo.data import PathText\n"
 
 
-@pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def check(*arguments: str):
-    return CliRunner().invoke(app, ["check", *arguments])
+    return zoo("check", *arguments)
 
 
 def parts(first: str) -> None:

@@ -6,17 +6,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from typer.testing import CliRunner, Result
 
+from tests.commands import done, refused, zoo
 from tests.train.small import VALUES, train
-from zoo.cli import app
 from zoo.recipe import to_yaml
 
 QUICK = ("evaluate.count=12", "evaluate.metrics=[fid]")
-
-
-def zoo(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +28,8 @@ def working_folder(runs, monkeypatch):
     monkeypatch.chdir(runs)
 
 
-def refused(result: Result, exit_code: int = 2) -> str:
-    assert result.exit_code == exit_code, result.stderr
-    (line,) = result.stderr.splitlines()
-    return line.removeprefix("error: ")
-
-
 def test_recipes_stand_below_each_other():
-    result = zoo("compare", "digits_dit", "digits_hybrid")
-    assert result.exit_code == 0, result.stderr
+    result = done("compare", "digits_dit", "digits_hybrid")
     dit, hybrid = (line for line in result.stdout.splitlines() if line.strip().startswith("digits_"))
     assert "100.0%" in dit
     assert "8 > 20 | 20 > 68" in hybrid  # tokens of two levels in each of two stages
@@ -71,8 +59,7 @@ def test_overrides_are_of_recipes_and_of_how_runs_are_judged():
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
 def test_plots_are_what_their_names_say(tmp_path, suffix):
     out = tmp_path / f"plot{suffix}"
-    result = zoo("compare", "digits_dit", "small.yaml", "--runs", "seed0", "--plot", out, "--x", "params", "--y", "fid")
-    assert result.exit_code == 0, result.stderr
+    done("compare", "digits_dit", "small.yaml", "--runs", "seed0", "--plot", out, "--x", "params", "--y", "fid")
     if suffix == ".png":
         assert out.read_bytes().startswith(b"\x89PNG")
     else:

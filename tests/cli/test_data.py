@@ -7,14 +7,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from typer.testing import CliRunner, Result
 
+from tests.commands import done, zoo
 from tests.train.small import SIZE
-from zoo.cli import app
-
-
-def zoo(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +70,7 @@ def test_what_is_told_can_be_pasted():
     result = zoo("data", "check", "--recipe", "own.yaml", *given)
     told = result.stderr.splitlines()[-1].removeprefix("to train without these samples: ")
     assert told == "zoo train --recipe own.yaml --set train.steps=1 --set 'data.leave_out=a list.txt'"
-    assert zoo(*shlex.split(told)[1:], "--run-dir", "run").exit_code == 0
+    done(*shlex.split(told)[1:], "--run-dir", "run")
 
     Path("pictures/train/a/02.png").write_bytes(b"")
     told = zoo("data", "check", "--run", "run", "--leave-out", "b.txt").stderr.splitlines()[-1]
@@ -149,8 +144,8 @@ def test_nothing_to_look_at_is_told():
 def test_what_has_changed_since_a_runs_newest_checkpoint_is_told():
     Path("pictures/train/b/05.png").unlink()
     Path("pictures/held_out/a/06.png").unlink()
-    assert zoo("train", "--recipe", "own.yaml", "--set", "train.steps=1", "--run-dir", "run").exit_code == 0
-    assert zoo("data", "check", "--run", "run").exit_code == 0
+    done("train", "--recipe", "own.yaml", "--set", "train.steps=1", "--run-dir", "run")
+    done("data", "check", "--run", "run")
     Path("pictures/train/a").rename("pictures/train/c")
     Path("pictures/held_out/a").rename("pictures/held_out/c")
     result = zoo("data", "check", "--run", "run", "--out", "all.txt")

@@ -4,37 +4,25 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from zoo.cli import app
-
-
-@pytest.fixture(autouse=True)
-def working_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+from tests.commands import refused, zoo
 
 
-def zoo(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["diagram", *arguments])
-
-
-def refused(result: Result) -> str:
-    """The one line of an error on stderr; stdout is empty."""
-    assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    return line
+def diagram(*words: str) -> Result:
+    return zoo("diagram", *words)
 
 
 def test_writes_a_drawing():
-    result = zoo("--recipe", "digits_hybrid", "--out", "way.svg")
+    result = diagram("--recipe", "digits_hybrid", "--out", "way.svg")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "wrote way.svg\n")
     assert ET.parse("way.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
     assert [path.name for path in Path().iterdir()] == ["way.svg"]
 
 
 def test_set_overrides():
-    zoo("--recipe", "digits_dit", "--out", "one.svg")
-    zoo("--recipe", "digits_dit", "--set", "name=mine <&>", "--set", "backbone.dim=48", "--out", "two.svg")
+    diagram("--recipe", "digits_dit", "--out", "one.svg")
+    diagram("--recipe", "digits_dit", "--set", "name=mine <&>", "--set", "backbone.dim=48", "--out", "two.svg")
     one, two = (ET.parse(name).getroot() for name in ("one.svg", "two.svg"))
     assert two[0].text == "mine <&>: the way of the tokens"
     assert "width 48" in "".join(two.itertext())
@@ -43,33 +31,33 @@ def test_set_overrides():
 
 @pytest.mark.parametrize("name", ["way.png", "way", "svg", "way.svg.txt"])
 def test_refuses_a_name_that_is_no_svg(name):
-    assert refused(zoo("--recipe", "digits_dit", "--out", name)) == f"error: --out {name}: let the name end in .svg"
+    assert refused(diagram("--recipe", "digits_dit", "--out", name)) == f"--out {name}: let the name end in .svg"
     assert not list(Path().iterdir())
 
 
 def test_refuses_a_file_that_exists():
     Path("way.svg").write_text("precious")
-    assert refused(zoo("--recipe", "digits_dit", "--out", "way.svg")).startswith("error: way.svg: exists already")
+    assert refused(diagram("--recipe", "digits_dit", "--out", "way.svg")).startswith("way.svg: exists already")
     assert Path("way.svg").read_text() == "precious"
 
 
 def test_refuses_a_folder_that_is_not_there():
-    assert refused(zoo("--recipe", "digits_dit", "--out", "no/way.svg")).startswith("error: no/way.svg: its folder")
+    assert refused(diagram("--recipe", "digits_dit", "--out", "no/way.svg")).startswith("no/way.svg: its folder")
 
 
 def test_a_recipe_that_is_not_there():
-    assert refused(zoo("--recipe", "nope", "--out", "way.svg")).startswith("error: nope: there is no such recipe")
+    assert refused(diagram("--recipe", "nope", "--out", "way.svg")).startswith("nope: there is no such recipe")
     assert not Path("way.svg").exists()
 
 
 def test_debug_shows_the_traceback():
-    result = zoo("--recipe", "nope", "--out", "way.svg", "--debug")
+    result = diagram("--recipe", "nope", "--out", "way.svg", "--debug")
     assert result.exit_code == 2
     assert "Traceback" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--recipe", "digits_dit"], ["--out", "way.svg"]])
 def test_usage_errors(arguments):
-    result = zoo(*arguments)
+    result = diagram(*arguments)
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr

@@ -5,17 +5,12 @@ import math
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
+from tests.commands import done, refused, zoo
 from tests.train.small import train
-from zoo.cli import app
 from zoo.errors import RunError
 from zoo.runs.run_folder import RunFolder, step_of
 from zoo.sampling.sampler import Sampler
-
-
-def zoo(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +26,8 @@ def working_folder(tmp_path, monkeypatch, runs):
     Path("run").symlink_to(runs / "run")
 
 
-def refused(result: Result, exit_code: int = 2) -> str:
-    assert result.exit_code == exit_code, result.stderr
-    assert "Traceback" not in result.stderr
-    (line,) = result.stderr.splitlines()
-    return line.removeprefix("error: ")
-
-
 def test_figures_stand_beside_those_of_held_out_real_images():
-    result = zoo("eval", "--run", "run", "--out", "found.json")
-    assert result.exit_code == 0, result.stderr
+    result = done("eval", "--run", "run", "--out", "found.json")
     found = json.loads(Path("found.json").read_text())
     assert set(found["figures"]) == {"generated", "held-out real"}
     for figures in found["figures"].values():
@@ -70,8 +57,8 @@ def test_the_record_says_how_the_images_were_made():
 
 def test_a_run_keeps_what_was_found_by_step():
     for step in (2, 3):
-        assert zoo("eval", "--run", "run", "--count", 12, "--step", step).exit_code == 0
-    assert zoo("eval", "--run", "run", "--count", 12, "--weights", "raw").exit_code == 0
+        done("eval", "--run", "run", "--count", 12, "--step", step)
+    done("eval", "--run", "run", "--count", 12, "--weights", "raw")
     kept = [each for each in RunFolder(Path("run")).read_evaluations() if each["counts"]["generated"] == 12]
     of_step = {step_of(each): each["figures"]["generated"] for each in kept if each["seed"] == 0}
     assert set(of_step) >= {2, 3}
@@ -82,8 +69,7 @@ def test_a_run_keeps_what_was_found_by_step():
 
 
 def test_few_images_leave_figures_out_and_say_so():
-    result = zoo("eval", "--run", "run", "--count", 3, "--set", "evaluate.labels=balanced", "--out", "f.json")
-    assert result.exit_code == 0, result.stderr
+    result = done("eval", "--run", "run", "--count", 3, "--set", "evaluate.labels=balanced", "--out", "f.json")
     found = json.loads(Path("f.json").read_text())
     sets = ("generated", "held-out real")
     assert set(found["left_out"]) == {
@@ -111,35 +97,32 @@ def test_a_folder_that_cannot_be_written_to_loses_nothing(monkeypatch):
         raise RunError("run/evaluations: cannot be written to: Read-only file system")
 
     monkeypatch.setattr(RunFolder, "write_evaluation", refuse)
-    result = zoo("eval", "--run", "run", "--count", 12, "--out", "f.json")
-    assert result.exit_code == 0
+    result = done("eval", "--run", "run", "--count", 12, "--out", "f.json")
     assert json.loads(Path("f.json").read_text())["figures"]
     assert "warning: run/evaluations: cannot be written to: Read-only file system" in result.stderr
 
 
 def test_real_images_may_be_fewer():
-    assert zoo("eval", "--run", "run", "--count", 12, "--set", "evaluate.real=100", "--out", "f.json").exit_code == 0
+    done("eval", "--run", "run", "--count", 12, "--set", "evaluate.real=100", "--out", "f.json")
     assert json.loads(Path("f.json").read_text())["counts"] == {"train": 100, "generated": 12, "held-out real": 12}
 
 
 def test_controls_are_judged_as_well():
-    result = zoo("eval", "--run", "run", "--count", 12, "--controls", "--out", "f.json")
-    assert result.exit_code == 0
+    done("eval", "--run", "run", "--count", 12, "--controls", "--out", "f.json")
     figures = json.loads(Path("f.json").read_text())["figures"]
     assert list(figures) == ["generated", "held-out real", "noise", "class means", "shuffled labels", "copy"]
 
 
 def test_a_weight_file_is_judged_as_its_run_is():
-    assert zoo("export", "run", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
+    done("export", "run", "--to", "zoo", "--out", "w.safetensors")
     for source, out in (("run", "a.json"), ("w.safetensors", "b.json")):
-        assert zoo("eval", "--run", source, "--count", 12, "--out", out).exit_code == 0
+        done("eval", "--run", source, "--count", 12, "--out", out)
     one, other = (json.loads(Path(name).read_text())["figures"] for name in ("a.json", "b.json"))
     assert one == other
 
 
 def test_metrics_are_those_asked_for():
-    result = zoo("eval", "--run", "run", "--count", 12, "--set", "evaluate.metrics=[fid]", "--out", "f.json")
-    assert result.exit_code == 0
+    done("eval", "--run", "run", "--count", 12, "--set", "evaluate.metrics=[fid]", "--out", "f.json")
     assert set(json.loads(Path("f.json").read_text())["figures"]["generated"]) == {"fid", "fid_relative"}
 
 
@@ -188,7 +171,7 @@ KEPT_OF_STEP = KEPT.replace("--resume", "--resume --step 3")  # a run that is tr
     ],
 )
 def test_an_interrupted_call_tells_of_what_is_kept_and_of_nothing_else(run, options, stops_in, told, monkeypatch):
-    assert zoo("export", "run", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
+    done("export", "run", "--to", "zoo", "--out", "w.safetensors")
     images = Sampler.images
 
     def stop(self, backbone, labels, batch, count):

@@ -7,12 +7,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner, Result
 
 import zoo as package
+from tests.commands import content, done, refused_in_lines, zoo
 from tests.weights.layouts import FORMATS
 from zoo.assembly import build, load_recipe
-from zoo.cli import app
 from zoo.weights import read_weights, to_published, write_weights
 from zoo.weights.published.layout import Turn
 
@@ -81,27 +80,16 @@ def weights(tmp_path, monkeypatch, registry):
     return do
 
 
-def zoo(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
-
-
 def exported(source, to, out):
     return zoo("export", source, "--to", to, "--out", out)
 
 
-def listing():
-    return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
-
-
 def refused(exit_code, *arguments) -> list[str]:
     """The lines of an error on stderr; stdout is empty, and no file or folder came, went or changed."""
-    before, names = listing(), sorted(Path().rglob("*"))
-    result = exported(*arguments)
-    assert (result.exit_code, result.stdout) == (exit_code, ""), result.stderr
-    assert isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.stderr
-    assert (listing(), sorted(Path().rglob("*"))) == (before, names)
-    return result.stderr.splitlines()
+    before, names = content(), sorted(Path().rglob("*"))
+    lines = refused_in_lines(exported(*arguments), exit_code)
+    assert (content(), sorted(Path().rglob("*"))) == (before, names)
+    return lines
 
 
 def same(one, other):
@@ -158,7 +146,7 @@ def test_another_clock_is_turned_and_noted_and_comes_back_under_a_recipe_of_any_
         "wrote out.pt",
     ]
     Path("my_dit.yaml").write_text(json.dumps({"backbone": BACKBONES["plain"]}))
-    assert zoo("import", "out.pt", "--recipe", "my_dit.yaml", "--out", "back.safetensors").exit_code == 0
+    done("import", "out.pt", "--recipe", "my_dit.yaml", "--out", "back.safetensors")
     assert exported("back.safetensors", "sit", "again.pt").exit_code == 0
     assert same(torch.load("again.pt"), torch.load("out.pt"))
     one, other = package.load(source), package.load("back.safetensors")
@@ -304,19 +292,11 @@ def test_a_disk_that_is_full(out, weights, monkeypatch):
 )  # fmt: skip
 def test_usage_errors(arguments, weights):
     weights("sit")
-    before = listing()
+    before = content()
     result = zoo("export", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Traceback" not in result.stderr
-    assert listing() == before
-
-
-@pytest.mark.parametrize("option", ["--help", "-h"])
-def test_help(option):
-    result = zoo("export", option)
-    assert result.exit_code == 0
-    for word in ("WEIGHTS", "--to", "--out", "--weights", *FORMATS, "diffusers", "the same bits back"):
-        assert word in result.stdout
+    assert content() == before
 
 
 def test_debug_shows_the_traceback(weights):

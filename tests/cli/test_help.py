@@ -4,8 +4,9 @@ import shlex
 
 import pytest
 from typer.main import get_command
-from typer.testing import CliRunner
 
+from tests.commands import zoo
+from tests.weights.layouts import FORMATS
 from zoo.cli import COMMANDS, app
 
 GROUP = get_command(app)
@@ -15,7 +16,7 @@ EVERY = {name: command for name, command in GROUP.commands.items() if name != "d
 
 
 def test_every_command_stands_among_others_of_its_use():
-    help_of_all = CliRunner().invoke(app, []).stdout
+    help_of_all = zoo().stdout
     assert "Commands ─" not in help_of_all
     for panel, commands in COMMANDS.items():
         below = help_of_all.partition(f"─ {panel} ")[2].partition("╰")[0]
@@ -32,4 +33,15 @@ def test_every_command_has_an_example_that_can_be_pasted(name):
     assert words[:2] == ["zoo", name.split()[0]]
     context = EVERY[name].make_context(name, words[len(name.split()) + 1 :])
     assert context.params
-    assert f"Example: {example}" in CliRunner().invoke(app, [*name.split(), "--help"]).stdout
+    assert f"Example: {example}" in zoo(*name.split(), "--help").stdout
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("import", [*FORMATS, "Pickles run no code"]), ("export", [*FORMATS, "diffusers", "the same bits back"]),
+     ("train", ["exit code 75"])],
+)  # fmt: skip
+def test_what_a_command_promises_is_told(command, told, option):
+    shown = " ".join(zoo(command, option).stdout.split())
+    assert [each for each in told if each not in shown] == []

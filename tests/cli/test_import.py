@@ -4,53 +4,28 @@ import argparse
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner, Result
+from safetensors.torch import load_file
 
 import zoo as package
-from tests.weights.layouts import FORMATS
-from zoo.assembly import build, load_recipe
-from zoo.cli import app
+from tests.commands import content, done, refused_in_lines, zoo
+from tests.weights.layouts import EXAMPLES, published_of
+from zoo.assembly import load_recipe
 from zoo.recipe import absolute, read_tree
-from zoo.weights import Weights, read_weights, to_published, write_initialised
+from zoo.weights import read_weights, write_initialised
 
 EITHER = "note: the keys of DiT and SiT are the same; read as sit, by the name SiT"
-BACKBONE = {
-    "latent": {"channels": 4, "height": 8, "width": 16},
-    "num_classes": 5,
-    "dim": 8,
-    "depth": 2,
-    "heads": 2,
-    "patch_schedule": {"type": "uniform", "patch": 2},
-    "time_embedder": {"type": "sinusoidal", "clock": "data"},
-    "head": {"type": "linear", "learn_sigma": True},
-}
-
-
-def published(registry, backbone=BACKBONE, layout="sit"):
-    recipe = load_recipe({"name": "small", "backbone": backbone}, registry=registry)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        own = build(recipe, registry=registry, device="cpu").state_dict()
-    return to_published(Weights(recipe, own, {}), layout, registry)
 
 
 @pytest.fixture(autouse=True)
-def working_folder(tmp_path, monkeypatch, registry):
+def working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save(published(registry), "SiT.pt")
-    Path("small.yaml").write_text(json.dumps({"backbone": BACKBONE}))
-
-
-def zoo(*arguments: str) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
+    torch.save(published_of("sit")[1], "SiT.pt")
+    Path("small.yaml").write_text(json.dumps({"backbone": EXAMPLES["sit"]}))
 
 
 def imported(*arguments, checkpoint="SiT.pt", out="w.safetensors"):
@@ -60,19 +35,12 @@ def imported(*arguments, checkpoint="SiT.pt", out="w.safetensors"):
 HEADS = ("--set", "backbone.heads=2")
 
 
-def listing():
-    return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
-
-
 def refused(exit_code, *arguments, **how) -> list[str]:
     """The lines of an error on stderr; stdout is empty, and no file came, went or changed."""
-    before = listing()
-    result = imported(*arguments, **how)
-    assert (result.exit_code, result.stdout) == (exit_code, ""), result.stderr
-    assert isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.stderr
-    assert listing() == before
-    return result.stderr.splitlines()
+    before = content()
+    lines = refused_in_lines(imported(*arguments, **how), exit_code)
+    assert content() == before
+    return lines
 
 
 def test_weights_and_the_recipe_that_shapes_tell(registry):
@@ -84,7 +52,7 @@ def test_weights_and_the_recipe_that_shapes_tell(registry):
         f"wrote w.safetensors (sit's only weights, 32 tensors, {size:.1f} MB)",
         "wrote w.yaml, the recipe",
     ]
-    assert set(listing()) == {"SiT.pt", "small.yaml", "w.safetensors", "w.yaml"}
+    assert set(content()) == {"SiT.pt", "small.yaml", "w.safetensors", "w.yaml"}
     assert Path("w.yaml").read_text().startswith("# SiT.pt, as its shapes tell.   zoo build --recipe w.yaml --flops\n")
     recipe = read_weights(Path("w.safetensors"), registry).recipe
     assert load_recipe("w.yaml", registry=registry) == absolute(recipe)
@@ -99,28 +67,28 @@ def test_build_takes_the_inferred_recipe_and_load_the_weights(registry):
     with safe_open("w.safetensors", "pt") as file:
         assert report["params"]["total"] == sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
     for backbone in (package.load("w.safetensors"), package.load("w.safetensors", "w.yaml")):
-        given = backbone.state_dict()["patch_embedders.2x2.proj.weight"]
-        assert torch.equal(given, published(registry)["x_embedder.proj.weight"].flatten(1))
+        given = backbone.state_dict()["patch_embedders.2x4.proj.weight"]
+        assert torch.equal(given, torch.load("SiT.pt")["x_embedder.proj.weight"].flatten(1))
 
 
 @pytest.mark.parametrize("name", ["1e3", "null", "on", "a b", "größe", "#1", "a: b", "it's", "-x", "0x1F", "12:30"])
 def test_any_name_of_the_weights_is_the_recipes(name):
     assert imported(*HEADS, out=f"./{name}.safetensors").exit_code == 0
     assert read_tree(f"./{name}.yaml").plain()["name"] == name
-    assert zoo("build", "--recipe", f"./{name}.yaml").exit_code == 0
+    done("build", "--recipe", f"./{name}.yaml")
 
 
 def test_any_name_of_the_checkpoint_leaves_a_recipe():
     Path("SiT.pt").rename("a\nb: sit.pt")
     assert imported(*HEADS, checkpoint="a\nb: sit.pt").exit_code == 0
-    assert zoo("build", "--recipe", "w.yaml").exit_code == 0
+    done("build", "--recipe", "w.yaml")
 
 
 def test_with_a_recipe_no_recipe_is_written():
     result = imported("--recipe", "small.yaml")
     assert result.exit_code == 0
     assert [line.split(" (")[0] for line in result.stderr.splitlines()] == ["wrote w.safetensors"]
-    assert set(listing()) == {"SiT.pt", "small.yaml", "w.safetensors"}
+    assert set(content()) == {"SiT.pt", "small.yaml", "w.safetensors"}
     Path("other.yaml").write_text("mine")
     assert imported("--recipe", "small", out="other.safetensors").exit_code == 0
     assert Path("other.yaml").read_text() == "mine"
@@ -139,7 +107,7 @@ def test_the_same_checkpoint_gives_the_same_bytes():
 
 
 def test_averaged_weights_or_the_last(registry):
-    averaged = published(registry)
+    averaged = torch.load("SiT.pt")
     last = {key: tensor * 2 for key, tensor in averaged.items()}
     torch.save({"model": last, "ema": averaged, "opt": {}, "args": argparse.Namespace(lr=1e-4)}, "training.pt")
     for arguments, name, factor in (((), "ema", 1), (("--weights", "raw"), "model", 2)):
@@ -277,11 +245,11 @@ def test_bad_recipes_and_overrides(arguments):
      ("SiT.pt", "more.pt", "--out", "w.safetensors")],
 )  # fmt: skip
 def test_usage_errors(arguments):
-    before = listing()
+    before = content()
     result = zoo("import", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Traceback" not in result.stderr
-    assert listing() == before
+    assert content() == before
 
 
 def test_a_disk_that_is_full(monkeypatch):
@@ -314,81 +282,9 @@ def test_debug_shows_the_traceback():
     assert result.stderr.splitlines()[-1].startswith("error: SiT.pt: ")
 
 
-@pytest.mark.parametrize("option", ["--help", "-h"])
-def test_help(option):
-    result = zoo("import", option)
-    assert result.exit_code == 0
-    for word in (
-        "CKPT",
-        "--out",
-        "--recipe",
-        "--set",
-        "--format",
-        "--weights",
-        *FORMATS,
-        "Pickles run no code",
-    ):
-        assert word in result.stdout
-
-
-# -- in a process of its own ------------------------------------------------------------------------------------------
-
-MEASURED = """
-import resource, sys
-from zoo.cli import main
-try:
-    main()
-finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-"""
-COPYING = """
-from zoo.weights.published.layout import Turn
-to_own = Turn.to_own
-Turn.to_own = lambda *given: to_own(*given).clone()
-"""
-
-
-def peak_of_an_import(checkpoint, out, code=MEASURED):
-    """Its memory in bytes."""
-    arguments = [sys.executable, "-c", code, "import", checkpoint, "--out", out, *HEADS]
-    # By way of a shell, since a process starts with the peak of the one that it was forked from.
-    result = subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *arguments], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return int(result.stdout)
-
-
-def large(registry):
-    """A checkpoint of some 400 MB."""
-    backbone = BACKBONE | {"dim": 768, "depth": 9, "latent": {"channels": 4, "height": 8, "width": 8}}
-    recipe = load_recipe({"name": "large", "backbone": backbone}, registry=registry)
-    own = build(recipe, registry=registry, device="meta").state_dict()
-    shapes = to_published(Weights(recipe, own, {}), "sit", registry)
-    return {key: torch.full(tensor.shape, 0.01) for key, tensor in shapes.items()}
-
-
-@pytest.fixture
-def emptied(tmp_path):
-    """Since pytest keeps the folders of its last runs."""
-    yield
-    for path in tmp_path.iterdir():
-        path.unlink()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("emptied")
-def test_an_import_takes_little_more_memory_than_its_checkpoint(registry):
-    base = peak_of_an_import("SiT.pt", "tiny.safetensors")
-    for write, name in ((torch.save, "sit.pt"), (save_file, "sit.st")):
-        write(large(registry), name)
-        size = Path(name).stat().st_size
-        assert 3.5e8 < size < 4.5e8
-        assert peak_of_an_import(name, f"{name}.safetensors") - base < 1.15 * size
-    assert peak_of_an_import(name, "copied.safetensors", COPYING + MEASURED) - base > 1.5 * size
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_while_weights_are_written_leaves_nothing(number, monkeypatch):
-    before = listing()
+    before = content()
 
     def stopped(tensors, path, metadata):
         Path(path).touch()
@@ -398,5 +294,5 @@ def test_a_signal_while_weights_are_written_leaves_nothing(number, monkeypatch):
     handler = signal.getsignal(number)
     result = imported(*HEADS)
     assert result.exit_code == 128 + number
-    assert listing() == before
+    assert content() == before
     assert signal.getsignal(number) == handler

@@ -5,16 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
 import zoo as package
+from tests.commands import zoo
 from tests.weights.small import BY_DEPTH, BY_TIMESTEP, SIZE, random_weights, small
-from zoo.cli import app
 from zoo.weights import read_weights, write_weights
-
-
-def zoo(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
 def recipe(name, schedule, **parts):

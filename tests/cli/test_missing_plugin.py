@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors import safe_open
-from typer.testing import CliRunner, Result
 
 import zoo as library
+from tests import commands
+from tests.commands import done, zoo
 from tests.train.small import ALONE, small
-from zoo.cli import app
 from zoo.errors import PluginError
 from zoo.evaluate.frechet import FID
 from zoo.flow.noise_samplers import UniformNoise
@@ -61,15 +61,8 @@ def installed(tmp_path, monkeypatch, runs):
     return registry
 
 
-def zoo(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
-
-
 def refused(*arguments: object) -> str:
-    result = zoo(*arguments)
-    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    return line.removeprefix("error: ")
+    return commands.refused(zoo(*arguments), told=True)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +106,7 @@ def test_what_a_run_costs_does_not_need_its_solver(runs, installed):
 
 
 def test_a_weight_file_keeps_what_it_does_not_need(runs, installed):
-    assert zoo("export", "beside", "--to", "zoo", "--out", "w.safetensors").exit_code == 0
+    done("export", "beside", "--to", "zoo", "--out", "w.safetensors")
     with safe_open("w.safetensors", "pt") as file:
         metadata = file.metadata()
     versions = json.loads(metadata["versions"])
@@ -134,8 +127,7 @@ def test_a_weight_file_keeps_what_it_does_not_need(runs, installed):
 
 
 def test_another_part_takes_its_place():
-    result = zoo("sample", "--run", "beside", "--out", "images", "--count", 1, "--solver", "heun")
-    assert result.exit_code == 0, result.stderr
+    done("sample", "--run", "beside", "--out", "images", "--count", 1, "--solver", "heun")
     assert json.loads(Path("images/samples.json").read_text())["sample"]["solver"] == {"type": "heun", "shift": 1.0}
 
 

@@ -5,18 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from zoo.cli import app
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+from tests.commands import zoo
 
 
 def new_plugin(*arguments: str):
-    return CliRunner().invoke(app, ["new-plugin", *arguments])
+    return zoo("new-plugin", *arguments)
 
 
 def test_writes_a_folder_and_says_what_comes_next():

@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
-from typer.testing import CliRunner
 
-from zoo.cli import app
+from tests.commands import zoo
 from zoo.cli.parts import describe_options
 from zoo.kinds import KINDS
 from zoo.part_entries import PartEntry
@@ -21,8 +20,8 @@ from zoo.registry import Registry
 from zoo.signature import read_signature
 
 
-def zoo(*arguments: str):
-    return CliRunner().invoke(app, ["parts", *arguments])
+def parts(*arguments: str):
+    return zoo("parts", *arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +33,7 @@ def built_in_parts(monkeypatch):
 
 
 def test_lists_every_part_with_options_and_plug_in(registry):
-    result = zoo()
+    result = parts()
     assert (result.exit_code, result.stderr) == (0, "")
     for entry in registry.entries():
         assert f" {entry.name} " in result.stdout
@@ -43,13 +42,13 @@ def test_lists_every_part_with_options_and_plug_in(registry):
 
 
 def test_of_one_kind():
-    result = zoo("--kind", "time_embedder")
+    result = parts("--kind", "time_embedder")
     assert "sinusoidal" in result.stdout
     assert "linear_mlp" not in result.stdout
 
 
 def test_of_several_kinds_in_the_order_of_kinds():
-    found = json.loads(zoo("--kind", "mlp,norm", "--kind", "head", "--json").stdout)
+    found = json.loads(parts("--kind", "mlp,norm", "--kind", "head", "--json").stdout)
     assert list(dict.fromkeys(each["kind"] for each in found)) == [
         kind for kind in KINDS if kind in {"mlp", "norm", "head"}
     ]
@@ -62,13 +61,13 @@ def test_of_the_hash_of_a_file_so_much_as_people_compare(tmp_path):
         '@zoo.part(\'head\', \'mine\')\nclass Mine(LinearHead):\n    """As linear."""\n'
     )
     given = ("--kind", "head", "--parts", str(file))
-    (whole,) = [each["version"] for each in json.loads(zoo(*given, "--json").stdout) if each["name"] == "mine"]
-    (line,) = [line for line in zoo(*given).stdout.splitlines() if " mine " in line]
+    (whole,) = [each["version"] for each in json.loads(parts(*given, "--json").stdout) if each["name"] == "mine"]
+    (line,) = [line for line in parts(*given).stdout.splitlines() if " mine " in line]
     assert line.split()[-1] == whole[: len("sha256:") + 8] != whole
 
 
 def test_as_json():
-    found = json.loads(zoo("--json").stdout)
+    found = json.loads(parts("--json").stdout)
     assert {each["kind"] for each in found} == set(KINDS)
     (fno,) = [each for each in found if each["name"] == "fno"]
     assert fno.keys() == {"kind", "name", "summary", "options", "parts", "plugin", "version", "part_version"}
@@ -78,10 +77,10 @@ def test_as_json():
 
 
 def test_a_part_that_computes_something_else_by_now_shows_its_version(monkeypatch):
-    assert "version" not in zoo("--kind", "head").stdout
+    assert "version" not in parts("--kind", "head").stdout
     monkeypatch.setattr(LinearHead, "version", 2, raising=False)
-    assert "linear (version 2) " in zoo("--kind", "head").stdout
-    versions = {each["name"]: each["part_version"] for each in json.loads(zoo("--kind", "head", "--json").stdout)}
+    assert "linear (version 2) " in parts("--kind", "head").stdout
+    versions = {each["name"]: each["part_version"] for each in json.loads(parts("--kind", "head", "--json").stdout)}
     assert versions == {"conv": 1, "linear": 2}
 
 
@@ -90,7 +89,7 @@ def test_a_part_that_computes_something_else_by_now_shows_its_version(monkeypatc
     [("time_embeder", "; did you mean 'time_embedder'? (there are: "), ("qqq", " (there are: patch_")],
 )
 def test_an_unknown_kind(kind, offer):
-    result = zoo("--kind", kind)
+    result = parts("--kind", kind)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: --kind: there is no kind '{kind}'{offer}")
     assert len(result.stderr.splitlines()) == 1
@@ -101,7 +100,7 @@ def test_a_plug_in_that_failed_is_named_and_the_rest_is_listed(built_in_parts, d
     error = ImportError("no luck, here")
     problem = PluginProblem((Plugin("strangers", "1.2"),), "no luck", "strangers 1.2: no luck", "parts", error)
     built_in_parts.problems.append(problem)
-    result = zoo(*["--debug"] * debug)
+    result = parts(*["--debug"] * debug)
     assert result.exit_code == 0
     assert "sinusoidal" in result.stdout
     assert "warning: strangers 1.2: no luck\n" in result.stderr
@@ -153,7 +152,7 @@ def test_options_that_hold_parts_are_described_by_kind_and_default(registry):
         "mlp: mlp = gelu",
         "norm: norm = layer",
     ]
-    (dit,) = json.loads(zoo("--kind", "block", "--json").stdout)
+    (dit,) = json.loads(parts("--kind", "block", "--json").stdout)
     assert dit["parts"]["mlp"] == {"kind": "mlp", "default": "gelu", "required": False}
 
 

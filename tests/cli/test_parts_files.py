@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 import typer
 import yaml
-from typer.testing import CliRunner, Result
 
+from tests.commands import done, zoo
 from tests.train.small import VALUES
 from zoo import hookimpl, part
 from zoo.callbacks import Callback
@@ -87,21 +87,8 @@ READING = {
 """Commands that read recipes, runs or weights, or list parts."""
 
 
-def zoo(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def done(*words: object) -> Result:
-    result = zoo(*words)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
 def refused(*words: object) -> str:
-    result = zoo(*words)
-    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    return line.removeprefix("error: ")
+    return commands.refused(zoo(*words), told=True)
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from typer.testing import CliRunner, Result
 
 import zoo as package
-from zoo.cli import app
+from tests.commands import done, zoo
 from zoo.randomness import Purpose
 from zoo.sampling.latents import standard_normal
 
@@ -129,10 +128,6 @@ def ddim(network: PlainDiT, z: torch.Tensor, labels: torch.Tensor, guidance: flo
     return z
 
 
-def zoo(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in words])
-
-
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``dit.safetensors``, imported from a training checkpoint whose name alone tells DiT from SiT."""
@@ -149,8 +144,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn(folder: Path, out: Path, *words: object) -> torch.Tensor:
     """The latents that ``zoo sample`` shows, exact to the last bit."""
     data = ("--set", "data.dataset=exact", "--set", "data.normalize=none", "--parts", folder / "exact.py")
-    result = zoo("sample", "--run", folder / "dit.safetensors", "--out", out, *data, *words)
-    assert result.exit_code == 0, result.stderr
+    done("sample", "--run", folder / "dit.safetensors", "--out", out, *data, *words)
     found = [np.asarray(Image.open(path)).view(np.float32) for path in sorted(out.glob("0*.png"))]
     return torch.from_numpy(np.stack(found)).reshape(-1, CHANNELS, SIDE, SIDE)
 

@@ -5,21 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from zoo.cli import app
+from tests.commands import done, zoo
 from zoo.cli import recipes as recipes_command
 from zoo.plugins import Plugin, PluginProblem, zoo_version
 from zoo.recipe.find import package_recipes
-
-
-@pytest.fixture(autouse=True)
-def working_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def zoo(*arguments: str):
-    return CliRunner().invoke(app, list(arguments))
 
 
 def test_lists_names_titles_and_plug_ins():
@@ -43,8 +33,7 @@ def test_paths_are_files_one_a_line():
 def test_a_plug_in_that_failed_is_named(monkeypatch):
     problem = PluginProblem((Plugin("strangers", "1.2"),), "no luck", "plug-in strangers 1.2: no luck", "recipes")
     monkeypatch.setitem(recipes_command.__globals__, "list_recipes", lambda: ([], [problem]))
-    result = zoo("recipes")
-    assert result.exit_code == 0
+    result = done("recipes")
     assert result.stderr == "warning: plug-in strangers 1.2: no luck\n"
 
 
@@ -62,8 +51,7 @@ def test_does_not_import_torch(arguments):
 
 
 def test_help_names_every_command():
-    result = zoo("--help")
-    assert result.exit_code == 0
+    result = done("--help")
     for word in ("build", "parts", "recipes", "schema", "zoo build --recipe mpdit_b.yaml --flops"):
         assert word in result.stdout
 

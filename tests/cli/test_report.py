@@ -5,14 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
+from tests.commands import refused, zoo
 from tests.train.small import train
-from zoo.cli import app
-
-
-def zoo(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +21,6 @@ def runs(tmp_path_factory):
 def working_folder(tmp_path, monkeypatch, runs):
     monkeypatch.chdir(tmp_path)
     Path("run").symlink_to(runs / "run")
-
-
-def refused(result: Result, exit_code: int = 2) -> str:
-    assert result.exit_code == exit_code, result.stderr
-    assert "Traceback" not in result.stderr
-    (line,) = result.stderr.splitlines()
-    return line.removeprefix("error: ")
 
 
 def test_the_page_in_the_folder_is_made_again():

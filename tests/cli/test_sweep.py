@@ -4,16 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
+from tests.commands import done, zoo
 from tests.train.small import VALUES
-from zoo.cli import app
 from zoo.recipe import to_yaml
 from zoo.train.trainer import Trainer
-
-
-def zoo(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +30,7 @@ def test_every_combination_is_counted():
 
 
 def test_all_parts_of_a_slot_and_what_all_leaves_out():
-    result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.block.mlp=all", "--vary", "backbone.router=all")
-    assert result.exit_code == 0, result.stderr
+    result = done("sweep", "-r", "small.yaml", "--vary", "backbone.block.mlp=all", "--vary", "backbone.router=all")
     left_out, *lines = result.stderr.splitlines()
     assert left_out.startswith("--vary backbone.router=all: leaves out tread (needs first and stop); ")
     assert lines == ["1/2 mlp=gelu, router=none: done", "2/2 mlp=swiglu, router=none: done"]
@@ -44,8 +38,7 @@ def test_all_parts_of_a_slot_and_what_all_leaves_out():
 
 def test_an_override_of_a_part_that_is_varied_holds_where_that_part_stands():
     arguments = ("sweep", "-r", "small.yaml", "--set", "backbone.time_embedder={type: fno, blocks: 2}", "--json")
-    result = zoo(*arguments, "--set", "backbone.time_embedder.modes=3", "--vary", "backbone.time_embedder=all")
-    assert result.exit_code == 0, result.stderr
+    result = done(*arguments, "--set", "backbone.time_embedder.modes=3", "--vary", "backbone.time_embedder=all")
     found = {entry["name"]: entry["cost"]["macs"] for entry in json.loads(result.stdout)}
     other = json.loads(zoo(*arguments, "--vary", "backbone.time_embedder=all").stdout)
     assert [entry["name"] for entry in other if entry["cost"]["macs"] != found[entry["name"]]] == ["time_embedder=fno"]
@@ -87,8 +80,7 @@ def test_a_combination_that_cannot_be_built_is_told_and_the_others_go_on():
 
 
 def test_a_recipe_that_only_its_combinations_make_whole():
-    result = zoo("sweep", "-r", "small.yaml", "--set", "backbone.heads=3", "--vary", "backbone.dim=12,24", "--json")
-    assert result.exit_code == 0, result.stderr
+    result = done("sweep", "-r", "small.yaml", "--set", "backbone.heads=3", "--vary", "backbone.dim=12,24", "--json")
     assert [entry["name"] for entry in json.loads(result.stdout)] == ["dim=12", "dim=24"]
 
 
@@ -131,7 +123,7 @@ def test_a_sweep_of_which_nothing_can_be_trained_fails_as_the_first_does():
 
 def test_a_run_of_another_recipe_is_not_taken_for_this_one():
     arguments = ("sweep", "-r", "small.yaml", "--vary", "train.warmup=0", "--train", "--json")
-    assert zoo(*arguments).exit_code == 0
+    done(*arguments)
     result = zoo(*arguments, "--set", "train.learning_rate=0.5")
     assert result.exit_code == 2
     assert "was trained by another recipe" in result.stderr

@@ -1,12 +1,10 @@
 """Pictures, a tiny VAE, and the tool that encodes one with the other."""
 
-import importlib.util
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
+import extract_latents
 import numpy as np
 import pytest
 import torch
@@ -62,21 +60,7 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tool() -> ModuleType:
-    """``tools/extract_latents.py``."""
-    spec = importlib.util.spec_from_file_location("extract_latents", ROOT / "tools" / "extract_latents.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def extracted(
-    tmp_path_factory: pytest.TempPathFactory, tool: ModuleType, pictures: Path, vae: Path
-) -> Callable[..., Path]:
+def extracted(tmp_path_factory: pytest.TempPathFactory, pictures: Path, vae: Path) -> Callable[..., Path]:
     """Latents of the pictures, in shards of four, float32 unless said otherwise; each made once and never changed."""
     made: dict[tuple[str, ...], Path] = {}
 
@@ -85,7 +69,7 @@ def extracted(
             out = tmp_path_factory.mktemp("latents") / "out"
             size = ["--size", *map(str, SIZE)]
             given = [str(pictures), "--vae", str(vae), "--out", str(out), *size, "--shard", "4", "--batch", "3"]
-            assert tool.main([*given, "--dtype", "float32", *options]) == 0
+            assert extract_latents.main([*given, "--dtype", "float32", *options]) == 0
             made[options] = out
         return made[options]
 

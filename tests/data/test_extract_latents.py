@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import extract_latents
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,12 +18,12 @@ from zoo.unfinished import workplace
 
 
 @pytest.fixture
-def run(tool, pictures, vae, capsys):
+def run(pictures, vae, capsys):
     """Run the tool; gives its exit code, and what it printed on stdout and on stderr."""
 
     def main(out, *options, images=pictures):
         size = [] if "--size" in options else ["--size", "16", "24"]
-        code = tool.main(
+        code = extract_latents.main(
             [str(images), "--vae", str(vae), "--out", str(out), "--shard", "4", "--batch", "3", *size, *options]
         )
         captured = capsys.readouterr()
@@ -89,8 +90,8 @@ def test_extraction_is_reproducible(run, tmp_path, whole):
 
 
 @pytest.mark.parametrize("shards", [0, 1, 2, 3])
-def test_a_resumed_extraction_gives_the_same_files(run, tool, tmp_path, whole, monkeypatch, shards):
-    write, written = tool.write_shard, []
+def test_a_resumed_extraction_gives_the_same_files(run, tmp_path, whole, monkeypatch, shards):
+    write, written = extract_latents.write_shard, []
 
     def interrupted(path, shard, settings):
         if len(written) == shards:
@@ -99,9 +100,9 @@ def test_a_resumed_extraction_gives_the_same_files(run, tool, tmp_path, whole, m
         written.append(path)
 
     out = tmp_path / "out"
-    monkeypatch.setattr(tool, "write_shard", interrupted)
+    monkeypatch.setattr(extract_latents, "write_shard", interrupted)
     if shards == 3:  # all shards, but no index
-        monkeypatch.setattr(tool, "write_whole", lambda path, content, error: interrupted(path, None, None))
+        monkeypatch.setattr(extract_latents, "write_whole", lambda path, content, error: interrupted(path, None, None))
     assert run(out) == (130, "", "interrupted; go on with --resume\n")
     monkeypatch.undo()
     assert "index.json" not in os.listdir(out)
@@ -128,7 +129,7 @@ def test_resuming_where_nothing_was_begun(run, tmp_path, whole):
     assert contents(tmp_path / "out") == whole
 
 
-def test_what_a_crash_left_is_made_again(run, tool, tmp_path, whole, monkeypatch):
+def test_what_a_crash_left_is_made_again(run, tmp_path, whole, monkeypatch):
     out = tmp_path / "whole"
     shard = out / "shard_00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])
@@ -142,7 +143,7 @@ def test_what_a_crash_left_is_made_again(run, tool, tmp_path, whole, monkeypatch
         raise DataError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(tool, "write_shard", crash)
+        patched.setattr(extract_latents, "write_shard", crash)
         assert run(out, "--resume") == (3, "", "error: disk full\n")
     assert run(out, "--resume")[0] == 0
     assert contents(out) == whole
@@ -239,7 +240,7 @@ def test_data_that_cannot_be_used(run, tmp_path):
     assert not out.exists()
 
 
-def test_a_folder_that_cannot_be_made(run, tool, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_made(run, tmp_path, monkeypatch):
     def refuse(path, **options):
         raise PermissionError(13, "Permission denied")
 
@@ -248,11 +249,11 @@ def test_a_folder_that_cannot_be_made(run, tool, tmp_path, monkeypatch):
     assert run(out) == (3, "", f"error: {out}: cannot be made: Permission denied\n")
 
 
-def test_running_out_of_memory(run, tool, tmp_path, monkeypatch):
+def test_running_out_of_memory(run, tmp_path, monkeypatch):
     def fill(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(tool, "extract", fill)
+    monkeypatch.setattr(extract_latents, "extract", fill)
     assert run(tmp_path / "out") == (3, "", "error: out of memory; go on with --resume and a smaller --batch\n")
 
 

@@ -10,12 +10,6 @@ from zoo.errors import RecipeError
 from zoo.recipe.find import find_recipe, list_recipes, package_recipes
 
 
-@pytest.fixture(autouse=True)
-def working_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def write(path: str, text: str = "# A title.   zoo build\n") -> Path:
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)

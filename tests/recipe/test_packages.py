@@ -11,11 +11,6 @@ from zoo.recipe.source import show
 MIXED = "extends: digits_mpdit\npackages: [not-here, pluggy, also-not, Not_Here]\nbackbone: {upsampler: strange}\n"
 
 
-@pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def problems_of(path, text, registry):
     path.write_text(text, "utf-8")
     with pytest.raises(RecipeError) as caught:

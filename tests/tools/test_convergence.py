@@ -1,9 +1,10 @@
 """The convergence tool: what it would train, what it refuses, and that the page is of the committed results."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 
+import convergence
+import convergence_report as report
 import pytest
 
 from zoo.audit import audit
@@ -12,20 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def tool():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
-        yield import_module("convergence")
-
-
-@pytest.fixture(scope="module")
-def report(tool):
-    return import_module("convergence_report")
-
-
-@pytest.fixture(scope="module")
-def committed(tool):
-    return json.loads(tool.RESULTS.read_text())
+def committed():
+    return json.loads(convergence.RESULTS.read_text())
 
 
 GOOD = {"accuracy": 0.95, "fid_relative": 0.03, "diversity": 0.9, "novelty": 1.0}
@@ -35,17 +24,17 @@ def result(row="DiT", **figures):
     return {"table": "equal steps", "row": row, "seed": 0, "steps": 10, "figures": {"10": {**GOOD, **figures}}}
 
 
-def test_equal_work_is_equal(tool):
-    trials = [each for each in tool.recipe_trials() if each.table == "equal multiply-adds"]
-    work = [each.steps * tool.macs_of_step(each.recipe) for each in trials]
+def test_equal_work_is_equal():
+    trials = [each for each in convergence.recipe_trials() if each.table == "equal multiply-adds"]
+    work = [each.steps * convergence.macs_of_step(each.recipe) for each in trials]
     assert max(work) / min(work) < 1.002
     assert len({each.steps for each in trials}) == 4
     macs = audit(trials[0].load(0)).macs
-    assert tool.macs_of_step("digits_dit") == 3 * 32 * macs  # forward and backward passes of a batch of 32
+    assert convergence.macs_of_step("digits_dit") == 3 * 32 * macs  # forward and backward passes of a batch of 32
 
 
-def test_equal_trainings_of_several_tables_are_one_run(tool):
-    trials = list(tool.ladder_trials())
+def test_equal_trainings_of_several_tables_are_one_run():
+    trials = list(convergence.ladder_trials())
     whole = [each for each in trials if each.recipe == "digits_mpdit" and not each.overrides]
     assert [each.table[:7] for each in whole] == ["table 3", "table 5", "table 6", "table 7"]
     assert len({each.folder(0) for each in whole}) == 1
@@ -54,8 +43,8 @@ def test_equal_trainings_of_several_tables_are_one_run(tool):
     assert trials[0].folder(0) != trials[0].folder(1)
 
 
-def test_every_row_of_the_ladders_can_be_built(tool):
-    for trial in tool.ladder_trials():
+def test_every_row_of_the_ladders_can_be_built():
+    for trial in convergence.ladder_trials():
         recipe = trial.load(1)
         assert (recipe.train.steps, recipe.train.seed) == (250, 1)
 
@@ -70,39 +59,39 @@ def test_every_row_of_the_ladders_can_be_built(tool):
         ({}, None),
     ],
 )
-def test_a_recipe_that_misses_a_bound_is_told(report, figures, problem):
+def test_a_recipe_that_misses_a_bound_is_told(figures, problem):
     found = list(report.problems_of({"trials": [result(**figures)], "controls": {}}))
     assert found == ([problem] if problem else [])
 
 
-def test_a_control_that_keeps_to_all_bounds_is_told(report):
+def test_a_control_that_keeps_to_all_bounds_is_told():
     controls = {"copy": {**GOOD, "novelty": 0.0}, "a good model": GOOD}
     assert list(report.problems_of({"trials": [], "controls": controls})) == [
         "control 'a good model' keeps to all bounds"
     ]
 
 
-def test_the_page_has_the_tables_of_the_results(report, committed):
+def test_the_page_has_the_tables_of_the_results(committed):
     page = (ROOT / "docs" / "convergence.md").read_text()
     assert page.split(report.START)[1].split(report.END)[0] == report.tables(committed)
 
 
-def test_every_recipe_was_trained_with_three_seeds_and_kept_to_its_bounds(tool, report, committed):
+def test_every_recipe_was_trained_with_three_seeds_and_kept_to_its_bounds(committed):
     trained = [(each["recipe"], each["seed"]) for each in committed["trials"] if each["table"] == "equal steps"]
-    assert sorted(trained) == sorted((recipe, seed) for recipe in tool.FOUR for seed in range(3))
+    assert sorted(trained) == sorted((recipe, seed) for recipe in convergence.FOUR for seed in range(3))
     assert list(report.problems_of(committed)) == []
     assert set(committed["controls"]) == {"noise", "class means", "shuffled labels", "copy"}
 
 
-def test_controls_are_refused(tool, report):
-    for name, figures in tool.judge_controls().items():
+def test_controls_are_refused():
+    for name, figures in convergence.judge_controls().items():
         assert report.missed(figures), name
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_recipe_learns_to_draw_digits_in_its_own_steps(tool, report, tmp_path):
-    hybrid = next(each for each in tool.recipe_trials() if each.recipe == "digits_hybrid")
-    (found,) = tool.run_trials([hybrid], [0], tmp_path, jobs=1)
+def test_a_recipe_learns_to_draw_digits_in_its_own_steps(tmp_path):
+    hybrid = next(each for each in convergence.recipe_trials() if each.recipe == "digits_hybrid")
+    (found,) = convergence.run_trials([hybrid], [0], tmp_path, jobs=1)
     assert report.missed(report.last(found)) == []
     assert report.missed(found["figures"]["200"])  # nor does it do so at once

@@ -6,36 +6,21 @@ import itertools
 import json
 import os
 import signal
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import faults
+import faults_cases
+import faults_growth
+import faults_judged
+import faults_runs
+import faults_soak
 import pytest
 
 from tests.faults.test_fuzz import report_counts
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def tool() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
-        yield import_module("faults")
-
-
-@pytest.fixture(scope="module")
-def runs(tool: ModuleType) -> ModuleType:
-    return sys.modules["faults_runs"]
-
-
-@pytest.fixture(scope="module")
-def soak(tool: ModuleType) -> ModuleType:
-    return sys.modules["faults_soak"]
 
 
 @pytest.mark.parametrize(
@@ -50,40 +35,38 @@ def soak(tool: ModuleType) -> ModuleType:
         (75, "stopped: saved\n", (7,), "processes were left behind: (7,)"),
     ],
 )
-def test_an_end_that_breaks_the_law(
-    runs: ModuleType, code: int | None, err: str, left: tuple[int, ...], broken: str
-) -> None:
-    found = runs.Ended(code, err, left).problems(75)
+def test_an_end_that_breaks_the_law(code: int | None, err: str, left: tuple[int, ...], broken: str) -> None:
+    found = faults_runs.Ended(code, err, left).problems(75)
     assert len(found) == bool(broken)
     assert all(each.startswith(broken) for each in found)
 
 
-def test_other_tensors_break_the_law(runs: ModuleType) -> None:
+def test_other_tensors_break_the_law() -> None:
     whole = {"model.safetensors": "a", "ema.safetensors": "b"}
-    assert runs.differences(whole, dict(whole)) == []
-    assert len(runs.differences({**whole, "model.safetensors": "c"}, whole)) == 1
-    assert len(runs.differences({}, whole)) == 2
+    assert faults_judged.differences(whole, dict(whole)) == []
+    assert len(faults_judged.differences({**whole, "model.safetensors": "c"}, whole)) == 1
+    assert len(faults_judged.differences({}, whole)) == 2
 
 
-def test_hashes_are_of_what_is_on_the_disk(runs: ModuleType, tmp_path: Path) -> None:
+def test_hashes_are_of_what_is_on_the_disk(tmp_path: Path) -> None:
     """And not what a manifest says, which a fault may have left behind."""
     step = tmp_path / "checkpoints" / "step_00000003"
     step.mkdir(parents=True)
     (step / "model.safetensors").write_bytes(b"bits")
     (step / "manifest.json").write_text(json.dumps({"files": {"model.safetensors": {}, "state.json": {}}}))
-    before = runs.newest(tmp_path)
+    before = faults_judged.newest(tmp_path)
     assert (before[0], list(before[1])) == (3, ["model.safetensors"])
     (step / "model.safetensors").write_bytes(b"bots")
-    assert runs.newest(tmp_path) != before
+    assert faults_judged.newest(tmp_path) != before
 
 
-def test_every_write_is_a_point(runs: ModuleType, tmp_path: Path) -> None:
+def test_every_write_is_a_point(tmp_path: Path) -> None:
     """A child counts its own writes, and dies at the one that is asked for."""
 
     def child(number: int) -> int:
         pid = os.fork()
         if pid == 0:
-            runs.AtWrite(tmp_path / "run", number, tmp_path / "log")()
+            faults_runs.AtWrite(tmp_path / "run", number, tmp_path / "log")()
             (tmp_path / "run").mkdir()
             with (tmp_path / "run" / "file").open("w") as file:
                 os.fsync(file.fileno())
@@ -102,42 +85,44 @@ def test_every_write_is_a_point(runs: ModuleType, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
 
 
-def test_what_grows_breaks_the_law_of_the_soak(soak: ModuleType) -> None:
-    flat = [soak.Usage(100.0 + index % 3, 8, 20) for index in range(40)]
-    assert list(soak.grown(flat)) == []
-    leaks = [soak.Usage(100.0 + index, 8, 20 + index // 20) for index in range(40)]
-    assert [each.split()[0] for each in soak.grown(leaks)] == ["memory", "files"]
-    assert len(list(soak.grown(flat[:3]))) == 1
+def test_what_grows_breaks_the_law_of_the_soak() -> None:
+    flat = [faults_growth.Usage(100.0 + index % 3, 8, 20) for index in range(40)]
+    assert list(faults_growth.grown(flat)) == []
+    leaks = [faults_growth.Usage(100.0 + index, 8, 20 + index // 20) for index in range(40)]
+    assert [each.split()[0] for each in faults_growth.grown(leaks)] == ["memory", "files"]
+    assert len(list(faults_growth.grown(flat[:3]))) == 1
 
 
-def test_what_grows_from_life_to_life_breaks_it_too(soak: ModuleType) -> None:
+def test_what_grows_from_life_to_life_breaks_it_too() -> None:
     """Each life begins with more than the one before, and none grows."""
 
     def lives(threads: int, count: int) -> list[dict[str, list[Any]]]:
-        return [{"process 0": [soak.Usage(100.0, 8 + threads * life, 20)] * count} for life in range(8)]
+        return [{"process 0": [faults_growth.Usage(100.0, 8 + threads * life, 20)] * count} for life in range(8)]
 
-    assert list(soak.grown_in_lives(lives(0, soak.ENOUGH))) == []
-    assert list(soak.grown_in_lives(lives(1, soak.ENOUGH))) == [
+    assert list(faults_growth.grown_in_lives(lives(0, faults_growth.ENOUGH))) == []
+    assert list(faults_growth.grown_in_lives(lives(1, faults_growth.ENOUGH))) == [
         "process 0, from life to life: threads grew from 11 to 15"
     ]
-    assert list(soak.grown_in_lives(lives(0, soak.YOUNG))) == ["process 0: no life was long enough to tell"]
+    assert list(faults_growth.grown_in_lives(lives(0, faults_growth.YOUNG))) == [
+        "process 0: no life was long enough to tell"
+    ]
 
 
-def test_a_process_that_leaks_grows(soak: ModuleType) -> None:
+def test_a_process_that_leaks_grows() -> None:
     """What is looked at is what the system says of a process that lives."""
-    before = soak.usage(os.getpid())
+    before = faults_growth.usage(os.getpid())
     kept = [os.pipe() for _ in range(8)]
     try:
-        assert soak.usage(os.getpid()).files > before.files + 8
+        assert faults_growth.usage(os.getpid()).files > before.files + 8
     finally:
         for descriptor in itertools.chain(*kept):
             os.close(descriptor)
     block = bytearray(os.urandom(2**20) * 64)
-    assert soak.usage(os.getpid()).memory > before.memory + 32
+    assert faults_growth.usage(os.getpid()).memory > before.memory + 32
     del block
 
 
-def test_what_is_left_in_the_folder_of_a_run_breaks_it(soak: ModuleType, tmp_path: Path) -> None:
+def test_what_is_left_in_the_folder_of_a_run_breaks_it(tmp_path: Path) -> None:
     def checkpoint(step: int, *, apart: bool = False) -> None:
         folder = tmp_path / "checkpoints" / f"step_{step:08d}"
         folder.mkdir(parents=True)
@@ -147,59 +132,59 @@ def test_what_is_left_in_the_folder_of_a_run_breaks_it(soak: ModuleType, tmp_pat
     checkpoint(60, apart=True)
     checkpoint(100)
     (tmp_path / "metrics.jsonl").touch()
-    assert list(soak.strays(tmp_path)) == []
+    assert list(faults_soak.strays(tmp_path)) == []
     checkpoint(150)
-    assert [each.split(":")[0] for each in soak.strays(tmp_path)] == ["more checkpoints than are kept"]
+    assert [each.split(":")[0] for each in faults_soak.strays(tmp_path)] == ["more checkpoints than are kept"]
     (tmp_path / "checkpoints" / "step_00000050").rename(tmp_path / "checkpoints" / ".step_00000050.unfinished")
     (tmp_path / "loss.png.aside").touch()
-    assert [each.split(": ")[-1] for each in soak.strays(tmp_path)][:2] == [
+    assert [each.split(": ")[-1] for each in faults_soak.strays(tmp_path)][:2] == [
         "loss.png.aside",
         ".step_00000050.unfinished",
     ]
 
 
 @pytest.mark.parametrize(("steps", "lacking"), [([1, 2, 3, 4], None), ([1, 3], "[2]"), ([1, 2, 2, 3], "[]")])
-def test_every_step_has_one_line(soak: ModuleType, tmp_path: Path, steps: list[int], lacking: str | None) -> None:
+def test_every_step_has_one_line(tmp_path: Path, steps: list[int], lacking: str | None) -> None:
     (tmp_path / "checkpoints" / "step_00000003").mkdir(parents=True)
     (tmp_path / "checkpoints" / "step_00000003" / "manifest.json").write_text('{"files": {}}')
     (tmp_path / "metrics.jsonl").write_text("".join(f'{{"step": {step}}}\n' for step in steps))
-    found = list(soak.metrics_amiss(tmp_path))
+    found = list(faults_soak.metrics_amiss(tmp_path))
     assert [each.split(": ")[-1] for each in found] == ([] if lacking is None else [lacking])
 
 
-def test_messages_are_told_without_what_differs(runs: ModuleType) -> None:
+def test_messages_are_told_without_what_differs() -> None:
     told = (
         "stopped: /tmp/x/run-signals-3: asked to stop, and saved after step 12 of 40; zoo train --run-dir /tmp/x/run-3"
     )
-    assert runs.plain(told) == "stopped: RUN: asked to stop, and saved after step N of 40; zoo train --run-dir RUN"
+    assert (
+        faults_judged.plain(told)
+        == "stopped: RUN: asked to stop, and saved after step N of 40; zoo train --run-dir RUN"
+    )
     worker = "error: data worker 0 (process 7338) was killed by SIGKILL"
-    assert runs.plain(worker) == "error: data worker 0 (process N) was killed by SIGKILL"
-    assert runs.plain("error: process 1 was killed by SIGKILL") == "error: process 1 was killed by SIGKILL"
+    assert faults_judged.plain(worker) == "error: data worker 0 (process N) was killed by SIGKILL"
+    assert faults_judged.plain("error: process 1 was killed by SIGKILL") == "error: process 1 was killed by SIGKILL"
 
 
-def test_the_table_stands_between_its_marks_and_keeps_what_was_not_tried_now(
-    tool: ModuleType, runs: ModuleType
-) -> None:
-    outcome = runs.Outcome(told={"error: a|b": None})
+def test_the_table_stands_between_its_marks_and_keeps_what_was_not_tried_now() -> None:
+    outcome = faults_judged.Outcome(told={"error: a|b": None})
     outcome.add([])
     outcome.add(["broken"])
-    page = tool.written("before\n<!-- campaign -->\nold\n<!-- /campaign -->\nafter\n", tool.rows({"pipe": outcome}))
+    page = faults.written("before\n<!-- campaign -->\nold\n<!-- /campaign -->\nafter\n", faults.rows({"pipe": outcome}))
     assert page.startswith("before\n<!-- campaign -->\n| case |")
     assert page.endswith("<!-- /campaign -->\nafter\n")
     assert "| 1 of 2 (broken) | `error: a\\|b` |\n" in page
     pipe = page.splitlines()[-3]
-    later = tool.written(page, tool.rows({"read-only": runs.Outcome(skipped="needs root")}))
+    later = faults.written(page, faults.rows({"read-only": faults_judged.Outcome(skipped="needs root")}))
     assert later.count("| case |") == 1
     assert [line for line in later.splitlines() if line == pipe or "| skipped: needs root |" in line][1] == pipe
-    again = tool.written(later, tool.rows({"pipe": runs.Outcome(told={}, tried=2, held=2)}))
+    again = faults.written(later, faults.rows({"pipe": faults_judged.Outcome(told={}, tried=2, held=2)}))
     assert pipe not in again
     assert "| 2 of 2 |" in again
-    assert tool.BEGIN in tool.DOCS.read_text(encoding="utf-8")
+    assert faults.BEGIN in faults.DOCS.read_text(encoding="utf-8")
 
 
-def test_fuzzed_files_are_counted_as_the_tests_print_them(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    cases = sys.modules["faults_cases"]
+def test_fuzzed_files_are_counted_as_the_tests_print_them(capsys: pytest.CaptureFixture[str]) -> None:
     counts = {"recipe as JSON": 250, "picture .png": 150}
     report_counts(Counter(counts))
-    assert cases.files_tried(f"....{capsys.readouterr().out}\n16 passed") == counts
-    assert cases.files_tried("16 passed") == {}
+    assert faults_cases.files_tried(f"....{capsys.readouterr().out}\n16 passed") == counts
+    assert faults_cases.files_tried("16 passed") == {}

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
+import machines
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
-        return import_module("machines")
-
-
-def test_all_that_a_machine_can_differ_in_is_there(tool: ModuleType) -> None:
-    changed = [dict(setting.environment) for setting in tool.SETTINGS.values()]
+def test_all_that_a_machine_can_differ_in_is_there() -> None:
+    changed = [dict(setting.environment) for setting in machines.SETTINGS.values()]
     for variables in (
         {"ATEN_CPU_CAPABILITY": "default"}, {"ATEN_CPU_CAPABILITY": "avx2"}, {"ONEDNN_MAX_CPU_ISA": "AVX2"},
         {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "4"},
@@ -27,12 +19,12 @@ def test_all_that_a_machine_can_differ_in_is_there(tool: ModuleType) -> None:
     ):  # fmt: skip
         assert variables in changed
     assert any(each.get("HOME", "") is None for each in changed)
-    whole = [name for name, setting in tool.SETTINGS.items() if setting.tests == ("tests",)]
+    whole = [name for name, setting in machines.SETTINGS.items() if setting.tests == ("tests",)]
     assert whole == ["alone", "shuffled"]
 
 
-def test_every_file_that_is_named_is_there(tool: ModuleType) -> None:
-    for setting in tool.SETTINGS.values():
+def test_every_file_that_is_named_is_there() -> None:
+    for setting in machines.SETTINGS.values():
         assert all((ROOT / each).exists() for each in setting.tests)
 
 
@@ -44,16 +36,18 @@ def test_what_fails(): assert False, "for some reason"
 """
 
 
-def test_a_setting_reaches_the_tests(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_reaches_the_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/mine")
     (tmp_path / "test_it.py").write_text(ASSERTS)
-    found = tool.run(tool.Setting((), {"OMP_NUM_THREADS": "4", "HOME": None}), [str(tmp_path)], ["-p", "no:xdist"])
+    found = machines.run(
+        machines.Setting((), {"OMP_NUM_THREADS": "4", "HOME": None}), [str(tmp_path)], ["-p", "no:xdist"]
+    )
     assert (found.code, found.told) == (1, "1 failed, 2 passed")
     assert "for some reason" in found.output
 
 
 def test_every_file_is_run_alone_and_what_fails_is_shown(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("test_b.py", "deep/test_a.py", "browser/test_page.py", "conftest.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -63,11 +57,11 @@ def test_every_file_is_run_alone_and_what_fails_is_shown(
     def run(setting: object, tests: list[str], options: list[str]) -> object:
         asked.extend(tests)
         bad = "test_b" in tests[0]
-        return tool.Outcome(int(bad), "1 failed" if bad else "1 passed", "what went wrong" if bad else "fine")
+        return machines.Outcome(int(bad), "1 failed" if bad else "1 passed", "what went wrong" if bad else "fine")
 
-    monkeypatch.setattr(tool, "run", run)
-    monkeypatch.setattr(tool, "SETTINGS", {"alone": tool.Setting((str(tmp_path),), alone=True)})
-    assert tool.main(["--jobs", "1"]) == 1
+    monkeypatch.setattr(machines, "run", run)
+    monkeypatch.setattr(machines, "SETTINGS", {"alone": machines.Setting((str(tmp_path),), alone=True)})
+    assert machines.main(["--jobs", "1"]) == 1
     assert asked == [str(tmp_path / "deep" / "test_a.py"), str(tmp_path / "test_b.py")]
     told = capsys.readouterr().out
     assert f"alone: {tmp_path / 'test_b.py'}\nwhat went wrong\n" in told
@@ -76,18 +70,18 @@ def test_every_file_is_run_alone_and_what_fails_is_shown(
 
 
 def test_random_order_is_told_and_can_be_had_again(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
-    passed = tool.Outcome(0, "1 passed", "")
-    monkeypatch.setattr(tool, "run", lambda setting, tests, options: asked.append(options) or passed)
-    assert tool.main(["--only", "shuffled", "--seed", "7", "--jobs", "3"]) == 0
+    passed = machines.Outcome(0, "1 passed", "")
+    monkeypatch.setattr(machines, "run", lambda setting, tests, options: asked.append(options) or passed)
+    assert machines.main(["--only", "shuffled", "--seed", "7", "--jobs", "3"]) == 0
     assert asked == [["-n", "3", "--random-order", "--random-order-seed", "7"]]
     assert "--seed 7" in capsys.readouterr().out
 
 
-def test_settings_are_listed(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool.main(["--list"]) == 0
+def test_settings_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert machines.main(["--list"]) == 0
     assert "no-home: without HOME" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        tool.main(["--only", "amx"])
+        machines.main(["--only", "amx"])

@@ -121,8 +121,8 @@ def reread(tensors, as_pickle):
         return read_checkpoint(path)
 
 
-def own_tensors(recipe):
-    return build(recipe, registry=REGISTRY, device="cpu").state_dict()
+def own_tensors(recipe, device="cpu"):
+    return build(recipe, registry=REGISTRY, device=device).state_dict()
 
 
 def check_there_and_back(name, backbone, seed=0, dtype=torch.float32, as_pickle=False):
@@ -171,10 +171,10 @@ EXAMPLES = {
 TWO_STAGES = SMALL | SIGMA | of_stages("ppflow", [(4, 8), (2, 4)])
 
 
-def published_of(name, backbone=None):
+def published_of(name, backbone=None, device="cpu"):
     """A recipe, and weights of it in the published layout."""
     recipe = load(backbone or EXAMPLES[name], name)
-    return recipe, to_published(Weights(recipe, own_tensors(recipe), {}), name, REGISTRY)
+    return recipe, to_published(Weights(recipe, own_tensors(recipe, device), {}), name, REGISTRY)
 
 
 def infer(name, tensors, *overrides):

@@ -1,66 +1,29 @@
 """Drawings of assemblies: whole, in proportion, inside their page, legible in both themes, and the same every time."""
 
-import re
-import xml.etree.ElementTree as ET
 from dataclasses import replace
-from functools import cache
-from itertools import combinations, pairwise
-from pathlib import Path
+from itertools import pairwise
 
-import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ImageFont
 
+from tests.report.diagram.drawn import (
+    ASSEMBLIES,
+    IDS,
+    SVG,
+    assembly,
+    boxes,
+    drawn,
+    levels_of,
+    misplaced,
+    points_of,
+    texts,
+)
 from tests.weights.small import of_axes
-from zoo.assembly import check_tree
-from zoo.audit import audit
 from zoo.audit.report import LevelAudit, PartAudit, StageAudit
-from zoo.recipe import read_tree
-from zoo.registry import Registry
 from zoo.report.diagram import diagram
-from zoo.report.diagram.svg import COLOURS, text_width
 from zoo.report.diagram.words import TIMES, TO, sizes
-
-SVG = "{http://www.w3.org/2000/svg}"
-NAMES = ["dit_b", "mpdit_b", "mpdit_xl_512_three_level", "ppflow_b_3", "hybrid_b", "digits_hybrid"]
-STAGES = "stages: [{noise_above: 0.01, patch: 32}, {noise_above: 0.0, patch: 1}]"
-EXTREME = f"backbone.patch_schedule={{type: by_timestep, {STAGES}}}"
-ASSEMBLIES = [(name, ()) for name in NAMES] + [
-    ("dit_b", (EXTREME,)),
-    ("mpdit_b", ("backbone.skip=none", "backbone.prediction=noise")),
-]
-IDS = [*NAMES, "extreme", "no skip"]
-LONG = "a part with a very long name " * 9
-HOSTILE = "a<b>&\"c']]>\x00\u202e漢字"
-
-
-@cache
-def assembly(name, overrides=()):
-    """An audit and its recipe."""
-    registry = Registry()
-    recipe = check_tree(read_tree(name, overrides), registry)
-    return audit(recipe), recipe
-
-
-def drawn(found, recipe):
-    return ET.fromstring(diagram(found, recipe))
-
-
-def boxes(root, kind):
-    """Groups of a kind, in the order of the drawing."""
-    return [group for group in root.iter(f"{SVG}g") if group.get("data-kind") == kind]
-
-
-def levels_of(found):
-    return [level for stage in found.stages for level in stage.levels]
-
-
-def texts(root):
-    return list(root.iter(f"{SVG}text"))
-
 
 # -- what is there --------------------------------------------------------------------------------------------------
 
@@ -209,45 +172,6 @@ def test_the_dark_part_of_a_box_is_the_share_of_the_tokens_in_front():
         assert own / (image + own) == pytest.approx(level.prefix_tokens / level.tokens, abs=1e-3)
 
 
-# -- places ---------------------------------------------------------------------------------------------------------
-
-
-def points_of(element):
-    return [tuple(map(float, point.split(","))) for point in element.get("points").split()]
-
-
-def extent(element):
-    """Left, upper, right and lower edge of an element, with text as wide as it can be; None if it shows nothing."""
-    tag, number = element.tag.removeprefix(SVG), lambda name: float(element.get(name))
-    if tag == "rect" and element.get("width") != "100%":
-        return number("x"), number("y"), number("x") + number("width"), number("y") + number("height")
-    if tag == "circle":
-        return tuple(number(axis) + side * number("r") for side in (-1, 1) for axis in ("cx", "cy"))
-    if tag in ("polyline", "polygon"):
-        xs, ys = zip(*points_of(element), strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
-    if tag == "text":
-        size = number("font-size")
-        width = text_width(element.text, size, bold=element.get("font-weight") == "bold")
-        left = number("x") - {"start": 0, "middle": width / 2, "end": width}[element.get("text-anchor", "start")]
-        return left, number("y") - 0.75 * size, left + width, number("y") + 0.22 * size
-    return None
-
-
-def misplaced(root):
-    """What leaves the page or, of texts and boxes, lies on another text."""
-    _, _, width, height = map(float, root.get("viewBox").split())
-    places = [(element, extent(element)) for element in root.iter() if extent(element)]
-    outside = [element for element, (x0, y0, x1, y1) in places if x0 < 0 or y0 < 0 or x1 > width or y1 > height]
-    levels = {rect for group in boxes(root, "level") for rect in group.iter(f"{SVG}rect")}
-    solid = [(element, place) for element, place in places if element.tag == f"{SVG}text" or element in levels]
-    return outside + [
-        first
-        for (first, a), (second, b) in combinations(solid, 2)
-        if f"{SVG}text" in (first.tag, second.tag) and a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-    ]
-
-
 @pytest.mark.parametrize(("name", "overrides"), ASSEMBLIES, ids=IDS)
 def test_nothing_leaves_the_page_or_lies_on_text(name, overrides):
     assert misplaced(drawn(*assembly(name, overrides))) == []
@@ -260,18 +184,6 @@ def test_a_text_that_leaves_its_place_is_caught(change):
     for name, value in change.items():
         text.set(name, value)
     assert misplaced(root)
-
-
-@cache
-def wide_font(*, bold):
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVuSans{'-Bold' * bold}.ttf"), 100)
-
-
-@pytest.mark.parametrize(("name", "overrides"), ASSEMBLIES, ids=IDS)
-def test_texts_are_no_wider_than_estimated_in_a_wide_font(name, overrides):
-    for text in texts(drawn(*assembly(name, overrides))):
-        bold, size = text.get("font-weight") == "bold", float(text.get("font-size"))
-        assert wide_font(bold=bold).getlength(text.text) * size / 100 <= text_width(text.text, size, bold=bold)
 
 
 @st.composite
@@ -318,94 +230,3 @@ def test_blocks_that_cost_nothing_can_be_drawn():
     free = replace(found, stages=(replace(stage, levels=(replace(stage.levels[0], macs=0),)),))
     (level,) = boxes(drawn(free, recipe), "level")
     assert {rect.get("width") for rect in level.iter(f"{SVG}rect")} == {"0"}
-
-
-# -- names ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", [HOSTILE, LONG])
-def test_names_are_escaped_and_shortened_but_whole_in_the_tooltip(name):
-    found, recipe = assembly("hybrid_b")
-    parts = tuple(replace(part, type=name) for part in found.parts)
-    root = drawn(replace(found, parts=parts), recipe.model_copy(update={"name": name}))
-    whole = name.replace("\x00", "\\x00").replace("\u202e", "\\u202e")
-    (title,) = boxes(root, "name")
-    shown = texts(title)[0].text
-    assert title.find(f"{SVG}title").text == whole
-    assert shown == whole if name is HOSTILE else shown.endswith("…")
-    for cell in boxes(root, "part"):
-        assert whole in cell.find(f"{SVG}title").text
-    assert misplaced(root) == []
-
-
-# -- colours --------------------------------------------------------------------------------------------------------
-
-# What is seen without green, red and blue cones: Machado, Oliveira and Fernandes 2009, table 1, severity 1.
-BLINDNESS = {
-    "none": np.eye(3),
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
-}
-
-
-def themes(root):
-    """For both themes, what each class of the drawing's elements looks like."""
-    light = {}
-    for element in root.iter():
-        for name in element.get("class", "").split():
-            light[name] = element.get(name.split("-")[1])
-    style = root.find(f"{SVG}style").text
-    dark = dict(re.findall(r"\.([\w-]+) \{ (?:fill|stroke): (#\w{6}) \}", style[style.index("dark") :]))
-    return {"light": light, "dark": {name: dark[name] for name in light}}
-
-
-def linear(colour):
-    values = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def contrast(first, second):
-    """WCAG 2's ratio of luminances."""
-    dark, light = sorted(linear(colour) @ [0.2126, 0.7152, 0.0722] for colour in (first, second))
-    return (light + 0.05) / (dark + 0.05)
-
-
-def lab(values):
-    """CIELAB of linear RGB."""
-    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    x, y, z = np.cbrt(matrix @ np.clip(values, 1e-3, 1) / [0.9505, 1, 1.089])
-    return np.array([116 * y, 500 * (x - y), 200 * (y - z)])
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_and_boxes_stand_out_in_both_themes(theme):
-    root = drawn(*assembly("mpdit_xl_512_three_level"))
-    colours = themes(root)[theme]
-    behind = [colours[f"zoo-fill-{name}"] for name in ("page", "panel", "node")]
-    written = {text.get("class") for text in texts(root)}
-    assert written == {"zoo-fill-ink", "zoo-fill-muted"}
-    assert min(contrast(colours[name], each) for name in written for each in behind) >= 4.5
-    patches = [colour for name, colour in colours.items() if "patch" in name]
-    assert len(patches) == 3
-    assert min(contrast(colour, behind[1]) for colour in patches) >= 3  # WCAG 2.1, 1.4.11
-    assert contrast("#777777", "#ffffff") < 4.5
-
-
-@pytest.mark.parametrize("sight", list(BLINDNESS))
-@pytest.mark.parametrize("place", [0, 1], ids=["light", "dark"])
-def test_patches_stay_apart_for_the_colour_blind(place, sight):
-    def nearest(colours):
-        seen = [lab(np.array(BLINDNESS[sight]) @ linear(colour)) for colour in colours]
-        return min(np.linalg.norm(first - second) for first, second in combinations(seen, 2))
-
-    assert nearest([pair[place] for name, pair in COLOURS.items() if name.startswith("patch") or name == "ink"]) > 14
-    if sight == "deuteranopia":
-        assert nearest(["#d62728", "#7f6000"]) < 14
-
-
-def test_the_same_patch_has_the_same_colour_and_others_another():
-    found, recipe = assembly("hybrid_b")
-    colours = [next(group.iter(f"{SVG}rect")).get("fill") for group in boxes(drawn(found, recipe), "level")]
-    assert colours[1] == colours[2]
-    assert len(set(colours)) == 3
