@@ -139,7 +139,7 @@ def write_published(path: Path, tensors: Mapping[str, Tensor], *, pickle: bool) 
     Raises:
         WeightsError: the file cannot be written.
     """
-    pickled = partial(torch.save, dict(tensors))
+    pickled = partial(torch.save, dict(tensors))  # noqa: TID251
     write_whole(path, pickled if pickle else safetensors(tensors, {"format": "pt"}), WeightsError)
 
 
