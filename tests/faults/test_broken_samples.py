@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.train.small import ALONE, small
+from tests.distributed.ranks import run_ranks
+from tests.train.small import ALONE, Said, small
 from zoo.assembly import check_recorded, create_part
 from zoo.classes import Classes, classes_in, classes_of_run
 from zoo.cli import app
+from zoo.data import digits
 from zoo.data.stream import Order
+from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError
 from zoo.evaluate.evaluation import evaluate
 from zoo.evaluate.judging import RealImages
@@ -28,16 +32,6 @@ from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
 from zoo.sampling.sampler import prepare_sampler
 from zoo.train.run import Run, Silent
-
-
-class Listening(Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.fixture
@@ -57,10 +51,10 @@ def train(
     *overrides: str,
     resume: bool = False,
     stop_at: int | None = None,
-    listening: Listening | None = None,
+    listening: Said | None = None,
 ) -> list[str]:
     """Train, and give what was said."""
-    listening, registry = listening or Listening(), Registry()
+    listening, registry = listening or Said(), Registry()
     recipe = small(*overrides, registry=registry)
     Run(recipe, RunFolder(run), registry, ALONE, listening).train(resume=resume, stop_at=stop_at)
     return listening.said
@@ -86,7 +80,7 @@ def test_a_run_goes_on_without_a_broken_picture(tmp_path: Path, pictures: Path) 
     names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
     name = names[int(Order(16, 8, 0).indices(1, range(8))[3])]  # of the second step
     (pictures / name).write_bytes((pictures / name).read_bytes()[:40])
-    listening = Listening()
+    listening = Said()
     with pytest.raises(DataError) as caught:
         train(tmp_path / "run", data, "train.steps=4", listening=listening)
     left_out = f'data.leave_out=["{name}"]'
@@ -243,3 +237,38 @@ def test_a_list_beyond_what_a_recipe_holds(tmp_path: Path, pictures: Path) -> No
     kept = check_recorded(RunFolder(tmp_path / "run").read_recipe(), Registry())
     assert kept.data.leave_out is not None
     assert len(kept.data.leave_out) == 3000
+
+
+class Torn(digits.DigitsSource):
+    """Digits of which one cannot be read."""
+
+    def __init__(self, source: digits.DigitsSource, bad: int) -> None:
+        vars(self).update(vars(source))
+        self.bad = bad
+
+    def read(self, indices: Any, random: Any) -> Any:
+        if self.bad in indices:
+            raise DataError(f"{self.id(self.bad)}: is torn")
+        return super().read(indices, random)
+
+
+def run_with_torn_digit(world: Distributed, path: Path, step: int) -> str:
+    plain, registry = digits.Digits.open, Registry()
+    bad = int(Order(1198, 8, 0).indices(step, range(5, 6))[0])
+    recipe = small("train.steps=6", "train.checkpoint_every=50", registry=registry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits.Digits, "open", lambda self, split="train": Torn(plain(self, split), bad))
+        with pytest.raises(DataError) as caught:
+            Run(recipe, RunFolder(path), registry, world, Said()).train()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_torn_data_is_told_on_all_processes_and_nothing_is_lost(tmp_path: Path, ranks: int) -> None:
+    told = run_ranks(run_with_torn_digit, ranks, tmp_path / "later", 3)
+    assert len(set(told)) == 1
+    assert ": is torn; leave it out: zoo train --resume --run-dir " in told[0]
+    newest, _ = checkpoints.latest(tmp_path / "later" / "checkpoints")
+    assert newest is not None
+    assert newest.step == 3
+    assert all(": is torn; " in each for each in run_ranks(run_with_torn_digit, ranks, tmp_path / "at once", 0))

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tests.train.small import ALONE, small
+from tests.train.small import ALONE, Said, small
 from zoo.data.latent_index import INDEX, LatentIndex, StatisticsRecord, VAERecord
 from zoo.data.latent_index import ShardRecord as Record
 from zoo.data.latent_shards import SETTINGS, Shard, encode_ids, write_shard
@@ -24,7 +24,7 @@ from zoo.errors import DataError, Preempted
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
-from zoo.train.run import Run, Silent
+from zoo.train.run import Run
 
 CLASSES = ("2", "10", "cat", "dog")
 DATA = {
@@ -34,19 +34,9 @@ DATA = {
 Change = Callable[[Path], object]
 
 
-class Listener(Silent):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-
 def train(run: Path, *overrides: str, **options: object) -> list[str]:
     """Begin or go on with a run; what is said."""
-    registry, listener = Registry(), Listener()
+    registry, listener = Registry(), Said()
     recipe = small("train.steps=3", "train.batch=4", *overrides, "data.dataset.flip=false", registry=registry)
     try:
         Run(recipe, RunFolder(run), registry, ALONE, listener).train(**options)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.train.small import ALONE, small
+from tests.train.small import ALONE, Said, small
 from zoo.callbacks import Step
 from zoo.classes import classes_of_run
 from zoo.errors import NumericError, RunError, ZooError
@@ -26,31 +26,16 @@ from zoo.train.trainer import Trainer
 STEPS = 6
 
 
-class After(Silent):
-    """Does something when a step has been done, and remembers what is said."""
-
-    def __init__(self, step: int, work: Callable[[], object]) -> None:
-        self._step, self._work = step, work
-        self.said: list[str] = []
-
-    def step(self, step: Step, images_per_second: float | None) -> None:
-        if step.step == self._step:
-            self._work()
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-
 def train(
     run: Path,
     after: int = 0,
     work: Callable[[], object] = lambda: None,
     *,
     stop_at: int | None = None,
-    watcher: After | None = None,
-) -> After:
+    watcher: Said | None = None,
+) -> Said:
     """Train to step 6, or go on, with checkpoints after 2 and 4 steps."""
-    registry, watcher = Registry(), watcher or After(after, work)
+    registry, watcher = Registry(), watcher or Said(after, work)
     recipe = small(f"train.steps={STEPS}", "train.keep_last=1", registry=registry)
     folder = RunFolder(run)
     Run(recipe, folder, registry, ALONE, watcher).train(resume=folder.is_used, stop_at=stop_at)
@@ -180,7 +165,7 @@ def test_a_step_that_fails_after_the_folder_was_lost_tells_where_the_run_is_now(
         return plain(self, *arguments)
 
     monkeypatch.setattr(Trainer, "_clip", fail)
-    watcher = After(0, lambda: None)
+    watcher = Said(0, lambda: None)
     with pytest.raises(type(error)) as caught:
         train(run, watcher=watcher)
     said = str(caught.value) if isinstance(error, NumericError) else watcher.said[-1]

@@ -264,14 +264,11 @@ def test_set_leaves_the_origin_of_what_is_around_the_value(shell):
     assert str(after.origin_of(changed)) == f"--set {shell}"
 
 
-def test_a_part_that_set_replaces_is_from_the_shell():
-    shell = "backbone.time_embedder.type=sinusoidal"
-    assert str(override(tree(BASE), shell).origin_of(("backbone", "time_embedder"))) == f"--set {shell}"
-
-
-def test_a_null_remembers_where_it_was_written():
-    after = override(tree(BASE), "backbone.dim=")
-    assert str(after.origin_of(("backbone", "dim"))) == "--set backbone.dim="
+@pytest.mark.parametrize(
+    ("shell", "key"), [("backbone.time_embedder.type=sinusoidal", "time_embedder"), ("backbone.dim=", "dim")]
+)
+def test_a_part_that_set_replaces_and_a_null_are_from_the_shell(shell, key):
+    assert str(override(tree(BASE), shell).origin_of(("backbone", key))) == f"--set {shell}"
 
 
 @pytest.mark.parametrize("assignment", ["", "=", "backbone.dim", "=3", ".=3", "backbone..dim=3", "backbone.=3"])

@@ -14,7 +14,7 @@ import pytest
 from torch.profiler import profile
 
 from tests.distributed.ranks import alone, run_ranks
-from tests.train.small import small
+from tests.train.small import Said, small
 from zoo.callbacks import Callback, Step, Training, tensorboard
 from zoo.distributed.distributed import Distributed
 from zoo.errors import RunError
@@ -22,7 +22,7 @@ from zoo.registry import Registry, part
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.starts import Starts
 from zoo.runs.untold import Note, Untold
-from zoo.train.run import Run, Silent
+from zoo.train.run import Run
 
 
 class Cut(KeyboardInterrupt):
@@ -86,22 +86,13 @@ class Loss(Callback):
 REGISTRY = Registry().with_parts([Cuts, FailsVitally, Logs, Loss])
 
 
-class Said(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def say(self, text: str) -> None:
-        if "told of it" in text:
-            self.notes.append(text)
-
-
 def run(world: Distributed, path: Path, callbacks: str, *overrides: str) -> list[str]:
     """Train three steps, or go on with them; what is said of callbacks."""
     folder, said = RunFolder(path), Said()
     recipe = small(f"train.callbacks={callbacks}", *overrides, registry=REGISTRY)
     with suppress(Cut, RunError):
         Run(recipe, folder, REGISTRY, world, said).train(resume=folder.is_used)
-    return said.notes
+    return [each for each in said.said if "told of it" in each]
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

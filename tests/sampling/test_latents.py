@@ -68,7 +68,7 @@ def test_images_are_those_of_zoo_sample(run, backbone, tmp_path, registry, preci
     sampler = prepare_sampler(recipe, 0)
     latents = zoo.sample(backbone, count=6, steps=recipe.sample.steps, precision=precision)
     drawn = sampler.images(backbone, torch.arange(6), 0, 6)
-    ours = sampler.dataset.to_images(drawing.normalize.invert(latents))
+    ours = sampler.dataset.to_images(sampler.normalize.invert(latents))
     assert all((picture.numpy() == image).all() for picture, image in zip(ours, drawn, strict=True))
 
 

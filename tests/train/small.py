@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zoo.assembly import load_recipe
+from zoo.callbacks import Step
 from zoo.distributed.distributed import Distributed
 from zoo.recipe import Recipe
 from zoo.registry import Registry
@@ -39,6 +41,27 @@ VALUES = {
     "train": {"steps": 3, "batch": 8, "learning_rate": 0.01, "log_every": 1, "checkpoint_every": 2, "clip": 1.0},
     "sample": {"steps": 2, "batch": 6},
 }
+
+
+class Said(Silent):
+    """Keeps what is said, and does something when a step has been done."""
+
+    def __init__(self, at: int = 0, work: Callable[[], object] = lambda: None) -> None:
+        self.at, self.work = at, work
+        self.said: list[str] = []
+        self.steps: list[int] = []
+
+    def step(self, step: Step, images_per_second: float | None) -> None:
+        self.steps.append(step.step)
+        if step.step == self.at:
+            self.work()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.said if line.startswith("warning: ")]
 
 
 def small(*overrides: str, registry: Registry | None = None) -> Recipe:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tests.data.waves import wave_registry
 from tests.distributed.ranks import run_ranks
-from tests.train.small import ALONE, small, train
+from tests.train.small import ALONE, Said, small, train
 from zoo.best import Best, best_of, best_step
 from zoo.callbacks import Callback, Training
 from zoo.cli import app
@@ -22,25 +22,17 @@ from zoo.errors import RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.registry import Registry, part
 from zoo.runs.run_folder import RunFolder, step_of
-from zoo.train.run import Run, Silent
+from zoo.train.run import Run
 from zoo.train.trial import judge_run
 
 JUDGED = ("evaluate.count=20", "sample.batch=20", "sample.steps=1", "train.checkpoint_every=1", "train.keep_last=1")
 EVALUATE = ("train.callbacks=[{type: evaluate, every: 2, best: fid}]", *JUDGED)
 
 
-class Said(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-
 def run(world: Distributed, recipe: Recipe, path: Path, registry: Registry | None = None, **options: Any) -> list[str]:
     said = Said()
     Run(recipe, RunFolder(path), registry or Registry(), world, said).train(**options)
-    return said.lines
+    return said.said
 
 
 def lines(path: Path) -> dict[int, dict[str, float]]:

@@ -7,7 +7,7 @@ import torch
 
 import zoo
 from tests.data.waves import CLASSES, wave_registry
-from tests.train.small import ALONE, VALUES
+from tests.train.small import ALONE, VALUES, Said
 from zoo.assembly import load_recipe
 from zoo.data import Dataset
 from zoo.errors import ZooError
@@ -16,7 +16,7 @@ from zoo.recipe import Recipe
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
 from zoo.sampling.images import SampleRun, draw_samples
-from zoo.train.run import Run, Silent
+from zoo.train.run import Run
 from zoo.train.trial import train_and_judge
 
 REGISTRY = wave_registry()
@@ -28,18 +28,10 @@ def waves(*overrides: str) -> Recipe:
     return load_recipe(values, overrides, REGISTRY)
 
 
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-
 @pytest.fixture(scope="module")
 def waved(tmp_path_factory):
     """The folder of a run, and what it said."""
-    path, heard = tmp_path_factory.mktemp("runs") / "waves", Heard()
+    path, heard = tmp_path_factory.mktemp("runs") / "waves", Said()
     recipe = waves("train.callbacks=[{type: pictures, every: 1}]", "data.normalize=per_channel")
     Run(recipe, RunFolder(path), REGISTRY, ALONE, heard).train()
     return path, heard.said

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.distributed.ranks import alone, run_ranks
-from tests.train.small import small
+from tests.train.small import Said, small
 from zoo.callbacks import Step
 from zoo.distributed.distributed import Distributed
 from zoo.errors import NumericError, Preempted
@@ -21,18 +21,18 @@ from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.profiles import decay
 from zoo.runs.run_folder import RunFolder
-from zoo.train.run import Run, Silent
+from zoo.train.run import Run
 from zoo.train.trainer import Trainer
 
 STEPS = 6
 LOSS, GRADIENT = "_losses", "_clip"
 
 
-class Notes(Silent):
+class Notes(Said):
     """Keeps what is said, and the state after every step."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        super().__init__()
         self.states: list[dict[str, Tensor]] = []
 
     def start(self, trainer: Trainer, last: int) -> None:
@@ -43,9 +43,6 @@ class Notes(Silent):
         self.states.append(
             {f"{file}/{name}": each.clone() for file, own in files.items() for name, each in own.items()}
         )
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 def run(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.data.waves import Waves, WaveSource
 from tests.distributed.ranks import alone, run_ranks
-from tests.train.small import ALONE, small, train
+from tests.train.small import ALONE, Said, small, train
 from zoo.assembly import build, create_part
 from zoo.backbone import Backbone
 from zoo.callbacks import Callback, Step, Training
@@ -160,19 +160,11 @@ def test_without_held_out_samples_the_recipe_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-class Said(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-
 def run(path: Path, *overrides: str) -> list[str]:
     """What is said."""
     said, registry = Said(), Registry()
     Run(small(*overrides, registry=registry), RunFolder(path), registry, ALONE, said).train()
-    return said.lines
+    return said.said
 
 
 def test_at_each_checkpoint_samples_are_read_once_for_all_weights_and_means_told(
