@@ -12,6 +12,7 @@ import pytest
 import typer
 import yaml
 
+from tests import commands
 from tests.commands import done, zoo
 from tests.train.small import VALUES
 from zoo import hookimpl, part
@@ -123,7 +124,7 @@ def copy(made):
     return Path("run", found.relative_to(made / "run"))
 
 
-def commands() -> dict[str, list[str]]:
+def subcommands() -> dict[str, list[str]]:
     """The options of every command, by its words."""
     leaves = {}
     for name, command in typer.main.get_command(app).commands.items():
@@ -133,7 +134,7 @@ def commands() -> dict[str, list[str]]:
 
 
 def test_every_command_that_reads_parts_takes_files_of_them():
-    assert READING - {name for name, options in commands().items() if "--parts" in options} == set()
+    assert READING - {name for name, options in subcommands().items() if "--parts" in options} == set()
 
 
 def test_a_recipe_is_built_with_the_parts_of_a_file(here):
