@@ -20,12 +20,14 @@ from zoo.weights import read_weights, write_initialised
 
 EITHER = "note: the keys of DiT and SiT are the same; read as sit, by the name SiT"
 
+BACKBONE = {**EXAMPLES["sit"], "latent": {"channels": 4, "height": 8, "width": 16}}
+
 
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save(published_of("sit")[1], "SiT.pt")
-    Path("small.yaml").write_text(json.dumps({"backbone": EXAMPLES["sit"]}))
+    torch.save(published_of("sit", BACKBONE)[1], "SiT.pt")
+    Path("small.yaml").write_text(json.dumps({"backbone": BACKBONE}))
 
 
 def imported(*arguments, checkpoint="SiT.pt", out="w.safetensors"):
