@@ -39,13 +39,18 @@ def check_dtype(dtype: torch.dtype | None) -> None:
         raise ValueError(f"dtype: give a torch.dtype, such as torch.bfloat16, not {dtype!r}")
 
 
-def cast_weights(module: Module, dtype: torch.dtype) -> Module:
+def cast_weights(module: Module, dtype: torch.dtype, own: torch.dtype | None = None) -> Module:
     """The module with its weights, and all that is in their dtype, in another one; it is changed in place.
 
     Tables that a part made wider or complex on purpose stay so: ``Module.to`` would round them, or drop their imaginary
     part.
+
+    Args:
+        module: to cast.
+        dtype: of the weights afterwards.
+        own: theirs before; that of the first of them if left out.
     """
-    own = next((parameter.dtype for parameter in module.parameters()), dtype)
+    own = own or next((parameter.dtype for parameter in module.parameters()), dtype)
     cast: Module = module._apply(  # type: ignore[no-untyped-call]
         lambda tensor: tensor.to(dtype) if tensor.dtype == own else tensor
     )

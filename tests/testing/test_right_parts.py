@@ -266,6 +266,28 @@ def test_what_learns_by_dropped_labels_alone_learns_in_assemblies_too():
     check_assemblies(registry, laws=["gradient_reaches_all"], class_conditioner="learned_unknown", examples=2)
 
 
+@part("mlp", "turns_pairs")
+class TurnsPairs(ReLU):
+    """By complex numbers, and weighs by a table in float64: both are brought to what comes in."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("turns", torch.empty(dim // 2, dtype=torch.complex64))
+        self.register_buffer("weights", torch.empty(dim, dtype=torch.float64))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            self.turns.copy_(torch.polar(torch.ones(len(self.turns)), torch.linspace(0, 3, len(self.turns))))
+            self.weights.copy_(torch.linspace(0.5, 1.5, len(self.weights), dtype=torch.float64))
+
+    def forward(self, tokens, layout):
+        real, imaginary = torch.view_as_real(self.turns).to(tokens.dtype).unbind(-1)
+        x, y = tokens.chunk(2, dim=-1)
+        turned = torch.cat([x * real - y * imaginary, x * imaginary + y * real], dim=-1)
+        return super().forward(turned * self.weights.to(tokens.dtype), layout)
+
+
 RIGHT = [
     ReLU,
     LeakyReLU,
@@ -278,6 +300,7 @@ RIGHT = [
     GaussianFourier,
     WithRegisters,
     LearnedUnknown,
+    TurnsPairs,
 ]
 
 

@@ -229,7 +229,7 @@ def initialises_whole(recipe: Recipe) -> None:
 
     def outputs(backbone: nn.Module) -> list[Tensor]:
         assert isinstance(backbone, Backbone)
-        return [backbone.double()(*mixed_inputs(backbone))]
+        return [cast_weights(backbone, torch.float64)(*mixed_inputs(backbone))]
 
     assert_initialises_whole(create, outputs, seed=0)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo.assembly.supply import supplied
 from zoo.attributes import said_by
-from zoo.devices import meta_device
+from zoo.devices import cast_weights, meta_device
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
 from zoo.part_entries import PartEntry
@@ -27,6 +27,7 @@ from zoo.sites import Site
 from zoo.testing.generators import seeded, torch_seeded
 
 BATCH = 3
+MODES = ("eval", "train")
 FEW = 6
 """Examples of a law that is dear, or whose breach shows in almost any."""
 
@@ -69,8 +70,11 @@ class Case:
         return self.create("meta")
 
     def build(self, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> nn.Module:
-        """A part with weights, every parameter randomised, the same at every call."""
-        part: nn.Module = self.create(device).to(dtype).eval()
+        """A part with weights, every parameter randomised, the same at every call.
+
+        It is cast as in a backbone, whose weights are of PyTorch's default dtype, also where the part has none.
+        """
+        part: nn.Module = cast_weights(self.create(device), dtype, torch.get_default_dtype()).eval()
         randomise(part, self.seed)
         return part
 
@@ -205,16 +209,21 @@ def randomise(module: nn.Module, seed: int, std: float = 0.5) -> None:
 
 def sample_of(value: Any, index: int) -> Any:
     """Batched inputs for one sample alone."""
+    return samples_of(value, slice(index, index + 1))
+
+
+def samples_of(value: Any, some: slice) -> Any:
+    """Batched inputs for some of the samples."""
     if isinstance(value, Tensor):
-        return value[index : index + 1]
+        return value[some]
     if isinstance(value, Layout):
         angles = () if value.index is None else ("rotary",)  # else those of all samples
         names = ("context", "context_mask", "index", *angles)
-        return replace(value, **{name: sample_of(getattr(value, name), index) for name in names})
+        return replace(value, **{name: samples_of(getattr(value, name), some) for name in names})
     if isinstance(value, Group | Condition | Rotary):
-        return type(value)(*(sample_of(each, index) for each in value))
+        return type(value)(*(samples_of(each, some) for each in value))
     if isinstance(value, Mapping):
-        return {key: sample_of(each, index) for key, each in value.items()}
+        return {key: samples_of(each, some) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(sample_of(each, index) for each in value)
+        return type(value)(samples_of(each, some) for each in value)
     return value

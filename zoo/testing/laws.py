@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from zoo.devices import cast_weights
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
 from zoo.parts.values import tensors_in
 from zoo.schedule import AXES
 from zoo.testing import numeric_laws, place_laws, random_laws, train_laws
 from zoo.testing.asserts import SINGLE, assert_close, assert_gradients, storages
-from zoo.testing.cases import BATCH, FEW, Case, sample_of
+from zoo.testing.cases import BATCH, FEW, MODES, Case, samples_of
 from zoo.testing.compile_laws import compiles_whole
 from zoo.testing.count_laws import is_counted
 from zoo.testing.cuda_laws import runs_on_cuda
@@ -27,6 +28,9 @@ from zoo.testing.initialise_laws import assert_initialises_whole
 from zoo.testing.law import Law, law
 from zoo.testing.options_laws import every_option_changes_something
 from zoo.testing.random_laws import draws_nothing
+
+MANY = 8
+"""Samples of a large batch: even, and more than the four from which on some parts take another way."""
 
 
 @law(
@@ -83,11 +87,13 @@ def _assert_shapes(case: Case) -> None:
     "the weights, and cast back what you compute in another."
 )
 def keeps_dtype(case: Case) -> None:
-    """The output has the dtype of the parameters and inputs, masks and indices aside."""
+    """The output has the dtype of the parameters and inputs, masks and indices aside, also in training."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        outputs = tensors_in(case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype))
-        for tensor in filter(torch.is_floating_point, outputs):
-            assert tensor.dtype == dtype, f"returns {tensor.dtype} for {dtype}"
+        part, inputs = case.build(dtype=dtype), case.inputs(BATCH, dtype=dtype)
+        for mode in MODES:
+            outputs = tensors_in(case.call(part.train(mode == "train"), inputs))
+            for tensor in filter(torch.is_floating_point, outputs):
+                assert tensor.dtype == dtype, f"in {mode} mode, returns {tensor.dtype} for {dtype}"
 
 
 @law(
@@ -96,23 +102,25 @@ def keeps_dtype(case: Case) -> None:
     examples=FEW,
 )
 def keeps_device(case: Case) -> None:
-    """Built on a device, the part computes there: nothing is made on another."""
-    for tensor in tensors_in(case.outputs(case.build(device="meta"), BATCH, device="meta")):
-        assert tensor.device.type == "meta", f"returns a tensor on {tensor.device} for inputs on meta"
+    """Built on a device, the part computes there, also in training: nothing is made on another."""
+    part, inputs = case.build(device="meta"), case.inputs(BATCH, device="meta")
+    for mode in MODES:
+        for tensor in tensors_in(case.call(part.train(mode == "train"), inputs)):
+            found = f"returns a tensor on {tensor.device} for inputs on meta"
+            assert tensor.device.type == "meta", f"in {mode} mode, {found}"
 
 
 @law("Look for a mean, a norm, a reshape or a mask over dimension 0, which holds samples of other images.")
 def batch_invariance(case: Case) -> None:
     """A sample's output does not depend on who else is in the batch."""
-    part, inputs = case.build(), case.inputs(BATCH)
+    part, inputs = case.build(), case.inputs(MANY)
     if not tensors_in(inputs):  # not batched
         return
     together = tensors_in(case.call(part, inputs))
-    for index in range(BATCH):
-        alone = tensors_in(case.call(part, tuple(sample_of(each, index) for each in inputs)))
-        for whole, single in zip(together, alone, strict=True):
-            message = "a sample's output depends on the rest of its batch"
-            assert_close(whole[index : index + 1], single, message, SINGLE)
+    for some in (slice(0, 1), slice(1, 4), slice(4, MANY)):  # batches of one, of three and of four
+        apart = tensors_in(case.call(part, tuple(samples_of(each, some) for each in inputs)))
+        for whole, fewer in zip(together, apart, strict=True):
+            assert_close(whole[some], fewer, "a sample's output depends on the rest of its batch", SINGLE)
 
 
 @law(
@@ -189,9 +197,10 @@ def builds_share_nothing(case: Case) -> None:
 )
 def initialises_whole(case: Case) -> None:
     """Built on the meta device, the part is made whole by ``init_weights``, as one that was built on the CPU."""
+    own = torch.get_default_dtype()
     assert_initialises_whole(
         lambda device, seed: replace(case, seed=seed).create(device),
-        lambda part: tensors_in(case.outputs(part.double().eval(), BATCH)),
+        lambda part: tensors_in(case.outputs(cast_weights(part, torch.float64, own).eval(), BATCH)),
         case.seed,
     )
 

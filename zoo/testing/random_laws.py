@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from zoo.parts.values import tensors_in
 from zoo.testing.asserts import assert_close
-from zoo.testing.cases import BATCH, FEW, Case
+from zoo.testing.cases import BATCH, FEW, MODES, Case
 from zoo.testing.generators import seeded
 from zoo.testing.law import law
 
 SEEDS = (20, 21)
-MODES = ("eval", "train")
 
 
 @law(
@@ -69,10 +68,13 @@ def leaves_its_state(case: Case) -> None:
         assert not others, f"in {mode} mode, forward adds or removes {', '.join(others)}"
         changed = [name for name, tensor in after.items() if not _same(tensor, before[name])]
         assert not changed, f"in {mode} mode, forward changes {', '.join(changed)}"
-    fresh, used = case.build(), case.build()
-    replace(case, seed=case.seed + 1).outputs(used, BATCH + 1)
-    for one, other in zip(tensors_in(case.outputs(used, BATCH)), tensors_in(case.outputs(fresh, BATCH)), strict=True):
-        assert_close(one, other, "a pass gives something else after one on other inputs")
+    used, given = case.build(), replace(case, seed=case.seed + 1).inputs(BATCH + 1)
+    for mode in MODES:
+        case.call(used.train(mode == "train"), given)
+    for mode in MODES:  # each beside one that has seen nothing, not even a pass in the other mode
+        passes = (case.outputs(part.train(mode == "train"), BATCH) for part in (used, case.build()))
+        for one, other in zip(*map(tensors_in, passes), strict=True):
+            assert_close(one, other, f"in {mode} mode, a pass gives something else after some on other inputs")
 
 
 LAWS = (trains_as_it_samples, leaves_its_state)

@@ -37,6 +37,13 @@ class SinglePrecision(Sound):
         return super().forward(t).float()
 
 
+@part("time_embedder", "double_in_training")
+class DoubleInTraining(Sound):
+    def forward(self, t):
+        found = super().forward(t)
+        return found.double() if self.training else found
+
+
 @part("position", "on_the_cpu")
 class OnTheCPU(PositionEmbedding):
     def __init__(self, dim: int, grid: Grid) -> None:
@@ -47,10 +54,34 @@ class OnTheCPU(PositionEmbedding):
         return Position(add=self.table)
 
 
+@part("time_embedder", "on_the_cpu_in_training")
+class OnTheCPUInTraining(Sound):
+    def forward(self, t):
+        found = super().forward(t)
+        return found * torch.ones(found.shape[1], dtype=t.dtype) if self.training else found
+
+
 @part("time_embedder", "batch_mean")
 class BatchMean(Sound):
     def forward(self, t):
         return super().forward(t - t.mean())
+
+
+@part("time_embedder", "mean_of_many")
+class MeanOfMany(Sound):
+    def forward(self, t):
+        return super().forward(t - t.mean() if len(t) > 3 else t)
+
+
+@part("time_embedder", "adds_halves")
+class AddsHalves(Sound):
+    """What guidance does outside of a part, and of batches that it doubled itself."""
+
+    def forward(self, t):
+        if len(t) % 2 == 0:
+            first, second = t.chunk(2)
+            t = torch.cat([first + second, second])
+        return super().forward(t)
 
 
 @part("time_embedder", "noisy")
@@ -257,9 +288,13 @@ BROKEN: list[Broken] = [
     (time_embedder.is_finite_at_both_ends, Logit, "at t = 0 it is not finite"),
     (norm.is_finite_for_constant_tokens, DividesByNothing, "tokens that are 0.0 throughout come out not finite"),
     (laws.shape_contract, Wide, "returns shapes"),
-    (laws.keeps_dtype, SinglePrecision, "returns torch.float32"),
-    (laws.keeps_device, OnTheCPU, "returns a tensor on cpu"),
+    (laws.keeps_dtype, SinglePrecision, "in eval mode, returns torch.float32 for torch.float64"),
+    (laws.keeps_dtype, DoubleInTraining, "in train mode, returns torch.float64 for torch.float32"),
+    (laws.keeps_device, OnTheCPU, "in eval mode, returns a tensor on cpu"),
+    (laws.keeps_device, OnTheCPUInTraining, "fails: RuntimeError: Tensor on device cpu"),
     (laws.batch_invariance, BatchMean, "depends on the rest of its batch"),
+    (laws.batch_invariance, MeanOfMany, "depends on the rest of its batch"),
+    (laws.batch_invariance, AddsHalves, "depends on the rest of its batch"),
     (laws.is_deterministic, Noisy, "two passes differ"),
     (laws.is_deterministic, InPlace, "forward changes its inputs"),
     (laws.is_deterministic, InPlaceInSampling, r"under torch\.no_grad\(\) forward changes its inputs"),

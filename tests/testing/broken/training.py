@@ -92,6 +92,30 @@ class KeepsTheFirst(Sound):
         return found + self.first
 
 
+@part("time_embedder", "keeps_an_average")
+class KeepsAnAverage(Sound):
+    """No buffer; training alone writes it, and sampling alone reads it."""
+
+    usual = 1.0
+
+    def forward(self, t):
+        if self.training:
+            self.usual = 0.9 * self.usual + 0.1 * float(t.detach().mean())
+            return super().forward(t)
+        return super().forward(t) * self.usual
+
+
+@part("time_embedder", "warms_up")
+class WarmsUp(Sound):
+    """The first pass of training is as ever."""
+
+    passes = 0
+
+    def forward(self, t):
+        self.passes += self.training
+        return super().forward(t) / (max(1, self.passes) if self.training else 1)
+
+
 @part("time_embedder", "fails_on_two_dtypes")
 class FailsOnTwoDtypes(Sound):
     def forward(self, t):
@@ -300,7 +324,17 @@ BROKEN: list[Broken] = [
     (random_laws.trains_as_it_samples, KeepsATable, "Inference tensors cannot be saved for backward"),
     (random_laws.leaves_its_state, BatchNorm, "in train mode, forward changes norm.running_mean"),
     (random_laws.leaves_its_state, Counts, "in eval mode, forward changes calls"),
-    (random_laws.leaves_its_state, KeepsTheFirst, "a pass gives something else after one on other inputs"),
+    (
+        random_laws.leaves_its_state,
+        KeepsTheFirst,
+        "in eval mode, a pass gives something else after some on other inputs",
+    ),
+    (
+        random_laws.leaves_its_state,
+        KeepsAnAverage,
+        "in eval mode, a pass gives something else after some on other inputs",
+    ),
+    (random_laws.leaves_its_state, WarmsUp, "in train mode, a pass gives something else after some on other inputs"),
     (random_laws.leaves_its_state, LazyTable, "in eval mode, forward adds or removes table"),
     (train_laws.runs_under_autocast, FailsOnTwoDtypes, "Index put requires the source and destination dtypes match"),
     (train_laws.runs_under_autocast, DoubleUnderAutocast, "under autocast returns torch.float64"),
