@@ -5,17 +5,22 @@ from pathlib import Path
 from posixpath import normpath
 
 import links
+import manual
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+MADE = {f"docs/{path}": make for path, make in manual.pages(costs=False).items()}
+"""Pages that are made of the code: they are in the site alone, whose other pages may link to them."""
+
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")]
 PLACES = sorted(page.relative_to(ROOT).as_posix() for page in PAGES)
 
 
 def prose(place: str) -> str:
     """A page without blocks of code."""
-    text = links.FENCED.sub("", (ROOT / place).read_text(encoding="utf-8"))
+    text = MADE[place]() if place in MADE else (ROOT / place).read_text(encoding="utf-8")
+    text = links.FENCED.sub("", text)
     return re.sub(r"`[^`\n]*`", lambda code: code[0].replace("](", "] ("), text)
 
 
@@ -29,7 +34,7 @@ def problem(place: str, link: str) -> str | None:
     """What is wrong with a link of the page at that place of the repository."""
     path, _, anchor = link.partition("#")
     target = normpath(f"{Path(place).parent}/{path}") if path else place
-    if not (ROOT / target).exists():
+    if not ((ROOT / target).exists() or (target in MADE and place.startswith("docs/"))):
         return f"{link}: is not there"
     if anchor and (not target.endswith(".md") or anchors(target).count(anchor) != 1):
         return f"{link}: no heading there is called so, or several are"
@@ -46,6 +51,13 @@ def test_links_go_somewhere(place):
 @pytest.mark.parametrize("link", ["docs/none.md", "docs/start.md#none", "LICENSE#mit", "#none"])
 def test_a_link_to_nothing_is_a_problem(link):
     assert problem("README.md", link)
+
+
+def test_pages_of_the_site_may_link_to_those_that_are_made_of_the_code():
+    assert problem("docs/kinds.md", "parts/norm.md#contract") is None
+    assert problem("docs/kinds.md", "parts/norm.md#none")
+    assert problem("docs/kinds.md", "parts/none.md")
+    assert problem("README.md", "docs/parts/norm.md") == "docs/parts/norm.md: is not there"
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -17,9 +17,7 @@ from typer.testing import CliRunner
 import zoo
 from tests.shown import ROOT, TEXTS, WHOLE, between, block_with, blocks, lightning_block, pages
 from zoo import Registry, build, load_recipe
-from zoo.attributes import WORDS
 from zoo.cli import app
-from zoo.kinds import KINDS, Kind
 from zoo.parts import Layout
 
 FILES = {"my_parts.py": "class RepeatUpsampler", "my_mlp.py": "class SquaredReLU"}
@@ -184,31 +182,3 @@ def test_parts_inside_parts_make_the_block_of_the_package(shown_recipes, monkeyp
     recipe = ROOT / "plugins" / "zoo-lightning" / "zoo_lightning" / "recipes" / "lightning_b_2.yaml"
     packaged = zoo.cost(recipe, parts=[lightning_block(monkeypatch)])
     assert (chosen.params.total, chosen.macs) == (packaged.params.total, packaged.macs)
-
-
-ONE_FOR_EACH = {
-    "assembly": "backbone",
-    "widths": "width",
-    "starts": "start of a stage, and where a skip feeds on latents",
-    "levels": "level",
-    "blocks": "block",
-    "ups": "pair of levels, to a finer patch",
-    "downs": "other pair of levels",
-    "ends": "end of a stage",
-}
-"""What the manual calls the enumerators of ``zoo.sites``."""
-
-
-def test_the_table_of_kinds_is_what_the_records_say():
-    def start(name: str, kind: Kind) -> str:
-        beside = "recipe" if kind.section else "slot of a part"
-        one = ONE_FOR_EACH[kind.per] if kind.section == "backbone" else beside
-        return f"| `{name}` | {one} | {', '.join(f'`{each}`' for each in kind.supplied) or '-'} | "
-
-    rows = between("kinds").splitlines()[2:]
-    starts = [start(name, kind) for name, kind in KINDS.items()]
-    assert [row[: len(own)] for row, own in zip(rows, starts, strict=True)] == starts
-
-
-def test_every_fact_has_a_row():
-    assert re.findall(r"^\| `(\w+)` \|", between("facts"), flags=re.MULTILINE) == list(WORDS)

@@ -21,11 +21,14 @@ from contextlib import chdir
 from functools import cache
 from pathlib import Path
 
+from manual.text import docstring
 from paper_tables import recipes, with_packages
 from typer.testing import CliRunner
 
 from zoo import load_recipe
+from zoo.attributes import GIVEN_BY, WORDS
 from zoo.cli import app
+from zoo.kinds import KINDS, base_of, key_of
 from zoo.recipe.fingerprint import FREE
 
 ROOT = Path(__file__).parents[1]
@@ -122,7 +125,26 @@ def _called(stem: str, sizes: list[str]) -> str:
     return f"`{stem}_{sizes[0]}`" if sizes[0] else f"`{stem}`"
 
 
-MARKED = {"may change": may_change, "families": families}
+def kinds() -> Iterator[str]:
+    """The rows of all kinds, each with its page."""
+    yield "| kind | in a recipe | what it is |"
+    yield "| --- | --- | --- |"
+    for name, kind in KINDS.items():
+        where = f"`{kind.section}.{key_of(name)}`" if kind.section else "inside another part"
+        said = docstring(base_of(name)).first.replace("``", "`")
+        yield f"| [`{name}`](parts/{name}.md) | {where} | {said} |"
+
+
+def facts() -> Iterator[str]:
+    """The rows of what parts may say that they need or give."""
+    yield "| word | the fact | given by |"
+    yield "| --- | --- | --- |"
+    for fact, told in WORDS.items():
+        givers = ", ".join(f"`{kind}`" for kind, given in GIVEN_BY.items() if fact in given)
+        yield f"| `{fact}` | {told} | {givers or 'the way down to a coarser patch'} |"
+
+
+MARKED = {"may change": may_change, "families": families, "kinds": kinds, "facts": facts}
 
 
 def up_to_date(text: str) -> str:
