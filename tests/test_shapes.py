@@ -155,34 +155,6 @@ def test_a_smaller_stage_costs_less():
     ("given", "expected"),
     [
         (
-            {"levels": [level([2, 2, 2])]},
-            "patch_schedule.levels.0.patch: patch [2, 2, 2] has 3 numbers, and the latent 8x16 has 2 axes;"
-            " give one number, or 2",
-        ),
-        (
-            {"levels": [level([2])]},
-            "patch_schedule.levels.0.patch: patch [2] has 1 number, and the latent 8x16 has 2 axes;"
-            " give one number, or 2",
-        ),
-        (
-            {"stages": [{"noise_above": 0.0, "scale": 3, "levels": [level(1)]}]},
-            "patch_schedule.stages.0.scale: scale 3 does not divide the latent 8x16 (height x width)",
-        ),
-        (
-            {"stages": [{"noise_above": 0.0, "scale": 2, "levels": [level(8)]}]},
-            "patch_schedule.stages.0.levels.0.patch: patch 8 does not divide the latent 4x8 of scale 2",
-        ),
-        (
-            {
-                "stages": [
-                    {"noise_above": 0.5, "levels": [level(4, 2)]},
-                    {"noise_above": 0.0, "levels": [level(4), level(2, dim=48)]},
-                ]
-            },
-            "patch_schedule.stages.1.levels.1.dim: stages share their blocks, and block 1 has width 48 here and 24 in"
-            " stage 0",
-        ),
-        (
             {"levels": [level(4), level(2)], "skip": "kept_add"},
             "skip: kept_add: needs what left patch 2 on the way down, and stage 0 comes to 2 without having been there",
         ),

@@ -41,23 +41,6 @@ def test_refuses_a_file_that_exists():
     assert Path("way.svg").read_text() == "precious"
 
 
-def test_refuses_a_folder_that_is_not_there():
-    assert refused(diagram("--recipe", "digits_dit", "--out", "no/way.svg")).startswith("no/way.svg: its folder")
-
-
 def test_a_recipe_that_is_not_there():
     assert refused(diagram("--recipe", "nope", "--out", "way.svg")).startswith("nope: there is no such recipe")
     assert not Path("way.svg").exists()
-
-
-def test_debug_shows_the_traceback():
-    result = diagram("--recipe", "nope", "--out", "way.svg", "--debug")
-    assert result.exit_code == 2
-    assert "Traceback" in result.stderr
-
-
-@pytest.mark.parametrize("arguments", [["--recipe", "digits_dit"], ["--out", "way.svg"]])
-def test_usage_errors(arguments):
-    result = diagram(*arguments)
-    assert result.exit_code == 2
-    assert "Traceback" not in result.stderr

@@ -12,7 +12,7 @@ import zoo as package
 from tests.commands import content, done, refused_in_lines, zoo
 from tests.weights.layouts import FORMATS
 from zoo.assembly import build, load_recipe
-from zoo.weights import read_weights, to_published, write_weights
+from zoo.weights import write_weights
 from zoo.weights.published.layout import Turn
 
 SIZE = {"latent": {"channels": 3, "height": 8, "width": 16}, "num_classes": 5, "dim": 8, "depth": 3, "heads": 2}
@@ -222,40 +222,6 @@ def test_a_folder_that_exists_is_left_as_it_is(weights):
     assert line.startswith("error: folder: exists already, and is left as it is")
 
 
-def test_a_folder_that_is_not_there(weights):
-    for to, out in (("sit", "no/out.pt"), ("diffusers", "no/folder")):
-        (line,) = refused(2, weights("sit"), to, out)
-        assert line == f"error: {out}: its folder does not exist; make it first"
-
-
-def test_weights_that_are_not_there(weights):
-    weights("sit")
-    lines = refused(3, "none.safetensors", "sit", "out.pt")
-    assert len(lines) == 1
-    assert lines[0].startswith("error: none.safetensors: ")
-
-
-def test_a_file_of_another_kind(weights):
-    weights("sit")
-    save_file({"a": torch.ones(2)}, "foreign.safetensors")
-    (line,) = refused(3, "foreign.safetensors", "sit", "out.pt")
-    assert line == (
-        "error: foreign.safetensors: holds no recipe, so it is none of zoo's weight files; `zoo import` reads published"
-        " checkpoints"
-    )
-    torch.save({"a": torch.ones(2)}, "foreign.pt")
-    (line,) = refused(3, "foreign.pt", "sit", "out.pt")
-    assert line.startswith("error: foreign.pt: is a pickle; `zoo import` makes a weight file of a published one")
-
-
-def test_a_flipped_bit_is_noticed(weights):
-    path = Path(weights("sit"))
-    content = path.read_bytes()
-    path.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
-    (line,) = refused(3, str(path), "sit", "out.pt")
-    assert line.startswith("error: sit.safetensors: its tensors are not what zoo wrote: their SHA-256 differs")
-
-
 @pytest.mark.parametrize(("name", "to", "out"), [("sit", "sit", "out.pt"), ("plain", "sit", "out.pt"),
                                                  ("sit", "zoo", "out.safetensors"),
                                                  ("plain", "diffusers", "out")])  # fmt: skip
@@ -283,29 +249,3 @@ def test_a_disk_that_is_full(out, weights, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     (line,) = refused(3, path, "sit", out)
     assert line == f"error: {out}: cannot be written: No space left on device"
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [(), ("sit.safetensors",), ("sit.safetensors", "--to", "sit"), ("sit.safetensors", "--out", "out.pt"),
-     ("sit.safetensors", "--to", "vit", "--out", "out.pt")],
-)  # fmt: skip
-def test_usage_errors(arguments, weights):
-    weights("sit")
-    before = content()
-    result = zoo("export", *arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "Traceback" not in result.stderr
-    assert content() == before
-
-
-def test_debug_shows_the_traceback(weights):
-    result = zoo("export", weights("sit"), "--to", "mpdit", "--out", "out.pt", "--debug")
-    assert result.exit_code == 3
-    assert "Traceback" in result.stderr
-
-
-def test_the_file_is_what_the_library_gives(weights, registry):
-    exported(weights("mpdit"), "mpdit", "out.safetensors")
-    expected = to_published(read_weights(Path("mpdit.safetensors"), registry), "mpdit", registry)
-    assert same(load_file("out.safetensors"), expected)

@@ -45,3 +45,7 @@ def test_every_command_has_an_example_that_can_be_pasted(name):
 def test_what_a_command_promises_is_told(command, told, option):
     shown = " ".join(zoo(command, option).stdout.split())
     assert [each for each in told if each not in shown] == []
+
+
+def test_every_command_takes_debug():
+    assert [name for name, each in EVERY.items() if "debug" not in {option.name for option in each.params}] == []

@@ -16,7 +16,7 @@ from tests.commands import content, done, refused_in_lines, zoo
 from tests.weights.layouts import EXAMPLES, published_of
 from zoo.assembly import load_recipe
 from zoo.recipe import absolute, read_tree
-from zoo.weights import read_weights, write_initialised
+from zoo.weights import read_weights
 
 EITHER = "note: the keys of DiT and SiT are the same; read as sit, by the name SiT"
 
@@ -155,20 +155,12 @@ def test_a_checkpoint_that_is_not_finite():
 
 BAD = {
     "page": (lambda: Path("SiT.pt").write_text("<html>"), "is a web page, no checkpoint; download the file itself"),
-    "empty": (lambda: Path("SiT.pt").write_bytes(b""), "is empty; copy or download it again"),
-    "cut off": (
-        lambda: Path("SiT.pt").write_bytes(Path("SiT.pt").read_bytes()[:-100]),
-        "is damaged or cut off: File is not a zip file; copy or download it again",
-    ),
-    "missing": (lambda: Path("SiT.pt").unlink(), "cannot be read: No such file or directory"),
     "code": (lambda: break_model(lambda it: {"ema": it, "args": NeedsCode()}), "needs the code of io.open to be"),
-    "integers": (lambda: break_model(lambda it: {"a": torch.ones(2).int()}), "weights are plain floating point"),
-    "other keys": (lambda: break_model(lambda it: {"a": torch.ones(2)}), "its keys are of none of dit, mpdit,"),
     "no block": (
         lambda: break_model(lambda it: {key: it[key] for key in it if "mlp" not in key}),
         "no recipe can be told from its shapes: blocks.0.mlp.fc1.weight is missing; give --recipe R",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("spoil", "expected"), BAD.values(), ids=list(BAD))
@@ -176,18 +168,6 @@ def test_one_clear_line_for_a_bad_checkpoint(spoil, expected):
     spoil()
     (line,) = refused(3, *HEADS)
     assert line.startswith(f"error: SiT.pt: {expected}")
-
-
-def test_heads_that_shapes_do_not_tell():
-    (line,) = refused(3)
-    assert line.startswith("error: SiT.pt: the number of heads cannot be told from shapes, and 8 is no published width")
-    assert line.endswith("; set backbone.heads")
-
-
-def test_a_weight_file_of_zoos_own(registry):
-    write_initialised(load_recipe("small.yaml", registry=registry), Path("own.safetensors"), 0)
-    (line,) = refused(3, checkpoint="own.safetensors")
-    assert line == "error: own.safetensors: is a weight file of zoo's own, which needs no import"
 
 
 def test_all_keys_that_do_not_fit_have_a_line_each():
@@ -205,16 +185,6 @@ def test_all_keys_that_do_not_fit_have_a_line_each():
     ]
 
 
-def test_a_recipe_of_another_kind_has_a_line_for_every_reason():
-    lines = refused(3, "--recipe", "small.yaml", "--set", "backbone.modulation=shared_adaln", "--set",
-                    "backbone.position=none")  # fmt: skip
-    assert lines == [
-        "error: SiT.pt: small cannot hold weights of sit:",
-        "  backbone.position: sit has sincos, the recipe none",
-        "  backbone.modulation: sit has adaln_zero, the recipe shared_adaln",
-    ]
-
-
 @pytest.mark.parametrize("there", ["w.safetensors", "w.yaml"])
 def test_a_file_that_exists_is_left_as_it_is(there):
     Path(there).write_text("precious")
@@ -228,30 +198,12 @@ def test_weights_are_safetensors(out):
     assert line == f"error: --out {out}: zoo writes safetensors; let the name end in .safetensors"
 
 
-def test_a_folder_that_is_not_there():
-    (line,) = refused(2, *HEADS, out="no/such/w.safetensors")
-    assert line == "error: no/such/w.safetensors: its folder does not exist; make it first"
-
-
 @pytest.mark.parametrize("arguments", [("--recipe", "nope"), (*HEADS, "--recipe", "small", "--set", "backbone.x=3"),
                                        (*HEADS, "--set", "backbone.x=3"), ("--set", "backbone.heads=3"),
                                        (*HEADS, "--set", "nonsense")])  # fmt: skip
 def test_bad_recipes_and_overrides(arguments):
     lines = refused(2, *arguments)
     assert sum(line.startswith("error: ") for line in lines) == 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [(), ("SiT.pt",), ("--out", "w.safetensors"), ("SiT.pt", "--out", "w.safetensors", "--format", "vit"),
-     ("SiT.pt", "more.pt", "--out", "w.safetensors")],
-)  # fmt: skip
-def test_usage_errors(arguments):
-    before = content()
-    result = zoo("import", *arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "Traceback" not in result.stderr
-    assert content() == before
 
 
 def test_a_disk_that_is_full(monkeypatch):
@@ -275,13 +227,6 @@ def test_a_disk_that_is_full_after_the_weights(monkeypatch):
     monkeypatch.setattr(Path, "replace", full)
     lines = refused(3, *HEADS)
     assert lines[-1] == "error: w.yaml: cannot be written: No space left on device"
-
-
-def test_debug_shows_the_traceback():
-    result = imported("--debug")
-    assert result.exit_code == 3
-    assert "Traceback" in result.stderr
-    assert result.stderr.splitlines()[-1].startswith("error: SiT.pt: ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)

@@ -102,13 +102,3 @@ def test_a_file_that_exists_is_left_alone():
     assert result.exit_code == 2
     assert "out.safetensors: exists already, and is left as it is" in result.stderr
     assert Path("out.safetensors").read_text() == "mine"
-
-
-def test_other_mistakes():
-    assert "error: --out out.pt: zoo writes safetensors; let the name end in .safetensors" in refused(
-        inflate(out="out.pt"), 2
-    )
-    assert "x.safetensors: there is no such weight file or run" in refused(inflate(donor="x.safetensors"), 3)
-    Path("junk.safetensors").write_bytes(b"junk")
-    assert "junk.safetensors: is no safetensors file" in refused(inflate(donor="junk.safetensors"), 3)
-    assert "missing.yaml: there is no such recipe" in refused(inflate(target="missing"), 2)

@@ -222,22 +222,6 @@ def test_an_unconditional_backbone():
     assert sample("--count", 3, run="unconditional").exit_code == 0
 
 
-def test_guidance_of_an_unconditional_backbone():
-    line = refused(sample("--count", 3, "--guidance", 2, run="unconditional"))
-    assert line == "small: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
-
-
-def test_no_run():
-    mend = "give the folder that `zoo train` made, or a weight file"
-    assert refused(sample(run="missing"), 3) == "missing: there is no such weight file or run"
-    assert refused(sample(run="."), 3) == f".: holds no run (no recipe.yaml, and no checkpoint); {mend}"
-
-
-def test_a_file_that_is_no_weight_file():
-    Path("out.txt").touch()
-    assert refused(sample(run="out.txt"), 3).startswith("out.txt: is no safetensors file, damaged or cut off: ")
-
-
 def test_images_of_a_weight_file_are_those_of_its_run():
     done("export", "run", "--to", "zoo", "--out", "w.safetensors")
     for run, out in (("w.safetensors", "a"), ("run", "b")):
@@ -247,27 +231,12 @@ def test_images_of_a_weight_file_are_those_of_its_run():
     assert of_file["source"] == {key: of_run[key] for key in ("run", "checkpoint", "weights", "weights_sha256")}
 
 
-def test_no_checkpoint_yet():
-    Path("fresh").mkdir()
-    shutil.copy("run/recipe.yaml", "fresh")
-    assert refused(sample(run="fresh"), 3) == "fresh: there is no sound checkpoint: none has been written yet"
-
-
 def test_an_unsound_checkpoint():
     shutil.copytree("run", "broken")
     (file,) = Path("broken/checkpoints").glob("*/ema.safetensors")
     file.write_bytes(file.read_bytes()[:-1])
     line = refused(sample(run="broken"), 3)
     assert line.startswith(f"broken: there is no sound checkpoint: {file.parent}: ema.safetensors has ")
-
-
-def test_a_folder_that_is_not_empty():
-    Path("out").mkdir()
-    Path("out/mine").touch()
-    result = sample()
-    assert result.exit_code == 2
-    assert result.stderr == "error: out: is not empty; choose another folder, or remove it first\n"
-    assert [path.name for path in Path("out").iterdir()] == ["mine"]
 
 
 def test_a_file_is_no_folder():

@@ -94,20 +94,6 @@ def test_the_folder_is_named_after_the_recipe():
     assert Path("runs/mine/recipe.yaml").exists()
 
 
-def test_a_recipe_that_starts_from_weights_names_the_commands_that_make_them():
-    """At once: nothing of 676 M parameters is built, and no data is looked for."""
-    line = refused(zoo("train", "--recipe", "ppflow_xl_3"), 3)
-    missing = Path("ppflow_xl_3_from_sit_xl.safetensors").absolute()
-    assert line == (
-        f"{missing}: there is no such weight file or run, and train.init of ppflow_xl_3 starts from it; published"
-        " weights become it by `zoo import CHECKPOINT --recipe DONOR --out donor.safetensors` and"
-        f" `zoo inflate donor.safetensors --recipe RECIPE --out {missing}`, DONOR being the"
-        " checkpoint's recipe, such as sit_xl, and RECIPE the one to train; set train.init to null to start from"
-        " fresh weights"
-    )
-    assert [path.name for path in Path().iterdir()] == ["small.yaml"]
-
-
 @pytest.mark.parametrize("name", ['"../outside"', '"a/b"', '".."', '"."', '"/tmp/x"', r'"a\0b"', r'"a\nb"'])
 def test_a_name_that_is_no_folder_s(name):
     result = zoo("train", "--recipe", "small.yaml", *sets(f"name={name}"))
@@ -121,30 +107,6 @@ def test_a_folder_with_a_run_is_refused_and_left_as_it_is(finished):
     before = content("run")
     assert refused(train(), 2) == "run: holds a run already; go on with it by --resume, or choose another --run-dir"
     assert content("run") == before
-
-
-def test_a_folder_with_something_else_is_refused():
-    Path("run").mkdir()
-    Path("run/notes.txt").write_text("mine")
-    assert refused(train(), 2) == "run: is not empty, and holds no run; choose another --run-dir"
-    assert content("run") == {"notes.txt": b"mine"}
-
-
-def test_a_file_is_no_run_folder():
-    Path("run").touch()
-    result = train()
-    assert result.exit_code == 2
-    assert "'--run-dir'" in " ".join(result.stderr.split())
-    Path("run").unlink()
-    Path("file").touch()
-    result = zoo("train", "--recipe", "small.yaml", "--run-dir", "file/run")
-    assert refused(result, 3) == "file/run: the run folder cannot be made: Not a directory"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written(tmp_path):
-    Path("run").mkdir(mode=0o500)
-    assert "Permission denied" in refused(train(), 3)
 
 
 def test_a_run_that_is_being_trained_is_refused(finished):

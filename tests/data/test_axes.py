@@ -17,7 +17,6 @@ from zoo.data.left_out import LeftOut
 from zoo.data.normalize import NoNormalize, PerChannel, Scale
 from zoo.data.problems import NOT_FINITE
 from zoo.data.stream import Order, Reader, Share, stream
-from zoo.errors import RecipeError
 from zoo.recipe import Recipe, draft_recipe, read_tree
 from zoo.testing.data_laws import tells_its_data
 
@@ -102,12 +101,3 @@ def test_what_has_pictures_takes_two_axes(make, size, told):
     with pytest.raises(ValueError, match=f"^makes latents of two axes, and the recipe's size has {told}; choose anoth"):
         make(size)
     make((3, 4))
-
-
-def test_a_recipe_of_other_axes_than_its_dataset_has_is_told_where():
-    with pytest.raises(RecipeError) as refused:
-        create_part(recipe((2, 3, 4)), "dataset")
-    assert refused.value.problems == (
-        "recipe: data.dataset: digits: makes latents of two axes, and the recipe's size has 3: 2 x 3 x 4; choose"
-        " another dataset, or data: null to build and count alone",
-    )

@@ -126,12 +126,6 @@ def test_channels_that_no_picture_has(folder):
     )
 
 
-def test_a_folder_without_a_held_out_part(folder):
-    assert refusal(dataset(folder / "train"), "held_out") == (
-        f"{folder}/train: has no held-out part; divide it into sub-folders 'train' and 'held_out'"
-    )
-
-
 def test_labels_are_told_without_opening_pictures(folder):
     (folder / "train/b/1.png").write_bytes(b"no picture")
     assert dataset(folder).open().labels(np.array([3, 0])).tolist() == [1, 0]

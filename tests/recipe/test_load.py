@@ -78,11 +78,6 @@ def test_plain_values_are_a_recipe_too(load, registry):
             {"r.yaml": "extends: mpdit_bb"},
             "r.yaml:1: extends: mpdit_bb: there is no such recipe; did you mean 'mpdit_b'?",
         ),
-        ({"r.yaml": "extends: ."}, "r.yaml:1: extends: .: a folder, not a recipe"),
-        (
-            {"r.yaml": "extends: ''"},
-            "r.yaml:1: extends: the name of a recipe is empty; `zoo recipes` lists those that have a name",
-        ),
         ({"r.yaml": "extends: 3"}, "r.yaml:1: extends: should be the path or name of one recipe, got 3"),
         ({"r.yaml": "extends: [a, b]"}, 'r.yaml:1: extends: should be the path or name of one recipe, got ["a", "b"]'),
         ({"r.yaml": "extends:"}, "r.yaml:1: extends: should be the path or name of one recipe, got null"),

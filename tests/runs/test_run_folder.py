@@ -113,18 +113,6 @@ def test_versions_are_recorded_for_every_start(tmp_path, registry, monkeypatch):
         assert run["command"] == ["zoo", "train", "--resume"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "3", "null"])
-def test_versions_that_are_damaged_are_kept_aside(text, tmp_path, registry):
-    folder = folder_of(tmp_path, registry)
-    folder.versions.write_text(text)
-    with pytest.warns(
-        UserWarning, match=r"run\.json: is damaged: .*; it is kept as run\.json\.damaged, and a new list"
-    ):
-        folder.write(small(registry=registry), small(registry=registry).resolved())
-    assert (tmp_path / "run.json.damaged").read_text() == text
-    assert len(json.loads(folder.versions.read_text())) == 1
-
-
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_recorded_recipe_is_the_recipe(path, tmp_path, registry):
     recipe = absolute(load_recipe(path, (), registry))  # as a run makes it, since paths are relative to the file

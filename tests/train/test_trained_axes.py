@@ -9,7 +9,7 @@ import zoo
 from tests.data.waves import CLASSES, Waves
 from tests.train.small import ALONE, VALUES
 from zoo.audit import audit
-from zoo.errors import Preempted, RecipeError
+from zoo.errors import Preempted
 from zoo.pictures import read_png
 from zoo.recipe import Recipe
 from zoo.report.page import run_page
@@ -88,13 +88,3 @@ def test_the_way_of_the_tokens_has_a_number_for_each_axis():
     tables = {axes: way_table(audit(each), each.backbone.dim).rows for axes, each in own.items()}
     tables = {axes: [row[2:4] for row in rows[:2]] for axes, rows in tables.items()}
     assert tables == {"one": [("4", "4"), ("2", "8")], "three": [("1x2x2", "2x2x4"), ("1x1x2", "2x4x4")]}
-
-
-def test_a_dataset_of_pictures_is_refused_where_the_recipe_is_read():
-    with pytest.raises(RecipeError) as refused:
-        recipe("three", dataset="digits")
-    (problem,) = [each for each in refused.value.problems if "data.dataset" in each]
-    assert problem == (
-        "recipe: data.dataset: digits: makes latents of two axes, and the recipe's size has 3: 2 x 4 x 8; choose"
-        " another dataset, or data: null to build and count alone"
-    )
