@@ -11,6 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+LONGEST = 350
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -52,3 +53,20 @@ def test_hooks_run_what_lint_and_types_run():
     assert len(entries) == 3
     for entry in entries:
         assert f"$(BIN)/{entry}" in makefile
+
+
+def test_files_hold_one_idea():
+    files = [path for folder in ("zoo", "tests", "tools", "plugins") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 800
+    lengths = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {path: lines for path, lines in lengths.items() if lines > LONGEST} == {}
+
+
+def test_one_module_writes_files():
+    """Whole or not at all: others give ``zoo/files.py`` what they have to write."""
+    writes = re.compile(
+        r"\.write_(?:text|bytes)\(|mkstemp|NamedTemporaryFile|os\.(?:replace|rename)\(|open\([^)\n]*\"[wx]b?\""
+    )
+    zoo = ROOT / "zoo"
+    found = {path.relative_to(zoo).as_posix() for path in zoo.rglob("*.py") if writes.search(path.read_text("utf-8"))}
+    assert found == {"files.py", "cli/output.py", "pictures.py"}  # the null device, and an archive into a file of that
