@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.common import (
+    ARecipe,
     Debug,
     PartsFiles,
     console,
@@ -23,16 +24,7 @@ from zoo.recipe import Recipe, read_tree
 @tidy_when_stopped()
 @without_garbage_collection()
 def build(
-    recipe: Annotated[
-        str,
-        typer.Option(
-            "--recipe",
-            "-r",
-            metavar="R",
-            help="A path, or a name that `zoo recipes` lists.",
-            show_default=False,
-        ),
-    ],
+    recipe: ARecipe,
     overrides: Annotated[
         list[str] | None,
         typer.Option(

@@ -58,6 +58,13 @@ PartsFiles = Annotated[
         "--parts", metavar="FILE", help="A Python file with parts, in no package. It stands alone. Repeatable."
     ),
 ]
+ARecipe = Annotated[
+    str,
+    typer.Option("--recipe", "-r", metavar="R", help="A path, or a name that `zoo recipes` lists.", show_default=False),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with what an interrupted call with the same options has drawn.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 WIDTH_WITHOUT_TERMINAL = 140

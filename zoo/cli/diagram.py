@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, PartsFiles, installed_registry, tell, tidy_when_stopped, without_garbage_collection
+from zoo.cli.common import (
+    ARecipe,
+    Debug,
+    PartsFiles,
+    installed_registry,
+    tell,
+    tidy_when_stopped,
+    without_garbage_collection,
+)
 from zoo.errors import RunError, ZooError
 from zoo.recipe import read_tree
 
@@ -15,16 +23,7 @@ from zoo.recipe import read_tree
 @tidy_when_stopped()
 @without_garbage_collection()
 def diagram(
-    recipe: Annotated[
-        str,
-        typer.Option(
-            "--recipe",
-            "-r",
-            metavar="R",
-            help="A path, or a name that `zoo recipes` lists.",
-            show_default=False,
-        ),
-    ],
+    recipe: ARecipe,
     out: Annotated[
         Path,
         typer.Option("--out", metavar="FILE", dir_okay=False, help="The .svg file to write.", show_default=False),

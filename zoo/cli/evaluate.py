@@ -13,6 +13,7 @@ from zoo.cli.common import (
     Debug,
     Device,
     PartsFiles,
+    Resume,
     WhichWeights,
     console,
     installed_registry,
@@ -46,9 +47,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", dir_okay=False, help="Write figures and record as JSON.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what an interrupted call with the same options has drawn.")
-    ] = False,
+    resume: Resume = False,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
     device: Device = None,
     parts: PartsFiles = None,

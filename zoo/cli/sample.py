@@ -15,6 +15,7 @@ from zoo.cli.common import (
     Debug,
     Device,
     PartsFiles,
+    Resume,
     WhichWeights,
     installed_registry,
     tell,
@@ -71,9 +72,7 @@ def sample(
     npz: Annotated[
         bool, typer.Option("--npz", help="Write samples.npz too, the array that ADM's evaluation suite reads.")
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what an interrupted call with the same options has drawn.")
-    ] = False,
+    resume: Resume = False,
     procs: Annotated[int, typer.Option("--procs", min=1, metavar="N", help="Processes on this machine.")] = 1,
     device: Device = None,
     parts: PartsFiles = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug, Device, PartsFiles, installed_registry, tell, tidy_when_stopped
+from zoo.cli.common import ARecipe, Debug, Device, PartsFiles, installed_registry, tell, tidy_when_stopped
 from zoo.cli.compare import PlotOption, XOption, YOption
 from zoo.cli.train import own_folder
 from zoo.errors import ZooError
@@ -16,12 +16,7 @@ from zoo.recipe import read_tree
 
 @tidy_when_stopped()
 def sweep(
-    recipe: Annotated[
-        str,
-        typer.Option(
-            "--recipe", "-r", metavar="R", help="A path, or a name that `zoo recipes` lists.", show_default=False
-        ),
-    ],
+    recipe: ARecipe,
     vary: Annotated[
         list[str],
         typer.Option(
