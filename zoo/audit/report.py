@@ -15,7 +15,7 @@ from zoo.assembly import build, create_part
 from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
 from zoo.errors import PluginError
-from zoo.flow import Guidance, Solver, evaluations
+from zoo.flow import Guidance, Solver, StagePlan, evaluations
 from zoo.flow.sampling import solver_levels
 from zoo.kinds import BACKBONE_KINDS, KINDS
 from zoo.recipe import Recipe
@@ -184,6 +184,19 @@ def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:
         torchprofile_convention=_torchprofile_convention(counts, weights),
         image=_image(backbone, recipe, counts),
     )
+
+
+def training_macs(report: Audit, plan: StagePlan) -> int:
+    """Multiply-adds of the forward and backward pass of a mean sample of a batch.
+
+    The backward pass has twice as many as the forward pass: gradients of inputs and of weights.
+
+    Args:
+        report: what each stage costs.
+        plan: which samples of a batch are in which stage.
+    """
+    forward = sum(count * stage.training_macs for count, stage in zip(plan.counts, report.stages, strict=True))
+    return 3 * forward // plan.group
 
 
 def count_params(module: nn.Module) -> Params:

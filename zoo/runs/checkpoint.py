@@ -175,11 +175,6 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / name_of(step)
 
 
-def any_in(folder: Path) -> bool:
-    """Whether there is a checkpoint, sound or not."""
-    return bool(checkpoints_in(folder))
-
-
 def problem_of(path: Path, needs: Collection[str] | None = None) -> str | None:
     """Why a checkpoint cannot be used, or None if its files agree with the manifest.
 

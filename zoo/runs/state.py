@@ -18,7 +18,6 @@ from zoo.optim.updates import Updates
 from zoo.recipe.averages import Average, average_named
 from zoo.runs.checkpoint import Checkpoint
 from zoo.runs.optimizer import EMA
-from zoo.runs.soundness import not_finite
 from zoo.shards import whole
 from zoo.weights import Which
 
@@ -51,7 +50,7 @@ class TrainState:
         trained = {MODEL: self._trained, LOSSES: dict(self.losses.named_parameters())}
         moved = dict(self._named(trained))  # by name, since what a state dict holds is detached
         tables = {name: each for name, each in self._named(self._models()) if name not in moved}
-        self._infinite_tables = {name for name, bad in not_finite(tables).items() if bad}  # such as masks of -inf
+        self._infinite_tables = {name for name, bad in _not_finite(tables).items() if bad}  # such as masks of -inf
 
     def average_in(self, decays: Iterable[float]) -> None:
         """Let the averages follow the backbone's weights, each by its decay; of 1, it stays as it is."""
@@ -68,7 +67,7 @@ class TrainState:
         moments = {name: each for name, each in self._optimizer().items() if each.shape == self._weight(name).shape}
         averages = {file: ema.averages for file, ema in self.emas.items()}
         files = {**self._models(), **averages, OPTIMIZER: moments}
-        bad = not_finite({name: each for name, each in self._named(files) if name not in self._infinite_tables})
+        bad = _not_finite({name: each for name, each in self._named(files) if name not in self._infinite_tables})
         anywhere = world.sum(torch.tensor(list(bad.values()), dtype=torch.int64)).tolist()
         return [name for name, count in zip(bad, anywhere, strict=True) if count]
 
@@ -230,3 +229,23 @@ def _check(checkpoint: Checkpoint, file: str, own: Mapping[str, Tensor], given: 
     ]
     if problems:
         raise RunError(f"{checkpoint.path}: {file}.safetensors does not fit this recipe: {'; '.join(problems[:5])}")
+
+
+@torch.no_grad()
+def _not_finite(tensors: Mapping[str, Tensor]) -> Mapping[str, bool]:
+    """Which of the tensors hold NaN or infinity, of shards those of this process; a GPU is waited for once.
+
+    The largest absolute value tells it: it takes no memory, and where there is a NaN, it is one.
+    """
+    local = [each.to_local() if isinstance(each, DTensor) else each for each in tensors.values()]
+    sound = [
+        torch.linalg.vector_norm(each, torch.inf).isfinite()
+        if _can_be_infinite(each)
+        else each.new_ones((), dtype=torch.bool)
+        for each in local
+    ]
+    return dict(zip(tensors, (~torch.stack(sound)).tolist() if sound else [], strict=True))
+
+
+def _can_be_infinite(tensor: Tensor) -> bool:
+    return bool(tensor.numel()) and (tensor.is_floating_point() or tensor.is_complex())

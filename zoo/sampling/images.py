@@ -227,10 +227,6 @@ def _otherwise(request: SampleRun, begun: Mapping[str, Any] | None, here: Versio
             yield f"{request.out}: its images were drawn with {other}; they may be others in these versions"
 
 
-def _record_of_file(file: LabelFile | None) -> dict[str, Any]:
-    return {} if file is None else {"label_file": {"name": file.path.name, "sha256": file.digest}}
-
-
 @contextmanager
 def _gone_on_with() -> Iterator[None]:
     """Say, where images or what belongs to them cannot be written, that those that are there are not lost."""
@@ -242,7 +238,7 @@ def _gone_on_with() -> Iterator[None]:
 
 @_gone_on_with()
 def _finish(request: SampleRun, recipe: Recipe, weights: Weights, second: Weights | None, labels: ImageLabels) -> None:
-    folder = request.folder
+    folder, file = request.folder, request.label_file
     paths = [folder.image(index) for index in range(request.count)]
     write_png(grid([read_png(path) for path in paths[:GRID]]), folder.grid)
     if request.npz:
@@ -254,7 +250,7 @@ def _finish(request: SampleRun, recipe: Recipe, weights: Weights, second: Weight
         "seed": request.seed,
         "count": request.count,
         **labels.record(request.count, weights.classes),
-        **_record_of_file(request.label_file),
+        **({} if file is None else {"label_file": {"name": file.path.name, "sha256": file.digest}}),
         "zoo": zoo_version(),
         "plugins": recipe.plugins(),
         "torch": torch.__version__,

@@ -74,7 +74,8 @@ def sample(
         raise ValueError("the backbone is on the meta device and has no weights; give one of zoo.load")
     registry = (registry or Registry.installed()).with_parts(parts)
     if isinstance(solver, str):
-        solver = _solver(solver, registry)
+        entry = registry.get("solver", solver)
+        solver = entry.create(entry.signature.options(), {})
     if not isinstance(solver, Solver):
         raise ValueError(f"solver: give a name, such as 'heun', or a zoo.flow.Solver, not {solver!r}")
     for name, value in {"count": 1 if count is None else count, "steps": steps, "seed": seed}.items():
@@ -177,11 +178,6 @@ def _guidance(given: Any, backbone: Backbone, registry: Registry) -> Guidance:
         return cast(Guidance, spec.create({"stages": len(backbone.stages), "latent": backbone.latent}))
     except ValueError as error:
         raise ValueError(f"guidance: {error}") from error
-
-
-def _solver(name: str, registry: Registry) -> Solver:
-    entry = registry.get("solver", name)
-    return cast(Solver, entry.create(entry.signature.options(), {}))
 
 
 def standard_normal(

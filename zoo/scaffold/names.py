@@ -107,10 +107,6 @@ def _is_plugin(distribution: str) -> bool:
 
 def built_in() -> set[tuple[str, str]]:
     """Kind and name of every part of zoo's own."""
-    sources = (path for folder in _folders() for path in folder.glob("*.py"))
+    rooms = {kind.base.split(":")[0].split(".")[1] for kind in KINDS.values()}
+    sources = (path for room in rooms for path in (Path(__file__).parents[1] / room).glob("*.py"))
     return {found for path in sources for found in BUILT_IN.findall(path.read_text(encoding="utf-8"))}
-
-
-def _folders() -> set[Path]:
-    zoo = Path(__file__).parents[1]
-    return {zoo / kind.base.split(":")[0].split(".")[1] for kind in KINDS.values()}

@@ -16,7 +16,7 @@ import torch
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
 from zoo.callbacks import Step
-from zoo.checkpoint_folders import newest_states, step_of
+from zoo.checkpoint_folders import checkpoints_in, newest_states, step_of
 from zoo.classes import UNKNOWN, Classes, renamed
 from zoo.distributed.distributed import Distributed
 from zoo.distributed.stopping import asked_to_stop, refuse_to_begin
@@ -196,7 +196,7 @@ class Run:
         init = self.recipe.train.init
 
         def find() -> WeightsSource | None:
-            if init is None or (resume and checkpoints.any_in(self.folder.checkpoints)):
+            if init is None or (resume and checkpoints_in(self.folder.checkpoints)):
                 return None
             if not Path(init).exists():
                 raise WeightsError(_no_start(init, self.recipe.name))

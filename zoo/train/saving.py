@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Any
 from zoo.best import best_of
 from zoo.callbacks import Step
 from zoo.checkpoint_folders import checkpoints_in
-from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, listed, reason_not_saved
+from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, ZooError, listed, reason_not_saved
 from zoo.recipe import fingerprint
 from zoo.recipe.averages import Profile
 from zoo.runs import checkpoint as checkpoints
@@ -23,7 +24,6 @@ from zoo.runs.run_folder import RunFolder
 from zoo.runs.state import average_files, random_states
 from zoo.runs.untold import Untold
 from zoo.train.callbacks import VitalError
-from zoo.train.lost_folder import save_elsewhere
 from zoo.train.trainer import Trainer
 
 ANOTHER_RUN = "begin another run, with a lower learning rate or clipped gradients"
@@ -192,7 +192,7 @@ class Saver:
 
         def write() -> tuple[str, Path] | None:
             if lost := self.folder.lost():
-                return lost, save_elsewhere(self.folder, lost, trainer, write_into)
+                return lost, _save_elsewhere(self.folder, lost, trainer, write_into)
             try:
                 write_into(self.folder)
             except RunError as error:
@@ -275,3 +275,36 @@ class Saver:
         options = self.recipe.train
         option = f"max_skipped={10 * options.max_skipped}" if options.on_non_finite == "skip" else "on_non_finite=skip"
         return f"go on without such updates by: {self.folder.command} --set train.{option}, or {ANOTHER_RUN}"
+
+
+def _save_elsewhere(folder: RunFolder, how: str, trainer: Trainer, write_into: Callable[[RunFolder], None]) -> Path:
+    """Save what is left of a run: in the place of its folder if nothing is there, or else beside it.
+
+    Args:
+        folder: of the run; what is in its place is not touched.
+        how: it was lost.
+        trainer: what trains.
+        write_into: writes the checkpoint into a folder.
+
+    Returns:
+        The folder that the run has now, without older checkpoints and metrics.
+
+    Raises:
+        RunError: it cannot be saved elsewhere.
+    """
+    place, recipe = folder.path.absolute(), trainer.job.recipe
+    if os.path.lexists(place):
+        place = place.with_name(f"{place.name}-{folder.run[:8]}")
+    anew = RunFolder(place)
+    try:
+        anew.run = folder.run
+        anew.create()
+        anew.write(recipe, recipe.resolved(), classes=trainer.job.classes)
+        write_into(anew)
+    except ZooError as error:
+        raise RunError(
+            f"{folder.path}: {how} while it was trained, and step {trainer.step} cannot be saved elsewhere: {error}"
+        ) from error
+    finally:
+        anew.unlock()
+    return place

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from zoo.backbone import Backbone
 from zoo.data.stream import Batch
 from zoo.flow import StageBatch
@@ -24,10 +21,6 @@ def by_stage(piece: Batch, backbone: Backbone) -> list[StageBatch]:
     tensors, counts = (piece.latents.to(dtype), piece.noise.to(dtype), piece.t), list(piece.counts)
     columns = [split_tensors(each, counts) for each in tensors]
     scores = [None] * len(counts) if piece.scores is None else split_tensors(piece.scores, counts)
-    extra = split_tensors({name: _cast(each, dtype) for name, each in piece.extra.items()}, counts)
-    rows = zip(*columns, split(labels, counts), scores, extra, strict=True)
+    cast = {name: each.to(dtype) if each.is_floating_point() else each for name, each in piece.extra.items()}
+    rows = zip(*columns, split(labels, counts), scores, split_tensors(cast, counts), strict=True)
     return [StageBatch(stage, *row) for stage, row in enumerate(rows) if counts[stage]]
-
-
-def _cast(extra: Tensor, dtype: torch.dtype) -> Tensor:
-    return extra.to(dtype) if extra.is_floating_point() else extra

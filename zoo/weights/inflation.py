@@ -22,7 +22,7 @@ from zoo.backbone import Backbone
 from zoo.errors import WeightsError
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.schedule import Grid, LevelShape, StageShape, pairs_of, patch_name
+from zoo.schedule import LevelShape, StageShape, pairs_of, patch_name
 from zoo.weights.clock import with_clock
 from zoo.weights.state import Weights, is_same_table, position_tables
 
@@ -184,7 +184,7 @@ class _Inflation:
     def _axes(self, name: str) -> dict[str, int] | None:
         """Rows and columns (a, b) of the donor's patch, and of such patches (r, s) in one of the target's; None if it
         is no multiple."""
-        (height, width), fine = _patch_of(name), self._fine
+        (height, width), fine = map(int, name.split("x")), self._fine
         if height % fine[0] or width % fine[1]:
             return None
         return {"a": fine[0], "b": fine[1], "r": height // fine[0], "s": width // fine[1]}
@@ -328,11 +328,6 @@ def _same_part(kind: str, one: Recipe, other: Recipe) -> bool:
         return [{key: value for key, value in part.items() if (kind, key) not in ONLY_INITIAL} for part in parts]
 
     return all(mine == theirs for mine, theirs in zip(meaning(one), meaning(other), strict=False))
-
-
-def _patch_of(name: str) -> Grid:
-    height, width = name.split("x")
-    return int(height), int(width)
 
 
 def _part_of(name: str, recipe: Recipe) -> str:
