@@ -61,47 +61,23 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ("name: ''", 'name: should have 1 or more characters, got ""'),
         (f"name: {'x' * 300}", "name: should have 200 characters at most, got "),
         ("  dimm: 3", "backbone.dimm: unknown option; did you mean 'dim'?"),
-        ("  time_embeder: fno", "backbone.time_embeder: unknown option; did you mean 'time_embedder'?"),
-        (
-            "  qq: 3",
-            "backbone.qq: unknown option; there are: latent, num_classes, dim, depth, heads, condition, prediction",
-        ),
-        (
-            "  skip: linaer",
-            "backbone.skip.type: there is no skip 'linaer'; did you mean 'linear'?",
-        ),
         (
             "  time_embedder: sinsoidal",
             "backbone.time_embedder.type: there is no time_embedder 'sinsoidal'; did you mean"
             " 'sinusoidal'? (installed: fno, fourier, sinusoidal)",
         ),
-        ("  time_embedder: 3", "backbone.time_embedder: should be a part's name or a mapping with `type`, got 3"),
         (
             "  time_embedder: [fno]",
             'backbone.time_embedder: should be a part\'s name or a mapping with `type`, got ["fno"]',
         ),
         ("  time_embedder: {type: 3}", "backbone.time_embedder.type: should be a part's name, got 3"),
-        (
-            "  time_embedder: {type: fno, block: 3}",
-            "backbone.time_embedder.block: unknown option; did you mean 'blocks'?",
-        ),
         ("  time_embedder: {tpye: fno}", "backbone.time_embedder.tpye: unknown option; did you mean 'type'?"),
-        ("  upsampler: {type: linear, x: 1}", "backbone.upsampler.x: unknown option; there are: type"),
         ("  head: {learn_sigma: yes}", 'backbone.head.learn_sigma: should be true or false, got "yes"'),
         ("  class_conditioner: {std: .nan}", "backbone.class_conditioner.std: should be a finite number, got NaN"),
-        (
-            "  class_conditioner: {std: 1e400}",
-            "backbone.class_conditioner.std: should be a finite number, got Infinity",
-        ),
         ("  class_conditioner: {std: inf}", 'backbone.class_conditioner.std: should be a number, got "inf"'),
         ("  class_conditioner: {std: -0.1}", "backbone.class_conditioner.std: should be at least 0.0, got -0.1"),
         ("  block: {mlp: {ratio: 0}}", "backbone.block.mlp.ratio: should be above 0.0, got 0"),
-        (
-            "  block: {attention: softmaxx}",
-            "backbone.block.attention.type: there is no attention 'softmaxx'; did you mean 'softmax'?",
-        ),
         ("  block: {attention: [softmax]}", "backbone.block.attention: should be a part's name or a mapping with"),
-        ("  block: {attention: {bais: true}}", "backbone.block.attention.bais: unknown option; did you mean 'bias'?"),
         (
             "  block: {attention: {qknorm: rms}}",
             "backbone.block.attention.qknorm: unknown option; did you mean 'qk_norm'?",
@@ -111,7 +87,6 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
             "  block: {attention: {qk_norm: {eps: 0.1}}}",
             "backbone.block.attention.qk_norm.type: missing; it is required, one of: layer, rms",
         ),
-        ("  block: {norm: {eps: 0}}", "backbone.block.norm.eps: should be above 0.0, got 0"),
         ("  time_embedder: {layers: 4}", "backbone.time_embedder.layers: should be 1, 2 or 3, got 4"),
         ("  time_embedder: {layers: true}", "backbone.time_embedder.layers: should be a whole number, got true"),
         ("  time_embedder: {layers: 2.0}", "backbone.time_embedder.layers: should be a whole number, got 2.0"),
