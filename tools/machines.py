@@ -43,7 +43,8 @@ THREADS = (
 """Tests of sums that threads share, and of processes that start others."""
 
 PLACE = ("tests/cli", "tests/data", "tests/evaluate", "tests/recipe", "tests/report", "tests/plugins",
-         "tests/test_pages.py", "tests/test_page_examples.py", "tests/runs/test_run_folder.py")  # fmt: skip
+         "tests/test_pages.py", "tests/test_page_examples.py", "tests/runs/test_run_folder.py",
+         "tests/runs/test_lock.py", "tests/runs/test_metrics_file.py")  # fmt: skip
 """Tests of files, caches, times and printed text."""
 
 
