@@ -235,18 +235,7 @@ class RunFolder:
             raise RunError(f"{missing} To begin anew, remove {self.path} or choose another --run-dir")
 
     def forget_after(self, step: int, again: Collection[str] = ()) -> list[dict[str, Any]]:
-        """Drop the metrics of later steps, which will come again, and a line that was cut off.
-
-        Args:
-            step: that training goes on from.
-            again: callbacks whose lines of this step will come again too.
-
-        Returns:
-            The other lines of this step.
-
-        Raises:
-            RunError: the file cannot be read, or written.
-        """
+        """Drop the metrics of later steps, as ``metrics_file.forget_after`` does."""
         return metrics_file.forget_after(self.metrics, step, again)
 
     def read_metrics(self) -> list[dict[str, Any]]:
