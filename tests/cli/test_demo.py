@@ -1,8 +1,16 @@
-"""`zoo demo`: each command is told, and a folder that is there is left alone."""
+"""`zoo demo`: each command is told, what is wrong is said before any is run, and Ctrl-C stops all of them."""
 
+from importlib import import_module
+
+import pytest
+import torch
 from typer.testing import CliRunner
 
 from zoo.cli import app
+from zoo.cli.common import told_how_to_go_on
+from zoo.distributed.distributed import Distributed
+
+demo = import_module("zoo.cli.demo")
 
 
 def test_it_audits_trains_and_draws(tmp_path, monkeypatch):
@@ -20,3 +28,52 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path):
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"error: {tmp_path}: is there already; remove it, or give --run-dir D with another\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--set", "train.stesp=2"], 2, "train.stesp: unknown option"),
+        (["--run-dir", "file/demo"], 3, "--run-dir file/demo: cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_said_before_minutes_are_spent(tmp_path, monkeypatch, words, code, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(app, ["demo", *words])
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert told in result.stderr
+    assert "$ zoo" not in result.stderr
+
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """A demo whose audits and training are done at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "build", lambda *_, **__: None)
+    monkeypatch.setattr(demo, "train", lambda *_: False)
+    return lambda: CliRunner().invoke(app, ["demo"])
+
+
+DRAWS = "zoo sample --run runs/demo --count 100 --out runs/demo/images"
+
+
+def test_one_that_is_stopped_in_its_last_step_does_not_go_on_to_draw(quick, monkeypatch):
+    monkeypatch.setattr(demo, "train", lambda *_: True)
+    monkeypatch.setattr(demo, "sample", lambda *_, **__: pytest.fail("draws"))
+    result = quick()
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        75,
+        f"stopped: runs/demo: is trained; `{DRAWS}` draws from it",
+    )
+
+
+def test_one_that_is_stopped_while_it_draws_names_the_command_that_goes_on(quick, monkeypatch):
+    def interrupted(*_, **__):
+        with told_how_to_go_on(Distributed(0, 1, torch.device("cpu")), lambda: True):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "sample", interrupted)
+    result = quick()
+    assert f"what has been done is kept; {DRAWS} with --resume goes on" in result.stderr.splitlines()
+    assert result.exit_code == 130

@@ -54,7 +54,7 @@ def test_imports_nothing_that_takes_seconds(arguments):
 
 def test_help_names_every_command():
     result = done("--help")
-    for word in ("build", "parts", "recipes", "schema", "zoo build --recipe mpdit_b.yaml --flops"):
+    for word in ("build", "parts", "recipes", "schema", "zoo build --recipe mpdit_b --flops"):
         assert word in result.stdout
 
 

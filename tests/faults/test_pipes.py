@@ -17,8 +17,9 @@ import pytest
 
 from tests.distributed.ranks import SERVER, TIMEOUT
 from tests.train.small import VALUES
+from zoo import cli
 from zoo.cli import main
-from zoo.cli.output import NO_READER, Unread
+from zoo.cli.output import NO_READER, Unread, _guarded
 from zoo.errors import OutputError
 from zoo.runs import checkpoint as checkpoints
 from zoo.train.trainer import Trainer
@@ -152,6 +153,26 @@ def test_what_is_read_arrives() -> None:
     print("as it is: \N{GREEK SMALL LETTER ALPHA}", file=stream)
     assert os.read(reader, 100).decode() == "as it is: \N{GREEK SMALL LETTER ALPHA}\n"
     os.close(reader)
+
+
+def test_lines_arrive_at_once_where_python_is_unbuffered() -> None:
+    """As in many containers, by PYTHONUNBUFFERED: the stream has no buffer then, and is told to hold back nothing."""
+    reader, writer = os.pipe()
+    unbuffered = io.TextIOWrapper(io.FileIO(writer, "w"), "utf-8", write_through=True)
+    print("$ zoo build", file=_guarded(unbuffered, None))
+    os.set_blocking(reader, False)
+    assert os.read(reader, 100) == b"$ zoo build\n"
+    os.close(reader)
+
+
+def test_ctrl_c_once_all_is_done_changes_nothing(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        cli.see_to_the_end = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+
+    assert zoo("--version", folder=tmp_path, before=interrupted) == 0
+    assert (tmp_path / "out").read_text().startswith("zoo ")
+    assert (tmp_path / "err").read_text() == ""
 
 
 def test_what_is_read_late_arrives_where_another_program_has_made_the_pipe_non_blocking(monkeypatch) -> None:

@@ -19,7 +19,7 @@ from torch import nn
 
 import zoo
 from tests.distributed.ranks import alone, run_ranks
-from tests.train.small import SIZE, Said
+from tests.train.small import ALONE, SIZE, Said
 from tests.train.small import train as trained_in
 from zoo.assembly import load_recipe
 from zoo.callbacks import Step
@@ -304,6 +304,14 @@ def test_a_run_folder_holds_everything(tmp_path: Path) -> None:
     versions = json.loads((tmp_path / "run" / "run.json").read_text())
     packages = [each["versions"]["packages"] for each in versions]
     assert packages == [{"tests": "1", "torch": metadata.version("torch"), "zoo": zoo.__version__}]
+
+
+@pytest.mark.parametrize("step", [None, STEPS])
+def test_a_run_tells_that_it_was_asked_to_stop_also_in_its_last_step(tmp_path: Path, step: int | None) -> None:
+    hook = Said(step or 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    asked = Run(load_recipe(recipe(), registry=REGISTRY), RunFolder(tmp_path / "run"), REGISTRY, ALONE, hook)
+    assert asked.train().step == STEPS
+    assert asked.was_asked_to_stop == (step is not None)
 
 
 def test_where_latents_have_moved_to_is_asked_and_not_how_they_are_made(tmp_path: Path, stopped_run: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -38,18 +39,18 @@ from zoo.cli.train import train
 from zoo.errors import OutputError
 from zoo.plugin_loading import left_running, see_to_the_end
 from zoo.plugins import plugin_packages, unknown_plugins, zoo_version
-from zoo.signals import interrupt_as_ever
+from zoo.signals import handled, interrupt_as_ever
 
 app = typer.Typer(
     name="zoo",
     cls=Commands,
     help="Compose diffusion backbones from plug-in parts, tell what they cost, train them and draw samples.",
-    epilog="Start with: zoo build --recipe mpdit_b.yaml --flops",
+    epilog="Start with: zoo build --recipe mpdit_b --flops",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Command = Callable[..., None]
+Command = Callable[..., object]
 
 COMMANDS: Mapping[str, Sequence[tuple[str, Command, str]]] = {
     "Look": (
@@ -140,8 +141,9 @@ def main() -> None:
             sys.stderr.flush()
             os._exit(code)
     atexit.register(_leave_the_output)
-    see_to_the_end(code, tell)
-    gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
+    with handled([signal.SIGINT], lambda *_: os._exit(code)):  # all is done, and nobody catches Ctrl-C here
+        see_to_the_end(code, tell)
+        gc.freeze()  # or the interpreter searches all of torch for cycles before it ends, which takes a second
     sys.exit(code)
 
 

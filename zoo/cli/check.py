@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from zoo.cli.common import Debug, PartsFiles, console, tell
+from zoo.cli.common import Debug, PartsFiles, console, tell, try_folder
 from zoo.errors import OutputError, PluginError
 from zoo.part_entries import PartEntry
 from zoo.registry import Registry
@@ -60,7 +59,7 @@ def check(
     from zoo.files import write_whole
 
     entries = _entries(package, parts or [])
-    _try_out(out)
+    try_folder(out, f"--out {out}")
     loading = _load()
     outcomes = _outcomes(entries, package, examples or EXAMPLES)
     conclusion = Conclusion(list(dict.fromkeys(str(entry.plugin) for entry in entries)), outcomes, loading)
@@ -75,19 +74,6 @@ def check(
         )
     if not conclusion.is_sound:
         raise typer.Exit(PluginError.exit_code)
-
-
-def _try_out(folder: Path) -> None:
-    """Make the folder for the report, and see that it can be written to, before minutes are spent.
-
-    Raises:
-        OutputError: it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OutputError(f"--out {folder}: cannot be written: {error.strerror}") from error
 
 
 def _entries(package: str | None, files: Sequence[Path]) -> list[PartEntry]:

@@ -11,18 +11,21 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from zoo.errors import Preempted, ProcessError, WeightsError, ZooError, as_failure, in_words, printable
+from zoo.errors import OutputError, Preempted, ProcessError, WeightsError, ZooError, as_failure, in_words, printable
 from zoo.open_files import are_too_many
 from zoo.plugins import ALL, PluginProblem
 from zoo.recipe.averages import average_named
 from zoo.registry import Registry
+from zoo.shell import command
 from zoo.signals import ENDS, Stopped, handled, stop_signals
 
 if TYPE_CHECKING:  # torch
@@ -247,8 +250,38 @@ def told_how_to_go_on(
         yield
     except (KeyboardInterrupt, SystemExit):
         if world.is_main and is_some_kept():
-            print(f"what has been done is kept; the same command with {options()} goes on", file=sys.stderr)
+            tell(f"what has been done is kept; {_asked.get()} with {options()} goes on")
         raise
+
+
+@contextmanager
+def asked_as(words: Sequence[str]) -> Iterator[None]:
+    """Name a command that another one has called, which the user might not know how to go on with."""
+    before = _asked.set(command("zoo", *words))
+    try:
+        yield
+    finally:
+        _asked.reset(before)
+
+
+_asked = ContextVar("what to call the command that is running", default="the same command")
+
+
+def try_folder(folder: Path, called: str) -> None:
+    """Make a folder, and see that it can be written to, before minutes are spent.
+
+    Args:
+        folder: to make.
+        called: what messages say in front of the problem, such as ``--out results``.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OutputError(f"{called}: cannot be written: {error.strerror}") from error
 
 
 @contextmanager

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import join
 from typing import Annotated
 
 import typer
 
 from zoo.cli.build import build
-from zoo.cli.common import Debug, tell
+from zoo.cli.common import Debug, asked_as, installed_registry, tell, try_folder
 from zoo.cli.sample import sample
 from zoo.cli.train import train
-from zoo.errors import ZooError
+from zoo.errors import Preempted, ZooError
+from zoo.recipe import read_tree
+from zoo.shell import command
 
 
 def demo(
@@ -32,17 +33,26 @@ def demo(
     if folder.exists():
         raise ZooError(f"{folder}: is there already; remove it, or give --run-dir D with another")
     hybrid, dit = "digits_hybrid", "digits_dit"
+    tree = read_tree(hybrid, overrides or ())
+
+    from zoo.assembly import check_tree
+
+    check_tree(tree, installed_registry(None))  # what is wrong is said before minutes are spent
+    try_folder(folder.parent, f"--run-dir {folder}")
     for recipe, against in (("mpdit_b", "dit_b"), (hybrid, dit)):
         _say("build", "--recipe", recipe, "--flops", "--against", against)
         build(recipe, flops=True, against=against)
     sets = [word for override in overrides or () for word in ("--set", override)]
     _say("train", "--recipe", hybrid, "--run-dir", str(folder), *sets)
-    train(hybrid, overrides, folder)
     images = folder / "images"
-    _say("sample", "--run", str(folder), "--count", "100", "--out", str(images))
-    sample(folder, images, count=100)
+    drawing = ("sample", "--run", str(folder), "--count", "100", "--out", str(images))
+    if train(hybrid, overrides, folder):
+        raise Preempted(f"{folder}: is trained; `{command('zoo', *drawing)}` draws from it")
+    _say(*drawing)
+    with asked_as(drawing):
+        sample(folder, images, count=100)
     tell(f"what the hybrid draws, a column for each digit: {images / 'grid.png'}")
 
 
 def _say(*words: str) -> None:
-    tell(f"$ zoo {join(words)}")
+    tell(f"$ {command('zoo', *words)}")

@@ -112,6 +112,6 @@ def _guarded(stream: Any, only: Container[int] | None) -> Any:
         _Written(Unread(raw, only)),
         stream.encoding,
         errors="replace",  # a terminal that cannot show a sign shows a question mark
-        line_buffering=stream.line_buffering,
+        line_buffering=stream.line_buffering or stream.write_through,  # unbuffered, it has no buffer that would wait
         write_through=stream.write_through,
     )

@@ -47,7 +47,7 @@ def train(
     device: Device = None,
     parts: PartsFiles = None,
     debug: Debug = False,
-) -> None:
+) -> bool:
     """Train a recipe; the run folder holds checkpoints, metrics, samples and the resolved recipe.
 
     Ctrl-C, SIGTERM, SIGHUP (unless ignored, as by nohup) or SIGUSR1 finishes the step, saves, and ends with exit code
@@ -81,9 +81,11 @@ def train(
     joined = join_processes(device, group=options.parallel == "fsdp", timeout=options.timeout)
     with joined as world, Progress() as progress:
         with told_plainly(), deaf_once_stopped():
-            Run(checked, folder, registry, world, progress if world.is_main else Silent()).train(resume=resume)
+            run = Run(checked, folder, registry, world, progress if world.is_main else Silent())
+            run.train(resume=resume)
         if world.is_main:
             progress.finish(folder)
+    return run.was_asked_to_stop
 
 
 def own_folder(name: str) -> Path:

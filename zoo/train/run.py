@@ -87,6 +87,7 @@ class Run:
     registry: Registry
     world: Distributed
     watcher: Watcher
+    was_asked_to_stop: bool = field(default=False, init=False)  # by now, also where its last step was the next to end
     _before: Recipe | None = field(default=None, init=False)  # of the run that goes on, on the main process
     _classes: Classes = field(default=UNKNOWN, init=False)
 
@@ -128,6 +129,7 @@ class Run:
                 self._go_on(trainer, stop, stop_at or self.recipe.train.steps)
                 return trainer
             finally:
+                self.was_asked_to_stop = stop()
                 self.folder.unlock()
 
     def _open_job(self, objective: Objective, *, resume: bool) -> Job:
