@@ -171,9 +171,9 @@ def pass_over_unreadable() -> None:
 
 def unknown_plugins(packages: list[Package]) -> list[str]:
     """A line for each name in ``ZOO_PLUGINS`` that is no plug-in's."""
-    known = {normalised(package.plugin.name) for package in packages}
-    unknown = sorted((_wanted() or set()) - known)
-    return [f"{VARIABLE}: there is no plug-in {name!r} here{did_you_mean(name, known)}" for name in unknown]
+    names = {normalised(package.plugin.name) for package in packages}
+    unknown = sorted((_wanted() or set()).difference(*map(spellings, names)))
+    return [f"{VARIABLE}: there is no plug-in {name!r} here{did_you_mean(name, names)}" for name in unknown]
 
 
 def claimed_twice(what: str, claims: Sequence[tuple[Plugin, str]]) -> PluginProblem:
@@ -241,7 +241,7 @@ def _nameless(distribution: metadata.Distribution, wanted: set[str] | None) -> P
 
 
 def _package(name: str, distribution: metadata.Distribution, wanted: set[str] | None) -> Package:
-    is_disabled = wanted is not None and normalised(name) not in wanted
+    is_disabled = wanted is not None and not spellings(name) & wanted
     plugin = Plugin(name, "unknown")
     version = _told(distribution, "Version")
     if version is None:
@@ -273,6 +273,12 @@ def normalised(name: str) -> str:
     from packaging.utils import canonicalize_name  # where there is a plug-in; it takes 20 ms
 
     return canonicalize_name(name.strip())
+
+
+def spellings(name: str) -> set[str]:
+    """What a distribution may be called: its normalised name, and that without ``diffusion-`` in front."""
+    whole = normalised(name)
+    return {whole, whole.removeprefix("diffusion-")}
 
 
 def _range(requires: Sequence[str]) -> str | None:

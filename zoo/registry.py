@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from typing import Any, TypeVar
 
 from zoo.claims import Key, NamedPart, contested, is_named, load_module, named_part, parts_left_out
+from zoo.companions import hint_of_part
 from zoo.errors import PluginError, did_you_mean
 from zoo.format_entries import FORMATS, FormatEntry, gathered
 from zoo.hooks import parts_of
@@ -240,7 +241,8 @@ class Registry:
 
     def _unknown(self, kind: str, name: str, names: list[str]) -> PluginError:
         """What to say of a name that is nobody's, and of plug-ins that may hold it."""
-        near = did_you_mean(name, names)
+        installed = [*self.plugins, *self.idle_plugins]
+        near = hint_of_part(kind, name, installed) or did_you_mean(name, names)
         message = f"there is no {kind} {name!r}{near} (installed: {', '.join(names)})"
         if not near:
             message += "; install a package that has it, or give a file by --parts FILE, in Python by parts="

@@ -50,6 +50,17 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ("train: {step: 3}", "train.step: unknown option; did you mean 'steps'?"),
         ("train: {steps: 0}", "train.steps: should be at least 1, got 0"),
         ("train: {betas: [0.9, 0.99]}", "train.betas: unknown option of train itself; write train.optimizer.betas"),
+        ("steps: 100", "steps: unknown option of a recipe itself; write train.steps or sample.steps"),
+        ("upsampler: linear", "upsampler: unknown option of a recipe itself; write backbone.upsampler"),
+        ("attention: softmax", "attention: unknown option of a recipe itself; write backbone.block.attention"),
+        (
+            "  attention: softmax",
+            "backbone.attention: unknown option of backbone itself; write backbone.block.attention",
+        ),
+        (
+            "  qk_norm: rms",
+            "backbone.qk_norm: unknown option of backbone itself; write backbone.block.attention.qk_norm",
+        ),
         ("train: {optimizer: {betas: [0.9]}}", "train.optimizer.betas.1: missing; it is required"),
         ("train: []", "train: should be a mapping, got []"),
         ("data: {dataset: digit}", "data.dataset.type: there is no dataset 'digit'; did you mean 'digits'?"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from zoo.companions import hint_of_recipe
 from zoo.errors import RecipeError, did_you_mean
 from zoo.plugin_loading import visit_plugins
 from zoo.plugins import RECIPES, Package, Plugin, PluginProblem, plugin_packages, zoo_version
@@ -120,14 +121,16 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
         return beside_it[0]
     if is_folder:
         raise RecipeError([f"{shown_path(here)}: a folder, not a recipe"])
-    hint = did_you_mean(path.stem, names) or "; `zoo recipes` lists those that have a name"
-    failed = "".join(f". Plug-in {each.plugins[0].name} failed: {each.reason}" for each in problems if each.missing)
+    hint = hint_of_recipe(path.stem, [package.plugin.name for package in packages]) or did_you_mean(path.stem, names)
+    hint = hint or "; `zoo recipes` lists those that have a name"
+    failed = [f"Plug-in {each.plugins[0].name} failed: {each.reason}" for each in problems if each.missing]
     for package in packages:
         if package.is_idle and any(package.of(RECIPES)):
-            failed += f". {package.plugin.name} may hold it, which {package.why_idle}"
+            failed.append(f"{package.plugin.name} may hold it, which {package.why_idle}")
     is_linked = beside is not None and beside.is_symlink()
     looked = f" (looked for {os.path.abspath(here)})" if is_linked or path.name != name else ""
-    raise RecipeError([f"{name}: there is no such recipe{looked}{hint}{failed}"])
+    end = "" if not failed else " " if hint.endswith("?") else ". "
+    raise RecipeError([f"{name}: there is no such recipe{looked}{hint}{end}{'. '.join(failed)}"])
 
 
 def _same_file(a: Path, b: Path | None) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from zoo.companions import UNKNOWN, pip_install
 from zoo.errors import KeyPath, PluginError, dotted
 from zoo.kinds import KINDS, key_of, kinds_of, path_of
 from zoo.part_entries import PartEntry
-from zoo.plugins import not_installed
+from zoo.plugins import Plugin, not_installed
 from zoo.recipe.draft import Draft
 from zoo.recipe.merge import expand_part, without_nulls
 from zoo.recipe.messages import problems_of, problems_of_coerced
@@ -51,9 +52,10 @@ def draft_recipe(
             draft.put_down((name,), f"should be a mapping, got {show(given)}")
         else:
             _draft_section(name, given or {}, registry, draft)
+    _tell_where_options_are(draft, ())
     if draft.missing:
         for package in not_installed(draft.packages):
-            draft.put_down(("packages",), f"{package} is not installed; pip install {package}")
+            draft.put_down(("packages",), f"{package} is not installed; {pip_install(Plugin(package, UNKNOWN))}")
     return draft
 
 
@@ -97,20 +99,46 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
             found = _draft_one(kind, given, (section, kind), registry, draft)
         if found is not None:
             draft.values[section][key_of(kind)] = found
-    _tell_where_options_are(draft, section, before)
+    _tell_where_options_are(draft, (section,), before)
 
 
-def _tell_where_options_are(draft: Draft, section: str, first: int) -> None:
-    """Of an option that the section has not, and a part in it has, say so in place of what is spelled alike."""
+def _tell_where_options_are(draft: Draft, above: KeyPath, first: int = 0) -> None:
+    """Of an option that is not where it is written, and is below, say so in place of what is spelled alike.
+
+    Args:
+        draft: has the problems.
+        above: where it is written: in a section, or in the recipe itself.
+        first: of the problems that are meant.
+    """
+    whose = above[0] if above else "a recipe"
     for index, problem in enumerate(draft.problems[first:], start=first):
         key = problem.path[-1]
-        if problem.path != (section, key) or not problem.message.startswith("unknown option"):
+        if problem.path != (*above, key) or not problem.message.startswith("unknown option"):
             continue
+        if found := [dotted(path) for path in _places_of(str(key), above, draft)]:
+            message = f"unknown option of {whose} itself; write {' or '.join(found[:3])}"
+            draft.problems[index] = problem._replace(message=message)
+
+
+def _places_of(key: str, above: KeyPath, draft: Draft) -> list[KeyPath]:
+    """Where an option of that name may be written, of the parts there are: the places that are nearest to the top."""
+    found: list[KeyPath] = []
+    for section in above or SECTIONS:
+        known = [*SECTIONS[str(section)][0].model_fields, *map(key_of, kinds_of(str(section)))]
+        found += [(section, key)] if key in known else []
         for path, spec in draft.parts.items():
-            if path[0] == section and key in spec.entry.signature.options.model_fields:
-                here = dotted((*path, key))
-                draft.problems[index] = problem._replace(message=f"unknown option of {section} itself; write {here}")
-                break
+            if path[0] == section:
+                found += _places_in(key, path, spec)
+    return [path for path in found if len(path) == min(map(len, found))]
+
+
+def _places_in(key: str, path: KeyPath, spec: PartSpec) -> Iterator[KeyPath]:
+    """The same in a part, and in those inside it."""
+    if key in spec.entry.signature.options.model_fields or key in spec.entry.signature.parts:
+        yield (*path, key)
+    for slot, inside in spec.parts.items():
+        if inside is not None:
+            yield from _places_in(key, (*path, slot), inside)
 
 
 def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[AnyPart | Term, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from zoo.companions import pip_install
 from zoo.plugins import Plugin
 from zoo.recipe.source import Node
 from zoo.recipe.versions import Made, PartVersion
@@ -58,8 +59,8 @@ class Recorded:
                 told.append(f"{name} {version}, which failed to load ({broken[name]}; see `zoo plugins`)")
             else:
                 told.append(f"{name} {version}, " + (f"not {here[name]}" if name in here else "which is not installed"))
-                wanted.append(name if version == "unknown" else f"{name}=={version}")
-        install = f"; pip install {' '.join(wanted)}" if wanted else ""
+                wanted.append(plugin)
+        install = f"; {pip_install(*wanted)}" if wanted else ""
         origins = [f"{', or '.join(told)}{install}"] if told else []
         if classes:
             given = ", ".join(name.rpartition(".")[2] for name in classes)

@@ -11,16 +11,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from zoo.companions import UNKNOWN, pip_install
 from zoo.errors import PluginError
 from zoo.parts_file import kept_copy
-from zoo.plugins import Plugin, normalised, zoo_version
+from zoo.plugins import DISTRIBUTION, Plugin, normalised, zoo_version
 from zoo.shell import command
-
-DISTRIBUTIONS = {"zoo": "diffusion-zoo"}
-"""What is installed by another name."""
-
-UNKNOWN = "unknown"
-"""In place of a version that cannot be told."""
 
 
 class PartVersion(BaseModel):
@@ -152,14 +147,14 @@ class Made:
 
     def _way_back(self, was: Plugin, now: Plugin) -> str:
         """How to have a part as it was, whose name another package has by now."""
-        wanted = [_pip(was)] if was.is_packaged else []
+        wanted = [was] if was.is_packaged else []
         steps = []
         if now.name == "zoo":  # which has a part of that name by now
-            wanted.append(_pip(Plugin("zoo", self.versions.packages.get("zoo", UNKNOWN))))
+            wanted.append(Plugin(DISTRIBUTION, self.versions.packages.get("zoo", UNKNOWN)))
         else:
             steps.append(f"uninstall {now.name}" + ("" if wanted else ", or leave it out by ZOO_PLUGINS,"))
         if wanted:
-            steps.append(f"pip install {' '.join(wanted)}")
+            steps.append(pip_install(*wanted))
         if was.is_file:
             steps.append(f"give {command('--parts', self.copy_of(was) or was.name)}")
         return " and ".join(steps)
@@ -173,7 +168,9 @@ class Made:
         for before, now in self.versions.pairs(here):
             if before.version != now.version:
                 was, by_now = self.versions.plugin_of(before), here.plugin_of(now)
-                mend = f"pip install {_pip(was)}" if was.is_packaged else "give the part as it was"
+                mend = "give the part as it was"
+                if was.is_packaged:
+                    mend = pip_install(Plugin(DISTRIBUTION, was.version) if was.name == "zoo" else was)
                 if was.is_file and (kept := self.copy_of(was)):
                     mend += f", by {command('--parts', kept)}"
                 raise PluginError(
@@ -194,12 +191,6 @@ def _is_another(was: Plugin, now: Plugin) -> bool:
     names = was.name, now.name
     known = was.is_packaged or was.is_file
     return known and now.is_packaged and len(set(names)) == 2 and len(set(map(normalised, names))) == 2
-
-
-def _pip(plugin: Plugin) -> str:
-    """What pip takes to install it in its version."""
-    name = DISTRIBUTIONS.get(plugin.name, plugin.name)
-    return name if plugin.version == UNKNOWN else f"{name}=={plugin.version}"
 
 
 def _release(version: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from zoo.companions import UNKNOWN, companion, pip_install
 from zoo.errors import PluginError, RecipeError, did_you_mean, listed
 from zoo.kinds import BACKBONE_KINDS
 from zoo.part_entries import PartEntry, part_entry
-from zoo.plugins import DISTRIBUTION, Plugin
+from zoo.plugins import DISTRIBUTION, Plugin, spellings
 from zoo.registry import Registry
 from zoo.testing.assemblies import ASSEMBLY_LAWS, build_random
 from zoo.testing.cases import Case
@@ -226,24 +227,28 @@ def parts_of_package(package: str) -> tuple[PartEntry, ...]:
     """The parts of an installed distribution.
 
     Args:
-        package: the distribution's name, as pip writes it or alike; ``diffusion-zoo`` has the built-in parts.
+        package: the distribution's name, as pip writes it or alike, or without ``diffusion-``; ``diffusion-zoo`` has
+            the built-in parts.
 
     Raises:
         PluginError: it is not installed, could not be loaded, or gives no part.
     """
     registry, wanted = Registry.installed(), canonicalize_name(package)
-    own = "zoo" if wanted == DISTRIBUTION else wanted
-    found = tuple(entry for entry in registry.entries() if canonicalize_name(entry.plugin.name) == own)
+
+    def is_meant(name: str) -> bool:
+        return wanted in spellings(DISTRIBUTION if name == "zoo" else name)
+
+    found = tuple(entry for entry in registry.entries() if is_meant(entry.plugin.name))
     for problem in registry.problems:
-        if problem.missing and own in {canonicalize_name(plugin.name) for plugin in problem.plugins}:
+        if problem.missing and any(is_meant(plugin.name) for plugin in problem.plugins):
             raise PluginError(problem.line)
     if found:
         return found
     for name, why in registry.idle_plugins.items():
-        if canonicalize_name(name) == own:
+        if is_meant(name):
             raise PluginError(f"nothing of package {name} is loaded, which {why}")
     names = sorted({*registry.plugins, DISTRIBUTION} - {"zoo"})
-    raise PluginError(
-        f"no package {package} with parts is installed{did_you_mean(package, names)} (with parts: {listed(names)});"
-        " `pip install -e .` in its folder installs it"
-    )
+    beside = companion(package)
+    near = "" if beside else did_you_mean(package, names)
+    mend = pip_install(Plugin(beside.name, UNKNOWN)) if beside else "`pip install -e .` in its folder installs it"
+    raise PluginError(f"no package {package} with parts is installed{near} (with parts: {listed(names)}); {mend}")
