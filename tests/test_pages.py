@@ -182,3 +182,24 @@ def test_parts_inside_parts_make_the_block_of_the_package(shown_recipes, monkeyp
     recipe = ROOT / "plugins" / "zoo-lightning" / "zoo_lightning" / "recipes" / "lightning_b_2.yaml"
     packaged = zoo.cost(recipe, parts=[lightning_block(monkeypatch)])
     assert (chosen.params.total, chosen.macs) == (packaged.params.total, packaged.macs)
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("$ zoo build --recipe nothing_like_it\nold\n", "zoo build --recipe nothing_like_it ends with 2: error: "),
+        ("$ ls\n", "$ ls: is no command of zoo"),
+        ("$ zoo --version\na\n...\nb\n...\nc\n", "$ zoo --version: what is left out stands in several places"),
+    ],
+)
+def test_what_cannot_be_run_is_said_with_its_page_and_is_no_output(monkeypatch, tmp_path, capsys, block, problem):
+    """The other pages are written all the same."""
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
+    page.write_text(f"```console\n{block}```\n")
+    other.write_text("```console\n$ zoo --version\nold\n```\n")
+    for name, value in {"PAGES": (page, other), "DRAWN": (), "ROOT": tmp_path}.items():
+        monkeypatch.setattr(pages, name, value)
+    assert pages.main(["--write"]) == 1
+    assert capsys.readouterr().err.startswith(f"page.md: {problem}")
+    assert page.read_text() == f"```console\n{block}```\n"
+    assert "old" not in other.read_text()

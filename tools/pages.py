@@ -56,6 +56,10 @@ SCHEDULES = {
 }
 
 
+class PageError(Exception):
+    """What a page shows cannot be run."""
+
+
 def blocks(text: str, language: str) -> list[str]:
     """The fenced blocks of a page in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
@@ -65,13 +69,23 @@ def write_shown_recipes(folder: Path) -> None:
     """Every recipe that a page shows, under the name by which its first line builds it."""
     for page in PAGES:
         for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
-            (folder / re.findall(r"--recipe (\S+)", block)[0]).write_text(block, encoding="utf-8")
+            named = re.search(r"--recipe (\S+)", block)
+            if named is None:
+                raise PageError(f"{page.name}: a recipe there lacks `zoo build --recipe NAME` in its first line")
+            (folder / named[1]).write_text(block, encoding="utf-8")
 
 
 @cache
 def printed(*arguments: str) -> list[str]:
-    """The lines that zoo prints, in the working folder."""
-    return [line.rstrip() for line in CliRunner().invoke(app, arguments).output.rstrip().splitlines()]
+    """The lines that zoo prints, in the working folder.
+
+    Raises:
+        PageError: it fails.
+    """
+    result = CliRunner().invoke(app, arguments)
+    if result.exit_code:
+        raise PageError(f"zoo {shlex.join(arguments)} ends with {result.exit_code}: {result.output.strip()}")
+    return [line.rstrip() for line in result.output.rstrip().splitlines()]
 
 
 def run(block: str) -> str:
@@ -79,8 +93,10 @@ def run(block: str) -> str:
     command, _, shown = block.partition("\n")
     words = shlex.split(command)
     if words[:2] != ["$", "zoo"]:
-        raise ValueError(f"{command}: is no command of zoo")
+        raise PageError(f"{command}: is no command of zoo")
     lines = printed(*words[2:])
+    if shown.splitlines().count("...") > 1:
+        raise PageError(f"{command}: what is left out stands in several places; leave one line of dots")
     if "..." in shown.splitlines():
         first, last = (part.count("\n") for part in re.split(r"^\.\.\.\n", shown, flags=re.MULTILINE))
         lines = [*lines[:first], "...", *lines[len(lines) - last :]]
@@ -154,6 +170,8 @@ def up_to_date(text: str) -> str:
     for mark, rows in MARKED.items():
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->\n"
         if start in text:
+            if end not in text:
+                raise PageError(f"{start.strip()} has no {end.strip()} behind it")
             before, rest = text.split(start)
             _, after = rest.split(end)
             text = before + start + "".join(f"{row}\n" for row in rows()) + end + after
@@ -162,9 +180,7 @@ def up_to_date(text: str) -> str:
 
 def drawing(recipe: str) -> str:
     """The diagram of a recipe, as `zoo diagram` writes it in the working folder."""
-    result = CliRunner().invoke(app, ["diagram", "--recipe", recipe, "--out", f"{recipe}.svg"])
-    if result.exit_code:
-        raise ValueError(result.output)
+    printed("diagram", "--recipe", recipe, "--out", f"{recipe}.svg")
     return Path(f"{recipe}.svg").read_text(encoding="utf-8")
 
 
@@ -175,16 +191,23 @@ def main(arguments: list[str] | None = None) -> int:
     write = parser.parse_args(arguments).write
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):  # what the output of commands would depend on
         os.environ.pop(name, None)
+    now, failed = {}, []
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         write_shown_recipes(Path(folder))
-        now = {page: up_to_date(page.read_text(encoding="utf-8")) for page in PAGES}
+        for page in PAGES:
+            try:
+                now[page] = up_to_date(page.read_text(encoding="utf-8"))
+            except PageError as error:
+                failed.append(f"{page.name}: {error}")
         now |= {ROOT / "docs" / f"{recipe}.svg": drawing(recipe) for recipe in DRAWN}
     old = [page for page, text in now.items() if not page.exists() or page.read_text(encoding="utf-8") != text]
     for page in old:
         print(f"{page.relative_to(ROOT)}: {'written' if write else 'is not what is printed now'}")
         if write:
             page.write_text(now[page], encoding="utf-8")
-    return int(bool(old) and not write)
+    for line in failed:
+        print(line, file=sys.stderr)
+    return int(bool(failed) or (bool(old) and not write))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,12 @@ def test_a_recipe_needs_those_of_what_it_extends(tmp_path, registry):
     assert [each.split()[2] for each in packages] == ["not-here", "also-not", "more"]
 
 
+def test_an_empty_list_takes_none_away(tmp_path, registry):
+    (tmp_path / "mixed.yaml").write_text(MIXED, "utf-8")
+    _, *packages = problems_of(tmp_path / "mine.yaml", "extends: mixed.yaml\npackages: []\n", registry)
+    assert [each.split()[2] for each in packages] == ["not-here", "also-not"]
+
+
 def test_where_all_parts_are_here_nobody_asks(registry):
     recipe = load_recipe({"extends": "digits_mpdit", "packages": ["not-here"]}, registry=registry)
     assert recipe.packages == ("not-here",)

@@ -103,8 +103,8 @@ def _extended(tree: Node, path: Path | None) -> Node:
         # A name belongs to its own file: a recipe that extends another is not that one. Its packages are needed still.
         below = _packages(merged)
         merged = merge(_without(merged, "name"), _without(each, "extends"))
-        if below and (own := _packages(merged)):
-            assert isinstance(merged.value, dict)
+        assert isinstance(merged.value, dict)
+        if below and ((own := _packages(merged)) or merged.value["packages"].value == []):
             merged.value["packages"] = Node(list((below | own).values()), merged.value["packages"].origin)
     return merged
 
