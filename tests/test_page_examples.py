@@ -7,11 +7,10 @@ import tomllib
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 import torch
-from pydantic import Field
 
 import zoo
 from tests.plugins.site import fake
@@ -94,7 +93,7 @@ def test_the_part_of_the_front_page_keeps_the_laws_and_is_in_a_backbone(tmp_path
 
 
 def test_the_shown_slots_are_parts_of_a_part():
-    names: dict[str, Any] = {**vars(zoo.parts), "zoo": zoo, "__name__": "shown"}
+    names: dict[str, Any] = {"__name__": "shown"}
     rest = "\n    def forward_stage(self, tokens, layout):\n        return tokens\n"
     exec(block_with("python", "class MyAttention").replace("        ...\n", rest), names)
     entry = Registry().with_parts([names["MyAttention"]]).get("attention", "mine")
@@ -124,7 +123,7 @@ def test_the_shown_format_keeps_the_laws_from_a_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["Pyramid", "Attributes"])
 def test_the_shown_part_keeps_the_laws(name):
-    names = {**vars(zoo.parts), "zoo": zoo, "torch": torch, "Annotated": Annotated, "Field": Field, "__name__": "shown"}
+    names: dict[str, Any] = {"__name__": "shown"}
     exec(block_with("python", f"class {name}("), names)
     check_part(names[name], examples=1)
 

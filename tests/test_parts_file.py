@@ -166,11 +166,14 @@ def test_a_file_that_cannot_be_used_is_told_in_a_line(source, expected):
 
 def test_a_file_is_told_from_what_is_none(folder):
     write(BLOCK, "parts.txt")
+    Path("folder").mkdir()
+    write(BLOCK, "folder/own.py")
     Path("folder.py").mkdir()
     for name, expected in {
         "nowhere.py": "nowhere.py: there is no such file of parts",
         "parts.txt": "parts.txt: parts are in a Python file, whose name ends in .py",
-        "folder.py": "folder.py: is no file",
+        "folder": "^folder: is a folder; give each file of it by itself, such as --parts folder/own.py$",
+        "folder.py": "^folder.py: is a folder; give each file of it by itself, such as --parts folder.py/my_parts.py$",
     }.items():
         with pytest.raises(PluginError, match=expected):
             zoo.Registry().with_parts(name)

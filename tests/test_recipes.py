@@ -50,7 +50,7 @@ def test_all_recipes_are_found() -> None:
 def test_header(path: Path) -> None:
     first, second = path.read_text(encoding="utf-8").splitlines()[:2]
     command = "train --recipe {}" if path.stem.startswith("digits_") else "build --recipe {} --flops"
-    assert re.fullmatch(rf"# \S.*\S   zoo {command.format(re.escape(path.name))}", first)
+    assert re.fullmatch(rf"# \S.*\S   zoo {command.format(re.escape(path.stem))}", first)
     assert re.fullmatch(r"# Source: \S.*\.", second)
 
 

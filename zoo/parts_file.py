@@ -19,6 +19,7 @@ from typing import Any
 
 from zoo.errors import PluginError, in_words, words_of
 from zoo.plugins import HASHED, Plugin
+from zoo.shell import command
 
 DIGITS = 16
 """Hexadecimal digits of a SHA-256 that tell one file from another."""
@@ -90,6 +91,9 @@ def read_parts_file(path: str | os.PathLike[str]) -> PartsFile:
         PluginError: there is none, it cannot be read, or its name does not end in .py.
     """
     file = Path(path).expanduser()
+    if file.is_dir():
+        inside = next(iter(sorted(file.glob("*.py"))), file / "my_parts.py")
+        raise PluginError(f"{file}: is a folder; give each file of it by itself, such as {command('--parts', inside)}")
     if file.suffix != ".py":
         raise PluginError(f"{file}: parts are in a Python file, whose name ends in .py")
     if not file.exists():

@@ -13,6 +13,25 @@ def new_plugin(*arguments: str):
     return zoo("new-plugin", *arguments)
 
 
+@pytest.mark.parametrize(
+    ("part", "notes"),
+    [
+        ("dit", ["note: zoo has a block 'dit', too; --part NAME gives another name"]),
+        (
+            "lit",
+            [
+                "note: diffusion-zoo-linear has an attention 'lit', and zoo takes neither where both are installed;"
+                " --part NAME gives another name"
+            ],
+        ),
+        ("mine", []),
+    ],
+)
+def test_a_name_that_others_have_is_told(part, notes):
+    result = new_plugin("zoo-mine", "--kind", "attention", "--part", part)
+    assert (result.exit_code, result.stderr.splitlines()) == (0, notes)
+
+
 def test_writes_a_folder_and_says_what_comes_next():
     result = new_plugin("zoo-mine", "--kind", "mlp, block", "--kind", "norm")
     assert (result.exit_code, result.stderr) == (0, "")

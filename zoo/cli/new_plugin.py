@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.common import Debug
+from zoo.cli.common import Debug, tell
 from zoo.cli.kinds_option import kinds_asked
 from zoo.errors import printable
 from zoo.kinds import KINDS
@@ -45,6 +45,8 @@ def new_plugin(
     kinds = kinds_asked(kind)
     names = Names.of(name, part)
     names.refuse_taken(kinds)
+    for note in names.shared_with(kinds):
+        tell(f"note: {note}")
     folder = Path(name) if out is None else out
     count = write_package(folder, names, kinds)
     print(

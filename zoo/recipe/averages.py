@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from zoo.errors import ZooError
+from zoo.shell import command
 from zoo.signature import Options
 
 LEAST, MOST = 0.001, 0.28
@@ -70,6 +72,8 @@ def average_named(weights: str) -> Average | None:
     if weights in ("ema", "raw"):
         return None
     named = re.fullmatch(r"ema:(std=)?(\d*\.?\d+(?:e-?\d+)?)", weights)
+    if named is None and (weights.endswith(".safetensors") or Path(weights).exists()):
+        raise ZooError(f"weights: says which of a run's; give the file itself by {command('--run', weights)}")
     if named is None:
         raise ZooError(
             f"weights: ema, raw, or one of several averages, such as ema:0.9999 or ema:std=0.1, not {weights!r}"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
 
+from zoo.companions import COMPANIONS
 from zoo.errors import PluginError, with_article
 from zoo.kinds import KINDS
 from zoo.plugins import PARTS
@@ -95,6 +96,19 @@ class Names:
         for kind in kinds:
             if (kind, self.part) in built_in():
                 raise PluginError(f"zoo has {with_article(kind)} {self.part!r} of its own; give another name by --part")
+
+    def shared_with(self, kinds: Iterable[str]) -> list[str]:
+        """What else is called as the parts are, and may be mistaken for them or be in their way."""
+        notes = []
+        others = sorted(kind for kind, name in built_in() if name == self.part)
+        if others:
+            whose = " and ".join(map(with_article, others))
+            notes.append(f"zoo has {whose} {self.part!r}, too; --part NAME gives another name")
+        for kind in kinds:
+            if found := next((each for each in COMPANIONS if f"{kind}/{self.part}" in each.parts), None):
+                taken = f"{found.name} has {with_article(kind)} {self.part!r}"
+                notes.append(f"{taken}, and zoo takes neither where both are installed; --part NAME gives another name")
+        return notes
 
 
 def _is_plugin(distribution: str) -> bool:
