@@ -188,6 +188,7 @@ def test_parts_inside_parts_make_the_block_of_the_package(shown_recipes, monkeyp
     ("block", "problem"),
     [
         ("$ zoo build --recipe nothing_like_it\nold\n", "zoo build --recipe nothing_like_it ends with 2: error: "),
+        ("$ zoo --version\nerror: no\n", "zoo --version, which is shown to fail, ends with 0: zoo "),
         ("$ ls\n", "$ ls: is no command of zoo"),
         ("$ zoo --version\na\n...\nb\n...\nc\n", "$ zoo --version: what is left out stands in several places"),
     ],

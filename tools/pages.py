@@ -76,25 +76,30 @@ def write_shown_recipes(folder: Path) -> None:
 
 
 @cache
-def printed(*arguments: str) -> list[str]:
+def printed(*arguments: str, fails: bool = False) -> list[str]:
     """The lines that zoo prints, in the working folder.
 
+    Args:
+        arguments: of zoo.
+        fails: whether it is to be refused.
+
     Raises:
-        PageError: it fails.
+        PageError: it fails, or is to fail and does not.
     """
     result = CliRunner().invoke(app, arguments)
-    if result.exit_code:
-        raise PageError(f"zoo {shlex.join(arguments)} ends with {result.exit_code}: {result.output.strip()}")
+    if bool(result.exit_code) != fails:
+        but = ", which is shown to fail," if fails else ""
+        raise PageError(f"zoo {shlex.join(arguments)}{but} ends with {result.exit_code}: {result.output.strip()}")
     return [line.rstrip() for line in result.output.rstrip().splitlines()]
 
 
 def run(block: str) -> str:
-    """The block with what its command prints now, in the working folder; shortened where it was."""
+    """The block with what its command prints now, in the working folder; shortened where it was, an error if it was."""
     command, _, shown = block.partition("\n")
     words = shlex.split(command)
     if words[:2] != ["$", "zoo"]:
         raise PageError(f"{command}: is no command of zoo")
-    lines = printed(*words[2:])
+    lines = printed(*words[2:], fails=shown.startswith("error: "))
     if shown.splitlines().count("...") > 1:
         raise PageError(f"{command}: what is left out stands in several places; leave one line of dots")
     if "..." in shown.splitlines():

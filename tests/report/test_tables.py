@@ -40,6 +40,15 @@ def test_the_levels_and_the_rest_of_a_stage_are_its_sum():
     assert [row[4] for row in table.rows] == ["2 + 1 = 3", "2 + 4 = 6", "rest", "stage", "2 + 4 = 6", "rest", "stage"]
 
 
+def test_parts_in_slots_stand_below_the_part_around_them_and_parts_without_a_place_nowhere():
+    rows = parts_table(audit(small())).rows
+    kinds = [row[0] for row in rows]
+    block = kinds.index("block")
+    assert kinds[block : block + 4] == ["block", "  attention", "  mlp", "  norm"]
+    assert [row[1] for row in rows[block : block + 4]] == ["dit", "softmax", "gelu", "layer"]
+    assert "downsampler" not in kinds
+
+
 def test_widths_stand_beside_patches_where_one_is_not_the_backbones():
     recipe = small()
     report = audit(recipe)

@@ -2,7 +2,8 @@
 
 from zoo.audit.held import HeldMemory, held_memory
 from zoo.audit.memory import ActivationMemory, activation_memory
-from zoo.audit.report import Audit, audit, audit_backbone, count_params, training_macs
+from zoo.audit.parts import count_params
+from zoo.audit.report import Audit, audit, audit_backbone, training_macs
 from zoo.audit.trace import count_stage
 
 __all__ = [

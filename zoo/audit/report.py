@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from math import prod
 from typing import Any
 
-from torch import nn
-
 from zoo.assembly import build, create_part
+from zoo.audit.parts import Params, PartAudit, count_params, parts_of
 from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
 from zoo.errors import PluginError
@@ -20,15 +18,6 @@ from zoo.flow.sampling import solver_levels
 from zoo.kinds import BACKBONE_KINDS, KINDS
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, StageShape, grid_of, noise_ranges, shares
-
-
-@dataclass(frozen=True)
-class Params:
-    """Parameters: trainable ones, and fixed tables, which the papers count as parameters too."""
-
-    total: int
-    trainable: int
-    fixed: int
 
 
 @dataclass(frozen=True)
@@ -69,17 +58,6 @@ class StageAudit:
     attention_macs: int
     levels: tuple[LevelAudit, ...]
     parts: tuple[StagePart, ...]
-
-
-@dataclass(frozen=True)
-class PartAudit:
-    """A part: where it comes from, its parameters, and its multiply-adds, averaged over uniform noise levels."""
-
-    kind: str
-    type: str
-    plugin: str
-    params: int
-    macs: int
 
 
 @dataclass(frozen=True)
@@ -171,7 +149,10 @@ def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:
     routed = [count_stage(backbone, stage, routed=True) for stage in numbers] if backbone.scores else counts
     weights = shares(backbone.stages)
     macs = _mean([count.macs for count in counts], weights)
-    by_kind = {kind: _mean([_macs_of(kind, count) for count in counts], weights) for kind in BACKBONE_KINDS}
+
+    def macs_of(names: Collection[str]) -> int:
+        return _mean([sum(count.modules.get(name, 0) for name in names) for count in counts], weights)
+
     return Audit(
         recipe=recipe.name,
         params=count_params(backbone),
@@ -179,7 +160,7 @@ def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:
         flops=2 * macs,
         norm_ops=_mean([count.norm_ops for count in counts], weights),
         stages=tuple(_stage(backbone, stage, counts[stage], routed[stage].macs) for stage in numbers),
-        parts=parts_of(backbone, recipe, by_kind),
+        parts=parts_of(backbone, recipe, macs_of),
         paper_convention=_paper_convention(backbone, recipe, counts),
         torchprofile_convention=_torchprofile_convention(counts, weights),
         image=_image(backbone, recipe, counts),
@@ -197,15 +178,6 @@ def training_macs(report: Audit, plan: StagePlan) -> int:
     """
     forward = sum(count * stage.training_macs for count, stage in zip(plan.counts, report.stages, strict=True))
     return 3 * forward // plan.group
-
-
-def count_params(module: nn.Module) -> Params:
-    """Trainable parameters, and fixed ones: frozen parameters and tables kept as buffers."""
-    sizes = Counter[bool]()
-    for parameter in module.parameters():
-        sizes[parameter.requires_grad] += parameter.numel()
-    fixed = sizes[False] + sum(buffer.numel() for buffer in module.buffers())
-    return Params(total=sizes[True] + fixed, trainable=sizes[True], fixed=fixed)
 
 
 def levels_of(backbone: Backbone, stage: StageShape, macs_of_blocks: Sequence[int] = ()) -> tuple[LevelAudit, ...]:
@@ -236,18 +208,6 @@ def _stage(backbone: Backbone, index: int, count: StageCount, training_macs: int
 
 def _macs_of(kind: str, count: StageCount) -> int:
     return count.modules.get(KINDS[kind].where or "", 0)
-
-
-def parts_of(backbone: Backbone, recipe: Recipe, macs: Mapping[str, int] | None = None) -> tuple[PartAudit, ...]:
-    """Every part of a backbone with its parameters, and its multiply-adds by kind where they have been counted."""
-    parts = []
-    for kind in BACKBONE_KINDS:
-        specs: Any = recipe.backbone.of(kind)
-        origins, where = [(spec.type, spec.entry.plugin.name) for spec in specs], KINDS[kind].where
-        name, plugin = (", ".join(dict.fromkeys(words)) for words in zip(*origins, strict=True))
-        params = count_params(backbone.get_submodule(where)).total if where else 0
-        parts.append(PartAudit(kind, name, plugin, params, macs[kind] if macs else 0))
-    return tuple(parts)
 
 
 def _mean(values: Sequence[int], weights: Sequence[Fraction]) -> int:

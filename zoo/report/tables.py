@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from zoo.audit import Audit
-from zoo.audit.report import ImageAudit, LevelAudit, Params, StageAudit, levels_of, parts_of
+from zoo.audit.parts import Params, PartAudit, parts_of
+from zoo.audit.report import ImageAudit, LevelAudit, StageAudit, levels_of
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
 from zoo.schedule import noise_ranges, patch_name
@@ -48,10 +50,8 @@ def plain_way_table(backbone: Backbone) -> Table:
 
 
 def plain_parts_table(backbone: Backbone, recipe: Recipe) -> Table:
-    """Every part, with its parameters."""
-    parts = parts_of(backbone, recipe)
-    rows = ((part.kind, part.type, part.plugin, _count(part.params)) for part in parts)
-    return Table("Parts", _PARTS, tuple(rows))
+    """Every part that has a place, and those in its slots, with its parameters."""
+    return Table("Parts", _PARTS, tuple(cells for cells, _ in _parts(parts_of(backbone, recipe))))
 
 
 def way_table(audit: Audit, dim: int) -> Table:
@@ -67,17 +67,10 @@ def way_table(audit: Audit, dim: int) -> Table:
 
 
 def parts_table(audit: Audit) -> Table:
-    """Every part, with its parameters and multiply-adds."""
+    """The same, with multiply-adds."""
     rows = (
-        (
-            part.kind,
-            part.type,
-            part.plugin,
-            _count(part.params),
-            giga(part.macs) if part.macs else "-",
-            f"{part.macs / audit.macs:.1%}" if part.macs else "",
-        )
-        for part in audit.parts
+        (*cells, giga(part.macs) if part.macs else "-", f"{part.macs / audit.macs:.1%}" if part.macs else "")
+        for cells, part in _parts(audit.parts)
     )
     return Table("Parts, means over uniform noise levels", (*_PARTS, ">MACs", ">share"), tuple(rows))
 
@@ -155,6 +148,12 @@ def with_unit(count: int) -> str:
 
 _WAY = ("noise level", "level", "patch", "grid", "tokens", "blocks")
 _PARTS = ("kind", "part", "from", ">parameters")
+
+
+def _parts(parts: Sequence[PartAudit]) -> Iterator[tuple[tuple[str, ...], PartAudit]]:
+    """Rows of the parts that have a place in the assembly, and of those in their slots, which stand below, set in."""
+    for depth, part in chain.from_iterable(part.with_slots() for part in parts if part.count):
+        yield ("  " * depth + part.kind, part.type, part.plugin, _count(part.params)), part
 
 
 def _stage_rows(stage: StageAudit, mean: int) -> Iterator[tuple[str, ...]]:

@@ -21,7 +21,8 @@ from tests.report.diagram.drawn import (
     texts,
 )
 from tests.weights.small import of_axes
-from zoo.audit.report import LevelAudit, PartAudit, StageAudit
+from zoo.audit.parts import PartAudit
+from zoo.audit.report import LevelAudit, StageAudit
 from zoo.report.diagram import diagram
 from zoo.report.diagram.words import TIMES, TO, sizes
 

@@ -13,7 +13,7 @@ from zoo.report.diagram.words import amount, description, header_lines, part_too
 
 if TYPE_CHECKING:
     from zoo.audit import Audit
-    from zoo.audit.report import PartAudit
+    from zoo.audit.parts import PartAudit
     from zoo.recipe import Recipe
 
 MARGIN, BETWEEN = 20.0, 12.0

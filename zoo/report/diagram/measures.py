@@ -15,7 +15,8 @@ from zoo.schedule import is_finer
 
 if TYPE_CHECKING:
     from zoo.audit import Audit
-    from zoo.audit.report import LevelAudit, PartAudit
+    from zoo.audit.parts import PartAudit
+    from zoo.audit.report import LevelAudit
     from zoo.recipe import Recipe
     from zoo.schedule import Grid
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoo.audit import Audit
-    from zoo.audit.report import PartAudit, StageAudit
+    from zoo.audit.parts import PartAudit
+    from zoo.audit.report import StageAudit
     from zoo.recipe import Recipe
 
 TIMES = "×"  # noqa: RUF001 - the sign that papers print
