@@ -11,6 +11,7 @@ drawings, come from the functions below. Tables that take long have tools of the
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -21,6 +22,7 @@ from contextlib import chdir
 from functools import cache
 from pathlib import Path
 
+import gpu
 from manual.text import docstring
 from paper_tables import recipes, with_packages
 from typer.testing import CliRunner
@@ -32,6 +34,7 @@ from zoo.kinds import KINDS, base_of, key_of
 from zoo.recipe.fingerprint import FREE
 
 ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "tools" / "gpu_h200.jsonl"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 DRAWN = ("dit_b", "mpdit_b", "ppflow_b_2", "hybrid_b")
 """Recipes whose diagrams are in docs/."""
@@ -165,7 +168,12 @@ def facts() -> Iterator[str]:
         yield f"| `{fact}` | {told} | {givers or 'the way down to a coarser patch'} |"
 
 
-MARKED = {"may change": may_change, "families": families, "kinds": kinds, "facts": facts}
+def measured() -> Iterator[str]:
+    """Rows of what was measured on a GPU."""
+    yield from gpu.table([json.loads(line) for line in FIGURES.read_text(encoding="utf-8").splitlines()]).splitlines()
+
+
+MARKED = {"may change": may_change, "families": families, "kinds": kinds, "facts": facts, "gpu": measured}
 
 
 def up_to_date(text: str) -> str:

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from zoo.callbacks import Step
+from zoo.compiling import compile_blocks
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
 from zoo.distributed.distributed import Distributed
@@ -234,13 +235,12 @@ class Trainer:
 
 def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) -> nn.Module:
     """The objective as the options want it to compute: blocks compiled, checkpointed, all spread over processes."""
-    for block in objective.backbone.blocks:
-        forward = block.forward
-        if options.compile:
-            forward = torch.compile(forward, backend=options.compile_backend)
-        if options.checkpoint_activations:
-            forward = partial(checkpoint, forward, use_reentrant=False)
-        block.forward = forward
+    blocks = objective.backbone.blocks
+    if options.compile:
+        compile_blocks(blocks, options.compile_backend)
+    if options.checkpoint_activations:
+        for block in blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     if options.parallel == "fsdp":
         mesh = init_device_mesh(world.device.type, (world.size,))
         for block in objective.backbone.blocks:
