@@ -98,6 +98,7 @@ def test_a_gpu_computes_what_a_cpu_does(name, precision):
     assert_near(computed(name, precision), case(name).expected, ERROR[precision])
 
 
+@pytest.mark.usefixtures("no_checks_of_shapes")
 @pytest.mark.parametrize("precision", [IEEE, BFLOAT16])
 @pytest.mark.parametrize("name", ["hybrid_b", "ppflow_s_3"])
 def test_compiled_blocks_compute_what_others_do(name, precision):

@@ -74,6 +74,7 @@ def test_a_gpu_trains_as_a_cpu_does(tmp_path):
     assert losses(tmp_path / "gpu") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-3)
 
 
+@pytest.mark.usefixtures("no_checks_of_shapes")
 def test_compiled_blocks_train_the_same(tmp_path):
     trained(tmp_path / "plain", "train.steps=4")
     trained(tmp_path / "compiled", "train.steps=4", "train.compile=true")
@@ -93,7 +94,7 @@ def test_the_commands_work_on_a_gpu(tmp_path):
     for command in (
         [*training, *short],
         ["sample", "--run", str(run), "--out", str(out), "--count", "8", "--device", "cuda"],
-        ["evaluate", "--run", str(run), "--device", "cuda"],
+        ["eval", "--run", str(run), "--device", "cuda"],
     ):
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output
