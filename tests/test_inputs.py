@@ -144,6 +144,6 @@ def test_pieces_of_which_some_have_no_labels_are_refused(conditioner):
     both = [Piece(stage, **GIVEN) for stage in (0, 1)]
     assert len(backbone.forward_stages(both)) == 2
     both[1] = both[1]._replace(labels=None)
-    expected = r"^pieces: all of them have labels or none has, but 1 of 2 have none, piece 1 first$"
+    expected = r"^pieces: all of them must have labels or none, but 1 of 2 have none, piece 1 first$"
     with pytest.raises(ValueError, match=expected):
         backbone.forward_stages(both)

@@ -85,7 +85,10 @@ def test_values_of_python_that_are_no_plain_text(registry, tmp_path):
             {"extends": "dit_b"},
             "overrides['extends']: extends is fixed in the file; write a recipe of three lines instead",
         ),
-        ({"backbone.dim.x": 1}, "overrides['backbone.dim.x']: backbone.dim is 16, with nothing below it"),
+        (
+            {"backbone.dim.x": 1},
+            "overrides['backbone.dim.x']: backbone.dim is 16, with nothing below it; set it itself",
+        ),
         (
             {"backbone.block": int},
             "overrides['backbone.block']: recipes hold plain values, not type: \"<class 'int'>\"",

@@ -58,7 +58,7 @@ def test_none_is_no_parts_and_what_is_neither_is_told():
     assert zoo.Registry().with_parts(None).entries() == zoo.Registry().entries()
     with pytest.raises(PluginError) as caught:
         zoo.Registry().with_parts(3)
-    assert str(caught.value) == "parts=3: parts are classes marked by @zoo.part, or paths of files with such"
+    assert str(caught.value) == "parts=3: give classes marked by @zoo.part, or paths of files with such"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_file_is_told_from_what_is_none(folder):
     Path("folder.py").mkdir()
     for name, expected in {
         "nowhere.py": "nowhere.py: there is no such file of parts",
-        "parts.txt": "parts.txt: parts are in a Python file, whose name ends in .py",
+        "parts.txt": "parts.txt: parts are in a Python file; let its name end in .py",
         "folder": "^folder: is a folder; give each file of it by itself, such as --parts folder/own.py$",
         "folder.py": "^folder.py: is a folder; give each file of it by itself, such as --parts folder.py/my_parts.py$",
     }.items():

@@ -132,7 +132,7 @@ class Inherits(marked()):
         (plug_in(Clock), r"strangers: .*Clock is not marked; put @zoo.part\(kind, name\) above the class"),
         (plug_in(Inherits), "Inherits is not marked"),
         (plug_in("clock"), "is not marked"),
-        (plug_in(marked("head")), "Marked is marked as a head, but does not derive from that kind's base class"),
+        (plug_in(marked("head")), "Marked is marked as a head, but does not derive from Head; let it"),
         (plug_in(marked("head", base=Head)), "Marked leaves out what a head must have: forward"),
         (plug_in(marked(version=0)), "strangers.Marked has version = 0; let it be a whole number, 1 or more"),
         (plug_in(marked(version="1.1")), "strangers.Marked has version = '1.1'; let it"),

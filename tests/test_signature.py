@@ -173,7 +173,10 @@ class HasAnUnknownType:
         ),
         (TakesMany, r"TakesMany: a part takes no \*args and no \*\*kwargs"),
         (Untyped, "Untyped: option 'size' has no type; annotate it"),
-        (NamesItsType, "NamesItsType: an option cannot be called 'type', which names the part in a recipe"),
+        (
+            NamesItsType,
+            "NamesItsType: an option cannot be called 'type', which names the part in a recipe; call it otherwise",
+        ),
         (IsPrivate, "IsPrivate: option '_size': let the name of an option begin with a letter"),
         (
             AsksForWhatIsNotThere,

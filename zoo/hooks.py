@@ -28,7 +28,7 @@ def parts_of(module: object, plugin: Plugin) -> list[Any]:
         hook = FORMATS if hasattr(module, FORMATS) else "zoo_parts"
         raise PluginError(f"{plugin.words} gives no part: mark its {hook}() with @zoo.hookimpl; a plain function")
     if len({id(cls) for cls in found}) < len(found):
-        raise PluginError(f"{plugin.words} returns a part twice from zoo_parts()")
+        raise PluginError(f"{plugin.words} returns a part twice from zoo_parts(); return each once")
     return found
 
 

@@ -70,11 +70,11 @@ def check_inputs(backbone: Expected, latents: object, t: object, labels: object,
     if (outside := ~((t >= 0) & (t <= 1))).any():
         first = int(outside.nonzero()[0])
         raise ValueError(
-            f"t: noise levels lie in [0, 1] (0 = data, 1 = pure noise), but t[{first}] is {float(t[first])}"
+            f"t: noise levels must lie in [0, 1] (0 = data, 1 = pure noise), but t[{first}] is {float(t[first])}"
         )
     if scores is not None and (outside := ~((scores >= 0) & (scores < 1))).any():
         row, column = outside.nonzero()[0].tolist()
-        raise ValueError(f"scores: lie in [0, 1), but scores[{row}, {column}] is {float(scores[row, column])}")
+        raise ValueError(f"scores: must lie in [0, 1), but scores[{row}, {column}] is {float(scores[row, column])}")
     backbone.conditioner.check_labels(labels, len(latents))
 
 
@@ -88,7 +88,7 @@ def check_pieces(backbone: Expected, pieces: Sequence[Piece]) -> None:
     without = [number for number, piece in enumerate(pieces) if piece.labels is None]
     if 0 < len(without) < len(pieces):
         raise ValueError(
-            f"pieces: all of them have labels or none has, but {len(without)} of {len(pieces)} have none, piece"
+            f"pieces: all of them must have labels or none, but {len(without)} of {len(pieces)} have none, piece"
             f" {without[0]} first"
         )
     for piece in pieces:

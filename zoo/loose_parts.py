@@ -25,7 +25,7 @@ def each_of(parts: PartsLike) -> list[Any]:
     if isinstance(parts, type | str | PathLike):
         return [parts]
     if not isinstance(parts, Iterable | None):
-        raise PluginError(f"parts={parts!r}: parts are classes marked by @zoo.part, or paths of files with such")
+        raise PluginError(f"parts={parts!r}: give classes marked by @zoo.part, or paths of files with such")
     return list(parts or ())
 
 

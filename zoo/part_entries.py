@@ -73,7 +73,9 @@ def part_entry(cls: type[Any], plugin: Plugin) -> PartEntry:
         raise PluginError(f"{where} is not marked; put @zoo.part(kind, name) above the class")
     kind, name = getattr(cls, MARK)
     if base_of(kind) not in cls.__mro__:
-        raise PluginError(f"{where} is marked as {with_article(kind)}, but does not derive from that kind's base class")
+        raise PluginError(
+            f"{where} is marked as {with_article(kind)}, but does not derive from {base_of(kind).__name__}; let it"
+        )
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if missing:
         raise PluginError(f"{where} leaves out what {with_article(kind)} must have: {missing}")

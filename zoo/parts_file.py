@@ -95,11 +95,11 @@ def read_parts_file(path: str | os.PathLike[str]) -> PartsFile:
         inside = next(iter(sorted(file.glob("*.py"))), file / "my_parts.py")
         raise PluginError(f"{file}: is a folder; give each file of it by itself, such as {command('--parts', inside)}")
     if file.suffix != ".py":
-        raise PluginError(f"{file}: parts are in a Python file, whose name ends in .py")
+        raise PluginError(f"{file}: parts are in a Python file; let its name end in .py")
     if not file.exists():
         raise PluginError(f"{file}: there is no such file of parts")
     if not file.is_file():  # of a pipe nothing may ever come
-        raise PluginError(f"{file}: is no file")
+        raise PluginError(f"{file}: is no file; give a Python file")
     try:
         return _of(file, file.read_bytes())
     except OSError as error:

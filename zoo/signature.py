@@ -133,7 +133,9 @@ def read_signature(cls: type[Any], supplied: tuple[str, ...]) -> Signature:
             if name not in hints:
                 raise PluginError(f"{where}: option {name!r} has no type; annotate it")
             if name == "type":
-                raise PluginError(f"{where}: an option cannot be called 'type', which names the part in a recipe")
+                raise PluginError(
+                    f"{where}: an option cannot be called 'type', which names the part in a recipe; call it otherwise"
+                )
             if name.startswith("_"):
                 raise PluginError(f"{where}: option {name!r}: let the name of an option begin with a letter")
             default = ... if parameter.default is parameter.empty else parameter.default

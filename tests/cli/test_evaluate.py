@@ -133,7 +133,7 @@ def test_what_cannot_be_judged():
     told = refused(zoo("eval", "--run", "run", "--step", 1), 3)
     assert told == "run/checkpoints: there is no checkpoint of step 1; there are: 3, 2"
     told = refused(zoo("eval", "--run", "run", "--count", 8, "--set", "evaluate.metrics=[sfid]"))
-    assert told == "small: evaluate.metrics: none of them can be told from pca"
+    assert told == "small: evaluate.metrics: none of them can be told from pca; choose others"
     told = refused(zoo("eval", "--run", "run", "--set", "evaluate.metrics=[fed]"))
     assert "there is no metric 'fed'; did you mean 'fid'?" in told
     Path("found.json").write_text("mine")

@@ -60,7 +60,7 @@ def record():
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        ("ema:0.5", "run: keeps no average ema:0.5, only ema:0.9999, as its train.ema says"),
+        ("ema:0.5", "run: keeps no average ema:0.5, only ema:0.9999, as its train.ema says; take one of these"),
         ("w.safetensors", "weights: says which of a run's; give the file itself by --run w.safetensors"),
         ("last", "weights: ema, raw, or one of several averages, such as ema:0.9999 or ema:std=0.1, not 'last'"),
     ],

@@ -87,7 +87,10 @@ def test_a_recipe_that_only_its_combinations_make_whole():
 def test_nothing_that_can_be_built():
     result = zoo("sweep", "-r", "small.yaml", "--vary", "backbone.heads=3")
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1] == "error: small: no combination can be built and counted"
+    assert (
+        result.stderr.splitlines()[-1]
+        == "error: small: no combination can be built and counted; what is wrong with each stands above"
+    )
 
 
 def test_combinations_are_trained_and_judged_once(monkeypatch):

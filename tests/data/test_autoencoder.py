@@ -119,4 +119,4 @@ def test_a_vae_of_something_else(copy):
     weights = load_file(copy / WEIGHTS)
     weights["encoder.conv_in.weight"] = torch.zeros(4, 5, 3, 3)
     save_file(weights, copy / WEIGHTS, metadata={"format": "pt"})
-    assert message(copy) == f"VAE {str(copy)!r}: encodes 5 channels, and pictures have 1 or 3"
+    assert message(copy) == f"VAE {str(copy)!r}: encodes 5 channels, and pictures have 1 or 3; take a VAE of such"

@@ -175,7 +175,7 @@ def test_what_is_no_folder_of_classes(tmp_path):
     assert message(empty) == (
         f"{empty}: holds no class folders; put the pictures of each class into a folder of its own"
     )
-    assert message(empty, flat=True) == f"{empty}: holds no pictures ({endings})"
+    assert message(empty, flat=True) == f"{empty}: holds no pictures ({endings}); give a folder that does"
     assert message(tmp_path) == f"{empty}: is a class without pictures ({endings}); remove it"
 
 
@@ -198,7 +198,10 @@ def test_a_picture_beside_the_class_folders(tmp_path):
 
 def test_a_held_out_class_that_is_not_trained(tmp_path):
     touch(tmp_path, "train/a/1.png", "held_out/b/2.png")
-    assert message(tmp_path, "held_out") == f"{tmp_path}/held_out/b: no such class is in 'train', so it has no label"
+    assert (
+        message(tmp_path, "held_out")
+        == f"{tmp_path}/held_out/b: no such class is in 'train', so it has no label; add it there, or remove it here"
+    )
 
 
 def test_links_to_nothing_and_in_circles(tmp_path):

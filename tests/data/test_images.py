@@ -122,7 +122,7 @@ def test_too_many_classes(folder):
 
 def test_channels_that_no_picture_has(folder):
     assert refusal(dataset(folder, channels=4)) == (
-        "dataset images has 1 channel (grey) or 3 (RGB), and backbone.latent.channels is 4"
+        "dataset images has 1 channel (grey) or 3 (RGB), and backbone.latent.channels is 4; set it to one of these"
     )
 
 

@@ -49,12 +49,18 @@ def test_what_is_no_index(tmp_path):
         assert message(tmp_path).startswith(f"{tmp_path}/index.json: is not JSON: ")
     for text in ("[]", "{}", "3", '{"format": "wav"}'):
         (tmp_path / INDEX).write_text(text)
-        assert message(tmp_path) == f"{tmp_path}/index.json: is not an index of latents (no format 'zoo latents')"
+        assert (
+            message(tmp_path) == f"{tmp_path}/index.json: is not an index of latents (no format 'zoo latents');"
+            " give a folder of tools/extract_latents.py"
+        )
 
 
 def test_another_version(latents):
     edit(latents, version=2)
-    assert message(latents) == f"{latents}/index.json: has version 2, and this zoo reads version 1"
+    assert (
+        message(latents)
+        == f"{latents}/index.json: has version 2, and this zoo reads version 1; extract the latents again"
+    )
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ def test_flips_may_be_left_out(tmp_path):
     path = tmp_path / "x"
     write_shard(path, shard(moments_flipped=None), {})
     assert open_shard(path, COUNT, LAYOUT._replace(flip="none")).moments_flipped is None
-    assert message(path) == f"{path}: holds no tensor 'moments_flipped', which the index asks for"
+    assert (
+        message(path)
+        == f"{path}: holds no tensor 'moments_flipped', which the index asks for; extract it again with --resume"
+    )
 
 
 def test_opening_reads_no_latents(tmp_path):
@@ -95,7 +98,10 @@ def test_tensors_that_are_not_what_the_index_says(tmp_path, changes, reason):
 def test_ids_of_a_strange_shape(tmp_path):
     save_file({"moments": shard().moments, "labels": shard().labels, "ids": torch.zeros(3).byte()}, tmp_path / "x")
     layout = LAYOUT._replace(flip="none")
-    assert message(tmp_path / "x", layout) == f"{tmp_path}/x: ids is U8 [3], and the index says U8 [3, 1]"
+    assert (
+        message(tmp_path / "x", layout)
+        == f"{tmp_path}/x: ids is U8 [3], and the index says U8 [3, 1]; extract it again with --resume"
+    )
 
 
 def test_a_missing_shard(tmp_path):
@@ -122,5 +128,8 @@ def test_what_is_no_shard(tmp_path):
     (tmp_path / "y").write_bytes(b"nothing of the kind")
     assert message(tmp_path / "y").startswith(f"{tmp_path}/y: cannot be read: ")
     save_file({"x": torch.zeros(1)}, tmp_path / "z")
-    assert message(tmp_path / "z") == f"{tmp_path}/z: holds no tensor 'ids', which the index asks for"
+    assert (
+        message(tmp_path / "z")
+        == f"{tmp_path}/z: holds no tensor 'ids', which the index asks for; extract it again with --resume"
+    )
     assert shard_settings(tmp_path / "z") == {}

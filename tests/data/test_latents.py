@@ -216,7 +216,8 @@ def test_splits_share_statistics_and_held_out_latents_are_never_flipped(extracte
     index["classes"] = ["a", "b", "d"]
     (tmp_path / "held_out" / "index.json").write_text(json.dumps(index))
     assert refusal(latents, "held_out") == (
-        f"{tmp_path}/held_out/index.json: its classes are not those of {tmp_path}/train/index.json"
+        f"{tmp_path}/held_out/index.json: its classes are not those of {tmp_path}/train/index.json;"
+        " extract both of one folder of pictures"
     )
 
 
@@ -260,7 +261,7 @@ def test_folders_without_an_index(tmp_path):
 def test_latents_of_another_shape_than_the_backbones(extracted, shape, said):
     assert refusal(dataset(extracted(), shape=shape)) == (
         f"{extracted()}/index.json: its latents are 4 x 8 x 12 (channels x height x width),"
-        f" and backbone.latent is {said}"
+        f" and backbone.latent is {said}; set it to the same"
     )
 
 
@@ -272,7 +273,10 @@ def test_missing_truncated_and_differing_shards(latents):
     path.unlink()
     assert refusal(dataset(latents)) == f"{path}: is missing, and the index lists it; extract it again with --resume"
     shutil.copy(latents / "shard_00002.safetensors", path)
-    assert refusal(dataset(latents)) == f"{path}: ids is U8 [2, 7], and the index says U8 [4, 7]"
+    assert (
+        refusal(dataset(latents))
+        == f"{path}: ids is U8 [2, 7], and the index says U8 [4, 7]; extract it again with --resume"
+    )
 
 
 def test_a_shard_that_is_lost_after_opening(latents):

@@ -99,11 +99,13 @@ def test_the_recipes_numbers_go_before_the_recorded_ones():
         ),
         (
             Statistics((0.0,), (1.0,)),
-            "normalize per_channel: the dataset records a mean of 1 channel, and the latent has 2",
+            "normalize per_channel: the dataset records a mean of 1 channel, and the latent has 2; let it record"
+            " one for each channel",
         ),
         (
             Statistics((0.0, 0.0), (1.0, 1.0, 1.0)),
-            "normalize per_channel: the dataset records a std of 3 channels, and the latent has 2",
+            "normalize per_channel: the dataset records a std of 3 channels, and the latent has 2; let it record"
+            " one for each channel",
         ),
         (
             Statistics((0.0, 0.0), (1.0, 0.0)),

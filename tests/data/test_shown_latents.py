@@ -40,7 +40,8 @@ def test_a_vae_decodes_where_the_data_is_not(vae):
 def test_a_vae_for_other_latents(vae):
     with pytest.raises(DataError) as error:
         dataset(16, vae=str(vae)).to_images(torch.zeros(1, 16, 8, 12))
-    assert str(error.value) == f"VAE {str(vae)!r}: its latents have 4 channels, and backbone.latent.channels is 16"
+    told = "its latents have 4 channels, and backbone.latent.channels is 16; take the VAE of the latents"
+    assert str(error.value) == f"VAE {str(vae)!r}: {told}"
 
 
 def test_a_vae_that_is_not_there():

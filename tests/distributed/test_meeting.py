@@ -70,5 +70,5 @@ def test_a_port_of_another_program(port: int) -> None:
         *_, last = said
     assert last == (
         "LauncherError: process 0 of 2 meets no others at MASTER_ADDR:MASTER_PORT"
-        f" 127.0.0.1:{port}: another program uses this port\n"
+        f" 127.0.0.1:{port}: another program uses this port; set another\n"
     )

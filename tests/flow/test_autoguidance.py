@@ -72,9 +72,12 @@ def test_it_needs_no_labels(small, inputs):
     ("overrides", "message"),
     [
         (None, r"needs a second backbone to guide by; give it as second=zoo.load\(...\)"),
-        (["backbone.latent.width=16"], "its latents are 3 x 4 x 16, and those that are drawn 3 x 4 x 8"),
+        (
+            ["backbone.latent.width=16"],
+            "its latents are 3 x 4 x 16, and those that are drawn 3 x 4 x 8; take weights of such",
+        ),
         (["objective.path=vp"], "it has learned another path from data to noise"),
-        (["backbone.num_classes=6"], "it has 6 classes, and what is drawn 5"),
+        (["backbone.num_classes=6"], "it has 6 classes, and what is drawn 5; take weights of as many"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(small, inputs, overrides, message):

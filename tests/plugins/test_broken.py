@@ -19,7 +19,7 @@ BROKEN = {
     "silent": ("import zoo", "gives no part: mark its zoo_parts() with @zoo.hookimpl"),
     "starred": (block("starred", options=", *sizes: int"), "a part takes no *args and no **kwargs"),
     "untyped": (block("untyped", options=", *, width=3"), "option 'width' has no type"),
-    "misplaced": (block("misplaced", kind="head"), "marked as a head, but does not derive from that kind's base class"),
+    "misplaced": (block("misplaced", kind="head"), "marked as a head, but does not derive from Head; let it"),
     "greedy": (block("greedy", options=", colour: str = ''"), "supplies no 'colour'"),
 }
 """By distribution: its module, and what the user must be told."""
@@ -141,7 +141,7 @@ def test_an_error_in_a_command_is_one_line(tmp_path):
     [
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("greet = 3", "greeter:greet is not callable"),
+        ("greet = 3", "greeter:greet is not callable; let the entry point name a function or a Typer app"),
         ("def greet(n: int | str) -> None: ...", "AssertionError: Typer currently doesn't support Union types"),
     ],
     ids=["import", "quits", "not_callable", "no_option"],

@@ -137,5 +137,5 @@ def test_a_pipe_that_is_given_is_read(registry):
 def test_a_pipe_that_a_recipe_extends_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "recipe.yaml").write_text("extends: pipe.yaml")
-    with pytest.raises(RecipeError, match=r"pipe\.yaml: is no plain file$"):
+    with pytest.raises(RecipeError, match=r"pipe\.yaml: is no plain file; give a YAML file$"):
         read_tree(tmp_path / "recipe.yaml")

@@ -283,9 +283,9 @@ def test_refuses_what_is_no_assignment(assignment):
     [
         ("extends=dit_b", "extends is fixed in the file; write a recipe of three lines instead"),
         ("extends.a=dit_b", "extends is fixed in the file"),
-        ("backbone.dim.x=3", "backbone.dim is 768, with nothing below it"),
-        ("backbone.dim.x.y=3", "backbone.dim is 768, with nothing below it"),
-        ("name.x=3", 'name is "base", with nothing below it'),
+        ("backbone.dim.x=3", "backbone.dim is 768, with nothing below it; set it itself"),
+        ("backbone.dim.x.y=3", "backbone.dim is 768, with nothing below it; set it itself"),
+        ("name.x=3", 'name is "base", with nothing below it; set it itself'),
         ("backbone.patch_schedule.levels.2.patch=3", "backbone.patch_schedule.levels has no item '2'; it has 0, 1"),
         ("backbone.patch_schedule.levels.-1=3", "backbone.patch_schedule.levels has no item '-1'; it has 0, 1"),
         ("backbone.patch_schedule.levels.x=3", "backbone.patch_schedule.levels has no item 'x'; it has 0, 1"),

@@ -232,7 +232,7 @@ def test_all_bad_overrides_are_told_at_once(problems):
     assert problems({"r.yaml": BASE}, ["a", "extends=b", "backbone.dim.x=3"]) == [
         "--set a: write it as key.path=value, such as backbone.depth=24",
         "--set extends=b: extends is fixed in the file; write a recipe of three lines instead",
-        "--set backbone.dim.x=3: backbone.dim is 32, with nothing below it",
+        "--set backbone.dim.x=3: backbone.dim is 32, with nothing below it; set it itself",
     ]
 
 

@@ -123,8 +123,8 @@ def test_what_is_missing_is_blamed_on_what_is_above_it(path, line):
         ("a: {b", ["r.yaml:1: not valid YAML: while parsing a flow mapping expected ',' or '}'"]),
         ('a: "b', ["r.yaml:1: not valid YAML: while scanning a quoted scalar"]),
         ("%YAML 9.0\n---\na", ["r.yaml:1: not valid YAML: found incompatible YAML document"]),
-        ("a: 1\nb: \x07", ["r.yaml:2: not valid YAML: character U+0007 is not allowed"]),
-        ("a: \x00", ["r.yaml:1: not valid YAML: character U+0000 is not allowed"]),
+        ("a: 1\nb: \x07", ["r.yaml:2: not valid YAML: character U+0007 is not allowed; remove it"]),
+        ("a: \x00", ["r.yaml:1: not valid YAML: character U+0000 is not allowed; remove it"]),
         (r'a: "\ud800"', ["r.yaml:1: half of a surrogate pair is no character; write the character itself"]),
     ],
 )

@@ -111,7 +111,9 @@ def test_the_averages_that_there_are_are_told(run: Path, registry: Registry) -> 
     with pytest.raises(ZooError) as caught:
         load(run, weights="ema:0.99", registry=registry)
     there = "ema:0.5, ema:0.9, ema:0.0, ema:std=0.1"
-    assert str(caught.value) == f"{run}: keeps no average ema:0.99, only {there}, as its train.ema says"
+    assert (
+        str(caught.value) == f"{run}: keeps no average ema:0.99, only {there}, as its train.ema says; take one of these"
+    )
     assert caught.value.exit_code == 2
 
 

@@ -108,7 +108,7 @@ def test_what_cannot_be_drawn(backbone):
             zoo.sample(backbone, labels=labels)
     with pytest.raises(ValueError, match="steps: must be at least 1"):
         zoo.sample(backbone, labels=[1], steps=0)
-    with pytest.raises(ValueError, match="precision: float32 or bfloat16, not 'half'"):
+    with pytest.raises(ValueError, match="precision: give float32 or bfloat16, not 'half'"):
         zoo.sample(backbone, labels=[1], precision="half")
     with pytest.raises(ValueError, match="3 scales for 2 stages"):
         zoo.sample(backbone, labels=[1], guidance=[1.0, 2.0, 3.0])

@@ -151,7 +151,7 @@ def test_what_cannot_be_taken_from_one_is_told_and_the_run_goes_on(tmp_path: Pat
             "its figure of/1 is (1, 2), a tuple; let it be a finite int or float, or a list or mapping of such",
             "'../metrics.jsonl' is no name of a file in its own folder; let it be one, without folders",
             "it shows an array [2, 3] of float64; let it be one [H, W, 1 or 3] of uint8",
-            "its figure own is nan, and only a finite number is better than another",
+            "its figure own is nan, and only a finite number is better than another; leave the others out",
         ],
         strict=True,
     ):

@@ -62,7 +62,9 @@ def test_samples_are_refused_before_a_folder_is_made(waved, tmp_path):
 
 
 def test_evaluations_are_refused(waved):
-    told = "^small: evaluation compares pictures, and dataset waves makes none of its latents$"
+    told = (
+        "^small: evaluation compares pictures, and dataset waves makes none of its latents; choose a dataset that does$"
+    )
     with pytest.raises(ZooError, match=told):
         features_for(waves())
     with pytest.raises(ZooError, match=told):

@@ -31,7 +31,7 @@ def test_a_folder(tmp_path):
 @pytest.mark.parametrize("name", ["x.pt", "x.safetensors"])
 def test_a_pipe_is_not_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    assert message(tmp_path / name) == "is no plain file"
+    assert message(tmp_path / name) == "is no plain file; give a checkpoint file"
 
 
 NO_CHECKPOINTS = {

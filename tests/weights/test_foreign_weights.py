@@ -87,11 +87,11 @@ def test_such_words_inside_a_key_are_kept(save):
 
 
 NO_WEIGHTS = {
-    "tensor": (torch.ones(2), "holds a Tensor, no weights by name"),
-    "list": ([torch.ones(2)], "holds a list, no weights by name"),
-    "nothing": (None, "holds a NoneType, no weights by name"),
-    "empty": ({}, "holds no weights"),
-    "empty average": ({"ema": {}, "model": ONE}, "holds no weights"),
+    "tensor": (torch.ones(2), "holds a Tensor, no weights by name; give a checkpoint of torch.save or safetensors"),
+    "list": ([torch.ones(2)], "holds a list, no weights by name; give a checkpoint of torch.save or safetensors"),
+    "nothing": (None, "holds a NoneType, no weights by name; give a checkpoint of torch.save or safetensors"),
+    "empty": ({}, "holds no weights; give a checkpoint that does"),
+    "empty average": ({"ema": {}, "model": ONE}, "holds no weights; give a checkpoint that does"),
     "other words": (
         {"state_dict": ONE, "epoch": 3},
         "holds more than tensors: state_dict (dict), epoch (int); zoo looks for weights by name, or for 'ema' or"
@@ -104,12 +104,12 @@ NO_WEIGHTS = {
     ),
     "integers": (
         {"a": torch.ones(1), "b": torch.ones(1, dtype=torch.int64), "c": torch.ones(1, dtype=torch.bool)},
-        "weights are plain floating point numbers, and these are not: b (torch.int64), c (torch.bool)",
+        "weights must be plain floating point numbers, and these are not: b (torch.int64), c (torch.bool)",
     ),
     "twice": (
         {"a": torch.ones(1), "module.a": torch.ones(1), "b": torch.ones(1), "module.c": torch.ones(1),
          "_orig_mod.c": torch.ones(1)},
-        "holds these keys twice, with and without a prefix: a, c",
+        "holds these keys twice, with and without a prefix: a, c; leave one of each out",
     ),
 }  # fmt: skip
 
@@ -128,7 +128,9 @@ STRANGE = {
 
 @pytest.mark.parametrize("tensor", STRANGE.values(), ids=list(STRANGE))
 def test_tensors_that_cannot_be_looked_at_are_refused(tensor, save):
-    assert message(save({"a": tensor})).startswith("weights are plain floating point numbers, and these are not: a (")
+    assert message(save({"a": tensor})).startswith(
+        "weights must be plain floating point numbers, and these are not: a ("
+    )
 
 
 def test_there_is_no_choice_in_a_plain_state_dict(save):

@@ -165,7 +165,10 @@ def test_an_inferred_backbone_without_latents_is_told():
 
 def test_keys_of_another_are_told():
     exported()
-    assert refused(3, "--format", "sit")[0] == "error: out.safetensors: its keys are lab's, not sit's"
+    assert (
+        refused(3, "--format", "sit")[0]
+        == "error: out.safetensors: its keys are lab's, not sit's; leave --format out, or give theirs"
+    )
     done = CliRunner().invoke(app, ["import", "out.safetensors", "--out", "back.safetensors"])
     assert (done.exit_code, "its keys are of none of dit, mpdit, mpditv2, ppflow, sit; they" in done.stderr) == (
         3,

@@ -319,9 +319,13 @@ def test_a_donor_with_several_patches(registry, schedule):
 @pytest.mark.parametrize(
     ("schedule", "told"),
     [
-        (HOURGLASS, "keeps the width and the heads of levels, which are 16 and 2 in the donor, 32 and 4 in the target"),
-        (LEVELS_DOWN, "goes to finer patches alone, not from 2x2 to 4x4"),
-        (SCALED, "knows no stages with latents of another size"),
+        (
+            HOURGLASS,
+            "keeps the width and the heads of levels, which are 16 and 2 in the donor, 32 and 4 in the target; let"
+            " both be alike",
+        ),
+        (LEVELS_DOWN, "goes to finer patches alone, not from 2x2 to 4x4; take another target"),
+        (SCALED, "knows no stages with latents of another size; take a target without scale"),
     ],
 )
 def test_targets_that_surgery_knows_nothing_of(registry, donor, schedule, told):

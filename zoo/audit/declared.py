@@ -76,7 +76,7 @@ def declaration(part: ModulePart, inputs: tuple[Any, ...], where: str) -> Declar
     if own.attention_macs > own.macs:
         raise AuditError(
             f"{where}: declare's attention_macs ({own.attention_macs}) are a part of its macs ({own.macs}), and cannot"
-            " be more"
+            " be more; count them in both"
         )
     return own
 

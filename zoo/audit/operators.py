@@ -76,7 +76,10 @@ def einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
     if len(terms) == 1:
         return 0
     if len(terms) > 2:
-        raise ValueError(f"einsum {equation!r}: of more than two operands, the order of the products is not known")
+        raise ValueError(
+            f"einsum {equation!r}: of more than two operands, the order of the products is not known; write it as"
+            " products of two"
+        )
     left, right = (dict(zip(term, shape, strict=True)) for term, shape in zip(terms, shapes, strict=True))
     contracted = {index for index in left.keys() & right.keys() - set(output) if left[index] > 1 < right[index]}
     if not contracted:

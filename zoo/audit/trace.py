@@ -59,7 +59,7 @@ class OneStage(nn.Module):
         if (
             not isinstance(velocity, Tensor) or velocity.shape != latents.shape
         ):  # which no part after the head would see
-            raise ValueError("the head returned no latents")
+            raise ValueError("the head returned no latents; let its forward return them")
         return velocity, *self.used
 
 

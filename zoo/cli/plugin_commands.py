@@ -89,6 +89,6 @@ def _command(entry_point: metadata.EntryPoint) -> Any:
         alone.command()(loaded)
         command = get_command(alone)
     else:
-        raise PluginError(f"{entry_point.value} is not callable")
+        raise PluginError(f"{entry_point.value} is not callable; let the entry point name a function or a Typer app")
     command.name = entry_point.name
     return command

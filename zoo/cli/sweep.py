@@ -96,6 +96,6 @@ def sweep(
             words = "done" if each.problem is None else "; ".join(str(each.problem).splitlines())
             tell(f"{place}/{count} {each.name}: {words}")
     if not entries:
-        raise ZooError(f"{name}: no combination can be built and counted")
+        raise ZooError(f"{name}: no combination can be built and counted; what is wrong with each stands above")
     failed = f"{len(problems)} of {count} failed: {'; '.join(failed for failed, _ in problems)}"
     output.show(entries, registry, [Problem(failed, problem.exit_code) for _, problem in problems[:1]])

@@ -37,7 +37,9 @@ class Autoencoder:
         config = self._vae.config
         self.image_channels: int = config.in_channels
         if self.image_channels not in (1, 3):
-            raise DataError(f"VAE {source!r}: encodes {self.image_channels} channels, and pictures have 1 or 3")
+            raise DataError(
+                f"VAE {source!r}: encodes {self.image_channels} channels, and pictures have 1 or 3; take a VAE of such"
+            )
         self.channels: int = config.latent_channels
         self.factor: int = 2 ** (len(config.block_out_channels) - 1)
         self.scaling_factor: float | None = config.scaling_factor

@@ -120,7 +120,7 @@ def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> 
     if flat and not classes:
         found = [(0, name) for name in _images(below, others)]
         if not found:
-            raise DataError(f"{shown(below)}: holds no pictures ({', '.join(ENDINGS)})")
+            raise DataError(f"{shown(below)}: holds no pictures ({', '.join(ENDINGS)}); give a folder that does")
     else:
         found = list(_labelled(below, classes, others))
     _refuse_alike(below, classes)
@@ -244,7 +244,10 @@ def _labelled(folder: Path, classes: list[str], others: Counter[str]) -> Iterato
         raise DataError(f"{shown(folder / loose)}: lies beside the class folders; move it into one, or away")
     unknown = sorted(set(own) - set(classes))
     if unknown:
-        raise DataError(f"{shown(folder / unknown[0])}: no such class is in {TRAIN!r}, so it has no label")
+        raise DataError(
+            f"{shown(folder / unknown[0])}: no such class is in {TRAIN!r}, so it has no label; add it there, or"
+            " remove it here"
+        )
     others.update(_ending(entry) for entry in files)
     for label, name in enumerate(classes):
         if name not in own:

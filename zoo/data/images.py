@@ -51,7 +51,8 @@ class Images(Dataset):
         """The pictures of a split, none of them read yet."""
         if self.channels not in (1, 3):
             raise DataError(
-                f"dataset images has 1 channel (grey) or 3 (RGB), and backbone.latent.channels is {self.channels}"
+                f"dataset images has 1 channel (grey) or 3 (RGB), and backbone.latent.channels is {self.channels};"
+                " set it to one of these"
             )
         images = list_images(self.folder, split, flat=self.num_classes == 0)
         if 0 < self.num_classes < len(images.classes):

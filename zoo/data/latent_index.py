@@ -114,9 +114,15 @@ def read_index(folder: Path) -> LatentIndex:
     except ValueError as error:
         raise DataError(f"{shown(path)}: is not JSON: {error}") from error
     if not isinstance(values, dict) or values.get("format") != "zoo latents":
-        raise DataError(f"{shown(path)}: is not an index of latents (no format 'zoo latents')")
+        raise DataError(
+            f"{shown(path)}: is not an index of latents (no format 'zoo latents'); give a folder of"
+            " tools/extract_latents.py"
+        )
     if values.get("version") != 1:
-        raise DataError(f"{shown(path)}: has version {values.get('version')!r}, and this zoo reads version 1")
+        raise DataError(
+            f"{shown(path)}: has version {values.get('version')!r}, and this zoo reads version 1; extract the"
+            " latents again"
+        )
     try:
         index = LatentIndex.model_validate_json(text)
     except ValidationError as error:
@@ -127,6 +133,6 @@ def read_index(folder: Path) -> LatentIndex:
         if len(numbers) != index.channels:
             raise DataError(
                 f"{shown(path)}: is not an index of latents: statistics.{name} has {len(numbers)} numbers"
-                f" for {index.channels} channels"
+                f" for {index.channels} channels; extract the latents again"
             )
     return index

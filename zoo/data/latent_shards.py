@@ -71,7 +71,10 @@ def open_shard(path: Path, count: int, layout: Layout) -> Shard:
         with named_in_text(path) as named, safe_open(named, "pt") as file:
             for name in sorted(moments | {"labels", "ids"}):
                 if name not in file.keys():  # noqa: SIM118 - not a mapping
-                    raise DataError(f"{shown(path)}: holds no tensor {name!r}, which the index asks for")
+                    raise DataError(
+                        f"{shown(path)}: holds no tensor {name!r}, which the index asks for; extract it again with"
+                        " --resume"
+                    )
                 tensor = file.get_slice(name)
                 shape, dtype = tensor.get_shape(), tensor.get_dtype()
                 expected = (_DTYPES[layout.dtype], planes)
@@ -81,7 +84,8 @@ def open_shard(path: Path, count: int, layout: Layout) -> Shard:
                     expected = ("U8", [count, shape[1] if len(shape) == 2 else 1])
                 if (dtype, shape) != expected:
                     raise DataError(
-                        f"{shown(path)}: {name} is {dtype} {shape}, and the index says {expected[0]} {expected[1]}"
+                        f"{shown(path)}: {name} is {dtype} {shape}, and the index says {expected[0]} {expected[1]};"
+                        " extract it again with --resume"
                     )
             tensors = {name: file.get_tensor(name) for name in moments | {"labels", "ids"}}
     except FileNotFoundError:

@@ -86,10 +86,13 @@ class Latents(Dataset):
         if found != self.shape:
             raise DataError(
                 f"{shown(folder / INDEX)}: its latents are {_times(found)} (channels x height x width),"
-                f" and backbone.latent is {_times(self.shape)}"
+                f" and backbone.latent is {_times(self.shape)}; set it to the same"
             )
         if index.classes != fitted_on.classes:
-            raise DataError(f"{shown(folder / INDEX)}: its classes are not those of {shown(train / INDEX)}")
+            raise DataError(
+                f"{shown(folder / INDEX)}: its classes are not those of {shown(train / INDEX)}; extract both of one"
+                " folder of pictures"
+            )
         if self.num_classes and not index.classes:
             raise DataError(
                 f"{shown(folder / INDEX)}: its pictures had no classes, and backbone.num_classes is"
@@ -123,7 +126,7 @@ class Latents(Dataset):
             if autoencoder.channels != self.shape[0]:
                 raise DataError(
                     f"VAE {self.vae!r}: its latents have {autoencoder.channels} channels,"
-                    f" and backbone.latent.channels is {self.shape[0]}"
+                    f" and backbone.latent.channels is {self.shape[0]}; take the VAE of the latents"
                 )
             self._autoencoder = autoencoder
         return self._autoencoder.decode(latents)

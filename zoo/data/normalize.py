@@ -102,7 +102,7 @@ class PerChannel(Normalize):
             if len(values) != self.channels:
                 raise DataError(
                     f"normalize per_channel: the dataset records a {name} of {_channels(len(values))},"
-                    f" and the latent has {self.channels}"
+                    f" and the latent has {self.channels}; let it record one for each channel"
                 )
         if not all(value >= 1e-6 for value in statistics.std):  # also not a number
             raise DataError(

@@ -54,7 +54,7 @@ def _waited_for(place: Place, address: str) -> Any:
     thread.join()
     (store,) = came
     if isinstance(store, Exception):
-        reason = "another program uses this port" if "EADDRINUSE" in str(store) else first_line(store)
+        reason = "another program uses this port; set another" if "EADDRINUSE" in str(store) else first_line(store)
         raise LauncherError(
             f"process {place.rank} of {place.size} meets no others at MASTER_ADDR:MASTER_PORT {address}: {reason}"
         ) from store

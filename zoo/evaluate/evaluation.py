@@ -115,9 +115,12 @@ def features_for(recipe: Recipe) -> Features:
     dataset: Dataset = create_part(recipe, "dataset")
     if not dataset.makes_images:
         name = recipe.data.dataset.type
-        raise ZooError(f"{recipe.name}: evaluation compares pictures, and dataset {name} makes none of its latents")
+        raise ZooError(
+            f"{recipe.name}: evaluation compares pictures, and dataset {name} makes none of its latents; choose a"
+            " dataset that does"
+        )
     if dataset.preview is not None:
-        raise ZooError(f"evaluation compares pictures: {dataset.preview}")
+        raise ZooError(f"evaluation compares pictures: {dataset.preview}; choose another dataset")
     features: Features = create_part(recipe, "features")
     features.check()
     return features
@@ -183,7 +186,9 @@ class _Evaluation:
         self.judge = Judge(self.features, metrics, real)
         if not self.judge.metrics:
             features = self.recipe.evaluate.features.type
-            raise ZooError(f"{self.recipe.name}: evaluate.metrics: none of them can be told from {features}")
+            raise ZooError(
+                f"{self.recipe.name}: evaluate.metrics: none of them can be told from {features}; choose others"
+            )
 
     def begin(self, kept: KeptFeatures, *, resume: bool) -> None:
         """Have what is drawn be kept, by what all of it depends on."""

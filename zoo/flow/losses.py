@@ -45,7 +45,7 @@ class CosineLoss(Loss):
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels < 2:
-            raise ValueError("compares directions of channels, and the latents have but one channel")
+            raise ValueError("compares directions of channels, and the latents have but one channel; take another loss")
 
     def forward(self, inputs: LossInputs) -> Float[Tensor, " b"]:
         """The mean over the places of each sample; in [0, 2], and 1 where one of both is zero."""

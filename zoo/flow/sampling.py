@@ -49,7 +49,9 @@ def sample(
             not, or by another backbone that does not fit.
     """
     if backbone.has_scales:
-        raise ZooError("backbone.patch_schedule: a stage has a scale, and no path draws latents of several sizes yet")
+        raise ZooError(
+            "backbone.patch_schedule: a stage has a scale, and no path draws latents of several sizes yet; leave it out"
+        )
     if steps < 1:
         raise ValueError(f"steps: must be at least 1, not {steps}")
     backbone.check_inputs(noise, noise.new_ones(len(noise)), labels)

@@ -16,17 +16,27 @@ def check_second(backbone: Backbone, second: Backbone) -> None:
         ValueError: it has other latents, labels or noise levels.
     """
     if second.latent != backbone.latent:
-        raise ValueError(f"its latents are {_words(second)}, and those that are drawn {_words(backbone)}")
+        raise ValueError(
+            f"its latents are {_words(second)}, and those that are drawn {_words(backbone)}; take weights of such"
+        )
     if any(second.path.at(t) != backbone.path.at(t) for t in PROBED):
-        raise ValueError("it has learned another path from data to noise; its noise levels mean something else")
+        raise ValueError(
+            "it has learned another path from data to noise; its noise levels mean something else; take weights of"
+            " the same"
+        )
     own, other = backbone.conditioner, second.conditioner
     if not other.uses_labels:
         return
     if isinstance(own, IndexConditioner) and isinstance(other, IndexConditioner):
         if own.num_classes != other.num_classes:
-            raise ValueError(f"it has {other.num_classes} classes, and what is drawn {own.num_classes}")
+            raise ValueError(
+                f"it has {other.num_classes} classes, and what is drawn {own.num_classes}; take weights of as many"
+            )
     elif type(own) is not type(other):
-        raise ValueError(f"it takes labels as {type(other).__name__} does, and what is drawn as {type(own).__name__}")
+        raise ValueError(
+            f"it takes labels as {type(other).__name__} does, and what is drawn as {type(own).__name__}; take"
+            " weights of the same"
+        )
 
 
 def _words(backbone: Backbone) -> str:

@@ -86,7 +86,10 @@ class StagePlan:
             ValueError: the batch is no multiple of the group, or a stage holds no number of this dtype.
         """
         if batch % self.group:
-            raise ValueError(f"a batch of {batch} does not divide into groups of {self.group} samples (stage_group)")
+            raise ValueError(
+                f"a batch of {batch} does not divide into groups of {self.group} samples (stage_group); make it a"
+                " multiple"
+            )
         stage = self.stage_of(index)
 
         def own(values: Sequence[int] | Sequence[float], dtype: torch.dtype = torch.float64) -> Tensor:
@@ -110,7 +113,9 @@ class StagePlan:
             if self.ties == "noisier" and stage > 0:
                 high = just_below(high, dtype)
             if torch.tensor(low, dtype=dtype) > torch.tensor(high, dtype=dtype):
-                raise ValueError(f"stage {stage}, of noise levels {self.ranges[stage]}, holds no number of {dtype}")
+                raise ValueError(
+                    f"stage {stage}, of noise levels {self.ranges[stage]}, holds no number of {dtype}; widen the stage"
+                )
             bounds.append((low, high))
         return bounds
 

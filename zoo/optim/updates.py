@@ -66,7 +66,7 @@ class Updates:
         if twice:
             raise PluginError(f"{what}: has {listed(twice, SHOWN)} in several groups; each weight belongs in one")
         if len(count) > len(self.weights):
-            raise PluginError(f"{what}: has weights in its groups that it was not given")
+            raise PluginError(f"{what}: has weights in its groups that it was not given; let it take none but these")
 
 
 def weights_of(module: nn.Module, blocks: Iterable[nn.Module]) -> list[Weight]:

@@ -35,7 +35,10 @@ class SinCosPosition(PositionEmbedding):
     ) -> None:
         super().__init__()
         if dim % (2 * len(grid)):
-            raise ValueError(f"dim {dim} does not divide by {2 * len(grid)}: a sine and a cosine for every axis")
+            raise ValueError(
+                f"dim {dim} does not divide by {2 * len(grid)}: take a multiple of it, for a sine and a cosine of"
+                " every axis"
+            )
         self.dim, self.grid = dim, grid
         self.strides = (1.0,) * len(grid) if coordinates == "own" else stride
         self.register_buffer("table", torch.empty(prod(grid), dim))

@@ -64,7 +64,9 @@ class Tread(Router):
     ) -> None:
         super().__init__()
         if stop <= first:
-            raise OptionError([(("stop",), f"{stop} is not after first {first}; no block would be skipped")])
+            raise OptionError(
+                [(("stop",), f"{stop} is not after first {first}, and would skip no block; make it greater")]
+            )
         self.first, self.stop, self.share = first, stop, share
 
     def begin(

@@ -80,7 +80,7 @@ class FourierTimeEmbedder(TimeEmbedder):
     ) -> None:
         super().__init__()
         if dim % 2:
-            raise ValueError(f"dim {dim} is odd: a cosine and a sine of every frequency")
+            raise ValueError(f"dim {dim} is odd: a cosine and a sine of every frequency; take an even one")
         self.dim, self.clock, self.scale = dim, clock, scale
 
     def forward(self, t: Float[Tensor, " B"]) -> Float[Tensor, "B D"]:
@@ -114,7 +114,7 @@ class FNOTimeEmbedder(TimeEmbedder):
     ) -> None:
         super().__init__()
         if modes > grid // 2 + 1:
-            problem = f"{modes} is more than the {grid // 2 + 1} frequencies of a grid of {grid} points (grid // 2 + 1)"
+            problem = f"{modes} is more than the {grid // 2 + 1} frequencies of a grid of {grid} points; take no more"
             raise OptionError([(("modes",), problem)])
         self.grid, self.modes = grid, modes
         self.lift = Linear(1, width)

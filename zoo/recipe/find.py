@@ -120,7 +120,7 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
     if beside_it:
         return beside_it[0]
     if is_folder:
-        raise RecipeError([f"{shown_path(here)}: a folder, not a recipe"])
+        raise RecipeError([f"{shown_path(here)}: a folder, not a recipe; give a YAML file in it"])
     hint = hint_of_recipe(path.stem, [package.plugin.name for package in packages]) or did_you_mean(path.stem, names)
     hint = hint or "; `zoo recipes` lists those that have a name"
     failed = [f"Plug-in {each.plugins[0].name} failed: {each.reason}" for each in problems if each.missing]

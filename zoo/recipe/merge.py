@@ -139,7 +139,7 @@ def _assign(node: Node, keys: Sequence[str], value: Node, path: tuple[str, ...],
         items[int(key)] = _assign(items[int(key)], rest, value, (*path, key), source)
         return Node(items, node.origin)
     if not isinstance(node.value, dict | None):
-        raise RecipeError([f"{source}: {'.'.join(path)} is {show(node.value)}, with nothing below it"])
+        raise RecipeError([f"{source}: {'.'.join(path)} is {show(node.value)}, with nothing below it; set it itself"])
     missing = Node(None, value.origin)
     below = _assign((node.value or {}).get(key, missing), rest, value, (*path, key), source)
     return _merge(node, Node({key: below}, below.origin), path, stay=True)

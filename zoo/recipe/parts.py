@@ -118,7 +118,10 @@ class Factory:
             supplied = {**self.around, **dict(zip(names, values, strict=False))}
             missing = [name for name in entry.signature.supplied if name not in supplied]
             if missing:
-                raise PluginError(f"asks for {', '.join(missing)}, which the part around it neither gives nor has")
+                raise PluginError(
+                    f"asks for {', '.join(missing)}, which the part around it neither gives nor has; let that give"
+                    " it by name"
+                )
             return self.spec.create(supplied, self.check)
         except Exception as error:
             raise NestedError(self.option, entry, error) from error

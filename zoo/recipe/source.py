@@ -119,7 +119,7 @@ def read_yaml(path: Path, *, piped: bool = False) -> Node:
     source = shown_path(path)
     try:
         if not piped and path.exists() and not path.is_dir() and not path.is_file():
-            raise RecipeError([f"{source}: is no plain file"])
+            raise RecipeError([f"{source}: is no plain file; give a YAML file"])
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -162,7 +162,7 @@ def parse_yaml(text: str, source: str, *, line_numbers: bool = True, file: Path 
         return _Reader(text, source, line_numbers, file).read()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if line_numbers else None
-        problem = f"character U+{error.character:04X} is not allowed"
+        problem = f"character U+{error.character:04X} is not allowed; remove it"
         raise RecipeError([f"{Origin(source, line)}: not valid YAML: {problem}"]) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

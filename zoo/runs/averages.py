@@ -25,7 +25,9 @@ def file_of(average: Average, folder: RunFolder) -> str:
         if each == average:
             return name
     there = ", ".join(f"ema:{each}" for each in files.values())
-    raise ZooError(f"{folder.path}: keeps no average ema:{average}, only {there}, as its train.ema says")
+    raise ZooError(
+        f"{folder.path}: keeps no average ema:{average}, only {there}, as its train.ema says; take one of these"
+    )
 
 
 def averages_of(folder: RunFolder) -> tuple[Average, ...]:

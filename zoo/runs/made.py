@@ -33,5 +33,7 @@ def made_with(checkpoint: Checkpoint, state: Mapping[str, Any]) -> Made:
     try:
         versions = Versions.read(state["versions"])
     except (ValueError, KeyError) as error:
-        raise RunError(f"{checkpoint.path}: state.json does not tell the versions that it was made with") from error
+        raise RunError(
+            f"{checkpoint.path}: state.json does not tell the versions that it was made with; put it back as it was"
+        ) from error
     return Made(str(checkpoint.path), str(checkpoint.path.parent.parent), versions)

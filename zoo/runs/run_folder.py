@@ -141,7 +141,7 @@ class RunFolder:
         self.run = self.run or recorded or uuid.uuid4().hex
         if recorded not in (None, self.run):
             self.unlock()
-            raise RunError(f"{self.path}: has been taken by another run")
+            raise RunError(f"{self.path}: has been taken by another run; choose another --run-dir")
         return self._lock.warning
 
     def unlock(self) -> None:
@@ -179,7 +179,9 @@ class RunFolder:
             RunError: it is elsewhere, and exists.
         """
         if path.parent.is_symlink() and os.path.lexists(path):
-            raise RunError(f"{path}: exists already where {path.parent.name} links to, and is left as it is")
+            raise RunError(
+                f"{path}: exists already where {path.parent.name} links to, and is left as it is; move it elsewhere"
+            )
         return path
 
     def write(

@@ -128,7 +128,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
                 " latents; draw latents in Python, by zoo.sample"
             )
         if request.npz and sampler.dataset.preview is not None:
-            raise ZooError(f"--npz: {sampler.dataset.preview}")
+            raise ZooError(f"--npz: {sampler.dataset.preview}; leave it out")
     there, versions = weights.classes.with_samples, recipe.versions(("backbone", "data", "sample"))
     labels: ImageLabels = world.first(lambda: _labels(request, sampler, backbone, whole * sampler.batch, there))
     if world.is_main:

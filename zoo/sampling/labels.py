@@ -147,7 +147,7 @@ def given_labels(conditioner: ClassConditioner, given: LabelFile) -> ImageLabels
     if not conditioner.uses_labels:
         raise ZooError(f"{where}: this backbone is unconditional; leave it out")
     if not length(given.labels):
-        raise ZooError(f"{where}: holds no row")
+        raise ZooError(f"{where}: holds no row; give one for each image")
     try:
         refuse_other_labels(conditioner, given.labels)
     except ValueError as error:

@@ -128,7 +128,7 @@ def draw_latents(
         second: the other backbone, where guidance asks for other weights.
     """
     if precision not in ("float32", "bfloat16"):
-        raise ValueError(f"precision: float32 or bfloat16, not {precision!r}")
+        raise ValueError(f"precision: give float32 or bfloat16, not {precision!r}")
     parameter = next(backbone.parameters())
     device = parameter.device
     dtype = torch.promote_types(parameter.dtype, torch.float32)  # of the solver's state: narrower ones add up errors

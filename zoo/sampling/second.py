@@ -84,7 +84,9 @@ def _refuse_other_normalize(recipe: Recipe, second: Recipe) -> None:
         return
     plain = ({"data": {"normalize": each.data.resolved()["normalize"]}} for each in (recipe, second))
     told = "; ".join(all_differences(*plain))
-    raise ValueError(f"it has learned latents that are normalised otherwise (what is drawn first): {told}")
+    raise ValueError(
+        f"it has learned latents that are normalised otherwise (what is drawn first): {told}; take weights of the same"
+    )
 
 
 def _normalised(recipe: Recipe) -> Tensor | None:

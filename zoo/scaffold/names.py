@@ -70,7 +70,9 @@ class Names:
         if name in YAML_WORDS:
             raise PluginError(f"{name!r} is no text in a recipe, but a word of YAML; give another name by --part")
         if len(distribution) > MOST_LETTERS or len(name) > MOST_LETTERS:
-            raise PluginError(f"a name of {max(len(distribution), len(name))} letters: {MOST_LETTERS} are enough")
+            raise PluginError(
+                f"a name of {max(len(distribution), len(name))} letters is too long; take {MOST_LETTERS} at most"
+            )
         return cls(distribution, package, name)
 
     @property

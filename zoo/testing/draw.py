@@ -75,7 +75,9 @@ def draw(
         for each in chain.from_iterable(refused):
             alike.setdefault(re.sub(r"\d+", "", each), []).append(each)
         reason = f", mostly so: {max(alike.values(), key=len)[0]}" if refused else ""
-        raise TypeError(f"every example is refused, and nothing was checked{reason}") from None
+        raise TypeError(
+            f"every example is refused, and nothing was checked{reason}; give options= or supplied= that go together"
+        ) from None
     except Exception as error:
         error.__notes__ = []  # of hypothesis, which prints all that it draws from: pages of parts
         raise

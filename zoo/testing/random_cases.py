@@ -38,7 +38,7 @@ def cases(
     known = [each.name for each in fields(Site)]
     unknown = [name for name in given or () if name not in known]
     if unknown:
-        raise TypeError(f"supplied: zoo supplies no {', '.join(unknown)} to any part (only {', '.join(known)})")
+        raise TypeError(f"supplied: zoo supplies no {', '.join(unknown)} to any part; give some of {', '.join(known)}")
     if drawn is None and entry.kind == "patch_schedule" and entry.name in BUILT_IN:
         return _schedules(entry, given or {})
     return _cases(entry, options(entry, _built_in()) if drawn is None else drawn, given or {}, corner)

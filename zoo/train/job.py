@@ -84,7 +84,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     if backbone.has_scales:
         raise ZooError(
             f"{recipe.name}: backbone.patch_schedule: a stage has a scale, and no path trains latents of several sizes"
-            " yet"
+            " yet; leave it out"
         )
     options = recipe.train
     if options.compile:

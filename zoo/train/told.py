@@ -159,7 +159,9 @@ class RunTraining(Training):
     def keep_if_best(self, figure: str, value: float) -> bool:
         """Have the best checkpoint stay."""
         if not math.isfinite(value):
-            raise ValueError(f"its figure {figure} is {value}, and only a finite number is better than another")
+            raise ValueError(
+                f"its figure {figure} is {value}, and only a finite number is better than another; leave the others out"
+            )
         folder = self._records.folder
         best = best_of(folder.path, folder.run)
         if best is None or best.figure != figure or best.step > self.step or self._is_better(figure, value, best.value):

@@ -158,7 +158,9 @@ def infer_recipe(
     """
     others = of_others(checkpoint.tensors.keys(), chosen, registry.formats)
     if others:
-        raise WeightsError(f"{checkpoint.path}: its keys are {others}'s, not {chosen.name}'s")
+        raise WeightsError(
+            f"{checkpoint.path}: its keys are {others}'s, not {chosen.name}'s; leave --format out, or give theirs"
+        )
     backbone = chosen.ask("infer", Tensors(checkpoint.tensors, str(checkpoint.path)))
     overrides = list(overrides)
     if "heads" not in backbone and not _has_heads(overrides):

@@ -172,7 +172,7 @@ def recorded_recipe(path: Path, overrides: Overrides = ()) -> Recorded:
         )
     values = _value(path, metadata, "recipe")
     if not isinstance(values, dict):
-        raise WeightsError(f"{path}: 'recipe' in its metadata is not what zoo wrote: no mapping")
+        raise WeightsError(f"{path}: 'recipe' in its metadata is not what zoo wrote: no mapping; copy the file again")
     if metadata.get("fingerprint") != fingerprint({"backbone": values.get("backbone")}):
         raise WeightsError(
             f"{path}: the recipe in its metadata is not what zoo wrote: the backbone's fingerprint differs; to load the"
@@ -187,7 +187,7 @@ def _made(path: Path, metadata: Mapping[str, str]) -> Made | None:
     try:
         return Made(str(path), str(path), Versions.read(_value(path, metadata, "versions")))
     except ValueError as error:
-        raise WeightsError(f"{path}: 'versions' in its metadata is not what zoo wrote") from error
+        raise WeightsError(f"{path}: 'versions' in its metadata is not what zoo wrote; copy the file again") from error
 
 
 def _classes(path: Path, metadata: Mapping[str, str]) -> Classes:

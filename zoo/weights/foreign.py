@@ -68,7 +68,7 @@ def _read(path: Path) -> Any:
         raise WeightsError(f"{path}: is a folder; give a checkpoint file")
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # of a pipe nothing may ever come
-            raise WeightsError(f"{path}: is no plain file")
+            raise WeightsError(f"{path}: is no plain file; give a checkpoint file")
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
@@ -97,7 +97,10 @@ def _read_safetensors(path: Path) -> Any:
 def _chosen(path: Path, content: Any, weights: Which) -> tuple[str, Mapping[Any, Any]]:
     """The weights of a training checkpoint, and which; or the content, if it is weights and nothing else."""
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{path}: holds {with_article(type(content).__name__)}, no weights by name")
+        raise WeightsError(
+            f"{path}: holds {with_article(type(content).__name__)}, no weights by name; give a checkpoint of"
+            " torch.save or safetensors"
+        )
     wrapped = [key for key in (AVERAGED, LAST) if isinstance(content.get(key), Mapping)]
     if not wrapped:
         if weights == "raw":
@@ -120,7 +123,7 @@ def _model_of(content: Mapping[Any, Any]) -> str:
 
 def _check_tensors(path: Path, state: Mapping[Any, Any]) -> None:
     if not state:
-        raise WeightsError(f"{path}: holds no weights")
+        raise WeightsError(f"{path}: holds no weights; give a checkpoint that does")
     foreign = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
     if foreign:
         raise WeightsError(
@@ -129,7 +132,9 @@ def _check_tensors(path: Path, state: Mapping[Any, Any]) -> None:
         )
     wrong = [f"{key} ({_kind_of(value)})" for key, value in state.items() if not _is_plain(value)]
     if wrong:
-        raise WeightsError(f"{path}: weights are plain floating point numbers, and these are not: {', '.join(wrong)}")
+        raise WeightsError(
+            f"{path}: weights must be plain floating point numbers, and these are not: {', '.join(wrong)}"
+        )
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -286,16 +286,19 @@ def _refuse_other_ways(donor: LevelShape, stages: Sequence[StageShape], which: s
     """Surgery knows what finer patches start as, and nothing of coarser ones, other widths or other sizes."""
     for stage in stages:
         if set(stage.scale) != {1}:
-            raise WeightsError(f"{which}: surgery knows no stages with latents of another size")
+            raise WeightsError(
+                f"{which}: surgery knows no stages with latents of another size; take a target without scale"
+            )
         for level in stage.levels:
             if (level.dim, level.heads) != (donor.dim, donor.heads):
                 raise WeightsError(
                     f"{which}: surgery keeps the width and the heads of levels, which are {donor.dim} and {donor.heads}"
-                    f" in the donor, {level.dim} and {level.heads} in the target"
+                    f" in the donor, {level.dim} and {level.heads} in the target; let both be alike"
                 )
     for (before, _), (after, _) in pairs_of(stages, finer=False):
         raise WeightsError(
-            f"{which}: surgery goes to finer patches alone, not from {patch_name(before)} to {patch_name(after)}"
+            f"{which}: surgery goes to finer patches alone, not from {patch_name(before)} to {patch_name(after)};"
+            " take another target"
         )
 
 

@@ -104,7 +104,9 @@ def without_prefixes(state: Mapping[Any, Tensor], where: str | Path) -> dict[str
     names = [re.sub(r"^(module\.)+", "", str(key).replace("_orig_mod.", "")) for key in state]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise WeightsError(f"{where}: holds these keys twice, with and without a prefix: {', '.join(twice)}")
+        raise WeightsError(
+            f"{where}: holds these keys twice, with and without a prefix: {', '.join(twice)}; leave one of each out"
+        )
     return dict(zip(names, state.values(), strict=True))
 
 

@@ -31,7 +31,7 @@ class MinePatchSchedule(PatchSchedule):
     ) -> None:
         middle = depth - 2 * outer
         if middle < 1:
-            raise ValueError(f"depth {depth} leaves no block between {outer} at each end")
+            raise ValueError(f"depth {depth} leaves no block between {outer} at each end; let there be more")
         self._levels = (_level(patch, outer), _level(2 * patch, middle), _level(patch, outer))
 
     def stages(self) -> tuple[Stage, ...]:

@@ -44,7 +44,7 @@ class MineRouter(Router):
     ) -> None:
         super().__init__()
         if stop <= first:
-            raise ValueError(f"stop {stop} is not after first {first}")
+            raise ValueError(f"stop {stop} is not after first {first}; make it greater")
         self.first, self.stop, self.share = first, stop, share
 
     def begin(

@@ -84,7 +84,7 @@ class Entry(NamedTuple):
         if count == 1:
             return self.turn.to_published(own).contiguous()
         if not 0 <= index < count or not own.ndim or len(own) % count:
-            raise ValueError(f"share {index} of {count} of {list(own.shape)}")
+            raise ValueError(f"share {index} of {count} of {list(own.shape)} is none; let the share divide the rows")
         return self.turn.to_published(own.chunk(count)[index]).clone(memory_format=torch.contiguous_format)
 
 
