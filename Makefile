@@ -25,7 +25,7 @@ test-trackers: $(INSTALLED) # Weights & Biases and MLflow themselves: 0.7 GB, an
 
 docs: $(INSTALLED) # the manual, in site/index.html
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build --quiet
 
 faults: $(INSTALLED) # runs that come to harm; Linux, and root for some
 	$(BIN)/python tools/faults.py --write

@@ -151,10 +151,11 @@ def _called(stem: str, sizes: list[str]) -> str:
 
 def kinds() -> Iterator[str]:
     """The rows of all kinds, each with its page."""
-    yield "| kind | in a recipe | what it is |"
+    yield "| kind | below | what it is |"
     yield "| --- | --- | --- |"
     for name, kind in KINDS.items():
-        where = f"`{kind.section}.{key_of(name)}`" if kind.section else "inside another part"
+        key = "" if key_of(name) == name else f".{key_of(name)}"
+        where = f"`{kind.section}{key}`" if kind.section else "inside another part"
         said = docstring(base_of(name)).first.replace("``", "`")
         yield f"| [`{name}`](parts/{name}.md) | {where} | {said} |"
 
