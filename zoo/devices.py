@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -89,6 +89,24 @@ class _NothingDrawn(TorchFunctionMode):
 def meta_device() -> Iterator[None]:
     """Make modules on the meta device, where nothing is allocated or drawn."""
     with torch.device("meta"), _NothingDrawn():
+        yield
+
+
+@contextmanager
+def set_aside() -> Iterator[None]:
+    """Within, PyTorch is as it starts, whatever it is told around: gradients are kept, nothing is autocast, and tensors
+    are made in float32 on the CPU."""
+    before = torch.get_default_dtype()
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        for device in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":  # else it would cost all that is called within
+            stack.enter_context(torch.device("cpu"))
+        stack.callback(torch.set_default_dtype, before)
+        torch.set_default_dtype(torch.float32)
         yield
 
 

@@ -1,5 +1,8 @@
 """Random assemblies keep the laws, and every law catches what breaks it."""
 
+import math
+import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Literal
 
@@ -26,6 +29,7 @@ from zoo.schedule import Level, Patch, Stage
 from zoo.testing import ASSEMBLY_LAWS, assemblies, check_assemblies, law, recipes
 from zoo.testing.asserts import storages
 from zoo.testing.cases import randomise
+from zoo.testing.random_assemblies import random_assemblies
 
 
 def registry_with(*parts: type) -> Registry:
@@ -148,6 +152,45 @@ class BareParameter(SinusoidalTimeEmbedder):
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
         self.shift = nn.Parameter(torch.zeros(dim))
+
+
+@part("block", "holds_what_no_copy_has")
+class HoldsWhatNoCopyHas(DiTBlock):
+    """A lock, a module, and functions that know the block."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.lock, self.math = threading.Lock(), math
+        self.scale = nn.Parameter(torch.empty(dim))
+        self.scaled = lambda tokens: tokens * self.scale
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.scale)
+
+    def forward_stage(self, tokens, vectors, layout, *taken):
+        with self.lock:
+            return super().forward_stage(self.scaled(tokens) * self.math.cos(0), vectors, layout, *taken)
+
+
+@part("block", "knows_itself")
+class KnowsItself(HoldsWhatNoCopyHas):
+    """By a function alone, of which a deep copy goes on to know the first block."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        del self.math
+        self.lock, self.math = nullcontext(), SimpleNamespace(cos=math.cos)
+
+
+@pytest.mark.parametrize("block", [HoldsWhatNoCopyHas, KnowsItself])
+def test_a_part_need_not_be_one_that_can_be_copied(block):
+    check_assemblies(registry_with(block), block=block.__zoo_part__[1], examples=2)
+
+
+def test_what_is_built_in_is_copied():
+    for drawn in random_assemblies(Registry(), 20, {}):
+        assert assemblies._kept(assemblies._Itself(drawn.recipe), 0).can_be_copied
 
 
 BROKEN = [

@@ -1,6 +1,7 @@
 """Every built-in part keeps the laws, and every law catches a part that breaks it."""
 
 import re
+from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -179,6 +180,11 @@ def test_a_law_is_tried_on_those_that_do_not_refuse_it():
         hold(is_two, [1, 3], None)
     with pytest.raises(NotRun, match="too few"):
         hold(is_two, [1, 1], None)
+    is_two = replace(is_two, examples=1)
+    hold(is_two, [3, 3, 2], None)
+    hold(is_two, [3, 2, 1], None)
+    with pytest.raises(AssertionError):
+        hold(is_two, [2, 3, 1, 1], None)
 
 
 def test_the_sound_part_keeps_every_law():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
+from pydantic import Field
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tests.testing.broken.blocks import OneByOne
 from tests.testing.broken.modules import Sound
+from zoo.parts import Attention
 from zoo.registry import part
 from zoo.testing import check_part
 from zoo.testing.options_laws import every_option_changes_something
@@ -90,8 +92,38 @@ class TakesOthers(OneByOne):
         self.refuses = frozenset({"subset"}) if flat else frozenset()
 
 
+@part("attention", "of_a_window")
+class OfAWindow(Attention):
+    """Tokens attend to all where they are few."""
+
+    def __init__(self, dim: int, *, window: Annotated[int, Field(ge=32)] = 64) -> None:
+        super().__init__()
+        self.values, self.window = nn.Linear(dim, dim), window
+
+    def forward_stage(self, tokens: Any, layout: Any) -> Any:
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        near = ((places - places.unsqueeze(1)).abs() < self.window).to(tokens.dtype)
+        return near / near.sum(dim=1, keepdim=True) @ self.values(tokens)
+
+
+@part("time_embedder", "in_groups")
+class InGroups(Sound):
+    """A head is cut into groups where it is wide."""
+
+    def __init__(self, dim: int, *, groups: Annotated[int, Field(ge=1, le=8)] = 2) -> None:
+        super().__init__(dim)
+        self.groups = groups if dim > 64 else 1
+
+    def forward(self, t: Any) -> Any:
+        return super().forward(t) / self.groups
+
+
 @pytest.mark.parametrize(
-    "sound", [WithAnother, StartsOtherwise, SavesMemory, StopsTheGradient, BehindSeveralInFront, TakesOthers]
+    "sound",
+    [
+        *(WithAnother, StartsOtherwise, SavesMemory, StopsTheGradient, BehindSeveralInFront, TakesOthers),
+        *(OfAWindow, InGroups),
+    ],
 )
 def test_an_option_that_changes_something_somewhere_is_none(sound: type) -> None:
     check_part(sound, laws=[every_option_changes_something], examples=1)

@@ -14,8 +14,9 @@ from zoo.parts import TimeEmbedder
 from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
-from zoo.schedule import is_finer, resolved
+from zoo.schedule import Patch, is_finer, resolved
 from zoo.shape import kept_before
+from zoo.signature import PathText
 from zoo.testing import check_part, options, recipes
 from zoo.testing.laws import laws_of
 
@@ -78,12 +79,15 @@ def test_numbers_are_drawn_around_the_default_and_in_their_steps():
             steps: Annotated[int, Field(ge=8, le=64, multiple_of=8)] = 8,
             wide: Annotated[float, Field(ge=-1e6, le=1e6)] = 100.0,
             either: int | None = None,
+            limit: Annotated[float | None, Field(gt=0, lt=0.5)] = None,
+            patch: Patch | None = None,
+            file: PathText | None = None,
         ) -> None: ...
 
         def forward(self, t): ...
 
     entry = part_entry(Numbers, Plugin("under test", "0"))
-    seen = set()
+    seen, there, gone = set(), set(), set()
 
     @settings(max_examples=50, derandomize=True)
     @given(drawn=options(entry))
@@ -92,10 +96,14 @@ def test_numbers_are_drawn_around_the_default_and_in_their_steps():
         seen.add(chosen.free)
         assert abs(chosen.free - 100) < 10
         assert abs(chosen.wide - 100) < 10
-        assert chosen.either is None
+        assert chosen.either is None or chosen.either > 0
+        assert chosen.file is None
+        there.update(name for name in ("either", "limit", "patch") if getattr(chosen, name) is not None)
+        gone.update(name for name in ("either", "limit", "patch") if getattr(chosen, name) is None)
 
     draw()
     assert len(seen) > 1
+    assert there == gone == {"either", "limit", "patch"}
 
 
 def test_what_properties_say_is_no_value_of_the_class():

@@ -12,6 +12,7 @@ from zoo.assembly import build, create_part
 from zoo.audit.parts import Params, PartAudit, count_params, parts_of
 from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
+from zoo.devices import set_aside
 from zoo.errors import PluginError
 from zoo.flow import Guidance, Solver, StagePlan, evaluations
 from zoo.flow.sampling import solver_levels
@@ -139,7 +140,8 @@ def audit(recipe: Recipe) -> Audit:
         AuditError: the assembly cannot be counted exactly.
         ZooError: the recipe's solver refuses its number of steps.
     """
-    return audit_backbone(build(recipe, device="meta"), recipe)
+    with set_aside():
+        return audit_backbone(build(recipe, device="meta"), recipe)
 
 
 def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:

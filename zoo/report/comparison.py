@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from zoo.assembly import build, check_recorded
 from zoo.audit import activation_memory, audit_backbone, held_memory
+from zoo.devices import set_aside
 from zoo.distributed.distributed import Distributed
 from zoo.errors import AuditError, PluginError, ZooError
 from zoo.recipe import Overrides, Recipe, fingerprint
@@ -120,6 +121,7 @@ class Entry:
         return {name: _spread(found) for name, found in values.items()}
 
 
+@set_aside()
 def cost_of(recipe: Recipe) -> Cost:
     """Count an assembly without allocating it.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from hypothesis.strategies import SearchStrategy
 
+from zoo.devices import set_aside
 from zoo.errors import DataError, did_you_mean
 from zoo.part_entries import PartEntry, part_entry
 from zoo.parts_file import name_of
@@ -78,10 +79,11 @@ def check_part(
     entry = part if isinstance(part, PartEntry) else part_entry(part, Plugin("under test", "0"))
     chosen = part_laws(entry, laws)
     call = f'check_part({entry.cls.__qualname__}, laws=["{{law}}"], traceback=True)'
-    drawn = part_cases(entry, options, supplied, examples)
-    for law in chosen:
-        with suppress(NotRun), warned(unless=law.required or laws is not None):
-            hold(law, drawn, None if traceback else partial(part_failure, again=call))
+    with set_aside():
+        drawn = part_cases(entry, options, supplied, examples)
+        for law in chosen:
+            with suppress(NotRun), warned(unless=law.required or laws is not None):
+                hold(law, drawn, None if traceback else partial(part_failure, again=call))
 
 
 def part_laws(entry: PartEntry, laws: Sequence[Law[Case] | str] | None = None) -> tuple[Law[Case], ...]:
@@ -165,11 +167,12 @@ def check_assemblies(
     """
     __tracebackhide__ = True
     chosen = _named(laws, ASSEMBLY_LAWS)
-    drawn = random_assemblies(registry, examples, fixed, options)
     said = "".join(f', {kind}="{name}"' for kind, name in fixed.items())
     call = f'check_assemblies(registry{said}, laws=["{{law}}"], traceback=True)'
-    for law in chosen:
-        hold(law, drawn, None if traceback else partial(assembly_failure, again=call), of=recipe_of)
+    with set_aside():
+        drawn = random_assemblies(registry, examples, fixed, options)
+        for law in chosen:
+            hold(law, drawn, None if traceback else partial(assembly_failure, again=call), of=recipe_of)
 
 
 recipe_of: Callable[[Drawn], Recipe] = attrgetter("recipe")
@@ -217,16 +220,19 @@ def hold(
     with put_back(), warnings.catch_warnings():
         torch.set_num_threads(1)  # or they wait for each other longer than they work, ten times where cores are taken
         warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # of PyTorch's own compiler
-        tried, refused = subjects[-(law.examples or 0) :], []  # of a few the last: those drawn first are the plainest
-        for subject in tried:
+        left, refused = law.examples or len(subjects), []
+        for subject in (*subjects[-left:], *reversed(subjects[:-left])):  # those drawn first are the plainest
+            if not left:
+                return
             try:
                 if failure is None:
                     law(of(subject))
                 elif (error := _broken(law, of(subject))) is not None:
                     raise AssertionError(failure(law, *_simplest(law, subject, error, of))) from None
+                left -= 1
             except NotRun as why:
                 refused.append(why)
-        if refused and len(refused) == len(tried):
+        if len(refused) == len(subjects) > 0:
             raise refused[0]
 
 

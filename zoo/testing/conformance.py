@@ -10,6 +10,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from zoo.companions import UNKNOWN, companion, pip_install
+from zoo.devices import set_aside
 from zoo.errors import PluginError, RecipeError, did_you_mean, listed
 from zoo.kinds import BACKBONE_KINDS
 from zoo.part_entries import PartEntry, part_entry
@@ -126,6 +127,11 @@ class Check:
             DataError: the part needs files that the kit has not.
             NotRun: the law cannot be tried here, or in no assembly, or an option of the part cannot be drawn.
         """
+        __tracebackhide__ = True
+        with set_aside():
+            self._run(again, traceback=traceback)
+
+    def _run(self, again: str, *, traceback: bool) -> None:
         __tracebackhide__ = True
         try:
             drawn: Any = self.part.assemblies if self.is_of_assemblies else self.part.cases

@@ -26,6 +26,9 @@ from zoo.testing.ranks import RANKS, on_two_ranks
 STEPS, LONGEST, ASKED = (1, 2, 7, 1000, 10**6), 10**9, 1000
 """Lengths of a training, one for schedules that refuse all these, and how many factors of each are asked for."""
 
+FEWEST = 7
+"""Steps of a training, from which on a schedule lets some learn."""
+
 RATE, UPDATES, LATER = 0.01, 3, 12
 """Learning rate, updates, and updates after a restart: every tenth of an optimizer may do what the others do not."""
 
@@ -169,7 +172,7 @@ def updates_shards_as_one(case: Case) -> None:
     " step, and return a float, not a tensor."
 )
 def factors_are_numbers(case: Case) -> None:
-    """A factor is a finite float and not negative, at every step and after the last; of a million, not all are zero."""
+    """A factor is a finite float and not negative, at every step and beyond; of seven and more, not all are 0."""
     schedule = case.create()
     for steps in lengths(schedule):
         factors = {step: schedule.factor(step, steps) for step in _steps(steps)}
@@ -179,14 +182,14 @@ def factors_are_numbers(case: Case) -> None:
             assert math.isfinite(factor), f"{what} is {factor}"
             assert factor >= 0, f"{what} is {factor}, which is negative"
         learns = any(factor for step, factor in factors.items() if step < steps)
-        assert learns or steps < STEPS[-1], f"the factor of all {steps} steps is 0: nothing is trained"
+        assert learns or steps < FEWEST, f"the factor of all {steps} steps is 0: nothing is trained"
 
 
 @law("Compute factor() from its arguments and the options alone: a run that goes on asks a new object, from any step.")
 def factor_hangs_on_its_step_alone(case: Case) -> None:
     """A factor is the same whatever was asked before."""
     schedule = case.create()
-    steps = next(each for each in lengths(schedule) if each >= 7)
+    steps = next(each for each in lengths(schedule) if each >= FEWEST)
     asked = range(0, steps, 1 + steps // 50)
     in_order = [schedule.factor(step, steps) for step in asked]
     backwards = [schedule.factor(step, steps) for step in reversed(asked)][::-1]

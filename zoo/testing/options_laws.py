@@ -15,11 +15,13 @@ from zoo.kinds import KINDS, base_of
 from zoo.parts.initialise import reset
 from zoo.parts.values import tensors_in
 from zoo.paths import LinearPath
+from zoo.sites import Slot
 from zoo.testing.cases import BATCH, Case
 from zoo.testing.draw import draw
 from zoo.testing.generators import torch_seeded
 from zoo.testing.law import law
 from zoo.testing.passes import trained
+from zoo.testing.place_laws import LARGE, on_grid
 from zoo.testing.random_cases import cases
 
 
@@ -29,15 +31,20 @@ class Round(NamedTuple):
     Attributes:
         drawn: cases, besides the one that is asked about; of more than ten, hypothesis draws most like one another.
         looks: how many of what can be seen of each are looked at, all if None.
+        roomy: whether they are of wide tokens, and many.
     """
 
     drawn: int = 10
     looks: int | None = None
+    roomy: bool = False
 
 
-ROUNDS = (Round(drawn=5), *[Round(looks=1)] * 11, *[Round()] * 3)
+ROUNDS = (Round(drawn=5), *[Round(looks=1)] * 11, *[Round()] * 3, Round(drawn=3, roomy=True))
 """Most options show in any few cases. Those that show in few sites alone mostly show in what is built, and to look at
 that costs next to nothing."""
+
+WIDER = 8
+"""Times as wide as drawn sites are wide ones, and blocks and heads with them: heads of 64 channels and more."""
 
 VALUES = 3
 """Others of the option that are tried in each."""
@@ -95,6 +102,8 @@ def idle_options(case: Case, rounds: Sequence[Round], shown: Callable[[Case], It
         if not idle:
             break
         drawn = [case, *others_of(case, number, each.drawn)]
+        if each.roomy:
+            drawn = [_roomy(one) for one in drawn] if KINDS[case.entry.kind].has_forward else []
         found = {name: _alike(name, drawn, each.looks, shown) for name in idle}
         idle = {name: idle[name] + pairs for name, pairs in found.items() if pairs is not None}
     return [name for name, pairs in idle.items() if pairs >= ENOUGH]
@@ -106,6 +115,27 @@ def others_of(case: Case, number: int = 0, drawn: int = Round().drawn) -> list[C
         return draw(cases(case.entry), lambda each: each, drawn, seed=number)
     except TypeError:
         return []
+
+
+def _roomy(case: Case) -> Case:
+    """The case with wide tokens, and many."""
+    site = case.site
+    wide = replace(
+        site,
+        dim=site.dim * WIDER,
+        next_dim=site.next_dim * WIDER,
+        condition_dim=site.condition_dim * WIDER,
+        block_dims=tuple(each * WIDER for each in site.block_dims),
+        widths=tuple(each * WIDER for each in site.widths),
+        kept_dim=site.kept_dim * WIDER if isinstance(site.kept_dim, int) else site.kept_dim,
+        blocks=tuple(map(_wider, site.blocks)),
+        heads_by_width={width * WIDER: _wider(slot) for width, slot in site.heads_by_width.items()},
+    )
+    return on_grid(replace(case, site=wide), LARGE[site.axes])
+
+
+def _wider(slot: Slot) -> Slot:
+    return slot._replace(condition=slot.condition * WIDER, dim=slot.dim * WIDER)
 
 
 def _alike(name: str, drawn: Sequence[Case], looks: int | None, shown: Callable[[Case], Iterator[Any]]) -> int | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import EnumType
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
@@ -49,7 +49,7 @@ def strategy_of(chosen: Options) -> st.SearchStrategy[dict[str, Any]]:
 def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStrategy[dict[str, Any]]:
     """Valid options of a part, as a recipe would write them, drawn from its derived schema.
 
-    Those that may be None are left out, which is how a recipe says None.
+    One that may be None is left out where it is, which is how a recipe says so.
 
     Args:
         entry: the part.
@@ -73,7 +73,7 @@ def options(entry: PartEntry, registry: Registry | None = None) -> st.SearchStra
             **{
                 name: values
                 for name, field in fields.items()
-                if not field.is_required() and field.default is not None
+                if not field.is_required()
                 if (values := _values_or_default(entry, name, field)) is not None
             },
             **{name: drawn for name, drawn in nested.items() if not entry.signature.parts[name].required},
@@ -97,11 +97,15 @@ def written(
 
 
 def _values_or_default(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[Any] | None:
-    """None, for the default alone, where values of its type cannot be drawn."""
+    """None, for the default alone, where values of its type cannot be drawn, or None stands for no file."""
     try:
         return _values(entry, name, field)
     except NotDrawnError:
         return None
+    except DataError:
+        if field.default is None:
+            return None
+        raise
 
 
 def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
@@ -115,7 +119,7 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
     if kind == PATCH:
         return st.sampled_from([[1, 1], [2, 2], [4, 4], [2, 4]])
     if get_origin(kind) in (Union, UnionType):
-        return st.one_of([_values(entry, name, FieldInfo.from_annotation(each)) for each in get_args(kind)])
+        return st.one_of([_values(entry, name, each) for each in _members(field)])
     if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
         return st.tuples(*(_values(entry, name, FieldInfo.from_annotation(each)) for each in get_args(kind))).map(list)
     if get_origin(kind) in (list, tuple):
@@ -128,12 +132,12 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
     step: Any = next((each.multiple_of for each in field.metadata if isinstance(each, MultipleOf)), 1)
     if kind is int:
         if low is None:  # around the default, since what lies far from it may be out of reason
-            low = (field.default if isinstance(field.default, int) else 0) - SPAN // 2
+            low = 1 if field.default is None else (field.default if isinstance(field.default, int) else 0) - SPAN // 2
         first = -(-int(low) // step)
         last = first + SPAN if high is None else min(first + SPAN, int(high) // step)
         return st.integers(first, last).map(lambda count: count * step)
     if kind is float:
-        start = -1.0 if low is None else float(low)
+        start = float((0 if field.default is None else -1) if low is None else low)
         if isinstance(field.default, float):  # what lies far from the default may be out of reason
             start = max(start, field.default - SPAN / 2)
         end = start + SPAN if high is None else min(start + SPAN, float(high))
@@ -147,10 +151,20 @@ def _values(entry: PartEntry, name: str, field: FieldInfo) -> st.SearchStrategy[
     )
 
 
+def _members(field: FieldInfo) -> Iterator[FieldInfo]:
+    """What an option may be, None aside, within the bounds of all of them."""
+    for each in get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else ():
+        if each is not NoneType:
+            member = FieldInfo.from_annotation(each)
+            member.default, member.metadata = field.default, [*field.metadata, *member.metadata]
+            yield member
+
+
 def on_axes(entry: PartEntry, name: str, value: Any, axes: int) -> Any:
     """A patch that was drawn for two axes for as many as there are."""
     field = entry.signature.options.model_fields.get(name)
-    if field is None or field.annotation != PATCH or not isinstance(value, list):
+    kinds = () if field is None else (field.annotation, *(each.annotation for each in _members(field)))
+    if PATCH not in kinds or not isinstance(value, list):
         return value
     return [value[axis % len(value)] for axis in range(axes)]
 

@@ -146,6 +146,14 @@ class Asleep(ConstantSchedule):
         return float(step >= steps)
 
 
+@part("schedule", "asleep_for_a_thousand")
+class AsleepForAThousand(ConstantSchedule):
+    """Divides whole numbers, and learns in a long training alone."""
+
+    def factor(self, step, steps):
+        return float(min(1, step // 1000))
+
+
 @part("schedule", "infinite")
 class Infinite(ConstantSchedule):
     def factor(self, step, steps):
@@ -205,7 +213,8 @@ BROKEN: list[Broken] = [
     (NUMBERS, BelowZero, r"the factor of step 2 of 1 is -1.0, which is negative"),
     (NUMBERS, ByOneLess, r"fails: ZeroDivisionError"),
     (NUMBERS, InTensors, r"the factor of step 0 of 1 is a Tensor, and should be a float"),
-    (NUMBERS, Asleep, r"the factor of all 1000000 steps is 0: nothing is trained"),
+    (NUMBERS, Asleep, r"the factor of all 7 steps is 0: nothing is trained"),
+    (NUMBERS, AsleepForAThousand, r"the factor of all 7 steps is 0: nothing is trained"),
     (NUMBERS, OfShortTrainings, r"the factor of step \d+ of 1000000 is nan"),
     (NUMBERS, WithoutItsFirstStep, r"fails: ValueError"),
     (NUMBERS, RefusingAll, r"fails: ValueError"),

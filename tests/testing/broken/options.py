@@ -11,6 +11,7 @@ from zoo.flow.weightings import UniformWeighting
 from zoo.optim.schedules import CosineSchedule
 from zoo.parts import Level, PatchSchedule, Stage
 from zoo.registry import part
+from zoo.testing.laws import batch_invariance
 from zoo.testing.options_laws import every_option_changes_something
 
 
@@ -85,7 +86,29 @@ class KeepsItsPower(UniformWeighting):
         self.power = power
 
 
+@part("time_embedder", "of_a_length")
+class OfALength(Sound):
+    """Wrong wherever the option is given, which by default it is not."""
+
+    def __init__(self, dim: int, *, length: float | None = None) -> None:
+        super().__init__(dim)
+        self.length = length
+
+    def forward(self, t):
+        found = super().forward(t)
+        return found if self.length is None else self.length * found / found.norm()
+
+
+@part("time_embedder", "forgets_its_length")
+class ForgetsItsLength(Sound):
+    def __init__(self, dim: int, *, length: Annotated[float | None, Field(gt=0)] = None) -> None:
+        super().__init__(dim)
+        self.length = length
+
+
 BROKEN: list[Broken] = [
+    (batch_invariance, OfALength, "depends on the rest of its batch"),
+    (every_option_changes_something, ForgetsItsLength, "whatever length is"),
     (every_option_changes_something, FallsToNothing, "whatever least is, what it gives is the same"),
     (every_option_changes_something, OnePatch, "whatever threshold is, what it gives is the same"),
     (every_option_changes_something, KeepsItsWidth, "whatever width is, what it gives is the same"),
