@@ -21,6 +21,7 @@ from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.profiles import decay
 from zoo.runs.run_folder import RunFolder
+from zoo.train import trainer as trainers
 from zoo.train.run import Run
 from zoo.train.trainer import Trainer
 
@@ -53,9 +54,13 @@ def run(
     way: str = LOSS,
     rank: int = 0,
     all_samples: bool = False,
+    ahead: bool = False,
     **options: Any,
 ) -> Notes:
-    """Train where the loss or the gradient of some steps, on one process, is not finite; or go on."""
+    """Train where the loss or the gradient of some steps, on one process, is not finite; or go on.
+
+    Updates may be asked for ahead, as on a GPU.
+    """
     plain: Callable[..., Any] = getattr(Trainer, way)
 
     def spoiled(self: Trainer, *arguments: Any) -> Any:
@@ -71,6 +76,7 @@ def run(
     recipe = small(f"train.steps={STEPS}", "train.clip=null", *overrides, registry=registry)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, way, spoiled)
+        patch.setattr(trainers, "_goes_ahead", lambda world: ahead)
         folder = RunFolder(path)
         Run(recipe, folder, registry, world, notes).train(resume=folder.is_used, **options)
     return notes
@@ -94,9 +100,12 @@ def end_of(path: Path) -> tuple[Any, list[dict[str, Any]]]:
 SKIP = "train.on_non_finite=skip"
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize(("way", "what"), [(LOSS, "the loss"), (GRADIENT, "the gradient")])
-def test_an_update_that_is_left_out_changes_nothing_but_the_step(tmp_path: Path, way: str, what: str) -> None:
-    notes = alone(partial(run, way=way), tmp_path, {3}, SKIP, "train.log_every=2")
+def test_an_update_that_is_left_out_changes_nothing_but_the_step(
+    tmp_path: Path, way: str, what: str, ahead: bool
+) -> None:
+    notes = alone(partial(run, way=way, ahead=ahead), tmp_path, {3}, SKIP, "train.log_every=2")
     before, after, later = notes.states[1:4]
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -122,13 +131,15 @@ def test_an_average_by_profile_counts_the_step_that_is_left_out(tmp_path: Path) 
         torch.testing.assert_close(after[name], expected)
 
 
-def test_a_run_that_stopped_goes_on_as_if_it_had_been_told_at_the_start(tmp_path: Path) -> None:
-    alone(run, tmp_path / "whole", {4}, SKIP)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_run_that_stopped_goes_on_as_if_it_had_been_told_at_the_start(tmp_path: Path, ahead: bool) -> None:
+    own = partial(run, ahead=ahead)
+    alone(own, tmp_path / "whole", {4}, SKIP)
     with pytest.raises(NumericError) as caught:
-        alone(run, tmp_path / "parts", {4})
+        alone(own, tmp_path / "parts", {4})
     command = f"zoo train --resume --run-dir {tmp_path / 'parts'} --set train.on_non_finite=skip"
     assert f"; go on without such updates by: {command}, or begin another run, with a lower" in str(caught.value)
-    notes = alone(run, tmp_path / "parts", {4}, SKIP)
+    notes = alone(own, tmp_path / "parts", {4}, SKIP)
     assert 'note: going on with train.on_non_finite: "skip" in place of "stop"' in notes.said
     (whole, metrics), (parts, metrics_of_parts) = end_of(tmp_path / "whole"), end_of(tmp_path / "parts")
     assert parts == whole

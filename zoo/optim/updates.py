@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.errors import PluginError, listed
 from zoo.optim.base import Optimizer, Role, Weight
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 SHOWN = 3
+CLIP_EPS = 1e-6
+"""Added to the norm, as ``torch.nn.utils.clip_grad_norm_`` does."""
 
 
 class Updates:
@@ -44,6 +46,27 @@ class Updates:
         """Forget the gradients of all weights."""
         for each in self.optimizers:
             each.zero_grad(set_to_none=True)
+
+    @property
+    def can_leave_out(self) -> bool:
+        """Whether the optimizers can clip and leave out an update on the device, as those that PyTorch fuses can."""
+        return all(getattr(each, "_step_supports_amp_scaling", False) for each in self.optimizers)
+
+    def step_if(self, norm: Tensor, learning_rate: float, clip: float | None) -> None:
+        """Update all weights by gradients of this norm [], clipped to ``clip``, unless it is not finite; waits for
+        nothing.
+
+        What PyTorch's GradScaler hands to fused optimizers says both.
+        """
+        scale = None if clip is None else ((norm + CLIP_EPS) / clip).clamp(min=1.0)
+        left_out = norm.isfinite().logical_not().float()
+        for each in self.optimizers:
+            each.grad_scale, each.found_inf = scale, left_out
+        try:
+            self.step(learning_rate)
+        finally:
+            for each in self.optimizers:
+                del each.grad_scale, each.found_inf
 
     def step(self, learning_rate: float) -> None:
         """Update all weights, where ``train.learning_rate`` is this one."""

@@ -77,5 +77,6 @@ class EMA:
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], decay: float) -> None:
         """``average = decay * average + (1 - decay) * parameter``, for all of them in a few kernels."""
-        current = [parameters[name].detach().to(average.dtype) for name, average in self.averages.items()]
+        pairs = [(average, parameters[name]) for name, average in self.averages.items()]
+        current = [each if each.dtype == average.dtype else each.to(average.dtype) for average, each in pairs]
         get_ema_multi_avg_fn(decay)(list(self.averages.values()), current, torch.tensor(0))  # type: ignore[no-untyped-call]

@@ -28,10 +28,10 @@ class BatchLosses:
         self.values = torch.zeros(len(terms) + 2, batch, dtype=torch.float64)
 
     def take(self, piece: Batch, found: Mapping[str, Tensor]) -> None:
-        """Those of a piece; waits for the device."""
+        """Those of a piece, on the CPU."""
         rows = [*(found[term.name] for term in self.terms), piece.share, piece.weight]
         for row, own in enumerate(rows):
-            self.values[row, piece.places] = own.detach().cpu().double()
+            self.values[row, piece.places] = own.double()
 
     @property
     def finite(self) -> Tensor:

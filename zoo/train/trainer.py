@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from zoo.runs.state import TrainState, random_state
 from zoo.shards import total_norm
 from zoo.train.figures import BatchLosses
 from zoo.train.job import Job
+from zoo.train.late import Late
 from zoo.train.matching import refuse_labels_in
 from zoo.train.stages import by_stage
 
@@ -49,6 +50,9 @@ class Trainer:
         skipped: updates that have been left out in a row, up to now.
         random: PyTorch's random states after the last step, which the next one draws from.
         whole: whether weights, averages and moments are those after the last step; not so within an update.
+        ahead: whether an update is asked of the device before this process knows the losses, so that the device has
+            something to do meanwhile; it leaves out by itself what is not finite. Alone, since to have begun an update
+            while waiting for other processes would be to lose it with one of them.
         alone: whether what fails now fails on this process alone, for all it knows; unless all have agreed on it.
     """
 
@@ -61,6 +65,7 @@ class Trainer:
         self.state = TrainState(objective, self.updates, self.options.averages)
         self.random = random_state(world.device)
         self.whole = self.alone = True
+        self.ahead = _goes_ahead(world) and self.updates.can_leave_out
 
     def run(self, last: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train to step ``last``, and tell every update; ends early, its step done, where ``stop`` says so on any rank.
@@ -83,10 +88,14 @@ class Trainer:
                     with self.world.meeting("gradients"):
                         found = self._accumulate(pieces)
                         norm = self._clip()
+                    late = Late([norm, *(each for terms in found for each in terms.values())])
                     read, (pieces, error) = pieces, _next(batches, self._check)  # while a GPU is still at work
+                    if self.ahead:
+                        self._step(norm)
+                norm, *values = late.read()
                 losses = BatchLosses(self.objective.terms, self.options.batch)
                 for piece, terms in zip(read, found, strict=True):
-                    losses.take(piece, terms)
+                    losses.take(piece, {name: values.pop(0) for name in terms})
                 told = torch.tensor([not norm.isfinite(), stop(), error is not None], dtype=torch.float64)
                 told = self.world.sum(torch.cat([losses.values.flatten(), told]))
                 losses.values = told[:-3].view_as(losses.values)
@@ -97,6 +106,7 @@ class Trainer:
                         self._update()
                     else:
                         self.alone = False  # since all have the same numbers
+                        self.whole = True  # an update that was asked for ahead has been left out
                         self._skip(problem, losses)
                         self.alone = True
                     self.step += 1
@@ -141,6 +151,8 @@ class Trainer:
                 values, losses = self._losses(piece)
                 # Gradients are averaged over processes, each of which has its part of the batch.
                 loss = losses.sum() * (self.world.size / self.options.batch)
+                if self.ahead:
+                    loss = loss * _one_or_nan(values.values())
                 if not loss.requires_grad:
                     names = ", ".join(term.name for term in self.objective.terms)
                     raise PluginError(
@@ -159,9 +171,19 @@ class Trainer:
             values = self.model(by_stage(piece, self.backbone))
         return values, total(self.objective.terms, values, piece.share, piece.weight)
 
-    def _update(self) -> None:
+    def _step(self, norm: Tensor | None = None) -> None:
+        """Update the weights; where ``norm`` is given, unless it is not finite, and with gradients clipped by it."""
         self.whole = False
-        self.updates.step(learning_rate(self.step, self.job.schedule, self.options))
+        rate = learning_rate(self.step, self.job.schedule, self.options)
+        if norm is None:
+            self.updates.step(rate)
+        else:
+            self.updates.step_if(norm, rate, self.options.clip)
+
+    def _update(self) -> None:
+        if not self.ahead:
+            self._step()
+        self.whole = False
         self.state.average_in(ema_decays(self.step, self.options))
         self.skipped = 0
 
@@ -198,7 +220,7 @@ class Trainer:
         )
 
     def _clip(self) -> Tensor:
-        """The gradient's norm, after which it is clipped."""
+        """The gradient's norm, after which it is clipped, unless the update does it."""
         parameters = list(self.state.parameters.values())
         silent = [name for name, each in self.state.parameters.items() if each.grad is None]
         if silent:  # DDP would leave the processes' weights to drift apart
@@ -207,7 +229,7 @@ class Trainer:
                 f"the forward pass does not use {names}; a part must use all of its parameters, or freeze them"
             )
         norm = total_norm([each.grad for each in parameters if each.grad is not None])
-        if self.options.clip is not None:
+        if self.options.clip is not None and not self.ahead:
             nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
         return norm.detach()
 
@@ -250,6 +272,16 @@ def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) ->
     if world.size > 1:
         return data_parallel(objective, world.device)
     return objective
+
+
+def _goes_ahead(world: Distributed) -> bool:
+    return world.device.type == "cuda" and world.size == 1
+
+
+def _one_or_nan(values: Iterable[Tensor]) -> Tensor:
+    """1, or NaN where a value is not finite, so that no gradient is: it might be, as of a term that has none."""
+    finite = torch.stack([each.detach().isfinite().all() for each in values]).all()
+    return torch.where(finite, 1.0, torch.nan)
 
 
 def _next(batches: Iterator[list[Batch]], check: Callable[[Batch], None]) -> tuple[list[Batch], DataError | None]:

@@ -1,0 +1,121 @@
+"""Updates that are asked for before losses are known, as on a GPU: the same training, and nothing that waits."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.train.small import ALONE, small
+from zoo.assembly import build
+from zoo.flow.objective import objective_of
+from zoo.registry import Registry
+from zoo.train import trainer as trainers
+from zoo.train.job import open_job
+from zoo.train.late import Late
+from zoo.train.trainer import Trainer
+
+REGISTRY = Registry()
+SPLIT = "train.accumulate=2"
+
+
+def made(*overrides: str) -> Trainer:
+    recipe = small("train.steps=20", *overrides, registry=REGISTRY)
+    torch.manual_seed(0)
+    objective = objective_of(recipe, build(recipe))
+    return Trainer(open_job(recipe, objective, REGISTRY, 0, 1), objective, ALONE)
+
+
+def trained(*overrides: str, steps: int = 4) -> dict[str, Tensor]:
+    """Weights, averages and moments after some steps, by file and name."""
+    trainer = made(*overrides)
+    assert len(list(trainer.run(steps))) == steps
+    return {f"{file}/{name}": each for file, own in trainer.state.tensors(ALONE).items() for name, each in own.items()}
+
+
+@pytest.mark.parametrize("overrides", [("train.clip=null",), ("train.clip=0.01",), ("train.clip=1e6", SPLIT)])
+def test_training_is_the_same(overrides: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = trained(*overrides)
+    monkeypatch.setattr(trainers, "_goes_ahead", lambda world: True)
+    found = trained(*overrides)
+    assert found.keys() == expected.keys()
+    for name, each in expected.items():
+        torch.testing.assert_close(found[name], each, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_clipping_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the test above would say nothing of it; AdamW forgets a constant factor but for its eps."""
+    monkeypatch.setattr(trainers, "_goes_ahead", lambda world: True)
+    large = ("train.optimizer={type: adamw, eps: 1}",)
+    plain, clipped = trained(*large, "train.clip=null"), trained(*large, "train.clip=0.01")
+    assert any(not torch.allclose(plain[name], clipped[name]) for name in plain if name.startswith("model/"))
+
+
+def test_a_term_without_a_gradient_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its values may be infinite where no gradient is."""
+    monkeypatch.setattr(trainers, "_goes_ahead", lambda world: True)
+    trainer = made("train.on_non_finite=skip")
+    assert trainer.ahead
+    before = {name: each.clone() for name, each in trainer.state.parameters.items()}
+    losses = Trainer._losses
+
+    def spoiled(self, piece):  # type: ignore[no-untyped-def]
+        values, loss = losses(self, piece)
+        return {**values, "other": torch.full_like(loss, torch.inf)}, loss
+
+    monkeypatch.setattr(Trainer, "_losses", spoiled)
+    with trainers.ending_nothing():
+        (pieces,) = list(trainer._batches(1, lambda: False))
+        trainer._accumulate(pieces)
+        trainer._step(trainer._clip())
+    assert all(torch.equal(each, before[name]) for name, each in trainer.state.parameters.items())
+
+
+def test_optimizers_that_cannot_leave_out_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainers, "_goes_ahead", lambda world: True)
+    assert not made("train.optimizer=muon").ahead
+
+
+def test_on_a_cpu_nothing_is_asked_for_ahead() -> None:
+    assert not made().ahead
+
+
+def on_meta(monkeypatch: pytest.MonkeyPatch) -> tuple[Trainer, list[object]]:
+    """A trainer whose device has no values, and a step's samples; any question for a value raises there."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which knows no such device
+    trainer = made()
+    pieces = next(trainer._batches(1, lambda: False))
+    trainer.objective.to("meta")
+    trainer.state.parameters = dict(trainer.objective.named_parameters())
+    trainer.world, trainer.ahead = replace(ALONE, device=torch.device("meta")), True
+    return trainer, list(pieces)
+
+
+def test_a_step_asks_the_device_for_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, pieces = on_meta(monkeypatch)
+    trainer._accumulate(pieces)  # type: ignore[arg-type]
+    assert trainer._clip().is_meta
+
+
+@pytest.mark.parametrize("ask", [Tensor.item, Tensor.tolist, bool, Tensor.cpu, Tensor.nonzero])
+def test_a_question_for_a_value_is_caught(ask, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    trainer, pieces = on_meta(monkeypatch)
+    total = trainers.total
+
+    def asking(*given):  # type: ignore[no-untyped-def]
+        found = total(*given)
+        ask(found.sum())
+        return found
+
+    monkeypatch.setattr(trainers, "total", asking)
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        trainer._accumulate(pieces)  # type: ignore[arg-type]
+
+
+def test_late_numbers_are_those_of_their_time() -> None:
+    numbers = torch.arange(3.0)
+    late = Late([numbers, numbers[:1]])
+    assert [each.tolist() for each in late.read()] == [[0.0, 1.0, 2.0], [0.0]]
