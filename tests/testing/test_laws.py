@@ -228,7 +228,7 @@ def test_a_dataset_that_needs_files_takes_those_of_its_options(registry, tmp_pat
     ("given", "message"),
     [
         ({"laws": []}, "laws: there is none to check"),
-        ({"supplied": {"nonsense": 1}}, r"zoo supplies no nonsense to any part \(only axes, "),
+        ({"supplied": {"nonsense": 1}}, r"zoo supplies no nonsense to any part; give some of axes, "),
         ({"supplied": {"dim": 10, "heads": 3}}, "every example is refused, and nothing was checked, mostly so: .*dim"),
     ],
 )
