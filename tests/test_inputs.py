@@ -94,7 +94,7 @@ def one(row, column, value):
     [
         *BAD_SCORES,
         (torch.zeros(2, 9), r"^scores: must have shape \[2, 8\], .*got \[2, 9\]$"),
-        (one(1, 3, float("nan")), r"^scores: lie in \[0, 1\), but scores\[1, 3\] is nan$"),
+        (one(1, 3, float("nan")), r"^scores: must lie in \[0, 1\), but scores\[1, 3\] is nan$"),
         (one(0, 7, 1.0), r"scores\[0, 7\] is 1.0$"),
         (one(1, 0, -0.5), r"scores\[1, 0\] is -0.5$"),
     ],

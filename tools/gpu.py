@@ -191,7 +191,8 @@ def parts() -> dict[str, Callable[[Machine], Figures]]:
 
 def measure(out: Path, only: Sequence[str], machine: Machine) -> None:
     """Measure what the file has not, and add a line of each."""
-    done = {json.loads(line)["part"] for line in out.read_text().splitlines()} if out.exists() else set()
+    lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    done = {line["part"] for line in lines if "error" not in line}
     for name, run in parts().items():
         if name in done or (only and not name.startswith(tuple(only))):
             continue

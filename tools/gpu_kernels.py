@@ -13,6 +13,8 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+import zoo
+
 KINDS = (
     ("attention", ("flash", "fmha", "attention", "sdpa", "cudnn")),
     ("products", ("gemm", "cutlass", "nvjet", "xmma", "cublas", "splitk")),
@@ -20,6 +22,7 @@ KINDS = (
     ("copies", ("memcpy", "memset")),
 )
 """Words in the names of kernels; Triton's, which name all operators that they fuse, are of no kind."""
+ZOO = Path(zoo.__file__).parent
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
@@ -71,7 +74,7 @@ def waits(run: Callable[[], object]) -> dict[str, int]:
     def note(message: Any, category: Any, filename: str, line: int, *_: Any) -> None:
         if "synchroniz" not in str(message):
             return
-        own = [each for each in traceback.extract_stack() if "/zoo/" in each.filename]
+        own = [each for each in traceback.extract_stack() if Path(each.filename).is_relative_to(ZOO)]
         found[f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else f"{Path(filename).name}:{line}"] += 1
 
     torch.cuda.set_sync_debug_mode("warn")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor
 from tests.train.small import ALONE, small
 from zoo.assembly import build
 from zoo.flow.objective import objective_of
+from zoo.optim.adamw import AdamW
+from zoo.optim.updates import Updates
 from zoo.registry import Registry
 from zoo.train import trainer as trainers
 from zoo.train.job import open_job
@@ -69,9 +73,36 @@ def test_a_term_without_a_gradient_is_looked_at_too(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Trainer, "_losses", spoiled)
     with trainers.ending_nothing():
         (pieces,) = list(trainer._batches(1, lambda: False))
-        trainer._accumulate(pieces)
-        trainer._step(trainer._clip())
+        found = trainer._accumulate(pieces)
+        trainer._step_ahead(found, trainer._clip())
     assert all(torch.equal(each, before[name]) for name, each in trainer.state.parameters.items())
+
+
+class Mine(torch.optim.AdamW):
+    """May do more in a step than PyTorch's."""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "can"),
+    [
+        (partial(torch.optim.AdamW, fused=True), True),
+        (partial(torch.optim.Adam, fused=True), True),
+        (partial(torch.optim.AdamW, foreach=True), False),
+        (partial(torch.optim.SGD, fused=True, momentum=0.9), False),
+        (partial(Mine, fused=True), False),
+    ],
+)
+def test_what_leaves_out_an_update_whole(optimizer: Any, can: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AdamW, "build", lambda self, weights, rate: optimizer([w.parameter for w in weights], lr=rate))
+    assert made().updates.can_leave_out is can
+
+
+def test_weights_in_float64_are_clipped_too() -> None:
+    weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    updates = Updates(AdamW(eps=1.0), torch.nn.ParameterList([weight]), (), 0.1)
+    weight.grad = torch.full_like(weight, 3.0)
+    updates.step_if(torch.tensor(True), torch.linalg.vector_norm(weight.grad), 0.1, 1.0)
+    torch.testing.assert_close(weight.detach(), torch.full_like(weight, 1 - 0.1 * 0.5**0.5 / (1 + 0.5**0.5)))
 
 
 def test_optimizers_that_cannot_leave_out_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

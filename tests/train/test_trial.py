@@ -1,5 +1,7 @@
 """A trial trains and judges once, and goes on where it was stopped."""
 
+import os
+import signal
 from types import ModuleType
 
 import pytest
@@ -47,6 +49,20 @@ def test_a_trial_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch
         run(tmp_path / "cut")
     monkeypatch.setattr(Run, "train", original)
     assert run(tmp_path / "cut")[2]["figures"] == whole[2]["figures"]
+
+
+def test_a_stop_in_the_last_step_is_heeded(tmp_path, monkeypatch):
+    """Nothing is left to save, and what comes after the training is not begun."""
+
+    def stopped(told, step):
+        original(told, step)
+        if step.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    original = Callbacks._tell_of
+    monkeypatch.setattr(Callbacks, "_tell_of", stopped)
+    with pytest.raises(Preempted, match="is trained, and is not judged yet"):
+        run(tmp_path / "a")
 
 
 @pytest.fixture

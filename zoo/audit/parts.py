@@ -126,6 +126,6 @@ def _modules_in(slots: Mapping[str, Any], name: str, module: nn.Module) -> Itera
     for key, below in module.named_children():
         alike = [slot for slot, spec in slots.items() if type(below) is spec.entry.cls]
         if alike:
-            yield max(alike, key=key.startswith), f"{name}.{key}", below
+            yield max(alike, key=lambda slot: (key.startswith(slot), len(slot))), f"{name}.{key}", below
         else:
             yield from _modules_in(slots, f"{name}.{key}", below)

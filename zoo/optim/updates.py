@@ -14,6 +14,9 @@ from zoo.optim.base import Optimizer, Role, Weight
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 SHOWN = 3
+LEAVING_OUT = (torch.optim.Adam, torch.optim.AdamW)
+"""Optimizers that leave out an update whole where they are fused. What derives from them may move weights beside it,
+and the momentum of a fused SGD whose first update is left out begins with what memory holds."""
 CLIP_EPS = 1e-6
 """Added to the norm, as ``torch.nn.utils.clip_grad_norm_`` does."""
 
@@ -49,17 +52,18 @@ class Updates:
 
     @property
     def can_leave_out(self) -> bool:
-        """Whether the optimizers can clip and leave out an update on the device, as those that PyTorch fuses can."""
-        return all(getattr(each, "_step_supports_amp_scaling", False) for each in self.optimizers)
+        """Whether the optimizers can clip and leave out an update on the device."""
+        return all(
+            type(each) in LEAVING_OUT and all(group["fused"] for group in each.param_groups) for each in self.optimizers
+        )
 
-    def step_if(self, norm: Tensor, learning_rate: float, clip: float | None) -> None:
-        """Update all weights by gradients of this norm [], clipped to ``clip``, unless it is not finite; waits for
-        nothing.
+    def step_if(self, sound: Tensor, norm: Tensor, learning_rate: float, clip: float | None) -> None:
+        """Update all weights by gradients of this norm [], clipped to ``clip``, where ``sound`` []; waits for nothing.
 
         What PyTorch's GradScaler hands to fused optimizers says both.
         """
-        scale = None if clip is None else ((norm + CLIP_EPS) / clip).clamp(min=1.0)
-        left_out = norm.isfinite().logical_not().float()
+        scale = None if clip is None else ((norm + CLIP_EPS) / clip).clamp(min=1.0).float()
+        left_out = sound.logical_not().float()
         for each in self.optimizers:
             each.grad_scale, each.found_inf = scale, left_out
         try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
@@ -72,7 +72,7 @@ def average_named(weights: str) -> Average | None:
     if weights in ("ema", "raw"):
         return None
     named = re.fullmatch(r"ema:(std=)?(\d*\.?\d+(?:e-?\d+)?)", weights)
-    if named is None and (weights.endswith(".safetensors") or Path(weights).exists()):
+    if named is None and weights and (weights.endswith(".safetensors") or os.path.exists(weights)):
         raise ZooError(f"weights: says which of a run's; give the file itself by {command('--run', weights)}")
     if named is None:
         raise ZooError(

@@ -121,7 +121,8 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
         return beside_it[0]
     if is_folder:
         raise RecipeError([f"{shown_path(here)}: a folder, not a recipe; give a YAML file in it"])
-    hint = hint_of_recipe(path.stem, [package.plugin.name for package in packages]) or did_you_mean(path.stem, names)
+    beside_zoo = hint_of_recipe(name, [package.plugin.name for package in packages]) if path.name == name else ""
+    hint = beside_zoo or did_you_mean(path.stem, names)
     hint = hint or "; `zoo recipes` lists those that have a name"
     failed = [f"Plug-in {each.plugins[0].name} failed: {each.reason}" for each in problems if each.missing]
     for package in packages:

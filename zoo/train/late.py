@@ -20,8 +20,9 @@ class Late:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._there: torch.cuda.Event | None = None
         on_cuda = [each.device for each in tensors if each.is_cuda]
-        self._tensors = [each.detach().to("cpu", non_blocking=each.is_cuda) for each in tensors]
+        self._tensors = [each.detach() for each in tensors]
         if on_cuda:
+            self._tensors = [each.to("cpu", non_blocking=True) for each in self._tensors]
             self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._there.record(torch.cuda.current_stream(on_cuda[0]))
 
@@ -29,4 +30,4 @@ class Late:
         """The tensors on the CPU; waits for them."""
         if self._there is not None:
             self._there.synchronize()
-        return self._tensors
+        return [each.cpu() for each in self._tensors]

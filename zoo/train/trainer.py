@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from typing import Any
@@ -91,7 +91,7 @@ class Trainer:
                     late = Late([norm, *(each for terms in found for each in terms.values())])
                     read, (pieces, error) = pieces, _next(batches, self._check)  # while a GPU is still at work
                     if self.ahead:
-                        self._step(norm)
+                        self._step_ahead(found, norm)
                 norm, *values = late.read()
                 losses = BatchLosses(self.objective.terms, self.options.batch)
                 for piece, terms in zip(read, found, strict=True):
@@ -100,13 +100,13 @@ class Trainer:
                 told = self.world.sum(torch.cat([losses.values.flatten(), told]))
                 losses.values = told[:-3].view_as(losses.values)
                 infinite, stopped, failed = told[-3:]
+                self.whole = self.whole or bool(infinite)  # what was asked for ahead has been left out
                 problem = self._problem(losses, bool(infinite))
                 with ending_nothing(), self.world.busy():
                     if not problem:
                         self._update()
                     else:
                         self.alone = False  # since all have the same numbers
-                        self.whole = True  # an update that was asked for ahead has been left out
                         self._skip(problem, losses)
                         self.alone = True
                     self.step += 1
@@ -151,8 +151,6 @@ class Trainer:
                 values, losses = self._losses(piece)
                 # Gradients are averaged over processes, each of which has its part of the batch.
                 loss = losses.sum() * (self.world.size / self.options.batch)
-                if self.ahead:
-                    loss = loss * _one_or_nan(values.values())
                 if not loss.requires_grad:
                     names = ", ".join(term.name for term in self.objective.terms)
                     raise PluginError(
@@ -171,21 +169,21 @@ class Trainer:
             values = self.model(by_stage(piece, self.backbone))
         return values, total(self.objective.terms, values, piece.share, piece.weight)
 
-    def _step(self, norm: Tensor | None = None) -> None:
-        """Update the weights; where ``norm`` is given, unless it is not finite, and with gradients clipped by it."""
+    def _step_ahead(self, found: list[dict[str, Tensor]], norm: Tensor) -> None:
+        """Have the device update the weights, with gradients clipped, unless the norm or a term is not finite."""
         self.whole = False
-        rate = learning_rate(self.step, self.job.schedule, self.options)
-        if norm is None:
-            self.updates.step(rate)
-        else:
-            self.updates.step_if(norm, rate, self.options.clip)
+        sound = torch.stack([norm.isfinite(), *(each.isfinite().all() for own in found for each in own.values())]).all()
+        self.updates.step_if(sound, norm, self._rate(), self.options.clip)
 
     def _update(self) -> None:
-        if not self.ahead:
-            self._step()
         self.whole = False
+        if not self.ahead:
+            self.updates.step(self._rate())
         self.state.average_in(ema_decays(self.step, self.options))
         self.skipped = 0
+
+    def _rate(self) -> float:
+        return learning_rate(self.step, self.job.schedule, self.options)
 
     def _skip(self, problem: str, losses: BatchLosses) -> None:
         """Leave an update out: nothing changes but the step, and with it the samples to come and averages by profile.
@@ -276,12 +274,6 @@ def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) ->
 
 def _goes_ahead(world: Distributed) -> bool:
     return world.device.type == "cuda" and world.size == 1
-
-
-def _one_or_nan(values: Iterable[Tensor]) -> Tensor:
-    """1, or NaN where a value is not finite, so that no gradient is: it might be, as of a term that has none."""
-    finite = torch.stack([each.detach().isfinite().all() for each in values]).all()
-    return torch.where(finite, 1.0, torch.nan)
 
 
 def _next(batches: Iterator[list[Batch]], check: Callable[[Batch], None]) -> tuple[list[Batch], DataError | None]:

@@ -13,7 +13,7 @@ from zoo.assembly import TRAINED, check_recorded, create_part, load_recipe
 from zoo.data import Dataset
 from zoo.data.left_out import ids_in
 from zoo.distributed.distributed import Distributed
-from zoo.errors import DataError, RunError, ZooError
+from zoo.errors import DataError, Preempted, RunError, ZooError
 from zoo.evaluate.evaluation import evaluate, features_for
 from zoo.evaluate.real_data import digest_of_real
 from zoo.recipe import Recipe, all_differences, differences
@@ -65,7 +65,10 @@ def train_and_judge(
     trained_by = partial(Run, recipe, run, registry, world)
     if newest is None or newest.step < recipe.train.steps:
         with watch() as watcher:
-            trained_by(watcher).train(resume=run.is_used)
+            training = trained_by(watcher)
+            training.train(resume=run.is_used)
+        if training.was_asked_to_stop:  # in its last step, after which nothing was left to save
+            raise Preempted(f"{folder}: is trained, and is not judged yet; the same command goes on")
     else:
         _refuse_another(run, recipe, registry)
         _refuse_changed_data(run, recipe)
