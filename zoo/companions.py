@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.plugins import Plugin, spellings
+from zoo.plugins import DISTRIBUTION, Plugin, spellings
 from zoo.shell import command
 
 UNKNOWN = "unknown"
@@ -104,7 +104,8 @@ def pip_install(*packages: Plugin) -> str:
     for package in packages:
         beside = companion(package.name)
         if beside is None:
-            words.append(package.name if package.version == UNKNOWN else f"{package.name}=={package.version}")
+            name = DISTRIBUTION if package.name == "zoo" else package.name
+            words.append(name if package.version == UNKNOWN else f"{name}=={package.version}")
             continue
         words.append(f"./{beside.folder}")
         in_clone = beside.version_in_clone()

@@ -88,7 +88,13 @@ def test_json_is_one_object_with_the_promised_keys():
     for each in got["stages"]:
         assert stage.items() <= each.items()
         assert all(level.items() <= below.items() for below in each["levels"])
-    assert all(each == {"kind": str, "type": str, "plugin": str, "params": int, "macs": int} for each in got["parts"])
+    part = {"kind": str, "type": str, "plugin": str, "params": int, "macs": int, "count": int}
+    assert all({**each, "slots": []} == {**part, "slots": []} for each in got["parts"])
+    (slots,) = (
+        each["slots"] for each, own in zip(got["parts"], report["parts"], strict=True) if own["kind"] == "block"
+    )
+    assert slots
+    assert all({**each, "slots": []} == {**part, "slots": []} for each in slots)
     assert report["paper_convention"] == {"macs": None}  # several stages
     assert types(json.loads(zoo("build", "-r", "dit_s", "--json").stdout)["paper_convention"]) == {"macs": int}
 

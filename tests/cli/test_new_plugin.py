@@ -85,8 +85,8 @@ def test_overwrites_nothing(there):
             "'null' is no text in a recipe, but a word of YAML; give another name by --part",
         ),
         (["zoo-mine", "--kind", "mlp", "--part", "on"], "'on' is no text in a recipe"),
-        (["z" * 300, "--kind", "mlp"], "a name of 300 letters: 100 are enough"),
-        (["zoo-mine", "--kind", "mlp", "--part", "z" * 300], "a name of 300 letters: 100 are enough"),
+        (["z" * 300, "--kind", "mlp"], "a name of 300 letters is too long; take 100 at most"),
+        (["zoo-mine", "--kind", "mlp", "--part", "z" * 300], "a name of 300 letters is too long; take 100 at most"),
         (["zoo-mine", "--kind", "mlp", "--out", "no/where"], "no/where: cannot be written: No such file or directory"),
     ],
 )

@@ -92,7 +92,7 @@ def test_opening_reads_no_latents(tmp_path):
 def test_tensors_that_are_not_what_the_index_says(tmp_path, changes, reason):
     path = tmp_path / "x"
     save_file({**vars(shard()), **changes}, path)
-    assert message(path) == f"{path}: {reason}"
+    assert message(path) == f"{path}: {reason}; extract it again with --resume"
 
 
 def test_ids_of_a_strange_shape(tmp_path):

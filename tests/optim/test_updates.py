@@ -82,7 +82,7 @@ def test_rates_of_groups_keep_their_ratios() -> None:
         ),
         (
             lambda given, rate: torch.optim.SGD([*given, nn.Parameter(torch.ones(1))], lr=rate),
-            "has weights in its groups that it was not given",
+            "has weights in its groups that it was not given; let it take none but these",
         ),
         (lambda given, rate: [given[0]], "builds Parameter in place of a torch.optim.Optimizer, or several"),
         (lambda given, rate: [], "builds nothing in place of a torch.optim.Optimizer, or several"),

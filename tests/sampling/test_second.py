@@ -103,7 +103,9 @@ def test_a_run_is_guided_by_what_has_learned_latents_at_its_own_scale(tmp_path, 
         zoo.save(zoo.build(small(given, registry=registry)), tmp_path / f"{mean}.safetensors")
     own = ("data.normalize=per_channel", "train.steps=1")
     assert train(tmp_path / "guided", *own, guided_by(tmp_path / "0.5.safetensors")).is_used
-    with pytest.raises(WeightsError, match=r"normalised otherwise .*: data.normalize.mean.*: 0.5 and 0.0$"):
+    with pytest.raises(
+        WeightsError, match=r"normalised otherwise .*: data.normalize.mean.*: 0.5 and 0.0; take weights of the same"
+    ):
         train(tmp_path / "other", *own, guided_by(tmp_path / "0.0.safetensors"))
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from zoo.companions import UNKNOWN, pip_install
 from zoo.errors import PluginError
 from zoo.parts_file import kept_copy
-from zoo.plugins import DISTRIBUTION, Plugin, normalised, zoo_version
+from zoo.plugins import Plugin, normalised, zoo_version
 from zoo.shell import command
 
 
@@ -150,7 +150,7 @@ class Made:
         wanted = [was] if was.is_packaged else []
         steps = []
         if now.name == "zoo":  # which has a part of that name by now
-            wanted.append(Plugin(DISTRIBUTION, self.versions.packages.get("zoo", UNKNOWN)))
+            wanted.append(Plugin("zoo", self.versions.packages.get("zoo", UNKNOWN)))
         else:
             steps.append(f"uninstall {now.name}" + ("" if wanted else ", or leave it out by ZOO_PLUGINS,"))
         if wanted:
@@ -168,9 +168,7 @@ class Made:
         for before, now in self.versions.pairs(here):
             if before.version != now.version:
                 was, by_now = self.versions.plugin_of(before), here.plugin_of(now)
-                mend = "give the part as it was"
-                if was.is_packaged:
-                    mend = pip_install(Plugin(DISTRIBUTION, was.version) if was.name == "zoo" else was)
+                mend = pip_install(was) if was.is_packaged else "give the part as it was"
                 if was.is_file and (kept := self.copy_of(was)):
                     mend += f", by {command('--parts', kept)}"
                 raise PluginError(
