@@ -169,8 +169,8 @@ def test_a_smaller_stage_costs_less():
         ),
         (
             {"levels": [level(4), level(4, dim=25)]},
-            "patch_schedule.levels.1.dim: position: sincos: dim 25 does not divide by 4: take a multiple of it, for a sine and a cosine of every"
-            " axis",
+            "patch_schedule.levels.1.dim: position: sincos: dim 25 does not divide by 4: take a multiple of it, for a"
+            " sine and a cosine of every axis",
         ),
         (
             {"levels": [level(4), level(2, heads=5)]},
