@@ -137,6 +137,9 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_been_told_at_the_start(tmp_path
     alone(own, tmp_path / "whole", {4}, SKIP)
     with pytest.raises(NumericError) as caught:
         alone(own, tmp_path / "parts", {4})
+    newest, _ = checkpoints.latest(tmp_path / "parts" / "checkpoints")
+    assert newest is not None
+    assert newest.step == 3  # which no checkpoint was due at
     command = f"zoo train --resume --run-dir {tmp_path / 'parts'} --set train.on_non_finite=skip"
     assert f"; go on without such updates by: {command}, or begin another run, with a lower" in str(caught.value)
     notes = alone(own, tmp_path / "parts", {4}, SKIP)

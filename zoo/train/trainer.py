@@ -100,7 +100,8 @@ class Trainer:
                 told = self.world.sum(torch.cat([losses.values.flatten(), told]))
                 losses.values = told[:-3].view_as(losses.values)
                 infinite, stopped, failed = told[-3:]
-                self.whole = self.whole or bool(infinite)  # what was asked for ahead has been left out
+                if infinite or not losses.finite.all():
+                    self.whole = True  # what was asked for ahead has been left out
                 problem = self._problem(losses, bool(infinite))
                 with ending_nothing(), self.world.busy():
                     if not problem:
