@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -12,6 +13,7 @@ import pluggy
 from zoo import hookspecs
 from zoo.errors import PluginError
 from zoo.plugins import Plugin
+from zoo.signature import MARK
 
 FORMATS = "zoo_weight_formats"
 
@@ -42,6 +44,18 @@ def formats_of(module: object, plugin: Plugin) -> list[Any]:
     if hasattr(module, FORMATS) and not hook.get_hookimpls():
         raise PluginError(f"{plugin.words} gives no format: mark its {FORMATS}() with @zoo.hookimpl; a plain function")
     return list(dict.fromkeys(_returned(hook, plugin)))
+
+
+def marked_in(*modules: ModuleType) -> list[type[Any]]:
+    """All classes that modules mark with ``@zoo.part``, under a name of their own or in a collection that has one."""
+    found: dict[type[Any], None] = {}
+    for module in modules:
+        for value in vars(module).values():
+            many = value.values() if isinstance(value, dict) else value
+            for cls in many if isinstance(value, dict | list | tuple | set) else [value]:
+                if inspect.isclass(cls) and cls.__module__ == module.__name__ and MARK in vars(cls):
+                    found[cls] = None
+    return list(found)
 
 
 def brief(value: object) -> str:

@@ -8,9 +8,8 @@ from os import PathLike
 from typing import Any
 
 from zoo.errors import PluginError
-from zoo.hooks import FORMATS, parts_of
+from zoo.hooks import FORMATS, marked_in, parts_of
 from zoo.parts_file import PartsFile, file_of, read_parts_file
-from zoo.signature import MARK
 
 PartsLike = type[Any] | str | PathLike[str] | Iterable[type[Any] | str | PathLike[str]] | None
 """Parts that are in no package: classes marked by ``@zoo.part``, and paths of files with such; None for no parts."""
@@ -63,16 +62,7 @@ def _classes_of_file(file: PartsFile) -> list[Any]:
     if hook is not None and of != "zoo":  # whose own `from zoo.parts import *` brings
         with file.running():
             return parts_of(module, file)
-    classes = [
-        cls for value in vars(module).values() for cls in _classes_in(value) if cls.__module__ == module.__name__
-    ]
-    marked = [cls for cls in dict.fromkeys(classes) if MARK in vars(cls)]
+    marked = marked_in(module)
     if not marked and not hasattr(module, FORMATS):
         raise PluginError(f"{file.path}: has no parts; put @zoo.part(kind, name) above a class")
     return marked
-
-
-def _classes_in(value: Any) -> Iterator[type[Any]]:
-    """The class that has a name in a file, or those in the collection that has it."""
-    values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else [value]
-    return filter(inspect.isclass, values)

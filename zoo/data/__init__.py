@@ -11,6 +11,7 @@ from zoo.data import digits, images, latents, normalize
 from zoo.data.base import Dataset, Normalize, Samples, Source, Split, Statistics, two_axes
 from zoo.data.fingerprint import Fingerprint, Group
 from zoo.data.problems import Checked, Problem
+from zoo.hooks import marked_in
 from zoo.hookspecs import hookimpl
 from zoo.signature import PathOrName, PathText
 
@@ -35,11 +36,4 @@ __all__ = [
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in datasets and normalisations."""
-    return [
-        digits.Digits,
-        images.Images,
-        latents.Latents,
-        normalize.NoNormalize,
-        normalize.Scale,
-        normalize.PerChannel,
-    ]
+    return marked_in(digits, images, latents, normalize)

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
+from zoo.hooks import marked_in
 from zoo.hookspecs import hookimpl
-from zoo.optim.adamw import AdamW
+from zoo.optim import adamw, muon, schedules
 from zoo.optim.base import Optimizer, Role, Schedule, Weight
-from zoo.optim.muon import Muon
-from zoo.optim.schedules import ConstantSchedule, CosineSchedule, WSDSchedule
 
 __all__ = ["Optimizer", "Role", "Schedule", "Weight", "zoo_parts"]
 
@@ -17,4 +16,4 @@ __all__ = ["Optimizer", "Role", "Schedule", "Weight", "zoo_parts"]
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in parts that say how weights move."""
-    return [AdamW, Muon, ConstantSchedule, CosineSchedule, WSDSchedule]
+    return marked_in(adamw, muon, schedules)

@@ -8,6 +8,7 @@ pixels; ``Patch``, the type of an option that is pixels per side, a number for a
 
 from __future__ import annotations
 
+from zoo.hooks import marked_in
 from zoo.hookspecs import hookimpl
 from zoo.parts import (
     attentions,
@@ -138,49 +139,22 @@ __all__ = [
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in parts."""
-    return [
-        patch_schedules.Uniform,
-        patch_schedules.ByDepth,
-        patch_schedules.ByTimestep,
-        patch_schedules.ByDepthAndTimestep,
-        patch_embedders.LinearPatchEmbedder,
-        patch_embedders.ConvPatchEmbedder,
-        positions.SinCosPosition,
-        positions.LearnedPosition,
-        positions.NoPosition,
-        rope.AxialRotary,
-        time_embedders.SinusoidalTimeEmbedder,
-        time_embedders.FourierTimeEmbedder,
-        time_embedders.FNOTimeEmbedder,
-        class_conditioners.EmbeddingConditioner,
-        class_conditioners.ClassTokenConditioner,
-        class_conditioners.NoConditioner,
-        modulations.AdaLNZero,
-        modulations.SharedAdaLN,
-        modulations.AdaLNSingle,
-        modulations.InContext,
-        modulations.NoModulation,
-        blocks.DiTBlock,
-        attentions.SoftmaxAttention,
-        attentions.CrossAttention,
-        mlps.GELUMLP,
-        mlps.SwiGLU,
-        norms.LayerNorm,
-        norms.RMSNorm,
-        upsamplers.LinearUpsampler,
-        upsamplers.LinearLinearUpsampler,
-        upsamplers.LinearMLPUpsampler,
-        upsamplers.LinearConvUpsampler,
-        upsamplers.ConvTransposeUpsampler,
-        downsamplers.LinearDownsampler,
-        skips.LinearSkip,
-        skips.KeptAddSkip,
-        skips.KeptConcatSkip,
-        skips.NoSkip,
-        stage_embedders.NoStageEmbedder,
-        stage_embedders.LearnedStageEmbedder,
-        heads.LinearHead,
-        heads.ConvHead,
-        routers.NoRouter,
-        routers.Tread,
-    ]
+    return marked_in(
+        attentions,
+        blocks,
+        class_conditioners,
+        downsamplers,
+        heads,
+        mlps,
+        modulations,
+        norms,
+        patch_embedders,
+        patch_schedules,
+        positions,
+        rope,
+        routers,
+        skips,
+        stage_embedders,
+        time_embedders,
+        upsamplers,
+    )
