@@ -116,9 +116,6 @@ class NoConditioner(ClassConditioner):
 
     uses_labels = False
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self, labels: Tensor | None) -> ClassCondition:
         """Nothing."""
         return ClassCondition()

@@ -87,9 +87,6 @@ class LearnedPosition(PositionEmbedding):
 class NoPosition(PositionEmbedding):
     """No positions: the blocks see a set of tokens."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self) -> Position:
         """Neither a table nor angles."""
         return Position()

@@ -22,9 +22,6 @@ class NoRouter(Router):
 
     gives = frozenset()
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def begin(
         self, tokens: Float[Tensor, "b T D"], layout: Layout, scores: Float[Tensor, "b N"] | None
     ) -> tuple[Float[Tensor, "b T D"], Layout, Any]:

@@ -33,9 +33,6 @@ class NoSkip(Skip):
 
     feeds = "nothing"
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self, image: Float[Tensor, "b N D"], other: Float[Tensor, "b N K"]) -> Float[Tensor, "b N D"]:
         """The image tokens as they are."""
         return image

@@ -14,9 +14,6 @@ from zoo.registry import part
 class NoStageEmbedder(StageEmbedder):
     """Nothing is added to the condition."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self, stage: int) -> Float[Tensor, " D"] | None:
         """None."""
         return None
