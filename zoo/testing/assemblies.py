@@ -20,7 +20,7 @@ from zoo.parts.values import Group
 from zoo.recipe import Recipe
 from zoo.schedule import noise_ranges
 from zoo.shape import Shape
-from zoo.testing.asserts import assert_close, assert_gradients, storages
+from zoo.testing.asserts import assert_close, assert_gradients, storages, weighed
 from zoo.testing.cases import randomise
 from zoo.testing.generators import seeded, torch_seeded
 from zoo.testing.initialise_laws import assert_initialises_whole
@@ -220,9 +220,7 @@ def gradient_reaches_all(recipe: Recipe) -> None:
     """A batch with samples of all stages gives every parameter a gradient, but those declared to have none."""
     backbone = build_random(recipe)
     latents, t, labels = mixed_inputs(backbone)
-    velocity = backbone(latents, t, labels)
-    weigh = torch.Generator().manual_seed(2)
-    (velocity * torch.randn(velocity.shape, generator=weigh, dtype=velocity.dtype)).sum().backward()
+    weighed(backbone(latents, t, labels), seed=2).backward()  # type: ignore[no-untyped-call]
     assert_gradients(backbone)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.parts.module_part import ModulePart
+from zoo.parts.values import tensors_in
 
 TOLERANCE = 1e-9
 """In float64: round-off, and nothing more."""
@@ -16,13 +18,14 @@ SINGLE = 1e-5
 """Of parts that compute in float32, whatever comes: products of another number of rows round otherwise."""
 
 
-def assert_close(got: Tensor, expected: Tensor, message: str, tolerance: float = TOLERANCE) -> None:
-    """Equal within ``tolerance`` of the largest value, or of 1."""
-    got, expected = got.detach().double(), expected.detach().double()  # of a mask too
-    assert got.shape == expected.shape, f"{message}: shape {list(got.shape)} in place of {list(expected.shape)}"
-    scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
-    worst = float((got - expected).abs().max()) if expected.numel() else 0.0
-    assert worst <= tolerance * scale, f"{message}: off by {worst:.3g} (values up to {scale:.3g})"
+def assert_close(got: Any, expected: Any, message: str, tolerance: float = TOLERANCE) -> None:
+    """Every tensor of a value equal within ``tolerance`` of the largest number of the expected one, or of 1."""
+    for one, other in zip(tensors_in(got), tensors_in(expected), strict=True):
+        found, wanted = one.detach().double(), other.detach().double()  # of a mask too
+        assert found.shape == wanted.shape, f"{message}: shape {list(found.shape)} in place of {list(wanted.shape)}"
+        scale = max(1.0, float(wanted.abs().max())) if wanted.numel() else 1.0
+        worst = float((found - wanted).abs().max()) if wanted.numel() else 0.0
+        assert worst <= tolerance * scale, f"{message}: off by {worst:.3g} (values up to {scale:.3g})"
 
 
 def assert_each_alone(function: Callable[..., Tensor], *given: Tensor, what: str) -> None:
@@ -33,9 +36,17 @@ def assert_each_alone(function: Callable[..., Tensor], *given: Tensor, what: str
         assert_close(found, whole[some], f"{what} of one noise level hangs on the others that come with it", 1e-6)
 
 
-def assert_equal(got: Tensor, expected: Tensor, message: str) -> None:
-    """Equal bit by bit."""
-    assert torch.equal(got.detach(), expected.detach()), message
+def assert_equal(got: Any, expected: Any, message: str) -> None:
+    """Every tensor of a value equal, bit by bit."""
+    assert all(torch.equal(*both) for both in zip(tensors_in(got), tensors_in(expected), strict=True)), message
+
+
+def weighed(value: Any, seed: int) -> Tensor:
+    """A sum of all numbers in the tensors of a value, each by a random weight, for gradients."""
+    generator, total = torch.Generator().manual_seed(seed), torch.zeros(())
+    for tensor in filter(torch.is_floating_point, tensors_in(value)):
+        total = total + (tensor * torch.randn(tensor.shape, generator=generator).to(tensor)).sum()
+    return total
 
 
 def assert_gradients(module: nn.Module) -> None:

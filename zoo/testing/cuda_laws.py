@@ -22,12 +22,12 @@ def runs_on_cuda(case: Case) -> None:
     """On a CUDA device the part gives what it gives on a CPU, in float32 and in bfloat16, and all of it there."""
     device = cuda_device()
     for dtype, tolerance in TOLERANCES.items():
-        here = tensors_in(case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype))
+        here = case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype)
         there = tensors_in(case.outputs(case.build(dtype=dtype).to(device), BATCH, dtype=dtype, device=device))
         for tensor in there:
             assert tensor.device.type == device, f"returns a tensor on {tensor.device} for inputs on {device}"
-        for one, other in zip(there, here, strict=True):
-            assert_close(one.cpu(), other, f"on {device} in {dtype} it gives something else than on a CPU", tolerance)
+        message = f"on {device} in {dtype} it gives something else than on a CPU"
+        assert_close([each.cpu() for each in there], here, message, tolerance)
 
 
 def cuda_device() -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from zoo.flow.base import Guidance
 from zoo.paths import AffinePath, LinearPath, VariancePreservingPath
 from zoo.testing.asserts import assert_close, assert_equal
-from zoo.testing.cases import BATCH, Case
+from zoo.testing.cases import BATCH, Case, sample_of
 from zoo.testing.law import Law, law
 from zoo.testing.options_laws import Round, idle_options
 
@@ -53,8 +53,7 @@ def scale_of_one_is_none(case: Case) -> None:
     required = {name: getattr(case.options, name) for name in case.entry.signature.required if name != "scale"}
     guidance = replace(case, options=options.model_validate({**required, "scale": 1.0})).create()
     run = Following(case)
-    for got, first in zip(run.follow(guidance), run.first, strict=True):
-        assert_equal(got, first, "a scale of 1 changes the velocity")
+    assert_equal(run.follow(guidance), list(run.first), "a scale of 1 changes the velocity")
     assert guidance.is_none, "a scale of 1 is not is_none, and asks for a second prediction"
 
 
@@ -80,13 +79,12 @@ def joins_as_it_is_given(case: Case) -> None:
     for dtype in DTYPES:
         for path in PATHS:
             run = Following(case, dtype)
-            given = [each.clone() for each in (run.z, run.first, run.second)]
+            before = [each.clone() for each in (run.z, run.first, run.second)]
             for got in run.follow(case.create(), path=path):
                 assert got.shape == run.z[0].shape, f"returns shape {list(got.shape)} for {list(run.z[0].shape)}"
                 assert got.dtype == dtype, f"returns {got.dtype} for {dtype}"
                 assert got.isfinite().all(), "a velocity is not finite"
-            for before, after in zip(given, (run.z, run.first, run.second), strict=True):
-                assert_equal(after, before, "changes its inputs")
+            assert_equal([run.z, run.first, run.second], before, "changes its inputs")
 
 
 @law("Make tensors on z's device, and read no value of one by float() or if: a graphics card would be waited for.")
@@ -103,8 +101,7 @@ def guides_each_alone(case: Case) -> None:
     together = run.follow(case.create())
     for index in range(BATCH):
         alone = run.follow(case.create(), only=slice(index, index + 1))
-        for some, one in zip(together, alone, strict=True):
-            assert_close(some[index : index + 1], one, "a sample depends on the rest of its batch")
+        assert_close(sample_of(together, index), alone, "a sample depends on the rest of its batch")
 
 
 @law("Keep what is remembered in self, and nothing at the level of the class or module: each batch has a copy.")
@@ -114,8 +111,7 @@ def remembers_its_batch_alone(case: Case) -> None:
     first = run.follow(deepcopy(unused))
     run.follow(deepcopy(unused), only=slice(1))
     for guidance in (unused, case.create()):
-        for got, before in zip(run.follow(guidance), first, strict=True):
-            assert_equal(got, before, "what is joined hangs on an earlier batch")
+        assert_equal(run.follow(guidance), first, "what is joined hangs on an earlier batch")
 
 
 @law("Set remembers where join() hangs on earlier calls: a solver that takes steps back would mislead it.")
@@ -123,8 +119,8 @@ def says_that_it_remembers(case: Case) -> None:
     """What is joined at a level is the same whatever came before, unless it ``remembers``."""
     run = Following(case)
     if not case.create().remembers:
-        for got, alone in zip(run.follow(case.create()), run.follow_anew(case), strict=True):
-            assert_equal(got, alone, "what is joined hangs on what came before, and it does not say remembers")
+        message = "what is joined hangs on what came before, and it does not say remembers"
+        assert_equal(run.follow(case.create()), run.follow_anew(case), message)
 
 
 @law(

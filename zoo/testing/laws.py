@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.devices import cast_weights
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
-from zoo.parts.values import tensors_in
+from zoo.parts.values import map_tensors, tensors_in
 from zoo.schedule import AXES
 from zoo.testing import numeric_laws, place_laws, random_laws, train_laws
-from zoo.testing.asserts import SINGLE, assert_close, assert_gradients, storages
+from zoo.testing.asserts import SINGLE, assert_close, assert_equal, assert_gradients, storages, weighed
 from zoo.testing.cases import BATCH, FEW, MODES, Case, samples_of
 from zoo.testing.compile_laws import compiles_whole
 from zoo.testing.count_laws import is_counted
@@ -117,11 +116,11 @@ def batch_invariance(case: Case) -> None:
     part, inputs = case.build(), case.inputs(MANY)
     if not tensors_in(inputs):  # not batched
         return
-    together = tensors_in(case.call(part, inputs))
+    together = case.call(part, inputs)
     for some in (slice(0, 1), slice(1, 4), slice(4, MANY)):  # batches of one, of three and of four
-        apart = tensors_in(case.call(part, tuple(samples_of(each, some) for each in inputs)))
-        for whole, fewer in zip(together, apart, strict=True):
-            assert_close(whole[some], fewer, "a sample's output depends on the rest of its batch", SINGLE)
+        apart = case.call(part, tuple(samples_of(each, some) for each in inputs))
+        own = [tensor[some] for tensor in tensors_in(together)]
+        assert_close(own, apart, "a sample's output depends on the rest of its batch", SINGLE)
 
 
 @law(
@@ -132,17 +131,15 @@ def is_deterministic(case: Case) -> None:
     """Passes over the same inputs agree, with gradients and without, and inputs are left as they were."""
     part = case.build()
     inputs = case.inputs(BATCH)
-    before = [tensor.clone() for tensor in tensors_in(inputs)]
-    first, second = tensors_in(case.outputs(part, BATCH)), tensors_in(case.outputs(part, BATCH))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), "two passes differ"
+    before = map_tensors(Tensor.clone, inputs)
+    first = case.outputs(part, BATCH)
+    assert_equal(case.outputs(part, BATCH), first, "two passes differ")
     for keeps in (True, False):
         where = "" if keeps else "under torch.no_grad() "
         with torch.set_grad_enabled(keeps):
-            found = [tensor.clone() for tensor in tensors_in(case.call(part, inputs))]
-        same = all(torch.equal(a, b) for a, b in zip(before, tensors_in(inputs), strict=True))
-        assert same, f"{where}forward changes its inputs"
-        for one, other in zip(found, first, strict=True):  # another kernel may round otherwise
-            assert_close(one, other, f"{where}it computes something else")
+            found = map_tensors(Tensor.clone, case.call(part, inputs))
+        assert_equal(inputs, before, f"{where}forward changes its inputs")
+        assert_close(found, first, f"{where}it computes something else")  # another kernel may round otherwise
 
 
 @law(
@@ -153,21 +150,14 @@ def gradient_reaches_parameters(case: Case) -> None:
     """Every parameter that is trained gets a gradient, but those that the part says cannot (``without_gradient``)."""
     part = case.build()
     for inputs in case.occasions():
-        _backward(case, part, inputs)
+        for tensor in filter(torch.is_floating_point, tensors_in(inputs)):  # as in a backbone, behind other weights
+            tensor.requires_grad_()
+        loss = weighed(case.call(part, inputs), case.seed + 2)
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
         if all(each.grad is not None and each.grad.any() for each in part.parameters() if each.requires_grad):
             break
     assert_gradients(part)
-
-
-def _backward(case: Case, part: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Add the gradients of a weighted sum of what comes out."""
-    weigh = torch.Generator().manual_seed(case.seed + 2)
-    for tensor in filter(torch.is_floating_point, tensors_in(inputs)):  # as in a backbone, behind other weights
-        tensor.requires_grad_()
-    outputs = filter(torch.is_floating_point, tensors_in(case.call(part, inputs)))
-    loss = sum((tensor * torch.randn(tensor.shape, generator=weigh, dtype=tensor.dtype)).sum() for tensor in outputs)
-    if isinstance(loss, Tensor) and loss.requires_grad:
-        loss.backward()  # type: ignore[no-untyped-call]
 
 
 @law(
@@ -180,8 +170,8 @@ def state_round_trip(case: Case) -> None:
     part = case.build()
     fresh = replace(case, seed=case.seed + 1).build()
     fresh.load_state_dict(load(save(part.state_dict())))
-    outputs = zip(tensors_in(case.outputs(part, BATCH)), tensors_in(case.outputs(fresh, BATCH)), strict=True)
-    assert all(torch.equal(a, b) for a, b in outputs), "the state dict does not carry all of the part's state"
+    same = "the state dict does not carry all of the part's state"
+    assert_equal(case.outputs(fresh, BATCH), case.outputs(part, BATCH), same)
 
 
 @law(

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.parts.values import map_tensors, tensors_in
+from zoo.testing.asserts import weighed
 from zoo.testing.cases import BATCH, FEW, Case, sample_of
 from zoo.testing.law import law
 
@@ -74,20 +75,18 @@ def gradients_are_slopes(case: Case) -> None:
 
 
 def _assert_slope(case: Case, part: Any, inputs: tuple[Any, ...], own: Tensor, way: Tensor, told: str) -> None:
-    def weighed(value: Tensor) -> Tensor:
-        outputs = tensors_in(case.call(part, map_tensors(lambda each: value if each is own else each, inputs)))
-        weigh = torch.Generator().manual_seed(case.seed + 2)
-        terms = [(each.double() * torch.randn(each.shape, generator=weigh)).sum() for each in outputs]
-        return torch.stack(terms).sum() if terms else torch.zeros(())
+    def run(value: Tensor) -> Tensor:
+        outputs = case.call(part, map_tensors(lambda each: value if each is own else each, inputs))
+        return weighed(map_tensors(Tensor.double, outputs), case.seed + 2)
 
     leaf = own.clone().requires_grad_()
-    total = weighed(leaf)
+    total = run(leaf)
     (gradient,) = torch.autograd.grad(total, leaf, materialize_grads=True) if total.requires_grad else (own * 0,)
     along, usual = float((gradient * way).sum()), float(gradient.norm())
     nearest = float("inf")
     with torch.no_grad():
         for step in STEPS:
-            slope = float(weighed(own + step * way) - weighed(own - step * way)) / (2 * step)
+            slope = float(run(own + step * way) - run(own - step * way)) / (2 * step)
             nearest = min(slope, nearest, key=lambda each: abs(each - along))
             if abs(nearest - along) <= APART * max(usual, abs(nearest), 1e-6):
                 return

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.parts.values import tensors_in
+from zoo.testing.asserts import weighed
 from zoo.testing.cases import BATCH, Case
 
 
@@ -30,10 +31,7 @@ def trained(
     for tensor in leaves.values():
         tensor.requires_grad_()
     outputs = tensors_in(case.call(part, inputs) if run is None else run(*inputs))
-    weigh = torch.Generator().manual_seed(case.seed + 2)
-    loss = torch.zeros(())
-    for tensor in filter(torch.is_floating_point, outputs):
-        loss = loss + (tensor * torch.randn(tensor.shape, generator=weigh).to(tensor)).sum()
+    loss = weighed(outputs, case.seed + 2)
     if not (loss.requires_grad and leaves):
         return outputs, {}
     found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)

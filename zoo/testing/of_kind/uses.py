@@ -47,12 +47,8 @@ def leaves_padding_out(case: Case) -> None:
     """What is in a context where its mask is False changes nothing."""
     if _takes(case, "context"):
         part, inputs = case.build(), case.inputs(BATCH)
-        for one, other in zip(
-            tensors_in(case.call(part, with_layout(inputs, _other_padding))),
-            tensors_in(case.call(part, inputs)),
-            strict=True,
-        ):
-            assert_close(one, other, "what it gives hangs on tokens of the context that are not there", SINGLE)
+        other, own = (case.call(part, each) for each in (with_layout(inputs, _other_padding), inputs))
+        assert_close(other, own, "what it gives hangs on tokens of the context that are not there", SINGLE)
 
 
 @law(
@@ -66,10 +62,8 @@ def goes_by_differences_of_angles(case: Case) -> None:
     bare = replace(case, site=replace(case.site, m=0))
     if bare.refusal() is None and _takes(bare, "rotary"):
         part, inputs = bare.build(), bare.inputs(BATCH)
-        own, other = (tensors_in(bare.call(part, each)) for each in (inputs, with_layout(inputs, _turned_further)))
-        for one, two in zip(other, own, strict=True):
-            message = "what it gives hangs on more than how far the angles of two tokens are apart"
-            assert_close(one, two, message, SINGLE)
+        own, other = (bare.call(part, each) for each in (inputs, with_layout(inputs, _turned_further)))
+        assert_close(other, own, "what it gives hangs on more than how far the angles of two tokens are apart", SINGLE)
 
 
 def with_layout(inputs: Any, change: Change) -> Any:
