@@ -26,16 +26,22 @@ LevelStages = Annotated[tuple[Stage, ...], Field(min_length=1, max_length=64)]
 Ties = Literal["cleaner", "noisier"]
 
 
+class FixedSchedule(PatchSchedule):
+    """Stages that the constructor has made."""
+
+    _stages: tuple[Stage, ...]
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Those."""
+        return self._stages
+
+
 @part("patch_schedule", "uniform")
-class Uniform(PatchSchedule):
+class Uniform(FixedSchedule):
     """One patch for all blocks and noise levels: DiT."""
 
     def __init__(self, depth: int, *, patch: Patch) -> None:
-        self._stage = Stage(noise_above=0.0, levels=(Level(patch=patch, blocks=depth),))
-
-    def stages(self) -> tuple[Stage, ...]:
-        """One stage with one level."""
-        return (self._stage,)
+        self._stages = (Stage(noise_above=0.0, levels=(Level(patch=patch, blocks=depth),)),)
 
     def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
         """The patch."""
@@ -43,7 +49,7 @@ class Uniform(PatchSchedule):
 
 
 @part("patch_schedule", "by_depth")
-class ByDepth(PatchSchedule):
+class ByDepth(FixedSchedule):
     """Patches, and widths, by depth: large patches first and small ones in the last blocks (MPDiT, section 3.2); or
     down to coarser ones and up again, an hourglass.
 
@@ -53,11 +59,7 @@ class ByDepth(PatchSchedule):
     """
 
     def __init__(self, depth: int, *, levels: Levels) -> None:
-        self._stage = Stage(noise_above=0.0, levels=levels)
-
-    def stages(self) -> tuple[Stage, ...]:
-        """One stage with several levels."""
-        return (self._stage,)
+        self._stages = (Stage(noise_above=0.0, levels=levels),)
 
     def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
         """The level, or all of them."""
@@ -65,7 +67,7 @@ class ByDepth(PatchSchedule):
 
 
 @part("patch_schedule", "by_timestep")
-class ByTimestep(PatchSchedule):
+class ByTimestep(FixedSchedule):
     """Large patches where it is noisy, small ones where it is nearly clean: PPFlow (section 3).
 
     Options:
@@ -85,17 +87,13 @@ class ByTimestep(PatchSchedule):
             for stage in stages
         )
 
-    def stages(self) -> tuple[Stage, ...]:
-        """Several stages with one level each."""
-        return self._stages
-
     def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
         """The stage, or what of it."""
         return _found("stages", stage, field)
 
 
 @part("patch_schedule", "by_depth_and_timestep")
-class ByDepthAndTimestep(PatchSchedule):
+class ByDepthAndTimestep(FixedSchedule):
     """Levels by depth inside each stage of noise levels: the hybrid of MPDiT and PPFlow, in neither paper.
 
     Options:
@@ -107,10 +105,6 @@ class ByDepthAndTimestep(PatchSchedule):
     def __init__(self, depth: int, *, stages: LevelStages, ties: Ties = "cleaner") -> None:
         self.ties = ties
         self._stages = stages
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Several stages with several levels each."""
-        return self._stages
 
     def key_path(self, stage: int | None, level: int | None, field: str | None) -> tuple[str | int, ...]:
         """The stage, or the level in it, or what of them."""

@@ -114,7 +114,7 @@ class Modulations:
 
     def split(self, counts: Sequence[int]) -> list[Modulations]:
         """Those of the first so many samples, of the next, and so on. Tensors that blocks share stay shared."""
-        return self._changed(len(counts), lambda tensor: list(torch.split(tensor, list(counts))))
+        return self._changed(len(counts), lambda tensor: torch.split(tensor, list(counts)))
 
     def nbytes(self) -> int:
         """Memory of the tensors, shared ones counted once."""
@@ -122,21 +122,12 @@ class Modulations:
 
     def _tensors(self) -> dict[int, Tensor]:
         """Every tensor once, by its identity."""
-        vectors = [vector for own in (*self.blocks, *self.heads.values()) for vector in own]
-        return {id(tensor): tensor for tensor in (*vectors, *self.tokens.values())}
+        return {id(tensor): tensor for tensor in tensors_in(self)}
 
-    def _changed(self, number: int, change: Callable[[Tensor], list[Tensor]]) -> list[Modulations]:
+    def _changed(self, number: int, change: Callable[[Tensor], Sequence[Tensor]]) -> list[Modulations]:
         """What becomes of them if every tensor becomes so many."""
         changed = {key: change(tensor) for key, tensor in self._tensors().items()}
-
-        def each(place: int) -> Modulations:
-            return Modulations(
-                blocks=[tuple(changed[id(vector)][place] for vector in own) for own in self.blocks],
-                heads={dim: tuple(changed[id(vector)][place] for vector in own) for dim, own in self.heads.items()},
-                tokens={dim: changed[id(tokens)][place] for dim, tokens in self.tokens.items()},
-            )
-
-        return [each(place) for place in range(number)]
+        return [map_tensors(lambda tensor, at=place: changed[id(tensor)][at], self) for place in range(number)]
 
 
 @dataclass(frozen=True)
