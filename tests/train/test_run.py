@@ -23,6 +23,7 @@ from tests.train.small import ALONE, SIZE, Said
 from tests.train.small import train as trained_in
 from zoo.assembly import load_recipe
 from zoo.callbacks import Step
+from zoo.data.stream import Reader, stream
 from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError, Preempted
 from zoo.parts.blocks import DiTBlock
@@ -164,15 +165,15 @@ def test_the_comparison_catches_what_is_not_restored(
         elif lost == "random":
             monkeypatch.setattr("zoo.train.resuming.set_random_state", lambda states, world: None)
         else:
-            monkeypatch.setattr("zoo.data.stream._Keys.__init__", keys_from_the_beginning)
+            monkeypatch.setattr("zoo.train.trainer.stream", stream_from_the_beginning)
         return run(world, tmp_path / "parts", recipe(), resume=True).step
 
     assert run_ranks(resume, 1) == [STEPS]
     assert state_of(tmp_path / "parts")[0] != state_of(whole_run())[0]
 
 
-def keys_from_the_beginning(self: Any, first: int, last: int, pieces: int) -> None:
-    self.first, self.last, self.pieces = 0, last - first, pieces
+def stream_from_the_beginning(reader: Reader, first: int, last: int, **options: Any) -> Any:
+    return stream(reader, 0, last - first, **options)
 
 
 def test_data_workers_change_nothing(tmp_path: Path, whole_run: Callable[..., Path]) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,46 +94,35 @@ def check(
     Raises:
         DataError: a process has ended, or gives nothing.
     """
-    files = [partial(_check_file, path, digest) for path, digest in source.recorded().items()]
-    starts = range(0, len(source), AT_ONCE)
-    jobs = _Jobs(source, left_out, num_classes, files, starts)
-    with closing(Workers(jobs, range(len(jobs)), workers, pin_memory=False)) as works:
-        for _ in range(len(jobs)):
+    keys: list[tuple[Path, str] | int] = [*source.recorded().items(), *range(0, len(source), AT_ONCE)]
+    with closing(Workers(_Parts(source, left_out, num_classes), keys, workers, pin_memory=False)) as works:
+        for _ in keys:
             yield works.next(limit, lambda: False)
 
 
-class _Jobs(Dataset[Work]):
-    """The parts of a check, files first."""
+class _Parts(Dataset[Work]):
+    """The parts of a check: by a file and its recorded hash, or by the first of some samples."""
 
-    def __init__(
-        self, source: Source, left_out: LeftOut, num_classes: int, files: Sequence[Callable[[], Work]], starts: range
-    ) -> None:
+    def __init__(self, source: Source, left_out: LeftOut, num_classes: int) -> None:
         self.source, self.left_out, self.num_classes = source, left_out, num_classes
-        self.files, self.starts = files, starts
 
-    def __len__(self) -> int:
-        return len(self.files) + len(self.starts)
-
-    def __getitem__(self, number: int) -> Work:
-        if number < len(self.files):
-            return self.files[number]()
-        start = self.starts[number - len(self.files)]
-        every = np.arange(start, min(start + AT_ONCE, len(self.source)))
-        return self._check_samples(every[~self.left_out.mask[every]], len(every))
+    def __getitem__(self, key: tuple[Path, str] | int) -> Work:
+        if isinstance(key, tuple):
+            return _check_file(*key)
+        every = np.arange(key, min(key + AT_ONCE, len(self.source)))
+        indices = every[~self.left_out.mask[every]]
+        return self._check_samples(indices, len(every)) if len(indices) else Work(len(every))
 
     def _check_samples(self, indices: np.ndarray, done: int) -> Work:
-        if not len(indices):
-            return Work(done)
         try:
             found = self.source.check(indices)
         except Exception:  # such as a file that has gone meanwhile
             found = check_by_reading(self.source, indices)
-        labels = class_indices(found.labels)
+        labels, problems = class_indices(found.labels), list(found.problems)
         if labels is None:
-            return Work(done, tuple(found.problems))
-        outside = (labels < 0) | (labels >= self.num_classes) if self.num_classes else None
-        problems = list(found.problems)
-        for row in [] if outside is None else outside.nonzero().flatten().tolist():
+            return Work(done, tuple(problems))
+        outside = ((labels < 0) | (labels >= self.num_classes)).nonzero().flatten().tolist()
+        for row in outside if self.num_classes else []:
             name, label = self.source.id(int(found.sound[row])), int(labels[row])
             problems.append(Problem(NO_CLASS, f"{name}: label {label} is outside 0..{self.num_classes - 1}", name))
         return Work(done, tuple(problems), Counter(labels.tolist()))

@@ -6,7 +6,7 @@ the next ``batch`` of them, and each rank reads its own stretch of these, whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
@@ -244,26 +244,14 @@ def stream(
     Raises:
         DataError: a sample cannot be read, or a worker has died or does not answer.
     """
-    keys = _Keys(first, last, reader.share.pieces)
+    each = range(reader.share.pieces)
+    keys = ((step, piece) for step in range(first, last) for piece in each)
     with closing(Workers(reader, keys, workers, pin_memory=pin_memory)) as pieces:
         for _ in range(first, last):
             step: list[Batch] = []
-            for _ in range(keys.pieces):
+            for _ in each:
                 piece = pieces.next(limit, stop)
                 if piece is None:
                     return
                 step.append(piece)
             yield step
-
-
-class _Keys:
-    """Every (step, piece), in order."""
-
-    def __init__(self, first: int, last: int, pieces: int) -> None:
-        self.first, self.last, self.pieces = first, last, pieces
-
-    def __len__(self) -> int:
-        return (self.last - self.first) * self.pieces
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((step, piece) for step in range(self.first, self.last) for piece in range(self.pieces))
