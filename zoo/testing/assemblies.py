@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from functools import lru_cache, partial
+from functools import partial
 from io import BytesIO
 from pickle import Pickler  # noqa: TID251 - it goes over what is there; nothing is kept, or read
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from zoo.testing.asserts import assert_close, assert_gradients, storages, weighe
 from zoo.testing.cases import randomise
 from zoo.testing.generators import seeded, torch_seeded
 from zoo.testing.initialise_laws import assert_initialises_whole
-from zoo.testing.law import Law, law
+from zoo.testing.law import Law, law, remembered
 
 AssemblyLaw = Law[Recipe]
 
@@ -32,26 +32,13 @@ LOCKSTEP = 1e-12
 """How far apart, of the largest value, float64 may be when the same is added up in another order."""
 
 
-def build_random(recipe: Recipe, seed: int = 0, dtype: torch.dtype = torch.float64) -> Backbone:
+def build_random(recipe: Recipe, dtype: torch.dtype = torch.float64) -> Backbone:
     """The assembly with every parameter randomised, and no tensor shared with what was asked for before."""
-    kept = _kept(_Itself(recipe), seed)
+    kept = _kept(recipe)
     if not kept.can_be_copied:
-        return cast_weights(_build_random(recipe, seed), dtype)
+        return cast_weights(_build_random(recipe), dtype)
     shared = {id(each): each for each in (kept.backbone.recipe, kept.backbone.shape)}
     return cast_weights(deepcopy(kept.backbone, shared), dtype)
-
-
-class _Itself:
-    """A recipe that equals no other object, by which what it builds can be kept: recipes have no hash."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and self.recipe is other.recipe
-
-    def __hash__(self) -> int:
-        return id(self.recipe)
 
 
 class _Kept(NamedTuple):
@@ -61,10 +48,10 @@ class _Kept(NamedTuple):
     can_be_copied: bool
 
 
-@lru_cache(maxsize=4)
-def _kept(of: _Itself, seed: int) -> _Kept:
+@remembered(4)
+def _kept(recipe: Recipe) -> _Kept:
     """Kept, since to build takes three times as long as to copy, and most laws start from the same."""
-    backbone = _build_random(of.recipe, seed)
+    backbone = _build_random(recipe)
     try:
         _Walk(BytesIO()).dump(backbone)
     except Exception:  # whatever pickle says of what it cannot write
@@ -82,7 +69,7 @@ class _Walk(Pickler):
         return id(each) if isinstance(each, Tensor | type | Recipe | Shape) else None
 
 
-def _build_random(recipe: Recipe, seed: int) -> Backbone:
+def _build_random(recipe: Recipe, seed: int = 0) -> Backbone:
     backbone = build(recipe)
     randomise(backbone, seed, std=0.3)
     return backbone
@@ -242,7 +229,7 @@ def state_round_trip(recipe: Recipe) -> None:
 def builds_share_nothing(recipe: Recipe) -> None:
     """Two builds share no tensor, and building changes no recipe."""
     before = recipe.resolved()
-    first, second = build(recipe), _kept(_Itself(recipe), seed=0).backbone
+    first, second = build(recipe), _kept(recipe).backbone
     assert not storages(first) & storages(second), "two builds share a tensor"
     assert recipe.resolved() == before, "building changes the recipe"
 

@@ -49,6 +49,15 @@ def weighed(value: Any, seed: int) -> Tensor:
     return total
 
 
+def refuses(call: Callable[..., object], *given: Any) -> bool:
+    """Whether it raises a ValueError, by which parts refuse what does not suit them."""
+    try:
+        call(*given)
+    except ValueError:
+        return True
+    return False
+
+
 def assert_gradients(module: nn.Module) -> None:
     """Every parameter that is trained has a gradient that is not all zero, but those that parts say to have none."""
     excused = {

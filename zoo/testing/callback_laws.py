@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures.thread import _threads_queues
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.untold import Note, Untold
 from zoo.testing.cases import Case
-from zoo.testing.law import Law, NotRun, law
+from zoo.testing.law import Law, NotRun, law, remembered
 from zoo.testing.ranks import RANKS, on_two_ranks
 from zoo.train.callbacks import Callbacks
 from zoo.train.job import ask_callback, open_job
@@ -211,35 +210,21 @@ class Found(NamedTuple):
     lines: Sequence[Mapping[str, Any]]
 
 
-def _remembered(told: Callable[[Case], Found]) -> Callable[[Case], Found]:
-    """Of the last cases, each of which several laws ask for: trainings are dear."""
-    last: deque[tuple[Case, Found]] = deque(maxlen=DEAR)
-
-    def found(case: Case) -> Found:
-        for known, before in last:
-            if known is case:
-                return before
-        last.append((case, told(case)))
-        return last[-1][1]
-
-    return found
-
-
-@_remembered
+@remembered(DEAR)
 def _whole(case: Case) -> Found:
     """Of a training from its start to its end."""
     with _life() as life:
         return life.run(case).found(case)
 
 
-@_remembered
+@remembered(DEAR)
 def _parted(case: Case) -> Found:
     """Of one that stops, and goes on with a new object."""
     with _life() as life:
         return life.run(case, SAVED).run(case).found(case)
 
 
-@_remembered
+@remembered(DEAR)
 def _cut_off(case: Case) -> Found:
     """Of one that is killed, goes on with a new object, and tells of its step again."""
     with _life() as life:

@@ -77,23 +77,14 @@ def check_part(
     """
     __tracebackhide__ = True
     entry = part if isinstance(part, PartEntry) else part_entry(part, Plugin("under test", "0"))
-    chosen = part_laws(entry, laws)
+    known = laws_of(entry.kind)
+    chosen = known if laws is None else _named(laws, known)
     call = f'check_part({entry.cls.__qualname__}, laws=["{{law}}"], traceback=True)'
     with set_aside():
         drawn = part_cases(entry, options, supplied, examples)
         for law in chosen:
             with suppress(NotRun), warned(unless=law.required or laws is not None):
                 hold(law, drawn, None if traceback else partial(part_failure, again=call))
-
-
-def part_laws(entry: PartEntry, laws: Sequence[Law[Case] | str] | None = None) -> tuple[Law[Case], ...]:
-    """The laws to check a part with; see ``check_part``.
-
-    Raises:
-        TypeError: there is no such law.
-    """
-    known = laws_of(entry.kind)
-    return known if laws is None else _named(laws, known)
 
 
 def part_cases(

@@ -7,9 +7,10 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from jaxtyping import config
@@ -62,27 +63,11 @@ def load_compiler() -> None:
     gc.freeze()
 
 
-@contextmanager
-def _no_checks_of_shapes() -> Iterator[None]:
-    """Without those of jaxtyping, where an author's tests install them, which no graph can have."""
-    before = config.jaxtyping_disable
-    config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        config.update("jaxtyping_disable", before)
+_no_checks_of_shapes = partial(patch.object, config, "jaxtyping_disable", True)
+"""Without those of jaxtyping, where an author's tests install them, which no graph can have."""
 
-
-@contextmanager
-def _no_log() -> Iterator[None]:
-    """Without what PyTorch tells tools of a trace, of which pytest would show thousands of lines."""
-    log = logging.getLogger("torch.__trace")
-    before = log.disabled
-    log.disabled = True
-    try:
-        yield
-    finally:
-        log.disabled = before
+_no_log = partial(patch.object, logging.getLogger("torch.__trace"), "disabled", True)
+"""Without what PyTorch tells tools of a trace, of which pytest would show thousands of lines."""
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import filterfalse
 
 import torch
 from torch import Tensor
 
-from zoo.flow.base import Solver, Velocity
+from zoo.flow.base import Velocity
 from zoo.paths import AffinePath, LinearPath, VariancePreservingPath
-from zoo.testing.asserts import assert_close, assert_each_alone
+from zoo.testing.asserts import assert_close, assert_each_alone, refuses
 from zoo.testing.cases import Case
 from zoo.testing.gaussian import GaussianFlow
 from zoo.testing.law import Law, law
@@ -213,16 +214,8 @@ def _reaches_the_data(run: Solving) -> None:
 
 def _taken(case: Case) -> list[int]:
     """The numbers of steps to try a solver with: few, or more, where ``levels`` refuses these (ValueError)."""
-    solver = case.create()
-    return [each for each in STEPS if _takes(solver, each)] or [next(filter(partial(_takes, solver), MORE), MORE[-1])]
-
-
-def _takes(solver: Solver, steps: int) -> bool:
-    try:
-        solver.levels(steps)
-    except ValueError:
-        return False
-    return True
+    refused = partial(refuses, case.create().levels)
+    return list(filterfalse(refused, STEPS)) or [next(filterfalse(refused, MORE), MORE[-1])]
 
 
 class Solving:

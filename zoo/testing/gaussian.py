@@ -38,16 +38,13 @@ class GaussianFlow:
 
     def samples(self, noise: Tensor) -> Tensor:
         """The state at t = 0 that the flow takes one at t = 1 to: it keeps the distance from the mean in deviations."""
-        return self.deviate(self._standard(noise, 1.0), 0.0)
+        start = self.path.at(1.0)
+        return self.deviate((noise - start.alpha * self.mean) / self._variance(start) ** 0.5, 0.0)
 
     def deviate(self, standard: Tensor, t: float) -> Tensor:
         """The state at t that is so many standard deviations from its mean."""
         mixture = self.path.at(t)
         return mixture.alpha * self.mean + self._variance(mixture) ** 0.5 * standard
-
-    def _standard(self, z: Tensor, t: float) -> Tensor:
-        mixture = self.path.at(t)
-        return (z - mixture.alpha * self.mean) / self._variance(mixture) ** 0.5
 
     def _variance(self, mixture: Mixture) -> float:
         variance: float = mixture.alpha**2 * self.std**2 + mixture.sigma**2

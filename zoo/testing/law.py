@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Generic, TypeVar
 from unittest import SkipTest
 
 Subject = TypeVar("Subject")
+Found = TypeVar("Found")
 
 
 class NotRun(SkipTest):
@@ -54,6 +57,25 @@ class Law(Generic[Subject]):
     def summary(self) -> str:
         """What is kept, in a line."""
         return (self.check.__doc__ or "").split("\n", 1)[0].strip()
+
+
+def remembered(most: int) -> Callable[[Callable[[Subject], Found]], Callable[[Subject], Found]]:
+    """Keep what a function finds out of the last few subjects, for which several laws ask: the same object each."""
+
+    def keeping(find: Callable[[Subject], Found]) -> Callable[[Subject], Found]:
+        last: deque[tuple[Subject, Found]] = deque(maxlen=most)
+
+        @wraps(find)
+        def found(subject: Subject) -> Found:
+            for known, before in last:
+                if known is subject:
+                    return before
+            last.append((subject, find(subject)))
+            return last[-1][1]
+
+        return found
+
+    return keeping
 
 
 def law(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.parts.values import map_tensors, tensors_in
 from zoo.testing.asserts import weighed
 from zoo.testing.cases import BATCH, FEW, Case, sample_of
 from zoo.testing.law import law
+from zoo.testing.ran import Watch
 
 NARROW = (torch.bfloat16, torch.float16)
 
@@ -26,22 +25,6 @@ APART = 2e-3
 """How far a gradient may be from the slope at the step that suits it, of how large it is on average."""
 
 
-class Narrow(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the operators that return less than float32."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[str] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run an operator, and look at what comes of it."""
-        returned = func(*args, **(kwargs or {}))
-        self.found += [f"{each.dtype} by {func}" for each in tensors_in(returned) if each.dtype in NARROW]
-        return returned
-
-
 @law(
     "Leave it to train.precision and autocast which numbers are rounded: cast to the dtype of the tokens or weights"
     " (x.to(tokens.dtype)), and never to bfloat16 or float16 by name.",
@@ -50,9 +33,14 @@ class Narrow(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def rounds_nothing_on_the_way(case: Case) -> None:
     """Of inputs and parameters in float32, nothing is computed in bfloat16 or float16."""
     part, inputs = case.build(dtype=torch.float32), case.inputs(BATCH, dtype=torch.float32)
-    with torch.no_grad(), Narrow() as narrow:
+    narrow: list[str] = []
+
+    def look(func: Any, _: Any, returned: Any) -> None:
+        narrow.extend(f"{each.dtype} by {func}" for each in tensors_in(returned) if each.dtype in NARROW)
+
+    with torch.no_grad(), Watch(look):
         case.call(part, inputs)
-    assert not narrow.found, f"in float32, it computes {narrow.found[0]}"
+    assert not narrow, f"in float32, it computes {narrow[0]}"
 
 
 @law(

@@ -17,7 +17,7 @@ from zoo.optim.base import Schedule
 from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
 from zoo.optim.updates import Updates
 from zoo.shards import whole
-from zoo.testing.asserts import assert_close
+from zoo.testing.asserts import assert_close, refuses
 from zoo.testing.cases import FEW, Case
 from zoo.testing.law import Law, NotRun, law
 from zoo.testing.options_laws import every_option_changes_something
@@ -199,16 +199,8 @@ def factor_hangs_on_its_step_alone(case: Case) -> None:
 
 def lengths(schedule: Schedule) -> tuple[int, ...]:
     """The numbers of steps to ask a schedule for; those left out that it refuses, at each of their steps."""
-    refused = list(takewhile(lambda steps: all(_refuses(schedule, step, steps) for step in _steps(steps)), STEPS))
+    refused = list(takewhile(lambda steps: all(refuses(schedule.factor, step, steps) for step in _steps(steps)), STEPS))
     return STEPS[len(refused) :] or (LONGEST,)
-
-
-def _refuses(schedule: Schedule, step: int, steps: int) -> bool:
-    try:
-        schedule.factor(step, steps)
-    except ValueError:
-        return True
-    return False
 
 
 def _steps(steps: int) -> list[int]:

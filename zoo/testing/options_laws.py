@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.kinds import KINDS, base_of
 from zoo.parts.initialise import reset
@@ -22,6 +21,7 @@ from zoo.testing.generators import torch_seeded
 from zoo.testing.law import law
 from zoo.testing.passes import trained
 from zoo.testing.place_laws import LARGE, on_grid
+from zoo.testing.ran import Watch
 from zoo.testing.random_cases import cases
 
 
@@ -196,7 +196,12 @@ def _drawn_anew(part: nn.Module) -> nn.Module:
 
 def _ran(case: Case, part: Any, dtype: torch.dtype) -> tuple[list[str], list[bytes]]:
     """The operators that run in a pass, and what comes of it; of a conditioner, also with null labels."""
-    with torch_seeded(0), Operators() as operators:
+    ran: list[str] = []
+
+    def look(func: Any, args: Sequence[Any], _: Any) -> None:
+        ran.append(f"{func} {[tuple(each.shape) for each in args if isinstance(each, Tensor)]}")
+
+    with torch_seeded(0), Watch(look):
         if dtype == torch.float64:
             outputs, gradients = trained(case, part, dtype=dtype)
             found = [*outputs, *gradients.values()]
@@ -205,22 +210,7 @@ def _ran(case: Case, part: Any, dtype: torch.dtype) -> tuple[list[str], list[byt
                 found = tensors_in(case.outputs(part, BATCH, dtype=dtype))
         if hasattr(part, "null"):
             found += tensors_in(part(part.null(*case.inputs(BATCH))))
-    return operators.ran, [_bytes(each) for each in found]
-
-
-class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes which operators run, and on what shapes."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.ran: list[str] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run an operator, and note it."""
-        self.ran.append(f"{func} {[tuple(each.shape) for each in args if isinstance(each, Tensor)]}")
-        return func(*args, **(kwargs or {}))
+    return ran, [_bytes(each) for each in found]
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -1,8 +1,8 @@
-"""What runs of a part on a CPU: multiply-adds, those of attention among them, and softmaxes."""
+"""What runs of a part on a CPU: multiply-adds, those of attention among them, and any operator."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -73,20 +73,20 @@ class Multiplied(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
 
-class Softmaxes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the shapes that softmaxes are taken of."""
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Has a look at every operator that runs, at what it is given and at what it returns."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[Any, Sequence[Any], Any], object]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.shapes: list[tuple[int, ...]] = []
+        self.look = look
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run an operator, and note its shape."""
-        if func.overloadpacket is aten._softmax:
-            self.shapes.append(tuple(args[0].shape))
-        return func(*args, **(kwargs or {}))
+        """Run an operator, and look."""
+        returned = func(*args, **(kwargs or {}))
+        self.look(func, args, returned)
+        return returned
 
 
 ATTENTION_ON_CPU = aten._scaled_dot_product_flash_attention_for_cpu

@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.parts.routers import keep_tokens
 from zoo.parts.values import Layout, Rotary
 from zoo.testing.asserts import SINGLE, assert_close
-from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
+from zoo.testing.cases import BATCH, FEW, Case, Random
 from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.law import Law, law
 from zoo.testing.of_kind.block import layout
-from zoo.testing.of_kind.subset import check_subset
+from zoo.testing.of_kind.subset import runs_on_a_subset
 from zoo.testing.of_kind.uses import goes_by_differences_of_angles, leaves_padding_out, takes_what_it_uses, with_layout
 
 
@@ -24,11 +23,6 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
     """Tokens of one stage, and their layout with all that the part needs or uses."""
     part: Any = case.unmade
     return [random(batch, case.m + case.count, case.dim)], [layout(case, part, batch, random)]
-
-
-def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
-    """Tokens as they came."""
-    return [(batch, case.m + case.count, case.dim)]
 
 
 @law(
@@ -44,17 +38,6 @@ def stages_are_alone(case: Case) -> None:
     for tokens, own, returned in zip((one, other), (layout_of_one, layout_of_other), together, strict=True):
         alone = part.forward_stage(tokens, own)
         assert_close(returned, alone, "what a stage's tokens give depends on the other stages of the call", SINGLE)
-
-
-@law("Go by layout.index, which tells the places of the tokens, or let the part say refuses = {'subset'}.")
-def runs_on_a_subset(case: Case) -> None:
-    """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
-    check_subset(case, _kept)
-
-
-def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
-    (tokens,), (own,) = inputs
-    return tuple([each] for each in keep_tokens(tokens, own, index))
 
 
 @law(

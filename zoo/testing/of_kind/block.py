@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
-
-from zoo.parts.routers import keep_tokens
+from zoo.parts.facts import facts_of
 from zoo.parts.values import Group, Layout, Rotary
 from zoo.testing.asserts import SINGLE, assert_close
-from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random
 from zoo.testing.count_laws import attention_is_seen
 from zoo.testing.law import Law, law
-from zoo.testing.of_kind.subset import check_subset
+from zoo.testing.of_kind.subset import runs_on_a_subset
 from zoo.testing.of_kind.uses import goes_by_differences_of_angles, leaves_padding_out, takes_what_it_uses
 from zoo.testing.place_laws import keeps_places
 from zoo.testing.train_laws import adds_to_wide_tokens
@@ -33,8 +31,6 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
 
 def layout(case: Case, part: Any, batch: int, random: Random) -> Layout:
     """Of the case's tokens, with all that a part needs or uses."""
-    from zoo.parts.facts import facts_of
-
     facts, site = facts_of(part), case.site
     found = Layout(m=case.m, grid=site.grid, patch=site.patch)
     if "rotary" in facts.takes:
@@ -45,11 +41,6 @@ def layout(case: Case, part: Any, batch: int, random: Random) -> Layout:
         there[:, 0] = True
         found = replace(found, context=random(batch, CONTEXT, site.condition_dim), context_mask=there)
     return found
-
-
-def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
-    """Tokens as they came."""
-    return [(batch, case.m + case.count, case.dim)]
 
 
 @law(
@@ -65,19 +56,6 @@ def groups_are_alone(case: Case) -> None:
         assert_close(together, alone, "a group's output depends on the other groups of the call", SINGLE)
         by_itself = part.forward_stage(group.tokens, group.vectors, group.layout, *group.taken)
         assert_close(alone, by_itself, "forward of a group is not forward_stage", SINGLE)
-
-
-@law("Go by layout.index, which tells the places of the tokens, or let the part say refuses = {'subset'}.")
-def runs_on_a_subset(case: Case) -> None:
-    """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
-    check_subset(case, _kept)
-
-
-def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
-    ((group,),) = inputs
-    tokens, own = keep_tokens(group.tokens, group.layout, index)
-    taken = tuple(keep_tokens(each, group.layout, index)[0] for each in group.taken)
-    return ([group._replace(tokens=tokens, layout=own, taken=taken)],)
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {

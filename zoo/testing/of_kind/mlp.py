@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from zoo.parts.routers import keep_tokens
 from zoo.testing.asserts import SINGLE, assert_close
-from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random
 from zoo.testing.law import Law, law
 from zoo.testing.of_kind.block import layout
-from zoo.testing.of_kind.subset import check_subset
+from zoo.testing.of_kind.subset import runs_on_a_subset
 from zoo.testing.place_laws import keeps_places
 
 
@@ -20,11 +18,6 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
     """Tokens, and their layout."""
     part: Any = case.unmade
     return random(batch, case.m + case.count, case.dim), layout(case, part, batch, random)
-
-
-def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
-    """Tokens as they came."""
-    return [(batch, case.m + case.count, case.dim)]
 
 
 @law("Set per_token = False where tokens see each other or their places, as in a convolution.")
@@ -37,17 +30,6 @@ def is_per_token(case: Case) -> None:
     order = torch.randperm(tokens.shape[1], generator=torch.Generator().manual_seed(case.seed))
     message = "per_token is True, and a token's output depends on the others, or on its place"
     assert_close(part(tokens[:, order], own), part(tokens, own)[:, order], message, SINGLE)
-
-
-@law("Go by layout.index, which tells the places of the tokens, or let the part say refuses = {'subset'}.")
-def runs_on_a_subset(case: Case) -> None:
-    """Of the tokens, such as a router lets go on, it takes any; or it refuses ``subset``."""
-    check_subset(case, _kept)
-
-
-def _kept(inputs: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
-    tokens, own = inputs
-    return keep_tokens(tokens, own, index)
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {"mlp": (keeps_places, is_per_token, runs_on_a_subset)}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from zoo.testing.asserts import SINGLE, assert_close
-from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
+from zoo.testing.cases import BATCH, FEW, Case, Random
 from zoo.testing.law import Law, law
 from zoo.testing.place_laws import keeps_places
 
@@ -15,11 +15,6 @@ from zoo.testing.place_laws import keeps_places
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """Tokens."""
     return (random(batch, case.m + case.count, case.dim),)
-
-
-def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
-    """Tokens as they came."""
-    return [(batch, case.m + case.count, case.dim)]
 
 
 @law("Add a small number to what you divide by, as (variance + 1e-6).sqrt(): tokens may be all alike.", examples=FEW)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from zoo.parts.values import Layout, Rotary
-from zoo.testing.cases import BATCH, Case, Random, Shape
+from zoo.testing.cases import BATCH, Case, Random
 from zoo.testing.law import Law, law
 from zoo.testing.place_laws import Link, in_front, keeps_places
 
@@ -26,11 +26,6 @@ def call(case: Case, part: Any, inputs: tuple[Any, ...]) -> Any:
     tokens, layout, scores = inputs
     went, own, route = part.begin(tokens, layout, scores)
     return part.end(2 * went, own.m, route)
-
-
-def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
-    """All tokens."""
-    return [(batch, case.m + case.count, case.dim)]
 
 
 def links(case: Case, part: Any) -> Iterator[Link]:
