@@ -127,7 +127,11 @@ class Modulations:
     def _changed(self, number: int, change: Callable[[Tensor], Sequence[Tensor]]) -> list[Modulations]:
         """What becomes of them if every tensor becomes so many."""
         changed = {key: change(tensor) for key, tensor in self._tensors().items()}
-        return [map_tensors(lambda tensor, at=place: changed[id(tensor)][at], self) for place in range(number)]
+
+        def each(place: int) -> Any:
+            return map_tensors(lambda tensor: changed[id(tensor)][place], self)
+
+        return [each(place) for place in range(number)]
 
 
 @dataclass(frozen=True)
