@@ -19,7 +19,7 @@ from zoo.registry import part
 from zoo.sites import Site
 from zoo.testing import check_part, laws_of
 from zoo.testing.cases import Case
-from zoo.testing.declare_laws import declares_its_cost
+from zoo.testing.count_laws import declares_its_cost
 
 pytestmark = pytest.mark.usefixtures("drawn_as_ever")
 

@@ -55,9 +55,8 @@ class LeftOut:
         count = int(self.mask.sum())
         lines = [f"note: data.leave_out: {count} of {len(self.mask)} samples are left out"] if count else []
         if self.unknown:
-            lines.append(
-                f"warning: data.leave_out: no sample is called {_some_of(self.unknown)}; there is nothing to leave out"
-            )
+            names = listed([json.dumps(each, ensure_ascii=False) for each in self.unknown], SHOWN)
+            lines.append(f"warning: data.leave_out: no sample is called {names}; there is nothing to leave out")
         return lines
 
     def advice(self, ids: Collection[str]) -> str:
@@ -212,7 +211,3 @@ def _unreadable(source: Source, indices: Int[np.ndarray, " B"], generators: Sequ
         except DataError:
             found[source.id(index)] = None
     return list(found)
-
-
-def _some_of(ids: Collection[str]) -> str:
-    return listed([json.dumps(each, ensure_ascii=False) for each in ids], SHOWN)

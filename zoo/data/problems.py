@@ -58,7 +58,7 @@ class Checked:
 def check_by_reading(source: Source, indices: Int[np.ndarray, " B"]) -> Checked:
     """Read samples, together or, where that fails, one by one."""
     try:
-        return _look_at(source, indices, _read(source, indices))
+        return _look_at(source, indices, read_alike(source, indices))
     except Exception:  # a plug-in's fault ends no check: it is told beside what else is wrong
         found = [_alone(source, indices[row : row + 1]) for row in range(len(indices))]
     return Checked(
@@ -70,7 +70,7 @@ def check_by_reading(source: Source, indices: Int[np.ndarray, " B"]) -> Checked:
 
 def _alone(source: Source, index: Int[np.ndarray, " 1"]) -> Checked:
     try:
-        return _look_at(source, index, _read(source, index))
+        return _look_at(source, index, read_alike(source, index))
     except Exception as error:
         name = _id(source, int(index[0]))
         text = str(error)
@@ -86,7 +86,8 @@ def _id(source: Source, index: int) -> str:
         return ""
 
 
-def _read(source: Source, indices: Int[np.ndarray, " B"]) -> Samples:
+def read_alike(source: Source, indices: Int[np.ndarray, " B"]) -> Samples:
+    """Samples, each drawn as at every other such call."""
     return source.read(indices, [np.random.default_rng(index) for index in indices.tolist()])
 
 

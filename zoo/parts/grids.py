@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.errors import PluginError
-from zoo.schedule import Grid
+from zoo.schedule import Grid, patch_name
 
 
 def patchify(latents: Float[Tensor, "b C *size"], patch: Grid) -> Float[Tensor, "b N P"]:
@@ -106,7 +106,7 @@ def _check_whole(tokens: Tensor, grid: Grid) -> None:
     """
     if not torch.jit.is_tracing() and tokens.shape[1] != prod(grid):  # type: ignore[attr-defined, no-untyped-call]
         raise PluginError(
-            f"{tokens.shape[1]} tokens came for a grid of {'x'.join(map(str, grid))}, which has {prod(grid)}: leave out"
+            f"{tokens.shape[1]} tokens came for a grid of {patch_name(grid)}, which has {prod(grid)}: leave out"
             " those in front (tokens[:, layout.m:]); where a router leaves out some of the image's, let the part say"
             " refuses = {'subset'}"
         )

@@ -55,9 +55,9 @@ def init_weights(module: nn.Module) -> None:
     Raises:
         PluginError: a module's ``reset_parameters`` leaves something of it unmade.
     """
-    spoil(_all_tensors(module).values())
+    spoil(all_tensors(module).values())
     module.apply(reset)
-    refuse_unmade(_all_tensors(module))
+    refuse_unmade(all_tensors(module))
 
 
 @torch.no_grad()
@@ -86,7 +86,7 @@ def unmade(module: nn.Module) -> Iterator[str]:
     weights would be trained and saved, and not load.
     """
     try:
-        refuse_unmade(_all_tensors(module))
+        refuse_unmade(all_tensors(module))
     except PluginError as error:
         yield str(error)
         return
@@ -105,7 +105,7 @@ def _made_by_the_constructor_alone(module: nn.Module) -> Iterator[str]:
     if not own or initialiser(module) is None:
         return
     kept = {id(module._buffers[name]) for name in own}
-    beside = [each for each in _all_tensors(module).values() if id(each) not in kept]
+    beside = [each for each in all_tensors(module).values() if id(each) not in kept]
     try:
         with torch.random.fork_rng(devices=[]):
             copy = deepcopy(module, {id(each): _without_memory(each) for each in beside})
@@ -125,7 +125,8 @@ def _without_memory(tensor: Tensor) -> Tensor:
     return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
-def _all_tensors(module: nn.Module) -> dict[str, Tensor]:
+def all_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, those too that no state dict holds."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 

@@ -79,7 +79,9 @@ class SharedAdaLN(Modulation):
         active = _active(conditions)
         groups = {_name(slot): slot for slot in self.slots if slot.vectors}
         shared = {name: _vectors(at_key(self.shared, name), slot, active) for name, slot in groups.items()}
-        heads = {dim: _lent(slot, shared[_name(slot)]) for dim, slot in self.lenders.items()}
+        heads = {
+            dim: tuple(shared[_name(slot)][index] for index in slot.lends or ()) for dim, slot in self.lenders.items()
+        }
         heads |= _head_vectors(self.head, self.head_slots, active)
         return Modulations(
             blocks=[shared.get(_name(slot), ()) for slot in self.slots], heads={dim: heads[dim] for dim in self.dims}
@@ -201,10 +203,6 @@ class InContext(Modulation):
             heads=dict.fromkeys(self.dims, ()),
             tokens={width: _as_tokens(conditions[width]) for width in self.widths},
         )
-
-
-def _lent(slot: Slot, vectors: Vectors) -> Vectors:
-    return tuple(vectors[index] for index in slot.lends or ())
 
 
 def _as_tokens(condition: Condition) -> Float[Tensor, "B n D"]:

@@ -50,8 +50,7 @@ class SinusoidalTimeEmbedder(TimeEmbedder):
     def forward(self, t: Float[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """Embed noise levels t in [0, 1]."""
         dtype = cast(Linear, self.layers[0]).weight.dtype
-        wide = t.to(torch.promote_types(t.dtype, torch.float32))
-        x = sinusoids((1 - wide if self.clock == "data" else wide) * self.scale, FREQUENCIES).to(dtype)
+        x = sinusoids(t, FREQUENCIES, self.clock, self.scale).to(dtype)
         for index, layer in enumerate(self.layers):
             x = layer(F.silu(x) if index else x)
         return x
@@ -85,8 +84,7 @@ class FourierTimeEmbedder(TimeEmbedder):
 
     def forward(self, t: Float[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """Embed noise levels t in [0, 1]; in the dtype of t."""
-        wide = t.to(torch.promote_types(t.dtype, torch.float32))
-        return sinusoids((1 - wide if self.clock == "data" else wide) * self.scale, self.dim).to(t.dtype)
+        return sinusoids(t, self.dim, self.clock, self.scale).to(t.dtype)
 
 
 @part("time_embedder", "fno")
@@ -168,9 +166,12 @@ class MixedFNO(nn.Module):
         return mixed + _linear(x, self.pointwise)
 
 
-def sinusoids(clock: Float[Tensor, " B"], features: int) -> Float[Tensor, "B F"]:
-    """[cos(clock f), sin(clock f)] of F / 2 frequencies f from 1 down to nearly 1 / 10000."""
-    half = features // 2
+def sinusoids(
+    t: Float[Tensor, " B"], features: int, of: Literal["noise", "data"], scale: float
+) -> Float[Tensor, "B F"]:
+    """[cos(x f), sin(x f)] of F / 2 frequencies f from 1 down to nearly 1 / 10000, x the scaled t, or 1 - t of data."""
+    half, wide = features // 2, t.to(torch.promote_types(t.dtype, torch.float32))
+    clock = (1 - wide if of == "data" else wide) * scale
     steps = torch.arange(half, device=clock.device, dtype=clock.dtype)
     angles = clock.unsqueeze(1) * torch.exp(steps * (-math.log(MAX_PERIOD) / half))
     return torch.cat([angles.cos(), angles.sin()], dim=1)

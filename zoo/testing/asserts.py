@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.parts.initialise import all_tensors
 from zoo.parts.module_part import ModulePart
 from zoo.parts.values import tensors_in
 
@@ -49,6 +50,11 @@ def weighed(value: Any, seed: int) -> Tensor:
     return total
 
 
+def bytes_of(tensor: Tensor) -> bytes:
+    """Its numbers as they lie in memory, in order."""
+    return tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
 def refuses(call: Callable[..., object], *given: Any) -> bool:
     """Whether it raises a ValueError, by which parts refuse what does not suit them."""
     try:
@@ -81,4 +87,4 @@ def assert_gradients(module: nn.Module) -> None:
 
 def storages(module: nn.Module) -> set[int]:
     """Addresses of the module's tensors."""
-    return {tensor.untyped_storage().data_ptr() for tensor in [*module.parameters(), *module.buffers()]}
+    return {tensor.untyped_storage().data_ptr() for tensor in all_tensors(module).values()}

@@ -28,6 +28,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.untold import Note, Untold
+from zoo.testing.asserts import bytes_of
 from zoo.testing.cases import Case
 from zoo.testing.law import Law, NotRun, law, remembered
 from zoo.testing.ranks import RANKS, on_two_ranks
@@ -179,7 +180,7 @@ def _state(trainer: Trainer) -> dict[str, Any]:
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
-    return {name: each.detach().contiguous().numpy().tobytes() for name, each in tensors.items()}
+    return {name: bytes_of(each) for name, each in tensors.items()}
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from itertools import islice
 
 import numpy as np
 import torch
-from jaxtyping import Int
 
 from zoo.data.base import AT_ONCE, Dataset, Samples, Source, Split
+from zoo.data.problems import read_alike
 from zoo.errors import DataError, MissingSplitError
 from zoo.labels import checked, class_indices, length
 from zoo.parts.values import tensors_in
@@ -51,7 +51,7 @@ def reads_latents(case: Case) -> None:
     assert not strange, f"maps names {', '.join(strange)}, which extra does not"
     for split, source in _sources(dataset):
         some = np.array([len(source) - 1, 0, len(source) // 2])
-        samples = _read(source, some)
+        samples = read_alike(source, some)
         found, expected = tuple(samples.latents.shape), (len(some), *shape)
         assert found == expected, f"reads latents {found} of {split}, in place of {expected}"
         assert samples.latents.is_floating_point(), f"reads latents of {samples.latents.dtype}, and should read floats"
@@ -63,7 +63,7 @@ def reads_latents(case: Case) -> None:
         expected_extra = dict.fromkeys(dataset.extra, len(some))
         assert counts == expected_extra, f"reads rows of extra {counts}, in place of {expected_extra}"
         for place in range(len(some)):
-            alone = _read(source, some[place : place + 1])
+            alone = read_alike(source, some[place : place + 1])
             for one, all_of_them in zip(_tensors(alone), _tensors(samples), strict=True):
                 told = "a sample is another when it is read alone, or again with an equal generator"
                 assert torch.equal(one[0], all_of_them[place]), told
@@ -166,10 +166,6 @@ def _sources(dataset: Dataset) -> Iterator[tuple[Split, Source]]:
             raise DataError(
                 f"{error}; give the kit what it needs: check_part(..., options=..., supplied=...)"
             ) from error
-
-
-def _read(source: Source, indices: Int[np.ndarray, " B"]) -> Samples:
-    return source.read(indices, [np.random.default_rng(index) for index in indices.tolist()])
 
 
 def _tensors(samples: Samples) -> list[torch.Tensor]:

@@ -56,7 +56,7 @@ def sampler_keeps_dtype(case: Case) -> None:
     """``quantile`` and ``cdf`` keep shape and dtype of what they are given, and leave it as it was."""
     sampler = case.create()
     for dtype in DTYPES:
-        u = _uniform(case, dtype)
+        u = torch.rand(2, 3, generator=torch.Generator().manual_seed(case.seed), dtype=torch.float64).to(dtype)
         before = u.clone()
         for values in (sampler.quantile(u), sampler.cdf(u)):
             assert values.shape == u.shape, f"returns shape {list(values.shape)} for {list(u.shape)}"
@@ -270,11 +270,6 @@ class Solving:
 
     def _normal(self) -> Tensor:
         return torch.randn(self.shape, generator=self.generator, dtype=torch.float64).to(self.device, self.dtype)
-
-
-def _uniform(case: Case, dtype: torch.dtype) -> Tensor:
-    generator = torch.Generator().manual_seed(case.seed)
-    return torch.rand(2, 3, generator=generator, dtype=torch.float64).to(dtype)
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from zoo.parts.facts import mistakes_in
-from zoo.parts.initialise import faults, reset
+from zoo.parts.initialise import all_tensors, faults, reset
 from zoo.testing.asserts import assert_equal
 from zoo.testing.cases import randomise
 from zoo.testing.generators import seeded, torch_seeded
@@ -27,22 +27,22 @@ def assert_initialises_whole(
         outputs: of a module, for always the same inputs.
         seed: of the weights.
     """
-    here, other = create("cpu", seed), dict(_tensors(create("cpu", seed + 1)))
+    here, other = create("cpu", seed), all_tensors(create("cpu", seed + 1))
     _assert_no_faults(here)
-    fixed = {name: tensor.clone() for name, tensor in _tensors(here) if torch.equal(tensor, other[name])}
+    fixed = {name: tensor.clone() for name, tensor in all_tensors(here).items() if torch.equal(tensor, other[name])}
     _draw(here, seed)
-    for name, tensor in _tensors(here):
+    for name, tensor in all_tensors(here).items():
         if name in fixed:
             assert_equal(tensor, fixed[name], f"init_weights makes {name} otherwise than the constructor does")
 
     there = create("meta", seed).to_empty(device="cpu")
     _assert_no_faults(there)
-    expected = dict(_tensors(here))
-    for name, tensor in _tensors(there):
+    expected = all_tensors(here)
+    for name, tensor in all_tensors(there).items():
         _spoil(tensor, expected[name])
-    before = {name: (tensor, tensor.data_ptr()) for name, tensor in _tensors(there)}
+    before = {name: (tensor, tensor.data_ptr()) for name, tensor in all_tensors(there).items()}
     _draw(there, seed)
-    for name, tensor in _tensors(there):
+    for name, tensor in all_tensors(there).items():
         same = tensor is before[name][0] and tensor.data_ptr() == before[name][1]  # which `.data = ` changes
         assert same, f"reset_parameters puts another tensor in the place of {name}; fill it in place"
         assert_equal(tensor, expected[name], f"{name} is not made by reset_parameters: built on meta, it stays garbage")
@@ -57,11 +57,6 @@ def assert_initialises_whole(
 def _assert_no_faults(module: nn.Module) -> None:
     fault = next(chain(mistakes_in(module), faults(module)), None)
     assert fault is None, fault
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()  # those too that no state dict holds
 
 
 def _draw(module: nn.Module, seed: int) -> None:

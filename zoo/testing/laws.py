@@ -19,10 +19,9 @@ from zoo.testing import numeric_laws, place_laws, random_laws, train_laws
 from zoo.testing.asserts import SINGLE, assert_close, assert_equal, assert_gradients, storages, weighed
 from zoo.testing.cases import BATCH, FEW, MODES, Case, samples_of
 from zoo.testing.compile_laws import compiles_whole
-from zoo.testing.count_laws import is_counted
+from zoo.testing.count_laws import declares_its_cost, is_counted
 from zoo.testing.cuda_laws import runs_on_cuda
 from zoo.testing.ddp_laws import trains_on_two_ranks
-from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.initialise_laws import assert_initialises_whole
 from zoo.testing.law import Law, law
 from zoo.testing.options_laws import every_option_changes_something

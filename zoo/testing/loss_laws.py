@@ -168,12 +168,9 @@ def pulls_the_weights(case: Case) -> None:
 def _pulls(case: Case, part: nn.Module, given: tuple[Any, ...]) -> bool:
     """Whether a gradient comes to what the weights compute, with taps of all tokens and with those of some."""
     wanted = [each.requires_grad_() for each in (given[2], *given[5].values())]
-    return all(value.requires_grad and _reaches(value, wanted) for value in case.call(part, given))
-
-
-def _reaches(value: Tensor, wanted: list[Tensor]) -> bool:
-    found = torch.autograd.grad(value.sum(), wanted, allow_unused=True)
-    return any(each is not None and bool(each.any()) for each in found)
+    values = case.call(part, given)
+    found = (value.requires_grad and torch.autograd.grad(value.sum(), wanted, allow_unused=True) for value in values)
+    return all(any(each is not None and bool(each.any()) for each in own or ()) for own in found)
 
 
 @law(

@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from zoo.kinds import KINDS, base_of
-from zoo.parts.initialise import reset
+from zoo.parts.initialise import all_tensors, reset
 from zoo.parts.values import tensors_in
 from zoo.paths import LinearPath
 from zoo.sites import Slot
+from zoo.testing.asserts import bytes_of
 from zoo.testing.cases import BATCH, Case
 from zoo.testing.draw import draw
 from zoo.testing.generators import torch_seeded
 from zoo.testing.law import law
-from zoo.testing.passes import trained
 from zoo.testing.place_laws import LARGE, on_grid
 from zoo.testing.ran import Watch
 from zoo.testing.random_cases import cases
+from zoo.testing.train_laws import trained
 
 
 class Round(NamedTuple):
@@ -169,7 +170,9 @@ def _shown(case: Case) -> Iterator[Any]:
     yield _said(case, case.unmade), {name: tensor.shape for name, tensor in case.unmade.state_dict().items()}
     part = case.create()
     yield _state(part)
-    yield _state(_drawn_anew(part))
+    with torch_seeded(0):
+        part.apply(reset)
+    yield _state(part)
     yield _ran(case, case.build().train(), torch.float64)
     try:
         yield _ran(case, case.build(dtype=torch.bfloat16), torch.bfloat16)
@@ -185,13 +188,7 @@ def _said(case: Case, part: Any) -> Mapping[str, Any]:
 
 
 def _state(part: nn.Module) -> dict[str, bytes]:
-    return {name: _bytes(tensor) for name, tensor in (*part.named_parameters(), *part.named_buffers())}
-
-
-def _drawn_anew(part: nn.Module) -> nn.Module:
-    with torch_seeded(0):
-        part.apply(reset)
-    return part
+    return {name: bytes_of(tensor) for name, tensor in all_tensors(part).items()}
 
 
 def _ran(case: Case, part: Any, dtype: torch.dtype) -> tuple[list[str], list[bytes]]:
@@ -210,8 +207,4 @@ def _ran(case: Case, part: Any, dtype: torch.dtype) -> tuple[list[str], list[byt
                 found = tensors_in(case.outputs(part, BATCH, dtype=dtype))
         if hasattr(part, "null"):
             found += tensors_in(part(part.null(*case.inputs(BATCH))))
-    return ran, [_bytes(each) for each in found]
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return ran, [bytes_of(each) for each in found]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.kinds import KINDS
 from zoo.parts.values import map_tensors, tensors_in
-from zoo.schedule import Grid
+from zoo.schedule import Grid, patch_name
 from zoo.testing.asserts import assert_close
 from zoo.testing.cases import FEW, Case
 from zoo.testing.law import law
@@ -93,18 +93,13 @@ def same_places(grid: Grid, m: int = 0, tensor: int = 0, told: str = "the token"
     """Each of the image's tokens stays where it is."""
     for place in some_places(grid):
         before = token_at(place, grid, 0 if tensor else m)  # what joins the tokens has none in front
-        yield Link(f"{told} at {place} of {shown(grid)}", tensor, before, [token_at(place, grid, m)])
+        yield Link(f"{told} at {place} of {patch_name(grid)}", tensor, before, [token_at(place, grid, m)])
 
 
 def _of_tokens(case: Case, part: Any) -> Iterator[Link]:
     """Of a part that takes tokens, and returns tokens of the same grid."""
     yield from in_front(case.m)
     yield from same_places(case.site.grid, case.m)
-
-
-def shown(grid: Grid) -> str:
-    """``7x41``."""
-    return "x".join(map(str, grid))
 
 
 TRIES = 8
@@ -167,7 +162,7 @@ def takes_many_tokens(case: Case) -> None:
         shapes = [tuple(each.shape) for each in tensors_in(case.outputs(part, 1, dtype=torch.float32))]
     expected = case.shapes(part, 1)
     assert shapes == expected, (
-        f"on a grid of {shown(case.site.grid)} it returns shapes {shapes}, and its kind promises {expected}"
+        f"on a grid of {patch_name(case.site.grid)} it returns shapes {shapes}, and its kind promises {expected}"
     )
 
 
@@ -185,7 +180,7 @@ def knows_grids_apart(case: Case) -> None:
         for grid in OF_ONE_COUNT[case.site.axes]:
             own = on_grid(case, grid)
             after, first = (own.outputs(part, 1) for part in (used, own.build()))
-            assert_close(after, first, f"on {shown(grid)} it gives something else after another grid of as many")
+            assert_close(after, first, f"on {patch_name(grid)} it gives something else after another grid of as many")
 
 
 LAWS = (takes_many_tokens, knows_grids_apart)

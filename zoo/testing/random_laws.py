@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.testing.asserts import assert_close, assert_equal
+from zoo.parts.initialise import all_tensors
+from zoo.testing.asserts import assert_close, assert_equal, bytes_of
 from zoo.testing.cases import BATCH, FEW, MODES, Case
 from zoo.testing.generators import seeded
 from zoo.testing.law import law
@@ -57,10 +58,10 @@ def trains_as_it_samples(case: Case) -> None:
 def leaves_its_state(case: Case) -> None:
     """A pass changes no parameter or buffer, adds none, and leaves nothing that a later one reads, also in training."""
     part, first = case.build(), {}
-    before = {name: tensor.clone() for name, tensor in _tensors(part).items()}
+    before = {name: tensor.clone() for name, tensor in all_tensors(part).items()}
     for mode in MODES:
         first[mode] = case.outputs(part.train(mode == "train"), BATCH)
-        after = _tensors(part)
+        after = all_tensors(part)
         others = sorted(after.keys() ^ before.keys())
         assert not others, f"in {mode} mode, forward adds or removes {', '.join(others)}"
         changed = [name for name, tensor in after.items() if not _same(tensor, before[name])]
@@ -76,11 +77,7 @@ def leaves_its_state(case: Case) -> None:
 LAWS = (trains_as_it_samples, leaves_its_state)
 
 
-def _tensors(part: nn.Module) -> dict[str, Tensor]:
-    return dict([*part.named_parameters(), *part.named_buffers()])
-
-
 def _same(one: Tensor, other: Tensor) -> bool:
     """Bit by bit, so that NaN is as NaN."""
     alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
-    return alike and torch.equal(*(each.detach().contiguous().flatten().view(torch.uint8) for each in (one, other)))
+    return alike and bytes_of(one) == bytes_of(other)

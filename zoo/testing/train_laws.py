@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from zoo.parts.values import map_tensors, tensors_in
-from zoo.testing.asserts import assert_close
+from zoo.testing.asserts import assert_close, weighed
 from zoo.testing.cases import BATCH, FEW, Case, sample_of
 from zoo.testing.law import law
-from zoo.testing.passes import trained
 
 ROUNDED = 0.3
 """How far apart, of the largest value, bfloat16's products may be from float32's."""
@@ -29,6 +28,31 @@ SMALL = 0.03
 
 STEP = 1e-5
 """Of finite differences in float64."""
+
+
+def trained(
+    case: Case, part: nn.Module, run: Callable[..., Any] | None = None, dtype: torch.dtype = torch.float64
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """What comes out of a part, and the gradients of a weighted sum of it, by the names of parameters and inputs.
+
+    Args:
+        case: what goes in.
+        part: it.
+        run: what to call with the inputs, in place of the part.
+        dtype: of the inputs.
+    """
+    inputs = case.inputs(BATCH, dtype=dtype)
+    given = [each for each in tensors_in(inputs) if each.is_floating_point()]
+    leaves: dict[str, Tensor] = {name: each for name, each in part.named_parameters() if each.requires_grad}
+    leaves |= {f"input {number}": each for number, each in enumerate(given)}
+    for tensor in leaves.values():
+        tensor.requires_grad_()
+    outputs = tensors_in(case.call(part, inputs) if run is None else run(*inputs))
+    loss = weighed(outputs, case.seed + 2)
+    if not (loss.requires_grad and leaves):
+        return outputs, {}
+    found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return outputs, dict(zip(leaves, found, strict=True))
 
 
 @law(

@@ -58,11 +58,6 @@ class Surgery:
     losses: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether the donor fills all of the target, and finds a place for all of its own."""
-        return not (self.new or self.left or self.losses)
-
     def lines(self) -> Iterator[str]:
         """What is not the donor's, a line for each part."""
         yield from self.losses

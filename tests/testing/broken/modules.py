@@ -9,8 +9,8 @@ from tests.testing.broken import Broken
 from zoo.parts import Declared, Grid, Norm, Position, PositionEmbedding, TimeEmbedder
 from zoo.registry import part
 from zoo.testing import laws
+from zoo.testing.count_laws import declares_its_cost
 from zoo.testing.cuda_laws import runs_on_cuda
-from zoo.testing.declare_laws import declares_its_cost
 from zoo.testing.of_kind import norm, time_embedder
 
 

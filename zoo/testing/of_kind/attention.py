@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from zoo.parts.values import Layout, Rotary
 from zoo.testing.asserts import SINGLE, assert_close
@@ -60,13 +59,12 @@ def goes_by_angles_alone(case: Case) -> None:
             return
     order = torch.randperm(case.count, generator=torch.Generator().manual_seed(case.seed))
     places = torch.cat([torch.arange(case.m), case.m + order])
-    layouts = with_layout(inputs[1], lambda layout: _permuted(layout, order))
-    (permuted,) = part([tokens[:, places]], layouts)
+
+    def permute(layout: Layout) -> Layout:
+        return replace(layout, rotary=layout.rotary and Rotary(*(each[order] for each in layout.rotary)))
+
+    (permuted,) = part([tokens[:, places]], with_layout(inputs[1], permute))
     assert_close(permuted, own[:, places], "what a token gives hangs on its number in the sequence", SINGLE)
-
-
-def _permuted(layout: Layout, order: Tensor) -> Layout:
-    return replace(layout, rotary=layout.rotary and Rotary(*(each[order] for each in layout.rotary)))
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {

@@ -9,10 +9,11 @@ from typing import Any
 
 from zoo.parts.facts import facts_of
 from zoo.parts.grids import ratio
+from zoo.schedule import patch_name
 from zoo.testing.asserts import SINGLE, assert_close
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.law import Law, law
-from zoo.testing.place_laws import Link, in_front, keeps_places, over, shown, some_places, token_at
+from zoo.testing.place_laws import Link, in_front, keeps_places, over, some_places, token_at
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -32,7 +33,7 @@ def links(case: Case, part: Any) -> Iterator[Link]:
     yield from in_front(m)
     for place in some_places(finer):
         coarser = token_at(over(place, ratio(case.site.next_patch, case.site.patch)), case.site.grid, m)
-        yield Link(f"the token at {place} of {shown(finer)}", 0, token_at(place, finer, m), [coarser])
+        yield Link(f"the token at {place} of {patch_name(finer)}", 0, token_at(place, finer, m), [coarser])
 
 
 @law(

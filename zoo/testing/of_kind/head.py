@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zoo.schedule import patch_name
 from zoo.testing.cases import Case, Random, Shape
 from zoo.testing.law import Law
-from zoo.testing.place_laws import Link, keeps_places, pixel_at, shown, some_places, token_at, within
+from zoo.testing.place_laws import Link, keeps_places, pixel_at, some_places, token_at, within
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -27,7 +28,7 @@ def links(case: Case, part: Any) -> Iterator[Link]:
     grid = case.site.grid
     for place in some_places(grid):
         pixels = [pixel_at(each) for each in within(place, case.site.patch)]
-        yield Link(f"the token at {place} of {shown(grid)}", 0, token_at(place, grid), pixels)
+        yield Link(f"the token at {place} of {patch_name(grid)}", 0, token_at(place, grid), pixels)
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {"head": (keeps_places,)}

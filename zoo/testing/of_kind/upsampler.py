@@ -8,9 +8,10 @@ from typing import Any
 
 from zoo.parts.facts import facts_of
 from zoo.parts.grids import ratio
+from zoo.schedule import patch_name
 from zoo.testing.cases import BATCH, Case, Random, Shape
 from zoo.testing.law import Law, law
-from zoo.testing.place_laws import Link, in_front, keeps_places, same_places, shown, some_places, token_at, within
+from zoo.testing.place_laws import Link, in_front, keeps_places, same_places, some_places, token_at, within
 
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
@@ -34,7 +35,7 @@ def links(case: Case, part: Any) -> Iterator[Link]:
     yield from in_front(m)
     for place in some_places(grid):
         covered = [token_at(each, finer, m) for each in within(place, ratio(case.site.patch, case.site.next_patch))]
-        yield Link(f"the token at {place} of {shown(grid)}", 0, token_at(place, grid, m), covered)
+        yield Link(f"the token at {place} of {patch_name(grid)}", 0, token_at(place, grid, m), covered)
     if _kept_width(case, part) is not None:
         yield from same_places(finer, tensor=1, told="what was kept", m=m)
 
