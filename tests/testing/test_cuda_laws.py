@@ -5,9 +5,10 @@ import torch
 
 from tests.testing.broken.modules import OnTheCPU, Sound
 from zoo.registry import part
-from zoo.testing import check_part, cuda_laws
-from zoo.testing.cuda_laws import cuda_device, runs_on_cuda
+from zoo.testing import check_part
+from zoo.testing import laws as all_laws
 from zoo.testing.law import NotRun
+from zoo.testing.laws import cuda_device, runs_on_cuda
 
 
 def test_without_a_device_the_law_is_not_run(monkeypatch):
@@ -23,7 +24,7 @@ def test_with_one_the_law_is_tried_there(monkeypatch):
 
 
 def test_what_comes_out_on_another_device_is_told(monkeypatch):
-    monkeypatch.setattr(cuda_laws, "cuda_device", lambda: "meta")
+    monkeypatch.setattr(all_laws, "cuda_device", lambda: "meta")
     with pytest.raises(AssertionError, match="returns a tensor on cpu for inputs on meta"):
         check_part(OnTheCPU, laws=[runs_on_cuda], examples=1)
 

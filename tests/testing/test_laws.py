@@ -23,7 +23,6 @@ from zoo.testing import (
     LAWS,
     callback_laws,
     check_part,
-    cuda_laws,
     dataset_laws,
     laws,
     options_laws,
@@ -60,7 +59,7 @@ def small_digits_network(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def cpu_in_place_of_cuda(monkeypatch):
     """So that the law of CUDA is tried wherever the tests run."""
-    monkeypatch.setattr(cuda_laws, "cuda_device", lambda: "cpu")
+    monkeypatch.setattr(laws, "cuda_device", lambda: "cpu")
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,11 +35,6 @@ class Group(Options):
     recorded: str = ""
     sizes: str = ""
     times: str = ""
-
-    @property
-    def samples_alone(self) -> Group:
-        """Without what only a look at the files tells."""
-        return self.model_copy(update={"sizes": "", "times": ""})
 
     @property
     def contents(self) -> Group:
@@ -83,11 +78,11 @@ class Fingerprint(Options):
 
     def order(self) -> str:
         """A digest of everything but what only a look at the files tells."""
-        return self._digest_of(lambda group: group.samples_alone)
+        return self._digest_without("sizes", "times")
 
     def contents(self) -> str:
         """A digest of everything that a copy of the files keeps."""
-        return self._digest_of(lambda group: group.contents)
+        return self._digest_without("times")
 
     def changes_since(self, before: Fingerprint) -> Changes:
         """What is no longer as it was."""
@@ -102,8 +97,9 @@ class Fingerprint(Options):
             found["moved"].append("labels are others, or in another order")
         return Changes(**found)
 
-    def _digest_of(self, part: Callable[[Group], Group]) -> str:
-        groups = tuple((name, part(group)) for name, group in self.groups)
+    def _digest_without(self, *left_out: str) -> str:
+        blank = dict.fromkeys(left_out, "")
+        groups = tuple((name, group.model_copy(update=blank)) for name, group in self.groups)
         return digest([self.model_copy(update={"groups": groups}).model_dump_json().encode()])
 
     def _of_groups(self, before: Fingerprint) -> Iterator[tuple[str, str]]:

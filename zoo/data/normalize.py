@@ -66,7 +66,7 @@ class PerChannel(Normalize):
     def __init__(self, channels: int, *, mean: Offsets | None = None, std: Factors | None = None) -> None:
         given = {"mean": mean, "std": std}
         problems: list[tuple[KeyPath, str]] = [
-            ((name,), f"has {_numbers(len(values))}, and the latent has {_channels(channels)}")
+            ((name,), f"has {_counted(len(values), 'number')}, and the latent has {_counted(channels, 'channel')}")
             for name, values in given.items()
             if values is not None and len(values) != channels
         ]
@@ -101,7 +101,7 @@ class PerChannel(Normalize):
         for name, values in (("mean", statistics.mean), ("std", statistics.std)):
             if len(values) != self.channels:
                 raise DataError(
-                    f"normalize per_channel: the dataset records a {name} of {_channels(len(values))},"
+                    f"normalize per_channel: the dataset records a {name} of {_counted(len(values), 'channel')},"
                     f" and the latent has {self.channels}; let it record one for each channel"
                 )
         if not all(value >= 1e-6 for value in statistics.std):  # also not a number
@@ -125,9 +125,5 @@ class PerChannel(Normalize):
         return mean, std
 
 
-def _numbers(count: int) -> str:
-    return f"{count} number{'s' if count != 1 else ''}"
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel{'s' if count != 1 else ''}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

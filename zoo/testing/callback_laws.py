@@ -303,4 +303,3 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         is_told_on_two_ranks,
     )
 }
-"""Laws of each kind."""

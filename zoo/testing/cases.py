@@ -183,6 +183,11 @@ class Case:
         return self.site.m
 
     @property
+    def m_passing(self) -> int:
+        """Those of them that pass by where a level ends: none to another width, which has its own."""
+        return self.m if self.site.next_dim == self.dim else 0
+
+    @property
     def count(self) -> int:
         """Tokens N of the grid."""
         return prod(self.site.grid)

@@ -71,4 +71,3 @@ def tells_its_data(open_source: Callable[[], Source]) -> None:
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {"normalize": (inverts,)}
-"""Laws of each kind."""

@@ -223,4 +223,3 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
     "features": (images_stand_alone, record_is_plain),
     "metric": (figures_are_numbers, takes_what_it_needs, refuses_too_few, order_changes_nothing),
 }
-"""Laws of each kind."""

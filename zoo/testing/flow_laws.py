@@ -292,4 +292,3 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         reaches_the_data_on_other_paths,
     ),
 }
-"""Laws of each kind."""

@@ -188,4 +188,3 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         every_option_guides_otherwise,
     ),
 }
-"""Laws of each kind."""

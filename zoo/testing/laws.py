@@ -20,12 +20,14 @@ from zoo.testing.asserts import SINGLE, assert_close, assert_equal, assert_gradi
 from zoo.testing.cases import BATCH, FEW, MODES, Case, samples_of
 from zoo.testing.compile_laws import compiles_whole
 from zoo.testing.count_laws import declares_its_cost, is_counted
-from zoo.testing.cuda_laws import runs_on_cuda
 from zoo.testing.ddp_laws import trains_on_two_ranks
 from zoo.testing.initialise_laws import assert_initialises_whole
-from zoo.testing.law import Law, law
+from zoo.testing.law import Law, NotRun, law
 from zoo.testing.options_laws import every_option_changes_something
 from zoo.testing.random_laws import draws_nothing
+
+TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.05}
+"""Of the largest value: sums are in another order, and a convolution may be in TF32."""
 
 MANY = 8
 """Samples of a large batch: even, and more than the four from which on some parts take another way."""
@@ -197,6 +199,34 @@ def initialises_whole(case: Case) -> None:
         lambda part: tensors_in(case.outputs(cast_weights(part, torch.float64, own).eval(), BATCH)),
         case.seed,
     )
+
+
+@law(
+    "Make tensors on the device of what comes in (tokens.new_zeros, device=tokens.device), and keep tables in buffers,"
+    " which move with the part.",
+    examples=3,
+)
+def runs_on_cuda(case: Case) -> None:
+    """On a CUDA device the part gives what it gives on a CPU, in float32 and in bfloat16, and all of it there."""
+    device = cuda_device()
+    for dtype, tolerance in TOLERANCES.items():
+        here = case.outputs(case.build(dtype=dtype), BATCH, dtype=dtype)
+        there = tensors_in(case.outputs(case.build(dtype=dtype).to(device), BATCH, dtype=dtype, device=device))
+        for tensor in there:
+            assert tensor.device.type == device, f"returns a tensor on {tensor.device} for inputs on {device}"
+        message = f"on {device} in {dtype} it gives something else than on a CPU"
+        assert_close([each.cpu() for each in there], here, message, tolerance)
+
+
+def cuda_device() -> str:
+    """The device to try.
+
+    Raises:
+        NotRun: there is none.
+    """
+    if not torch.cuda.is_available():
+        raise NotRun("no CUDA device")
+    return "cuda"
 
 
 LAWS: tuple[Law[Case], ...] = (

@@ -235,4 +235,3 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         every_option_changes_something,
     )
 }
-"""Laws of each kind."""

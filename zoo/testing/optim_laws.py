@@ -212,4 +212,3 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
     "optimizer": (moves_every_weight, goes_downhill, follows_the_rate, goes_on_from_its_state, updates_shards_as_one),
     "schedule": (factors_are_numbers, factor_hangs_on_its_step_alone, every_option_changes_something),
 }
-"""Laws of each kind."""

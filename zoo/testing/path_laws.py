@@ -103,4 +103,3 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         clock_keeps_time,
     ),
 }
-"""Laws of each kind."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ def from_published(
         chosen = registry.get_format(format)
     if recipe is None:
         overrides = list(overrides)
-        recipe = infer_recipe(checkpoint, chosen, registry, name, overrides)
+        recipe = _inferred(checkpoint, chosen, registry, name, overrides)
         if not _has_heads(overrides):
             notes.append(
                 f"backbone.heads is {recipe.backbone.heads}, as published for width {recipe.backbone.dim}: shapes do"
@@ -143,26 +143,16 @@ def write_published(path: Path, tensors: Mapping[str, Tensor], *, pickle: bool) 
     write_whole(path, pickled if pickle else safetensors(tensors, {"format": "pt"}), WeightsError)
 
 
-def infer_recipe(
-    checkpoint: ForeignCheckpoint,
-    chosen: FormatEntry,
-    registry: Registry,
-    name: str,
-    overrides: Iterable[str] = (),
+def _inferred(
+    checkpoint: ForeignCheckpoint, chosen: FormatEntry, registry: Registry, name: str, overrides: Sequence[str]
 ) -> Recipe:
-    """The recipe that a checkpoint's shapes tell; settings beside the backbone are those of the published models.
-
-    Raises:
-        WeightsError: the shapes do not tell it.
-        RecipeError: the overrides cannot be applied.
-    """
+    """The recipe that a checkpoint's shapes tell; settings beside the backbone are those of the published models."""
     others = of_others(checkpoint.tensors.keys(), chosen, registry.formats)
     if others:
         raise WeightsError(
             f"{checkpoint.path}: its keys are {others}'s, not {chosen.name}'s; leave --format out, or give theirs"
         )
     backbone = chosen.ask("infer", Tensors(checkpoint.tensors, str(checkpoint.path)))
-    overrides = list(overrides)
     if "heads" not in backbone and not _has_heads(overrides):
         raise WeightsError(
             f"{checkpoint.path}: the number of heads cannot be told from shapes, and {backbone.get('dim')} is no"

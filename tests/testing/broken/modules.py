@@ -10,7 +10,7 @@ from zoo.parts import Declared, Grid, Norm, Position, PositionEmbedding, TimeEmb
 from zoo.registry import part
 from zoo.testing import laws
 from zoo.testing.count_laws import declares_its_cost
-from zoo.testing.cuda_laws import runs_on_cuda
+from zoo.testing.laws import runs_on_cuda
 from zoo.testing.of_kind import norm, time_embedder
 
 

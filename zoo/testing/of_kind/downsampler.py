@@ -18,18 +18,18 @@ from zoo.testing.place_laws import Link, in_front, keeps_places, over, some_plac
 
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """Tokens of the finer grid, behind those in front, which there are at an equal width alone."""
-    m, finer = _m(case), _finer(case)
+    m, finer = case.m_passing, _finer(case)
     return random(batch, m + prod(finer), case.dim), m, finer
 
 
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     """A token for every coarser patch."""
-    return [(batch, _m(case) + case.count, case.site.next_dim)]
+    return [(batch, case.m_passing + case.count, case.site.next_dim)]
 
 
 def links(case: Case, part: Any) -> Iterator[Link]:
     """A token is in the coarser one whose patch covers it."""
-    m, finer = _m(case), _finer(case)
+    m, finer = case.m_passing, _finer(case)
     yield from in_front(m)
     for place in some_places(finer):
         coarser = token_at(over(place, ratio(case.site.next_patch, case.site.patch)), case.site.grid, m)
@@ -72,10 +72,6 @@ def widens_a_subset(case: Case) -> None:
 def _finer(case: Case) -> tuple[int, ...]:
     factor = ratio(case.site.next_patch, case.site.patch)
     return tuple(side * each for side, each in zip(case.site.grid, factor, strict=True))
-
-
-def _m(case: Case) -> int:
-    return case.m if case.site.next_dim == case.dim else 0
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {"downsampler": (keeps_places, returns_its_grid, widens_a_subset)}

@@ -17,7 +17,7 @@ from zoo.testing.place_laws import Link, in_front, keeps_places, same_places, so
 def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ...]:
     """Tokens behind those in front, which there are at an equal width alone; and what was kept, where it is taken."""
     part: Any = case.unmade
-    m = _m(case)
+    m = case.m_passing
     tokens = random(batch, m + case.count, case.dim)
     width = _kept_width(case, part)
     kept = () if width is None else (random(batch, prod(_finer(case)), width),)
@@ -26,12 +26,12 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
 
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
     """A token for every finer patch."""
-    return [(batch, _m(case) + prod(_finer(case)), case.site.next_dim)]
+    return [(batch, case.m_passing + prod(_finer(case)), case.site.next_dim)]
 
 
 def links(case: Case, part: Any) -> Iterator[Link]:
     """A token is in all finer ones that its patch covers; what was kept is in the token that it comes back to."""
-    grid, m, finer = case.site.grid, _m(case), _finer(case)
+    grid, m, finer = case.site.grid, case.m_passing, _finer(case)
     yield from in_front(m)
     for place in some_places(grid):
         covered = [token_at(each, finer, m) for each in within(place, ratio(case.site.patch, case.site.next_patch))]
@@ -57,10 +57,6 @@ def _finer(case: Case) -> tuple[int, ...]:
 
 def _kept_width(case: Case, part: Any) -> Any:
     return case.site.kept_dim if "kept" in facts_of(part).takes else None
-
-
-def _m(case: Case) -> int:
-    return case.m if case.site.next_dim == case.dim else 0
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {"upsampler": (keeps_places, returns_its_grid)}
