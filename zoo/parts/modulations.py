@@ -64,9 +64,8 @@ class SharedAdaLN(Modulation):
 
     def __init__(self, blocks: tuple[Slot, ...], heads_by_width: Mapping[int, Slot], *, init: Init = "zero") -> None:
         super().__init__()
-        self.slots = blocks
-        groups = {_name(slot): slot for slot in blocks if slot.vectors}
-        self.shared = keyed({name: _linear(slot, init) for name, slot in groups.items()})
+        self.slots, self.groups = blocks, {_name(slot): slot for slot in blocks if slot.vectors}
+        self.shared = keyed({name: _linear(slot, init) for name, slot in self.groups.items()})
         lending = {(slot.condition, slot.dim): slot for slot in reversed(blocks) if slot.lends}
         borrowing = {dim: (slot.condition, dim) for dim, slot in heads_by_width.items() if slot.vectors == 2}
         self.lenders = {dim: lending[key] for dim, key in borrowing.items() if key in lending}
@@ -77,8 +76,7 @@ class SharedAdaLN(Modulation):
     def forward(self, conditions: Mapping[int, Condition]) -> Modulations:
         """The same vectors for all equal blocks, and for heads what they borrow, or their own."""
         active = _active(conditions)
-        groups = {_name(slot): slot for slot in self.slots if slot.vectors}
-        shared = {name: _vectors(at_key(self.shared, name), slot, active) for name, slot in groups.items()}
+        shared = {name: _vectors(at_key(self.shared, name), slot, active) for name, slot in self.groups.items()}
         heads = {
             dim: tuple(shared[_name(slot)][index] for index in slot.lends or ()) for dim, slot in self.lenders.items()
         }
@@ -119,11 +117,11 @@ class AdaLNSingle(Modulation):
                     f"adds the head's table to the condition, whose width is {slot.condition}, and the head's is"
                     f" {slot.dim}; take backbone.condition: per_width"
                 )
-        groups = {_name(slot): slot for slot in blocks if slot.vectors}
-        self.shared = keyed({name: _linear(slot, init) for name, slot in groups.items()})
+        self.groups = {_name(slot): slot for slot in blocks if slot.vectors}
+        self.shared = keyed({name: _linear(slot, init) for name, slot in self.groups.items()})
         rows = [torch.empty(slot.vectors * slot.dim) for slot in blocks if slot.vectors]
         self.tables: nn.Parameter | nn.ParameterList = (
-            nn.Parameter(torch.stack(rows)) if len(groups) == 1 else nn.ParameterList(rows)
+            nn.Parameter(torch.stack(rows)) if len(self.groups) == 1 else nn.ParameterList(rows)
         )
         heads = {str(dim): torch.empty(slot.vectors, dim) for dim, slot in self.head_slots.items()}
         if len(heads) == 1:
@@ -146,8 +144,7 @@ class AdaLNSingle(Modulation):
     def forward(self, conditions: Mapping[int, Condition]) -> Modulations:
         """The shared vectors shifted by each block's table."""
         active = _active(conditions)
-        groups = {_name(slot): slot for slot in self.slots if slot.vectors}
-        shared = {name: at_key(self.shared, name)(active[slot.condition]) for name, slot in groups.items()}
+        shared = {name: at_key(self.shared, name)(active[slot.condition]) for name, slot in self.groups.items()}
         tables = iter(self.tables)
         return Modulations(
             blocks=[

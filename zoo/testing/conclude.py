@@ -124,12 +124,9 @@ class Conclusion:
         return f"{laws} · {named} · torch {'.'.join(torch.__version__.split('.')[:2])}"
 
     def badge(self) -> str:
-        """The same as an SVG, for a README."""
+        """The same as an SVG, for a README: green; red where a law is broken, and grey where nothing was checked."""
         environment = Environment(
             loader=PackageLoader("zoo.testing", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        return environment.get_template("badge.svg.jinja").render(words=self.words(), colour=self._colour())
-
-    def _colour(self) -> str:
-        """Green; red where a law is broken, and grey where nothing was checked."""
-        return "#2e7d32" if self.is_sound else "#b71c1c" if self.counts["broken"] else "#757575"
+        colour = "#2e7d32" if self.is_sound else "#b71c1c" if self.counts["broken"] else "#757575"
+        return environment.get_template("badge.svg.jinja").render(words=self.words(), colour=colour)

@@ -24,6 +24,7 @@ from zoo.testing.ddp_laws import trains_on_two_ranks
 from zoo.testing.initialise_laws import assert_initialises_whole
 from zoo.testing.law import Law, NotRun, law
 from zoo.testing.options_laws import every_option_changes_something
+from zoo.testing.place_laws import assert_shapes
 from zoo.testing.random_laws import draws_nothing
 
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.05}
@@ -40,7 +41,7 @@ MANY = 8
 def shape_contract(case: Case) -> None:
     """The output has the shapes that the kind promises, at every batch size."""
     if not _on_other_axes(case) and not _to_another_width(case):
-        _assert_shapes(case)
+        assert_shapes(case, 1, BATCH)
 
 
 @law(
@@ -50,7 +51,7 @@ def shape_contract(case: Case) -> None:
 def runs_on_its_axes(case: Case) -> None:
     """On latents of one axis, or of three, the shapes are as promised too, unless ``axes`` leaves these out."""
     if _on_other_axes(case) and not _to_another_width(case):
-        _assert_shapes(case)
+        assert_shapes(case, 1, BATCH)
 
 
 @law(
@@ -61,7 +62,7 @@ def changes_the_width(case: Case) -> None:
     """Between levels of different widths the shapes are as promised too, unless it refuses them."""
     _ = case.unmade  # a part that cannot be built keeps no law, whatever the widths are
     if _to_another_width(case):
-        _assert_shapes(case)
+        assert_shapes(case, 1, BATCH)
 
 
 def _on_other_axes(case: Case) -> bool:
@@ -72,14 +73,6 @@ def _on_other_axes(case: Case) -> bool:
 
 def _to_another_width(case: Case) -> bool:
     return {"dim", "next_dim"} <= {*KINDS[case.entry.kind].supplied} and case.site.next_dim != case.dim
-
-
-def _assert_shapes(case: Case) -> None:
-    part = case.build(dtype=torch.float32)  # that of labels, which not every part turns into its own
-    for batch in (1, BATCH):
-        shapes = [tuple(each.shape) for each in tensors_in(case.outputs(part, batch, dtype=torch.float32))]
-        expected = case.shapes(part, batch)
-        assert shapes == expected, f"returns shapes {shapes}, and its kind promises {expected}"
 
 
 @law(

@@ -157,13 +157,17 @@ def takes_many_tokens(case: Case) -> None:
     case = on_grid(case, LARGE[case.site.axes])
     if case.refusal() is not None:
         return
-    part = case.build(dtype=torch.float32)
     with torch.no_grad():
-        shapes = [tuple(each.shape) for each in tensors_in(case.outputs(part, 1, dtype=torch.float32))]
-    expected = case.shapes(part, 1)
-    assert shapes == expected, (
-        f"on a grid of {patch_name(case.site.grid)} it returns shapes {shapes}, and its kind promises {expected}"
-    )
+        assert_shapes(case, 1, where=f"on a grid of {patch_name(case.site.grid)} it ")
+
+
+def assert_shapes(case: Case, *batches: int, where: str = "") -> None:
+    """What comes out has the shapes that the kind promises, of batches of these sizes."""
+    part = case.build(dtype=torch.float32)  # that of labels, which not every part turns into its own
+    for batch in batches:
+        shapes = [tuple(each.shape) for each in tensors_in(case.outputs(part, batch, dtype=torch.float32))]
+        expected = case.shapes(part, batch)
+        assert shapes == expected, f"{where}returns shapes {shapes}, and its kind promises {expected}"
 
 
 @law(
