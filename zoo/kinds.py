@@ -22,7 +22,7 @@ class Kind:
         after: kinds that are built before, since the sites tell of them.
         where: the Backbone's attribute that holds them; None for kinds without a forward pass.
         beside: what a recipe may say next to the part's ``type``.
-        laws: the module of ``zoo.testing`` that knows what goes in and what must come out.
+        laws: the module of ``zoo.testing`` that knows what goes in and must come out; ``of_kind.NAME`` if left out.
         many: the plural, under which a recipe holds a list of parts; None where it holds one.
         defaults: where there are several, those of a recipe that leaves them out: zoo's own, so that a recipe means the
             same whatever is installed.
@@ -51,14 +51,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "patch_schedule": Kind(
-        "backbone",
-        "assembly",
-        ("depth", "axes"),
-        "zoo.parts:PatchSchedule",
-        None,
-        laws="zoo.testing.of_kind.patch_schedule",
-    ),
+    "patch_schedule": Kind("backbone", "assembly", ("depth", "axes"), "zoo.parts:PatchSchedule", None),
     "patch_embedder": Kind(
         "backbone",
         "starts",
@@ -67,7 +60,6 @@ KINDS: Mapping[str, Kind] = {
         "linear",
         after=("skip",),
         where="patch_embedders",
-        laws="zoo.testing.of_kind.patch_embedder",
     ),
     "position": Kind(
         "backbone",
@@ -77,16 +69,9 @@ KINDS: Mapping[str, Kind] = {
         "sincos",
         after=("class_conditioner", "modulation"),
         where="positions",
-        laws="zoo.testing.of_kind.position",
     ),
     "time_embedder": Kind(
-        "backbone",
-        "widths",
-        ("dim",),
-        "zoo.parts:TimeEmbedder",
-        "sinusoidal",
-        where="time_embedder",
-        laws="zoo.testing.of_kind.time_embedder",
+        "backbone", "widths", ("dim",), "zoo.parts:TimeEmbedder", "sinusoidal", where="time_embedder"
     ),
     "class_conditioner": Kind(
         "backbone",
@@ -95,16 +80,9 @@ KINDS: Mapping[str, Kind] = {
         "zoo.parts:ClassConditioner",
         "embedding",
         where="class_conditioner",
-        laws="zoo.testing.of_kind.class_conditioner",
     ),
     "stage_embedder": Kind(
-        "backbone",
-        "widths",
-        ("dim", "stages"),
-        "zoo.parts:StageEmbedder",
-        "none",
-        where="stage_embedder",
-        laws="zoo.testing.of_kind.stage_embedder",
+        "backbone", "widths", ("dim", "stages"), "zoo.parts:StageEmbedder", "none", where="stage_embedder"
     ),
     "modulation": Kind(
         "backbone",
@@ -114,7 +92,6 @@ KINDS: Mapping[str, Kind] = {
         "adaln_zero",
         after=("class_conditioner", "block", "head"),
         where="modulation",
-        laws="zoo.testing.of_kind.modulation",
     ),
     "block": Kind(
         "backbone",
@@ -123,7 +100,6 @@ KINDS: Mapping[str, Kind] = {
         "zoo.parts:Block",
         "dit",
         where="blocks",
-        laws="zoo.testing.of_kind.block",
         beside=("blocks",),
     ),
     "upsampler": Kind(
@@ -133,7 +109,6 @@ KINDS: Mapping[str, Kind] = {
         "zoo.parts:Upsampler",
         "linear_linear",
         where="upsamplers",
-        laws="zoo.testing.of_kind.upsampler",
     ),
     "downsampler": Kind(
         "backbone",
@@ -142,100 +117,62 @@ KINDS: Mapping[str, Kind] = {
         "zoo.parts:Downsampler",
         "linear",
         where="downsamplers",
-        laws="zoo.testing.of_kind.downsampler",
     ),
-    "skip": Kind(
-        "backbone",
-        "ups",
-        ("next_dim", "kept_dim", "axes"),
-        "zoo.parts:Skip",
-        "linear",
-        where="skips",
-        laws="zoo.testing.of_kind.skip",
-    ),
-    "head": Kind(
-        "backbone",
-        "ends",
-        ("dim", "channels", "patch", "axes"),
-        "zoo.parts:Head",
-        "linear",
-        where="heads",
-        laws="zoo.testing.of_kind.head",
-    ),
-    "router": Kind(
-        "backbone",
-        "assembly",
-        ("depth",),
-        "zoo.parts:Router",
-        "none",
-        where="router",
-        laws="zoo.testing.of_kind.router",
-    ),
-    "attention": Kind(
-        None,
-        "blocks",
-        ("dim", "heads", "axes", "condition_dim"),
-        "zoo.parts:Attention",
-        laws="zoo.testing.of_kind.attention",
-    ),
-    "mlp": Kind(None, "blocks", ("dim", "axes"), "zoo.parts:MLP", laws="zoo.testing.of_kind.mlp"),
-    "norm": Kind(None, "blocks", ("dim",), "zoo.parts:Norm", laws="zoo.testing.of_kind.norm"),
-    "path": Kind("objective", "assembly", (), "zoo.paths:AffinePath", "linear", laws="zoo.testing.path_laws"),
-    "noise_sampler": Kind(
-        "objective", "assembly", (), "zoo.flow:NoiseSampler", "uniform", laws="zoo.testing.flow_laws"
-    ),
-    "weighting": Kind("objective", "assembly", (), "zoo.flow:Weighting", "uniform", laws="zoo.testing.flow_laws"),
+    "skip": Kind("backbone", "ups", ("next_dim", "kept_dim", "axes"), "zoo.parts:Skip", "linear", where="skips"),
+    "head": Kind("backbone", "ends", ("dim", "channels", "patch", "axes"), "zoo.parts:Head", "linear", where="heads"),
+    "router": Kind("backbone", "assembly", ("depth",), "zoo.parts:Router", "none", where="router"),
+    "attention": Kind(None, "blocks", ("dim", "heads", "axes", "condition_dim"), "zoo.parts:Attention"),
+    "mlp": Kind(None, "blocks", ("dim", "axes"), "zoo.parts:MLP"),
+    "norm": Kind(None, "blocks", ("dim",), "zoo.parts:Norm"),
+    "path": Kind("objective", "assembly", (), "zoo.paths:AffinePath", "linear", laws="path_laws"),
+    "noise_sampler": Kind("objective", "assembly", (), "zoo.flow:NoiseSampler", "uniform", laws="flow_laws"),
+    "weighting": Kind("objective", "assembly", (), "zoo.flow:Weighting", "uniform", laws="flow_laws"),
     "loss": Kind(
         "objective",
         "assembly",
         ("block_dims", "channels", "axes"),
         "zoo.flow:Loss",
         None,
-        laws="zoo.testing.loss_laws",
+        laws="loss_laws",
         beside=("weight",),
         many="losses",
         defaults=("squared_error",),
     ),
     "dataset": Kind(
-        "data",
-        "assembly",
-        ("channels", "size", "num_classes"),
-        "zoo.data:Dataset",
-        "digits",
-        laws="zoo.testing.dataset_laws",
+        "data", "assembly", ("channels", "size", "num_classes"), "zoo.data:Dataset", "digits", laws="dataset_laws"
     ),
-    "normalize": Kind("data", "assembly", ("channels",), "zoo.data:Normalize", "none", laws="zoo.testing.data_laws"),
-    "optimizer": Kind("train", "assembly", (), "zoo.optim:Optimizer", "adamw", laws="zoo.testing.optim_laws"),
-    "schedule": Kind("train", "assembly", (), "zoo.optim:Schedule", "constant", laws="zoo.testing.optim_laws"),
+    "normalize": Kind("data", "assembly", ("channels",), "zoo.data:Normalize", "none", laws="data_laws"),
+    "optimizer": Kind("train", "assembly", (), "zoo.optim:Optimizer", "adamw", laws="optim_laws"),
+    "schedule": Kind("train", "assembly", (), "zoo.optim:Schedule", "constant", laws="optim_laws"),
     "callback": Kind(
         "train",
         "assembly",
         (),
         "zoo.callbacks:Callback",
         None,
-        laws="zoo.testing.callback_laws",
+        laws="callback_laws",
         many="callbacks",
         defaults=("pictures",),
         may_be_none=True,
     ),
-    "solver": Kind("sample", "assembly", (), "zoo.flow:Solver", "euler", laws="zoo.testing.flow_laws"),
+    "solver": Kind("sample", "assembly", (), "zoo.flow:Solver", "euler", laws="flow_laws"),
     "guidance": Kind(
         "sample",
         "assembly",
         ("stages", "latent"),
         "zoo.flow:Guidance",
         "classifier_free",
-        laws="zoo.testing.guidance_laws",
+        laws="guidance_laws",
         short="scale",
     ),
-    "features": Kind("evaluate", "assembly", (), "zoo.evaluate:Features", "pca", laws="zoo.testing.evaluate_laws"),
+    "features": Kind("evaluate", "assembly", (), "zoo.evaluate:Features", "pca", laws="evaluate_laws"),
     "metric": Kind(
         "evaluate",
         "assembly",
         (),
         "zoo.evaluate:Metric",
         None,
-        laws="zoo.testing.evaluate_laws",
+        laws="evaluate_laws",
         many="metrics",
         defaults=("accuracy", "diversity", "fid", "inception_score", "novelty", "precision_recall", "sfid"),
     ),
@@ -273,6 +210,11 @@ def base_of(name: str) -> type[Any]:
     module, base = KINDS[name].base.split(":")
     found: type[Any] = getattr(import_module(module), base)
     return found
+
+
+def laws_module(name: str) -> str:
+    """The module that knows what goes into parts of a kind, and what must come out."""
+    return f"zoo.testing.{KINDS[name].laws or f'of_kind.{name}'}"
 
 
 def kind_of_base(cls: object) -> str | None:

@@ -18,7 +18,7 @@ from zoo.assembly.supply import supplied
 from zoo.attributes import said_by
 from zoo.devices import cast_weights, meta_device
 from zoo.errors import PluginError
-from zoo.kinds import KINDS
+from zoo.kinds import KINDS, laws_module
 from zoo.part_entries import PartEntry
 from zoo.parts.values import Condition, Group, Layout, Rotary
 from zoo.recipe.parts import NestedError, PartSpec
@@ -170,7 +170,7 @@ class Case:
 
     @property
     def _laws(self) -> Any:
-        return import_module(KINDS[self.entry.kind].laws)
+        return import_module(laws_module(self.entry.kind))
 
     @property
     def dim(self) -> int:

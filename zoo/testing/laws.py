@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.devices import cast_weights
 from zoo.errors import PluginError, did_you_mean
-from zoo.kinds import KINDS
+from zoo.kinds import KINDS, laws_module
 from zoo.parts.values import map_tensors, tensors_in
 from zoo.schedule import AXES
 from zoo.testing import numeric_laws, place_laws, random_laws, train_laws
@@ -262,6 +262,5 @@ def laws_of(kind: str) -> tuple[Law[Case], ...]:
     """
     if kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}")
-    record = KINDS[kind]
-    own: tuple[Law[Case], ...] = import_module(record.laws).LAWS[kind]
-    return (*(LAWS if record.has_forward else ()), *own)
+    own: tuple[Law[Case], ...] = import_module(laws_module(kind)).LAWS[kind]
+    return (*(LAWS if KINDS[kind].has_forward else ()), *own)
