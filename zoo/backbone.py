@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from math import prod
 from typing import Any, Literal, overload
 
 import torch
@@ -16,13 +15,11 @@ from zoo.kinds import HELD_KINDS, KINDS
 from zoo.labels import Labels, join
 from zoo.lockstep import Piece, Walk
 from zoo.part_holder import PartHolder, held
-from zoo.parts.base import ClassConditioner
 from zoo.parts.facts import facts_of
 from zoo.parts.initialise import init_weights
 from zoo.parts.values import Modulations, Tap, split_tensors
 from zoo.paths import AffinePath, LinearPath, Prediction
 from zoo.recipe import Recipe
-from zoo.schedule import StageShape, grid_of
 from zoo.shape import Shape
 from zoo.sites import Key, assembly, levels, prefix_of, ups
 from zoo.summary import summary
@@ -88,24 +85,9 @@ class Backbone(PartHolder):
         return summary(title, self.stages, self)
 
     @property
-    def latent(self) -> tuple[int, ...]:
-        """Channels and size of the latents (C, *size)."""
-        return self.shape.latent
-
-    @property
     def dim(self) -> int:
         """Width of the tokens where a level says no other."""
         return self.shape.dim
-
-    @property
-    def stages(self) -> tuple[StageShape, ...]:
-        """From noisy to clean, with patch, width and heads of every level."""
-        return self.shape.stages
-
-    @property
-    def conditioner(self) -> ClassConditioner:
-        """The class conditioner, that of the first width where there are several: all take the same labels."""
-        return self.part("class_conditioner", self.shape.widths[0])
 
     def init_weights(self) -> None:
         """Draw all weights anew and make all tables, such as after building on the meta device and ``to_empty``."""
@@ -270,22 +252,6 @@ class Backbone(PartHolder):
         thresholds = torch.tensor([stage.noise_above for stage in self.stages[:-1]], dtype=t.dtype, device=t.device)
         not_above = t.unsqueeze(1) <= thresholds if self.ties == "cleaner" else t.unsqueeze(1) < thresholds
         return not_above.sum(dim=1)
-
-    @property
-    def scores(self) -> int:
-        """Scores of each sample that a router wants in training: one for each image token that it sees; 0 without."""
-        return max(map(self.scores_of, range(len(self.stages))))
-
-    def scores_of(self, stage: int) -> int:
-        """Image tokens that the router sees in one stage; 0 without one."""
-        if self.router.stop <= self.router.first:
-            return 0
-        levels = [level for level in self.stages[stage].levels for _ in range(level.blocks)]
-        return prod(grid_of(self.latent_of(stage)[1:], levels[self.router.first].patch))
-
-    def latent_of(self, stage: int) -> tuple[int, ...]:
-        """Channels and size of the latents of one stage."""
-        return (self.latent[0], *self.stages[stage].size_in(self.shape.size))
 
     @property
     def has_scales(self) -> bool:

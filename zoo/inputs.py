@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -11,37 +10,10 @@ from torch import Tensor
 
 from zoo.labels import Labels, checked, rows
 from zoo.lockstep import Piece
-from zoo.parts.base import ClassConditioner
-from zoo.schedule import StageShape
+from zoo.part_holder import PartHolder
 
 
-class Expected(Protocol):
-    """What the checks ask of a backbone."""
-
-    @property
-    def latent(self) -> tuple[int, ...]:
-        """Channels and size of the latents (C, *size)."""
-
-    @property
-    def stages(self) -> tuple[StageShape, ...]:
-        """From noisy to clean."""
-
-    @property
-    def conditioner(self) -> ClassConditioner:
-        """Knows what labels it takes."""
-
-    @property
-    def scores(self) -> int:
-        """Of each sample; 0 without a router."""
-
-    def scores_of(self, stage: int) -> int:
-        """Of each sample of a stage."""
-
-    def latent_of(self, stage: int) -> tuple[int, ...]:
-        """Channels and size of the latents of a stage."""
-
-
-def check_inputs(backbone: Expected, latents: object, t: object, labels: object, scores: object = None) -> None:
+def check_inputs(backbone: PartHolder, latents: object, t: object, labels: object, scores: object = None) -> None:
     """Refuse what ``Backbone.forward`` cannot take. Looking at noise levels, labels and scores waits for the device.
 
     Raises:
@@ -78,7 +50,7 @@ def check_inputs(backbone: Expected, latents: object, t: object, labels: object,
     backbone.conditioner.check_labels(labels, len(latents))
 
 
-def check_pieces(backbone: Expected, pieces: Sequence[Piece]) -> None:
+def check_pieces(backbone: PartHolder, pieces: Sequence[Piece]) -> None:
     """Refuse samples that ``Backbone.forward_stages`` would take for others. Looks at shapes and dtypes alone, so that
     it compiles, traces and waits for no device.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 
 from zoo.errors import PluginError
 from zoo.kinds import KINDS
-from zoo.parts.base import Router
+from zoo.parts.base import ClassConditioner, Router
 from zoo.parts.returned import Promised, described, has_shape, sizes
 from zoo.paths import AffinePath
 from zoo.recipe import Recipe
+from zoo.schedule import StageShape, grid_of
 from zoo.shape import Shape, key_name
 from zoo.sites import Key, Site, Slot
 
@@ -42,6 +44,37 @@ class PartHolder(nn.Module):
     """Of every block, for the modulation."""
     head_slots: Mapping[int, Slot]
     """Of the heads, by width."""
+
+    @property
+    def latent(self) -> tuple[int, ...]:
+        """Channels and size of the latents (C, *size)."""
+        return self.shape.latent
+
+    @property
+    def stages(self) -> tuple[StageShape, ...]:
+        """From noisy to clean, with patch, width and heads of every level."""
+        return self.shape.stages
+
+    @property
+    def conditioner(self) -> ClassConditioner:
+        """The class conditioner, that of the first width where there are several: all take the same labels."""
+        return self.part("class_conditioner", self.shape.widths[0])
+
+    @property
+    def scores(self) -> int:
+        """Scores of each sample that a router wants in training: one for each image token that it sees; 0 without."""
+        return max(map(self.scores_of, range(len(self.stages))))
+
+    def scores_of(self, stage: int) -> int:
+        """Image tokens that the router sees in one stage; 0 without one."""
+        if self.router.stop <= self.router.first:
+            return 0
+        levels = [level for level in self.stages[stage].levels for _ in range(level.blocks)]
+        return prod(grid_of(self.latent_of(stage)[1:], levels[self.router.first].patch))
+
+    def latent_of(self, stage: int) -> tuple[int, ...]:
+        """Channels and size of the latents of one stage."""
+        return (self.latent[0], *self.stages[stage].size_in(self.shape.size))
 
     def part(self, kind: str, key: Key = None) -> Any:
         """The part of a kind that stands under a key: a block's index, a width, a patch and width, a pair of these, or
