@@ -6,28 +6,17 @@ Such as ``"block/mine" = "my_parts.block:MyBlock"``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Protocol
+from typing import Any
 
 from zoo.errors import PluginError, did_you_mean
 from zoo.kinds import KINDS
-from zoo.plugins import PARTS, Package, Plugin, PluginProblem, claimed_twice
+from zoo.plugins import PARTS, Package, Plugin, PluginProblem
 from zoo.signature import MARK
 
 Key = tuple[str, str]
 """Of a part: its kind and its name."""
-
-
-class Claim(Protocol):
-    """Whatever claims a part: its package, and the class in words."""
-
-    @property
-    def plugin(self) -> Plugin: ...  # noqa: D102
-
-    @property
-    def origin(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -109,16 +98,6 @@ def parts_left_out(package: Package) -> dict[Key, PluginProblem]:
         line = f"{words(kind, name)} comes from {package.plugin}, which {package.why_idle}"
         found[kind, name] = PluginProblem((package.plugin,), package.why_idle, line, words(kind, name))
     return found
-
-
-def contested(key: Key, claims: Sequence[Claim], *, is_own: bool) -> PluginProblem:
-    """A name that is claimed twice, which stays zoo's or is nobody's."""
-    what, origins = words(*key), [(claim.plugin, claim.origin) for claim in claims]
-    if not is_own:
-        return claimed_twice(what, origins)
-    who = " and ".join(origin for _, origin in origins)
-    line = f"{what} is zoo's own and stays so, which {who} claims; give that one another name"
-    return PluginProblem(tuple(plugin for plugin, _ in origins), line, line, what)
 
 
 def words(kind: str, name: str) -> str:

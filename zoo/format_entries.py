@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from zoo.claims import contested
+from zoo.claims import words
 from zoo.errors import PluginError, ZooError, in_words
 from zoo.hooks import brief, formats_of
 from zoo.parts_file import PartsFile, name_of
 from zoo.plugin_loading import LoadError, guarded
-from zoo.plugins import Plugin, PluginProblem, zoo_version
+from zoo.plugins import Plugin, PluginProblem, contested, zoo_version
 
 BUILT_IN = "zoo.weights.published"
 BASE = "WeightFormat"
@@ -40,9 +40,9 @@ def _is_name(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _one_of(*words: str) -> Check:
-    choices = ", ".join(map(repr, words))
-    return lambda value: value is None or value in words, f"let it be None or one of {choices}"
+def _one_of(*choices: str) -> Check:
+    listed = ", ".join(map(repr, choices))
+    return lambda value: value is None or value in choices, f"let it be None or one of {listed}"
 
 
 RETURNED: Mapping[str, Check] = {
@@ -187,7 +187,8 @@ def gathered(
     for name, claimants in claims.items():
         is_own = name in found or name in RESERVED
         if is_own or len(claimants) > 1:
-            lost[name] = contested(("weight format", name), claimants, is_own=is_own)
+            origins = [(claim.plugin, claim.origin) for claim in claimants]
+            lost[name] = contested(words("weight format", name), origins, is_own=is_own)
             tell(lost[name])
         else:
             found[name] = claimants[0]

@@ -176,15 +176,18 @@ def unknown_plugins(packages: list[Package]) -> list[str]:
     return [f"{VARIABLE}: there is no plug-in {name!r} here{did_you_mean(name, names)}" for name in unknown]
 
 
-def claimed_twice(what: str, claims: Sequence[tuple[Plugin, str]]) -> PluginProblem:
-    """A name that is claimed twice, and so is nobody's.
+def contested(what: str, claims: Sequence[tuple[Plugin, str]], *, is_own: bool) -> PluginProblem:
+    """A name that is claimed twice, which stays zoo's or is nobody's.
 
     Args:
         what: has the name.
         claims: the plug-ins that claim it, and what of them does, in words.
+        is_own: whether it is zoo's.
     """
     plugins, who = tuple(dict.fromkeys(plugin for plugin, _ in claims)), " and ".join(words for _, words in claims)
-    if len(plugins) == 1:
+    if is_own:
+        line = f"{what} is zoo's own and stays so, which {who} claims; give that one another name"
+    elif len(plugins) == 1:
         line = f"{what} is named twice, by {who}, and is neither; name each once"
     else:
         line = f"{what} is claimed by {who}, and is neither's; uninstall one, or say in {VARIABLE} which to load"

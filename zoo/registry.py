@@ -9,7 +9,7 @@ from copy import copy
 from importlib import import_module, metadata
 from typing import Any, TypeVar
 
-from zoo.claims import Key, NamedPart, contested, is_named, load_module, named_part, parts_left_out
+from zoo.claims import Key, NamedPart, is_named, load_module, named_part, parts_left_out, words
 from zoo.companions import hint_of_part
 from zoo.errors import PluginError, did_you_mean
 from zoo.format_entries import FORMATS, FormatEntry, gathered
@@ -19,7 +19,7 @@ from zoo.loose_parts import PartsLike, classes_given, read_loose
 from zoo.part_entries import PartEntry, part_entry, unpackaged
 from zoo.parts_file import PartsFile, name_of, refuse_namesakes
 from zoo.plugin_loading import LoadError, guarded, visit_plugins
-from zoo.plugins import ALL, GROUPS, PARTS, Package, Plugin, PluginProblem, plugin_packages, zoo_version
+from zoo.plugins import ALL, GROUPS, PARTS, Package, Plugin, PluginProblem, contested, plugin_packages, zoo_version
 from zoo.signature import MARK
 
 MODULES = (ALL, GROUPS[PARTS], FORMATS)
@@ -225,7 +225,8 @@ class Registry:
             if len(claimants) == 1 and not is_own:
                 self._parts[key] = claimants[0]
             else:
-                self._lost[key] = contested(key, claimants, is_own=is_own)
+                origins = [(claim.plugin, claim.origin) for claim in claimants]
+                self._lost[key] = contested(words(*key), origins, is_own=is_own)
                 self.problems.append(self._lost[key])
 
     def _give(self, givers: Iterable[tuple[Plugin, Any]]) -> None:

@@ -14,7 +14,7 @@ from typer.main import get_command, get_group
 from zoo.cli.common import warn
 from zoo.errors import PluginError
 from zoo.plugin_loading import LoadError, guarded
-from zoo.plugins import COMMANDS, Package, Plugin, PluginProblem, claimed_twice
+from zoo.plugins import COMMANDS, Package, Plugin, PluginProblem, contested
 
 
 class PluginCommands:
@@ -40,13 +40,10 @@ class PluginCommands:
         self._points: dict[str, tuple[Plugin, metadata.EntryPoint]] = {}
         self._loaded: dict[str, Any] = {}
         for name, own in claims.items():
-            plugins, what = [plugin for plugin, _ in own], f"command {name!r}"
-            if name in taken:
-                who = " and ".join(map(str, plugins))
-                line = f"{what} is zoo's own and stays so, which {who} claims; give that one another name"
-                self._lost[name] = PluginProblem(tuple(plugins), line, line, what)
-            elif len(own) > 1:
-                self._lost[name] = claimed_twice(what, [(plugin, str(plugin)) for plugin in plugins])
+            is_own = name in taken
+            if is_own or len(own) > 1:
+                claimants = [(plugin, str(plugin)) for plugin, _ in own]
+                self._lost[name] = contested(f"command {name!r}", claimants, is_own=is_own)
             else:
                 (self._points[name],) = own
 
