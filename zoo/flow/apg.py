@@ -47,7 +47,7 @@ class AdaptiveProjectedGuidance(ScaledGuidance):
         norm_threshold: Annotated[float, Field(gt=0.0)] | None = None,
         momentum: Annotated[float, Field(gt=-1.0, lt=1.0)] = -0.5,
     ) -> None:
-        super().__init__(stages, latent, scale, interval, channels)
+        super().__init__(stages, latent, scale=scale, interval=interval, channels=channels)
         self.eta, self.norm_threshold, self.momentum = eta, norm_threshold, momentum
         self.remembers = momentum != 0.0
         self.difference: Tensor | None = None  # of the data, with what is remembered

@@ -37,5 +37,5 @@ class Autoguidance(ScaledGuidance):
         channels: Channels = None,
         weights: PathText | None = None,
     ) -> None:
-        super().__init__(stages, latent, scale, interval, channels)
+        super().__init__(stages, latent, scale=scale, interval=interval, channels=channels)
         self.weights = weights

@@ -38,7 +38,7 @@ class CFGZeroGuidance(ScaledGuidance):
         channels: Channels = None,
         zero_above: NoiseLevel = 1.0,
     ) -> None:
-        super().__init__(stages, latent, scale, interval, channels)
+        super().__init__(stages, latent, scale=scale, interval=interval, channels=channels)
         self.zero_above = zero_above
         self.is_none = self.is_none and zero_above == 1.0
         self.thresholds = (*self.thresholds, zero_above)

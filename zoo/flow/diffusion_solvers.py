@@ -25,21 +25,10 @@ class DDIMSolver(OnceAnUpdate):
         shift: of these noise levels; above 1, more of them are near noise.
     """
 
-    def solve(
-        self,
-        velocity: Velocity,
-        noise: Float[Tensor, "B C *size"],
-        steps: int,
-        path: AffinePath,
-        draw: Draw,
-        thresholds: Sequence[float] = (),
-    ) -> Float[Tensor, "B C *size"]:
-        """``alpha' data + sigma' noise`` for each next level's alpha' and sigma'."""
-        z = noise
-        for t, after in pairwise(self.ends(steps)):
-            here, v = path.at(t), velocity(z, t)
-            z = path.at(after).state(here.data(v, z), here.noise(v, z))
-        return z
+    def step(self, velocity: Velocity, z: Tensor, t: float, after: float, path: AffinePath) -> Tensor:
+        """``alpha' data + sigma' noise`` for the next level's alpha' and sigma'."""
+        here, v = path.at(t), velocity(z, t)
+        return path.at(after).state(here.data(v, z), here.noise(v, z))
 
 
 @part("solver", "dpmpp_2m")

@@ -40,7 +40,13 @@ class ScaledGuidance(Guidance):
     """
 
     def __init__(
-        self, stages: int, latent: tuple[int, ...], scale: Scales, interval: Interval, channels: int | None
+        self,
+        stages: int,
+        latent: tuple[int, ...],
+        *,
+        scale: Scales = 1.0,
+        interval: Interval = EVERYWHERE,
+        channels: Channels = None,
     ) -> None:
         self.scales = scale if isinstance(scale, tuple) else (scale,) * stages
         self.interval, self.channels = interval, channels
@@ -105,14 +111,3 @@ class ClassifierFreeGuidance(ScaledGuidance):
     Raises:
         OptionError: they do not fit the stages or the latents.
     """
-
-    def __init__(
-        self,
-        stages: int,
-        latent: tuple[int, ...],
-        *,
-        scale: Scales = 1.0,
-        interval: Interval = EVERYWHERE,
-        channels: Channels = None,
-    ) -> None:
-        super().__init__(stages, latent, scale, interval, channels)

@@ -31,6 +31,25 @@ class FixedSteps(Solver):
         even = (Fraction(steps - k, steps) for k in range(steps + 1))
         return tuple(map(float, shifted(even, Fraction(str(self.shift)))))
 
+    def solve(
+        self,
+        velocity: Velocity,
+        noise: Float[Tensor, "B C *size"],
+        steps: int,
+        path: AffinePath,
+        draw: Draw,
+        thresholds: Sequence[float] = (),
+    ) -> Float[Tensor, "B C *size"]:
+        """Step by step, of which none knows of those before."""
+        z = noise
+        for t, after in pairwise(self.ends(steps)):
+            z = self.step(velocity, z, t, after, path)
+        return z
+
+    def step(self, velocity: Velocity, z: Tensor, t: float, after: float, path: AffinePath) -> Tensor:
+        """The state at noise level ``after``, from z at t; where steps know of each other, ``solve`` is another."""
+        raise NotImplementedError
+
 
 class OnceAnUpdate(FixedSteps):
     """A solver that evaluates the velocity once an update, where that begins."""
@@ -48,20 +67,9 @@ class EulerSolver(OnceAnUpdate):
         shift: of these noise levels; above 1, more of them are near noise.
     """
 
-    def solve(
-        self,
-        velocity: Velocity,
-        noise: Float[Tensor, "B C *size"],
-        steps: int,
-        path: AffinePath,
-        draw: Draw,
-        thresholds: Sequence[float] = (),
-    ) -> Float[Tensor, "B C *size"]:
-        """``z - h v(z, t)`` for each step of size h."""
-        z = noise
-        for t, after in pairwise(self.ends(steps)):
-            z = z - (t - after) * velocity(z, t)
-        return z
+    def step(self, velocity: Velocity, z: Tensor, t: float, after: float, path: AffinePath) -> Tensor:
+        """``z - h v(z, t)`` for a step of size h."""
+        return z - (t - after) * velocity(z, t)
 
 
 @part("solver", "heun")
@@ -77,20 +85,9 @@ class HeunSolver(FixedSteps):
         """Both ends of every update, and so all but 1 and 0 twice."""
         return tuple(t for both in pairwise(self.ends(steps)) for t in both)
 
-    def solve(
-        self,
-        velocity: Velocity,
-        noise: Float[Tensor, "B C *size"],
-        steps: int,
-        path: AffinePath,
-        draw: Draw,
-        thresholds: Sequence[float] = (),
-    ) -> Float[Tensor, "B C *size"]:
-        """A step of size h by the mean of the velocities at its start, and where Euler's step would end."""
-        z = noise
-        for t, after in pairwise(self.ends(steps)):
-            h = t - after
-            here = velocity(z, t)
-            there = velocity(z - h * here, after)
-            z = z - h / 2 * (here + there)
-        return z
+    def step(self, velocity: Velocity, z: Tensor, t: float, after: float, path: AffinePath) -> Tensor:
+        """By the mean of the velocities at its start, and where Euler's step would end."""
+        h = t - after
+        here = velocity(z, t)
+        there = velocity(z - h * here, after)
+        return z - h / 2 * (here + there)
