@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -110,19 +109,17 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
     if beside and any(folder.plugin and beside.resolve().is_relative_to(folder.path.resolve()) for folder in folders):
         # What a package ships means the same in every working folder.
         folders = [folder for folder in folders if folder.plugin]
-    names: list[str] = []
-    if path.name == name:
-        stem = path.stem if path.suffix in SUFFIXES else path.name
-        matches = [(folder, recipe) for folder in folders for recipe in _by_stem(folder, names) if recipe.stem == stem]
-        matches = [(folder, recipe) for folder, recipe in matches if not _same_file(recipe, beside)]
-        if matches:
-            return _only(name, matches)
+    listed = [(folder, recipe) for folder in folders for recipe in folder.recipes()] if path.name == name else []
+    stem = path.stem if path.suffix in SUFFIXES else path.name
+    matches = [each for each in listed if each[1].stem == stem and not _same_file(each[1], beside)]
+    if matches:
+        return _only(name, matches)
     if beside_it:
         return beside_it[0]
     if is_folder:
         raise RecipeError([f"{shown_path(here)}: a folder, not a recipe; give a YAML file in it"])
     beside_zoo = hint_of_recipe(name, [package.plugin.name for package in packages]) if path.name == name else ""
-    hint = beside_zoo or did_you_mean(path.stem, names)
+    hint = beside_zoo or did_you_mean(path.stem, [recipe.stem for _, recipe in listed])
     hint = hint or "; `zoo recipes` lists those that have a name"
     failed = [f"Plug-in {each.plugins[0].name} failed: {each.reason}" for each in problems if each.missing]
     for package in packages:
@@ -136,12 +133,6 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
 
 def _same_file(a: Path, b: Path | None) -> bool:
     return b is not None and a.resolve() == b.resolve()
-
-
-def _by_stem(folder: RecipeFolder, names: list[str]) -> Iterator[Path]:
-    for recipe in folder.recipes():
-        names.append(recipe.stem)
-        yield recipe
 
 
 def _only(name: str, matches: list[tuple[RecipeFolder, Path]]) -> Path:

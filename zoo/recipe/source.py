@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -252,31 +252,17 @@ class _Reader:
         raise RecipeError([f"{self._origin(event)}: {problem}"])
 
 
-_NULL = re.compile(r"~|null|Null|NULL|")
-_TRUE = re.compile(r"true|True|TRUE")
-_FALSE = re.compile(r"false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9]{1,4300}")
-_OCTAL = re.compile(r"0o[0-7]{1,64}")
-_HEX = re.compile(r"0x[0-9a-fA-F]{1,64}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_INF = re.compile(r"[-+]?\.(inf|Inf|INF)")
-_NAN = re.compile(r"\.(nan|NaN|NAN)")
+_PLAIN: Sequence[tuple[str, Callable[[str], Scalar]]] = (
+    (r"~|null|Null|NULL|", lambda text: None),
+    (r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
+    (r"[-+]?[0-9]{1,4300}", int),
+    (r"0o[0-7]{1,64}", lambda text: int(text, 8)),
+    (r"0x[0-9a-fA-F]{1,64}", lambda text: int(text, 16)),
+    (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
+    (r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", lambda text: float(text.replace(".", ""))),
+)
+"""The forms of plain scalars in YAML 1.2's core schema, and their values; any other is text."""
 
 
 def _resolve(text: str) -> Scalar:
-    """A plain scalar's value in YAML 1.2's core schema."""
-    if _NULL.fullmatch(text):
-        return None
-    if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
-        return text.lower() == "true"
-    if _INT.fullmatch(text):
-        return int(text)
-    if _OCTAL.fullmatch(text):
-        return int(text, 8)
-    if _HEX.fullmatch(text):
-        return int(text, 16)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if _INF.fullmatch(text) or _NAN.fullmatch(text):
-        return float(text.replace(".", ""))
-    return text
+    return next((value(text) for form, value in _PLAIN if re.fullmatch(form, text)), text)
