@@ -14,13 +14,10 @@ from torch.nn import functional as F
 from zoo.data.digits import CLASSES
 from zoo.data.pixels import to_latents
 from zoo.errors import DataError
-from zoo.evaluate.base import Features, FeatureSet, Images
+from zoo.evaluate.base import BATCH, Features, FeatureSet, Images
 from zoo.evaluate.digits_cache import cached_network, sha256_of
 from zoo.evaluate.digits_network import SIZE, TRAINING, DigitsNetwork, held_out_accuracy
 from zoo.registry import part
-
-BATCH = 512
-"""Pictures that go through the network at once."""
 
 
 @part("features", "digits")

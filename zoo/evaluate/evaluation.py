@@ -274,7 +274,7 @@ class _Evaluation:
         doubts: Sequence[str],
     ) -> dict[str, Any]:
         assert self.judge is not None
-        named = "linear discriminants of the features" if self.judge.classifier else "the features' own"
+        named = "linear discriminants of the features" if self.judge.classifier is not None else "the features' own"
         return {
             **self.weights.source,
             **asked(self.recipe, self.features, self.real_data, self.seed, self.second),

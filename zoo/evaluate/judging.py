@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -18,7 +19,6 @@ from zoo.data import Dataset, Split
 from zoo.data.left_out import classes_kept, open_kept, read_kept
 from zoo.errors import MissingSplitError, in_words, with_article, words_of
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
-from zoo.evaluate.verdicts import LinearClassifier
 from zoo.labels import Labels, class_indices
 from zoo.signature import MARK
 
@@ -158,7 +158,7 @@ def controls(train: ImageSet, seed: int) -> dict[str, Callable[[], ImageSet]]:
 class Judge:
     """Compares sets of images with real ones.
 
-    Where features bring no verdicts on classes, a linear classifier learns them from the features of the real images.
+    Where features bring no verdicts on classes, linear discriminants of the features learn them from the real images.
 
     Args:
         features: that have been fitted.
@@ -168,12 +168,18 @@ class Judge:
 
     def __init__(self, features: Features, metrics: Sequence[Metric], real: FeatureSet) -> None:
         self.features = features
-        self.classifier: LinearClassifier | None = None
+        self.classifier: Any = None
         if real.verdicts is None and real.labels is not None and len(np.unique(real.labels)) > 1:
-            self.classifier = LinearClassifier(real.pooled, real.labels)
-            real = self.classifier.with_verdicts(real)
+            from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # half a second, that only this costs
+
+            # Covariances are shrunk as Ledoit and Wolf do, since classes may have fewer images than there are features.
+            self.classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(real.pooled, real.labels)
+            real = self._with_verdicts(real)
         self.real = real
         self.metrics = [each for each in metrics if self._allows(each)]
+
+    def _with_verdicts(self, found: FeatureSet) -> FeatureSet:
+        return replace(found, verdicts=self.classifier.predict(found.pooled))
 
     def _allows(self, metric: Metric) -> bool:
         return all(getattr(self.real, need) is not None for need in metric.needs)
@@ -181,7 +187,7 @@ class Judge:
     def figures(self, found: FeatureSet) -> tuple[dict[str, float], dict[str, str]]:
         """Every figure of a set beside the real images, by name; and why metrics have none, by the metric's name."""
         if self.classifier is not None:
-            found = self.classifier.with_verdicts(found)
+            found = self._with_verdicts(found)
         figures: dict[str, float] = {}
         refusals: dict[str, str] = {}
         for metric in self.metrics:
