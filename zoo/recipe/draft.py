@@ -16,6 +16,7 @@ from zoo.recipe.parts import PartSpec
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, Recipe
 from zoo.recipe.source import Node, Origin
+from zoo.registry import Registry
 
 SUPPLIED_FROM: dict[str, tuple[KeyPath, ...]] = {
     **{name: (("backbone", name),) for name in ("dim", "depth", "heads")},
@@ -46,6 +47,7 @@ class Draft:
 
     Attributes:
         tree: the recipe with ``extends`` and ``--set`` applied.
+        registry: the parts to choose from.
         packages: that it says its parts are of.
         values: by section, the fields that are valid.
         parts: by key path, the parts that are needed, that exist and whose options are valid; not those inside them.
@@ -59,6 +61,7 @@ class Draft:
     """
 
     tree: Node
+    registry: Registry
     name: str = ""
     packages: tuple[str, ...] = ()
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {section: {} for section in SECTIONS})

@@ -39,7 +39,7 @@ def draft_recipe(
         recorded: the record of a recipe that zoo wrote.
         needs: the sections whose parts are needed; all of a recipe that somebody wrote.
     """
-    draft = Draft(tree, recorded=recorded, needs=needs)
+    draft = Draft(tree, registry, recorded=recorded, needs=needs)
     raw = without_nulls(tree).plain()
     sections = {name: raw.pop(name, None) for name in SECTIONS}
     own = _validate(RecipeOptions, raw, (), draft, others=["extends", *SECTIONS])
@@ -51,7 +51,7 @@ def draft_recipe(
         elif not isinstance(given, dict | None):
             draft.put_down((name,), f"should be a mapping, got {show(given)}")
         else:
-            _draft_section(name, given or {}, registry, draft)
+            _draft_section(name, given or {}, draft)
     _tell_where_options_are(draft, ())
     if draft.missing:
         for package in not_installed(draft.packages):
@@ -66,14 +66,14 @@ def part_given(kind: str, given: Any, registry: Registry) -> PartSpec:
         ValueError: it is none, or its options are wrong; the message has everything that is.
     """
     tree = expand_part(node_of(given, Origin(kind)), path_of(kind))
-    draft = Draft(tree)
-    found = _draft_part(kind, without_nulls(tree).plain(), (kind,), registry, draft)
+    draft = Draft(tree, registry)
+    found = _draft_part(kind, without_nulls(tree).plain(), (kind,), draft)
     if found is None:
         raise ValueError("; ".join(f"{dotted(problem.path)}: {problem.message}" for problem in draft.problems))
     return found
 
 
-def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft: Draft) -> None:
+def _draft_section(section: str, raw: dict[str, Any], draft: Draft) -> None:
     options, kinds = SECTIONS[section][0], kinds_of(section)
     keys = [key_of(kind) for kind in kinds]
     plain = {key: value for key, value in raw.items() if key not in keys}
@@ -92,11 +92,11 @@ def _draft_section(section: str, raw: dict[str, Any], registry: Registry, draft:
     for kind in kinds:
         given = raw.get(key_of(kind))
         if KINDS[kind].many:
-            found: Any = _draft_parts(kind, given, registry, draft)
+            found: Any = _draft_parts(kind, given, draft)
         elif KINDS[kind].beside:
-            found = _draft_runs(kind, given, registry, draft)
+            found = _draft_runs(kind, given, draft)
         else:
-            found = _draft_one(kind, given, (section, kind), registry, draft)
+            found = _draft_one(kind, given, (section, kind), draft)
         if found is not None:
             draft.values[section][key_of(kind)] = found
     _tell_where_options_are(draft, (section,), before)
@@ -141,7 +141,7 @@ def _places_in(key: str, path: KeyPath, spec: PartSpec) -> Iterator[KeyPath]:
             yield from _places_in(key, (*path, slot), inside)
 
 
-def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[AnyPart | Term, ...] | None:
+def _draft_parts(kind: str, raw: Any, draft: Draft) -> tuple[AnyPart | Term, ...] | None:
     """The parts of a kind of which a recipe holds several."""
     path = path_of(kind)
     if raw is None:
@@ -150,13 +150,13 @@ def _draft_parts(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple
         draft.put_down(path, f"should be a list of parts, got {show(raw)}")
         return None
     if KINDS[kind].beside:
-        listed = [_draft_listed(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
+        listed = [_draft_listed(kind, each, (*path, index), draft) for index, each in enumerate(raw)]
         return tuple(Term(part=part, weight=own.weight) for part, own in listed if part is not None and own is not None)
-    found = [_draft_one(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
+    found = [_draft_one(kind, each, (*path, index), draft) for index, each in enumerate(raw)]
     return tuple(each for each in found if each is not None)
 
 
-def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[BlockRun, ...] | None:
+def _draft_runs(kind: str, raw: Any, draft: Draft) -> tuple[BlockRun, ...] | None:
     """The blocks: all of one part, or a list of runs that add up to the depth."""
     path, depth = path_of(kind), draft.values["backbone"].get("depth")
     if not isinstance(raw, list):
@@ -165,9 +165,9 @@ def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[
             run = f"{{type: {raw.get('type', KINDS[kind].default)}, {key}: {show(raw[key])}}}"
             draft.put_down((*path, key), f"is for a list: write [{run}, ...], or leave it out")
             raw = {each: value for each, value in raw.items() if each not in stray}
-        part = _draft_one(kind, raw, path, registry, draft)
+        part = _draft_one(kind, raw, path, draft)
         return None if part is None or depth is None else (BlockRun(part=part, blocks=depth),)
-    found = [_draft_listed(kind, each, (*path, index), registry, draft) for index, each in enumerate(raw)]
+    found = [_draft_listed(kind, each, (*path, index), draft) for index, each in enumerate(raw)]
     counts = [beside.blocks for _, beside in found if beside is not None]
     if not found:
         draft.put_down(path, "should be a part or a list of runs, got []")
@@ -180,57 +180,54 @@ def _draft_runs(kind: str, raw: Any, registry: Registry, draft: Draft) -> tuple[
     )
 
 
-def _draft_listed(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> tuple[AnyPart | None, Any]:
+def _draft_listed(kind: str, raw: Any, path: KeyPath, draft: Draft) -> tuple[AnyPart | None, Any]:
     """A part in a list, and what stands beside it."""
     if isinstance(raw, str | None):
         raw = {} if raw is None else {"type": raw}
     if not isinstance(raw, dict):
-        return _draft_one(kind, raw, path, registry, draft), None
+        return _draft_one(kind, raw, path, draft), None
     keys = KINDS[kind].beside
     beside = _validate(BESIDE[kind], {key: raw[key] for key in keys if key in raw}, path, draft, others=())
-    part = _draft_one(kind, {key: value for key, value in raw.items() if key not in keys}, path, registry, draft)
+    part = _draft_one(kind, {key: value for key, value in raw.items() if key not in keys}, path, draft)
     return part, beside
 
 
-def _draft_one(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> AnyPart | None:
+def _draft_one(kind: str, raw: Any, path: KeyPath, draft: Draft) -> AnyPart | None:
     """A part that stands in a section, alone or in a list."""
     if path[0] not in draft.needs:
-        return _kept_part(kind, {"type": raw} if isinstance(raw, str) else raw, path, registry, draft)
-    found = _draft_part(kind, raw, path, registry, draft)
+        return _kept_part(kind, {"type": raw} if isinstance(raw, str) else raw, path, draft)
+    found = _draft_part(kind, raw, path, draft)
     if found is not None:
         draft.parts[path] = found
     return found
 
 
-def _kept_part(kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> AnyPart | None:
+def _kept_part(kind: str, raw: Any, path: KeyPath, draft: Draft) -> AnyPart | None:
     """A part that is not needed: as zoo wrote it where it cannot be checked here."""
-    alone = Draft(draft.tree)
-    found = _draft_part(kind, raw, path, registry, alone)
+    alone = Draft(draft.tree, draft.registry)
+    found = _draft_part(kind, raw, path, alone)
     if found is not None:
         return found
     if draft.recorded is None or not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
         draft.problems.extend(alone.problems)
         return None
     options = AsWritten(**{key: value for key, value in raw.items() if key != "type"})
-    absent, version = draft.recorded.absent(registry), draft.recorded.part(kind, raw["type"])
+    absent, version = draft.recorded.absent(draft.registry), draft.recorded.part(kind, raw["type"])
     problem = "; ".join(f"{dotted(each.path)}: {each.message}" for each in alone.problems)
     if alone.missing and absent:
-        problem = draft.recorded.refusal([message for _, message in alone.missing], registry)
+        problem = draft.recorded.refusal([message for _, message in alone.missing], draft.registry)
     own = absent if version is None else {version.plugin: draft.recorded.packages[version.plugin]}
     versions = () if version is None else (version,)
     return KeptPart(type=raw["type"], options=options, plugins=own, versions=versions, problem=problem)
 
 
-def _draft_part(
-    kind: str, raw: Any, path: KeyPath, registry: Registry, draft: Draft, default: PartEntry | None = None
-) -> PartSpec | None:
+def _draft_part(kind: str, raw: Any, path: KeyPath, draft: Draft, default: PartEntry | None = None) -> PartSpec | None:
     """A part with those inside it.
 
     Args:
         kind: of the part.
         raw: what the recipe says.
         path: where it stands.
-        registry: the parts to choose from.
         draft: takes what is wrong.
         default: the part if the recipe names none; its kind's if left out.
     """
@@ -241,31 +238,27 @@ def _draft_part(
     if not isinstance(raw, dict):
         draft.put_down(path, f"should be a part's name or a mapping with `type`, got {show(raw)}")
         return None
-    entry = _entry(kind, raw, path, registry, draft, default)
+    entry = _entry(kind, raw, path, draft, default)
     if entry is None:
         return None
     before, nested = len(draft.problems), entry.signature.parts
     given = {key: value for key, value in raw.items() if key != "type" and key not in nested}
     beside = KINDS[kind].beside if isinstance(path[-1], int) else ()
     options = _validate(entry.signature.options, given, path, draft, others=["type", *beside, *nested])
-    parts = {
-        name: _draft_nested(inside, raw.get(name), (*path, name), registry, draft) for name, inside in nested.items()
-    }
+    parts = {name: _draft_nested(inside, raw.get(name), (*path, name), draft) for name, inside in nested.items()}
     if options is None or len(draft.problems) > before:
         return None
     options = located(options, lambda name: draft.tree.origin_of((*path, name)).file if name in given else None)
     return PartSpec(entry=entry, options=options, parts=parts)
 
 
-def _entry(
-    kind: str, raw: dict[str, Any], path: KeyPath, registry: Registry, draft: Draft, default: PartEntry | None
-) -> PartEntry | None:
+def _entry(kind: str, raw: dict[str, Any], path: KeyPath, draft: Draft, default: PartEntry | None) -> PartEntry | None:
     name = raw.get("type")
     if name is None and default is not None:
         return default
     name = name or KINDS[kind].default
     if name is None:
-        names = ", ".join(registry.names(kind))
+        names = ", ".join(draft.registry.names(kind))
         where = (*path, "type") if raw else path
         draft.put_down(where, f"missing; it is required, one of: {names}")
         return None
@@ -273,24 +266,24 @@ def _entry(
         draft.put_down((*path, "type"), f"should be a part's name, got {show(name)}")
         return None
     try:
-        return registry.get(kind, name)
+        return draft.registry.get(kind, name)
     except PluginError as error:
         draft.put_down((*path, "type"), str(error))
         draft.missing.append(((*path, "type"), f"{kind} {name!r}"))
         return None
 
 
-def _draft_nested(nested: Nested, raw: Any, path: KeyPath, registry: Registry, draft: Draft) -> PartSpec | None:
+def _draft_nested(nested: Nested, raw: Any, path: KeyPath, draft: Draft) -> PartSpec | None:
     """The part that an option holds; None for none."""
     if raw is None and nested.default is None and not nested.required:
         return None
     try:
-        default = None if nested.default is None else registry.entry_of(nested.default)
+        default = None if nested.default is None else draft.registry.entry_of(nested.default)
     except PluginError as error:
         draft.put_down(path, f"its default: {error}")
         draft.fault = error
         return None
-    return _draft_part(nested.kind, raw, path, registry, draft, default)
+    return _draft_part(nested.kind, raw, path, draft, default)
 
 
 def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, others: Iterable[str]) -> M | None:
