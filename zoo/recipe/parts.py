@@ -182,63 +182,38 @@ class KeptPart(BaseModel):
 AnyPart = PartSpec | KeptPart
 
 
-BlockCount = Annotated[int, Field(ge=1, description="blocks of this part that follow each other")]
-TermWeight = Annotated[float, Field(gt=0.0, le=1e6, description="what the term is multiplied by in the loss")]
-
-
 class BesideBlock(Options):
     """What stands beside ``type`` in a list of runs."""
 
-    blocks: BlockCount
+    blocks: Annotated[int, Field(ge=1, description="blocks of this part that follow each other")]
 
 
 class BesideLoss(Options):
     """What stands beside ``type`` in a list of losses."""
 
-    weight: TermWeight = 1.0
+    weight: Annotated[float, Field(gt=0.0, le=1e6, description="what the term is multiplied by in the loss")] = 1.0
 
 
 BESIDE: Mapping[str, type[Options]] = {"block": BesideBlock, "loss": BesideLoss}
 """What stands beside ``type`` in a list of parts of a kind, where something does."""
 
 
-class BlockRun(BaseModel):
-    """Blocks that are alike and follow each other.
-
-    Attributes:
-        part: each of them.
-        blocks: how many there are.
-    """
+class Listed(BaseModel):
+    """A part in a list, with what stands beside its type."""
 
     model_config = ConfigDict(frozen=True)
 
     part: AnyPart
-    blocks: BlockCount
 
     def resolved(self) -> dict[str, Any]:
-        """The run as a list of several would hold it."""
+        """The part as a list would hold it, which of blocks has several runs."""
         own = self.part.resolved()
-        return {"type": own.pop("type"), "blocks": self.blocks, **own}
+        return {"type": own.pop("type"), **self.model_dump(mode="json", exclude={"part"}), **own}
 
 
-class Term(BaseModel):
-    """A term of the loss.
-
-    Attributes:
-        part: what tells it.
-        weight: what it is multiplied by.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    part: AnyPart
-    weight: TermWeight
-
-    def resolved(self) -> dict[str, Any]:
-        """The term as a list would hold it."""
-        own = self.part.resolved()
-        return {"type": own.pop("type"), "weight": self.weight, **own}
+class BlockRun(BesideBlock, Listed):
+    """Blocks that are alike and follow each other."""
 
 
-Listed = BlockRun | Term
-"""A part in a list, with what stands beside its type."""
+class Term(BesideLoss, Listed):
+    """A term of the loss."""
