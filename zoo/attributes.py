@@ -102,18 +102,16 @@ def _facts(known: Collection[str]) -> Mend:
 
 
 def _nothing(kind: str) -> Mend:
-    def mend(value: Any) -> str | None:
-        empty = isinstance(value, set | frozenset) and not value
-        return None if empty else f"{with_article(kind)} gives nothing that others ask for: leave it out"
-
-    return mend
+    mend = f"{with_article(kind)} gives nothing that others ask for: leave it out"
+    return _unless(lambda value: isinstance(value, set | frozenset) and not value, mend)
 
 
 def _count(most: int) -> Mend:
-    def mend(value: Any) -> str | None:
-        return None if _is_whole(value) and 0 <= value <= most else f"let it be a whole number from 0 to {most}"
+    return _unless(lambda value: _is_whole(value) and 0 <= value <= most, f"let it be a whole number from 0 to {most}")
 
-    return mend
+
+def _unless(fits: Callable[[Any], object], mend: str) -> Mend:
+    return lambda value: None if fits(value) else mend
 
 
 def _one_of(*choices: str) -> Mend:
@@ -125,21 +123,6 @@ def _one_of(*choices: str) -> Mend:
     return mend
 
 
-def _axes(value: Any) -> str | None:
-    fits = isinstance(value, set | frozenset) and value and all(_is_whole(each) and each in AXES for each in value)
-    return None if fits else "let it be a set of those of 1, 2 and 3 that it takes, such as {2}"
-
-
-def _blocks(value: Any) -> str | None:
-    fits = isinstance(value, tuple | list) and all(_is_whole(each) for each in value)
-    return None if fits else "let it be a tuple of the numbers of earlier blocks, such as (0,)"
-
-
-def _names(value: Any) -> str | None:
-    fits = isinstance(value, tuple | list) and all(isinstance(each, str) for each in value)
-    return None if fits else "let it be a tuple of names, such as ('features',)"
-
-
 def _fields(value: Any) -> str | None:
     fits = isinstance(value, tuple | list | set | frozenset)
     wrong = [each for each in value if each not in FIELDS] if fits else []
@@ -149,22 +132,8 @@ def _fields(value: Any) -> str | None:
     return f"{wrong[0]!r} is no field of a FeatureSet{near}" if wrong else None
 
 
-def _pair(value: Any) -> str | None:
-    fits = value is None or (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value)))
-    return None if fits else "let it be two of its vectors by index, shift and scale, such as (3, 4), or None"
-
-
 def _second(value: Any) -> str | None:
     return None if value is None else _one_of(*SECONDS)(value)
-
-
-def _truth(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "let it be True or False"
-
-
-def _folder(value: Any) -> str | None:
-    fits = value is None or (isinstance(value, str) and _FOLDER.fullmatch(value) and value not in TAKEN)
-    return None if fits else "let it be the name of a folder in a run, such as 'curves', or None"
 
 
 def _is_whole(value: Any) -> bool:
@@ -175,6 +144,30 @@ TAKEN = ("checkpoints", "evaluations", "parts", "snapshots")
 """Folders of a run in which callbacks write nothing."""
 
 _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
+
+_axes = _unless(
+    lambda value: (
+        isinstance(value, set | frozenset) and value and all(_is_whole(each) and each in AXES for each in value)
+    ),
+    "let it be a set of those of 1, 2 and 3 that it takes, such as {2}",
+)
+_blocks = _unless(
+    lambda value: isinstance(value, tuple | list) and all(map(_is_whole, value)),
+    "let it be a tuple of the numbers of earlier blocks, such as (0,)",
+)
+_names = _unless(
+    lambda value: isinstance(value, tuple | list) and all(isinstance(each, str) for each in value),
+    "let it be a tuple of names, such as ('features',)",
+)
+_pair = _unless(
+    lambda value: value is None or (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_whole, value))),
+    "let it be two of its vectors by index, shift and scale, such as (3, 4), or None",
+)
+_truth = _unless(lambda value: isinstance(value, bool), "let it be True or False")
+_folder = _unless(
+    lambda value: value is None or (isinstance(value, str) and _FOLDER.fullmatch(value) and value not in TAKEN),
+    "let it be the name of a folder in a run, such as 'curves', or None",
+)
 
 SECONDS = ("null", "weights")
 """What guidance may need beside the velocity, if anything."""

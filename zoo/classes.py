@@ -121,18 +121,13 @@ def read_classes(values: Mapping[str, Any]) -> Classes:
     return Classes(named or (), counted)
 
 
-def classes_in(state: Mapping[str, Any]) -> Classes:
-    """The classes that a checkpoint was trained on, as far as its state says."""
-    return read_classes(state)
-
-
 def classes_of_run(folder: Path) -> Classes:
     """The classes that a run was trained on, as its run.json says, or else a checkpoint; none where nothing does."""
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         recorded = read_classes(read_json(folder / "run.json")[-1])
         if recorded != UNKNOWN:
             return recorded
-    found = (classes_in(state) for _, state in newest_states(folder / "checkpoints"))
+    found = (read_classes(state) for _, state in newest_states(folder / "checkpoints"))
     return next((classes for classes in found if classes != UNKNOWN), UNKNOWN)
 
 

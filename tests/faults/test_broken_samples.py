@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from tests.distributed.ranks import run_ranks
 from tests.train.small import ALONE, Said, small
 from zoo.assembly import check_recorded, create_part
-from zoo.classes import Classes, classes_in, classes_of_run
+from zoo.classes import Classes, classes_of_run, read_classes
 from zoo.cli import app
 from zoo.data import digits
 from zoo.data.stream import Order
@@ -212,7 +212,7 @@ def test_a_class_of_which_all_is_left_out_is_not_trained(tmp_path: Path, picture
     assert any(each.startswith("warning: backbone.num_classes is 2, and the data has samples of 1 cl") for each in said)
     trained = Classes(("a", "b"), (0, 8))
     assert classes_of_run(run) == trained
-    assert classes_in(newest(run).state()) == trained
+    assert read_classes(newest(run).state()) == trained
     registry = Registry()
     for choice in ("data", "balanced"):
         given = [f"evaluate.labels={choice}", "evaluate.count=6"]

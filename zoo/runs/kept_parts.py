@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from zoo.errors import RunError
 from zoo.files import reason_of, write_whole
@@ -36,11 +34,7 @@ def keep(run: Path, files: Iterable[PartsFile]) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{place.parent}: cannot be made: {reason_of(error)}") from error
-        write_whole(place, partial(_write, file.source), RunError)
-
-
-def _write(source: bytes, copy: BinaryIO) -> None:
-    copy.write(source)
+        write_whole(place, file.source, RunError)
 
 
 def kept_copies(run: Path, packages: Mapping[str, str]) -> list[Path]:

@@ -18,6 +18,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import sys
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -36,7 +38,7 @@ from zoo.runs.judged import Judged, way_of
 from zoo.runs.kept_parts import files_of, keep, kept_copies
 from zoo.runs.run_lock import NAME as LOCK
 from zoo.runs.run_lock import RunLock
-from zoo.runs.starts import Starts, entry
+from zoo.runs.starts import Starts
 from zoo.shell import Commands, command
 from zoo.unfinished import is_unfinished
 
@@ -204,7 +206,17 @@ class RunFolder:
         text, files = to_yaml(resolved), files_of(recipe)
         go_on = self._command(options_of(place_in(self.path, file) for file in files))
         header = printable(f"{recipe.name}, in full.   {go_on}")
-        starts = [*self.starts.known(is_used=self.is_used), entry(self.run, recipe, init, changes, classes)]
+        start: dict[str, Any] = {
+            "run": self.run,
+            "versions": recipe.versions().to_plain(),
+            "python": platform.python_version(),
+            "machine": platform.platform(),
+            "command": sys.argv,
+            **({} if init is None else {"init": dict(init)}),
+            **({"changes": list(changes)} if changes else {}),
+            **classes.to_plain(),
+        }
+        starts = [*self.starts.known(is_used=self.is_used), start]
         write_whole(self.recipe, f"# {header}\n{text}", RunError)  # first: with it, there is a run in the folder
         keep(self.path, files)
         self.starts.write(starts)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from zoo.classes import Classes
 from zoo.errors import RunError
 from zoo.files import write_whole
 from zoo.json_files import read_json
-from zoo.recipe import Recipe
 
 CHECKPOINT = "checkpoint"
 """Of an entry: the step of the run's first checkpoint. Where all are gone, it tells that there were any."""
@@ -99,31 +95,3 @@ class Starts:
                 starts[-1][CHECKPOINT] = step
                 self.write(starts)
             self._has_recorded = True
-
-
-def entry(
-    run: str,
-    recipe: Recipe,
-    init: Mapping[str, Any] | None,
-    changes: Sequence[Mapping[str, Any]],
-    classes: Classes,
-) -> dict[str, Any]:
-    """What is told of a start that happens now, by this process.
-
-    Args:
-        run: the run's id.
-        recipe: what is trained.
-        init: what its first weights were; None: freshly initialised.
-        changes: what is another than before, where a run goes on.
-        classes: of the data.
-    """
-    return {
-        "run": run,
-        "versions": recipe.versions().to_plain(),
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "command": sys.argv,
-        **({} if init is None else {"init": dict(init)}),
-        **({"changes": list(changes)} if changes else {}),
-        **classes.to_plain(),
-    }

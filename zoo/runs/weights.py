@@ -12,7 +12,7 @@ import torch
 
 from zoo.assembly import OtherParts, RecipeLike, as_recipe, build, check_recorded
 from zoo.backbone import Backbone
-from zoo.classes import classes_in
+from zoo.classes import read_classes
 from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.loose_parts import PartsLike
@@ -90,7 +90,7 @@ class WeightsSource:
         recorded = replace(load_run(self.path).read_recipe(), made=made)
         recipe = check_recorded(recorded, registry, needs=("backbone",), other_parts=other_parts)
         data = read(state, checkpoint.path)
-        return Weights(recipe, checkpoint.tensors(self.name), source, classes_in(state), made.versions, data)
+        return Weights(recipe, checkpoint.tensors(self.name), source, read_classes(state), made.versions, data)
 
 
 def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None) -> WeightsSource:

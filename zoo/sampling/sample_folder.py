@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +29,19 @@ ASKED = ("weights", "labels", "label_file", "count", "seed", "npz", "sample", "d
 """What may not differ when images are drawn that others are to stand beside."""
 
 
-@dataclass(frozen=True)
 class SampleFolder:
     """Where images go.
 
-    Attributes:
+    Args:
         path: the folder, which may not be there yet.
     """
 
-    path: Path
-
-    @property
-    def request(self) -> Path:
-        """What was asked."""
-        return self.path / "request.json"
-
-    @property
-    def record(self) -> Path:
-        """How the images were made, all of them."""
-        return self.path / "samples.json"
-
-    @property
-    def grid(self) -> Path:
-        """Images side by side."""
-        return self.path / "grid.png"
-
-    @property
-    def array(self) -> Path:
-        """Images as one array."""
-        return self.path / "samples.npz"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.request = path / "request.json"
+        self.record = path / "samples.json"
+        self.grid = path / "grid.png"
+        self.array = path / "samples.npz"
 
     def image(self, index: int) -> Path:
         """The picture of one image."""
