@@ -83,7 +83,7 @@ def write_run(path: Path, recipe: Recipe) -> RunFolder:
     """Begin a run, or go on with it."""
     folder = RunFolder(path / "run")
     folder.lock() if folder.is_used else folder.create()
-    folder.write(recipe, recipe.resolved())
+    folder.write(recipe)
     folder.unlock()
     return folder
 

@@ -185,7 +185,7 @@ def test_a_system_without_fcntl_is_warned_of(tmp_path, registry, monkeypatch):
     assert folder.create() == (
         f"{tmp_path}: this system has no flock: see to it that no other process is training in this folder"
     )
-    folder.write(small(registry=registry), small(registry=registry).resolved())
+    folder.write(small(registry=registry))
     assert folder.lost() is None
     folder.unlock()
     RunFolder(tmp_path).lock()

@@ -83,7 +83,7 @@ def test_a_crash_while_the_first_files_are_written(point, call, tmp_path, regist
     folder = RunFolder(tmp_path)
     assert folder.is_used == (call == 1)
     folder.lock() if folder.is_used else folder.create()
-    folder.write(small(registry=registry), small(registry=registry).resolved())
+    folder.write(small(registry=registry))
     folder.unlock()
     assert load_recipe(folder.recipe, (), registry) == small(registry=registry)
     assert len(json.loads(folder.versions.read_text())) == 1
@@ -104,7 +104,7 @@ def test_a_folder_that_may_not_be_written(tmp_path):
 def test_versions_are_recorded_for_every_start(tmp_path, registry, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["zoo", "train", "--resume"])
     folder = folder_of(tmp_path, registry)
-    folder.write(small(registry=registry), small(registry=registry).resolved())
+    folder.write(small(registry=registry))
     runs = json.loads(folder.versions.read_text())
     assert len(runs) == 2
     for run in runs:

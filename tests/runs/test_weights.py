@@ -92,7 +92,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_starts_from_them(file, r
     recipe = small(f"train.init={file}", STILL, "train.steps=2", registry=registry)
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    folder.write(recipe, recipe.resolved())
+    folder.write(recipe)
     folder.unlock()
     Run(recipe, folder, registry, ALONE, Silent()).train(resume=True)
     wanted = open_weights(run, registry).tensors["blocks.0.mlp.fc1.weight"]
@@ -160,7 +160,7 @@ def test_no_run_and_no_checkpoint(run, tmp_path, registry):
     begun = RunFolder(tmp_path / "begun")
     begun.create()
     recipe = open_weights(run, registry).recipe
-    begun.write(recipe, recipe.resolved())
+    begun.write(recipe)
     with pytest.raises(RunError, match="begun: there is no sound checkpoint: none has been written yet"):
         open_weights(begun.path, registry)
 

@@ -47,6 +47,6 @@ def folder_of(path, registry, recipe=None):
     recipe = recipe or small(registry=registry)
     folder = RunFolder(path)
     folder.create()
-    folder.write(recipe, recipe.resolved())
+    folder.write(recipe)
     folder.unlock()
     return folder

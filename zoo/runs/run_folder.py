@@ -189,7 +189,6 @@ class RunFolder:
     def write(
         self,
         recipe: Recipe,
-        resolved: Mapping[str, Any],
         init: Mapping[str, Any] | None = None,
         changes: Sequence[Mapping[str, Any]] = (),
         classes: Classes = UNKNOWN,
@@ -198,12 +197,11 @@ class RunFolder:
 
         Args:
             recipe: what is trained.
-            resolved: in full.
             init: what its first weights were; None: freshly initialised.
             changes: what is another than before, where a run goes on.
             classes: of the data.
         """
-        text, files = to_yaml(resolved), files_of(recipe)
+        text, files = to_yaml(recipe.resolved()), files_of(recipe)
         go_on = self._command(options_of(place_in(self.path, file) for file in files))
         header = printable(f"{recipe.name}, in full.   {go_on}")
         start: dict[str, Any] = {

@@ -234,7 +234,7 @@ class Run:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
             warning = folder.create()
-            folder.write(self.recipe, self.recipe.resolved(), init, classes=self._classes)
+            folder.write(self.recipe, init, classes=self._classes)
         if warning is not None:
             self._tell(f"warning: {warning}")
         return folder.run
@@ -257,7 +257,7 @@ class Run:
             for change in changed:
                 self._tell(f"note: going on with {change}")
             record = [{"step": step, **change.to_dict()} for change in changed]
-            self.folder.write(self.recipe, self.recipe.resolved(), changes=record, classes=self._classes)
+            self.folder.write(self.recipe, changes=record, classes=self._classes)
         try:
             self.folder.forget_after(step)
         except RunError as error:  # training is dearer than metrics that are told twice

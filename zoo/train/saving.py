@@ -299,7 +299,7 @@ def _save_elsewhere(folder: RunFolder, how: str, trainer: Trainer, write_into: C
     try:
         anew.run = folder.run
         anew.create()
-        anew.write(recipe, recipe.resolved(), classes=trainer.job.classes)
+        anew.write(recipe, classes=trainer.job.classes)
         write_into(anew)
     except ZooError as error:
         raise RunError(
