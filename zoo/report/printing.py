@@ -18,10 +18,10 @@ from zoo.errors import printable_lines
 from zoo.recipe import Recipe
 from zoo.report.tables import (
     Table,
+    audit_facts,
     cost_table,
     figures_table,
     giga,
-    image_words,
     params_words,
     parts_table,
     plain_parts_table,
@@ -47,22 +47,15 @@ def print_audit(console: Console, recipe: Recipe, audit: Audit, against: Audit |
     _print_header(console, recipe)
     _print(console, way_table(audit, recipe.backbone.dim))
     _print(console, parts_table(audit))
-    params = audit.params
-    mean = ", mean over uniform noise levels" if len(audit.stages) > 1 else ""
-    console.print(f"parameters        {_strong(params_words(params))}")
-    console.print(f"multiply-adds     {_strong(f'{giga(audit.macs)} = {audit.macs:,}')}{mean}")
-    console.print(f"FLOPs             {giga(audit.flops)} = 2 x multiply-adds; norms apart: {giga(audit.norm_ops)}")
-    if audit.paper_convention.macs is not None:
-        console.print(f"paper convention  {giga(audit.paper_convention.macs)} (MPDiT's counting of attention)")
-    if audit.torchprofile_convention.macs is not None:
-        console.print(f"as torchprofile   {giga(audit.torchprofile_convention.macs)} (one more an elementwise product)")
-    console.print(f"one image         {_strong(image_words(audit.image))}")
+    for name, words in audit_facts(audit):
+        shown = words.replace("×", "x")  # noqa: RUF001 - which not every terminal shows
+        console.print(f"{name:<18}{shown if name == 'FLOPs' else _strong(shown)}")
     if against is not None:
         ratio, saved = audit.macs / against.macs, 1 - audit.macs / against.macs
         less = f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'}"
         console.print(
             f"against           [bold]{ratio:.1%}[/] of {escape(against.recipe)} ({giga(against.macs)}), {less};"
-            f" parameters {params.total / against.params.total:.1%} of {against.params.total / 1e6:.1f} M"
+            f" parameters {audit.params.total / against.params.total:.1%} of {against.params.total / 1e6:.1f} M"
         )
 
 

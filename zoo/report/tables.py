@@ -121,6 +121,22 @@ def pairs_words(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
+def audit_facts(audit: Audit) -> Facts:
+    """What a pass and an image cost, by every way of counting that there is."""
+    mean = ", mean over uniform noise levels" if len(audit.stages) > 1 else ""
+    paper, torchprofile = audit.paper_convention.macs, audit.torchprofile_convention.macs
+    facts = [
+        ("parameters", params_words(audit.params)),
+        ("multiply-adds", f"{giga(audit.macs)} = {audit.macs:,}{mean}"),
+        ("FLOPs", f"{giga(audit.flops)} = 2 × multiply-adds; norms apart: {giga(audit.norm_ops)}"),  # noqa: RUF001
+    ]
+    if paper is not None:
+        facts.append(("paper convention", f"{giga(paper)} (MPDiT's counting of attention)"))
+    if torchprofile is not None:
+        facts.append(("as torchprofile", f"{giga(torchprofile)} (one more an elementwise product)"))
+    return [*facts, ("one image", image_words(audit.image))]
+
+
 def params_words(params: Params) -> str:
     """Parameters in all, and which of them are trained: ``104.85 M = 104,607,152 trainable + 245,760 fixed``."""
     return f"{params.total / 1e6:.2f} M = {params.trainable:,} trainable + {params.fixed:,} fixed"

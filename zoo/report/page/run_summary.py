@@ -22,8 +22,8 @@ from zoo.report.page.quality import Quality
 from zoo.report.tables import (
     Facts,
     Table,
+    audit_facts,
     giga,
-    image_words,
     pairs_words,
     params_words,
     parts_table,
@@ -87,27 +87,15 @@ def assembly_of(recipe: Recipe) -> Assembly:
     """Count an assembly, and draw it."""
     backbone = build(recipe, device="meta")
     params = count_params(backbone)
-    facts = [("parameters", params_words(params))]
     try:
         audit = audit_backbone(backbone, recipe)
     except AuditError as error:
-        return Assembly(params.total, facts, problem=str(error))
-    plan = plan_of(recipe, backbone)
-    mean = ", mean over uniform noise levels" if len(audit.stages) > 1 else ""
-    facts.append(("multiply-adds", f"{giga(audit.macs)} = {audit.macs:,}{mean}"))
-    facts.append(("FLOPs", f"{giga(audit.flops)} = 2 × multiply-adds; norms apart: {giga(audit.norm_ops)}"))  # noqa: RUF001
-    if audit.paper_convention.macs is not None:
-        facts.append(("paper convention", f"{giga(audit.paper_convention.macs)} (MPDiT's counting of attention)"))
-    if audit.torchprofile_convention.macs is not None:
-        facts.append(
-            ("as torchprofile", f"{giga(audit.torchprofile_convention.macs)} (one more an elementwise product)")
-        )
-    facts.append(("one image", image_words(audit.image)))
+        return Assembly(params.total, [("parameters", params_words(params))], problem=str(error))
     return Assembly(
         params.total,
-        facts,
+        audit_facts(audit),
         audit,
-        training_macs(audit, plan),
+        training_macs(audit, plan_of(recipe, backbone)),
         drawing=inline(diagram(audit, recipe), "diagram"),
         tables=(way_table(audit, recipe.backbone.dim), parts_table(audit)),
     )
