@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zoo.labels import checked, class_indices, drop, join, length, map_labels, move, repeat, rows, split
+from zoo.labels import checked, class_indices, drop, join, length, map_labels, move, rows, split
 
 INDICES = torch.tensor([3, 0, 4, 1])
 EMBEDDINGS = torch.arange(24.0).view(4, 2, 3)
@@ -31,11 +31,6 @@ def test_rows_come_in_the_order_asked_for(labels):
     mixed = rows(labels, torch.tensor([2, 0, 2]))
     assert plain(mixed) == plain(join([rows(labels, slice(2, 3)), rows(labels, slice(1)), rows(labels, slice(2, 3))]))
     assert plain(rows(labels, INDICES > 2)) == plain(rows(labels, torch.tensor([0, 2])))
-
-
-@KINDS
-def test_repeated_they_come_whole_and_again(labels):
-    assert plain(repeat(labels, 3)) == plain(join([labels, labels, labels]))
 
 
 @KINDS

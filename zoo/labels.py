@@ -80,11 +80,6 @@ def split(labels: Labels, counts: Sequence[int]) -> list[Labels]:
     return [rows(labels, slice(*ends)) for ends in pairwise(accumulate(counts, initial=0))]
 
 
-def repeat(labels: Labels, times: int) -> Labels:
-    """Those of all samples, and again, [times * B, ...]."""
-    return join([labels] * times)
-
-
 def drop(labels: Labels, null: Labels, mask: Bool[Tensor, " B"]) -> Labels:
     """``labels``, with ``null`` in place of those to drop. The one place where labels are dropped.
 

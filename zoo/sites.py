@@ -117,13 +117,9 @@ def assembly(shape: Shape, built: Built) -> Sites:
     }
     yield (
         None,
-        Site(
-            axes=len(shape.size),
-            channels=shape.channels,
-            num_classes=shape.num_classes,
-            depth=shape.depth,
+        _site(
+            shape,
             block_dims=dims,
-            stages=len(shape.stages),
             blocks=tuple(
                 Slot(shape.condition_dim(dims[index]), dims[index], part.modulation_vectors, part.lends)
                 for index, part in _items(built, "block")

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from zoo.backbone import Backbone
-from zoo.labels import Labels, class_indices, length, repeat, rows
+from zoo.labels import Labels, class_indices, join, length, rows
 from zoo.parts.facts import facts_of
 from zoo.parts.values import Modulations
 
@@ -90,4 +90,4 @@ class ModulationTable:
     def _repeated(self, levels: int, distinct: int) -> Labels | None:
         """The first so many distinct labels, once for every level."""
         labels = self.labels.labels
-        return None if labels is None else repeat(rows(labels, slice(distinct)), levels)
+        return None if labels is None else join([rows(labels, slice(distinct))] * levels)
