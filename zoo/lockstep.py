@@ -15,7 +15,7 @@ from zoo.labels import Labels
 from zoo.part_holder import PartHolder
 from zoo.parts.returned import Promised, described
 from zoo.parts.values import ClassCondition, Group, Layout, Modulations, Position, Rotary, Tap
-from zoo.schedule import Grid, Node, Pair, grid_of, is_finer
+from zoo.schedule import Node, Pair, grid_of, is_finer
 from zoo.shape import Spot, kept_before
 from zoo.sites import Key
 
@@ -177,7 +177,7 @@ class Walk:
         return torch.cat([each for each in found if each is not None], dim=1)
 
     def _embed(self, node: Node) -> Tensor:
-        shape = (len(self.piece.latents), self._count(node.patch), node.dim)
+        shape = (len(self.piece.latents), prod(grid_of(self.size, node.patch)), node.dim)
         tokens = self.backbone.part("patch_embedder", node)(self.piece.latents)
         return self.backbone.promised(tokens, shape, "patch_embedder", node)
 
@@ -250,9 +250,6 @@ class Walk:
     def _dtype(self) -> torch.dtype | None:
         """Of what parts return; None under autocast, where it may be another one."""
         return None if _autocasts(self.tokens) else self.tokens.dtype
-
-    def _count(self, patch: Grid) -> int:
-        return prod(grid_of(self.size, patch))
 
 
 def _autocasts(tokens: Tensor) -> bool:

@@ -204,12 +204,8 @@ def _stage(backbone: Backbone, index: int, count: StageCount, training_macs: int
         norm_ops=count.norm_ops,
         attention_macs=count.attention_macs,
         levels=levels_of(backbone, backbone.stages[index], macs),
-        parts=tuple(StagePart(kind, _macs_of(kind, count)) for kind in BACKBONE_KINDS),
+        parts=tuple(StagePart(kind, count.modules.get(KINDS[kind].where or "", 0)) for kind in BACKBONE_KINDS),
     )
-
-
-def _macs_of(kind: str, count: StageCount) -> int:
-    return count.modules.get(KINDS[kind].where or "", 0)
 
 
 def _mean(values: Sequence[int], weights: Sequence[Fraction]) -> int:

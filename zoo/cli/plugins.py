@@ -31,11 +31,9 @@ from zoo.registry import Registry
 
 @dataclass
 class Brought:
-    """What packages bring, by their names; and what is wrong."""
+    """What packages bring, by what it is and by their names; and what is wrong."""
 
-    parts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    formats: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    recipes: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    names: defaultdict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     problems: list[PluginProblem] = field(default_factory=list)
 
 
@@ -80,9 +78,9 @@ def _named(packages: Sequence[Package]) -> Brought:
     brought = Brought(problems=[package.problem for package in packages if package.problem is not None])
     for package in packages:
         for entry_point in package.of(PARTS):
-            brought.parts[package.plugin.name].append(_words(entry_point))
+            brought.names["parts", package.plugin.name].append(_words(entry_point))
         for entry_point in package.of(RECIPES):
-            brought.recipes[package.plugin.name].append(f"all of {entry_point.value}")
+            brought.names["recipes", package.plugin.name].append(f"all of {entry_point.value}")
     return brought
 
 
@@ -98,19 +96,15 @@ def _loaded(packages: list[Package], commands: PluginCommands | None) -> Brought
         commands.names()
         brought.problems += commands.problems
     for entry in registry.entries():
-        brought.parts[entry.plugin.name].append(f"{entry.kind}/{entry.name}")
+        brought.names["parts", entry.plugin.name].append(f"{entry.kind}/{entry.name}")
     for each in registry.formats.values():
-        brought.formats[each.plugin.name].append(each.name)
+        brought.names["formats", each.plugin.name].append(each.name)
     recipes, of_recipes = list_recipes(packages)
     for recipe in recipes:
         if recipe.plugin is not None:
-            brought.recipes[recipe.plugin.name].append(recipe.name)
+            brought.names["recipes", recipe.plugin.name].append(recipe.name)
     brought.problems += [*registry.problems, *of_recipes]
-    for package in packages:
-        if package.is_disabled:
-            named = _named([package])
-            brought.parts |= named.parts
-            brought.recipes |= named.recipes
+    brought.names |= _named([package for package in packages if package.is_disabled]).names
     return brought
 
 
@@ -126,9 +120,7 @@ def _row(package: Package, brought: Brought, *, is_loaded: bool) -> dict[str, An
         "distribution": package.plugin.name,
         "version": package.plugin.version,
         "requires": None if package.requires is None else f"{DISTRIBUTION}{package.requires}",
-        "parts": brought.parts[package.plugin.name],
-        "formats": brought.formats[package.plugin.name],
-        "recipes": brought.recipes[package.plugin.name],
+        **{what: brought.names[what, package.plugin.name] for what in ("parts", "formats", "recipes")},
         "commands": [entry_point.name for entry_point in package.of(COMMANDS)],
         "state": state,
         "problems": list(dict.fromkeys(each.reason for each in own)),

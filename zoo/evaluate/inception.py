@@ -102,7 +102,8 @@ class InceptionFeatures(Features):
             DataError: the file is missing, is no TorchScript, or gives something else.
         """
         self._network.module.to(self._device)
-        found = [self._outputs(_rgb(each).to(self._device)) for each in _batches(images, self.batch)]
+        batches = [images[first : first + self.batch] for first in range(0, len(images), self.batch)]
+        found = [self._outputs(_rgb(each).to(self._device)) for each in batches]
         pooled, spatial, probabilities = zip(*found, strict=True)
         return FeatureSet(
             _rows(pooled),
@@ -166,10 +167,6 @@ class InceptionFeatures(Features):
 
     def _error(self, problem: str) -> DataError:
         return DataError(f"features inception: {shown(self._path)}: {problem}")
-
-
-def _batches(images: UInt8[np.ndarray, "n H W C"], size: int) -> list[UInt8[np.ndarray, "rows H W C"]]:
-    return [images[first : first + size] for first in range(0, len(images), size)]
 
 
 def _rgb(images: UInt8[np.ndarray, "n H W C"]) -> UInt8[Tensor, "n 3 H W"]:

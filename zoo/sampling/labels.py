@@ -92,7 +92,8 @@ def labels_for(
         return ImageLabels(torch.from_numpy(classes_for(chosen, count, choice, seed)), are_classes=True)
     try:
         source, among = open_data()
-        samples = among[_in_random_order(len(among), count, seed)]
+        order = generator_at(seed, Purpose.LABELS, 1, 0).permutation(len(among))
+        samples = among[np.resize(order, count)]  # which comes again when all have been
         read, place = np.unique(samples, return_inverse=True)
         values = rows(source.labels(read), torch.from_numpy(place))
         refuse_other_labels(conditioner, values)
@@ -179,8 +180,3 @@ def wanted_labels(conditioner: ClassConditioner, wanted: Sequence[int]) -> Image
     if outside:
         raise ZooError(f"--labels: {outside[0]} is no class; they go from 0 to {conditioner.num_classes - 1}")
     return ImageLabels(torch.tensor(wanted), are_classes=True)
-
-
-def _in_random_order(samples: int, count: int, seed: int) -> Int[np.ndarray, " count"]:
-    """Samples in a random order, which comes again when all have been."""
-    return np.resize(generator_at(seed, Purpose.LABELS, 1, 0).permutation(samples), count)

@@ -56,7 +56,7 @@ class SampleFolder:
         """
         if self.path.is_file():
             raise ZooError(f"{self.path}: is a file; choose a folder")
-        if not self.path.exists() or all(_is_left_over(each) for each in self.path.iterdir()):
+        if not self.path.exists() or all(_is_unfinished(each) or each.name == LOCK for each in self.path.iterdir()):
             return None
         if not self.request.exists():
             raise ZooError(f"{self.path}: is not empty; choose another folder, or remove it first")
@@ -121,11 +121,6 @@ def refuse_another(folder: SampleFolder, begun: Mapping[str, Any], asked: Mappin
             f"{folder.path}: other samples were asked for (these values first): {'; '.join(other)}; ask for the same,"
             " or choose another folder"
         )
-
-
-def _is_left_over(path: Path) -> bool:
-    """Whether this is no more than a process leaves that was killed before it began."""
-    return _is_unfinished(path) or path.name == LOCK
 
 
 def _is_unfinished(path: Path) -> bool:
