@@ -46,21 +46,7 @@ _LAZY = {
     "save": "zoo.weights.saving",
 }
 
-__all__ = [
-    "Backbone",
-    "Part",
-    "Registry",
-    "build",
-    "compare",
-    "cost",
-    "diagram",
-    "hookimpl",
-    "load",
-    "load_recipe",
-    "part",
-    "sample",
-    "save",
-]
+__all__ = ["Part", "Registry", "hookimpl", "part", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
