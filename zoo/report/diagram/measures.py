@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -15,8 +12,6 @@ from zoo.schedule import is_finer
 
 if TYPE_CHECKING:
     from zoo.audit import Audit
-    from zoo.audit.parts import PartAudit
-    from zoo.audit.report import LevelAudit
     from zoo.recipe import Recipe
     from zoo.schedule import Grid
 
@@ -30,7 +25,6 @@ NODE_WIDTH = 150.0
 PATCH_COLOURS = sum(name.startswith("patch") for name in COLOURS)
 
 
-@dataclass(frozen=True)
 class Columns:
     """A column for every stage: boxes on the left, what they are beside them.
 
@@ -38,93 +32,51 @@ class Columns:
         audit: of the assembly.
         recipe: of that audit.
         least: how wide a column is at least.
+
+    Attributes:
+        levels: of all stages.
+        parts: by kind.
+        refines: whether any stage goes to a finer patch.
+        coarsens: whether any stage goes to a coarser patch, or to another width at the same.
+        feeds: what joins upsampled tokens: ``latents``, their finer patches; ``kept``, what was on the way down.
+        has_skips: whether finer patches of the latent join upsampled tokens.
+        prefix_tokens: tokens in front of the image tokens, m.
+        beside: width of the text beside the boxes.
+        width: of a column.
+        box: width of the box of the level that costs the most.
+        per_mac: width of one multiply-add, in every box of the drawing.
+        height: of a column.
     """
 
-    audit: Audit
-    recipe: Recipe
-    least: float
+    def __init__(self, audit: Audit, recipe: Recipe, least: float) -> None:
+        self.audit, self.recipe = audit, recipe
+        self.levels = [level for stage in audit.stages for level in stage.levels]
+        self.parts = {part.kind: part for part in audit.parts}
+        pairs = [pair for stage in audit.stages for pair in pairwise(stage.levels)]
+        self.refines = any(is_finer(after.patch, before.patch) for before, after in pairs)
+        self.coarsens = any(not is_finer(after.patch, before.patch) for before, after in pairs)
+        skip: Any = recipe.backbone.skip
+        self.feeds = str(skip.entry.cls.feeds)
+        self.has_skips = self.refines and self.feeds == "latents"
+        self.prefix_tokens = self.levels[0].prefix_tokens
 
-    @cached_property
-    def levels(self) -> tuple[LevelAudit, ...]:
-        """The levels of all stages."""
-        return tuple(level for stage in self.audit.stages for level in stage.levels)
+        texts = [level_lines(stage, place) for stage in audit.stages for place in range(len(stage.levels))]
+        widths = (text_width(text, TEXT, bold=row == 0) for lines in texts for row, text in enumerate(lines))
+        self.beside = max(NODE_WIDTH, *widths)
+        around_box = self.beside + 2 * PAD + GAP + (RAIL if self.has_skips else 0)
+        heads = [stage_lines(stage) for stage in audit.stages]
+        titles = max(max(text_width(title, TITLE, bold=True), text_width(cost, TEXT)) for title, cost in heads)
+        self.width = max(least, titles + 2 * PAD, NODE_WIDTH + around_box)
+        self.box = self.width - around_box
+        self.per_mac = self.box / max(1, *(level.macs for level in self.levels))
 
-    @cached_property
-    def parts(self) -> Mapping[str, PartAudit]:
-        """The parts by kind."""
-        return {part.kind: part for part in self.audit.parts}
-
-    @cached_property
-    def deepest(self) -> int:
-        """Levels of the stage that has the most."""
-        return max(len(stage.levels) for stage in self.audit.stages)
-
-    @cached_property
-    def refines(self) -> bool:
-        """Whether any stage goes to a finer patch."""
-        return any(is_finer(after.patch, before.patch) for before, after in self._pairs)
-
-    @cached_property
-    def coarsens(self) -> bool:
-        """Whether any stage goes to a coarser patch, or to another width at the same."""
-        return any(not is_finer(after.patch, before.patch) for before, after in self._pairs)
-
-    @cached_property
-    def feeds(self) -> str:
-        """What joins upsampled tokens: ``latents``, their finer patches; ``kept``, what was on the way down."""
-        spec: Any = self.recipe.backbone.skip
-        return str(spec.entry.cls.feeds)
-
-    @cached_property
-    def has_skips(self) -> bool:
-        """Whether finer patches of the latent join upsampled tokens."""
-        return self.refines and self.feeds == "latents"
-
-    @cached_property
-    def prefix_tokens(self) -> int:
-        """Tokens in front of the image tokens, m."""
-        return self.levels[0].prefix_tokens
-
-    @cached_property
-    def beside(self) -> float:
-        """Width of the text beside the boxes."""
-        lines = [level_lines(stage, place) for stage in self.audit.stages for place in range(len(stage.levels))]
-        widths = (text_width(text, TEXT, bold=row == 0) for texts in lines for row, text in enumerate(texts))
-        return max(NODE_WIDTH, *widths)
-
-    @cached_property
-    def width(self) -> float:
-        """Width of a column."""
-        lines = [stage_lines(stage) for stage in self.audit.stages]
-        titles = max(max(text_width(title, TITLE, bold=True), text_width(cost, TEXT)) for title, cost in lines)
-        return max(self.least, titles + 2 * PAD, NODE_WIDTH + self._around_box)
-
-    @property
-    def box(self) -> float:
-        """Width of the box of the level that costs the most."""
-        return self.width - self._around_box
-
-    @cached_property
-    def per_mac(self) -> float:
-        """Width of one multiply-add, in every box of the drawing."""
-        return self.box / max(1, *(level.macs for level in self.levels))
-
-    @cached_property
-    def height(self) -> float:
-        """Height of a column."""
         entry = NODE + STEP + NODE + (JOIN if self.prefix_tokens else STEP)
         between = STEP + NODE + (JOIN if self.has_skips else STEP)
-        return HEAD + entry + self.deepest * LEVEL + (self.deepest - 1) * between + 2 * (STEP + NODE) + PAD
+        deepest = max(len(stage.levels) for stage in audit.stages)
+        levels = deepest * LEVEL + (deepest - 1) * between
+        self.height = HEAD + entry + levels + 2 * (STEP + NODE) + PAD
 
     def colour(self, patch: Grid) -> str:
         """The colour of a patch: the finest has the first, and what is coarser than all colours shares the last."""
         finest_first = sorted({level.patch for level in self.levels}, key=lambda each: (prod(each), each))
         return f"patch{min(finest_first.index(patch), PATCH_COLOURS - 1)}"
-
-    @cached_property
-    def _pairs(self) -> list[tuple[LevelAudit, LevelAudit]]:
-        return [pair for stage in self.audit.stages for pair in pairwise(stage.levels)]
-
-    @property
-    def _around_box(self) -> float:
-        return self.beside + 2 * PAD + GAP + (RAIL if self.has_skips else 0)
