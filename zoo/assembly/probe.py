@@ -181,13 +181,7 @@ def _try(
 
 
 def _put_down_losses(draft: Draft, made: Mapping[KeyPath, Any], depth: int | None) -> None:
-    """What losses ask for that the backbone, or the dataset, has not.
-
-    Args:
-        draft: of the recipe.
-        made: parts that stand beside the backbone, by key path.
-        depth: of the backbone; None if it is not known.
-    """
+    """What losses ask for that the backbone, or the dataset, has not; a depth of None is not known."""
     dataset = made.get(path_of("dataset"))
     for path, part in made.items():
         if path[:2] != path_of("loss"):
@@ -223,15 +217,7 @@ def _put_down_together(draft: Draft, shape: Shape, built: dict[str, dict[Key, An
 def _put_down(
     draft: Draft, path: KeyPath, error: Exception, given: Supplied, of_level: Mapping[str, KeyPath] = NO_LEVEL
 ) -> None:
-    """What a part raises with what it is given; told at the level, where it is about what that says.
-
-    Args:
-        draft: of the recipe.
-        path: where the part stands.
-        error: that it raised.
-        given: what it was supplied with.
-        of_level: keys of what a level says of that, by name.
-    """
+    """What a part raises with what it is given; told at the level, where it is about what that says of it."""
     where, entry, cause = path, draft.parts[path].entry, error
     while isinstance(cause, NestedError):
         where, entry, cause = (*where, cause.option), cause.entry, cause.error

@@ -71,14 +71,13 @@ def compare(
     from rich.progress import track
 
     from zoo.assembly import check_tree
-    from zoo.cli.comparison import Output
+    from zoo.cli.comparison import refuse_plot, show
     from zoo.distributed.distributed import join_processes, refuse_several
     from zoo.distributed.failures import told_plainly
     from zoo.report.comparison import Comparison
     from zoo.runs.run_folder import load_run
 
-    output = Output(plot, x, y, as_json)
-    output.check()
+    refuse_plot(plot)
     registry = installed_registry(parts)
     recipes = [check_tree(tree, registry) for tree in trees]
     with join_processes(device) as world, told_plainly():
@@ -90,7 +89,7 @@ def compare(
             comparison.entries(), "counting", len(comparison), console=terminal, disable=hidden, transient=True
         )
         entries = list(counted)
-    output.show(entries, registry, comparison.problems)
+    show(entries, registry, comparison.problems, path=plot, x=x, y=y, as_json=as_json)
 
 
 def _told_apart(given: list[str] | tuple[()], runs: list[Path] | tuple[()]) -> tuple[list[str], list[Path]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,60 +20,51 @@ from zoo.report.printing import print_comparison
 from zoo.weights import refuse_existing
 
 
-@dataclass(frozen=True)
-class Output:
-    """How entries are shown.
+def refuse_plot(path: Path | None) -> None:
+    """Refuse a plot that cannot be written, if there is to be one, before anything is counted.
 
-    Attributes:
-        plot: a file to draw them into, if they are to be drawn.
-        x: what the plot shows along an axis; None to have one chosen.
-        y: likewise.
-        as_json: print JSON in place of tables.
+    Raises:
+        ZooError: it is of no format that is known, or exists already.
     """
+    if path is not None:
+        check_suffix(path)
+        refuse_existing(path)
 
-    plot: Path | None
-    x: str | None
-    y: str | None
-    as_json: bool
 
-    def check(self) -> None:
-        """Refuse a plot that cannot be written, before anything is counted.
+def show(
+    entries: Sequence[Entry],
+    registry: Registry,
+    problems: Sequence[Problem],
+    *,
+    path: Path | None,
+    x: str | None,
+    y: str | None,
+    as_json: bool,
+) -> None:
+    """Draw, if there is a ``path`` to, by the axes that are asked for or else chosen; and then print.
 
-        Raises:
-            ZooError: it is of no format that is known, or exists already.
-        """
-        if self.plot is not None:
-            check_suffix(self.plot)
-            refuse_existing(self.plot)
+    Problems of what should be among the entries are told first: they may be why there is nothing to draw.
 
-    def show(self, entries: Sequence[Entry], registry: Registry, problems: Sequence[Problem] = ()) -> None:
-        """Draw, and then print.
-
-        Args:
-            entries: what there is to show.
-            registry: the parts to choose from.
-            problems: of what should be among them, which are told first: they may be why there is nothing to draw.
-
-        Raises:
-            ZooError: there is no such axis.
-            RunError: the plot cannot be written.
-            Exit: there are problems; with the code of the first.
-        """
-        for problem in problems:
-            tell(f"error: {problem.words}")
-        try:
-            if self.plot is not None:
-                _draw(entries, self.plot, self.x, self.y, registry)
-        except ZooError as error:
-            if not problems:
-                raise
-            tell(f"error: {error}")
-        if self.as_json:
-            print(json.dumps(to_json(entries)))
-        else:
-            print_comparison(console(), entries)
-        if problems:
-            raise typer.Exit(problems[0].exit_code)
+    Raises:
+        ZooError: there is no such axis.
+        RunError: the plot cannot be written.
+        Exit: there are problems; with the code of the first.
+    """
+    for problem in problems:
+        tell(f"error: {problem.words}")
+    try:
+        if path is not None:
+            _draw(entries, path, x, y, registry)
+    except ZooError as error:
+        if not problems:
+            raise
+        tell(f"error: {error}")
+    if as_json:
+        print(json.dumps(to_json(entries)))
+    else:
+        print_comparison(console(), entries)
+    if problems:
+        raise typer.Exit(problems[0].exit_code)
 
 
 def to_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def sweep(
         raise ZooError(f"--out {out}: is of the runs; give --train, or leave it out")
     tree = read_tree(recipe, overrides or ())
 
-    from zoo.cli.comparison import Output
+    from zoo.cli.comparison import refuse_plot, show
     from zoo.cli.progress import Progress
     from zoo.distributed.distributed import join_processes, refuse_several
     from zoo.distributed.stopping import deaf_once_stopped
@@ -72,8 +72,7 @@ def sweep(
     from zoo.report.sweep import read_variation
     from zoo.report.sweep_run import Sweep
 
-    output = Output(plot, x, y, as_json)
-    output.check()
+    refuse_plot(plot)
     registry = installed_registry(parts)
     variations = [read_variation(each, tree, registry) for each in vary]
     for variation in variations:
@@ -98,4 +97,5 @@ def sweep(
     if not entries:
         raise ZooError(f"{name}: no combination can be built and counted; what is wrong with each stands above")
     failed = f"{len(problems)} of {count} failed: {'; '.join(failed for failed, _ in problems)}"
-    output.show(entries, registry, [Problem(failed, problem.exit_code) for _, problem in problems[:1]])
+    told = [Problem(failed, problem.exit_code) for _, problem in problems[:1]]
+    show(entries, registry, told, path=plot, x=x, y=y, as_json=as_json)

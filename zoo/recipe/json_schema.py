@@ -90,12 +90,7 @@ def _part(
 ) -> dict[str, Any]:
     """A part of a kind, which is defined once: a bare name, or a mapping that names it by ``type``.
 
-    Args:
-        kind: of the part.
-        registry: the parts to choose from.
-        definitions: of all kinds and parts.
-        default: the part that a mapping without ``type`` is.
-        partial: whether it overrides another, and any option may be left out.
+    A mapping without ``type`` is the ``default``; where it overrides another part, ``partial``, it may leave out any.
     """
     key = f"{kind}_override" if partial else kind
     if key not in definitions:

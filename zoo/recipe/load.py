@@ -103,13 +103,7 @@ def _draft_section(section: str, raw: dict[str, Any], draft: Draft) -> None:
 
 
 def _tell_where_options_are(draft: Draft, above: KeyPath, first: int = 0) -> None:
-    """Of an option that is not where it is written, and is below, say so in place of what is spelled alike.
-
-    Args:
-        draft: has the problems.
-        above: where it is written: in a section, or in the recipe itself.
-        first: of the problems that are meant.
-    """
+    """Of options that are written ``above`` and belong below, say so in place of what is spelled alike."""
     whose = above[0] if above else "a recipe"
     for index, problem in enumerate(draft.problems[first:], start=first):
         key = problem.path[-1]
@@ -222,15 +216,7 @@ def _kept_part(kind: str, raw: Any, path: KeyPath, draft: Draft) -> AnyPart | No
 
 
 def _draft_part(kind: str, raw: Any, path: KeyPath, draft: Draft, default: PartEntry | None = None) -> PartSpec | None:
-    """A part with those inside it.
-
-    Args:
-        kind: of the part.
-        raw: what the recipe says.
-        path: where it stands.
-        draft: takes what is wrong.
-        default: the part if the recipe names none; its kind's if left out.
-    """
+    """A part with those inside it; ``default`` is the one if the recipe names none, or else its kind's."""
     if raw is None:
         raw = {}
     if isinstance(raw, str):
