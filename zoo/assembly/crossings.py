@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 from torch import nn
 
 from zoo.parts.facts import PUT_IN_FRONT, facts_of
-from zoo.schedule import StageShape, as_written
+from zoo.schedule import as_written
 from zoo.shape import Shape, block_dims
 from zoo.sites import Built, Site, assembly
 
@@ -60,7 +61,7 @@ def _route(shape: Shape, routed: range) -> Iterator[Problem]:
         yield "router", None, f"its stop, block {routed.stop}, is beyond the last: backbone.depth is {shape.depth}"
         return
     for number, stage in enumerate(shape.stages):
-        for first in _firsts(stage):
+        for first in accumulate(level.blocks for level in stage.levels[:-1]):
             if routed.start < first < routed.stop:
                 yield (
                     "router",
@@ -147,7 +148,3 @@ def _takes_context(part: nn.Module) -> bool:
 
 def _listed(widths: list[int]) -> str:
     return ", ".join(map(str, sorted(widths)))
-
-
-def _firsts(stage: StageShape) -> list[int]:
-    return [sum(level.blocks for level in stage.levels[:number]) for number in range(1, len(stage.levels))]

@@ -29,7 +29,7 @@ def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
     if kind == "router":
         return frozenset()
     if kind == "block":
-        return _but(prefix=_has_prefix(shape, built, block_dims(shape)[key]), subset=key in routed)
+        return _but(prefix=prefix_of(shape, built, block_dims(shape)[key]) > 0, subset=key in routed)
     if kind == "position":
         return LAID_OUT | _but(prefix=dict(levels(shape, built))[key].m > 0, subset=False)
     if KINDS[kind].per in ("ups", "downs") and kind != "skip":
@@ -37,17 +37,13 @@ def unmet(shape: Shape, built: Built, kind: str, key: Any) -> frozenset[str]:
         alike = before.dim == after.dim  # else those in front stay behind
         spans = router.spans_widths and before.patch == after.patch  # else a route ends before
         return LAID_OUT | _but(
-            prefix=alike and _has_prefix(shape, built, before.dim), subset=spans and _begins(shape, key, routed.stop)
+            prefix=alike and prefix_of(shape, built, before.dim) > 0, subset=spans and _begins(shape, key, routed.stop)
         )
     return SEEN | LAID_OUT  # patch embedder, skip and head get all of the image's tokens and no others; and others none
 
 
 def _but(*, prefix: bool, subset: bool) -> frozenset[str]:
     return SEEN - {name for name, there in (("prefix", prefix), ("subset", subset)) if there}
-
-
-def _has_prefix(shape: Shape, built: Built, width: int) -> bool:
-    return prefix_of(shape, built, width) > 0
 
 
 def _begins(shape: Shape, pair: Key, block: int) -> bool:

@@ -14,7 +14,6 @@ from zoo.cli.common import PartsFiles, console, installed_registry
 from zoo.cli.kinds_option import ALL, kinds_asked
 from zoo.part_entries import PartEntry
 from zoo.plugins import HASHED, Plugin
-from zoo.signature import Nested
 
 
 def parts(
@@ -60,18 +59,14 @@ def _from(plugin: Plugin) -> str:
 def describe_options(entry: PartEntry) -> list[str]:
     """Each option with its type, bounds and default: ``blocks: integer >= 1 = 3``; or its kind: ``mlp: mlp = gelu``."""
     schema = entry.signature.options.model_json_schema()
-    values = [_describe(name, option, schema) for name, option in schema.get("properties", {}).items()]
-    return values + [_describe_part(name, nested) for name, nested in entry.signature.parts.items()]
-
-
-def _describe_part(name: str, nested: Nested) -> str:
-    text = f"{name}: {nested.kind}"
-    return f"{text}, required" if nested.required else f"{text} = {nested.default_name or 'none'}"
-
-
-def _describe(name: str, option: dict[str, Any], schema: dict[str, Any]) -> str:
-    text = f"{name}: {type_words(option, schema.get('$defs', {}))}"
-    return f"{text} = {json.dumps(option['default'])}" if "default" in option else f"{text}, required"
+    found = []
+    for name, option in schema.get("properties", {}).items():
+        default = f" = {json.dumps(option['default'])}" if "default" in option else ", required"
+        found.append(f"{name}: {type_words(option, schema.get('$defs', {}))}{default}")
+    for name, nested in entry.signature.parts.items():
+        default = ", required" if nested.required else f" = {nested.default_name or 'none'}"
+        found.append(f"{name}: {nested.kind}{default}")
+    return found
 
 
 def type_words(option: dict[str, Any], definitions: dict[str, Any]) -> str:

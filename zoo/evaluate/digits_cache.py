@@ -34,7 +34,9 @@ def cached_network(training: Training) -> DigitsNetwork:
         warnings.warn(f"{file}: cannot be used, and is made anew: {reason}", stacklevel=2)
     network = train_network(training)
     try:
-        _write(network, file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tensors = network.state_dict()
+        write_whole(file, safetensors(tensors, {HASH: sha256_of(tensors)}), WeightsError)
     except (OSError, WeightsError) as error:
         warnings.warn(f"the digits network is trained anew every time: {error}", stacklevel=2)
     return network
@@ -58,12 +60,6 @@ def _read(file: Path) -> DigitsNetwork:
         network = DigitsNetwork()
     network.load_state_dict(tensors, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def _write(network: DigitsNetwork, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    tensors = network.state_dict()
-    write_whole(file, safetensors(tensors, {HASH: sha256_of(tensors)}), WeightsError)
 
 
 def sha256_of(tensors: Mapping[str, Tensor]) -> str:

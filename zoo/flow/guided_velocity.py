@@ -96,10 +96,6 @@ class GuidedVelocity:
             return predicted
         return self.backbone.path.at(t).velocity_from(self.backbone.prediction, predicted, z)
 
-    def _doubled(self, stage: int, t: float) -> bool:
-        """Whether the velocity without label is needed."""
-        return True in self.labels and self.guidance is not None and self.guidance.scale(stage, t) != 1.0
-
     def stage_of(self, t: float) -> int:
         """The stage that noise level t is in."""
         # On the CPU, where asking for the value waits for no device.
@@ -112,7 +108,8 @@ class GuidedVelocity:
         places: dict[tuple[int, bool], list[float]] = {}
         for t in dict.fromkeys(levels):
             stage = self.stage_of(t)
-            places.setdefault((stage, self._doubled(stage, t)), []).append(t)
+            doubled = True in self.labels and self.guidance is not None and self.guidance.scale(stage, t) != 1.0
+            places.setdefault((stage, doubled), []).append(t)
         if not places:
             return {}
         batch = len(noise)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from zoo.recipe.find import recipe_folders
 from zoo.recipe.parts import Listed, PartSpec
 from zoo.recipe.schema import Recipe
-from zoo.signature import Place, places_of
+from zoo.signature import places_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -59,14 +59,9 @@ def _with_places(options: M, folder_of: Callable[[str], Path | None]) -> M:
         value = getattr(options, name)
         if isinstance(value, str) and not value.startswith("~") and not os.path.isabs(value):
             folder = folder_of(name)
-            if folder is not None and _is_meant(place, folder, value):
+            if folder is not None and (not place.or_name or os.path.lexists(folder / value)):
                 found[name] = os.path.normpath(folder / value)
     return options.model_copy(update=found) if found else options
-
-
-def _is_meant(place: Place, folder: Path, value: str) -> bool:
-    """Whether a text is a path below a folder, and not the name of something elsewhere."""
-    return not place.or_name or os.path.lexists(folder / value)
 
 
 def _folder_of(file: Path | None) -> Path | None:

@@ -159,7 +159,8 @@ def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
         run: the folder.
         found: what ``judge_run`` found.
     """
-    speeds = [line["images_per_second"] for line in run.read_metrics() if _is_number(line.get("images_per_second"))]
+    told = [line.get("images_per_second") for line in run.read_metrics()]
+    speeds = [each for each in told if isinstance(each, int | float)]
     return Outcome(
         run=str(run.path),
         step=step_of(found),
@@ -171,10 +172,6 @@ def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
         has_floor=HELD_OUT in found["figures"],
         doubts=tuple(found["doubts"]),
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 class Comparison:
