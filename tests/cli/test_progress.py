@@ -143,6 +143,22 @@ def test_a_run_that_has_become_slow_says_so_once(trainer, now, clock, capsys, mo
     assert "OMP_NUM_THREADS=1" in notes[0]
 
 
+@pytest.mark.parametrize(("device", "threads", "count"), [("cpu", 2, 1), ("cpu", 1, 0), ("cuda", 2, 0)])
+def test_only_threads_that_meet_at_every_operator_are_told_to_wait(
+    trainer, now, clock, capsys, monkeypatch, device, threads, count
+):
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: None)
+    monkeypatch.setattr(trainer, "world", SimpleNamespace(size=1, device=torch.device(device)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(module, "times_of_threads", lambda: (now.seconds, 3 * now.seconds))
+    with Progress(clock) as progress:
+        progress.start(trainer, 1000)
+        for _ in range(40):
+            now.seconds += 1
+            progress.step(step(1), None)
+    assert capsys.readouterr().err.count("wait for a core 75% of their time") == count
+
+
 def test_on_a_terminal_there_is_a_bar(trainer, monkeypatch):
     shown = io.StringIO()
     monkeypatch.setattr(

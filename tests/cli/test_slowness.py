@@ -1,4 +1,4 @@
-"""A run that stays below a third of its best speed for 30 s is told of, once, and nothing else is."""
+"""A run that stays below a third of its best speed, or waits for cores, for 30 s is told of, once; nothing else is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from itertools import repeat
 
 import pytest
 
-from zoo.cli.slowness import SlownessWatch
+from zoo.cli import slowness
+from zoo.cli.slowness import SlownessWatch, times_of_threads
 
 FAST = [*repeat(0.5, 40)]
 """Seconds of steps of ten images: 20 images/s."""
 
 
-def told(seconds: list[float]) -> list[tuple[int, str]]:
-    """At which seconds a run of such steps tells what."""
+def told(seconds: list[float], waiting: float = 0.0) -> list[tuple[int, str]]:
+    """At which seconds a run of such steps tells what, of two threads that wait for such a share of their time."""
     now = 0.0
-    watch = SlownessWatch(10, lambda: now)
+    watch = SlownessWatch(10, lambda: now, lambda: (2 * now * (1 - waiting), 2 * now * waiting))
     found = []
     for each in seconds:
         now += each
@@ -48,3 +49,19 @@ def test_it_is_told_once_when_30_seconds_are_over() -> None:
 
 def test_steps_longer_than_that_count_from_the_end_of_the_first() -> None:
     assert [second for second, _ in told([*FAST, *repeat(40.0, 5)])] == [20 + 40 + 40]
+
+
+def test_a_run_on_crowded_cores_is_told_once_from_the_start_on() -> None:
+    assert told([*repeat(0.5, 200)], waiting=0.4) == []
+    found = told([*repeat(2.0, 100)], waiting=0.75)
+    assert [second for second, _ in found] == [30]
+    assert found[0][1].startswith("note: 5 images/s, for 30 s with threads that wait for a core 75% of their time: ")
+
+
+def test_the_time_that_threads_wait_is_the_sum_of_all_that_linux_tells(tmp_path, monkeypatch) -> None:
+    for thread, text in (("1", "7000000000 1500000000 9\n"), ("2", "1 500000000 9\n"), ("3", "")):
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(text)
+    for tasks, waited in ((tmp_path, 2.0), (tmp_path / "none", 0.0)):
+        monkeypatch.setattr(slowness, "TASKS", tasks)
+        assert times_of_threads()[1] == waited

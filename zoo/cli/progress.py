@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from zoo.cli.common import tell
-from zoo.cli.slowness import SlownessWatch
+from zoo.cli.slowness import SlownessWatch, times_of_threads
 from zoo.errors import AuditError, printable
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Progress:
 
     def start(self, trainer: Trainer, last: int) -> None:
         """Training begins."""
+        import torch
+
         recipe = trainer.job.recipe
         self._last = last
         parameters = sum(each.numel() for each in trainer.backbone.parameters())
@@ -69,7 +71,8 @@ class Progress:
             f" {len(trainer.job.reader.source)} samples, batch {recipe.train.batch}, {begun}to step {last}"
         )
         self._macs = self._macs_per_image(trainer)
-        self._slowness = SlownessWatch(recipe.train.batch, self.clock)
+        threads = torch.get_num_threads() if trainer.world.device.type == "cpu" else 1
+        self._slowness = SlownessWatch(recipe.train.batch, self.clock, times_of_threads if threads > 1 else None)
         self._bar.start()
         self._task = self._bar.add_task("train", total=last, completed=trainer.step, figures="")
 
