@@ -6,7 +6,6 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test test-machines test-browser test-trackers docs faults lint types clean
 
 demo: $(INSTALLED)
-	rm -rf runs/demo
 	$(BIN)/zoo demo
 
 test: $(INSTALLED)

@@ -1,6 +1,7 @@
 """`zoo demo`: each command is told, what is wrong is said before any is run, and Ctrl-C stops all of them."""
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,11 +24,21 @@ def test_it_audits_trains_and_draws(tmp_path, monkeypatch):
     assert (tmp_path / "runs/demo/images/grid.png").is_file()
 
 
-def test_a_folder_that_is_there_is_left_alone(tmp_path):
+@pytest.mark.parametrize(
+    ("file", "goes_on"), [("notes", ""), ("recipe.yaml", "`zoo train --resume --run-dir D` goes on with its run; ")]
+)
+def test_a_folder_that_is_there_is_left_alone(tmp_path, file, goes_on):
+    """Nor does ``make demo`` remove it."""
+    (tmp_path / file).touch()
     result = CliRunner().invoke(app, ["demo", "--run-dir", str(tmp_path)])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"error: {tmp_path}: is there already; remove it, or give --run-dir D with another\n"
-    assert not list(tmp_path.iterdir())
+    told = f"is there already; {goes_on}remove it to begin anew, or give --run-dir D with another\n"
+    assert result.stderr == f"error: {tmp_path}: {told.replace('--run-dir D`', f'--run-dir {tmp_path}`')}"
+    assert [each.name for each in tmp_path.iterdir()] == [file]
+    assert (
+        "rm "
+        not in (Path(__file__).parents[2] / "Makefile").read_text("utf-8").partition("demo:")[2].partition("test:")[0]
+    )
 
 
 @pytest.mark.parametrize(

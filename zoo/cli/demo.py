@@ -12,7 +12,7 @@ from zoo.cli.common import Debug, asked_as, installed_registry, tell, try_folder
 from zoo.cli.sample import sample
 from zoo.cli.train import train
 from zoo.errors import Preempted, ZooError
-from zoo.recipe import read_tree
+from zoo.recipe import holds_run, read_tree
 from zoo.shell import command
 
 
@@ -31,7 +31,12 @@ def demo(
     Each command is told before it runs.
     """
     if folder.exists():
-        raise ZooError(f"{folder}: is there already; remove it, or give --run-dir D with another")
+        goes_on = f"`{command('zoo', 'train', '--resume', '--run-dir', folder)}` goes on with its run; " * holds_run(
+            folder
+        )
+        raise ZooError(
+            f"{folder}: is there already; {goes_on}remove it to begin anew, or give --run-dir D with another"
+        )
     hybrid, dit = "digits_hybrid", "digits_dit"
     tree = read_tree(hybrid, overrides or ())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.markup import escape as without_markup
+from rich.measure import Measurement
 from rich.segment import Segments
 from rich.table import Table as RichTable
 
@@ -104,7 +106,6 @@ def _print(console: Console, table: Table, folding: int | None = None) -> None:
     On a narrower terminal lines wrap, since figures must not be cut.
     """
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    needed = 0
     for place, column in enumerate(table.columns):
         name = column.removeprefix(">")
         folds = folding is not None and place >= folding
@@ -112,11 +113,11 @@ def _print(console: Console, table: Table, folding: int | None = None) -> None:
         least = max(cell_len(line) for piece in pieces for line in (piece.split() if folds else piece.split("\n")))
         justify: JustifyMethod = "right" if column.startswith(">") else "left"
         shown.add_column(name, justify=justify, no_wrap=not folds, min_width=least)
-        needed += least + 1
     for index, row in enumerate(table.rows):
         is_sum = index in table.sums
         shown.add_row(*map(escape, row), style="bold" if is_sum else None, end_section=is_sum)
     console.print(f"[bold]{escape(table.title)}[/]", soft_wrap=True)
+    needed = Measurement.get(console, console.options.update(max_width=sys.maxsize), shown).minimum
     # print() alone renders nothing wider than the console is, whatever it is asked for.
     lines = console.render(shown, console.options.update(max_width=max(needed, console.width)))
     console.print(Segments(lines), soft_wrap=needed > console.width)

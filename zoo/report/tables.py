@@ -90,7 +90,7 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         "Cost at batch 1; memory is what a sample adds to the peak of a training step, held what it has anyway",
         (
             "recipe", ">parameters", ">MACs, mean", ">by stage", ">tokens", ">MACs of an image", ">passes", ">memory",
-            ">held", ">beside the first",
+            ">held", ">MACs beside the first",
         ),
         tuple((entry.name, *_cost_cells(entry.cost, entries[0].cost)) for entry in entries),
     )  # fmt: skip
