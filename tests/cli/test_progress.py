@@ -1,6 +1,7 @@
 """What is told of a run: a line at its start, one now and then, and where everything is."""
 
 import io
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -170,6 +171,26 @@ def test_on_a_terminal_there_is_a_bar(trainer, monkeypatch):
     assert "5/5" in shown.getvalue()
     assert "loss 0.5000  10.0 images/s" in shown.getvalue()
     assert "step 5/5" not in shown.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_what_a_bar_shows_is_whole(trainer, monkeypatch, width):
+    """It leaves out what has no room, the bar itself first."""
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: 7_000_000)
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False)
+    monkeypatch.setattr(module, "Console", lambda **options: console)
+    with Progress() as progress:
+        progress.start(trainer, 400_000)
+        progress.step(replace(step(100_000), terms={"cosine": 0.5, "own": 0.125}), 1234.5)
+        lines = console.render_lines(progress._bar.get_renderable())
+    (shown,) = ["".join(segment.text for segment in line) for line in lines]
+    assert "…" not in shown
+    assert re.fullmatch(r"[━╸╺ ]+100000/400000 +loss 0\.5000( .*)? \d:\d\d:\d\d left [-\d:]+ *", shown)
+    assert ("1234.5 images/s" in shown, "8.64 GMAC/s" in shown, "own 0.1250" in shown) == (
+        width >= 80,
+        width >= 80,
+        width >= 120,
+    )
 
 
 def test_leaving_without_a_start_is_no_error():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from zoo.cli.common import tell
 from zoo.cli.slowness import SlownessWatch, times_of_threads
@@ -34,19 +37,18 @@ class Progress:
         self.clock = clock
         self.console = Console(stderr=True, highlight=False)
         self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(None, table_column=Column(max_width=40)),  # which gives way to the others
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=self.console,
             disable=not self.console.is_terminal,
         )
         self._last = 0
         self._told = 0.0
-        self._figures = ""
+        self._speed: list[str] = []
         self._macs: int | None = None
 
     def __enter__(self) -> Self:
@@ -79,19 +81,26 @@ class Progress:
     def step(self, step: Step, images_per_second: float | None) -> None:
         """An update has been done."""
         if images_per_second is not None:
-            speed = f"{images_per_second:.1f} images/s"
+            self._speed = [f"{images_per_second:.1f} images/s"]
             if self._macs is not None:
-                speed += f"  {_with_unit(self._macs * images_per_second)}MAC/s"
-            self._figures = speed
+                self._speed.append(f"{_with_unit(self._macs * images_per_second)}MAC/s")
         terms = ", ".join(f"{name} {value:.4f}" for name, value in step.terms.items())
-        loss = f"loss {step.loss:.4f}" + (f" ({terms})" if len(step.terms) > 1 else "")
-        self._bar.update(self._task, completed=step.step, figures=f"{loss}  {self._figures}")
+        of = [f"({terms})"] if len(step.terms) > 1 else []
+        loss = f"loss {step.loss:.4f}"
+        self._bar.update(self._task, completed=step.step, figures=self._fitting([loss, *self._speed, *of]))
         slow = self._slowness.step()
         if slow is not None:
             self.say(slow)
         if self._bar.disable and (self.clock() - self._told > SECONDS_BETWEEN_LINES or step.step == self._last):
             self._told = self.clock()
-            self.say(f"step {step.step}/{self._last}  {loss}  {self._figures}".rstrip())
+            self.say("  ".join([f"step {step.step}/{self._last}", " ".join([loss, *of]), *self._speed]))
+
+    def _fitting(self, figures: list[str]) -> str:
+        """As many as the bar's line has room for beside its other columns, the first at least."""
+        elapsed = timedelta(seconds=int(self._bar.tasks[self._task].elapsed or 0))
+        room = self.console.width - len(f"| {self._last}/{self._last}  {elapsed} left 000:00:00")
+        lines = ["  ".join(figures[:count]) for count in range(1, len(figures) + 1)]
+        return next((line for line in reversed(lines) if cell_len(line) <= room), lines[0])
 
     def say(self, text: str) -> None:
         """A line above the bar."""
