@@ -15,6 +15,7 @@ from zoo.errors import DataError, RunError
 from zoo.json_files import LARGEST, read_json
 from zoo.report.page.grids import read_grids
 from zoo.runs.checkpoint import MANIFEST, problem_of
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 
 
@@ -58,7 +59,7 @@ DEEP = "[" * 100_000
 def test_json_that_is_nested_too_deeply(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.metrics.write_text(f'{DEEP}\n{{"step": 1, "loss": 2.0}}\n')
-    assert folder.read_metrics() == [{"step": 1, "loss": 2.0}]
+    assert read_metrics(folder.metrics) == [{"step": 1, "loss": 2.0}]
     folder.evaluations.mkdir()
     (folder.evaluations / "step_00000001-0.json").write_text(DEEP)
     assert folder.read_evaluations() == []
@@ -78,14 +79,14 @@ def test_numbers_that_training_cannot_come_to(tmp_path: Path, value: str) -> Non
     folder.metrics.write_text(
         f'{json.dumps(whole)}\n{{"step": 2, "loss": {value}}}\n{{"step": {value}}}\n{{"step": -1}}\n{{"step": true}}\n'
     )
-    assert folder.read_metrics() == [whole]
+    assert read_metrics(folder.metrics) == [whole]
 
 
 def test_what_is_no_plain_file_or_too_large_is_not_read(tmp_path: Path) -> None:
     pipe, large = tmp_path / "metrics.jsonl", tmp_path / "large.json"
     os.mkfifo(pipe)
     with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be read: it is no plain file"):
-        RunFolder(tmp_path).read_metrics()
+        read_metrics(RunFolder(tmp_path).metrics)
     with large.open("wb") as file:
         file.truncate(LARGEST + 1)  # takes no room on the disk
     assert large.stat().st_size > LARGEST

@@ -22,6 +22,7 @@ from zoo.errors import DataError
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
+from zoo.runs.metrics_file import forget_after
 from zoo.runs.run_folder import RunFolder
 from zoo.weights import write_weights
 
@@ -105,7 +106,7 @@ def test_a_run_that_goes_on(tmp_path: Path, recipe: Recipe) -> None:
         runs[path.name] = folder.run
 
     def go_on(path: Path) -> None:
-        write_run(path, recipe).forget_after(1)
+        forget_after(write_run(path, recipe).metrics, 1)
 
     for path in crashes(prepare, go_on, tmp_path):
         folder = RunFolder(path / "run")

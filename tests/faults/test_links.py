@@ -13,6 +13,7 @@ from tests.train.small import train
 from zoo.cli import app
 from zoo.errors import Preempted, RunError
 from zoo.runs import checkpoint as checkpoints
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.unfinished import workplace
 
@@ -95,7 +96,7 @@ def test_links_in_the_place_of_files_are_replaced(
     assert content(outside) == before
     assert not [path for path in sent.rglob("*") if path.is_symlink()]
     assert checkpoints.latest(sent / "checkpoints")[1] == []
-    assert [line["step"] for line in RunFolder(sent).read_metrics()] == [1, 2, 3, 4]
+    assert [line["step"] for line in read_metrics(RunFolder(sent).metrics)] == [1, 2, 3, 4]
 
 
 def test_a_link_to_nowhere_in_the_place_of_the_metrics_is_replaced(sent: Path, outside: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_link_to_nowhere_in_the_place_of_the_metrics_is_replaced(sent: Path, o
     (sent / "metrics.jsonl").symlink_to(outside / "made")
     train(sent, *OPTIONS, resume=True)
     assert content(outside) == {}
-    assert [line["step"] for line in RunFolder(sent).read_metrics()] == [3, 4]
+    assert [line["step"] for line in read_metrics(RunFolder(sent).metrics)] == [3, 4]
 
 
 @pytest.mark.parametrize("lead", [to_file, to_folder, to_nowhere])
@@ -165,4 +166,4 @@ def test_checkpoints_on_a_disk_that_is_not_mounted_do_not_begin_anew(sent: Path,
     )
     assert (sent / "metrics.jsonl").read_bytes() == metrics
     (outside / "checkpoints").rename(outside / "not mounted")
-    assert train(sent, *OPTIONS, resume=True).read_metrics()[-1]["step"] == STEPS
+    assert read_metrics(train(sent, *OPTIONS, resume=True).metrics)[-1]["step"] == STEPS

@@ -19,6 +19,7 @@ from zoo.errors import RecipeError, RunError
 from zoo.recipe import holds_run, recorded_in
 from zoo.registry import Registry
 from zoo.report.page import run_page
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder, load_run
 from zoo.runs.weights import open_weights
 from zoo.train.run import Run, Silent
@@ -212,7 +213,7 @@ def test_weights_are_drawn_and_started_from_whatever_became_of_the_optimizer(run
     mend = f"begin another run from the weights of step_00000002 with train.init={run}"
     with pytest.raises(RunError, match=f"no checkpoint is sound: .*; {re.escape(mend)}$"):
         Run(recorded(run), RunFolder(run), REGISTRY, ALONE, Silent()).train(resume=True)
-    assert train(tmp_path / "another", f"train.init={run}", "train.steps=1").read_metrics()
+    assert read_metrics(train(tmp_path / "another", f"train.init={run}", "train.steps=1").metrics)
 
 
 def test_a_run_that_stopped_before_its_first_checkpoint_begins_anew(tmp_path):
@@ -225,7 +226,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_begins_anew(tmp_path):
         patch.setattr("zoo.runs.checkpoint.save", refuse)
         with pytest.raises(RunError, match="full"):
             train(tmp_path / "run")
-    assert train(tmp_path / "run", resume=True).read_metrics()[-1]["step"] == 3
+    assert read_metrics(train(tmp_path / "run", resume=True).metrics)[-1]["step"] == 3
 
 
 def change_state(checkpoint, change):

@@ -12,6 +12,7 @@ from tests.plugins.site import block, fake
 from tests.train.small import ALONE, small
 from zoo.errors import PluginError
 from zoo.registry import Registry
+from zoo.runs.metrics_file import read_losses
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import load, open_weights
 from zoo.train.run import Run, Silent
@@ -46,7 +47,7 @@ def test_and_a_run_goes_on(made, tmp_path):
     registry = Registry.installed()
     run = RunFolder(shutil.copytree(made / "ours", tmp_path / "ours"))
     Run(small("train.steps=4", registry=registry), run, registry, ALONE, Silent()).train(resume=True)
-    assert len(run.read_losses()[0]) == 4
+    assert len(read_losses(run.metrics)[0]) == 4
 
 
 @pytest.mark.parametrize("name", ["theirs", "theirs.safetensors"])

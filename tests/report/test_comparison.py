@@ -11,6 +11,7 @@ from zoo.audit import audit
 from zoo.errors import AuditError
 from zoo.registry import Registry
 from zoo.report.comparison import Comparison, cost_of, outcome_of
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.train.trial import judge_run
 
@@ -83,7 +84,7 @@ def test_an_equal_recipe_counts_once():
 
 def test_speeds_are_measured_ones(runs):
     outcome = outcome_of(runs[0], judge_run(runs[0], small(*QUICK), REGISTRY, ALONE))
-    speeds = sorted(line["images_per_second"] for line in runs[0].read_metrics())
+    speeds = sorted(line["images_per_second"] for line in read_metrics(runs[0].metrics))
     assert outcome.trained_per_second == speeds[1]
     assert outcome.drawn_per_second > 0
     assert (outcome.images, outcome.step) == (12, 3)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.runs.written import Crash
 from zoo.errors import RunError
-from zoo.runs import metrics_file
+from zoo.runs.metrics_file import NUMBERS, forget_after, read_losses, read_metrics
 from zoo.runs.run_folder import RunFolder
 
 
@@ -23,11 +23,11 @@ def line(step, **values):
 
 def test_metrics_of_later_steps_are_dropped(tmp_path):
     folder = metrics(RunFolder(tmp_path), line(1), line(2, note="ä"), line(3), line(4))
-    folder.forget_after(2)
+    forget_after(folder.metrics, 2)
     assert folder.metrics.read_text() == line(1) + line(2, note="ä")
-    assert [each["step"] for each in folder.read_metrics()] == [1, 2]
-    folder.forget_after(0)
-    assert folder.read_metrics() == []
+    assert [each["step"] for each in read_metrics(folder.metrics)] == [1, 2]
+    forget_after(folder.metrics, 0)
+    assert read_metrics(folder.metrics) == []
 
 
 def test_the_losses_of_a_long_run_take_little_memory(tmp_path):
@@ -37,7 +37,7 @@ def test_the_losses_of_a_long_run_take_little_memory(tmp_path):
     folder = metrics(RunFolder(tmp_path), *(line(step, stage_errors=errors) for step in range(1, count + 1)))
     tracemalloc.start()
     try:
-        steps, losses = folder.read_losses()
+        steps, losses = read_losses(folder.metrics)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -48,15 +48,15 @@ def test_the_losses_of_a_long_run_take_little_memory(tmp_path):
 
 def test_lines_without_a_loss_are_no_points_of_the_curve(tmp_path):
     folder = metrics(RunFolder(tmp_path), line(1), json.dumps({"step": 2, "skipped": 1}) + "\n", line(3))
-    assert folder.read_losses() == ([1, 3], [1.0, 1.0])
+    assert read_losses(folder.metrics) == ([1, 3], [1.0, 1.0])
 
 
 @pytest.mark.parametrize("length", range(1, len(line(3))))
 def test_a_line_that_was_cut_off_is_dropped(length, tmp_path):
     folder = metrics(RunFolder(tmp_path), line(1), line(2), line(3)[:length])
     whole = length == len(line(3)) - 1  # but for the newline
-    assert [each["step"] for each in folder.read_metrics()] == [1, 2, 3][: 2 + whole]
-    folder.forget_after(9)
+    assert [each["step"] for each in read_metrics(folder.metrics)] == [1, 2, 3][: 2 + whole]
+    forget_after(folder.metrics, 9)
     assert folder.metrics.read_text() == line(1) + line(2) + line(3) * whole
 
 
@@ -67,49 +67,49 @@ def test_a_line_that_was_cut_off_is_dropped(length, tmp_path):
         *(line(1, loss=loss) for loss in ("x", None, True, [1.0], {})),
         *(line(1, stage_errors=errors) for errors in ("x", 1.0, ["x"], [None], [1e101])),
         *(line(1, terms=terms) for terms in ("x", [1.0], {"cosine": "x"}, {"cosine": None}, {"cosine": 1e101})),
-        *(line(1, **{key: "x"}) for key in metrics_file.NUMBERS),
+        *(line(1, **{key: "x"}) for key in NUMBERS),
     ],
 )
 def test_garbage_between_lines_is_dropped(garbage, tmp_path):
     folder = metrics(RunFolder(tmp_path), line(1), garbage, "\n", line(2))
-    assert [each["step"] for each in folder.read_metrics()] == [1, 2]
-    folder.forget_after(2)
+    assert [each["step"] for each in read_metrics(folder.metrics)] == [1, 2]
+    forget_after(folder.metrics, 2)
     assert folder.metrics.read_text() == line(1) + line(2)
 
 
 def test_a_line_that_is_longer_than_any_is_dropped(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics_file, "LONGEST_LINE", 100)
+    monkeypatch.setattr("zoo.runs.metrics_file.LONGEST_LINE", 100)
     folder = metrics(RunFolder(tmp_path), line(1), line(2, note="x" * 500), line(3))
-    folder.forget_after(3)
+    forget_after(folder.metrics, 3)
     assert folder.metrics.read_text() == line(1) + line(3)
 
 
 def test_metrics_that_are_too_many_to_be_read_are_dropped_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics_file, "LARGEST", 100)
+    monkeypatch.setattr("zoo.runs.metrics_file.LARGEST", 100)
     folder = metrics(RunFolder(tmp_path), *(line(step) for step in range(9)))
     with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be read: it has more than"):
-        folder.read_metrics()
-    folder.forget_after(1)
+        read_metrics(folder.metrics)
+    forget_after(folder.metrics, 1)
     assert folder.metrics.read_text() == line(0) + line(1)
-    assert len(folder.read_metrics()) == 2
+    assert len(read_metrics(folder.metrics)) == 2
 
 
 def test_metrics_that_are_a_pipe_are_waited_for_by_nobody(tmp_path):
     os.mkfifo(tmp_path / "metrics.jsonl")
-    for call in (RunFolder(tmp_path).read_metrics, lambda: RunFolder(tmp_path).forget_after(1)):
+    for call in (read_metrics, lambda path: forget_after(path, 1)):
         with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be read: it is no plain file"):
-            call()
+            call(tmp_path / "metrics.jsonl")
 
 
 def test_bytes_that_are_no_text_are_dropped(tmp_path):
     folder = RunFolder(tmp_path)
     folder.metrics.write_bytes(line(1).encode() + b"\xff\xfe\n" + line(2).encode())
-    assert [each["step"] for each in folder.read_metrics()] == [1, 2]
+    assert [each["step"] for each in read_metrics(folder.metrics)] == [1, 2]
 
 
 def test_without_metrics_there_is_nothing_to_drop(tmp_path):
-    RunFolder(tmp_path).forget_after(3)
-    assert RunFolder(tmp_path).read_metrics() == []
+    forget_after(RunFolder(tmp_path).metrics, 3)
+    assert read_metrics(RunFolder(tmp_path).metrics) == []
     assert not list(tmp_path.iterdir())
 
 
@@ -121,5 +121,5 @@ def test_a_crash_while_metrics_are_dropped_loses_none(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", crash)
     with pytest.raises(Crash):
-        folder.forget_after(1)
+        forget_after(folder.metrics, 1)
     assert folder.metrics.read_text() == line(1) + line(2)

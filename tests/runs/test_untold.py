@@ -19,6 +19,7 @@ from zoo.callbacks import Callback, Step, Training, tensorboard
 from zoo.distributed.distributed import Distributed
 from zoo.errors import RunError
 from zoo.registry import Registry, part
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.starts import Starts
 from zoo.runs.untold import Note, Untold
@@ -96,7 +97,7 @@ def run(world: Distributed, path: Path, callbacks: str, *overrides: str) -> list
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [{**line, "images_per_second": 0} for line in RunFolder(path).read_metrics()]
+    return [{**line, "images_per_second": 0} for line in read_metrics(RunFolder(path).metrics)]
 
 
 @pytest.fixture(scope="module")

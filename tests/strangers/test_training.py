@@ -16,6 +16,7 @@ from tests.strangers.assemblies import REGISTRY, axes_recipe, masked_recipe, rec
 from zoo.assembly import load_recipe
 from zoo.distributed.distributed import Distributed
 from zoo.errors import Preempted
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.train.run import Run, Silent
 
@@ -84,7 +85,7 @@ def test_a_recipe_trains_goes_on_and_samples(name: str, tmp_path: Path) -> None:
     assert run_ranks(train, 2, parts, values, STEPS, group=group) == [STEPS] * 2
     assert hashes(parts) == hashes(whole)
     assert len(hashes(whole)) == 3
-    losses = [line["loss"] for line in RunFolder(whole).read_metrics()]
+    losses = [line["loss"] for line in read_metrics(RunFolder(whole).metrics)]
     assert len(losses) == STEPS
     assert sum(losses[-5:]) < sum(losses[:5])
     backbone = zoo.load(whole, registry=REGISTRY)

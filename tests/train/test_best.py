@@ -21,6 +21,7 @@ from zoo.distributed.distributed import Distributed
 from zoo.errors import RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.registry import Registry, part
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder, step_of
 from zoo.train.run import Run
 from zoo.train.trial import judge_run
@@ -36,7 +37,7 @@ def run(world: Distributed, recipe: Recipe, path: Path, registry: Registry | Non
 
 
 def lines(path: Path) -> dict[int, dict[str, float]]:
-    return {line["step"]: line["evaluate"] for line in RunFolder(path).read_metrics() if "evaluate" in line}
+    return {line["step"]: line["evaluate"] for line in read_metrics(RunFolder(path).metrics) if "evaluate" in line}
 
 
 def steps_kept(path: Path) -> list[int]:
@@ -124,7 +125,9 @@ def test_a_best_of_another_run_or_of_later_steps_is_none(tmp_path: Path) -> None
     written = json.loads(file.read_text())
     for other in ({"run": "another"}, {"step": 9}):
         file.write_text(json.dumps({**written, "value": 0.0, **other}))
-        recipe, registry = scripted("fid", f"train.steps={RunFolder(tmp_path / 'run').read_metrics()[-1]['step'] + 1}")
+        recipe, registry = scripted(
+            "fid", f"train.steps={read_metrics(RunFolder(tmp_path / 'run').metrics)[-1]['step'] + 1}"
+        )
         run(ALONE, recipe, tmp_path / "run", registry, resume=True)
         assert json.loads(file.read_text())["value"] > 0
 

@@ -23,6 +23,7 @@ from zoo.distributed.distributed import Distributed
 from zoo.errors import PluginError, RecipeError
 from zoo.pictures import read_png
 from zoo.runs import checkpoint as checkpoints
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 
 
@@ -55,7 +56,7 @@ def test_none_are_wanted(tmp_path: Path) -> None:
 def test_what_is_asked_is_answered(tmp_path: Path, ranks: int) -> None:
     run_ranks(run, ranks, tmp_path, "[asks]", "train.steps=2")
     assert json.loads((tmp_path / "asked" / "2.json").read_text()) == [ranks, True, True]
-    lines = RunFolder(tmp_path).read_metrics()
+    lines = read_metrics(RunFolder(tmp_path).metrics)
     assert [line.get("asks") for line in lines] == [None, {"ranks": ranks, "of": {"lists": [1, 2.5]}}] * 2
     assert [line["step"] for line in lines] == [1, 1, 2, 2]
     assert (read_png(tmp_path / "asked" / "step_00000002.png") == np.full((2, 3, 3), 7)).all()
@@ -156,7 +157,7 @@ def test_what_cannot_be_taken_from_one_is_told_and_the_run_goes_on(tmp_path: Pat
         strict=True,
     ):
         assert said in warning
-    assert all(isinstance(line["loss"], float) for line in RunFolder(tmp_path).read_metrics())
+    assert all(isinstance(line["loss"], float) for line in read_metrics(RunFolder(tmp_path).metrics))
 
 
 def test_one_that_cannot_begin_is_left_out(tmp_path: Path) -> None:

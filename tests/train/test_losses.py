@@ -21,6 +21,7 @@ from zoo.errors import NumericError, PluginError, Preempted, RecipeError
 from zoo.flow import Loss, LossInputs, Objective, objective_of
 from zoo.registry import Registry, part
 from zoo.runs import checkpoint as checkpoints
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import load
 from zoo.testing import check_part
@@ -74,7 +75,7 @@ def end_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     newest, problems = checkpoints.latest(path / "checkpoints")
     assert newest is not None
     assert (newest.step, problems) == (STEPS, [])
-    lines = RunFolder(path).read_metrics()
+    lines = read_metrics(RunFolder(path).metrics)
     for line in lines:
         del line["images_per_second"]
     return json.loads((newest.path / "manifest.json").read_text())["files"] | {"state.json": None}, lines
@@ -167,7 +168,7 @@ def test_a_losss_own_weights_train_and_are_neither_averaged_nor_exported(tmp_pat
 
 def test_a_line_of_the_metrics_has_each_term_by_its_name(tmp_path: Path) -> None:
     alone(run, tmp_path, recipe())
-    for line in RunFolder(tmp_path).read_metrics():
+    for line in read_metrics(RunFolder(tmp_path).metrics):
         assert line["terms"].keys() == {"squared_error", "cosine", "aligns"}
         assert len(line["stage_errors"]) == 2
 

@@ -13,6 +13,7 @@ from zoo.data import Dataset
 from zoo.errors import ZooError
 from zoo.evaluate.evaluation import evaluate, features_for
 from zoo.recipe import Recipe
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
 from zoo.sampling.images import SampleRun, draw_samples
@@ -42,7 +43,7 @@ def test_a_run_goes_on_without_grids_and_says_so_once(waved):
     assert said == ["note: dataset waves makes no pictures; no grids are drawn"]
     assert not (path / "samples").exists()
     assert RunFolder(path).loss_curve.is_file()
-    assert [line["step"] for line in RunFolder(path).read_metrics()] == [1, 2, 3]
+    assert [line["step"] for line in read_metrics(RunFolder(path).metrics)] == [1, 2, 3]
 
 
 def test_its_latents_can_be_drawn_in_python(waved):

@@ -30,6 +30,7 @@ from zoo.parts.blocks import DiTBlock
 from zoo.plugins import Plugin
 from zoo.registry import Registry, part
 from zoo.runs import checkpoint as checkpoints
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.train.run import Run, Silent
 from zoo.train.trainer import Trainer
@@ -98,7 +99,7 @@ def state_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     assert newest.step == STEPS
     manifest = json.loads((newest.path / "manifest.json").read_text())
     assert set(manifest["files"]) == {"model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"}
-    metrics = RunFolder(path).read_metrics()
+    metrics = read_metrics(RunFolder(path).metrics)
     for line in metrics:
         del line["images_per_second"]
     return {**manifest["files"], "state.json": {**newest.state(), "run": None}}, metrics
@@ -261,7 +262,7 @@ def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(
     assert end.code == -signal.SIGKILL
     newest, _ = checkpoints.latest(tmp_path / "checkpoints")
     assert (newest and newest.step) == saved
-    assert [line["step"] for line in RunFolder(tmp_path).read_metrics()] == list(range(1, step + 1))
+    assert [line["step"] for line in read_metrics(RunFolder(tmp_path).metrics)] == list(range(1, step + 1))
     run_ranks(run_to_the_end, 1, tmp_path, recipe(), True)
     assert state_of(tmp_path) == state_of(whole_run())
 
@@ -327,5 +328,5 @@ def test_where_latents_have_moved_to_is_asked_and_not_how_they_are_made(tmp_path
 
 def test_bfloat16_learns_as_well(tmp_path: Path) -> None:
     alone(run, tmp_path, recipe(precision="bfloat16"))
-    losses = [line["loss"] for line in RunFolder(tmp_path).read_metrics()]
+    losses = [line["loss"] for line in read_metrics(RunFolder(tmp_path).metrics)]
     assert losses[-1] < losses[0]

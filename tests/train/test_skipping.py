@@ -19,6 +19,7 @@ from zoo.distributed.distributed import Distributed
 from zoo.errors import NumericError, Preempted
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.profiles import decay
 from zoo.runs.run_folder import RunFolder
 from zoo.train import trainer as trainers
@@ -83,7 +84,7 @@ def run(
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    lines = RunFolder(path).read_metrics()
+    lines = read_metrics(RunFolder(path).metrics)
     for line in lines:
         line.pop("images_per_second", None)
     return lines

@@ -14,6 +14,7 @@ from zoo.pictures import read_png
 from zoo.recipe import Recipe
 from zoo.report.page import run_page
 from zoo.report.tables import way_table
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.sampling.images import SampleRun, draw_samples
 from zoo.train.run import Run, Silent
@@ -56,7 +57,7 @@ def session(folder, *given: str, **options: Any) -> Run:
 
 
 def losses(folder) -> list[float]:
-    return [line["loss"] for line in RunFolder(folder).read_metrics()]
+    return [line["loss"] for line in read_metrics(RunFolder(folder).metrics)]
 
 
 @pytest.mark.parametrize("axes", AXES)

@@ -23,6 +23,7 @@ from zoo.errors import MissingSplitError, RecipeError
 from zoo.flow import objective_of
 from zoo.randomness import Purpose, generator_at
 from zoo.registry import Registry, part
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import open_weights
 from zoo.train.held_out import RunHeldOut
@@ -41,7 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def lines(run: RunFolder, name: str = "validate") -> dict[int, Any]:
-    return {line["step"]: line[name] for line in run.read_metrics() if name in line}
+    return {line["step"]: line[name] for line in read_metrics(run.metrics) if name in line}
 
 
 def plain_loss(backbone: Backbone, level: float) -> Tensor:
@@ -88,8 +89,8 @@ def test_training_is_the_same_without_it(whole: RunFolder, tmp_path: Path) -> No
     for which in ("ema", "raw"):
         with_it, other = (open_weights(run.path, Registry(), weights=which).tensors for run in (whole, without))
         assert all(torch.equal(with_it[name], other[name]) for name in other)
-    own = [{**line, "images_per_second": 0} for line in whole.read_metrics() if "loss" in line]
-    assert own == [{**line, "images_per_second": 0} for line in without.read_metrics()]
+    own = [{**line, "images_per_second": 0} for line in read_metrics(whole.metrics) if "loss" in line]
+    assert own == [{**line, "images_per_second": 0} for line in read_metrics(without.metrics)]
 
 
 @part("callback", "other_noise")

@@ -19,6 +19,7 @@ from zoo.callbacks import Step, tensorboard
 from zoo.distributed.distributed import Distributed
 from zoo.errors import RunError
 from zoo.runs import checkpoint as checkpoints
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.train import records
 from zoo.train.run import Silent
@@ -60,7 +61,7 @@ def test_lines_of_the_metrics_that_cannot_be_written_are_written_later(tmp_path:
     said = Said()
     full_disk("metrics.jsonl", 3)
     assert alone(run, tmp_path, said) == STEPS
-    assert [line["step"] for line in RunFolder(tmp_path).read_metrics()] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in read_metrics(RunFolder(tmp_path).metrics)] == [1, 2, 3, 4, 5, 6]
     assert said.warnings == [
         "warning: metrics.jsonl: not written, and the run goes on without: No space left on device"
     ]
@@ -212,4 +213,4 @@ def test_a_run_goes_on_beside_metrics_of_later_steps_that_cannot_be_dropped(
     assert said.warnings[0] == f"warning: metrics of later steps stay: {reason}"
     assert said.warnings[1:] in ([], [f"warning: loss.png: not written, and the run goes on without: {reason}"])
     monkeypatch.undo()
-    assert [line["step"] for line in RunFolder(tmp_path).read_metrics()] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in read_metrics(RunFolder(tmp_path).metrics)] == [1, 2, 3, 4, 5, 6]

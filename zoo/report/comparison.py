@@ -16,6 +16,7 @@ from zoo.errors import AuditError, PluginError, ZooError
 from zoo.recipe import Overrides, Recipe, fingerprint
 from zoo.registry import Registry
 from zoo.runs.judged import GENERATED, HELD_OUT
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder, step_of
 from zoo.train.trial import judge_run
 
@@ -159,7 +160,7 @@ def outcome_of(run: RunFolder, found: Mapping[str, Any]) -> Outcome:
         run: the folder.
         found: what ``judge_run`` found.
     """
-    told = [line.get("images_per_second") for line in run.read_metrics()]
+    told = [line.get("images_per_second") for line in read_metrics(run.metrics)]
     speeds = [each for each in told if isinstance(each, int | float)]
     return Outcome(
         run=str(run.path),

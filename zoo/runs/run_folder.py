@@ -21,7 +21,7 @@ import os
 import platform
 import sys
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ from zoo.files import write_whole
 from zoo.json_files import read_json
 from zoo.parts_file import options_of, place_in
 from zoo.recipe import Overrides, Recipe, Recorded, holds_run, no_run, recorded_in, to_yaml
-from zoo.runs import metrics_file
 from zoo.runs.judged import Judged, way_of
 from zoo.runs.kept_parts import files_of, keep, kept_copies
 from zoo.runs.run_lock import NAME as LOCK
@@ -245,26 +244,6 @@ class RunFolder:
         missing = self.missing_checkpoints()
         if missing is not None:
             raise RunError(f"{missing} To begin anew, remove {self.path} or choose another --run-dir")
-
-    def forget_after(self, step: int, again: Collection[str] = ()) -> list[dict[str, Any]]:
-        """Drop the metrics of later steps, as ``metrics_file.forget_after`` does."""
-        return metrics_file.forget_after(self.metrics, step, again)
-
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """Every line of the metrics that is whole.
-
-        Raises:
-            RunError: the file cannot be read.
-        """
-        return metrics_file.read_metrics(self.metrics)
-
-    def read_losses(self) -> tuple[list[int], list[float]]:
-        """Steps of the metrics, and the loss of each.
-
-        Raises:
-            RunError: the file cannot be read.
-        """
-        return metrics_file.read_losses(self.metrics)
 
     def write_evaluation(self, found: Mapping[str, Any]) -> Path:
         """Keep the figures and the record of an evaluation in a file; one that was made in the same way goes.

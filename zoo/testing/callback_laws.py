@@ -26,6 +26,7 @@ from zoo.flow import objective_of
 from zoo.optim.state import flat, state_of
 from zoo.recipe import Recipe
 from zoo.registry import Registry
+from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.untold import Note, Untold
 from zoo.testing.asserts import bytes_of
@@ -123,7 +124,7 @@ class Life:
             changed=self.changed,
             failures=[line for line in self.said if line.startswith("warning: callback ")],
             beside={path.name for path in self.folder.path.iterdir()} - own,
-            lines=[line for line in self.folder.read_metrics() if case.entry.name in line],
+            lines=[line for line in read_metrics(self.folder.metrics) if case.entry.name in line],
         )
 
     def _unchanged(self, hook: str, told: Callable[[], Any]) -> None:

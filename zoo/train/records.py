@@ -15,6 +15,7 @@ from zoo.callbacks import Step
 from zoo.errors import ZooError, in_words, words_of
 from zoo.files import append_line, reason_of
 from zoo.pictures import write_loss_curve
+from zoo.runs.metrics_file import forget_after, read_losses
 from zoo.runs.run_folder import RunFolder
 from zoo.train.trainer import Trainer
 
@@ -103,7 +104,7 @@ class Records:
         """
         if not self.folder.lost():
             with self._goes_on_without(self.folder.metrics.name):
-                return self.folder.forget_after(step, again)
+                return forget_after(self.folder.metrics, step, again)
         return []
 
     def draw_loss(self) -> None:
@@ -113,7 +114,7 @@ class Records:
             if self.folder.lost():
                 return
             with self._goes_on_without(self.folder.loss_curve.name):
-                write_loss_curve(*self.folder.read_losses(), self.folder.loss_curve)
+                write_loss_curve(*read_losses(self.folder.metrics), self.folder.loss_curve)
 
         self.world.first(draw)
 

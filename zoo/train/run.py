@@ -26,6 +26,7 @@ from zoo.recipe import Recipe, absolute, changes
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.made import refuse_other_versions
+from zoo.runs.metrics_file import forget_after
 from zoo.runs.optimizer import held_rules
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.weights import WeightsSource, find_weights
@@ -259,7 +260,7 @@ class Run:
             record = [{"step": step, **change.to_dict()} for change in changed]
             self.folder.write(self.recipe, changes=record, classes=self._classes)
         try:
-            self.folder.forget_after(step)
+            forget_after(self.folder.metrics, step)
         except RunError as error:  # training is dearer than metrics that are told twice
             self._tell(f"warning: metrics of later steps stay: {error}")
         for place in (self.folder.checkpoints, self.folder.snapshots):

@@ -19,6 +19,7 @@ from zoo.report.diagram.words import TIMES
 from zoo.report.page import comparison_page, run_page
 from zoo.report.page.run_summary import size_words
 from zoo.report.pareto import Axis, plot, to_svg
+from zoo.runs.metrics_file import forget_after
 from zoo.runs.run_folder import RunFolder
 from zoo.train.trial import judge_run
 
@@ -229,7 +230,7 @@ def test_what_is_not_there_yet_is_told_in_its_place(copy):
 
 
 def test_a_run_on_its_way_says_how_far_it_is(copy):
-    copy.forget_after(2)
+    forget_after(copy.metrics, 2)
     page = page_of(copy)
     assert "This run has not finished: it is at step 2 of 3." in missing(page)
     assert "2 of 3 steps" in page.texts("dd")

@@ -30,7 +30,7 @@ from zoo.report.tables import (
     way_table,
     with_unit,
 )
-from zoo.runs.metrics_file import LARGEST_NUMBER
+from zoo.runs.metrics_file import LARGEST_NUMBER, read_metrics
 from zoo.runs.run_folder import RunFolder
 from zoo.shell import command
 from zoo.train.job import plan_of
@@ -103,7 +103,7 @@ def assembly_of(recipe: Recipe) -> Assembly:
 
 def training_of(run: RunFolder, recipe: Recipe) -> Training:
     """Read the metrics of a run, and draw them."""
-    told = run.read_metrics()
+    told = read_metrics(run.metrics)
     lines = [line for line in told if all(isinstance(line.get(name), int | float) for name in METRICS)]
     batch = recipe.train.batch
     before, seconds = 0, 0.0
