@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.evaluate.judged import judge_sets
 from zoo.data.digits import Digits
 from zoo.errors import DataError
 from zoo.evaluate.base import ImageSet
@@ -14,7 +15,7 @@ from zoo.evaluate.digits import DigitsFeatures
 from zoo.evaluate.digits_network import TRAINING, train_network
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception_score import InceptionScore
-from zoo.evaluate.judging import controls, judge_sets
+from zoo.evaluate.judging import controls
 from zoo.evaluate.precision_recall import PrecisionRecall
 
 METRICS = [FID(), SpatialFID(), InceptionScore(), PrecisionRecall(), Accuracy(), Diversity(), Novelty()]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.evaluate.judged import judge_sets
 from zoo.audit.memory import LiveBytes
 from zoo.data.digits import Digits
 from zoo.errors import DataError
@@ -13,7 +14,7 @@ from zoo.evaluate.base import ImageSet, Metric
 from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception_score import InceptionScore
-from zoo.evaluate.judging import Judge, RealImages, controls, features_of, judge_sets
+from zoo.evaluate.judging import Judge, RealImages, controls, features_of
 from zoo.evaluate.pca import PCAFeatures, side_of_squares
 from zoo.evaluate.precision_recall import PrecisionRecall
 from zoo.registry import part

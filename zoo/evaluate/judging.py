@@ -234,22 +234,3 @@ def features_of(features: Features, images: Images) -> FeatureSet:
         DataError: a picture cannot be read, or the features not be told.
     """
     return FeatureSet.joined([features.of(each.images, each.labels) for each in images.batches()])
-
-
-def judge_sets(
-    features: Features, metrics: Sequence[Metric], real: Images, sets: Mapping[str, Images]
-) -> dict[str, dict[str, float]]:
-    """Figures of sets of images beside real ones, by set and by name, in one process.
-
-    Args:
-        features: will be fitted to the real images.
-        metrics: those that need what the features do not give are left out, and so are those that refuse a set.
-        real: the real images.
-        sets: what is compared with them.
-
-    Raises:
-        DataError: a picture cannot be read, or the features not be told.
-    """
-    features.fit(real)
-    judge = Judge(features, metrics, features_of(features, real))
-    return {name: judge.figures(features_of(features, each))[0] for name, each in sets.items()}
