@@ -24,12 +24,13 @@ import torch
 from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from shard_writing import encode_ids, shard_settings, write_shard
 from torch import Tensor
 
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.folders import ImageList, list_images, shown, split_folders
 from zoo.data.latent_index import INDEX, Dtype, LatentIndex, Layout, ShardRecord, StatisticsRecord, VAERecord
-from zoo.data.latent_shards import Shard, encode_ids, open_shard, shard_settings, write_shard
+from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.pictures import read_picture
 from zoo.errors import DataError, ZooError
 from zoo.files import write_whole

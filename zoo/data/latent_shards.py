@@ -1,14 +1,11 @@
-"""One shard of latents: written whole or not at all, checked when opened, and mapped into memory."""
+"""One shard of latents: checked when opened, and mapped into memory."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -16,11 +13,8 @@ from torch import Tensor
 from zoo.data.folders import shown
 from zoo.data.latent_index import Layout
 from zoo.errors import DataError, printable
-from zoo.files import safetensors, write_whole
-from zoo.json_files import parse_json
 from zoo.mapped import named_in_text
 
-SETTINGS = "zoo latents"
 _DTYPES = {"float16": "F16", "float32": "F32"}
 
 
@@ -48,15 +42,6 @@ class Shard:
         """The names of all samples, in order, printable."""
         rows = np.ascontiguousarray(self.ids.numpy()).view(f"S{self.ids.shape[1]}").ravel()
         return list(map(_name, rows.tolist()))
-
-
-def encode_ids(ids: list[str]) -> UInt8[Tensor, "n L"]:
-    """Names as bytes of equal length."""
-    encoded = [name.encode() for name in ids]
-    length = max(map(len, encoded))
-    return torch.frombuffer(bytearray(b"".join(name.ljust(length, b"\0") for name in encoded)), dtype=torch.uint8).view(
-        len(ids), length
-    )
 
 
 def open_shard(path: Path, count: int, layout: Layout) -> Shard:
@@ -93,28 +78,6 @@ def open_shard(path: Path, count: int, layout: Layout) -> Shard:
     except (SafetensorError, OSError, RuntimeError) as error:
         raise DataError(f"{shown(path)}: cannot be read: {_reason(error)}; extract it again with --resume") from error
     return Shard(tensors["moments"], tensors.get("moments_flipped"), tensors["labels"], tensors["ids"])
-
-
-def shard_settings(path: Path) -> dict[str, str] | None:
-    """What a shard was written with; {} if that is not said, None where nothing whole is there."""
-    try:
-        with named_in_text(path) as named, safe_open(named, "pt") as file:
-            settings: dict[str, str] = parse_json((file.metadata() or {}).get(SETTINGS, "{}"))
-            return settings
-    except (SafetensorError, OSError, RuntimeError, ValueError):
-        return None
-
-
-def write_shard(path: Path, shard: Shard, settings: Mapping[str, str]) -> None:
-    """Write a shard; equal tensors and settings give equal bytes.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    tensors = {"moments": shard.moments, "labels": shard.labels, "ids": shard.ids}
-    if shard.moments_flipped is not None:
-        tensors["moments_flipped"] = shard.moments_flipped
-    write_whole(path, safetensors(tensors, {SETTINGS: json.dumps(settings, sort_keys=True)}), DataError)
 
 
 def _name(encoded: bytes) -> str:
