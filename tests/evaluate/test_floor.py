@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from zoo.evaluate.floor import doubts_of, rows_as_drawn
+from zoo.evaluate.evaluation_record import doubts_of
+from zoo.evaluate.mix import rows_as_drawn
 
 LABELS = np.array([0, 1, 0, 1, 0, 0, 1, 0])
 

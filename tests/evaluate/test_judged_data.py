@@ -10,7 +10,7 @@ from PIL import Image
 from tests.train.small import ALONE, small
 from zoo.assembly import create_part
 from zoo.errors import DataError, ZooError
-from zoo.evaluate.real_data import digest_of_real
+from zoo.evaluate.evaluation_record import digest_of_real
 from zoo.registry import Registry
 from zoo.report.comparison import Comparison
 from zoo.runs.run_folder import load_run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,13 +18,11 @@ from zoo.data import Dataset, Split
 from zoo.distributed.distributed import Distributed
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
-from zoo.evaluate.evaluation_record import asked, lacks_of, libraries, origin
-from zoo.evaluate.floor import doubts_of
+from zoo.evaluate.base import BATCH
+from zoo.evaluate.evaluation_record import asked, digest_of_real, doubts_of, lacks_of, libraries, origin
 from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, features_of
 from zoo.evaluate.kept_features import KeptFeatures
 from zoo.evaluate.mix import Mix
-from zoo.evaluate.real_data import digest_of_real
-from zoo.evaluate.shared_features import features_of_real, joined
 from zoo.parts import IndexConditioner
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
@@ -91,7 +90,7 @@ def evaluate(
         ZooError: there is no figure that these features allow.
     """
     found = _Evaluation(weights, with_ids(recipe, world), world, seed, registry or Registry.installed())
-    real = features_of_real(found.features, found.real, "train images", world)
+    real = found.look_at(found.real, "train images")
     with world.together():
         found.judge_by(real)
     kept = kept or KeptFeatures(None)
@@ -176,7 +175,24 @@ class _Evaluation:
                 return None
         # One process reads their labels, as those of the others.
         held_out.indices = self.world.first(lambda: held_out.indices[self.mix.of_held_out(held_out)])
-        return features_of_real(self.features, held_out, "held-out images", self.world)
+        return self.look_at(held_out, "held-out images")
+
+    def look_at(self, real: RealImages, what: str) -> FeatureSet | None:
+        """Features of real images, on the main process; ``what`` they are is for people who wait."""
+        world = self.world
+        share = range(world.rank, -(-len(real) // BATCH), world.size)
+        with world.together():
+            batches = tracked(real.batches(world.rank, world.size), len(share), what, world)
+            own = [self.features.of(each.images, each.labels) for each in batches]
+        return self._joined(own)
+
+    def _joined(self, own: list[FeatureSet]) -> FeatureSet | None:
+        """The features of all batches, which the processes took in turn, in their order; on the main one."""
+        shares = self.world.collect(own)
+        if not self.world.is_main:
+            return None
+        rounds = itertools.zip_longest(*shares)  # of which every process had one batch
+        return FeatureSet.joined([each for batches in rounds for each in batches if each is not None])
 
     def judge_by(self, real: FeatureSet | None) -> None:
         """Begin to compare with real images; on the main process."""
@@ -225,7 +241,7 @@ class _Evaluation:
                 found = kept.read(batch) or self._draw(batch, kept)
                 own.append(found[0])
                 self.seconds += found[1]
-        return joined(own, self.world)
+        return self._joined(own)
 
     def _draw(self, batch: int, kept: KeptFeatures) -> tuple[FeatureSet, float]:
         start = time.perf_counter()

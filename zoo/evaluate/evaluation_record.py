@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, get_args
 
 from zoo.classes import renamed
-from zoo.data.fingerprint import Fingerprint
-from zoo.errors import listed
+from zoo.data import Dataset, Split
+from zoo.data.fingerprint import Fingerprint, digest
+from zoo.data.left_out import open_kept
+from zoo.errors import MissingSplitError, listed
 from zoo.evaluate import Features
 from zoo.recipe import Recipe
 from zoo.recipe.parts import AnyPart
 from zoo.weights import Weights
+
+IMAGES_PER_FEATURE = 10
+"""Below which a covariance of the features is mostly chance."""
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
 
@@ -29,6 +34,25 @@ def asked(recipe: Recipe, features: Features, real_data: str, seed: int, second:
         "seed": seed,
         **({} if second is None else {"second_weights": second.source}),
     }
+
+
+def digest_of_real(dataset: Dataset, leave_out: str | tuple[str, ...] | None) -> str:
+    """A digest that tells the samples of all splits, as far as they are not left out, from others.
+
+    It is the same for a copy of the files, which need not keep their times.
+
+    Raises:
+        DataError: the data, or the list of what is left out, cannot be read.
+    """
+
+    def parts() -> Iterator[bytes]:
+        for split in get_args(Split):
+            with suppress(MissingSplitError):
+                source, left_out = open_kept(dataset, split, leave_out)
+                yield f"{split} {source.fingerprint().contents()}".encode()
+                yield left_out.mask.tobytes()
+
+    return digest(parts())
 
 
 def libraries() -> dict[str, str]:
@@ -67,4 +91,28 @@ def lacks_of(weights: Weights, judged_by: Fingerprint, no_floor: str | None) -> 
         yield (
             f"no floor, figures of real images that training has not seen: {no_floor} (of latents, let"
             " tools/extract_latents.py read a folder that is so divided)"
+        )
+
+
+def doubts_of(generated: int, real: int, held_out: int | None, features: int) -> Iterator[str]:
+    """A line for each reason to trust figures less than their digits look.
+
+    Args:
+        generated: images that were drawn.
+        real: images that they are compared with.
+        held_out: images that the floor is of; None where there is no floor.
+        features: numbers of an image, of which metrics estimate the covariance.
+    """
+    enough = IMAGES_PER_FEATURE * features
+    few = [f"{count} {name}" for count, name in ((generated, "drawn"), (real, "real")) if count < enough]
+    if few:
+        where = [f"evaluate.count={enough}"] * (generated < enough) + ["more data"] * (real < enough)
+        yield (
+            f"figures of {' and '.join(few)} images are rough, and Frechet distances come out too large: {features}"
+            f" features ask for {enough} images or more; take {' and '.join(where)}"
+        )
+    if held_out is not None and held_out < generated:
+        yield (
+            f"the floor is of {held_out} held-out images, all that there are in that mix of classes, and {generated}"
+            " were drawn: a Frechet distance of fewer images comes out larger"
         )

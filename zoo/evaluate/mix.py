@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Int
 
 from zoo.evaluate import ImageSet
-from zoo.evaluate.floor import rows_as_drawn
 from zoo.evaluate.judging import RealImages, classes_in, rows_of_classes, some_of
 from zoo.sampling.labels import classes_for
 
@@ -46,3 +45,20 @@ class Mix:
         if real.labels is None or self.choice == "data" or not self.are_classes:
             return np.arange(len(real))
         return rows_of_classes(real.labels, classes_for(np.unique(real.labels), len(real), self.choice, self.seed))
+
+
+def rows_as_drawn(labels: Int[np.ndarray, " n"], wanted: Int[np.ndarray, " m"], seed: int) -> Int[np.ndarray, " rows"]:
+    """Rows of labelled images, chosen at random and in order, that have the mix of the wanted classes.
+
+    They are of the first of the wanted classes, up to the one of which no image is left: no image comes twice, which
+    would make the set narrower than real images are, and the mix stays what it is.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    left = {each: iter(order[labels[order] == each]) for each in np.unique(labels).tolist()}
+    rows = []
+    for each in wanted.tolist():
+        row = next(left[each], None)
+        if row is None:
+            break
+        rows.append(row)
+    return np.sort(np.array(rows, dtype=np.int64))
