@@ -23,20 +23,6 @@ KEPT_LINES = 10_000
 """Lines of the metrics that are kept in memory where they cannot be written."""
 
 
-class Clock:
-    """Tells how fast steps go by."""
-
-    def __init__(self, step: int) -> None:
-        self._step, self._since = step, time.perf_counter()
-
-    def steps_per_second(self, step: int) -> float:
-        """The mean since the last call."""
-        now, done = time.perf_counter(), step - self._step
-        seconds = now - self._since
-        self._step, self._since = step, now
-        return done / seconds
-
-
 class Records:
     """Writes the metrics of a run, and at last the curve of its loss; what cannot be written does not end it.
 
@@ -55,7 +41,7 @@ class Records:
         self.world, self.recipe = trainer.world, trainer.job.recipe
         self.hear: Callable[[Mapping[str, Any]], None] = lambda line: None
         self.see: Callable[[str, np.ndarray], None] = lambda name, image: None
-        self._clock = Clock(trainer.step)
+        self._last = trainer.step, time.perf_counter()
         self._unwritten: deque[str] = deque(maxlen=KEPT_LINES)
         self._failing: set[str] = set()
         self._held = False
@@ -72,7 +58,8 @@ class Records:
             return None
         if step.step % options.log_every and step.step != options.steps:
             return None
-        speed = self._clock.steps_per_second(step.step) * options.batch
+        (before, since), self._last = self._last, (step.step, time.perf_counter())
+        speed = (step.step - before) / (self._last[1] - since) * options.batch
         self.world.first(lambda: self.append({**step.metrics(), "images_per_second": round(speed, 2)}))
         return speed
 
