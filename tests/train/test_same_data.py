@@ -12,7 +12,7 @@ from zoo.data import Fingerprint
 from zoo.errors import DataError, RunError
 from zoo.flow import objective_of
 from zoo.registry import Registry
-from zoo.runs.data_record import read, record
+from zoo.runs.made import data_in, data_to_plain
 from zoo.train.job import open_job
 from zoo.train.same_data import agreed, refuse_changed
 
@@ -48,10 +48,10 @@ def test_another_process_with_other_data():
 
 def test_a_state_holds_all_of_it():
     data = job_of(0, 1).data
-    state = record(data)
+    state = data_to_plain(data)
     assert state["classes"] == [str(digit) for digit in range(10)]
     assert set(state) == {"classes", "data"}
-    assert read(state, Path("here")) == data
+    assert data_in(state, Path("here")) == data
 
 
 def test_what_is_said_is_short_whatever_is_left_out(tmp_path):
@@ -73,4 +73,4 @@ def test_what_is_said_is_short_whatever_is_left_out(tmp_path):
 @pytest.mark.parametrize("state", [{}, {"data": 1, "classes": []}, {"data": {}, "classes": []}, {"data": {}}])
 def test_what_is_not_what_zoo_wrote(state):
     with pytest.raises(RunError, match=r"^here: what state\.json says of the data cannot be used: "):
-        read(state, Path("here"))
+        data_in(state, Path("here"))

@@ -235,16 +235,6 @@ class RunFolder:
                 )
         return None
 
-    def refuse_missing_checkpoints(self) -> None:
-        """Refuse to begin anew what has been trained.
-
-        Raises:
-            RunError: there were checkpoints, and there are none any more.
-        """
-        missing = self.missing_checkpoints()
-        if missing is not None:
-            raise RunError(f"{missing} To begin anew, remove {self.path} or choose another --run-dir")
-
     def write_evaluation(self, found: Mapping[str, Any]) -> Path:
         """Keep the figures and the record of an evaluation in a file; one that was made in the same way goes.
 

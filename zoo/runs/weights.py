@@ -21,8 +21,7 @@ from zoo.recipe.averages import average_named
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.averages import file_of
-from zoo.runs.data_record import read
-from zoo.runs.made import made_with
+from zoo.runs.made import data_in, made_with
 from zoo.runs.run_folder import load_run
 from zoo.runs.state import AVERAGE, MODEL
 from zoo.weights import Weights, Which, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
@@ -89,7 +88,7 @@ class WeightsSource:
         made = made_with(checkpoint, state)
         recorded = replace(load_run(self.path).read_recipe(), made=made)
         recipe = check_recorded(recorded, registry, needs=("backbone",), other_parts=other_parts)
-        data = read(state, checkpoint.path)
+        data = data_in(state, checkpoint.path)
         return Weights(recipe, checkpoint.tensors(self.name), source, read_classes(state), made.versions, data)
 
 

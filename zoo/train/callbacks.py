@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ class Callbacks:
 
     def __init__(self, trainer: Trainer, records: Records, tell: Callable[[str], None], untold: Untold) -> None:
         self.world, self.tell, self.untold = trainer.world, tell, untold
-        self._given = [_Told(name, part, trainer, records, tell) for name, part in trainer.job.callbacks]
+        self._given = [
+            _Told(name, part, RunTraining(name, part, trainer, records, tell)) for name, part in trainer.job.callbacks
+        ]
         self._begun: list[_Told] = []
         self.changed: list[str] = []
         self._telling: set[str] = set()
@@ -192,6 +195,7 @@ class Callbacks:
         each.told = True
 
 
+@dataclass(eq=False)
 class _Told:
     """A callback, and what it sees of the run.
 
@@ -203,11 +207,11 @@ class _Told:
         changed: what of the process it has changed, of which the user knows.
     """
 
-    def __init__(
-        self, name: str, part: Callback, trainer: Trainer, records: Records, tell: Callable[[str], None]
-    ) -> None:
-        self.name, self.part = name, part
-        self.training = RunTraining(name, part, trainer, records, tell)
-        self.failures, self.told, self.ended = 0, False, False
-        self.failed: str | None = None
-        self.changed: set[str] = set()
+    name: str
+    part: Callback
+    training: RunTraining
+    failures: int = 0
+    failed: str | None = None
+    told: bool = False
+    ended: bool = False
+    changed: set[str] = field(default_factory=set)

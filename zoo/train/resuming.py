@@ -10,8 +10,7 @@ from zoo.errors import RecipeError, RunError, ZooError
 from zoo.recipe import Recipe, Recorded, differences, read_tree, rules
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
-from zoo.runs.data_record import read
-from zoo.runs.made import made_with
+from zoo.runs.made import data_in, made_with
 from zoo.runs.optimizer import held_rules
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.state import AVERAGE, set_random_state
@@ -106,7 +105,7 @@ def _check(
     refuse_another(found.path, before, trainer.job.recipe, found.step, "put the run's recipe.yaml back as it was")
     check_versions(made, trainer.job.recipe, TRAINED)
     left_out = trainer.job.reader.order.left_out.ids
-    for warning in refuse_changed(read(state, found.path), trainer.job.data, found.path, left_out):
+    for warning in refuse_changed(data_in(state, found.path), trainer.job.data, found.path, left_out):
         tell(f"warning: {warning}")
     ranks = trainer.world.size
     if state["ranks"] == ranks > len(state["random"]):

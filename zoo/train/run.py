@@ -227,7 +227,8 @@ class Run:
         folder = self.folder
         if folder.is_used and resume:
             warning = folder.lock()
-            folder.refuse_missing_checkpoints()
+            if missing := folder.missing_checkpoints():
+                raise RunError(f"{missing} To begin anew, remove {folder.path} or choose another --run-dir")
             self._before = check_recorded(folder.read_recipe(), self.registry, needs=())
             done = next((step_of(path) for path, _ in newest_states(folder.checkpoints)), 0)
             refuse_another(folder.path, self._before, self.recipe, done, "leave out --recipe and --set to go on")

@@ -14,7 +14,7 @@ from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError, listed
 from zoo.recipe import Recipe
 from zoo.runs import checkpoint as checkpoints
-from zoo.runs.data_record import read
+from zoo.runs.made import data_in
 from zoo.runs.run_folder import RunFolder
 from zoo.signature import places_of
 from zoo.train.job import Job
@@ -56,7 +56,7 @@ def changes_since_newest(run: RunFolder, now: Fingerprint, left_out: Sequence[st
     """
     newest, _ = checkpoints.latest(run.checkpoints, ())
     if newest is not None:
-        yield from refuse_changed(read(newest.state(), newest.path), now, newest.path, left_out)
+        yield from refuse_changed(data_in(newest.state(), newest.path), now, newest.path, left_out)
 
 
 def refuse_changed(before: Fingerprint, now: Fingerprint, where: Path, left_out: Sequence[str]) -> Iterator[str]:

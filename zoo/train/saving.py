@@ -18,8 +18,8 @@ from zoo.errors import AllNotFiniteError, NumericError, RunError, SampleError, Z
 from zoo.recipe import fingerprint
 from zoo.recipe.averages import Profile
 from zoo.runs import checkpoint as checkpoints
-from zoo.runs.data_record import record
 from zoo.runs.kept_places import forget_others
+from zoo.runs.made import data_to_plain
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.state import average_files, random_states
 from zoo.runs.untold import Untold
@@ -217,7 +217,7 @@ class Saver:
             "run": self.folder.run,
             "step": trainer.step,
             **trainer.job.classes.to_plain(),
-            **record(trainer.job.data),
+            **data_to_plain(trainer.job.data),
             "fingerprint": fingerprint(recipe.resolved()),
             "recipe": recipe.resolved(),
             "versions": recipe.versions().to_plain(),

@@ -19,14 +19,16 @@ from zoo.best import Best, best_of
 from zoo.callbacks import Callback, HeldOut, Step, Training
 from zoo.errors import RunError, shortened, with_article
 from zoo.evaluate import Metric
+from zoo.evaluate.evaluation import Evaluation, evaluate
 from zoo.files import reason_of
 from zoo.hooks import brief
 from zoo.pictures import write_png
+from zoo.runs import checkpoint as checkpoints
 from zoo.runs.judged import GENERATED
+from zoo.runs.state import AVERAGE
 from zoo.sampling.labels import labels_for
 from zoo.sampling.sampler import prepare_sampler
 from zoo.sampling.tracking import untold
-from zoo.train.evaluating import evaluate_checkpoint
 from zoo.train.held_out import RunHeldOut
 from zoo.train.records import Records
 from zoo.train.trainer import Trainer
@@ -149,12 +151,39 @@ class RunTraining(Training):
         """Figures of the checkpoint of this step."""
         self._refuse_alone("figures")
         with untold():
-            found = evaluate_checkpoint(self._trainer, self._records.folder)
+            found = self._evaluated()
         for doubt in found.record["doubts"]:
             if doubt not in self._doubts:
                 self._tell(f"note: {self._name}: {doubt}")
         self._doubts.update(found.record["doubts"])
         return dict(found.figures[GENERATED])
+
+    def _evaluated(self) -> Evaluation:
+        """An evaluation of the averaged weights; the run keeps it, where it has saved a checkpoint of this step."""
+        trainer, run = self._trainer, self._records.folder
+        world, job = trainer.world, trainer.job
+        tensors = trainer.state.weights("ema", world, everywhere=True)
+
+        def find() -> dict[str, str]:
+            if not checkpoints.path_of(run.checkpoints, trainer.step).is_dir():
+                return {"run": str(run.path), "weights": "ema"}
+            checkpoint = checkpoints.at_step(run.checkpoints, trainer.step, [AVERAGE])
+            digest = checkpoint.digest(AVERAGE)
+            return {
+                "run": str(run.path),
+                "checkpoint": checkpoint.path.name,
+                "weights": "ema",
+                "weights_sha256": digest,
+            }
+
+        source = world.first(find)
+        weights = Weights(job.recipe, tensors, source, job.classes, job.recipe.versions(), job.data)
+        write = (lambda each: run.write_evaluation(each.to_dict())) if "checkpoint" in source else None
+        before = np.random.get_state()  # which scikit-learn's classifiers draw from
+        try:
+            return evaluate(weights, job.recipe, world, write=write)
+        finally:
+            np.random.set_state(before)
 
     def keep_if_best(self, figure: str, value: float) -> bool:
         """Have the best checkpoint stay."""
