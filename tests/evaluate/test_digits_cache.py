@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.distributed.ranks import run_ranks
-from zoo.evaluate.digits_cache import cache_file, cached_network, sha256_of
+from zoo.data.fingerprint import sha256_of
+from zoo.evaluate.digits_cache import cache_file, cached_network
 from zoo.evaluate.digits_network import TRAINING, train_network
 
 SHORT = replace(TRAINING, steps=3)

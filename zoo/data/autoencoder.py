@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from zoo.data.fingerprint import sha256_of
 from zoo.data.pixels import to_latents, to_pixels
 from zoo.errors import DataError
 
@@ -61,10 +61,7 @@ class Autoencoder:
 
     def sha256(self) -> str:
         """Of the bytes of all weights, in the order of their names."""
-        found = hashlib.sha256()
-        for _, tensor in sorted(self._vae.state_dict().items()):
-            found.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return found.hexdigest()
+        return sha256_of(self._vae.state_dict())
 
 
 def _load(source: str) -> Any:

@@ -168,6 +168,14 @@ def digest(parts: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
+def sha256_of(tensors: Mapping[str, Tensor]) -> str:
+    """Of the bytes of all tensors, in the order of their names."""
+    found = hashlib.sha256()
+    for _, tensor in sorted(tensors.items()):
+        found.update(tensor.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 def digest_of_labels(labels: Labels) -> str:
     """A digest of labels in order, whatever they are."""
     named = labels.items() if isinstance(labels, Mapping) else [("", labels)]

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.data.digits import CLASSES
+from zoo.data.fingerprint import sha256_of
 from zoo.data.pixels import to_latents
 from zoo.errors import DataError
 from zoo.evaluate.base import BATCH, Features, FeatureSet, Images
-from zoo.evaluate.digits_cache import cached_network, sha256_of
+from zoo.evaluate.digits_cache import cached_network
 from zoo.evaluate.digits_network import SIZE, TRAINING, DigitsNetwork, held_out_accuracy
 from zoo.registry import part
 

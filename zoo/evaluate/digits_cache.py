@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
+from zoo.data.fingerprint import sha256_of
 from zoo.errors import WeightsError
 from zoo.evaluate.digits_network import DigitsNetwork, Training, train_network
 from zoo.files import safetensors, write_whole
@@ -60,11 +59,3 @@ def _read(file: Path) -> DigitsNetwork:
         network = DigitsNetwork()
     network.load_state_dict(tensors, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def sha256_of(tensors: Mapping[str, Tensor]) -> str:
-    """Of the bytes of all tensors, in the order of their names."""
-    found = hashlib.sha256()
-    for _, tensor in sorted(tensors.items()):
-        found.update(tensor.contiguous().numpy().tobytes())
-    return found.hexdigest()

@@ -15,12 +15,11 @@ from zoo.errors import RunError, ZooError, listed
 from zoo.recipe.averages import Profile
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
-from zoo.runs.averages import averages_of
 from zoo.runs.checkpoint import Checkpoint
 from zoo.runs.profiles import combination
 from zoo.runs.run_folder import RunFolder, load_run
 from zoo.runs.state import average_files
-from zoo.runs.weights import WeightsSource
+from zoo.runs.weights import WeightsSource, averages_of
 from zoo.weights import Weights, refuse_non_finite
 
 FURTHEST = 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from zoo.assembly import OtherParts, RecipeLike, as_recipe, build, check_recorded
 from zoo.backbone import Backbone
@@ -17,13 +19,13 @@ from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.loose_parts import PartsLike
 from zoo.recipe import Overrides
-from zoo.recipe.averages import average_named
+from zoo.recipe.averages import Average, average_named
+from zoo.recipe.options import TrainOptions
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
-from zoo.runs.averages import file_of
 from zoo.runs.made import data_in, made_with
-from zoo.runs.run_folder import load_run
-from zoo.runs.state import AVERAGE, MODEL
+from zoo.runs.run_folder import RunFolder, load_run
+from zoo.runs.state import AVERAGE, MODEL, average_files
 from zoo.weights import Weights, Which, filled, read_weights, refuse_misfits, refuse_non_finite, refuse_other_backbone
 
 
@@ -120,7 +122,7 @@ def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None)
     if average is None:
         name = {"ema": AVERAGE, "raw": MODEL}[weights]
     else:
-        name = file_of(average, folder)
+        name = _file_of(average, folder)
         weights = "ema" if name == AVERAGE else f"ema:{average}"  # the same on record, however it was asked for
     if step is not None:
         return WeightsSource(path, checkpoints.at_step(folder.checkpoints, step, [name]), weights, name, ())
@@ -130,6 +132,37 @@ def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None)
             raise RunError(missing)
         raise RunError(f"{path}: there is no sound checkpoint: {'; '.join(problems) or 'none has been written yet'}")
     return WeightsSource(path, found, weights, name, tuple(problems))
+
+
+def _file_of(average: Average, folder: RunFolder) -> str:
+    """What the checkpoints of a run call one of its averages.
+
+    Raises:
+        ZooError: it keeps no such average; the message has those that it keeps.
+        RunError: its recipe does not say which these are.
+    """
+    files = average_files(averages_of(folder))
+    for name, each in files.items():
+        if each == average:
+            return name
+    there = ", ".join(f"ema:{each}" for each in files.values())
+    raise ZooError(
+        f"{folder.path}: keeps no average ema:{average}, only {there}, as its train.ema says; take one of these"
+    )
+
+
+def averages_of(folder: RunFolder) -> tuple[Average, ...]:
+    """The averages that a run keeps, as its recipe has them.
+
+    Raises:
+        RunError: it does not say which.
+    """
+    try:
+        said = folder.read_recipe().tree.plain()["train"]["ema"]
+        return TrainOptions.model_validate_json(json.dumps({"ema": said})).averages
+    except (LookupError, TypeError, ValidationError) as error:
+        where = folder.recipe
+        raise RunError(f"{where}: its train.ema is not what zoo wrote; put the file back as it was") from error
 
 
 def open_weights(
