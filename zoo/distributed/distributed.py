@@ -223,15 +223,16 @@ def join_processes(
     """
     place = read_place()
     rank, size = place.rank, place.size
-    if RUN_ID in os.environ:
-        _stop_with_the_launcher()
+    if RUN_ID in os.environ and sys.platform == "linux":  # or it would train on where the launcher has been killed
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     where = _device(device, place)
     if size == 1 and not group:
         yield Distributed(rank, size, where)
         return
     backend = f"cpu:gloo,{where.type}:{'nccl' if where.type == 'cuda' else 'gloo'}" if where.type != "cpu" else "gloo"
     store = meet(place)
-    watch = Watch(store, rank, size, timeout, _store_host()) if size > 1 else None
+    store_host = None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 0  # None: the launcher's process
+    watch = Watch(store, rank, size, timeout, store_host) if size > 1 else None
     with nullcontext() if watch is None else watch.watching(), _group(backend, store, rank, size, timeout) as control:
         yield Distributed(rank, size, where, control, watch)
 
@@ -244,12 +245,6 @@ def refuse_several(world: Distributed, command: str) -> None:
     """
     if world.size > 1:
         raise ZooError(f"zoo {command}: runs in one process; start it without torchrun")
-
-
-def _stop_with_the_launcher() -> None:
-    """Get a SIGTERM when the launcher is killed, or the process would train on without anyone to stop it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
@@ -273,11 +268,6 @@ def _group(backend: str, store: Any, rank: int, size: int, timeout: float) -> It
         _leave()
         raise
     _leave()
-
-
-def _store_host() -> int | None:
-    """The process in which the store is, unless it is in the launcher's."""
-    return None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 0
 
 
 def _leave() -> None:

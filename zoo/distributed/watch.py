@@ -179,7 +179,8 @@ class Watch:
             if silent and self.rank == min(set(range(self._size)) - silent.keys()):
                 return self._tell_and_save(silent)
             if unheard > self.timeout:  # the store has gone with a process that held it: nobody can be heard any more
-                return self._save_and_tell(self._cut_off_words()) if cut_off else RunError.exit_code
+                words = f"{self._where()}asked to stop, but the others cannot be heard (is the launcher gone?)"
+                return self._save_and_tell(words) if cut_off else RunError.exit_code
             time.sleep(self.beats.pause)
             unheard = 0.0 if self.beats.rounds > rounds else unheard + self.beats.pause
             rounds = self.beats.rounds
@@ -218,9 +219,6 @@ class Watch:
         asked = "asked to stop, but " if self._asked else ""
         limit = "" if self._asked else " (train.timeout)"
         return f"{self._where()}{asked}{who} not answered for {_rounded(max(silent.values()))} s{limit}"
-
-    def _cut_off_words(self) -> str:
-        return f"{self._where()}asked to stop, but the others cannot be heard (is the launcher gone?)"
 
     def _where(self) -> str:
         return "" if self.work is None else f"step {self.work.step() + 1}: "

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
-from torch import Tensor
+from jaxtyping import Int, UInt8
 from torch.nn import functional as F
 
 from zoo.data.digits import CLASSES
@@ -51,7 +50,9 @@ class DigitsFeatures(Features):
     @torch.no_grad()
     def of(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> FeatureSet:
         """64 features as ``pooled``, the last feature map as ``spatial``, and the network's opinion of the class."""
-        pictures = torch.split(_grey(torch.tensor(images)), BATCH)
+        grey = to_latents(torch.tensor(images)).mean(dim=1, keepdim=True)
+        sized = F.interpolate(grey, SIZE, mode="bilinear", antialias=True, align_corners=False)
+        pictures = torch.split(sized, BATCH)
         pooled, maps, logits = (torch.cat(each) for each in zip(*map(self._network, pictures), strict=True))
         return FeatureSet(
             pooled.numpy(),
@@ -64,9 +65,3 @@ class DigitsFeatures(Features):
     @cached_property
     def _network(self) -> DigitsNetwork:
         return cached_network(TRAINING)
-
-
-def _grey(images: UInt8[Tensor, "n H W C"]) -> Float[Tensor, "n 1 16 16"]:
-    """Pictures in [-1, 1], of the network's size."""
-    grey = to_latents(images).mean(dim=1, keepdim=True)
-    return F.interpolate(grey, SIZE, mode="bilinear", antialias=True, align_corners=False)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -120,8 +118,9 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     refuse_other_latents(recipe, source, left_out)
     normalize: Normalize = create_part(recipe, "normalize")
     fitted = normalize.fitted(source.statistics)
-    if fitted:
-        recipe = _with_normalize(recipe, fitted, registry)
+    if fitted:  # written out, so that samples can be drawn where the data is not
+        values = {f"normalize.{name}": value for name, value in fitted.items()}
+        recipe = change_section(recipe, "data", values, registry)
         normalize = create_part(recipe, "normalize")
     reader = Reader(
         source,
@@ -253,8 +252,3 @@ def _going_on(batch: int, accumulate: int, group: int, ranks: int) -> str:
     *fewer, most = fitting
     counts = f"{', '.join(fewer)} or {most} processes" if fewer else f"{most} process"
     return f"to go on with a run, whose batch stays, start {counts}{also}; for a new one "
-
-
-def _with_normalize(recipe: Recipe, options: Mapping[str, Any], registry: Registry) -> Recipe:
-    """The recipe with recorded statistics written out, so that samples can be drawn where the data is not."""
-    return change_section(recipe, "data", {f"normalize.{name}": value for name, value in options.items()}, registry)
