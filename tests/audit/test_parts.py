@@ -11,6 +11,7 @@ from zoo.audit import Audit, audit_backbone, count_params
 from zoo.audit.parts import PartAudit
 from zoo.parts import MLP, Block, Layout, Part, Vectors
 from zoo.parts.mlps import GELUMLP
+from zoo.report.tables import parts_table
 
 
 def slots_of(report: Audit, kind: str) -> dict[str, PartAudit]:
@@ -67,6 +68,18 @@ def test_slots_that_hold_one_class_are_told_apart() -> None:
         own = nn.ModuleList(getattr(each, slot) for each in backbone.blocks)
         assert (part.params, part.count) == (count_params(own).total, 3)
     assert found["first"].macs == 2 * found["second"].macs > 0
+
+
+def test_slots_that_not_every_block_has_say_whose_they_are() -> None:
+    blocks = [{"type": "dit", "blocks": 1}, {"type": "two", "blocks": 2}]
+    values = recipe_of("uniform", block="dit").resolved()
+    values["backbone"]["block"] = blocks
+    recipe = load_recipe(values, registry=REGISTRY.with_parts([TwoMLPs]))
+    report = audit_backbone(built(recipe), recipe)
+    of_dit, of_two = ("attention", "mlp", "norm"), ("first", "second")
+    within = {slot: part.within for slot, part in slots_of(report, "block").items()}
+    assert within == {**dict.fromkeys(of_dit, "dit"), **dict.fromkeys(of_two, "two")}
+    assert {"  mlp of dit", "  second of two"} <= {row[0] for row in parts_table(report).rows}
 
 
 @each_schedule

@@ -75,6 +75,17 @@ def test_every_part_is_told_with_its_options_and_their_bounds(pages, entries):
                 assert f"{sign} {schema[key]}" in row if key in schema else True
 
 
+@pytest.mark.parametrize("at", ["", ".venv/lib/python3.13/site-packages"])
+def test_of_an_installed_copy_no_file_is_told(entries, at, tmp_path, monkeypatch):
+    parts = import_module("manual.parts")
+    (lightning,) = (entry for entry in entries if entry.name == "lightning")
+    named = "*Of [zoo-lightning](../packages/zoo-lightning.md), version 2*: `LightningBlock`"
+    assert parts._whose(lightning) == f"{named} in `plugins/zoo-lightning/zoo_lightning/block.py`"
+    copy = (ROOT / at if at else tmp_path) / "zoo_lightning/block.py"
+    monkeypatch.setattr(parts.inspect, "getsourcefile", lambda cls: str(copy))
+    assert parts._whose(lightning) == named
+
+
 def test_every_option_says_what_it_is(pages, entries):
     for entry in entries:
         told = section(pages[f"parts/{entry.kind}.md"], f"### {entry.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from zoo.parts import ModulePart
 from zoo.recipe.parts import BESIDE
 from zoo.sites import ENUMERATORS, Site
 from zoo.testing.laws import LAWS, laws_of
+
+SOURCES = re.compile(r"(zoo|plugins)/.*")
 
 SHARED = ("needs", "uses", "gives", "refuses", "axes")
 """What every part with a forward pass may say of itself."""
@@ -214,10 +217,12 @@ def _part(entry: PartEntry) -> Iterator[str]:
 
 def _whose(entry: PartEntry) -> str:
     file = Path(inspect.getsourcefile(entry.cls) or "").resolve()
-    package = file.relative_to(ROOT).parts[1]
-    whose = "built in" if entry.plugin.name == "zoo" else f"of [{package}](../packages/{package}.md)"
+    package = entry.plugin.name.removeprefix("diffusion-")
+    whose = "built in" if package == "zoo" else f"of [{package}](../packages/{package}.md)"
     version = f", version {entry.version}" if entry.version > 1 else ""
-    return f"*{whose[:1].upper()}{whose[1:]}{version}*: `{entry.cls.__qualname__}` in `{file.relative_to(ROOT)}`"
+    module = SOURCES.match(file.relative_to(ROOT).as_posix()) if file.is_relative_to(ROOT) else None
+    where = f" in `{module[0]}`" if module else ""  # of an installed copy
+    return f"*{whose[:1].upper()}{whose[1:]}{version}*: `{entry.cls.__qualname__}`{where}"
 
 
 def _costs(kind: str, entries: tuple[PartEntry, ...]) -> Iterator[str]:

@@ -38,6 +38,7 @@ class PartAudit:
         macs: likewise; 0 where they are not counted.
         count: how many of it there are; 0 where the assembly has no place for one.
         slots: the parts inside it.
+        within: of one inside several, the names of those that hold one, where not all do.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class PartAudit:
     macs: int
     count: int = 1
     slots: tuple[PartAudit, ...] = ()
+    within: str = ""
 
     def with_slots(self, depth: int = 0) -> Iterator[tuple[int, PartAudit]]:
         """The part and those inside it, each with how many parts are around it."""
@@ -92,22 +94,29 @@ def _of_kind(kind: str, backbone: Backbone, recipe: Recipe, macs: Macs) -> PartA
     return _audited(kind, held, macs) if held else replace(_audited(kind, [_Held(specs[0], "", None)], macs), count=0)
 
 
-def _audited(kind: str, held: Sequence[_Held], macs: Macs) -> PartAudit:
+def _audited(kind: str, held: Sequence[_Held], macs: Macs, within: str = "") -> PartAudit:
     """Parts that stand in the same place of several: as one, which has the names of all."""
     entries = [each.spec.entry for each in held]
     modules = [each.module for each in held if each.module is not None]
     inside: dict[str, list[_Held]] = {}
+    holders: dict[str, dict[str, None]] = {}
     for each in held:
         for slot, part in _inside(each):
             inside.setdefault(slot, []).append(part)
+            holders.setdefault(slot, {})[each.spec.entry.name] = None
+    names = dict.fromkeys(entry.name for entry in entries)
     return PartAudit(
         kind,
-        ", ".join(dict.fromkeys(entry.name for entry in entries)),
+        ", ".join(names),
         ", ".join(dict.fromkeys(entry.plugin.name for entry in entries)),
         count_params(nn.ModuleList(modules)).total,
         macs(dict.fromkeys(each.name for each in held if each.module is not None)),
         len(held),
-        tuple(_audited(slot, parts, macs) for slot, parts in inside.items()),
+        tuple(
+            _audited(slot, parts, macs, ", ".join(holders[slot]) if len(holders[slot]) < len(names) else "")
+            for slot, parts in inside.items()
+        ),
+        within,
     )
 
 

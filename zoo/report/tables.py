@@ -169,7 +169,8 @@ _PARTS = ("kind", "part", "from", ">parameters")
 def _parts(parts: Sequence[PartAudit]) -> Iterator[tuple[tuple[str, ...], PartAudit]]:
     """Rows of the parts that have a place in the assembly, and of those in their slots, which stand below, set in."""
     for depth, part in chain.from_iterable(part.with_slots() for part in parts if part.count):
-        yield ("  " * depth + part.kind, part.type, part.plugin, _count(part.params)), part
+        kind = f"{part.kind} of {part.within}" if part.within else part.kind
+        yield ("  " * depth + kind, part.type, part.plugin, _count(part.params)), part
 
 
 def _stage_rows(stage: StageAudit, mean: int) -> Iterator[tuple[str, ...]]:
