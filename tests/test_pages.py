@@ -88,6 +88,7 @@ def test_every_other_command_is_one(command):
             assert f"\n{target}:" in (ROOT / "Makefile").read_text()
         case ["python", "-m", "pytest", file]:
             assert f"`{file}`" in WHOLE
+            assert "`-e '.[testing]'`" in (ROOT / "README.md").read_text(encoding="utf-8")  # which has pytest
         case ["python", tool, *words]:
             text = (ROOT / tool).read_text(encoding="utf-8")
             assert all(f'"{word}"' in text for word in words if word.startswith("--"))

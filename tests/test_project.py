@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,13 @@ def test_hooks_run_what_lint_and_types_run():
     assert len(entries) == 3
     for entry in entries:
         assert f"$(BIN)/{entry}" in makefile
+
+
+def test_what_make_does_in_silence_is_told_first():
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    silent = [before for before, line in pairwise(lines) if "--quiet" in line]
+    assert len(silent) == 5
+    assert all(before.startswith("\t@echo ") for before in silent)
 
 
 def test_files_hold_one_idea():

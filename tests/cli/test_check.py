@@ -163,6 +163,7 @@ def test_a_law_that_must_be_kept_is_not_excused_by_one_that_need_not():
         ((), "say which package to check, such as `zoo check my-package`, or a file: --parts my_parts.py"),
         (("not-there",), "no package not-there with parts is installed"),
         (("--parts", "none.py"), "none.py"),
+        (("my_mlp.py",), "my_mlp.py: is a file, not a package that is installed; give it by --parts my_mlp.py"),
     ],
 )
 def test_what_has_no_parts_is_refused(arguments, message):
@@ -181,8 +182,12 @@ def test_without_the_extra_it_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         2,
-        "error: zoo check needs hypothesis: pip install 'diffusion-zoo[testing]'\n",
+        "error: zoo.testing needs hypothesis: pip install 'diffusion-zoo[testing]'\n",
     )
+    code = "import sys; sys.modules['hypothesis'] = None; import zoo.testing"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    told = "ModuleNotFoundError: zoo.testing needs hypothesis: pip install 'diffusion-zoo[testing]'"
+    assert done.stderr.splitlines()[-1] == told
 
 
 def test_nothing_to_check_is_refused():

@@ -103,7 +103,9 @@ def test_why_nothing_can_be_plotted_is_told(broken, tmp_path):
 def test_what_cannot_be_compared(tmp_path):
     assert refused(zoo("compare")).startswith("zoo compare: give recipes, or --runs with the folders of runs")
     assert refused(zoo("compare", "digits_ditt")).startswith("digits_ditt: there is no such recipe; did you mean")
-    assert refused(zoo("compare", "--runs", "nothing"), 3) == "nothing: there is no such weight file or run"
+    assert (
+        refused(zoo("compare", "--runs", "nothing"), 3) == "nothing: there is no such run; runs beside it: seed0, seed1"
+    )
     told = refused(zoo("compare", "digits_dit", "--plot", "plot.pdf"))
     assert told == "plot.pdf: cannot be drawn; take a name that ends in .png, .svg, .html"
     Path("mine.svg").write_text("mine")

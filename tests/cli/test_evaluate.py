@@ -127,7 +127,10 @@ def test_metrics_are_those_asked_for():
 
 
 def test_what_cannot_be_judged():
-    assert refused(zoo("eval", "--run", "nothing"), 3) == "nothing: there is no such weight file or run"
+    assert (
+        refused(zoo("eval", "--run", "nothing"), 3)
+        == "nothing: there is no such weight file or run; runs beside it: run"
+    )
     told = refused(zoo("eval", "--run", "run", "--set", "backbone.dim=3"))
     assert told == "--set backbone.dim=3: only `sample`, `data` and `evaluate` may be other than in training"
     told = refused(zoo("eval", "--run", "run", "--step", 1), 3)

@@ -40,7 +40,7 @@ def test_what_cannot_be_reported():
     told = refused(zoo("report", "--run", "run", "--out", "page.html"))
     assert told.startswith("page.html: exists already, and is left as it is")
     assert Path("page.html").read_text() == "mine"
-    assert refused(zoo("report", "--run", "nothing"), 3) == "nothing: there is no such weight file or run"
+    assert refused(zoo("report", "--run", "nothing"), 3) == "nothing: there is no such run; runs beside it: run"
     assert refused(zoo("report", "--run", "run", "--out", "no/page.html")).startswith("no/page.html: its folder does")
 
 

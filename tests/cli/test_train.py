@@ -133,8 +133,8 @@ def test_no_recipe():
 def test_no_run_to_go_on_with(made):
     if made:
         Path("run").mkdir()
-    told = "holds no run (no recipe.yaml, and no checkpoint); give the folder that `zoo train` made, or a weight file"
-    assert refused(resume(), 3) == f"run: {told if made else 'there is no such weight file or run'}"
+    told = "holds no run (no recipe.yaml, and no checkpoint); give the folder that `zoo train` made"
+    assert refused(resume(), 3) == f"run: {told if made else 'there is no such run'}"
 
 
 def test_resume_with_a_recipe_starts_where_there_is_no_run():
@@ -178,7 +178,7 @@ def test_another_recipe_is_refused_with_what_differs(finished):
     line = refused(train("--resume", *sets("train.learning_rate=0.5", "backbone.dim=32")), 2)
     assert line == (
         "run: was trained by another recipe (its values first): backbone.dim: 16 and 32; train.learning_rate: 0.01 and"
-        " 0.5; leave out --recipe and --set to go on, or choose another --run-dir"
+        " 0.5; docs/train.md lists what may change; leave out --recipe and --set to go on, or choose another --run-dir"
     )
     assert content("run") == before
 
@@ -195,8 +195,8 @@ def test_a_checkpoint_of_another_recipe_is_refused(finished):
     line = refused(resume(*sets("train.steps=5")), 2)
     assert line == (
         "run/checkpoints/step_00000003: was trained by another recipe (its values first):"
-        " train.optimizer.weight_decay: 0.0 and 0.5; put the run's recipe.yaml back as it was, or choose another"
-        " --run-dir"
+        " train.optimizer.weight_decay: 0.0 and 0.5; docs/train.md lists what may change; put the run's recipe.yaml"
+        " back as it was, or choose another --run-dir"
     )
 
 

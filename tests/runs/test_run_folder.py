@@ -14,6 +14,7 @@ from zoo.assembly import load_recipe
 from zoo.errors import RunError, ZooError
 from zoo.recipe import absolute
 from zoo.runs.run_folder import RunFolder, load_run
+from zoo.runs.weights import find_weights
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.y*ml"))
@@ -159,8 +160,22 @@ def test_what_holds_no_run_is_told(make, tmp_path):
 
 
 def test_what_is_not_there_is_told(tmp_path):
-    with pytest.raises(RunError, match="x: there is no such weight file or run"):
+    with pytest.raises(RunError, match=r"x: there is no such run$"):
         load_run(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("digits_dti", "; did you mean 'digits_dit'?"), ("typo", "; runs beside it: demo, digits_dit")]
+)
+def test_where_there_is_no_run_those_beside_are_told(tmp_path, name, told):
+    for run in ("digits_dit", "demo", "typos"):
+        (tmp_path / run).mkdir()
+        if run != "typos":
+            (tmp_path / run / "recipe.yaml").touch()
+    for find, wanted in ((load_run, "run"), (find_weights, "weight file or run")):
+        with pytest.raises(ZooError) as caught:
+            find(tmp_path / name)
+        assert str(caught.value) == f"{tmp_path / name}: there is no such {wanted}{told}"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '"figures"', '{"figures": {}, "checkpoint": "step_00000001"}'])

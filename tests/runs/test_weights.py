@@ -116,7 +116,7 @@ def test_a_start_that_is_not_there_is_told_before_all_else(init, made, tmp_path,
     with pytest.raises(WeightsError) as caught:
         started(tmp_path / "run", init, "data.dataset={type: latents, folder: neither}")
     assert str(caught.value) == (
-        f"{tmp_path / init}: there is no such weight file or run, and train.init of small starts from it;"
+        f"{tmp_path / init}: there is no such weight file or run; train.init of small starts from it;"
         f" {made.replace(f'--out {init}', f'--out {tmp_path / init}')}"
         "set train.init to null to start from fresh weights"
     )

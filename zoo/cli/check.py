@@ -52,10 +52,9 @@ def check(
         from zoo.testing.check import EXAMPLES
         from zoo.testing.conclude import Conclusion
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in ("hypothesis", "pytest"):
+        if "diffusion-zoo[testing]" not in str(error):
             raise
-        raise PluginError(f"zoo check needs {missing}: pip install 'diffusion-zoo[testing]'") from None
+        raise PluginError(str(error)) from None
     from zoo.files import write_whole
 
     entries = _entries(package, parts or [])
@@ -81,6 +80,8 @@ def _entries(package: str | None, files: Sequence[Path]) -> list[PartEntry]:
 
     if package is None and not files:
         raise PluginError("say which package to check, such as `zoo check my-package`, or a file: --parts my_parts.py")
+    if package is not None and package.endswith(".py"):
+        raise PluginError(f"{package}: is a file, not a package that is installed; give it by --parts {package}")
     found = [] if package is None else list(parts_of_package(package))
     if files:
         found += [entry for entry in Registry().with_parts(files).entries() if entry.plugin.is_file]

@@ -29,6 +29,8 @@ def read_recipe_of(run: Path, overrides: Iterable[str], step: int | None = None)
         from zoo.weights import recorded_recipe
 
         return recorded_recipe(run, overrides)
+    if not holds_run(run):
+        raise no_run(run, or_file=True)
     return recorded_in(run, overrides, step)
 
 
@@ -45,7 +47,7 @@ def step_of(run: Path, step: str | None) -> int | None:
     if run.is_file():
         raise ZooError(f"{run}: a weight file holds one set of weights; only of a run can --step be taken")
     if not holds_run(run):
-        raise no_run(run)
+        raise no_run(run, or_file=True)
     return best_step(run) if step == "best" else int(step)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoint_folders import newest_states
-from zoo.errors import RecipeError, RunError
+from zoo.errors import RecipeError, RunError, did_you_mean, listed
 from zoo.json_files import read_json
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
@@ -23,14 +23,20 @@ def holds_run(path: Path) -> bool:
     return (path / "recipe.yaml").exists() or any(_states(path))
 
 
-def no_run(path: Path) -> RunError:
-    """The error that there is no run in a folder, and no weight file in its place."""
+def no_run(path: Path, *, or_file: bool = False) -> RunError:
+    """The error that there is no run in a folder, and no weight file in its place where that would do as well."""
     if not path.exists():
-        return RunError(f"{path}: there is no such weight file or run")
-    return RunError(
-        f"{path}: holds no run (no recipe.yaml, and no checkpoint); give the folder that `zoo train` made, or a weight"
-        " file"
-    )
+        return RunError(f"{path}: there is no such {'weight file or run' if or_file else 'run'}{_runs_beside(path)}")
+    made = "give the folder that `zoo train` made" + ", or a weight file" * or_file
+    return RunError(f"{path}: holds no run (no recipe.yaml, and no checkpoint); {made}")
+
+
+def _runs_beside(path: Path) -> str:
+    """What to add where there is no such run: the one beside it that is meant, or those that there are."""
+    with suppress(OSError):
+        runs = sorted(each.name for each in path.parent.iterdir() if holds_run(each))
+        return did_you_mean(path.name, runs) or (f"; runs beside it: {listed(runs)}" if runs else "")
+    return ""
 
 
 def recorded_in(run: Path, overrides: Overrides = (), step: int | None = None) -> Recorded:

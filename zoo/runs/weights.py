@@ -18,7 +18,7 @@ from zoo.classes import read_classes
 from zoo.devices import check_dtype, usable_device
 from zoo.errors import RunError, WeightsError, ZooError
 from zoo.loose_parts import PartsLike
-from zoo.recipe import Overrides
+from zoo.recipe import Overrides, holds_run, no_run
 from zoo.recipe.averages import Average, average_named
 from zoo.recipe.options import TrainOptions
 from zoo.registry import Registry
@@ -111,14 +111,16 @@ def find_weights(path: Path, *, weights: Which = "ema", step: int | None = None)
     """
     average = average_named(weights)
     if not path.exists():
-        raise WeightsError(f"{path}: there is no such weight file or run")
+        raise WeightsError(str(no_run(path, or_file=True)))
     if path.is_file():
         if weights != "ema":
             raise ZooError(f"{path}: a weight file holds one set of weights; only of a run can {weights} ones be taken")
         if step is not None:
             raise ZooError(f"{path}: a weight file holds one set of weights; only of a run can --step be taken")
         return WeightsSource(path, None, weights, AVERAGE, ())
-    folder = load_run(path)
+    if not holds_run(path):
+        raise no_run(path, or_file=True)
+    folder = RunFolder(path)
     if average is None:
         name = {"ema": AVERAGE, "raw": MODEL}[weights]
     else:

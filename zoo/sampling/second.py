@@ -13,7 +13,7 @@ from zoo.data import Normalize
 from zoo.errors import WeightsError, ZooError
 from zoo.flow import Guidance
 from zoo.flow.second import check_second
-from zoo.recipe import Recipe, all_differences
+from zoo.recipe import Recipe, all_differences, no_run
 from zoo.registry import Registry
 from zoo.runs.weights import WeightsSource, find_weights
 from zoo.weights import Weights
@@ -40,7 +40,7 @@ def find_second(recipe: Recipe) -> WeightsSource | None:
         raise ZooError(f"{recipe.name}: sample.guidance.weights: missing; name a weight file of zoo's, or a run")
     path = Path(guidance.weights).expanduser()
     if not path.exists():
-        raise WeightsError(f"{recipe.name}: sample.guidance.weights: {path}: there is no such weight file or run")
+        raise WeightsError(f"{recipe.name}: sample.guidance.weights: {no_run(path, or_file=True)}; name another")
     found = find_weights(path)
     for problem in found.passed_over():
         warnings.warn(problem, stacklevel=2)

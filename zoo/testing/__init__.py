@@ -15,16 +15,23 @@ a function of a ``Case``, marked ``@law(advice)``: ``check_part(MyBlock, laws=[m
 checks a weight format.
 """
 
-from zoo.testing.assemblies import ASSEMBLY_LAWS
-from zoo.testing.check import check_assemblies, check_part
-from zoo.testing.collect import laws_of_package, laws_of_parts
-from zoo.testing.data_laws import tells_its_data
-from zoo.testing.format_laws import check_format
-from zoo.testing.law import Law, law
-from zoo.testing.laws import LAWS, laws_of
-from zoo.testing.random_assemblies import load_or_pass
-from zoo.testing.recipes import recipes
-from zoo.testing.strategies import options
+try:
+    from zoo.testing.assemblies import ASSEMBLY_LAWS
+    from zoo.testing.check import check_assemblies, check_part
+    from zoo.testing.collect import laws_of_package, laws_of_parts
+    from zoo.testing.data_laws import tells_its_data
+    from zoo.testing.format_laws import check_format
+    from zoo.testing.law import Law, law
+    from zoo.testing.laws import LAWS, laws_of
+    from zoo.testing.random_assemblies import load_or_pass
+    from zoo.testing.recipes import recipes
+    from zoo.testing.strategies import options
+except ModuleNotFoundError as error:
+    missing = (error.name or "").partition(".")[0]
+    if missing not in ("hypothesis", "pytest"):
+        raise
+    needed = f"zoo.testing needs {missing}: pip install 'diffusion-zoo[testing]'"
+    raise ModuleNotFoundError(needed, name=missing) from None
 
 __all__ = [
     "ASSEMBLY_LAWS",

@@ -59,8 +59,8 @@ def refuse_another(where: object, before: Recipe, recipe: Recipe, done: int, men
     if other:
         rule = "".join(f" ({each})" for each in rules(before.resolved(), recipe.resolved(), held))
         raise ZooError(
-            f"{where}: was trained by another recipe (its values first): {'; '.join(other)}{rule}; {mend}, or choose"
-            " another --run-dir"
+            f"{where}: was trained by another recipe (its values first): {'; '.join(other)}{rule};"
+            f" docs/train.md lists what may change; {mend}, or choose another --run-dir"
         )
 
 

@@ -22,7 +22,7 @@ from zoo.distributed.distributed import Distributed
 from zoo.distributed.stopping import asked_to_stop, refuse_to_begin
 from zoo.errors import DataError, MissingFolderError, Preempted, RunError, WeightsError, in_words
 from zoo.flow import Objective, objective_of
-from zoo.recipe import Recipe, absolute, changes
+from zoo.recipe import Recipe, absolute, changes, no_run
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.made import refuse_other_versions
@@ -309,7 +309,7 @@ class Run:
 
 def _no_start(init: str, name: str) -> str:
     """That there is no such ``train.init``; and of a weight file, how to make it."""
-    missing = f"{init}: there is no such weight file or run, and train.init of {name} starts from it"
+    missing = f"{no_run(Path(init), or_file=True)}; train.init of {name} starts from it"
     fresh = "set train.init to null to start from fresh weights"
     if not init.endswith(".safetensors"):
         return f"{missing}; {fresh}"
