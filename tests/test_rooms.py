@@ -43,6 +43,7 @@ ROOMS = (
     "cli",
     "testing",
     "scaffold",
+    "plan",
     "report",
     "train",
     "evaluate",

@@ -21,6 +21,7 @@ from statistics import median
 
 import torch
 from bench_passes import bench_memory, bench_sampling, bench_training
+from bench_plan import bench_plan
 from bench_rounds import Result
 from bench_stored import bench_ema, bench_latents
 
@@ -36,6 +37,8 @@ BENCHMARKS: dict[str, Callable[[int], list[Result]]] = {
     "memory": lambda rounds: bench_memory("memory"),
     "latents": lambda rounds: bench_latents("latents", rounds * SHORT),
     "ema": lambda rounds: bench_ema("ema", rounds * SHORT),
+    "plan": lambda rounds: bench_plan("plan", "dit_s", ("ppflow_s_2", "ppflow_s_3"), rounds),
+    "plan_b": lambda rounds: bench_plan("plan_b", "dit_b", ("mpdit_b", "hybrid_b"), rounds),
 }
 """Every benchmark by its name; each takes the number of rounds."""
 

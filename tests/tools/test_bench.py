@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import bench_passes
+import bench_plan
 import bench_rounds
 import bench_stored
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 import bench
+from tests.plan.test_model import GPU
 from zoo.data.latent_index import Layout
 from zoo.errors import RecipeError
 from zoo.flow.guidance import ClassifierFreeGuidance
@@ -207,6 +209,15 @@ def test_both_averages_are_the_same():
     torch.testing.assert_close(copies, ema.averages)
 
 
+def test_plans(monkeypatch):
+    monkeypatch.setattr(bench_plan, "measure", lambda device: GPU)
+    (result,) = bench_plan.bench_plan(
+        "plan", "dit_b", ["mpdit_b"], 1, batch=2, overrides=(*TINY[:2], "backbone.depth=12")
+    )
+    assert result.ratio >= 1
+    assert result.target.at_most == bench_plan.WITHIN
+
+
 def test_recipes_are_those_that_ship():
     assert bench_passes.recipe_of("dit_s").name == "dit_s"
     with pytest.raises(RecipeError):
@@ -280,10 +291,10 @@ def test_wrong_usage(canned, wrong, capsys):
 
 def test_every_benchmark_takes_rounds_and_knows_its_name(monkeypatch):
     asked = []
-    for name in ("training", "sampling", "memory", "latents", "ema"):
+    for name in ("training", "sampling", "memory", "latents", "ema", "plan"):
         monkeypatch.setattr(bench, f"bench_{name}", lambda *arguments, **_: asked.append(arguments))
     for run in bench.BENCHMARKS.values():
         run(7)
     assert [name for name, *_ in asked] == list(bench.BENCHMARKS)
     rounds = {name: rest[-1] for name, *rest in asked if rest}
-    assert rounds == {"training_s": 7, "training_b": 7, "sampling": 7, "latents": 35, "ema": 35}
+    assert rounds == {"training_s": 7, "training_b": 7, "sampling": 7, "latents": 35, "ema": 35, "plan": 7, "plan_b": 7}

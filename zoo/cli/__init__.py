@@ -28,6 +28,7 @@ from zoo.cli.inflate import inflate
 from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import unread_output_dropped
 from zoo.cli.parts import parts
+from zoo.cli.plan import plan
 from zoo.cli.plugin_commands import PluginCommands
 from zoo.cli.plugins import plugins
 from zoo.cli.recipes import recipes
@@ -57,6 +58,7 @@ COMMANDS: Mapping[str, Sequence[tuple[str, Command, str]]] = {
         ("demo", demo, "zoo demo"),
         ("build", build, "zoo build --recipe mpdit_b --flops --against dit_b"),
         ("compare", compare, "zoo compare dit_b mpdit_b ppflow_b_2 hybrid_b"),
+        ("plan", plan, "zoo plan --recipe hybrid_xl --gpu h100 --gpus 8 --images 1.28e6 --epochs 240"),
         ("diagram", diagram, "zoo diagram --recipe hybrid_b --out hybrid_b.svg"),
         ("recipes", recipes, "zoo recipes"),
         ("parts", parts, "zoo parts --kind upsampler"),

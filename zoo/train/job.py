@@ -89,7 +89,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
         _check_compile_backend(recipe)
     _check_path(recipe, backbone)
     plan = plan_of(recipe, backbone)
-    _check_batch(recipe, plan.group, ranks)
+    check_batch(recipe, plan.group, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     optimizer: Optimizer = create_part(recipe, "optimizer")
     if options.parallel == "fsdp" and not optimizer.shards:
@@ -228,7 +228,17 @@ def _schedule_of(recipe: Recipe) -> Schedule:
     return schedule
 
 
-def _check_batch(recipe: Recipe, group: int, ranks: int) -> None:
+def check_batch(recipe: Recipe, group: int, ranks: int) -> None:
+    """Refuse a batch that processes cannot share out evenly.
+
+    Args:
+        recipe: has its size.
+        group: samples after which the pattern of stages repeats.
+        ranks: number of processes.
+
+    Raises:
+        ZooError: says what sizes they can.
+    """
     options = recipe.train
     unit = ranks * options.accumulate * group
     if options.batch % unit:

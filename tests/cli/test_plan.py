@@ -1,0 +1,56 @@
+"""``zoo plan``: what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands import done, refused, zoo
+from tests.plan.test_model import GPU
+from zoo.plan import measuring
+
+RECIPE = ("--recipe", "digits_dit")
+
+
+def test_a_plan() -> None:
+    lines = done("plan", *RECIPE, "--gpu", "h200", "--gpus", 2, "--images", "1e4", "--epochs", 10).stdout.splitlines()
+    assert lines[0] == "digits_dit on 2 x h200: a model, not a measurement"
+    words = [line.split()[0] for line in lines[1:]]
+    assert [each for each in words if each != "host"] == [
+        *("a", "passes", "update", "exchange", "images/s", "memory", "fits", "training", "checkpoints", "sampling"),
+        "figures",
+    ]
+    assert "32 samples, 16 a GPU" in lines[1]
+    assert "3,125 updates, 100,000 samples" in next(line for line in lines if line.startswith("training"))
+
+
+def test_as_json() -> None:
+    found = json.loads(done("plan", *RECIPE, "--json").stdout)
+    assert (found["recipe"], found["device"]["name"], found["gpus"]) == ("digits_dit", "h100", 1)
+
+
+def test_a_device_that_is_measured_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.plan.measure", lambda device, told: GPU)
+    path = tmp_path / "here.json"
+    assert done("plan", "--measure", path, "--device", "cpu").stderr == f"wrote {path}: a gpu\n"
+    assert "on 1 x a gpu" in done("plan", *RECIPE, "--gpu", path).stdout
+    assert "exists already" in refused(zoo("plan", "--measure", path))
+    assert measuring.ROUNDS > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((), "give --recipe R, or --measure FILE"),
+        ((*RECIPE, "--images", "1e6"), "give both, or neither"),
+        ((*RECIPE, "--epochs", "3"), "give both, or neither"),
+        ((*RECIPE, "--images", "1e6", "--epochs", "0"), "should be more than 0"),
+        ((*RECIPE, "--gpu", "h1000"), "no such device"),
+        ((*RECIPE, "--gpus", "5"), "train.batch 32 is no multiple"),
+        (("--measure", "here.txt"), "should end in .json"),
+    ],
+)
+def test_what_is_refused(words: tuple[str, ...], why: str) -> None:
+    assert why in refused(zoo("plan", *words))
