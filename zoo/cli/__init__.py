@@ -58,7 +58,7 @@ COMMANDS: Mapping[str, Sequence[tuple[str, Command, str]]] = {
         ("demo", demo, "zoo demo"),
         ("build", build, "zoo build --recipe mpdit_b --flops --against dit_b"),
         ("compare", compare, "zoo compare dit_b mpdit_b ppflow_b_2 hybrid_b"),
-        ("plan", plan, "zoo plan --recipe hybrid_xl --gpu h100 --gpus 8 --images 1.28e6 --epochs 240"),
+        ("plan", plan, "zoo plan --recipe hybrid_xl --gpu h100 --gpus 8"),
         ("diagram", diagram, "zoo diagram --recipe hybrid_b --out hybrid_b.svg"),
         ("recipes", recipes, "zoo recipes"),
         ("parts", parts, "zoo parts --kind upsampler"),
