@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.distributed.ranks import run_ranks
 from tests.train.small import ALONE, small
 from zoo.assembly import build
+from zoo.distributed.distributed import Distributed
 from zoo.flow.objective import objective_of
 from zoo.optim.adamw import AdamW
 from zoo.optim.updates import Updates
@@ -150,3 +152,99 @@ def test_late_numbers_are_those_of_their_time() -> None:
     numbers = torch.arange(3.0)
     late = Late([numbers, numbers[:1]])
     assert [each.tolist() for each in late.read()] == [[0.0, 1.0, 2.0], [0.0]]
+
+
+# -- several processes ----------------------------------------------------------------------------------------------
+
+
+def trained_by(world: Distributed, ahead: bool, parallel: str, bad: Any = None) -> tuple[dict[str, Tensor], list[str]]:
+    """All tensors after four steps of one of two processes, and what of these steps was left out.
+
+    ``bad`` says of which rank a term without a gradient is infinite in the second step.
+    """
+    recipe = small("train.steps=20", f"train.parallel={parallel}", "train.on_non_finite=skip", registry=REGISTRY)
+    torch.manual_seed(0)
+    objective = objective_of(recipe, build(recipe))
+    losses = Trainer._losses
+
+    def spoiled(self: Trainer, piece: Any) -> Any:
+        values, loss = losses(self, piece)
+        infinite = self.step == 1 and world.rank == bad
+        return {name: each + (torch.inf if infinite else 0.0) for name, each in values.items()}, loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers, "_goes_ahead", lambda world: ahead)
+        patch.setattr(Trainer, "_losses", spoiled)
+        trainer = Trainer(open_job(recipe, objective, REGISTRY, world.rank, world.size), objective, world)
+        assert trainer.ahead is ahead
+        told = [step.skipped for step in trainer.run(4)]
+    files = trainer.state.tensors(world)
+    return {f"{file}/{name}": each for file, own in files.items() for name, each in own.items()}, told
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_several_processes_train_the_same(parallel: str) -> None:
+    (expected, _), _ = run_ranks(trained_by, 2, False, parallel)
+    (found, told), _ = run_ranks(trained_by, 2, True, parallel)
+    assert told == [""] * 4
+    assert found.keys() == expected.keys()
+    for name, each in expected.items():
+        torch.testing.assert_close(found[name], each, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_what_is_not_finite_on_one_is_left_out_on_all() -> None:
+    """Its gradient is finite everywhere."""
+    (expected, told), (_, same) = run_ranks(trained_by, 2, False, "ddp", 1)
+    (found, said), _ = run_ranks(trained_by, 2, True, "ddp", 1)
+    assert said == told == same
+    assert [bool(each) for each in told] == [False, True, False, False]
+    for name, each in expected.items():
+        torch.testing.assert_close(found[name], each, rtol=1e-4, atol=1e-6, msg=name)
+
+
+# -- where others do not say how theirs went ------------------------------------------------------------------------
+
+
+class GoneError(Exception):
+    """Another process has."""
+
+
+def left_alone(monkeypatch: pytest.MonkeyPatch, spoiled: bool) -> Trainer:
+    """A trainer whose third step ends while it waits for the others, its update asked for."""
+    monkeypatch.setattr(trainers, "_goes_ahead", lambda world: True)
+    trainer = made("train.on_non_finite=skip")
+    assert len(list(trainer.run(2))) == 2
+
+    def gone(*_: Any) -> Tensor:
+        raise GoneError
+
+    monkeypatch.setattr(trainers, "BatchLosses", gone)
+    if spoiled:
+        clip = Trainer._clip
+        monkeypatch.setattr(Trainer, "_clip", lambda self: clip(self) * torch.nan)
+    with pytest.raises(GoneError):
+        list(trainer.run(3))
+    assert (trainer.step, trainer.whole) == (2, False)
+    return trainer
+
+
+def test_an_update_that_was_asked_for_is_ended_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        trainer = left_alone(patch, spoiled=False)
+    trainer.settle()
+    trainer.settle()
+    assert (trainer.step, trainer.whole) == (3, True)
+    expected = trained(steps=3)
+    for file, own in trainer.state.tensors(ALONE).items():
+        for name, each in own.items():
+            torch.testing.assert_close(each, expected[f"{file}/{name}"], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_one_that_was_left_out_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        trainer = left_alone(patch, spoiled=True)
+    trainer.settle()
+    assert (trainer.step, trainer.whole) == (2, True)
+    expected = trained(steps=2)
+    for name, each in trainer.state.tensors(ALONE)["model"].items():
+        torch.testing.assert_close(each, expected[f"model/{name}"], rtol=1e-4, atol=1e-6, msg=name)

@@ -88,6 +88,14 @@ class Distributed:
                 dist.all_reduce(values, group=self.control)
         return values
 
+    def hold(self, flag: Tensor) -> Tensor:
+        """Whether a flag [] of this process's device holds on all processes; a GPU is asked, and not waited for."""
+        if self.size > 1:
+            flag = flag.int()
+            with self.meeting("gradients"):
+                dist.all_reduce(flag, dist.ReduceOp.MIN)
+        return flag.bool()
+
     def gather(self, value: Tensor) -> list[Tensor]:
         """The CPU tensors of all processes, by rank; all of one shape."""
         if self.size == 1:

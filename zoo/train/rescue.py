@@ -27,6 +27,7 @@ def rescue(saver: Saver) -> str:
     last = f"{saver.last}; {folder.go_on}" if saver.saved else saver.last
     if trainer.options.parallel == "fsdp":
         raise RunError(f"every process holds but a share of the weights (train.parallel: fsdp); {last}")
+    trainer.settle()
     if not trainer.whole:
         raise RunError(f"process {trainer.world.rank} has failed in the midst of its update; {last}")
     if trainer.step == 0:

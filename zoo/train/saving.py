@@ -151,6 +151,7 @@ class Saver:
             return f"what was trained before it cannot be saved: {reason_not_saved(error)}"
 
     def _kept(self, *, lonely: bool) -> str:
+        self.trainer.settle()
         if (self.lone() if lonely else self)._is_saved():
             return self.last
         if not self.trainer.whole:

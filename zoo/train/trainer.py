@@ -50,9 +50,8 @@ class Trainer:
         skipped: updates that have been left out in a row, up to now.
         random: PyTorch's random states after the last step, which the next one draws from.
         whole: whether weights, averages and moments are those after the last step; not so within an update.
-        ahead: whether an update is asked of the device before this process knows the losses, so that the device has
-            something to do meanwhile; it leaves out by itself what is not finite. Alone, since to have begun an update
-            while waiting for other processes would be to lose it with one of them.
+        ahead: whether an update is asked of the device before this process knows the losses of all, so that the device
+            has something to do meanwhile; it leaves out by itself what is not finite.
         alone: whether what fails now fails on this process alone, for all it knows; unless all have agreed on it.
     """
 
@@ -66,6 +65,7 @@ class Trainer:
         self.random = random_state(world.device)
         self.whole = self.alone = True
         self.ahead = _goes_ahead(world) and self.updates.can_leave_out
+        self._asked: Tensor | None = None  # whether the update that was asked for ahead is made [], on the device
 
     def run(self, last: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train to step ``last``, and tell every update; ends early, its step done, where ``stop`` says so on any rank.
@@ -100,23 +100,39 @@ class Trainer:
                 told = self.world.sum(torch.cat([losses.values.flatten(), told]))
                 losses.values = told[:-3].view_as(losses.values)
                 infinite, stopped, failed = told[-3:]
-                if infinite or not losses.finite.all():
-                    self.whole = True  # what was asked for ahead has been left out
                 problem = self._problem(losses, bool(infinite))
                 with ending_nothing(), self.world.busy():
+                    self._asked = None
                     if not problem:
                         self._update()
                     else:
+                        self.whole = True  # what was asked for ahead has been left out
                         self.alone = False  # since all have the same numbers
                         self._skip(problem, losses)
                         self.alone = True
-                    self.step += 1
-                    self.whole, self.random = True, random_state(self.world.device)
+                    self._done()
                 yield self._told(losses, norm, stop=bool(stopped), skipped=problem)
                 if stopped:
                     return
                 if failed:
                     self._agree(error)
+
+    def settle(self) -> None:
+        """End an update that was asked for ahead where other processes will not say how theirs went.
+
+        All of them make it, or leave it out, by the same numbers.
+        """
+        if self._asked is None:
+            return
+        made, self._asked = bool(self._asked), None
+        if made:
+            self._update_averages()
+            self._done()
+        self.whole = True
+
+    def _done(self) -> None:
+        self.step += 1
+        self.whole, self.random = True, random_state(self.world.device)
 
     def _agree(self, error: DataError | None) -> None:
         """Raise on all processes what keeps any of them from its samples."""
@@ -171,15 +187,20 @@ class Trainer:
         return values, total(self.objective.terms, values, piece.share, piece.weight)
 
     def _step_ahead(self, found: list[dict[str, Tensor]], norm: Tensor) -> None:
-        """Have the device update the weights, with gradients clipped, unless the norm or a term is not finite."""
-        self.whole = False
+        """Have the device update the weights, gradients clipped, unless any process's norm or term is not finite."""
         sound = torch.stack([norm.isfinite(), *(each.isfinite().all() for own in found for each in own.values())]).all()
+        sound = self.world.hold(sound)
+        self.whole = False
         self.updates.step_if(sound, norm, self._rate(), self.options.clip)
+        self._asked = sound
 
     def _update(self) -> None:
         self.whole = False
         if not self.ahead:
             self.updates.step(self._rate())
+        self._update_averages()
+
+    def _update_averages(self) -> None:
         self.state.average_in(ema_decays(self.step, self.options))
         self.skipped = 0
 
@@ -274,7 +295,7 @@ def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) ->
 
 
 def _goes_ahead(world: Distributed) -> bool:
-    return world.device.type == "cuda" and world.size == 1
+    return world.device.type == "cuda"
 
 
 def _next(batches: Iterator[list[Batch]], check: Callable[[Batch], None]) -> tuple[list[Batch], DataError | None]:
