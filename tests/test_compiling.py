@@ -23,3 +23,18 @@ def test_a_block_that_breaks_is_named() -> None:
     compile_blocks([block], "eager")
     with pytest.raises(ZooError, match=r"^block Breaks cannot be compiled whole: .*; mend it, or set train.compile to"):
         block(torch.zeros(1))
+
+
+def test_a_block_is_compiled_once() -> None:
+    block = nn.Linear(2, 2)
+    compile_blocks([block], "eager")
+    before = block.forward
+    compile_blocks([block], "aot_eager", "sample.compile")
+    assert block.forward is before
+
+
+def test_the_option_that_asked_for_it_is_named() -> None:
+    block = Breaks()
+    compile_blocks([block], "eager", "sample.compile")
+    with pytest.raises(ZooError, match=r"or set sample\.compile to false"):
+        block(torch.zeros(1))

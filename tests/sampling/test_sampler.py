@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config
 
 from tests.train.small import small
 from zoo.assembly import build
-from zoo.errors import NumericError
+from zoo.errors import NumericError, ZooError
 from zoo.sampling.sampler import prepare_sampler
 from zoo.testing.cases import randomise
 
@@ -128,3 +129,14 @@ def test_the_precision_is_samplings_own_whatever_training_had(registry):
     narrow = drawn(registry, 6, "sample.precision=bfloat16", std=0.5)
     assert any((a != b).any() for a, b in zip(narrow, plain, strict=True))
     assert_equal(drawn(registry, 6, "sample.precision=bfloat16", "train.precision=bfloat16", std=0.5), narrow)
+
+
+@pytest.mark.slow  # torch.compile takes seconds
+def test_compiled_blocks_draw_the_same(registry, monkeypatch):
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
+    own = ("sample.guidance=3.0", "train.compile_backend=aot_eager")
+    expected = drawn(registry, 6, *own)
+    for one, other in zip(drawn(registry, 6, *own, "sample.compile=true"), expected, strict=True):
+        np.testing.assert_allclose(one.astype(int), other.astype(int), atol=1)
+    with pytest.raises(ZooError, match=r"train\.compile_backend: there is no 'none_such'; there are: .*inductor"):
+        drawn(registry, 6, "sample.compile=true", "train.compile_backend=none_such")

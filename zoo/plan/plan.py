@@ -288,5 +288,5 @@ def _sampling(work: Work, device: Device) -> Sampling | None:
     if work.drawing is None:
         return None
     options = work.recipe.sample
-    seconds = sum(count * time_of(each, device).total for each, count in work.drawing)
+    seconds = sum(count * time_of(each, device, compiled=options.compile).total for each, count in work.drawing)
     return Sampling(options.batch, f"{options.steps} updates by {options.solver.type}", seconds)

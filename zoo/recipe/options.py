@@ -125,6 +125,7 @@ class SampleOptions(Options):
         Literal["float32", "bfloat16"], Field(description="of the matrix products; float32 is the weights' own")
     ] = "float32"
     batch: Annotated[int, Field(ge=1, description="images of one pass; always whole, whatever the count")] = 64
+    compile: Annotated[bool, Field(description="torch.compile every block, by train.compile_backend")] = False
 
 
 class EvaluateOptions(Options):

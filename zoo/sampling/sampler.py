@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from zoo.assembly import create_part
 from zoo.backbone import Backbone
+from zoo.compiling import compile_blocks
 from zoo.data import Dataset, Normalize, Source
 from zoo.data.left_out import open_kept
 from zoo.errors import NumericError, ZooError
@@ -66,12 +67,17 @@ class Sampler:
 
         Raises:
             NumericError: an image is not finite.
+            ZooError: ``sample.compile`` is set, and a block cannot be compiled.
         """
         first = batch * self.batch
         numbers = range(first, min(first + self.batch, length(labels) if count is None else count))
         places = range(first, first + self.batch)
         own = in_turn(labels, places)
         options = self.recipe.sample
+        if options.compile:
+            for each in (backbone, self.second):
+                if each is not None:
+                    compile_blocks(each.blocks, self.recipe.train.compile_backend, "sample.compile")
         latents = draw_latents(
             backbone,
             self.solver,

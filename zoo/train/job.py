@@ -6,12 +6,11 @@ import math
 import os
 from dataclasses import dataclass
 
-import torch
-
 from zoo.assembly import change_section, create_part, create_parts
 from zoo.backbone import Backbone
 from zoo.callbacks import Callback
 from zoo.classes import Classes
+from zoo.compiling import check_backend
 from zoo.data import Dataset, Fingerprint, Normalize
 from zoo.data.left_out import classes_kept, open_kept
 from zoo.data.shared_memory import concerns
@@ -86,7 +85,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
         )
     options = recipe.train
     if options.compile:
-        _check_compile_backend(recipe)
+        check_backend(options.compile_backend, f"{recipe.name}: ")
     _check_path(recipe, backbone)
     plan = plan_of(recipe, backbone)
     check_batch(recipe, plan.group, ranks)
@@ -185,14 +184,6 @@ def ask_callback(name: str, callback: Callback, recipe: Recipe, dataset: Dataset
     except Exception as error:
         raise _failure(f"{where} fails in check()", error) from error
     return changed
-
-
-def _check_compile_backend(recipe: Recipe) -> None:
-    wanted, backends = recipe.train.compile_backend, torch.compiler.list_backends(exclude_tags=())  # takes 1 s
-    if wanted not in backends:
-        raise ZooError(
-            f"{recipe.name}: train.compile_backend: there is no {wanted!r}; there are: {', '.join(backends)}"
-        )
 
 
 def _failure(what: str, error: Exception) -> PluginError:
