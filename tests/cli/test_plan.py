@@ -49,7 +49,11 @@ def test_a_device_that_is_measured_here(tmp_path: Path, monkeypatch: pytest.Monk
         ((*RECIPE, "--images", "1e6", "--epochs", "0"), "should be more than 0"),
         ((*RECIPE, "--gpu", "h1000"), "no such device"),
         ((*RECIPE, "--gpus", "5"), "train.batch 32 is no multiple"),
+        ((*RECIPE, "--images", "inf", "--epochs", "1"), "should be more than 0"),
         (("--measure", "here.txt"), "should end in .json"),
+        (("--measure", "here.json", *RECIPE), "and nothing else"),
+        (("--measure", "here.json", "--gpu", "h100"), "and nothing else"),
+        ((*RECIPE, "--device", "cpu"), "--device goes with --measure"),
     ],
 )
 def test_what_is_refused(words: tuple[str, ...], why: str) -> None:

@@ -19,11 +19,13 @@ def plan(
         typer.Option("--recipe", "-r", metavar="R", help="A path, or a name that `zoo recipes` lists."),
     ] = None,
     gpu: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--gpu", metavar="G", help="a100, h100, h200, l40s, rtx4090, or a file that --measure has written."
+            "--gpu",
+            metavar="G",
+            help="a100, h100, h200, l40s, rtx4090, or a file that --measure has written. (default: h100)",
         ),
-    ] = "h100",
+    ] = None,
     gpus: Annotated[int, typer.Option("--gpus", metavar="N", min=1, max=100_000, help="How many.")] = 1,
     images: Annotated[
         float | None,
@@ -58,11 +60,15 @@ def plan(
     """
     if recipe is None and measure is None:
         raise ZooError("zoo plan: give --recipe R, or --measure FILE; `zoo recipes` lists recipes")
+    if measure is not None and (gpu is not None or recipe is not None):
+        raise ZooError("--measure FILE times this machine and nothing else; plan on it then, by --gpu FILE")
+    if measure is None and device is not None:
+        raise ZooError("--device goes with --measure; what to plan for is said by --gpu")
     if (images is None) != (epochs is None):
         raise ZooError("--images and --epochs say together how long to train; give both, or neither")
-    if epochs is not None and not 0 < epochs < 1e9:
-        raise ZooError(f"--epochs {epochs:g}: should be more than 0, and less than 1e9")
-    tree = read_tree(recipe, overrides or ()) if recipe is not None else None
+    for name, given in (("--images", images), ("--epochs", epochs)):
+        if given is not None and not 0 < given < 1e12:
+            raise ZooError(f"{name} {given:g}: should be more than 0, and less than 1e12")
 
     from rich.console import Console
 
@@ -77,16 +83,17 @@ def plan(
         if measure.suffix != ".json":
             raise ZooError(f"{measure}: should end in .json, for --gpu to know it")
         refuse_existing(measure)
-        from zoo.distributed.distributed import join_processes
+        from zoo.distributed.distributed import join_processes, refuse_several
 
         with join_processes(device) as world, waiting.status("timing") as status:
+            refuse_several(world, "plan")
             found = measured(world.device, lambda what: status.update(f"timing {what}"))
         found.write(measure)
         tell(f"wrote {measure}: {found.name}")
-        gpu = str(measure)
-    if tree is None:
         return
-    where = load_device(gpu)
+    assert recipe is not None, "refused above"
+    tree = read_tree(recipe, overrides or ())
+    where = load_device(gpu or "h100")
     from zoo.assembly import check_tree
 
     loaded = check_tree(tree, installed_registry(parts))

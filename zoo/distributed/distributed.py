@@ -89,7 +89,11 @@ class Distributed:
         return values
 
     def hold(self, flag: Tensor) -> Tensor:
-        """Whether a flag [] of this process's device holds on all processes; a GPU is asked, and not waited for."""
+        """Whether a flag [] of this process's device holds on all processes.
+
+        All of them call it, at the same place among their exchanges of gradients. A GPU is asked, and not waited for;
+        what it is asked for later waits until all have called.
+        """
         if self.size > 1:
             flag = flag.int()
             with self.meeting("gradients"):

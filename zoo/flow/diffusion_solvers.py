@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.flow.base import Draw, Velocity
-from zoo.flow.solvers import OnceAnUpdate
+from zoo.flow.solvers import OnceAnUpdate, StepByStep
 from zoo.paths import AffinePath, Mixture
 from zoo.registry import part
 
 
 @part("solver", "ddim")
-class DDIMSolver(OnceAnUpdate):
+class DDIMSolver(StepByStep, OnceAnUpdate):
     """DDIM without noise (arXiv 2010.02502), of first order: the data and noise of now, mixed as the next level has it.
 
     One evaluation an update, at noise levels ``(steps - k) / steps``, shifted; on the straight line it is ``euler``.

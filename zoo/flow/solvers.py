@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -31,6 +32,14 @@ class FixedSteps(Solver):
         even = (Fraction(steps - k, steps) for k in range(steps + 1))
         return tuple(map(float, shifted(even, Fraction(str(self.shift)))))
 
+
+class StepByStep(FixedSteps):
+    """A solver of steps, of which none knows of those before."""
+
+    @abstractmethod
+    def step(self, velocity: Velocity, z: Tensor, t: float, after: float, path: AffinePath) -> Tensor:
+        """The state at noise level ``after``, from z at t."""
+
     def solve(
         self,
         velocity: Velocity,
@@ -40,15 +49,11 @@ class FixedSteps(Solver):
         draw: Draw,
         thresholds: Sequence[float] = (),
     ) -> Float[Tensor, "B C *size"]:
-        """Step by step, of which none knows of those before."""
+        """One step after the other."""
         z = noise
         for t, after in pairwise(self.ends(steps)):
             z = self.step(velocity, z, t, after, path)
         return z
-
-    def step(self, velocity: Velocity, z: Tensor, t: float, after: float, path: AffinePath) -> Tensor:
-        """The state at noise level ``after``, from z at t; where steps know of each other, ``solve`` is another."""
-        raise NotImplementedError
 
 
 class OnceAnUpdate(FixedSteps):
@@ -60,7 +65,7 @@ class OnceAnUpdate(FixedSteps):
 
 
 @part("solver", "euler")
-class EulerSolver(OnceAnUpdate):
+class EulerSolver(StepByStep, OnceAnUpdate):
     """Euler's method, of first order: one evaluation an update, at noise levels ``(steps - k) / steps``, shifted.
 
     Options:
@@ -73,7 +78,7 @@ class EulerSolver(OnceAnUpdate):
 
 
 @part("solver", "heun")
-class HeunSolver(FixedSteps):
+class HeunSolver(StepByStep):
     """Heun's method, of second order: two evaluations an update, at both of its ends.
 
     Options:

@@ -1,4 +1,4 @@
-"""How long training, sampling and checkpoints take on a device, by a model of it: nothing is run."""
+"""How long training, sampling and checkpoints take on a device, by a model of it."""
 
 from zoo.plan.devices import Device, known_devices, load_device
 from zoo.plan.measuring import measure

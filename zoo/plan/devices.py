@@ -23,7 +23,7 @@ class Device(BaseModel):
     Attributes:
         name: what it is called.
         source: where its figures are from.
-        memory: bytes, GB.
+        memory: in GB, 10^9 bytes; of what is sold as 80 GB there are 85.
         peak: dense products in bfloat16 by the data sheet, TFLOP/s, of which model FLOPs are a share; None if unknown.
         bfloat16: large products in it, TFLOP/s.
         float32: likewise, without TF32.
@@ -74,7 +74,7 @@ class Device(BaseModel):
 H200 = Device(
     name="h200",
     source="measured on one (docs/results.md); its host took 31 us an operator, a virtual machine's",
-    memory=141,
+    memory=150,
     peak=989,
     bfloat16=784,
     float32=53,
@@ -102,11 +102,11 @@ def _by_data_sheet(name: str, memory: float, peak: float, float32: float, bandwi
 KNOWN = {
     each.name: each
     for each in (
-        _by_data_sheet("a100", 80, 312, 19.5, 2.04, 300),
-        _by_data_sheet("h100", 80, 989, 67, 3.35, 450),
+        _by_data_sheet("a100", 85, 312, 19.5, 2.04, 300),
+        _by_data_sheet("h100", 85, 989, 67, 3.35, 450),
         H200,
         _by_data_sheet("l40s", 48, 362, 91.6, 0.864, 32),
-        _by_data_sheet("rtx4090", 24, 165, 82.6, 1.008, 32),
+        _by_data_sheet("rtx4090", 25, 165, 82.6, 1.008, 32),
     )
 }
 

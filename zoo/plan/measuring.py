@@ -12,6 +12,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
+from zoo.errors import ZooError
 from zoo.plan.devices import Device
 from zoo.plan.operations import Recorder
 
@@ -25,12 +26,17 @@ LONG = 0.5
 
 
 def measure(device: torch.device, told: Callable[[str], None] = lambda what: None) -> Device:
-    """Time products, attention, copies, elementwise operators and small ones, for a minute on CPUs and less on a GPU.
+    """Time products, attention, copies, elementwise operators and small ones, for half a minute.
 
     Args:
         device: which.
         told: hears what is being timed.
+
+    Raises:
+        ZooError: it is neither a CUDA device nor the CPUs.
     """
+    if device.type not in ("cpu", "cuda"):
+        raise ZooError(f"zoo plan --measure: times cpu and cuda, not {device.type}; choose by --device")
     gpu = device.type == "cuda"
     rows = 16_384 if gpu else 2_048
     told("products")

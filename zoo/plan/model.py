@@ -50,6 +50,10 @@ class Time:
         """Of device and host, where they work at the same time, the one that takes longer; else both."""
         return max(self.device, self.host) if self.beside else self.device + self.host
 
+    def shared(self, devices: int) -> Time:
+        """Where each device does its share, and each host asks for all of it."""
+        return replace(self, **{name: getattr(self, name) / devices for name in SECONDS if name != "host"})
+
     def times(self, factor: float) -> Time:
         """That of as many."""
         return replace(

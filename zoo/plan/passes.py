@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.checkpoint import checkpoint
 
 from zoo.assembly import create_part
 from zoo.audit.memory import DEVICE
@@ -44,6 +46,9 @@ def training_step(backbone: Backbone, recipe: Recipe, counts: Sequence[int]) -> 
         averages = [EMA(of_backbone) for _ in options.averages]
         batches = [_samples(objective, stage, count) for stage, count in enumerate(counts) if count]
         one = torch.ones(sum(counts), dtype=clock_dtype(trained[0].dtype))
+        if options.checkpoint_activations:
+            for block in model.blocks:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         with _told():
             for parameter in trained:  # let the optimizer have begun
                 parameter.grad = torch.empty_like(parameter)

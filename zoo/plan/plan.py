@@ -237,7 +237,7 @@ def plan(work: Work, device: Device, *, images: float | None = None) -> Plan:
         batch=options.batch,
         piece=work.piece,
         passes=passes.times(options.accumulate),
-        update=update.times(1 / gpus if options.parallel == "fsdp" else 1),
+        update=update.shared(gpus) if options.parallel == "fsdp" else update,
         exchange=_exchange(work, device, passes.total),
         flops=2.0 * work.macs * options.batch,
         memory=memory,
@@ -252,10 +252,9 @@ def plan(work: Work, device: Device, *, images: float | None = None) -> Plan:
 def _memory(work: Work) -> Memory:
     held, options = work.held, work.recipe.train
     ranks = work.gpus if options.parallel == "fsdp" else 1
-    copies = held.gradients // 2 if options.precision == "bfloat16" else 0
-    weights, gradients, averages, optimizer, copies = (
-        each // ranks for each in (held.weights, held.gradients, held.averages, held.optimizer, copies)
-    )
+    weights, averages, optimizer = (each // ranks for each in (held.weights, held.averages, held.optimizer))
+    gradients = held.gradients // (ranks if options.accumulate == 1 else 1)  # whole ones until the last piece
+    copies = held.gradients // 2 if options.precision == "bfloat16" else 0  # of whole weights, for the backward pass
     return Memory(weights, gradients, averages, optimizer, copies, work.sample * work.piece, work.sample)
 
 

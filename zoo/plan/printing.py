@@ -29,7 +29,12 @@ def print_plan(console: Console, plan: Plan) -> None:
             f" {_gb(memory.gradients)}, optimizer {_gb(memory.optimizer)}, averages {_gb(memory.averages)}, copies"
             f" {_gb(memory.copies)}, activations {_gb(memory.activations)}",
         ),
-        ("fits", f"{plan.fits} samples a pass" if plan.fits else "not one group of samples; see train.parallel: fsdp"),
+        (
+            "fits",
+            f"{plan.fits} samples a pass"
+            if plan.fits
+            else "not one group of samples; see train.parallel and train.checkpoint_activations",
+        ),
         (
             "training",
             f"{plan.steps:,} updates, {plan.batch * plan.steps:,} samples: {_long(plan.seconds)},"

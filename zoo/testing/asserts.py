@@ -21,7 +21,7 @@ SINGLE = 1e-5
 
 def assert_close(got: Any, expected: Any, message: str, tolerance: float = TOLERANCE) -> None:
     """Every tensor of a value equal within ``tolerance`` of the largest number of the expected one, or of 1."""
-    for one, other in zip(tensors_in(got), tensors_in(expected), strict=True):
+    for one, other in _pairs(got, expected, message):
         found, wanted = one.detach().double(), other.detach().double()  # of a mask too
         assert found.shape == wanted.shape, f"{message}: shape {list(found.shape)} in place of {list(wanted.shape)}"
         scale = max(1.0, float(wanted.abs().max())) if wanted.numel() else 1.0
@@ -39,7 +39,15 @@ def assert_each_alone(function: Callable[..., Tensor], *given: Tensor, what: str
 
 def assert_equal(got: Any, expected: Any, message: str) -> None:
     """Every tensor of a value equal, bit by bit."""
-    assert all(torch.equal(*both) for both in zip(tensors_in(got), tensors_in(expected), strict=True)), message
+    assert all(torch.equal(*both) for both in _pairs(got, expected, message)), message
+
+
+def _pairs(got: Any, expected: Any, message: str) -> list[tuple[Tensor, Tensor]]:
+    """The tensors of both, of which there are as many, and some; one where one is expected."""
+    assert isinstance(got, Tensor) or not isinstance(expected, Tensor), f"{message}: {type(got).__name__}, no tensor"
+    found, wanted = tensors_in(got), tensors_in(expected)
+    assert len(found) == len(wanted) > 0, f"{message}: {len(found)} tensors in place of {len(wanted)}"
+    return list(zip(found, wanted, strict=True))
 
 
 def weighed(value: Any, seed: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import torch
@@ -25,6 +26,15 @@ class Late:
             self._tensors = [each.to("cpu", non_blocking=True) for each in self._tensors]
             self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._there.record(torch.cuda.current_stream(on_cuda[0]))
+
+    def comes(self, patience: float) -> bool:
+        """Whether they are there within so many seconds."""
+        end = time.monotonic() + patience
+        while self._there is not None and not self._there.query():  # type: ignore[no-untyped-call]
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
 
     def read(self) -> list[Tensor]:
         """The tensors on the CPU; waits for them."""

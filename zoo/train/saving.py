@@ -151,7 +151,9 @@ class Saver:
             return f"what was trained before it cannot be saved: {reason_not_saved(error)}"
 
     def _kept(self, *, lonely: bool) -> str:
-        self.trainer.settle()
+        if not (lonely and (self.recipe.train.parallel == "fsdp" or not self.world.is_main)):  # who save nothing
+            with self.world.busy():
+                self.trainer.settle()
         if (self.lone() if lonely else self)._is_saved():
             return self.last
         if not self.trainer.whole:

@@ -20,7 +20,7 @@ from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
 from zoo.distributed.distributed import Distributed
 from zoo.distributed.failures import ending_nothing
-from zoo.errors import AllNotFiniteError, DataError, NumericError, PluginError, ZooError, listed
+from zoo.errors import AllNotFiniteError, DataError, NumericError, PluginError, RunError, ZooError, listed
 from zoo.flow import Objective, total
 from zoo.optim.updates import Updates
 from zoo.recipe.options import TrainOptions
@@ -35,6 +35,8 @@ from zoo.train.stages import by_stage
 
 WORKERS_SHARE = 0.8
 """Of ``train.timeout``, in which data workers have to answer: their process says so before others give it up."""
+PATIENCE = 10.0
+"""Seconds in which a GPU ends an update, unless it waits for another."""
 
 
 class Trainer:
@@ -65,7 +67,7 @@ class Trainer:
         self.random = random_state(world.device)
         self.whole = self.alone = True
         self.ahead = _goes_ahead(world) and self.updates.can_leave_out
-        self._asked: Tensor | None = None  # whether the update that was asked for ahead is made [], on the device
+        self._asked: Late | None = None  # whether the update that was asked for ahead is made []
 
     def run(self, last: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train to step ``last``, and tell every update; ends early, its step done, where ``stop`` says so on any rank.
@@ -89,9 +91,9 @@ class Trainer:
                         found = self._accumulate(pieces)
                         norm = self._clip()
                     late = Late([norm, *(each for terms in found for each in terms.values())])
-                    read, (pieces, error) = pieces, _next(batches, self._check)  # while a GPU is still at work
                     if self.ahead:
                         self._step_ahead(found, norm)
+                    read, (pieces, error) = pieces, _next(batches, self._check)  # while a GPU is still at work
                 norm, *values = late.read()
                 losses = BatchLosses(self.objective.terms, self.options.batch)
                 for piece, terms in zip(read, found, strict=True):
@@ -120,11 +122,17 @@ class Trainer:
     def settle(self) -> None:
         """End an update that was asked for ahead where other processes will not say how theirs went.
 
-        All of them make it, or leave it out, by the same numbers.
+        All of them make it, or leave it out, by the same numbers. Nobody is told of such a step: there is no line of
+        metrics for it, since losses of the others are not known. For the one thread that holds ``world.busy()``.
+
+        Raises:
+            RunError: a GPU waits for those of other processes.
         """
         if self._asked is None:
             return
-        made, self._asked = bool(self._asked), None
+        if not self._asked.comes(PATIENCE):
+            raise RunError("the GPU does not end its update, which waits for those of other processes")
+        (made,), self._asked = self._asked.read(), None
         if made:
             self._update_averages()
             self._done()
@@ -190,9 +198,9 @@ class Trainer:
         """Have the device update the weights, gradients clipped, unless any process's norm or term is not finite."""
         sound = torch.stack([norm.isfinite(), *(each.isfinite().all() for own in found for each in own.values())]).all()
         sound = self.world.hold(sound)
-        self.whole = False
-        self.updates.step_if(sound, norm, self._rate(), self.options.clip)
-        self._asked = sound
+        with self.world.busy():
+            self.whole, self._asked = False, Late([sound])
+            self.updates.step_if(sound, norm, self._rate(), self.options.clip)
 
     def _update(self) -> None:
         self.whole = False
