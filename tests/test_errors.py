@@ -19,6 +19,7 @@ def test_of_many_the_first_are_listed():
         ("linear", "; did you mean 'linear'?"),
         ("lr", "; did you mean 'learning_rate'?"),
         ("lm", "; did you mean 'linear_mlp'?"),
+        ("LINEAR-MLP", "; did you mean 'linear_mlp'?"),
     ],
 )
 def test_did_you_mean(name, offer):

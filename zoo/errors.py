@@ -147,10 +147,11 @@ def lookalike(one: str, other: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the known name of these initials, or the nearest; or nothing."""
-    known = list(known)
-    near = [each for each in known if "_" in each and "".join(word[:1] for word in each.split("_")) == name]
-    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    plain = {each.lower().replace("-", "_"): each for each in known}
+    given = name.lower().replace("-", "_")
+    near = [each for each in plain if "_" in each and "".join(word[:1] for word in each.split("_")) == given]
+    near = near or difflib.get_close_matches(given, plain, n=1, cutoff=0.5)
+    return f"; did you mean {plain[near[0]]!r}?" if near else ""
 
 
 def with_article(noun: str) -> str:

@@ -131,7 +131,9 @@ class Trainer:
         if self._asked is None:
             return
         if not self._asked.comes(PATIENCE):
-            raise RunError("the GPU does not end its update, which waits for those of other processes")
+            raise RunError(
+                "the GPU does not end its update, which waits for other processes; go on from the newest checkpoint"
+            )
         (made,), self._asked = self._asked.read(), None
         if made:
             self._update_averages()
