@@ -136,6 +136,14 @@ def test_an_error_of_dtypes_comes_with_advice_about_them():
     assert "\n  advice: Bring what meets in one operator to one dtype: " in told
 
 
+def test_a_part_that_ends_the_process_has_broken_laws_and_others_are_checked():
+    parts("raise SystemExit(3)")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    assert result.exit_code == 2
+    assert "by sys.exit or its like" in result.stdout
+    assert "time_embedder  mine" in result.stdout
+
+
 def test_a_part_that_cannot_be_tried_ends_in_2_with_what_to_do():
     parts("pass")
     source = Path("my_parts.py").read_text("utf-8")

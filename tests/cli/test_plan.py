@@ -26,6 +26,31 @@ def test_a_plan() -> None:
     assert "3,125 updates, 100,000 samples" in next(line for line in lines if line.startswith("training"))
 
 
+def test_what_sampling_takes_may_not_be_known() -> None:
+    lines = done("plan", *RECIPE, "--set", "sample.solver=dopri5").stdout.splitlines()
+    assert "sampling     unknown: the solver chooses how many passes it takes, or guidance has other weights" in lines
+
+
+LOOKS = """
+import zoo
+from zoo.parts import GELUMLP
+
+
+@zoo.part("mlp", "looks")
+class Looks(GELUMLP):
+    def forward(self, tokens, layout):
+        if tokens.sum() > 0:
+            return tokens
+        return super().forward(tokens, layout)
+"""
+
+
+def test_a_part_that_looks_at_values_is_told_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "looks.py").write_text(LOOKS)
+    own = ("--parts", tmp_path / "looks.py", "--set", "backbone.block.mlp=looks")
+    assert "looks.py:9, in forward: DataDependentOutput" in refused(zoo("plan", *RECIPE, *own))
+
+
 def test_as_json() -> None:
     found = json.loads(done("plan", *RECIPE, "--json").stdout)
     assert (found["recipe"], found["device"]["name"], found["gpus"]) == ("digits_dit", "h100", 1)

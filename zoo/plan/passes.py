@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -109,7 +111,10 @@ def _told() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        every = traceback.extract_tb(error.__traceback__)
+        frames = [each for each in every if "/torch/" not in each.filename and each.name != "__torch_dispatch__"]
+        where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name}"
         raise AuditError(
-            f"a step cannot be planned, since a part does not run on fake tensors: {type(error).__name__}:"
+            f"a step cannot be planned, since a part does not run on fake tensors: {where}: {type(error).__name__}:"
             f" {first_line(error)}. A forward pass must not look at values, which they do not have"
         ) from error

@@ -22,7 +22,7 @@ def print_plan(console: Console, plan: Plan) -> None:
         ("  update", _ms(plan.update.device)),
         *([("  host", _waiting(plan.passes + plan.update))] if _waits(plan.passes + plan.update) else []),
         *([("  exchange", f"{_ms(plan.exchange)} that nothing hides")] if plan.gpus > 1 else []),
-        ("images/s", f"{plan.images_s:,.0f}" + ("" if plan.mfu is None else f", MFU {plan.mfu:.0%}")),
+        ("images/s", f"{plan.images_s:,.0f}" + ("" if plan.mfu is None else f", MFU {plan.mfu:.1%}")),
         (
             "memory",
             f"{_gb(memory.total)} of {device.memory:.0f} GB on each: weights {_gb(memory.weights)}, gradients"
@@ -46,7 +46,11 @@ def print_plan(console: Console, plan: Plan) -> None:
             f" {plan.checkpoints * plan.checkpoint / plan.seconds:.1%} of the time",
         ),
     ]
-    if plan.sampling is not None:
+    if plan.sampling is None:
+        lines.append(
+            ("sampling", "unknown: the solver chooses how many passes it takes, or guidance has other weights")
+        )
+    else:
         drawing = plan.sampling
         hours = DRAWN / drawing.images_s / 3600
         lines.append(
@@ -89,4 +93,6 @@ def _gb(size: float) -> str:
 def _long(seconds: float) -> str:
     if seconds > DAY:
         return f"{seconds / DAY:.1f} days"
-    return f"{seconds / 3600:.2f} hours" if seconds > 3600 else f"{seconds / 60:.1f} minutes"
+    if seconds > 3600:
+        return f"{seconds / 3600:.2f} hours"
+    return f"{seconds / 60:.1f} minutes" if seconds > 60 else f"{seconds:.2g} s"

@@ -9,6 +9,8 @@ from functools import wraps
 from typing import Generic, TypeVar
 from unittest import SkipTest
 
+from zoo.errors import as_failure
+
 Subject = TypeVar("Subject")
 Found = TypeVar("Found")
 
@@ -46,8 +48,11 @@ class Law(Generic[Subject]):
     required: bool = True
 
     def __call__(self, subject: Subject) -> None:
-        """Check it."""
-        self.check(subject)
+        """Check it; what would end the process is a failure of a part."""
+        try:
+            self.check(subject)
+        except SystemExit as end:
+            raise as_failure(end) from None
 
     @property
     def __name__(self) -> str:

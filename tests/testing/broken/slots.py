@@ -50,6 +50,14 @@ class TurnsAsTheFirst(SoftmaxAttention):
         return replace(layout, rotary=Rotary(*(each[:1].expand_as(each) for each in layout.rotary)))
 
 
+@part("mlp", "beside_the_mean")
+class BesideTheMean(GELUMLP):
+    """Says that each token is by itself, and goes by the mean of all, whatever their order."""
+
+    def forward(self, tokens, layout):
+        return super().forward(tokens + tokens.mean(1, keepdim=True), layout)
+
+
 @part("mlp", "by_row")
 class ByRow(GELUMLP):
     """Looks at the row of the grid that a token would be in, if none were left out."""
@@ -171,6 +179,7 @@ class TurnsQueriesAlone(Attention):
 BROKEN: list[Broken] = [
     (attention.stages_are_alone, AcrossStages, "depends on the other stages of the call"),
     (mlp.is_per_token, ShiftsTokens, "per_token is True, and a token's output depends on the others"),
+    (mlp.is_per_token, BesideTheMean, "per_token is True, and a token's output depends on the others"),
     (attention.runs_on_a_subset, TurnsAsTheFirst, "depends on which tokens of the others go on"),
     (mlp.runs_on_a_subset, ByRow, "some of the image's tokens"),
     (uses.takes_what_it_uses, ByNoAngles, "says that it takes rotary, and gives the same whatever that is"),
