@@ -49,3 +49,13 @@ def test_what_a_command_promises_is_told(command, told, option):
 
 def test_every_command_takes_debug():
     assert [name for name, each in EVERY.items() if "debug" not in {option.name for option in each.params}] == []
+
+
+@pytest.mark.parametrize("words", [("build", "mpdit_b"), ("new-plugin", "zoo-mine")])
+def test_where_an_option_is_missing_an_example_is_shown(words):
+    shown = " ".join(zoo(*words).stderr.replace("│", " ").split())
+    assert f"Example: zoo {words[0]} " in shown
+
+
+def test_nor_is_one_where_nothing_is_missing():
+    assert "Example" not in zoo("build", "--recipe", "mpdit_b", "--depth", "4").stderr

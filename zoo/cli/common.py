@@ -73,8 +73,11 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 WIDTH_WITHOUT_TERMINAL = 140
 LEAST_WIDTH = 80  # on a narrower terminal lines wrap, since figures must not be cut
 
-# What ends a command in its own way. The third is ClickException, of click or of typer's own copy of it.
-NOT_OURS: tuple[type[BaseException], ...] = (typer.Exit, typer.Abort, typer.BadParameter.__mro__[2], *ENDS)
+USAGE: type[BaseException] = typer.BadParameter.__mro__[1]
+CLICK: type[BaseException] = typer.BadParameter.__mro__[2]
+"""UsageError and ClickException, of click or of typer's own copy of it."""
+# What ends a command in its own way.
+NOT_OURS: tuple[type[BaseException], ...] = (typer.Exit, typer.Abort, CLICK, *ENDS)
 
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 """Warnings about the code of zoo and of its libraries, of which users of a command can do nothing."""
@@ -112,6 +115,9 @@ class Commands(TyperGroup):
             _refuse_gone_folder()
             with warnings_in_lines(), _interruption_told():
                 return super().invoke(ctx)
+        except USAGE as misuse:
+            _show_example(misuse)
+            raise
         except NOT_OURS:
             raise
         except BaseException as end:
@@ -146,6 +152,12 @@ def _interruption_told() -> Iterator[None]:
         if _is_first():
             tell(f"interrupted {stop}".strip())
         raise typer.Exit(128 + signal.SIGINT) from None
+
+
+def _show_example(misuse: Any) -> None:
+    """Where an argument is missing, say how the command is called."""
+    if type(misuse).__name__ == "MissingParameter" and misuse.ctx and misuse.ctx.command.epilog:
+        misuse.message = misuse.ctx.command.epilog
 
 
 def _refuse_gone_folder() -> None:
