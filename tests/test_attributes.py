@@ -70,7 +70,7 @@ WRONG = [
     (NoRouter, "stop", "1", "'1'; let it be a whole number from 0 to 1000000"),
     (NoRouter, "spans_widths", None, "None; let it be True or False"),
     (LinearSkip, "feeds", "latent", f"'latent'{FEEDS}; did you mean 'latents'?"),
-    (LinearSkip, "feeds", None, f"None{FEEDS}"),
+    (LinearSkip, "feeds", None, f"None{FEEDS}; did you mean 'nothing'?"),
 ]
 TOGETHER = [(NoRouter, "first", 1, "1 and stop = 0; let stop come after first, or equal it for no route")]
 """Of a class it may be mended by its constructor."""

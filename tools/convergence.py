@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 from convergence_report import problems_of, write_report
+from judged import judge_sets
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -35,7 +36,7 @@ from zoo import Registry, build, load_recipe
 from zoo.assembly import create_part, create_parts
 from zoo.audit import audit_backbone, count_params, training_macs
 from zoo.distributed.distributed import Distributed
-from zoo.evaluate.judging import RealImages, controls, judge_sets
+from zoo.evaluate.judging import RealImages, controls
 from zoo.recipe import Recipe
 from zoo.runs.judged import GENERATED, HELD_OUT
 from zoo.train.job import plan_of

@@ -88,7 +88,7 @@ def test_json_is_one_object_with_the_promised_keys():
     for each in got["stages"]:
         assert stage.items() <= each.items()
         assert all(level.items() <= below.items() for below in each["levels"])
-    part = {"kind": str, "type": str, "plugin": str, "params": int, "macs": int, "count": int}
+    part = {"kind": str, "type": str, "plugin": str, "params": int, "macs": int, "count": int, "within": str}
     assert all({**each, "slots": []} == {**part, "slots": []} for each in got["parts"])
     (slots,) = (
         each["slots"] for each, own in zip(got["parts"], report["parts"], strict=True) if own["kind"] == "block"

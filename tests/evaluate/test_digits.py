@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from judged import judge_sets
 
-from tests.evaluate.judged import judge_sets
 from zoo.data.digits import Digits
 from zoo.errors import DataError
 from zoo.evaluate.base import ImageSet

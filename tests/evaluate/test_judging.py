@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from judged import judge_sets
 
-from tests.evaluate.judged import judge_sets
 from zoo.audit.memory import LiveBytes
 from zoo.data.digits import Digits
 from zoo.errors import DataError
