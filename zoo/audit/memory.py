@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.backbone import Backbone
 from zoo.errors import AuditError, first_line
-from zoo.flow import StageBatch, objective_of, total
+from zoo.flow import Objective, StageBatch, objective_of, total
 from zoo.flow.precision import clock_dtype
 from zoo.recipe import Recipe
 from zoo.schedule import shares
@@ -99,6 +99,18 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now -= size
 
 
+def samples_of(objective: Objective, stage: int, count: int) -> StageBatch:
+    """Samples of a stage, of no values in particular, as the objective takes them."""
+    model = objective.backbone
+    dtype = next(model.parameters()).dtype
+    data, noise = (torch.empty(count, *model.latent_of(stage), dtype=dtype, device=DEVICE) for _ in range(2))
+    t = torch.empty(count, dtype=clock_dtype(dtype), device=DEVICE)
+    labels = model.conditioner.example_labels(count, device=DEVICE)
+    scores = torch.empty(count, model.scores_of(stage), device=DEVICE) if model.scores else None
+    extra = {name: each.to(DEVICE) for name, each in objective.example_extra(count, model.shape.size).items()}
+    return StageBatch(stage, data, noise, t, labels, scores, extra)
+
+
 def _made(outputs: Any, inputs: Any) -> set[UntypedStorage]:
     """Storages that outputs do not share with inputs, as a view or what is written in place does."""
     return _storages(outputs) - _storages(inputs)
@@ -117,13 +129,8 @@ def _peak_bytes(backbone: Backbone, stage: int, recipe: Recipe) -> int:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     with FakeTensorMode(allow_non_fake_inputs=True):  # such as the weights on the meta device
         objective.to_empty(device=DEVICE)
-        dtype = next(model.parameters()).dtype
-        data, noise = (torch.empty(BATCH, *model.latent_of(stage), dtype=dtype, device=DEVICE) for _ in range(2))
-        t = torch.empty(BATCH, dtype=clock_dtype(dtype), device=DEVICE)
-        labels = model.conditioner.example_labels(BATCH, device=DEVICE)
-        scores = torch.empty(BATCH, model.scores_of(stage), device=DEVICE) if model.scores else None
-        extra = {name: each.to(DEVICE) for name, each in objective.example_extra(BATCH, model.shape.size).items()}
-        batch, one = StageBatch(stage, data, noise, t, labels, scores, extra), torch.ones_like(t)
+        batch = samples_of(objective, stage, BATCH)
+        one = torch.ones_like(batch.t)
         live = LiveBytes()
         try:
             with live:

@@ -14,10 +14,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from zoo.assembly import create_part
-from zoo.audit.memory import DEVICE
+from zoo.audit.memory import DEVICE, samples_of
 from zoo.backbone import Backbone
 from zoo.errors import AuditError, first_line
-from zoo.flow import Objective, StageBatch, objective_of, total
+from zoo.flow import objective_of, total
 from zoo.flow.precision import clock_dtype
 from zoo.optim.updates import Updates
 from zoo.plan.operations import Operation, Recorder
@@ -46,7 +46,7 @@ def training_step(backbone: Backbone, recipe: Recipe, counts: Sequence[int]) -> 
         trained = [each.parameter for each in updates.weights]
         of_backbone = {name: each for name, each in model.named_parameters() if each.requires_grad}
         averages = [EMA(of_backbone) for _ in options.averages]
-        batches = [_samples(objective, stage, count) for stage, count in enumerate(counts) if count]
+        batches = [samples_of(objective, stage, count) for stage, count in enumerate(counts) if count]
         one = torch.ones(sum(counts), dtype=clock_dtype(trained[0].dtype))
         if options.checkpoint_activations:
             for block in model.blocks:
@@ -94,16 +94,6 @@ def sampling_pass(backbone: Backbone, recipe: Recipe, stage: int, rows: int) -> 
         ):
             model.forward_stage(stage, latents, t, labels)
     return found.operations
-
-
-def _samples(objective: Objective, stage: int, count: int) -> StageBatch:
-    model = objective.backbone
-    dtype = next(model.parameters()).dtype
-    data, noise = (torch.empty(count, *model.latent_of(stage), dtype=dtype) for _ in range(2))
-    labels = model.conditioner.example_labels(count, device=DEVICE)
-    scores = torch.empty(count, model.scores_of(stage)) if model.scores else None
-    extra = {name: each.to(DEVICE) for name, each in objective.example_extra(count, model.shape.size).items()}
-    return StageBatch(stage, data, noise, torch.empty(count, dtype=clock_dtype(dtype)), labels, scores, extra)
 
 
 @contextmanager
