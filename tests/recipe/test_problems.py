@@ -62,6 +62,10 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
             "backbone.qk_norm: unknown option of backbone itself; write backbone.block.attention.qk_norm",
         ),
         ("train: {optimizer: {betas: [0.9]}}", "train.optimizer.betas.1: missing; it is required"),
+        (
+            "train: {checkpoint_every: 20, keep_every: 50}",
+            "train.keep_every: should be a multiple of train.checkpoint_every, 20, got 50",
+        ),
         ("train: []", "train: should be a mapping, got []"),
         ("data: {dataset: digit}", "data.dataset.type: there is no dataset 'digit'; did you mean 'digits'?"),
         ("data: {normalize: scale}", "data.normalize.factor: missing; it is required"),

@@ -44,6 +44,16 @@ def test_prune_does_not_count_what_was_saved_apart(regular, apart, keep, left, t
     assert [Checkpoint(path).step for path in checkpoints_in(tmp_path)] == left
 
 
+@pytest.mark.parametrize(
+    ("keep_every", "left"), [(None, [100, 110]), (20, [20, 40, 100, 110]), (50, [50, 100, 110]), (30, [30, 100, 110])]
+)
+def test_prune_leaves_those_of_every_so_many_steps(keep_every, left, tmp_path):
+    write(tmp_path, 10, 20, 30, 40, 50, 100, 110)
+    prune(tmp_path, 2, RUN, keep_every=keep_every)
+    assert [Checkpoint(path).step for path in checkpoints_in(tmp_path)] == left
+    assert all(problem_of(path) is None for path in checkpoints_in(tmp_path))
+
+
 def refuses(*names):
     """``Path.rename`` where files are immutable, as chattr makes them."""
     plain = Path.rename

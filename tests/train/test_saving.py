@@ -83,6 +83,14 @@ def test_each_piece_of_the_state_is_looked_at_before_older_checkpoints_go(tmp_pa
     assert checkpoints.problem_of(kept) is None
 
 
+def test_one_of_every_so_many_steps_stays(tmp_path: Path) -> None:
+    options = ("train.steps=7", "train.checkpoint_every=1", "train.keep_last=1")
+    train(tmp_path / "kept", *options, "train.keep_every=3")
+    assert steps_in(tmp_path / "kept") == ["step_00000003", "step_00000006", "step_00000007"]
+    train(tmp_path / "plain", *options)
+    assert steps_in(tmp_path / "plain") == ["step_00000007"]
+
+
 def spoil_the_last_shard(world: Distributed, path: Path) -> None:
     plain = Trainer.run
 

@@ -53,6 +53,7 @@ FREE = (
     Free("train.log_every", "when lines of metrics are written"),
     Free("train.checkpoint_every", "when checkpoints are written"),
     Free("train.keep_last", "how many checkpoints are kept"),
+    Free("train.keep_every", "which checkpoints stay for ever besides"),
     Free("train.snapshot_every", "when snapshots of averages by std are kept"),
     Free("train.callbacks", "what is told how it goes: pictures, TensorBoard, figures"),
 )

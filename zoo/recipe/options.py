@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from zoo.recipe.averages import Average, Averages
 from zoo.recipe.latent import LatentRecipe
@@ -102,6 +102,9 @@ class TrainOptions(Options):
     log_every: Annotated[int, Field(ge=1, description="steps between lines of metrics.jsonl")] = 10
     checkpoint_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 5_000
     keep_last: Annotated[int, Field(ge=1, description="checkpoints to keep")] = 2
+    keep_every: Annotated[
+        int | None, Field(ge=1, description="steps between checkpoints that stay for ever besides; null for none")
+    ] = None
     snapshot_every: Annotated[
         int | None,
         Field(ge=1, description="steps between what is kept of averages by std; null for every checkpoint_every"),
@@ -111,6 +114,14 @@ class TrainOptions(Options):
     def averages(self) -> tuple[Average, ...]:
         """Of ``ema``, however it is written."""
         return self.ema if isinstance(self.ema, tuple) else (self.ema,)
+
+    @field_validator("keep_every")
+    @classmethod
+    def _of_checkpoints(cls, every: int | None, info: ValidationInfo) -> int | None:
+        between = info.data.get("checkpoint_every")  # not there where it has a problem of its own
+        if every and between and every % between:
+            raise ValueError(f"should be a multiple of train.checkpoint_every, {between}, got {every}")
+        return every
 
 
 class SampleOptions(Options):

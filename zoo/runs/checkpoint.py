@@ -217,7 +217,7 @@ def problem_of(path: Path, needs: Collection[str] | None = None) -> str | None:
     return None
 
 
-def prune(folder: Path, keep: int, run: str, spared: Collection[int] = ()) -> None:
+def prune(folder: Path, keep: int, run: str, spared: Collection[int] = (), keep_every: int | None = None) -> None:
     """Remove all but the ``keep`` newest regular checkpoints of a run, and what crashes have left of it.
 
     Those that were saved apart, before a step that failed, are not counted; they go when they are older than those
@@ -229,6 +229,7 @@ def prune(folder: Path, keep: int, run: str, spared: Collection[int] = ()) -> No
         keep: how many stay; the newest has just been saved.
         run: the id of the run.
         spared: steps whose checkpoints stay besides, such as the best one's.
+        keep_every: those of every so many steps stay besides.
 
     Raises:
         RunError: the disk refuses.
@@ -237,7 +238,7 @@ def prune(folder: Path, keep: int, run: str, spared: Collection[int] = ()) -> No
     own = [path for path in checkpoints_in(folder) if run_of(path) == run]
     regular = [path for path in own if said_state(path).get(APART) is not True]
     old = own[: own.index(regular[-keep])] if len(regular) >= keep else []
-    old = [path for path in old if Checkpoint(path).step not in spared]
+    old = [path for path in old if not (step_of(path) in spared or (keep_every and step_of(path) % keep_every == 0))]
     left = [path for path in folder.glob(f".{PREFIX}*{UNFINISHED}") if _is_own(path, run)]
     _change_each(folder, [*old, *left], _discard)
 

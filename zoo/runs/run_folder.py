@@ -4,7 +4,8 @@ recipe.yaml       the resolved recipe: trains the same again
 run.json          versions of zoo, plug-ins and torch, for every time that the run was started; the first checkpoint
 metrics.jsonl     a line every ``train.log_every`` steps, and one for every update that was left out
 parts/            copies of the files that its parts are in, of those that are in no package
-checkpoints/      the newest ``train.keep_last`` ones, and those since that were saved before a step that failed
+checkpoints/      the newest ``train.keep_last`` ones, those since that were saved before a step that failed, and one of
+                  every ``train.keep_every`` steps
 snapshots/        averages by profile, every ``train.snapshot_every`` steps, for `zoo ema`; none goes
 samples/          grids of samples, by step, as the callback `pictures` draws them; others have folders of their own
 evaluations/      what `zoo eval` found, or the callback `evaluate`, by step

@@ -251,7 +251,8 @@ class Saver:
         try:
             best = best_of(self.folder.path, self.folder.run)
             spared = [] if best is None else [best.step]
-            checkpoints.prune(self.folder.checkpoints, self.recipe.train.keep_last, self.folder.run, spared)
+            options, folder = self.recipe.train, self.folder
+            checkpoints.prune(folder.checkpoints, options.keep_last, folder.run, spared, options.keep_every)
             with suppress(OSError):  # which costs room alone, and is tried again
                 left = [path.name for path in checkpoints_in(self.folder.checkpoints)]
                 forget_others(self.folder.evaluations, left)
