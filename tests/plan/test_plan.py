@@ -96,7 +96,22 @@ def test_fsdp_shares_what_is_held() -> None:
     assert found.update.update == pytest.approx(whole.update.update / 2)
     assert (found.update.operators, found.update.host) == (whole.update.operators, whole.update.host)
     halves = planned(2, "train.parallel=fsdp", "train.accumulate=2", "train.precision=bfloat16").memory
-    assert (halves.gradients, halves.copies) == (whole.memory.gradients, whole.memory.gradients // 2)
+    whole_weights = whole.memory.weights
+    assert found.memory.copies == whole_weights  # which are gathered, and kept for the backward pass
+    assert planned(1, "train.parallel=fsdp").memory.copies == 0
+    assert (halves.gradients, halves.copies) == (
+        whole.memory.gradients,
+        whole.memory.gradients // 2 + whole_weights,
+    )
+
+
+def test_fsdp_exchanges_what_ddp_does_however_many_pieces_there_are() -> None:
+    slow = HOST.model_copy(update={"link": 1e-6})
+    expected = plan(work(2), slow).exchange
+    for pieces in (1, 2):
+        found = plan(work(2, "train.parallel=fsdp", f"train.accumulate={pieces}"), slow)
+        assert found.exchange == pytest.approx(expected, rel=1e-3)
+    assert planned(2, "train.parallel=fsdp").exchange == 0.0
 
 
 def test_blocks_that_are_computed_anew_take_longer_and_hold_less() -> None:

@@ -20,7 +20,7 @@ from zoo.recipe import Recipe
 from zoo.train.job import check_batch, plan_of
 
 HIDDEN = 0.9
-"""Of a backward pass, behind which an exchange of gradients may hide: those of the last block come first."""
+"""Of a pass, behind which an exchange may hide: gradients of the last block come first, weights of the first one too."""
 ROOM = 0.92
 """Of a device's memory, what may be asked for: the rest goes to its driver, and to gaps."""
 WRITTEN = 0.6
@@ -38,7 +38,7 @@ class Memory:
         gradients: of what is trained.
         averages: all that ``train.ema`` asks for.
         optimizer: what it keeps.
-        copies: of the weights, in bfloat16.
+        copies: of the weights: in bfloat16, and under FSDP the whole ones, which are gathered once a step.
         activations: of a pass.
         sample: what one more sample of a pass adds to them.
     """
@@ -255,17 +255,18 @@ def _memory(work: Work) -> Memory:
     weights, averages, optimizer = (each // ranks for each in (held.weights, held.averages, held.optimizer))
     gradients = held.gradients // (ranks if options.accumulate == 1 else 1)  # whole ones until the last piece
     copies = held.gradients // 2 if options.precision == "bfloat16" else 0  # of whole weights, for the backward pass
+    copies += held.weights if ranks > 1 else 0
     return Memory(weights, gradients, averages, optimizer, copies, work.sample * work.piece, work.sample)
 
 
 def _exchange(work: Work, device: Device, passes: float) -> float:
-    """Seconds that processes wait for each other's gradients: a ring's, less what the backward pass hides."""
+    """Seconds that processes wait for each other's gradients, and weights: a ring's, less what passes hide."""
     gpus, options = work.gpus, work.recipe.train
     rate = (device.link if gpus <= device.on_a_machine else min(device.link, device.network)) * 1e9
     once = work.held.gradients * (gpus - 1) / gpus / rate
     if options.parallel == "ddp":  # summed, and handed on; with the last piece
         return max(0.0, 2 * once - HIDDEN * passes * 2 / 3)
-    return max(0.0, 2 * once * options.accumulate + once - HIDDEN * passes * options.accumulate)
+    return max(0.0, once - HIDDEN * passes / 3) + max(0.0, once - HIDDEN * passes * 2 / 3)  # in the first, and the last
 
 
 def _drawing(backbone: Backbone, recipe: Recipe) -> tuple[tuple[Sequence[Operation], int], ...] | None:

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
@@ -22,6 +20,7 @@ from zoo.distributed.distributed import Distributed
 from zoo.distributed.failures import ending_nothing
 from zoo.errors import AllNotFiniteError, DataError, NumericError, PluginError, RunError, ZooError, listed
 from zoo.flow import Objective, total
+from zoo.fully_sharded import fully_sharded, hold_back
 from zoo.optim.updates import Updates
 from zoo.recipe.options import TrainOptions
 from zoo.runs.optimizer import ema_decays, learning_rate
@@ -281,7 +280,7 @@ class Trainer:
         if isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync() if wanted else nullcontext()
         if self.options.parallel == "fsdp":
-            self.model.set_requires_gradient_sync(not wanted)  # type: ignore[operator]
+            hold_back(self.model, wanted)
         return nullcontext()
 
 
@@ -294,10 +293,7 @@ def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) ->
         for block in blocks:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     if options.parallel == "fsdp":
-        mesh = init_device_mesh(world.device.type, (world.size,))
-        for block in objective.backbone.blocks:
-            fully_shard(block, mesh=mesh)
-        fully_shard(objective, mesh=mesh)
+        fully_sharded(objective, blocks, world.device, world.size)
         return objective
     if world.size > 1:
         return data_parallel(objective, world.device)

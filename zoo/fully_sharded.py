@@ -1,0 +1,35 @@
+"""FSDP2 as zoo's training shards a backbone by it: each block is gathered once a step, and its gradient shared once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+
+def fully_sharded(module: nn.Module, blocks: Iterable[nn.Module], device: torch.device, size: int) -> None:
+    """Share a module's weights out among all processes, in place; every process calls it.
+
+    What has been gathered for the forward pass is kept for the backward pass, since each block is called once. PyTorch
+    would give it back and gather it again.
+
+    Args:
+        module: the same on all processes.
+        blocks: in it, of which each is gathered by itself; all else is gathered at once.
+        device: that the weights are on.
+        size: number of processes.
+    """
+    mesh = init_device_mesh(device.type, (size,))
+    for each in (*blocks, module):
+        fully_shard(each, mesh=mesh, reshard_after_forward=False)
+
+
+def hold_back(module: nn.Module, wanted: bool) -> None:
+    """Let whole gradients add up on each process, whose weights stay whole, until a pass in which it is not wanted."""
+    sharded = cast(Any, module)
+    sharded.set_requires_gradient_sync(not wanted)
+    sharded.set_reshard_after_backward(not wanted)
