@@ -11,8 +11,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 
-def fully_sharded(module: nn.Module, blocks: Iterable[nn.Module], device: torch.device, size: int) -> None:
-    """Share a module's weights out among all processes, in place; every process calls it.
+def fully_sharded(module: nn.Module, blocks: Iterable[nn.Module], device: torch.device, size: int, within: int) -> None:
+    """Share a module's weights out among processes, in place; every process calls it.
 
     What has been gathered for the forward pass is kept for the backward pass, since each block is called once. PyTorch
     would give it back and gather it again.
@@ -22,8 +22,10 @@ def fully_sharded(module: nn.Module, blocks: Iterable[nn.Module], device: torch.
         blocks: in it, of which each is gathered by itself; all else is gathered at once.
         device: that the weights are on.
         size: number of processes.
+        within: processes of a group, which shares out all weights; the groups have the same, and add up gradients.
     """
-    mesh = init_device_mesh(device.type, (size,))
+    shape, names = ((size // within, within), ("groups", "within")) if within < size else ((size,), ("within",))
+    mesh = init_device_mesh(device.type, shape, mesh_dim_names=names)
     for each in (*blocks, module):
         fully_shard(each, mesh=mesh, reshard_after_forward=False)
 

@@ -19,12 +19,13 @@ def whole(tensor: Tensor) -> Tensor:
     """The full tensor of this process's shard [rows, ...]; any other tensor itself. Every process must take part."""
     if not isinstance(tensor, DTensor):
         return tensor
-    if tensor.placements == (Replicate(),):
+    *between, within = tensor.placements  # groups, which all have the same, and processes of a group
+    if any(each != Replicate() for each in between) or within not in (Replicate(), Shard(0)):
+        return tensor.full_tensor()  # by no optimizer of PyTorch's
+    if within == Replicate():
         return tensor.to_local()
-    if tensor.placements != (Shard(0),):  # by no optimizer of PyTorch's
-        return tensor.full_tensor()
     local, rows = tensor.to_local(), len(tensor)
-    share = -(-rows // tensor.device_mesh.size())  # of each process but the last ones, which have fewer or none
+    share = -(-rows // tensor.device_mesh.size(-1))  # of each process but the last ones, which have fewer or none
     padded = local.new_zeros(share, *tensor.shape[1:])
     padded[: len(local)] = local
     return _gathered(padded, tensor)[:rows]
@@ -40,7 +41,7 @@ def total_norm(tensors: Sequence[Tensor]) -> Tensor:
 
 def _gathered(local: Tensor, sharded: DTensor) -> Tensor:
     """The tensors [rows, ...] of all processes among which ``sharded`` is shared out, in one, by rank."""
-    group = sharded.device_mesh.get_group()
+    group = sharded.device_mesh.get_group(sharded.device_mesh.ndim - 1)
     parts = [torch.empty_like(local) for _ in range(dist.get_world_size(group))]
     dist.all_gather(parts, local, group)
     return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""What processes exchange in a step: FSDP gathers each block's weights once, and shares its gradient out once."""
+"""FSDP gathers each block once a step and shares its gradient out once, among all processes or those of each group."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributed.fsdp._fully_shard import _fsdp_param_group as groups
+from torch.distributed.tensor import DTensor
 
 import zoo.fully_sharded
 from tests.distributed.ranks import run_ranks
@@ -24,12 +25,13 @@ from zoo.train.trainer import Trainer
 BLOCKS = 2
 
 
-def trainer(world: Distributed, **train: Any) -> Trainer:
+def trainer(world: Distributed, double: bool = False, **train: Any) -> Trainer:
     """Of a small hybrid of two stages."""
     registry = Registry()
     recipe = load_recipe({**VALUES, "train": {**VALUES["train"], "batch": 16, **train}}, registry=registry)
     torch.manual_seed(0)
-    objective = objective_of(recipe, build(recipe, registry=registry))
+    dtype = torch.float64 if double else torch.float32
+    objective = objective_of(recipe, build(recipe, registry=registry, dtype=dtype))
     assert len(objective.backbone.blocks) == BLOCKS
     return Trainer(open_job(recipe, objective, registry, world.rank, world.size), objective, world)
 
@@ -84,3 +86,35 @@ def test_the_count_sees_blocks_that_are_gathered_again() -> None:
     """As by PyTorch's own policy."""
     (found, same) = run_ranks(exchanges, 2, {"reshard_after_forward": None}, group=True)
     assert found == same == {**ONCE, "gathers, backward": BLOCKS}
+
+
+# -- groups that share the weights out ------------------------------------------------------------------------------
+
+
+def files_after(world: Distributed, double: bool, **train: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All that a checkpoint holds after two steps, and what of the weights is on this process."""
+    own = trainer(world, double, **train)
+    assert all(step.grad_norm > 0.5 for step in own.run(2))  # so that it is clipped
+    local = {
+        name: (each.to_local() if isinstance(each, DTensor) else each).clone()
+        for name, each in own.state.parameters.items()
+    }
+    files = own.state.tensors(world)
+    return {f"{file}/{name}": each for file, values in files.items() for name, each in values.items()}, local
+
+
+@pytest.mark.parametrize("train", [{}, {"accumulate": 2, "optimizer": "muon"}], ids=str)
+def test_groups_that_share_the_weights_out_train_as_ddp_does(train: dict[str, Any]) -> None:
+    train = {"clip": 0.5, **train}
+    (expected, _), *_ = run_ranks(lambda world: files_after(world, True, parallel="ddp", **train), 4)
+    results = run_ranks(lambda world: files_after(world, True, parallel="fsdp", shard_within=2, **train), 4, group=True)
+    found = results[0][0]
+    assert found.keys() == expected.keys()
+    for name, each in expected.items():
+        torch.testing.assert_close(found[name], each, rtol=0.0, atol=1e-6 if "muon" in train.values() else 1e-10)
+    first, second, *others = (local for _, local in results)
+    assert all(
+        torch.equal(one[name], again[name]) for one, again in zip((first, second), others, strict=True) for name in one
+    )
+    for name, part in first.items():
+        assert torch.equal(torch.cat([part, second[name]]), found[f"model/{name.removeprefix('backbone.')}"])

@@ -114,6 +114,17 @@ def test_fsdp_exchanges_what_ddp_does_however_many_pieces_there_are() -> None:
     assert planned(2, "train.parallel=fsdp").exchange == 0.0
 
 
+def test_groups_that_share_weights_out_exchange_in_the_machine_and_add_up_between() -> None:
+    device = HOST.model_copy(update={"link": 1e-6, "network": 1e-7, "on_a_machine": 2})
+    gradients = planned().memory.gradients
+    options = "train.parallel=fsdp", "train.shard_within=2"
+    found = plan(work(4, *options), device)
+    within, between = 2 * gradients / 2 / 1e3, 2 * gradients / 2 / 2 / 1e2
+    assert found.exchange == pytest.approx(within + between, rel=1e-3)
+    assert found.memory.optimizer == planned(2, "train.parallel=fsdp").memory.optimizer
+    assert plan(work(2, *options), device).exchange == pytest.approx(within, rel=1e-3)
+
+
 def test_blocks_that_are_computed_anew_take_longer_and_hold_less() -> None:
     found, whole = planned(1, "train.checkpoint_activations=true"), planned()
     assert found.passes.attention > 1.2 * whole.passes.attention

@@ -15,6 +15,7 @@ BASE = "digits_hybrid"
 OTHER = {
     "steps": 7, "log_every": 3, "checkpoint_every": 9, "keep_last": 5, "keep_every": 500, "snapshot_every": 4,
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
+    "shard_within": 2,
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "warmup": 3,
     "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16",
     "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3, "timeout": 60.0,
@@ -22,7 +23,8 @@ OTHER = {
 """Another value of every option of ``train``."""
 MAY_CHANGE = {
     "timeout", "log_every", "checkpoint_every", "keep_last", "keep_every", "snapshot_every",
-    "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel", "on_non_finite", "max_skipped",
+    "accumulate", "checkpoint_activations", "compile", "compile_backend", "parallel", "shard_within", "on_non_finite",
+    "max_skipped",
 }  # fmt: skip
 """Those that a run may go on with: how it computes and for how long, not what."""
 

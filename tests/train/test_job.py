@@ -258,6 +258,21 @@ def test_what_cannot_train_are_refused_before_training(registry):
     )
 
 
+def test_groups_of_processes_have_to_be_whole(registry):
+    fsdp = "train.parallel=fsdp", "train.batch=24"
+    open_small(registry, *fsdp, "train.shard_within=2", ranks=4)
+    for within, ranks, told in (
+        (4, 6, "train.shard_within 4 does not divide 6 (processes); take 2 or 3 or 6, or null for all"),
+        (2, 1, "train.shard_within 2 does not divide 1 (processes); leave it out"),
+    ):
+        with pytest.raises(ZooError) as caught:
+            open_small(registry, *fsdp, f"train.shard_within={within}", ranks=ranks)
+        assert str(caught.value) == f"small: {told}"
+    with pytest.raises(ZooError) as caught:
+        open_small(registry, "train.shard_within=2", ranks=2)
+    assert str(caught.value) == ("small: train.shard_within: is of train.parallel: fsdp; set that too, or leave it out")
+
+
 @part("schedule", "looking_up")
 class LookingUp(Schedule):
     def factor(self, step, steps):

@@ -17,10 +17,10 @@ from zoo.plan.model import Time, time_of
 from zoo.plan.operations import Operation
 from zoo.plan.passes import sampling_pass, training_step
 from zoo.recipe import Recipe
-from zoo.train.job import check_batch, plan_of
+from zoo.train.job import check_batch, check_shares, plan_of
 
 HIDDEN = 0.9
-"""Of a pass, behind which an exchange may hide: gradients of the last block come first, weights of the first one too."""
+"""Of a pass, behind which an exchange may hide: gradients of the last block come first, and weights of the first."""
 ROOM = 0.92
 """Of a device's memory, what may be asked for: the rest goes to its driver, and to gaps."""
 WRITTEN = 0.6
@@ -201,6 +201,7 @@ def work_of(recipe: Recipe, gpus: int = 1) -> Work:
         backbone = build(recipe, device="meta")
         stages = plan_of(recipe, backbone)
         check_batch(recipe, stages.group, gpus)
+        check_shares(recipe, gpus)
         piece = recipe.train.batch // (gpus * recipe.train.accumulate)
         passes, update = training_step(backbone, recipe, [count * piece // stages.group for count in stages.counts])
         return Work(
@@ -237,7 +238,7 @@ def plan(work: Work, device: Device, *, images: float | None = None) -> Plan:
         batch=options.batch,
         piece=work.piece,
         passes=passes.times(options.accumulate),
-        update=update.shared(gpus) if options.parallel == "fsdp" else update,
+        update=update.shared(options.shares(gpus)),
         exchange=_exchange(work, device, passes.total),
         flops=2.0 * work.macs * options.batch,
         memory=memory,
@@ -251,7 +252,7 @@ def plan(work: Work, device: Device, *, images: float | None = None) -> Plan:
 
 def _memory(work: Work) -> Memory:
     held, options = work.held, work.recipe.train
-    ranks = work.gpus if options.parallel == "fsdp" else 1
+    ranks = options.shares(work.gpus)
     weights, averages, optimizer = (each // ranks for each in (held.weights, held.averages, held.optimizer))
     gradients = held.gradients // (ranks if options.accumulate == 1 else 1)  # whole ones until the last piece
     copies = held.gradients // 2 if options.precision == "bfloat16" else 0  # of whole weights, for the backward pass
@@ -262,11 +263,16 @@ def _memory(work: Work) -> Memory:
 def _exchange(work: Work, device: Device, passes: float) -> float:
     """Seconds that processes wait for each other's gradients, and weights: a ring's, less what passes hide."""
     gpus, options = work.gpus, work.recipe.train
-    rate = (device.link if gpus <= device.on_a_machine else min(device.link, device.network)) * 1e9
-    once = work.held.gradients * (gpus - 1) / gpus / rate
-    if options.parallel == "ddp":  # summed, and handed on; with the last piece
-        return max(0.0, 2 * once - HIDDEN * passes * 2 / 3)
-    return max(0.0, once - HIDDEN * passes / 3) + max(0.0, once - HIDDEN * passes * 2 / 3)  # in the first, and the last
+    shares = options.shares(gpus)
+    groups = gpus // shares
+
+    def ring(size: int, among: int, ranks: int) -> float:  # of ``ranks`` side by side, some of which exchange
+        rate = device.link if ranks <= device.on_a_machine else min(device.link, device.network)
+        return size * (among - 1) / among / (rate * 1e9)
+
+    once = ring(work.held.gradients, shares, shares)  # gathered in the first piece, shared out in the last
+    summed = 2 * ring(work.held.gradients // shares, groups, gpus)  # and handed on; with the last piece
+    return max(0.0, once - HIDDEN * passes / 3) + max(0.0, once + summed - HIDDEN * passes * 2 / 3)
 
 
 def _drawing(backbone: Backbone, recipe: Recipe) -> tuple[tuple[Sequence[Operation], int], ...] | None:

@@ -47,6 +47,7 @@ FREE = (
     Free("train.compile", "speed; the same training up to rounding"),
     Free("train.compile_backend", "speed; the same training up to rounding"),
     Free("train.parallel", "memory and speed; the same training up to rounding"),
+    Free("train.shard_within", "memory and speed; the same training up to rounding"),
     Free("train.on_non_finite", "whether an update that is not finite stops the run or is left out"),
     Free("train.max_skipped", "how many updates in a row may be left out"),
     Free("train.timeout", "how long a process that no longer answers is waited for"),

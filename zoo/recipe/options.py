@@ -91,6 +91,10 @@ class TrainOptions(Options):
     parallel: Annotated[
         Literal["ddp", "fsdp"], Field(description="whole weights on every rank, or each a share of them (FSDP2)")
     ] = "ddp"
+    shard_within: Annotated[
+        int | None,
+        Field(ge=2, description="FSDP: ranks that share the weights out, in as many groups as there are; null: all"),
+    ] = None
     on_non_finite: Annotated[
         Literal["stop", "skip"],
         Field(description="what an update whose loss or gradient is not finite does: stop the run, or leave it out"),
@@ -122,6 +126,10 @@ class TrainOptions(Options):
         if every and between and every % between:
             raise ValueError(f"should be a multiple of train.checkpoint_every, {between}, got {every}")
         return every
+
+    def shares(self, ranks: int) -> int:
+        """Of so many ranks, those that share weights, averages and what the optimizer keeps out; 1: each has all."""
+        return 1 if self.parallel == "ddp" else self.shard_within or ranks
 
 
 class SampleOptions(Options):

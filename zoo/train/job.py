@@ -89,6 +89,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     _check_path(recipe, backbone)
     plan = plan_of(recipe, backbone)
     check_batch(recipe, plan.group, ranks)
+    check_shares(recipe, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     optimizer: Optimizer = create_part(recipe, "optimizer")
     if options.parallel == "fsdp" and not optimizer.shards:
@@ -240,6 +241,23 @@ def check_batch(recipe: Recipe, group: int, ranks: int) -> None:
             f" {options.accumulate} (train.accumulate) x {group} (samples after which the pattern of stages repeats:"
             f" train.stage_group); {_going_on(options.batch, options.accumulate, group, ranks)}take {nearest}"
         )
+
+
+def check_shares(recipe: Recipe, ranks: int) -> None:
+    """Refuse groups of processes of which there are no whole ones.
+
+    Raises:
+        ZooError: says which there can be.
+    """
+    options, within = recipe.train, recipe.train.shard_within
+    if within is None:
+        return
+    if options.parallel != "fsdp":
+        raise ZooError(f"{recipe.name}: train.shard_within: is of train.parallel: fsdp; set that too, or leave it out")
+    if ranks % within:
+        fitting = [str(each) for each in range(2, ranks + 1) if ranks % each == 0]
+        which = f"take {' or '.join(fitting)}, or null for all" if fitting else "leave it out"
+        raise ZooError(f"{recipe.name}: train.shard_within {within} does not divide {ranks} (processes); {which}")
 
 
 def _going_on(batch: int, accumulate: int, group: int, ranks: int) -> str:

@@ -293,7 +293,7 @@ def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) ->
         for block in blocks:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     if options.parallel == "fsdp":
-        fully_sharded(objective, blocks, world.device, world.size)
+        fully_sharded(objective, blocks, world.device, world.size, options.shares(world.size))
         return objective
     if world.size > 1:
         return data_parallel(objective, world.device)
