@@ -57,10 +57,19 @@ def end_in_a_line_until_main() -> None:
         signal.signal(signal.SIGINT, _end)
 
 
-def interrupt_as_ever() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt again: somebody catches it by now."""
+def interrupt_from_here() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt, since somebody catches it by now, and a second one end the command at once.
+
+    So does one while a module of PyTorch is being imported: half imported, it may abort the process, or take ever so
+    long to fail with something else.
+    """
     if signal.getsignal(signal.SIGINT) is _end:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def is_interrupted() -> bool:
+    """Whether Ctrl-C is what ends the command, whatever was raised in its place."""
+    return signal.getsignal(signal.SIGINT) is _end
 
 
 def _is_command() -> bool:
@@ -70,6 +79,17 @@ def _is_command() -> bool:
         words = sys.orig_argv
         return words[words.index("-m") + 1] == "zoo" if "-m" in words else False
     return os.path.basename(name) == "zoo"
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _end)
+    if any(name.partition(".")[0] == "torch" and _is_being_imported(name) for name in tuple(sys.modules)):
+        _end(number, frame)
+    raise KeyboardInterrupt
+
+
+def _is_being_imported(name: str) -> bool:
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
 
 
 def _end(number: int, frame: FrameType | None) -> None:

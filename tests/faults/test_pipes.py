@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -17,7 +19,7 @@ import pytest
 
 from tests.distributed.ranks import SERVER, TIMEOUT
 from tests.train.small import VALUES
-from zoo import cli
+from zoo import cli, signals
 from zoo.cli import main
 from zoo.cli.output import NO_READER, Unread, _guarded
 from zoo.errors import OutputError
@@ -163,6 +165,55 @@ def test_lines_arrive_at_once_where_python_is_unbuffered() -> None:
     os.set_blocking(reader, False)
     assert os.read(reader, 100) == b"$ zoo build\n"
     os.close(reader)
+
+
+def in_the_foreground(work: Callable[[], object]) -> Callable[[], object]:
+    """The command does ``work``, and Ctrl-C is as ``import zoo`` leaves it there."""
+
+    def before() -> None:
+        signal.signal(signal.SIGINT, signals._end)
+        cli.app = lambda **_: work()
+
+    return before
+
+
+def test_a_second_ctrl_c_ends_what_takes_no_notice_of_the_first(tmp_path: Path) -> None:
+    def deaf() -> None:
+        for _ in range(2):
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    assert zoo(folder=tmp_path, before=in_the_foreground(deaf)) == 130
+    assert (tmp_path / "err").read_text() == "interrupted\n"
+
+
+def test_ctrl_c_while_torch_is_half_imported_ends_the_command_before_torch_can_abort_it(tmp_path: Path) -> None:
+    def half_imported() -> None:
+        sys.modules["torch.half"] = half = ModuleType("torch.half")
+        half.__spec__ = ModuleSpec("torch.half", None)
+        half.__spec__._initializing = True
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            os.abort()
+
+    assert zoo(folder=tmp_path, before=in_the_foreground(half_imported)) == 130
+    assert (tmp_path / "err").read_text() == "interrupted\n"
+
+
+def test_ctrl_c_is_told_where_a_library_makes_another_error_of_it(tmp_path: Path) -> None:
+    def recursion(*_: Any) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RecursionError("maximum recursion depth exceeded") from None
+
+    def before() -> None:
+        signal.signal(signal.SIGINT, signals._end)
+        sys.modules["zoo.cli.recipes"].list_recipes = recursion
+
+    assert zoo("recipes", folder=tmp_path, before=before) == 130
+    assert (tmp_path / "err").read_text() == "interrupted\n"
 
 
 def test_ctrl_c_once_all_is_done_changes_nothing(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from zoo.cli.train import train
 from zoo.errors import OutputError
 from zoo.plugin_loading import left_running, see_to_the_end
 from zoo.plugins import plugin_packages, unknown_plugins, zoo_version
-from zoo.signals import handled, interrupt_as_ever
+from zoo.signals import handled, interrupt_from_here
 
 app = typer.Typer(
     name="zoo",
@@ -157,7 +157,7 @@ def _leave_the_output() -> None:
 def _run() -> int:
     """Run the command, and tell its exit code."""
     try:
-        interrupt_as_ever()
+        interrupt_from_here()
         app(obj=plugin_commands())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

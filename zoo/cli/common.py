@@ -26,7 +26,7 @@ from zoo.plugins import ALL, PluginProblem
 from zoo.recipe.averages import average_named
 from zoo.registry import Registry
 from zoo.shell import command
-from zoo.signals import ENDS, Stopped, handled, stop_signals
+from zoo.signals import ENDS, Stopped, handled, is_interrupted, stop_signals
 
 if TYPE_CHECKING:  # torch
     from zoo.distributed.distributed import Distributed
@@ -145,12 +145,18 @@ class Commands(TyperGroup):
 
 @contextmanager
 def _interruption_told() -> Iterator[None]:
-    """End what Ctrl-C stops with a line, and say which plug-in was being loaded: it may be what was waited for."""
+    """End what Ctrl-C stops with a line, and say which plug-in was being loaded: it may be what was waited for.
+
+    Libraries may raise something else where they are interrupted.
+    """
     try:
         yield
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, Exception) as stop:
+        by_itself = isinstance(stop, KeyboardInterrupt)
+        if isinstance(stop, typer.Exit) or not (by_itself or is_interrupted()):
+            raise
         if _is_first():
-            tell(f"interrupted {stop}".strip())
+            tell(f"interrupted {stop if by_itself else ''}".strip())
         raise typer.Exit(128 + signal.SIGINT) from None
 
 
