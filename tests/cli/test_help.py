@@ -59,3 +59,19 @@ def test_where_an_option_is_missing_an_example_is_shown(words):
 
 def test_nor_is_one_where_nothing_is_missing():
     assert "Example" not in zoo("build", "--recipe", "mpdit_b", "--depth", "4").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("train", "--batch", "4"), "write --set train.batch=VALUE or --set sample.batch=VALUE"),
+        (("sample", "--solver-name", "heun"), "(Possible options:"),
+        (("plan", "--flops"), "`zoo build` has it"),
+        (("build", "--epochs", "1"), "`zoo plan` has it"),
+        (("train", "--out", "d"), "(Possible options: --set)"),  # which many others have
+    ],
+)
+def test_an_unknown_option_is_told_as_the_key_of_a_recipe_or_as_that_of_another_command(words, told):
+    shown = " ".join(zoo(*words).stderr.replace("│", " ").split())
+    assert f"No such option: {next(each for each in words if each.startswith('--'))}" in shown
+    assert told in shown

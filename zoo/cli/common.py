@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from zoo.cli.misuse import helped
 from zoo.errors import OutputError, Preempted, ProcessError, WeightsError, ZooError, as_failure, in_words, printable
 from zoo.open_files import are_too_many
 from zoo.plugins import ALL, PluginProblem
@@ -116,7 +117,7 @@ class Commands(TyperGroup):
             with warnings_in_lines(), _interruption_told():
                 return super().invoke(ctx)
         except USAGE as misuse:
-            _show_example(misuse)
+            helped(misuse)
             raise
         except NOT_OURS:
             raise
@@ -158,12 +159,6 @@ def _interruption_told() -> Iterator[None]:
         if _is_first():
             tell(f"interrupted {stop if by_itself else ''}".strip())
         raise typer.Exit(128 + signal.SIGINT) from None
-
-
-def _show_example(misuse: Any) -> None:
-    """Where an argument is missing, say how the command is called."""
-    if type(misuse).__name__ == "MissingParameter" and misuse.ctx and misuse.ctx.command.epilog:
-        misuse.message = misuse.ctx.command.epilog
 
 
 def _refuse_gone_folder() -> None:
