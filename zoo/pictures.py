@@ -17,6 +17,7 @@ from zoo.errors import RunError
 from zoo.files import write_whole
 
 GAP = 2
+SEEN = 64  # pixels of the longer side of a picture in a grid, or nearly so many, at least
 
 
 def write_png(image: np.ndarray, path: Path) -> None:
@@ -35,11 +36,15 @@ def read_png(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def grid(images: Sequence[np.ndarray], columns: int | None = None, scale: int = 1) -> np.ndarray:
-    """Pictures [H, W, channels] of one size side by side, row by row, white in between."""
+def grid(images: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
+    """Pictures [H, W, channels] of one size side by side, row by row, white in between; small ones some times as large.
+
+    Each of their pixels is then a square, so that digits of 16 x 16 can be seen.
+    """
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     height, width, channels = images[0].shape
+    scale = max(1, SEEN // max(height, width))
     height, width = height * scale, width * scale
     sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), 255, dtype=np.uint8)
     for index, image in enumerate(images):

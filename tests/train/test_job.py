@@ -92,6 +92,12 @@ def open_small(registry, *overrides, rank=0, ranks=1):
     return open_job(recipe, objective_of(recipe, build(recipe, device="meta")), registry, rank, ranks)
 
 
+def test_a_share_of_activations_needs_a_compiler(registry):
+    with pytest.raises(ZooError, match=r"^small: train\.checkpoint_activations: 0\.5 is a share.*set train\.compile"):
+        open_small(registry, "train.checkpoint_activations=0.5")
+    open_small(registry, "train.checkpoint_activations=0.5", "train.compile=true", "train.compile_backend=eager")
+
+
 @pytest.mark.parametrize(
     ("batch", "accumulate", "group", "ranks"),
     [(1, 1, "null", 1), (7, 1, "null", 1), (30, 3, "null", 3), (8, 1, 16, 1), (100, 4, 5, 2), (33, 1, 2, 16)],

@@ -15,15 +15,15 @@ def pictures(count, shape=(3, 5, 1)):
 
 
 def test_a_grid_has_every_picture_at_its_place_and_white_in_between():
-    images = pictures(5)
+    images = pictures(5, (30, 50, 1))
     sheet = grid(images, columns=3)
-    assert (sheet.shape, sheet.dtype) == ((2 * (3 + GAP) + GAP, 3 * (5 + GAP) + GAP, 1), np.uint8)
+    assert (sheet.shape, sheet.dtype) == ((2 * (30 + GAP) + GAP, 3 * (50 + GAP) + GAP, 1), np.uint8)
     left = np.ones(sheet.shape[:2], dtype=bool)
     for index, image in enumerate(images):
         row, column = divmod(index, 3)
-        top, start = GAP + row * (3 + GAP), GAP + column * (5 + GAP)
-        assert (sheet[top : top + 3, start : start + 5] == image).all()
-        left[top : top + 3, start : start + 5] = False
+        top, start = GAP + row * (30 + GAP), GAP + column * (50 + GAP)
+        assert (sheet[top : top + 30, start : start + 50] == image).all()
+        left[top : top + 30, start : start + 50] = False
     assert (sheet[left] == 255).all()
 
 
@@ -31,15 +31,15 @@ def test_a_grid_has_every_picture_at_its_place_and_white_in_between():
     ("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (4, 2, 2), (5, 2, 3), (9, 3, 3), (10, 3, 4)]
 )
 def test_a_grid_is_nearly_square(count, rows, columns):
-    assert grid(pictures(count, (4, 4, 3))).shape == (rows * (4 + GAP) + GAP, columns * (4 + GAP) + GAP, 3)
+    assert grid(pictures(count, (40, 40, 3))).shape == (rows * (40 + GAP) + GAP, columns * (40 + GAP) + GAP, 3)
 
 
-def test_a_scaled_grid_repeats_pixels():
-    (image,) = pictures(1)
-    sheet = grid([image], scale=3)[GAP:-GAP, GAP:-GAP]
-    assert sheet.shape == (9, 15, 1)
-    assert (sheet[1::3, 1::3] == image).all()
-    assert (sheet[::3, 2::3] == image).all()
+def test_small_pictures_are_shown_so_large_that_they_can_be_seen():
+    (image,) = pictures(1, (9, 16, 1))
+    sheet = grid([image])[GAP:-GAP, GAP:-GAP]
+    assert sheet.shape == (36, 64, 1)
+    assert (sheet[1::4, 1::4] == image).all()
+    assert (sheet[::4, 3::4] == image).all()
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])

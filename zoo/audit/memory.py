@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,9 +18,9 @@ from torch import Tensor, UntypedStorage
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint
 
 from zoo.backbone import Backbone
+from zoo.compiling import recompute_blocks
 from zoo.errors import AuditError, first_line
 from zoo.flow import Objective, StageBatch, objective_of, total
 from zoo.flow.precision import clock_dtype
@@ -124,9 +123,8 @@ def _peak_bytes(backbone: Backbone, stage: int, recipe: Recipe) -> int:
     """Bytes per sample at the peak of a pass whose samples are all of one stage."""
     objective = objective_of(recipe, deepcopy(backbone)).train()
     model, options = objective.backbone, recipe.train
-    if options.checkpoint_activations:
-        for block in model.blocks:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    if options.checkpoint_activations is True:
+        recompute_blocks(model.blocks)
     with FakeTensorMode(allow_non_fake_inputs=True):  # such as the weights on the meta device
         objective.to_empty(device=DEVICE)
         batch = samples_of(objective, stage, BATCH)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from zoo.cli.bars import bar
 from zoo.cli.common import Debug, PartsFiles, console, tell, try_folder
 from zoo.errors import OutputError, PluginError
 from zoo.part_entries import PartEntry
@@ -105,15 +105,13 @@ def _outcomes(entries: Sequence[PartEntry], package: str | None, examples: int) 
     from zoo.testing.conformance import checks_of
 
     checks, found = list(checks_of(entries, examples)), []
-    screen = Console(stderr=True, highlight=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=len(checks))
+    with bar(TimeElapsedColumn(), TextColumn("{task.description}")) as shown:
+        task = shown.add_task("", total=len(checks))
         for each in checks:
-            bar.update(task, description=escape(each.name))
+            shown.update(task, description=escape(each.name))
             in_pytest = f"pytest --zoo-plugin {package} -k {each.name} --tb=long"
             found.append(outcome(each, each.call if each.part.entry.plugin.is_file else in_pytest))
-            bar.advance(task)
+            shown.advance(task)
     return found
 
 

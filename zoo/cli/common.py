@@ -294,7 +294,9 @@ def try_folder(folder: Path, called: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise OutputError(f"{called}: cannot be written: {error.strerror}") from error
+        raise OutputError(
+            f"{called}: cannot be written: {error.strerror}; choose another folder, or mend it"
+        ) from error
 
 
 @contextmanager

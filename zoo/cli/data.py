@@ -183,18 +183,16 @@ def _check_since(recipe: Recipe, run: Path, problems: IO[str]) -> bool:
 
 def _tracked(source: Source, works: Iterator[Work], what: str) -> Iterator[Work]:
     """The parts of a check, with a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TextColumn, TimeRemainingColumn
 
+    from zoo.cli.bars import bar
     from zoo.data.check import amount
 
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=amount(source))
+    with bar(TimeRemainingColumn(), TextColumn(what)) as shown:
+        task = shown.add_task(what, total=amount(source))
         for work in works:
             yield work
-            bar.advance(task, work.done)
+            shown.advance(task, work.done)
 
 
 def _print_findings(split: str, source: Source, left_out: LeftOut, found: Findings, *, verbose: bool) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
+from zoo.cli.bars import bar
 from zoo.cli.common import tell
 from zoo.cli.slowness import SlownessWatch, times_of_threads
 from zoo.errors import AuditError, printable
@@ -36,15 +36,13 @@ class Progress:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.console = Console(stderr=True, highlight=False)
-        self._bar = Bar(
-            BarColumn(None, table_column=Column(max_width=40)),  # which gives way to the others
-            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        self._bar = bar(
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(table_column=Column(no_wrap=True)),
             TextColumn("left"),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=self.console,
-            disable=not self.console.is_terminal,
+            transient=False,
         )
         self._last = 0
         self._told = 0.0

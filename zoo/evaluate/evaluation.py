@@ -301,6 +301,7 @@ class _Evaluation:
                 [int(each) for found in classes.values() for each in found or ()]
             ),
             "left_out": dict(left_out),
+            "unfed": self.judge.unfed,
             "doubts": list(doubts),
             "drawing": {
                 "device": str(self.world.device),

@@ -176,13 +176,13 @@ class Judge:
             self.classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(real.pooled, real.labels)
             real = self._with_verdicts(real)
         self.real = real
-        self.metrics = [each for each in metrics if self._allows(each)]
+        lacking = [[need for need in each.needs if getattr(real, need) is None] for each in metrics]
+        self.metrics = [each for each, needs in zip(metrics, lacking, strict=True) if not needs]
+        self.unfed = {_name(each): needs for each, needs in zip(metrics, lacking, strict=True) if needs}
+        """What metrics need, of those that need what the features do not give."""
 
     def _with_verdicts(self, found: FeatureSet) -> FeatureSet:
         return replace(found, verdicts=self.classifier.predict(found.pooled))
-
-    def _allows(self, metric: Metric) -> bool:
-        return all(getattr(self.real, need) is not None for need in metric.needs)
 
     def figures(self, found: FeatureSet) -> tuple[dict[str, float], dict[str, str]]:
         """Every figure of a set beside the real images, by name; and why metrics have none, by the metric's name."""
@@ -196,8 +196,13 @@ class Judge:
                     figures.update(_new(_finite(metric.measure(self.real, found)), figures))
                 except Exception as error:  # it has nothing to say, or is wrong; the other figures stand
                     words = words_of(error) if isinstance(error, ValueError) else in_words(error)
-                    refusals[getattr(type(metric), MARK)[1]] = words
+                    refusals[_name(metric)] = words
         return figures, refusals
+
+
+def _name(metric: Metric) -> str:
+    """That recipes call it by."""
+    return str(getattr(type(metric), MARK)[1])
 
 
 def _new(figures: dict[str, float], told: Mapping[str, float]) -> dict[str, float]:

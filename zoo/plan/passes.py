@@ -6,16 +6,15 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.checkpoint import checkpoint
 
 from zoo.assembly import create_part
 from zoo.audit.memory import DEVICE, samples_of
 from zoo.backbone import Backbone
+from zoo.compiling import recompute_blocks
 from zoo.errors import AuditError, first_line
 from zoo.flow import objective_of, total
 from zoo.flow.precision import clock_dtype
@@ -48,9 +47,8 @@ def training_step(backbone: Backbone, recipe: Recipe, counts: Sequence[int]) -> 
         averages = [EMA(of_backbone) for _ in options.averages]
         batches = [samples_of(objective, stage, count) for stage, count in enumerate(counts) if count]
         one = torch.ones(sum(counts), dtype=clock_dtype(trained[0].dtype))
-        if options.checkpoint_activations:
-            for block in model.blocks:
-                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        if options.checkpoint_activations is True:
+            recompute_blocks(model.blocks)
         with _told():
             for parameter in trained:  # let the optimizer have begun
                 parameter.grad = torch.empty_like(parameter)

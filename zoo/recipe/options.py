@@ -84,7 +84,11 @@ class TrainOptions(Options):
         Literal["float32", "bfloat16"], Field(description="of the blocks' matrix products; weights stay float32")
     ] = "float32"
     checkpoint_activations: Annotated[
-        bool, Field(description="compute blocks anew in the backward pass, to save memory")
+        bool | Annotated[float, Field(gt=0.0, lt=1.0)],
+        Field(
+            description="compute blocks anew in the backward pass, to save memory; with train.compile also the share of"
+            " activations to keep, such as 0.5: what is cheapest is computed anew"
+        ),
     ] = False
     compile: Annotated[bool, Field(description="torch.compile every block")] = False
     compile_backend: Annotated[str, Field(min_length=1, description="of torch.compile")] = "inductor"

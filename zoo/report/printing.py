@@ -67,6 +67,9 @@ def print_figures(
     """Figures of generated images, of held-out real ones, and of controls, side by side."""
     console.print(f"[bold]{escape(recipe.name)}[/]")
     _print(console, figures_table(figures, record))
+    for metric, needs in record["unfed"].items():
+        lack = f"needs {' and '.join(needs)}, which features {record['evaluate']['features']['type']} do not give"
+        console.print(f"no {escape(f'{metric}: it {lack}')}", soft_wrap=True)
 
 
 def print_comparison(console: Console, entries: Sequence[Entry]) -> None:

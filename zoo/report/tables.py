@@ -58,7 +58,7 @@ def way_table(audit: Audit, dim: int) -> Table:
     """Levels of every stage, with their tokens and multiply-adds, and their widths where any is not the backbone's."""
     rows = [row for stage in audit.stages for row in _stage_rows(stage, audit.macs)]
     table = Table(
-        "The way of the tokens",
+        "The way of the tokens; MACs at each noise level, shares of their mean",
         (*_WAY, ">MACs", ">share"),
         tuple(rows),
         frozenset(index for index, row in enumerate(rows) if row[4] == "stage"),

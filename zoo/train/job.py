@@ -86,6 +86,11 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     options = recipe.train
     if options.compile:
         check_backend(options.compile_backend, f"{recipe.name}: ")
+    elif not isinstance(options.checkpoint_activations, bool):
+        raise ZooError(
+            f"{recipe.name}: train.checkpoint_activations: {options.checkpoint_activations} is a share, which"
+            " torch.compile keeps; set train.compile to true, or this to true, which keeps no more than blocks' inputs"
+        )
     _check_path(recipe, backbone)
     plan = plan_of(recipe, backbone)
     check_batch(recipe, plan.group, ranks)

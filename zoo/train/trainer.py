@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 
 from zoo.callbacks import Step
-from zoo.compiling import compile_blocks
+from zoo.compiling import compile_blocks, recompute_blocks
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
 from zoo.distributed.distributed import Distributed
@@ -287,11 +285,11 @@ class Trainer:
 def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) -> nn.Module:
     """The objective as the options want it to compute: blocks compiled, checkpointed, all spread over processes."""
     blocks = objective.backbone.blocks
+    anew = options.checkpoint_activations
     if options.compile:
-        compile_blocks(blocks, options.compile_backend)
-    if options.checkpoint_activations:
-        for block in blocks:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        compile_blocks(blocks, options.compile_backend, kept=1.0 if isinstance(anew, bool) else anew)
+    if anew is True:
+        recompute_blocks(blocks)
     if options.parallel == "fsdp":
         fully_sharded(objective, blocks, world.device, world.size, options.shares(world.size))
         return objective
