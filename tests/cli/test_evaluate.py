@@ -77,7 +77,7 @@ def test_few_images_leave_figures_out_and_say_so():
     }
     assert "fid" in found["figures"]["generated"]
     assert "precision" not in found["figures"]["generated"]
-    assert "no inception_score: it needs probabilities, which features digits do not give" in result.stdout
+    assert "no inception_score: it needs probabilities, which features pca do not give" in result.stdout
     assert found["unfed"] == {"inception_score": ["probabilities"], "sfid": ["spatial"]}
     warning = "warning: precision_recall of generated is left out: 3 neighbours need more than 3 images, not 3"
     assert warning in result.stderr.splitlines()

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo.audit.convolutions import RecordedConvolutions
 from zoo.audit.declared import Declarations, let_parts_declare
 from zoo.audit.operators import COUNTED, MULTIPLICATIONS, NORM_OPS, NORMS, PRODUCTS, is_negligible
+from zoo.audit.remembered import RememberedShapes
 from zoo.errors import AuditError
 
 with warnings.catch_warnings():
@@ -93,7 +94,7 @@ def count(what: Traced) -> Counts:
 def _count(what: Traced) -> Counts:
     witness = FlopCounterMode(display=False, custom_mapping=VECTOR_PRODUCTS)
     convolutions = RecordedConvolutions()  # type: ignore[no-untyped-call]
-    with _restored(what.whole), _quiet(), witness, convolutions:
+    with _restored(what.whole), _quiet(), RememberedShapes(), witness, convolutions:
         what.whole.eval()
         declared = let_parts_declare(what.whole)
         analysis = _analysis(what.wrap(declared.inputs), what.inputs)
