@@ -1,9 +1,10 @@
 """What every test finds, whatever the machine, the caller's shell and the tests that ran before in the process.
 
-Shapes in annotations are checked. PyTorch has one thread here and in every process that a test starts, since
-pytest-xdist fills the cores, unless OMP_NUM_THREADS says otherwise. Global random generators start anew with every
-fixture and every test. SIGHUP is heeded, also under nohup, and SIGINT, also in the background of a shell. Hypothesis
-draws the same examples every time, or with ``--hypothesis-seed N`` those of N.
+Shapes in annotations are checked where tests vary them, and an audit is made once where tests are about other things.
+PyTorch has one thread here and in every process that a test starts, since pytest-xdist fills the cores, unless
+OMP_NUM_THREADS says otherwise. Global random generators start anew with every fixture and every test. SIGHUP is heeded,
+also under nohup, and SIGINT, also in the background of a shell. Hypothesis draws the same examples every time, or with
+``--hypothesis-seed N`` those of N.
 """
 
 import gc
@@ -26,7 +27,8 @@ from jaxtyping import config, install_import_hook
 
 # Before the modules are imported. torch.compile can trace what they check in functions once that is off, but nothing
 # that makes a dataclass: of these those of zoo.parts.values are made in forward.
-ROOM = Path(__file__).parents[1] / "zoo" / "parts"
+HERE = Path(__file__).parent
+ROOM = HERE.parent / "zoo" / "parts"
 PARTS = [f"zoo.parts.{path.stem}" for path in ROOM.glob("*.py") if path.stem != "values"]
 install_import_hook([*PARTS, "zoo.backbone", "zoo.flow", "zoo.data", "zoo.labels"], "beartype.beartype")
 
@@ -38,6 +40,7 @@ from fvcore.nn import FlopCountAnalysis
 from hypothesis import HealthCheck, settings
 
 from tests.dealing import dealt
+from tests.once import ROOMS, Once, made_once
 from tests.train.small import train
 from zoo.registry import Registry
 
@@ -50,17 +53,39 @@ settings.register_profile("seeded", settings.get_profile("zoo"), derandomize=Fal
 settings.load_profile("zoo")
 
 
+UNCHECKED = {
+    "audit", "cli", "distributed", "evaluate", "faults", "optim", "plan", "plugins", "recipe", "report", "runs",
+    "sampling", "scaffold", "strangers", "tools", "train", "weights",
+}  # fmt: skip
+"""Rooms of tests whose shapes are those of a few recipes, where to check them takes a third of the time or more."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before the fixtures of the test, and of its module."""
+    rooms = set(item.path.parts[len(HERE.parts) :])
+    config.update("jaxtyping_disable", not rooms.isdisjoint(UNCHECKED))
+    Once.is_on = not rooms.isdisjoint(ROOMS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def audits_once() -> Iterator[None]:
+    with made_once():
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def unchecked_traces() -> Iterator[None]:
     """In a trace every size that a check of shapes asks for is an operator: two thirds of the time of an audit."""
     count = FlopCountAnalysis.by_module_and_operator
 
     def unchecked(analysis: FlopCountAnalysis) -> Any:
+        before = config.jaxtyping_disable
         config.update("jaxtyping_disable", True)
         try:
             return count(analysis)
         finally:
-            config.update("jaxtyping_disable", False)
+            config.update("jaxtyping_disable", before)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FlopCountAnalysis, "by_module_and_operator", unchecked)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config
 
 from tests.train.small import small
 from zoo.assembly import build
@@ -132,8 +131,7 @@ def test_the_precision_is_samplings_own_whatever_training_had(registry):
 
 
 @pytest.mark.slow  # torch.compile takes seconds
-def test_compiled_blocks_draw_the_same(registry, monkeypatch):
-    monkeypatch.setattr(config, "jaxtyping_disable", True)
+def test_compiled_blocks_draw_the_same(registry):
     own = ("sample.guidance=3.0", "train.compile_backend=aot_eager")
     expected = drawn(registry, 6, *own)
     for one, other in zip(drawn(registry, 6, *own, "sample.compile=true"), expected, strict=True):

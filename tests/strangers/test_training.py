@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from jaxtyping import config
 
 import zoo
 from tests.distributed.ranks import run_ranks
@@ -47,8 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def train(world: Distributed, path: Path, values: dict[str, Any], stop: int) -> int:
-    """Start, or go on; as users do, without the checks of shapes, which take half of the time."""
-    config.update("jaxtyping_disable", True)
+    """Start, or go on."""
     folder = RunFolder(path)
     session = Run(load_recipe(values, registry=REGISTRY), folder, REGISTRY, world, Silent())
     try:
