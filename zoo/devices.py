@@ -111,6 +111,27 @@ def set_aside() -> Iterator[None]:
 
 
 @contextmanager
+def products_in_float32(how: str, device: torch.device) -> Iterator[None]:
+    """Within, matrix products and convolutions of float32 tensors on a GPU are as asked.
+
+    Args:
+        how: ``ieee``, or ``tf32``: inputs are rounded to 10 bits behind the point, and sums are float32.
+        device: elsewhere than on a GPU both are the same.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if how == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = how == "tf32"  # which PyTorch does, unless told otherwise
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@contextmanager
 def refusing_device(name: object) -> Iterator[None]:
     """Tell in one line what PyTorch raises, in many ways, where a device cannot be used.
 

@@ -83,6 +83,10 @@ class TrainOptions(Options):
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="of the blocks' matrix products; weights stay float32")
     ] = "float32"
+    matmul: Annotated[
+        Literal["ieee", "tf32"],
+        Field(description="products and convolutions that are in float32 on a GPU: as they are, or in TF32, faster"),
+    ] = "ieee"
     checkpoint_activations: Annotated[
         bool | Annotated[float, Field(gt=0.0, lt=1.0)],
         Field(

@@ -18,6 +18,7 @@ from zoo.backbone import Backbone
 from zoo.callbacks import Step
 from zoo.checkpoint_folders import checkpoints_in, newest_states, step_of
 from zoo.classes import UNKNOWN, Classes, renamed
+from zoo.devices import products_in_float32
 from zoo.distributed.distributed import Distributed
 from zoo.distributed.stopping import asked_to_stop, refuse_to_begin
 from zoo.errors import DataError, MissingFolderError, Preempted, RunError, WeightsError, in_words
@@ -161,6 +162,7 @@ class Run:
             return
         self.world.first(lambda: self._begin_after(trainer.step))
         with (
+            products_in_float32(self.recipe.train.matmul, self.world.device),
             closing(Records(trainer, self.folder, self._tell)) as records,
             self.world.working(lambda: trainer.step, partial(rescue, saver)),
         ):
