@@ -17,7 +17,7 @@ OTHER = {
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
     "shard_within": 2,
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "warmup": 3,
-    "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16",
+    "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16", "matmul": "tf32",
     "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3, "timeout": 60.0,
 }  # fmt: skip
 """Another value of every option of ``train``."""
