@@ -7,15 +7,13 @@ by the file, or refused where the file is gone on with; what it leads to stays a
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-
-from safetensors import SafetensorError
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from zoo.errors import ZooError, first_line
 from zoo.unfinished import workplace
@@ -23,11 +21,19 @@ from zoo.unfinished import workplace
 if TYPE_CHECKING:
     from torch import Tensor
 
+
+class Open(Protocol):
+    """A file that is open to be written."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Write at the end."""
+
+
 Content = str | bytes | Callable[[BinaryIO], object]
 """Of a file: text, which becomes UTF-8, bytes, or what writes them into a file that is open."""
 
-FAILURES = (OSError, SafetensorError, RuntimeError)
-"""What writing ends with where it cannot be done; RuntimeErrors are torch.save's, and of tensors that share memory."""
+FAILURES = (OSError, RuntimeError)
+"""What writing ends with where it cannot be done; RuntimeErrors are torch.save's, and of tensors that no file holds."""
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, and lets few users make links
 
@@ -74,21 +80,50 @@ def write_new(path: Path, content: Content, *, synced: bool = True) -> None:
         OSError: it is there, if only as a link that leads nowhere; or it cannot be written, as all of ``FAILURES`` say.
     """
     with path.open("xb") as file:
-        mode = os.fstat(file.fileno()).st_mode
         if callable(content):
             content(file)
         else:
             file.write(content.encode() if isinstance(content, str) else content)
-    path.chmod(stat.S_IMODE(mode))  # as the umask says: safetensors puts a file in the place, for its owner alone
     if synced:
         to_disk(path)
 
 
-def safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Callable[[BinaryIO], None]:
-    """The content of a file of tensors [any shape], each contiguous and with memory of its own."""
-    from safetensors.torch import save_file  # torch
+def safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Callable[[Open], None]:
+    """The content of a file of tensors [any shape]."""
 
-    return lambda file: save_file(dict(tensors), file.name, None if metadata is None else dict(metadata))
+    def write(file: Open) -> None:
+        from zoo.tensor_bytes import pieces  # torch
+
+        for piece in pieces(tensors, metadata):
+            file.write(piece)
+
+    return write
+
+
+class Hashed:
+    """A file to write into, and the SHA-256 of what has been written.
+
+    Args:
+        file: that is open.
+
+    Attributes:
+        size: bytes that have been written.
+    """
+
+    def __init__(self, file: Open) -> None:
+        self.size = 0
+        self._file, self._hash = file, hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> object:
+        """Write at the end."""
+        self._hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    @property
+    def sha256(self) -> str:
+        """In hexadecimal."""
+        return self._hash.hexdigest()
 
 
 def append_line(path: Path, text: str) -> None:

@@ -17,10 +17,10 @@ FILES = {"model.safetensors", "ema.safetensors", "state.json", "manifest.json"}
 
 
 def test_what_is_saved_is_read_back(tmp_path):
-    (saved,) = write(tmp_path / "deep" / "er", 7)
-    assert saved.path == tmp_path / "deep" / "er" / "step_00000007"
+    (saved,) = write(tmp_path / "checkpoints", 7)
+    assert saved.path == tmp_path / "checkpoints" / "step_00000007"
     assert {each.name for each in saved.path.iterdir()} == FILES
-    assert_newest(tmp_path / "deep" / "er", 7)
+    assert_newest(tmp_path / "checkpoints", 7)
     assert saved.digest("ema") != saved.digest("model")
     assert saved.digest("ema") == write(tmp_path / "again", 7)[0].digest("ema")
 
@@ -36,6 +36,12 @@ def test_a_folder_that_is_not_there_has_none(tmp_path):
     set_aside_after(tmp_path / "missing", 0, RUN)
 
 
+def test_the_folder_of_a_run_that_is_gone_is_not_made_again(tmp_path):
+    with pytest.raises(RunError, match="the checkpoint cannot be written: No such file or directory"):
+        write(tmp_path / "run" / "checkpoints", 1)
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_is_there_already_is_replaced(tmp_path):
     save(tmp_path, 4, {"other": {"x": torch.ones(1)}}, {"run": RUN})
     write(tmp_path, 4)
@@ -43,11 +49,20 @@ def test_what_is_there_already_is_replaced(tmp_path):
     assert {each.name for each in (tmp_path / "step_00000004").iterdir()} == FILES
 
 
-def test_tensors_that_share_memory_are_an_error_of_the_run(tmp_path):
+def test_tensors_that_share_memory_are_each_written(tmp_path):
+    shared = torch.arange(6.0)
+    saved = save(tmp_path, 1, {"model": {"whole": shared, "part": shared[::2]}}, {"run": RUN})
+    found = saved.tensors("model")
+    assert found["whole"].tolist() == shared.tolist()
+    assert found["part"].tolist() == [0, 2, 4]
+
+
+def test_tensors_that_no_file_holds_are_an_error_of_the_run(tmp_path):
     write(tmp_path, 1)
-    shared = torch.ones(3)
-    with pytest.raises(RunError, match=r"the checkpoint cannot be written: .*share memory") as caught:
-        save(tmp_path, 2, {"model": {"a": shared, "b": shared}}, {"run": RUN})
+    with pytest.raises(
+        RunError, match=r"the checkpoint cannot be written: a: safetensors holds no tensor of"
+    ) as caught:
+        save(tmp_path, 2, {"model": {"a": torch.ones(3, dtype=torch.complex128)}}, {"run": RUN})
     assert "\n" not in str(caught.value)
     assert_newest(tmp_path, 1)
     assert not list(tmp_path.glob(".*"))

@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import safetensors.torch
-from safetensors.torch import save_file
 
 from tests.runs.written import RUN, Crash, assert_holds, assert_newest, tensors, write
 from zoo.errors import RunError
+from zoo.files import Hashed
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.checkpoint import latest, problem_of, prune
 
@@ -29,24 +28,22 @@ def after(count, error, function):
 
 
 def cut_off(count, error):
-    """``save_file`` that writes half of the file, and then raises."""
+    """``Hashed.write`` that at call ``count`` (from 0) writes half, and then raises."""
 
-    def half(values, path, metadata):
-        whole, calls[0] = calls[0] != count, calls[0] + 1
-        save_file(values, path, metadata)
-        if not whole:
-            os.truncate(path, os.path.getsize(path) // 2)
+    def half(file, data):
+        calls[0] += 1
+        if calls[0] == count + 1:
+            write(file, data[: len(data) // 2])
             raise error
+        write(file, data)
 
-    calls = [0]
-    return half, calls
+    calls, write = [0], Hashed.write
+    return half
 
 
 POINTS = {
-    "save_file": (safetensors.torch, "save_file", save_file, 2),
-    "write": (checkpoints, "write_new", checkpoints.write_new, 4),
-    "chmod": (Path, "chmod", Path.chmod, 4),
-    "hash": (checkpoints, "_sha256", checkpoints._sha256, 3),
+    "file": (checkpoints, "write_new", checkpoints.write_new, 4),
+    "piece": (Hashed, "write", Hashed.write, 8),
     "fsync": (os, "fsync", os.fsync, 6),
     "mkdir": (Path, "mkdir", Path.mkdir, 2),
     "rename": (Path, "rename", Path.rename, 1),
@@ -59,7 +56,7 @@ def broken(monkeypatch, point, count, error):
     owner, name, function, _ = POINTS[point]
     call, calls = after(count, error, function)
     # A method has to stay one.
-    monkeypatch.setattr(owner, name, (lambda *a, **o: call(*a, **o)) if owner is Path else call)
+    monkeypatch.setattr(owner, name, (lambda *a, **o: call(*a, **o)) if owner in (Path, Hashed) else call)
     return calls
 
 
@@ -90,11 +87,11 @@ def test_a_crash_at_any_point_leaves_the_older_ones_whole_and_no_half_one(point,
     assert {each.name for each in tmp_path.iterdir()} == {f"step_0000000{step}" for step in (1, 2, 3)}
 
 
-@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("count", range(8))
 def test_a_crash_in_the_midst_of_a_file(count, tmp_path, monkeypatch):
     write(tmp_path, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(safetensors.torch, "save_file", cut_off(count, Crash())[0])
+        patch.setattr(Hashed, "write", cut_off(count, Crash()))
         with pytest.raises(Crash):
             write(tmp_path, 2)
     assert_newest(tmp_path, 1)

@@ -34,6 +34,8 @@ from zoo.checkpoint_folders import (
 from zoo.errors import RunError
 from zoo.files import (
     FAILURES,
+    Hashed,
+    Open,
     reason_of,
     refuse_without_space,
     safetensors,
@@ -106,29 +108,28 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
     """Write a checkpoint; a crash at any moment leaves the older ones whole, and no half of this one.
 
     Args:
-        folder: of all checkpoints.
+        folder: of all checkpoints; what it is in exists.
         step: updates done.
         tensors: by file name, without the suffix, and by tensor name.
         state: what is not a tensor, as plain values; ``run`` is the id of the run.
 
     Raises:
-        RunError: the disk is full, or refuses; tensors share memory; or another run has a checkpoint of this step here.
+        RunError: the disk is full, or refuses; or another run has a checkpoint of this step here.
     """
     at = final = path_of(folder, step)
     size = sum(tensor.nbytes for values in tensors.values() for tensor in values.values())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # and not what is above it: a run's folder that is gone is not made again
         _refuse_others(final, state["run"])
         refuse_without_space(folder, size)
         with whole_folder(final) as unfinished:
+            manifest = {}
             for name, values in tensors.items():
                 at = final / f"{name}.safetensors"
-                contiguous = {key: value.contiguous() for key, value in values.items()}
-                write_new(unfinished / at.name, safetensors(contiguous))
+                manifest[at.name] = _written(unfinished / at.name, safetensors(values))
             at = final / STATE
-            write_new(unfinished / STATE, to_json(state))
-            written = sorted(unfinished.iterdir())
-            manifest = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in written}
+            text = to_json(state).encode()
+            manifest[STATE] = _written(unfinished / STATE, lambda file: file.write(text))
             at = final / MANIFEST
             write_new(unfinished / MANIFEST, to_json({**FORMAT, "step": step, "files": manifest}))
             at = final
@@ -306,6 +307,19 @@ def _discard(path: Path) -> None:
         remove(going)
         path = path.rename(going)
     remove(path)
+
+
+def _written(path: Path, content: Callable[[Open], object]) -> dict[str, Any]:
+    """Write a file, and tell what the manifest says of it."""
+    told: dict[str, Any] = {}
+
+    def write(file: Open) -> None:
+        hashed = Hashed(file)
+        content(hashed)
+        told.update(size=hashed.size, sha256=hashed.sha256)
+
+    write_new(path, write)
+    return told
 
 
 def _sha256(path: Path) -> str:

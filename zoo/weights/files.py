@@ -107,6 +107,7 @@ def write_weights(
 
     def write(file: BinaryIO) -> None:
         safetensors(_untied(tensors), metadata)(file)
+        file.flush()
         _finish_header(Path(file.name))
 
     write_whole(path, write, WeightsError)
