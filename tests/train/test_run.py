@@ -248,12 +248,13 @@ def test_a_second_signal_while_it_is_saved_loses_nothing(tmp_path: Path) -> None
         assert told.startswith("75: ")
     newest, problems = checkpoints.latest(tmp_path / "checkpoints")
     assert newest is not None
-    assert (newest.step, problems) == (3, [])  # the save after step 2 has brought the first signal
+    assert problems == []
+    assert newest.step in (3, 4)  # the save after step 2 has brought the first signal, while training went on
 
 
-@pytest.mark.parametrize(("step", "saved"), [(5, 4), (1, None)])
-def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(
-    tmp_path: Path, whole_run: Callable[..., Path], step: int, saved: int | None
+@pytest.mark.parametrize(("step", "saved"), [(5, (2, 4)), (1, (None,))])
+def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint_that_was_written(
+    tmp_path: Path, whole_run: Callable[..., Path], step: int, saved: tuple[int | None, ...]
 ) -> None:
     def die(world: Distributed) -> None:
         run(world, tmp_path, recipe(), Said(step, lambda: os.kill(os.getpid(), signal.SIGKILL)))
@@ -261,7 +262,7 @@ def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(
     (end,) = run_ranks(die, 1)
     assert end.code == -signal.SIGKILL
     newest, _ = checkpoints.latest(tmp_path / "checkpoints")
-    assert (newest and newest.step) == saved
+    assert (newest and newest.step) in saved  # a thread may have been writing that of step 4 still
     assert [line["step"] for line in read_metrics(RunFolder(tmp_path).metrics)] == list(range(1, step + 1))
     run_ranks(run_to_the_end, 1, tmp_path, recipe(), True)
     assert state_of(tmp_path) == state_of(whole_run())

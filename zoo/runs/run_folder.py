@@ -39,6 +39,7 @@ from zoo.runs.kept_parts import files_of, keep, kept_copies
 from zoo.runs.run_lock import NAME as LOCK
 from zoo.runs.run_lock import RunLock
 from zoo.runs.starts import Starts
+from zoo.runs.writing import Writing
 from zoo.shell import Commands, command
 from zoo.unfinished import is_unfinished
 
@@ -64,6 +65,8 @@ class RunFolder:
         self.untold = path / "untold.json"
         self.run = ""
         """The run's id, from when the folder is locked: in run.json and in the state of every checkpoint."""
+        self.writing: Writing | None = None
+        """What a thread of this process writes, or has written, into it."""
         self._lock: RunLock | None = None
 
     @property
@@ -146,8 +149,14 @@ class RunFolder:
             raise RunError(f"{self.path}: has been taken by another run; choose another --run-dir")
         return self._lock.warning
 
+    def wait(self) -> None:
+        """Wait until nothing is being written any more."""
+        if self.writing is not None:
+            self.writing.wait()
+
     def unlock(self) -> None:
-        """Let others train in the folder."""
+        """Let others train in the folder, once nothing is being written any more."""
+        self.wait()
         if self._lock is not None:
             self._lock.release()
             self._lock = None

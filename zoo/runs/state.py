@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ from zoo.errors import RunError, ZooError, first_line
 from zoo.flow import Objective
 from zoo.optim.state import begun_state, flat, groups_of, nested, packed, state_of, take, unpacked
 from zoo.optim.updates import Updates
-from zoo.recipe.averages import Average, average_named
+from zoo.recipe.averages import Average, Profile, average_named
 from zoo.runs.checkpoint import Checkpoint
 from zoo.runs.optimizer import EMA
+from zoo.runs.staging import Staging
 from zoo.shards import whole
 from zoo.weights import Which
 
@@ -39,6 +40,9 @@ class TrainState:
         objective: not wrapped; its parameters may be sharded.
         updates: of its trainable parameters.
         averages: of the backbone's weights, as ``train.ema`` has them.
+
+    Attributes:
+        profiles: the files of those averages that go by a profile.
     """
 
     def __init__(self, objective: Objective, updates: Updates, averages: Sequence[Average] = (0.9999,)) -> None:
@@ -46,6 +50,7 @@ class TrainState:
         self.parameters: dict[str, Tensor] = {each.name: each.parameter for each in updates.weights}
         self._trained = {name: each for name, each in self.backbone.named_parameters() if each.requires_grad}
         self._files = average_files(averages)
+        self.profiles = [file for file, each in self._files.items() if isinstance(each, Profile)]
         self.emas = {file: EMA(self._trained) for file in self._files}
         trained = {MODEL: self._trained, LOSSES: dict(self.losses.named_parameters())}
         moved = dict(self._named(trained))  # by name, since what a state dict holds is detached
@@ -73,8 +78,33 @@ class TrainState:
 
     def tensors(self, world: Distributed) -> dict[str, dict[str, Tensor]]:
         """Whole tensors on the CPU, by file and name, on the main process; every process must take part."""
-        files = {**self._models(), **self._averages(), OPTIMIZER: self._optimizer()}
-        return {file: _collected(values, world) for file, values in files.items()}
+        return {file: _collected(values, world) for file, values in self._all().items()}
+
+    def copies(
+        self, world: Distributed, staging: Staging, files: Collection[str] | None = None
+    ) -> tuple[dict[str, dict[str, Tensor]], bool]:
+        """The same in memory of their own, which holds them once a GPU has copied them, until it is asked again.
+
+        Args:
+            world: this process among those of the job.
+            staging: has the memory.
+            files: which of them; all if left out.
+
+        Returns:
+            These, and whether there was memory for copies; else they may be those that training changes.
+        """
+        all_files = self._all()
+        own = {file: all_files[file] for file in (all_files if files is None else files)}
+        places = staging.places(own) if world.is_main else None
+        found = {
+            file: _collected(values, world, places=None if places is None else places[file])
+            for file, values in own.items()
+        }
+        staging.mark()
+        return found, places is not None
+
+    def _all(self) -> dict[str, dict[str, Tensor]]:
+        return {**self._models(), **self._averages(), OPTIMIZER: self._optimizer()}
 
     def weights(self, which: Which, world: Distributed, *, everywhere: bool = False) -> dict[str, Tensor]:
         """The backbone's state, whole tensors on the CPU of the main process; every process must take part.
@@ -202,11 +232,19 @@ def set_random_state(states: list[dict[str, str]], world: Distributed) -> None:
             raise ValueError(f"random state {name!r}: {first_line(error)}") from error
 
 
-def _collected(values: Mapping[str, Tensor], world: Distributed, *, everywhere: bool = False) -> dict[str, Tensor]:
+def _collected(
+    values: Mapping[str, Tensor],
+    world: Distributed,
+    *,
+    everywhere: bool = False,
+    places: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     collected = {}
     for name, tensor in values.items():
         full = whole(tensor.detach())  # every process takes part
-        if world.is_main or everywhere:
+        if places is not None:
+            collected[name] = places[name].copy_(full, non_blocking=full.is_cuda)
+        elif world.is_main or everywhere:
             collected[name] = full.cpu()
     return collected
 

@@ -78,6 +78,11 @@ class Callbacks:
             yield step
             self._tell_of(step)
 
+    @property
+    def hear_of_checkpoints(self) -> bool:
+        """Whether any of them does something with a checkpoint, which has to be there then."""
+        return any(type(each.part).checkpoint is not Callback.checkpoint for each in self._begun)
+
     def checkpoint(self) -> None:
         """A checkpoint has been saved."""
         for each in self._begun:

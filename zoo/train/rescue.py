@@ -24,7 +24,9 @@ def rescue(saver: Saver) -> str:
         RunError: this process does not hold whole weights, the folder is held, or the disk refuses.
     """
     trainer, folder = saver.trainer, saver.folder
-    last = f"{saver.last}; {folder.go_on}" if saver.saved else saver.last
+    last = saver.last  # once it is there
+    if saver.saved:
+        last += f"; {folder.go_on}"
     if trainer.options.parallel == "fsdp":
         raise RunError(f"every process holds but a share of the weights (train.parallel: fsdp); {last}")
     trainer.settle()

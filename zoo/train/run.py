@@ -163,6 +163,7 @@ class Run:
         self.world.first(lambda: self._begin_after(trainer.step))
         with (
             products_in_float32(self.recipe.train.matmul, self.world.device),
+            closing(saver),
             closing(Records(trainer, self.folder, self._tell)) as records,
             self.world.working(lambda: trainer.step, partial(rescue, saver)),
         ):
@@ -285,7 +286,7 @@ class Run:
         if self.world.is_main:
             self._watched(partial(self.watcher.start, trainer, last))
         begun, left_out, snapshot_every = trainer.step, 0, options.snapshot_every or options.checkpoint_every
-        steps = trainer.run(last, lambda: stop() or self.folder.lost() is not None)
+        steps = trainer.run(last, lambda: stop() or self.folder.lost() is not None or saver.has_failed)
         for step in saver.watch(callbacks.told(steps)):
             if step.skipped:
                 left_out += 1
@@ -293,12 +294,16 @@ class Run:
             speed = records.log(step)
             if self.world.is_main:
                 self._watched(partial(self.watcher.step, step, speed))
-            if step.step % snapshot_every == 0 or step.step == options.steps:
-                saver.snapshot()  # before what the run goes on from, or a crash in between would leave it out
+            saver.land()
+            snapshot = step.step % snapshot_every == 0 or step.step == options.steps
             if saver.is_due or step.step == last or step.stop:
-                saver.save()
-                callbacks.checkpoint()
-                saver.prune()
+                wait = callbacks.hear_of_checkpoints or step.step == last or step.stop
+                saver.save(wait=wait, snapshot=snapshot)
+                if wait:
+                    callbacks.checkpoint()
+                    saver.prune()
+            elif snapshot:
+                saver.snapshot()
         saver.save()
         if left_out:
             of = f"{left_out} of {trainer.step - begun} updates"

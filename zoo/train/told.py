@@ -165,6 +165,7 @@ class RunTraining(Training):
         tensors = trainer.state.weights("ema", world, everywhere=True)
 
         def find() -> dict[str, str]:
+            run.wait()
             if not checkpoints.path_of(run.checkpoints, trainer.step).is_dir():
                 return {"run": str(run.path), "weights": "ema"}
             checkpoint = checkpoints.at_step(run.checkpoints, trainer.step, [AVERAGE])
