@@ -12,7 +12,7 @@ from zoo.optim.adamw import AdamW
 from zoo.optim.updates import Updates
 from zoo.recipe.averages import Profile
 from zoo.runs import checkpoint as checkpoints
-from zoo.runs.state import TrainState, random_state, random_states, set_random_state
+from zoo.runs.state import TrainState, _not_finite, random_state, random_states, set_random_state
 
 RATE = 0.01
 
@@ -232,6 +232,19 @@ def test_tables_that_are_infinite_by_design_may_be_saved_and_others_must_stay_fi
     assert state.not_finite(ALONE) == []
     backbone.table[1] = torch.nan
     assert state.not_finite(ALONE) == ["model/table"]
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.complex64])
+@pytest.mark.parametrize("place", [0, 500, -1])
+def test_one_number_of_any_kind_that_is_not_finite_is_found(bad, dtype, place):
+    values = torch.linspace(-3, 3, 999).to(dtype)
+    values[place] = bad
+    assert _not_finite({"good": torch.ones(7, dtype=dtype), "bad": values, "one": torch.tensor(2.0, dtype=dtype)}) == {
+        "good": False,
+        "bad": True,
+        "one": False,
+    }
 
 
 def test_a_weight_that_is_trained_is_never_infinite_by_design(registry):

@@ -273,11 +273,12 @@ def _check(checkpoint: Checkpoint, file: str, own: Mapping[str, Tensor], given: 
 def _not_finite(tensors: Mapping[str, Tensor]) -> Mapping[str, bool]:
     """Which of the tensors hold NaN or infinity, of shards those of this process; a GPU is waited for once.
 
-    The largest absolute value tells it: it takes no memory, and where there is a NaN, it is one.
+    The least and the largest number tell it: they take no memory, and where there is a NaN, they are one. A CPU finds
+    them several times as fast as the largest absolute value.
     """
     local = [each.to_local() if isinstance(each, DTensor) else each for each in tensors.values()]
     sound = [
-        torch.linalg.vector_norm(each, torch.inf).isfinite()
+        torch.stack(torch.view_as_real(each).aminmax() if each.is_complex() else each.aminmax()).isfinite().all()
         if _can_be_infinite(each)
         else each.new_ones((), dtype=torch.bool)
         for each in local
