@@ -15,6 +15,12 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 
 
 @torch.no_grad()
+def local(tensor: Tensor) -> Tensor:
+    """The rows of a tensor that this process has, in the same memory; any other tensor itself."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+@torch.no_grad()
 def whole(tensor: Tensor) -> Tensor:
     """The full tensor of this process's shard [rows, ...]; any other tensor itself. Every process must take part."""
     if not isinstance(tensor, DTensor):
@@ -24,24 +30,24 @@ def whole(tensor: Tensor) -> Tensor:
         return tensor.full_tensor()  # by no optimizer of PyTorch's
     if within == Replicate():
         return tensor.to_local()
-    local, rows = tensor.to_local(), len(tensor)
+    own, rows = tensor.to_local(), len(tensor)
     share = -(-rows // tensor.device_mesh.size(-1))  # of each process but the last ones, which have fewer or none
-    padded = local.new_zeros(share, *tensor.shape[1:])
-    padded[: len(local)] = local
+    padded = own.new_zeros(share, *tensor.shape[1:])
+    padded[: len(own)] = own
     return _gathered(padded, tensor)[:rows]
 
 
 @torch.no_grad()
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:
     """The norm [] of all tensors as if they were one, of shards on every process; every process must take part."""
-    norm = nn.utils.get_total_norm([each.to_local() if isinstance(each, DTensor) else each for each in tensors])
+    norm = nn.utils.get_total_norm([local(each) for each in tensors])
     sharded = next((each for each in tensors if isinstance(each, DTensor)), None)
     return norm if sharded is None else torch.linalg.vector_norm(_gathered(norm[None], sharded))
 
 
-def _gathered(local: Tensor, sharded: DTensor) -> Tensor:
+def _gathered(own: Tensor, sharded: DTensor) -> Tensor:
     """The tensors [rows, ...] of all processes among which ``sharded`` is shared out, in one, by rank."""
     group = sharded.device_mesh.get_group(sharded.device_mesh.ndim - 1)
-    parts = [torch.empty_like(local) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(parts, local, group)
+    parts = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(parts, own, group)
     return torch.cat(parts)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributed.fsdp._fully_shard import _fsdp_param_group as groups
 from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import zoo.fully_sharded
 from tests.distributed.ranks import run_ranks
@@ -18,6 +20,8 @@ from tests.train.small import VALUES
 from zoo.assembly import build, load_recipe
 from zoo.distributed.distributed import Distributed
 from zoo.flow import objective_of
+from zoo.optim.adamw import AdamW
+from zoo.optim.state import begun_state, flat, groups_of, nested, state_of, take
 from zoo.registry import Registry
 from zoo.train.job import open_job
 from zoo.train.trainer import Trainer
@@ -118,3 +122,70 @@ def test_groups_that_share_the_weights_out_train_as_ddp_does(train: dict[str, An
     )
     for name, part in first.items():
         assert torch.equal(torch.cat([part, second[name]]), found[f"model/{name.removeprefix('backbone.')}"])
+
+
+# -- the update of the rows of a process ----------------------------------------------------------------------------
+
+
+class OnShards(TorchDispatchMode):
+    """Lists the operators that are called with DTensors, for each of which the host finds out how it is sharded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(isinstance(each, DTensor) for each in tree_leaves((args, kwargs))):
+            self.called.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def called_on_shards(world: Distributed, elementwise: bool) -> tuple[list[str], list[str]]:
+    """In an update, and in the averages after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AdamW, "elementwise", elementwise)
+        own = trainer(world, parallel="fsdp")
+        assert len(list(own.run(1))) == 1
+        for each in own.state.parameters.values():
+            each.grad = torch.zeros_like(each)
+        with OnShards() as update:
+            own.updates.step(0.1)
+        with OnShards() as averages:
+            own.state.average_in([0.9])
+    return update.called, averages.called
+
+
+def test_what_moves_each_number_by_itself_sees_no_shards() -> None:
+    assert run_ranks(called_on_shards, 2, True, group=True) == [([], [])] * 2
+    (update, averages), _ = run_ranks(called_on_shards, 2, False, group=True)
+    assert update
+    assert not averages
+
+
+def restored(world: Distributed, elementwise: bool) -> dict[str, Tensor]:
+    """All that a checkpoint would hold after three steps, the last by a trainer that took up what the first kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AdamW, "elementwise", elementwise)
+        first, second = trainer(world, parallel="fsdp"), trainer(world, parallel="fsdp")
+        assert len(list(first.run(2))) == 2
+        begun = flat(begun_state(second.updates))[0]
+        kept = {name: each.clone() for name, each in flat(state_of(first.updates))[0].items()}
+        assert {name: each.shape for name, each in begun.items()} == {name: each.shape for name, each in kept.items()}
+        take(second.updates, nested(kept, {}), groups_of(first.updates))
+        for name, each in first.state.parameters.items():
+            second.state.parameters[name].detach().copy_(each.detach())
+        second.step = 2
+        assert [step.step for step in second.run(3)] == [3]
+        return {
+            f"{file}/{name}": each
+            for file, values in second.state.tensors(world).items()
+            for name, each in values.items()
+            if file != "ema"  # which is not taken up here
+        }
+
+
+def test_what_is_kept_of_rows_is_kept_as_of_shards() -> None:
+    found, expected = (run_ranks(restored, 2, elementwise, group=True)[0] for elementwise in (True, False))
+    assert found.keys() == expected.keys()
+    for name, each in expected.items():
+        torch.testing.assert_close(found[name], each, rtol=0.0, atol=0.0, msg=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,6 +27,8 @@ class AdamW(Optimizer):
         weight_decay: share of a weight that is taken off at a learning rate of 1.
         decays: which weights decay: all, or matrices alone, and no norms, biases, embeddings and tables.
     """
+
+    elementwise: ClassVar[bool] = True
 
     def __init__(
         self,

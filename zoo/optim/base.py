@@ -20,7 +20,7 @@ class Weight:
 
     Attributes:
         name: as in the state dict of the objective, which holds ``backbone`` and ``losses``.
-        parameter: under FSDP a DTensor, of which this process has some rows.
+        parameter: under FSDP a DTensor, of which this process has some rows; for an elementwise optimizer these alone.
         role: what it is for: ``"matrix"`` that vectors are multiplied by, or a convolution's; scale of a ``"norm"``;
             ``"bias"``; ``"embedding"``, whose rows are looked up; ``"table"``, all else, such as learned positions.
         in_block: whether it is a block's.
@@ -37,10 +37,14 @@ class Optimizer(ABC):
 
     Attributes:
         shards: whether it updates weights that FSDP shares out; where not, ``train.parallel: fsdp`` is refused.
+        elementwise: whether each number of a weight moves by its own gradients alone. FSDP then has it update the rows
+            of this process as plain tensors, which saves the host the most of an update's time; what it keeps of a
+            weight is either shaped as these rows or the same on every process.
     """
 
     kind: ClassVar[str] = "optimizer"
     shards: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = False
 
     @abstractmethod
     def build(

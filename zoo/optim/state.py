@@ -1,6 +1,7 @@
 """What optimizers keep of each weight, to and from tensors by name and plain values, whatever it is.
 
 By PyTorch's ``torch.distributed.checkpoint.state_dict``: names in place of numbers; and every tensor sharded as it was.
+It knows none but the module's own parameters: what is kept of a process's rows is named here.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 
 from zoo.errors import PluginError
 from zoo.optim.updates import Updates
+from zoo.shards import local
 
 OWN = frozenset({"params", "lr", "foreach", "fused", "capturable"})
 """Of a group, what is not taken up: the weights, the rate, which is set before every update, and how it computes."""
@@ -37,6 +40,11 @@ def begun_state(updates: Updates) -> State:
 
     It may move the weights all the same; they are to be loaded afterwards.
     """
+    if updates.given is not updates.weights and not any(each.state for each in updates.optimizers):
+        for weight in updates.weights:
+            weight.parameter.grad = torch.zeros_like(weight.parameter)
+        updates.step(0.0)
+        updates.zero_grad()
     return _named(updates, updates.optimizers)
 
 
@@ -54,7 +62,9 @@ def take(updates: Updates, state: State, groups: Sequence[Mapping[str, Any]]) ->
         state: its tensors are sharded as those of ``begun_state``.
         groups: as ``groups_of`` gives them.
     """
-    if state:
+    if state and updates.given is not updates.weights:
+        _take_rows(updates, state)
+    elif state:
         named = {weight.name: weight for weight in updates.weights}
         options = StateDictOptions(strict=False)
         given: Any = get_optimizer_state_dict(updates.module, updates.optimizers, options=options)
@@ -135,8 +145,42 @@ def unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _named(updates: Updates, optimizers: Sequence[torch.optim.Optimizer]) -> State:
+    if updates.given is not updates.weights:
+        return _named_rows(updates, optimizers)
     given: Any = get_optimizer_state_dict(updates.module, optimizers)
     return dict(given["state"])
+
+
+def _named_rows(updates: Updates, optimizers: Sequence[torch.optim.Optimizer]) -> State:
+    """What is kept of the rows that this process has, as tensors that are sharded as their weights; which PyTorch
+    would know no names of."""
+    return {
+        weight.name: {key: _sharded(value, given.parameter, weight.parameter) for key, value in kept.items()}
+        for weight, given in zip(updates.weights, updates.given, strict=True)
+        for each in optimizers
+        if (kept := each.state.get(given.parameter))
+    }
+
+
+def _sharded(value: Any, rows: Tensor, weight: Tensor) -> Any:
+    if not (isinstance(weight, DTensor) and isinstance(value, Tensor) and value.ndim and value.shape == rows.shape):
+        return value
+    return DTensor.from_local(
+        value, weight.device_mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
+    )
+
+
+def _take_rows(updates: Updates, state: State) -> None:
+    groups = [(each, group["params"]) for each in updates.optimizers for group in each.param_groups]
+    owners = {id(parameter): each for each, parameters in groups for parameter in parameters}
+    for given in updates.given:
+        if given.name in state:
+            kept = {key: _own(value) for key, value in state[given.name].items()}
+            owners[id(given.parameter)].state[given.parameter] = kept
+
+
+def _own(value: Any) -> Any:
+    return local(value).clone() if isinstance(value, DTensor) else value
 
 
 def _restore(own: dict[Any, Any], kept: Mapping[Any, Any]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from zoo.errors import PluginError, listed
 from zoo.optim.base import Optimizer, Role, Weight
+from zoo.shards import local
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 SHOWN = 3
@@ -32,6 +35,7 @@ class Updates:
 
     Attributes:
         weights: those that are updated.
+        given: the same as the optimizers have them: of one that is elementwise, the rows of this process.
         optimizers: PyTorch's.
 
     Raises:
@@ -40,7 +44,9 @@ class Updates:
 
     def __init__(self, part: Optimizer, module: nn.Module, blocks: Iterable[nn.Module], learning_rate: float) -> None:
         self.module, self.weights = module, weights_of(module, blocks)
-        built = part.build(self.weights, learning_rate)
+        apart = part.elementwise and any(isinstance(each.parameter, DTensor) for each in self.weights)
+        self.given = [_rows(each) for each in self.weights] if apart else self.weights
+        built = part.build(self.given, learning_rate)
         self.optimizers = tuple(built) if isinstance(built, list | tuple) else (built,)
         self._refuse_misfits(f"optimizer {type(part).__qualname__}")
         self._scales = [[group["lr"] / learning_rate for group in each.param_groups] for each in self.optimizers]
@@ -49,6 +55,8 @@ class Updates:
         """Forget the gradients of all weights."""
         for each in self.optimizers:
             each.zero_grad(set_to_none=True)
+        for weight, _ in self._apart():
+            weight.grad = None
 
     @property
     def can_leave_out(self) -> bool:
@@ -74,10 +82,20 @@ class Updates:
 
     def step(self, learning_rate: float) -> None:
         """Update all weights, where ``train.learning_rate`` is this one."""
+        for weight, given in self._apart():
+            given.data, gradient = local(weight), weight.grad
+            given.grad = None if gradient is None else local(gradient)
         for each, scales in zip(self.optimizers, self._scales, strict=True):
             for group, scale in zip(each.param_groups, scales, strict=True):
                 group["lr"] = learning_rate * scale
             each.step()
+        for _, given in self._apart():
+            given.grad = None
+
+    def _apart(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Weights of which the optimizers have the rows of this process, and these."""
+        both = zip(self.weights, self.given, strict=True)
+        return [(weight.parameter, given.parameter) for weight, given in both if weight is not given]
 
     def _refuse_misfits(self, what: str) -> None:
         wrong = [each for each in self.optimizers if not isinstance(each, torch.optim.Optimizer)]
@@ -86,8 +104,8 @@ class Updates:
             raise PluginError(f"{what}: builds {name} in place of a torch.optim.Optimizer, or several")
         groups: list[dict[str, Any]] = [group for each in self.optimizers for group in each.param_groups]
         count = Counter(id(parameter) for group in groups for parameter in group["params"])
-        missing = [each.name for each in self.weights if not count[id(each.parameter)]]
-        twice = [each.name for each in self.weights if count[id(each.parameter)] > 1]
+        missing = [each.name for each in self.given if not count[id(each.parameter)]]
+        twice = [each.name for each in self.given if count[id(each.parameter)] > 1]
         if missing:
             raise PluginError(f"{what}: has {listed(missing, SHOWN)} in no group; each weight belongs in one")
         if twice:
@@ -114,6 +132,13 @@ def weights_of(module: nn.Module, blocks: Iterable[nn.Module]) -> list[Weight]:
         for name, parameter in module.named_parameters()
         if parameter.requires_grad
     ]
+
+
+def _rows(weight: Weight) -> Weight:
+    """A weight of which this process has some rows, as these; they are in the same memory. Any other is itself."""
+    if not isinstance(weight.parameter, DTensor):
+        return weight
+    return replace(weight, parameter=nn.Parameter(local(weight.parameter)))
 
 
 def _role(owner: nn.Module, name: str, parameter: nn.Parameter) -> Role:

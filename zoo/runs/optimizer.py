@@ -14,6 +14,7 @@ from zoo.recipe import Recipe
 from zoo.recipe.averages import Profile
 from zoo.recipe.options import TrainOptions
 from zoo.runs.profiles import decay as profile_decay
+from zoo.shards import local
 
 
 def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float:
@@ -77,6 +78,8 @@ class EMA:
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor], decay: float) -> None:
         """``average = decay * average + (1 - decay) * parameter``, for all of them in a few kernels."""
-        pairs = [(average, parameters[name]) for name, average in self.averages.items()]
+        averages = [local(each) for each in self.averages.values()]
+        given = [local(parameters[name]) for name in self.averages]
+        pairs = zip(averages, given, strict=True)
         current = [each if each.dtype == average.dtype else each.to(average.dtype) for average, each in pairs]
-        get_ema_multi_avg_fn(decay)(list(self.averages.values()), current, torch.tensor(0))  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(decay)(averages, current, torch.tensor(0))  # type: ignore[no-untyped-call]

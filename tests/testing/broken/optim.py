@@ -120,6 +120,17 @@ class LocalRows(Descending):
             super().update(weight, lr / (1.0 + float(here.norm())))
 
 
+@part("optimizer", "not_by_itself")
+class NotByItself(Descending):
+    """Says that each number moves by its own gradients, and divides by the norm of all."""
+
+    elementwise = True
+
+    class Stepper(Descent):
+        def update(self, weight, lr):
+            super().update(weight, lr / (1.0 + float(weight.grad.norm())))
+
+
 @part("schedule", "below_zero")
 class BelowZero(ConstantSchedule):
     def factor(self, step, steps):
@@ -210,6 +221,7 @@ BROKEN: list[Broken] = [
     (STATE, EveryTenthUpdate, "built anew from its state, it moves table otherwise"),
     (STATE, KeepingASet, "table/rates: is of type set, which no checkpoint holds"),
     (optim_laws.updates_shards_as_one, LocalRows, "sharded, table moves otherwise"),
+    (optim_laws.updates_shards_as_one, NotByItself, "sharded, table moves otherwise"),
     (NUMBERS, BelowZero, r"the factor of step 2 of 1 is -1.0, which is negative"),
     (NUMBERS, ByOneLess, r"fails: ZeroDivisionError"),
     (NUMBERS, InTensors, r"the factor of step 0 of 1 is a Tensor, and should be a float"),
