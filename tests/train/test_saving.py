@@ -41,10 +41,10 @@ def spoil(trainer: Trainer, what: str) -> None:
     """Make the last number of a tensor infinite, of a sharded one that of the last process."""
     parameter = trainer.state.parameters[f"backbone.{WEIGHT}"]
     tensor = {
-        "model": parameter,
-        "ema": trainer.state.emas["ema"].averages[WEIGHT],
-        "optimizer": trainer.updates.optimizers[0].state[parameter]["exp_avg_sq"],
-    }[what].detach()
+        "model": lambda: parameter,
+        "ema": lambda: trainer.state.emas["ema"].averages[WEIGHT],
+        "optimizer": lambda: trainer.updates.optimizers[0].state[parameter]["exp_avg_sq"],  # FSDP keeps it otherwise
+    }[what]().detach()
     own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
     own.view(-1)[-1] = torch.inf
 
