@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.train.small import ALONE, Said, small
+from tests.train.small import ALONE, Said, small, written
 from zoo.callbacks import Step
 from zoo.classes import classes_of_run
 from zoo.errors import NumericError, RunError, ZooError
@@ -35,7 +35,12 @@ def train(
     watcher: Said | None = None,
 ) -> Said:
     """Train to step 6, or go on, with checkpoints after 2 and 4 steps."""
-    registry, watcher = Registry(), watcher or Said(after, work)
+
+    def apart() -> None:
+        written()
+        work()
+
+    registry, watcher = Registry(), watcher or Said(after, apart)
     recipe = small(f"train.steps={STEPS}", "train.keep_last=1", registry=registry)
     folder = RunFolder(run)
     Run(recipe, folder, registry, ALONE, watcher).train(resume=folder.is_used, stop_at=stop_at)
@@ -160,6 +165,7 @@ def test_a_step_that_fails_after_the_folder_was_lost_tells_where_the_run_is_now(
     def fail(self: Trainer, *arguments: Any) -> Any:
         if self.step == step:
             monkeypatch.undo()
+            written()
             empty(run)
             raise error
         return plain(self, *arguments)

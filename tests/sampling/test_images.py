@@ -135,9 +135,10 @@ def test_the_grid_shows_them_in_order_and_no_more_than_it_holds(run, tmp_path, r
     monkeypatch.setattr(sampling, "GRID", 4)
     images = draw(run, tmp_path / "out", registry)
     sheet = read_png(tmp_path / "out" / "grid.png")
-    assert sheet.shape == (2 * (8 + GAP) + GAP, 2 * (8 + GAP) + GAP, 3)
-    assert (sheet[GAP : GAP + 8, GAP : GAP + 8] == images[0]).all()
-    assert (sheet[-GAP - 8 : -GAP, -GAP - 8 : -GAP] == images[3]).all()
+    side = 64  # eight times as large
+    assert sheet.shape == (2 * (side + GAP) + GAP, 2 * (side + GAP) + GAP, 3)
+    assert (sheet[GAP : GAP + side, GAP : GAP + side][::8, ::8] == images[0]).all()
+    assert (sheet[-GAP - side : -GAP, -GAP - side : -GAP][::8, ::8] == images[3]).all()
 
 
 def test_the_array_holds_the_same_images(run, tmp_path, registry):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from zoo.distributed.distributed import Distributed
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.runs.run_folder import RunFolder
+from zoo.runs.writing import WRITING
 from zoo.train.run import Run, Silent
 
 ALONE = Distributed(0, 1, torch.device("cpu"))
@@ -41,6 +43,13 @@ VALUES = {
     "train": {"steps": 3, "batch": 8, "learning_rate": 0.01, "log_every": 1, "checkpoint_every": 2, "clip": 1.0},
     "sample": {"steps": 2, "batch": 6},
 }
+
+
+def written() -> None:
+    """Wait until checkpoints that are being written are there, or what is done to their folder meets them half way."""
+    for each in threading.enumerate():
+        if each.name == WRITING:
+            each.join()
 
 
 class Said(Silent):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+WRITING = "zoo writing"
+"""What the thread is called."""
+
 
 class Writing:
     """Work of a thread of its own, which begins at once. It exchanges nothing with other processes.
@@ -23,7 +26,7 @@ class Writing:
         self.said: list[str] = []
         self.error: BaseException | None = None
         self._work = work
-        self._thread = threading.Thread(target=self._do, name="zoo writing", daemon=True)
+        self._thread = threading.Thread(target=self._do, name=WRITING, daemon=True)
         self._thread.start()
 
     @property

@@ -22,6 +22,7 @@ from zoo.runs import checkpoint as checkpoints
 from zoo.runs.judged import way_of
 from zoo.runs.optimizer import held_rules
 from zoo.runs.run_folder import RunFolder
+from zoo.runs.state import AVERAGE
 from zoo.runs.untold import noted
 from zoo.runs.weights import find_weights
 from zoo.sampling.leaving_out import with_ids
@@ -61,7 +62,7 @@ def train_and_judge(
     recipe = with_ids(recipe, world)
     features_for(recipe)  # after training it would be late to hear of what they lack
     run = RunFolder(folder)
-    newest, _ = checkpoints.latest(run.checkpoints)
+    newest, _ = checkpoints.latest(run.checkpoints, [AVERAGE])  # all that a run at its end is judged by
     trained_by = partial(Run, recipe, run, registry, world)
     if newest is None or newest.step < recipe.train.steps:
         with watch() as watcher:
