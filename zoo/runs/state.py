@@ -19,7 +19,7 @@ from zoo.recipe.averages import Average, Profile, average_named
 from zoo.runs.checkpoint import Checkpoint
 from zoo.runs.optimizer import EMA
 from zoo.runs.staging import Staging
-from zoo.shards import whole
+from zoo.shards import local, whole
 from zoo.weights import Which
 
 MODEL, AVERAGE, LOSSES, OPTIMIZER = "model", "ema", "losses", "optimizer"
@@ -276,12 +276,12 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> Mapping[str, bool]:
     The least and the largest number tell it: they take no memory, and where there is a NaN, they are one. A CPU finds
     them several times as fast as the largest absolute value.
     """
-    local = [each.to_local() if isinstance(each, DTensor) else each for each in tensors.values()]
+    held = [local(each) for each in tensors.values()]
     sound = [
         torch.stack(torch.view_as_real(each).aminmax() if each.is_complex() else each.aminmax()).isfinite().all()
         if _can_be_infinite(each)
         else each.new_ones((), dtype=torch.bool)
-        for each in local
+        for each in held
     ]
     return dict(zip(tensors, (~torch.stack(sound)).tolist() if sound else [], strict=True))
 
