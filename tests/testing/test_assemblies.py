@@ -285,7 +285,7 @@ def test_a_schedule_of_a_plug_in_is_drawn():
         find(
             recipes(registry),
             lambda values, name=entry.name: values["backbone"]["patch_schedule"]["type"] == name,
-            settings=settings(phases=[Phase.generate]),
+            settings=settings(phases=[Phase.generate], max_examples=2000),
         )
 
 

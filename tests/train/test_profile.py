@@ -44,6 +44,32 @@ def test_a_trace_that_nobody_ends_goes_with_its_callback(tmp_path: Path) -> None
     assert not torch.autograd._profiler_enabled()
 
 
+def test_a_trace_that_was_left_on_does_not_take_what_the_next_one_traces(tmp_path: Path) -> None:
+    """As where a cut-off run's callback goes with a cycle, which is collected whenever it may be."""
+    left = Profile(first=1, last=2)
+    left.begin(SimpleNamespace(step=0, tells_again=False, folder=tmp_path))
+    following = Profile(first=1, last=2)
+    following.begin(SimpleNamespace(step=0, tells_again=False, folder=tmp_path))
+    del left
+    assert torch.autograd._profiler_enabled()
+    torch.ones(2).cosh()
+    following.step(SimpleNamespace(step=2, file=tmp_path.joinpath), SimpleNamespace(step=2))
+    assert not torch.autograd._profiler_enabled()
+    (file,) = tmp_path.iterdir()
+    assert "aten::cosh" in [event.get("name") for event in json.loads(file.read_text())["traceEvents"]]
+
+
+def test_traces_that_meet_are_refused(tmp_path: Path) -> None:
+    def traces(first: int, last: int) -> str:
+        return f"[{{type: profile, first: {first}, last: {last}}}, {{type: profile, first: 1, last: 1}}]"
+
+    for first in (1, 2):
+        with pytest.raises(RecipeError, match=f"from step 1 to 1 and from step {first} meet, .*; let a step lie betw"):
+            alone(run, tmp_path, traces(first, 3))
+    assert alone(run, tmp_path, traces(3, 3), "train.steps=4") == []
+    assert len(list((tmp_path / "profile").iterdir())) == 2
+
+
 def test_a_trace_that_cannot_begin_is_told_and_leaves_nothing_to_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from itertools import pairwise
+from threading import get_ident
+from typing import Annotated, Any, ClassVar
+from weakref import WeakSet
 
 import torch
 from pydantic import Field
@@ -11,8 +14,10 @@ from torch.profiler import ProfilerActivity
 
 from zoo.callbacks.base import Callback
 from zoo.callbacks.training import Step, Training
-from zoo.errors import RunError
+from zoo.data import Dataset
+from zoo.errors import RecipeError, RunError
 from zoo.files import write_whole
+from zoo.recipe import Recipe
 from zoo.registry import part
 
 LOG_LEVEL = "KINETO_LOG_LEVEL"
@@ -34,6 +39,8 @@ class Profile(Callback):
     """
 
     _profiler: Any = None
+    _thread: int | None = None
+    _begun: ClassVar[WeakSet[Profile]] = WeakSet()
 
     def __init__(
         self,
@@ -46,6 +53,19 @@ class Profile(Callback):
         if last < first:
             raise ValueError(f"last {last} is before first {first}")
         self.first, self.last, self.shapes, self.memory = first, last, shapes, memory
+
+    def check(self, recipe: Recipe, dataset: Dataset) -> None:
+        """A process has one profiler.
+
+        Raises:
+            RecipeError: traces meet.
+        """
+        given = [each.resolved() for each in recipe.train.callbacks if each.type == "profile"]
+        spans = sorted((each["first"], each["last"]) for each in given)
+        for (first, last), (following, _) in pairwise(spans):
+            if following <= last + 1:
+                both = f"traces from step {first} to {last} and from step {following}"
+                raise RecipeError([f"{both} meet, and a process has one profiler; let a step lie between"])
 
     def begin(self, training: Training) -> None:
         """The trace begins, where that is before the first step to come; say so where it cannot any more."""
@@ -70,18 +90,26 @@ class Profile(Callback):
         self._write(training)
 
     def __del__(self) -> None:
-        if self._profiler is not None:  # of a run that was cut off: left on, it crashes this process as it ends
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        """End the trace of a run that was cut off: left on, it crashes this process as it ends."""
+        if self._profiler is not None and self._thread == get_ident():  # a profiler is its thread's
             self._profiler.stop()
+            self._profiler = None
 
     def _start(self, step: int) -> None:
         if step + 1 == self.first:
+            for left in list(self._begun):  # a process has one, and stopped later the old one would take the new one's
+                left._cut_off()
             os.environ.setdefault(LOG_LEVEL, "6")
             cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
             profiler = torch.profiler.profile(
                 activities=[ProfilerActivity.CPU, *cuda], record_shapes=self.shapes, profile_memory=self.memory
             )
             profiler.start()
-            self._profiler = profiler
+            self._profiler, self._thread = profiler, get_ident()
+            self._begun.add(self)
 
     def _write(self, training: Training) -> None:
         profiler, self._profiler = self._profiler, None
