@@ -33,8 +33,8 @@ class Backbone(PartHolder):
     a head belong to a patch and a width, positions to a grid too, an upsampler, downsampler or skip to a pair of
     neighbouring levels, and time embedder, class conditioner and stage embedder to a width.
 
-    Under autocast the residual stream is float32, whatever part returned the tokens; otherwise it has the weights' own
-    dtype.
+    Under autocast the residual stream is float32, whatever part returned the tokens, unless ``forward_stages`` is asked
+    for another; otherwise it has the weights' own dtype.
 
     Args:
         shape: the numbers that the parts were built with.
@@ -189,15 +189,27 @@ class Backbone(PartHolder):
         return self.forward_stages([Piece(stage, latents, t, labels, scores)], modulation, taps=taps)[0]
 
     @overload
-    def forward_stages(self, pieces: Sequence[Piece], modulation: Modulations | None = None) -> list[Tensor]: ...
+    def forward_stages(
+        self, pieces: Sequence[Piece], modulation: Modulations | None = None, *, residual: torch.dtype = torch.float32
+    ) -> list[Tensor]: ...
 
     @overload
     def forward_stages(
-        self, pieces: Sequence[Piece], modulation: Modulations | None = None, *, taps: Collection[int]
+        self,
+        pieces: Sequence[Piece],
+        modulation: Modulations | None = None,
+        *,
+        taps: Collection[int],
+        residual: torch.dtype = torch.float32,
     ) -> list[Any]: ...
 
     def forward_stages(
-        self, pieces: Sequence[Piece], modulation: Modulations | None = None, *, taps: Collection[int] = ()
+        self,
+        pieces: Sequence[Piece],
+        modulation: Modulations | None = None,
+        *,
+        taps: Collection[int] = (),
+        residual: torch.dtype = torch.float32,
     ) -> list[Any]:
         """Predictions for the samples of several stages, in lockstep: each block is called once. Inputs are taken as
         valid, and nothing waits for the device.
@@ -206,6 +218,7 @@ class Backbone(PartHolder):
             pieces: samples of different stages, noisiest first.
             modulation: what ``modulate`` returned for all of these samples, joined; computed here if left out.
             taps: indices of blocks, from 0, whose outputs are wanted too.
+            residual: dtype of the residual stream under autocast; float32 is also as wide as a part returned it.
 
         Returns:
             Predictions [b, C, *size] for every piece. With taps, pairs ``(prediction, {block: Tap})``.
@@ -223,7 +236,7 @@ class Backbone(PartHolder):
             modulation = modulations_of(self, pieces, conditions)
         own = {width: split_tensors(condition, counts) for width, condition in conditions.items()}
         walks = [
-            Walk(self, piece, vectors, {width: several[number] for width, several in own.items()}, taps)
+            Walk(self, piece, vectors, {width: several[number] for width, several in own.items()}, taps, residual)
             for number, (piece, vectors) in enumerate(zip(pieces, modulation.split(counts), strict=True))
         ]
         for index in range(len(self.blocks)):

@@ -47,6 +47,7 @@ class Walk:
         modulation: of these samples.
         conditions: what their labels say, by width.
         tapped: blocks whose outputs are asked for.
+        residual: dtype of the tokens between parts under autocast.
 
     Attributes:
         taps: what these have returned up to now, by block.
@@ -59,7 +60,9 @@ class Walk:
         modulation: Modulations,
         conditions: Mapping[int, ClassCondition],
         tapped: Collection[int],
+        residual: torch.dtype,
     ) -> None:
+        self.residual = residual
         self.backbone, self.piece, self.modulation, self.conditions = backbone, piece, modulation, conditions
         stage = backbone.shape.stages[piece.stage]
         self.size = stage.size_in(backbone.shape.size)
@@ -140,7 +143,7 @@ class Walk:
             if position.prefix is not None:
                 prefix = prefix + position.prefix
             self.tokens, self.m = torch.cat([prefix, self.tokens], dim=1), prefix.shape[1]
-        self.tokens = _wide(self.tokens)
+        self.tokens = self._between_parts(self.tokens)
         condition = self.conditions[self.backbone.shape.condition_dim(node.dim)]
         self.layout = Layout(
             m=self.m,
@@ -244,8 +247,15 @@ class Walk:
         self.layout, self.route, self.routed = self.whole, None, False
 
     def _promised(self, returned: Any, shape: Promised, kind: str, key: Key = None, *, role: str = "") -> Tensor:
-        """Tokens that are promised, of the dtype of those before, or as wide as autocast has them."""
-        return _wide(self.backbone.promised(returned, shape, kind, key, role=role, dtype=self._dtype()))
+        """Tokens that are promised, of the dtype of those before."""
+        return self._between_parts(self.backbone.promised(returned, shape, kind, key, role=role, dtype=self._dtype()))
+
+    def _between_parts(self, tokens: Tensor) -> Tensor:
+        """Under autocast, whose Linears return bfloat16, the tokens as wide as the residual stream is to be."""
+        if not _autocasts(tokens):
+            return tokens
+        wide = self.residual == torch.float32
+        return tokens.to(torch.promote_types(tokens.dtype, torch.float32) if wide else self.residual)
 
     def _dtype(self) -> torch.dtype | None:
         """Of what parts return; None under autocast, where it may be another one."""
@@ -255,11 +265,6 @@ class Walk:
 def _autocasts(tokens: Tensor) -> bool:
     device = tokens.device.type
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-
-
-def _wide(tokens: Tensor) -> Tensor:
-    """``tokens`` in float32 or wider under autocast, whose Linears return bfloat16."""
-    return tokens.to(torch.promote_types(tokens.dtype, torch.float32)) if _autocasts(tokens) else tokens
 
 
 def _add_to_image(tokens: Tensor, m: int, addend: Tensor) -> Tensor:

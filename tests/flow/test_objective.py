@@ -44,7 +44,7 @@ class Predicts(Backbone):
         nn.Module.__init__(self)
         self.function, self.path, self.prediction = function, path, prediction
 
-    def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = ()) -> list[Any]:
+    def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = (), **_: Any) -> Any:
         assert not taps
         return [self.function(piece) for piece in pieces]
 
@@ -122,7 +122,7 @@ def test_the_backbone_is_called_once_and_given_what_is_on_the_path() -> None:
     calls: list[list[Any]] = []
 
     class Spied(Predicts):
-        def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = ()) -> list[Any]:
+        def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = (), **_: Any) -> Any:
             calls.append(pieces)
             return super().forward_stages(pieces, taps=taps)
 
@@ -170,7 +170,7 @@ def test_a_loss_is_given_no_more_than_it_asks_for() -> None:
             return inputs.prediction.flatten(1).mean(1)
 
     class Tapped(Predicts):
-        def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = ()) -> list[Any]:
+        def forward_stages(self, pieces: list[Any], modulation: Any = None, *, taps: Any = (), **_: Any) -> Any:
             return [
                 (piece.latents, {tap: Tap(torch.zeros(3, 8, 2), 0, (2, 4), None) for tap in taps}) for piece in pieces
             ]

@@ -17,7 +17,7 @@ OTHER = {
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
     "shard_within": 2,
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "warmup": 3,
-    "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16", "matmul": "tf32",
+    "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16", "residual": "bfloat16", "matmul": "tf32",
     "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3, "timeout": 60.0,
 }  # fmt: skip
 """Another value of every option of ``train``."""
@@ -59,8 +59,9 @@ def test_every_option_of_training_is_decided_on():
 
 @pytest.mark.parametrize("option", OTHER)
 def test_an_option_of_training_counts_unless_it_is_free(option, registry):
-    before = resolved(registry=registry)
-    after = resolved(f"train.{option}={json.dumps(OTHER[option])}", registry=registry)
+    given = ["train.precision=bfloat16"] if option == "residual" else []
+    before = resolved(*given, registry=registry)
+    after = resolved(*given, f"train.{option}={json.dumps(OTHER[option])}", registry=registry)
     assert before["train"][option] != after["train"][option]
     free = option in MAY_CHANGE
     assert (fingerprint(before) == fingerprint(after)) == free

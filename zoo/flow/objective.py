@@ -69,6 +69,7 @@ class Objective(nn.Module):
     Args:
         backbone: what is trained.
         losses: each with its name and its weight.
+        residual: dtype of the backbone's residual stream under autocast.
 
     Attributes:
         terms: of the loss, in the order of ``losses``.
@@ -76,10 +77,16 @@ class Objective(nn.Module):
         extra: names of what else some loss asks for of each sample.
     """
 
-    def __init__(self, backbone: Backbone, losses: Iterable[tuple[str, float, Loss]]) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        losses: Iterable[tuple[str, float, Loss]],
+        *,
+        residual: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         losses = list(losses)
-        self.backbone = backbone
+        self.backbone, self.residual = backbone, residual
         self.losses = nn.ModuleList(loss for _, _, loss in losses)
         self.extra = tuple(sorted({name for _, _, loss in losses for name in loss.extra}))
         self.taps = tuple(sorted({tap for _, _, loss in losses for tap in loss.taps}))
@@ -105,7 +112,7 @@ class Objective(nn.Module):
             Piece(batch.stage, mixture.state(batch.data, batch.noise).to(batch.data.dtype), *batch[3:6])
             for batch, mixture in zip(batches, mixtures, strict=True)
         ]
-        returned = self.backbone.forward_stages(pieces, taps=self.taps)
+        returned = self.backbone.forward_stages(pieces, taps=self.taps, residual=self.residual)
         found: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
         for batch, mixture, piece, output in zip(batches, mixtures, pieces, returned, strict=True):
             wide, (prediction, taps) = clock_dtype(batch.data.dtype), output if self.taps else (output, {})
@@ -174,7 +181,7 @@ def objective_of(recipe: Recipe, backbone: Backbone) -> Objective:
         losses = create_parts(recipe, "loss")
     terms = recipe.objective.losses
     named = [(term.part.type, term.weight, loss) for term, loss in zip(terms, losses, strict=True)]
-    objective = Objective(backbone, named)
+    objective = Objective(backbone, named, residual=getattr(torch, recipe.train.residual))
     objective.losses.to(weight.device, weight.dtype)
     return objective
 

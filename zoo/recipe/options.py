@@ -83,6 +83,10 @@ class TrainOptions(Options):
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="of the blocks' matrix products; weights stay float32")
     ] = "float32"
+    residual: Annotated[
+        Literal["float32", "bfloat16"],
+        Field(description="of the tokens between blocks where precision is bfloat16: half the bytes, coarser sums"),
+    ] = "float32"
     matmul: Annotated[
         Literal["ieee", "tf32"],
         Field(description="products and convolutions that are in float32 on a GPU: as they are, or in TF32, faster"),
@@ -126,6 +130,13 @@ class TrainOptions(Options):
     def averages(self) -> tuple[Average, ...]:
         """Of ``ema``, however it is written."""
         return self.ema if isinstance(self.ema, tuple) else (self.ema,)
+
+    @field_validator("residual")
+    @classmethod
+    def _of_autocast(cls, residual: str, info: ValidationInfo) -> str:
+        if residual == "bfloat16" and info.data.get("precision", residual) != residual:
+            raise ValueError("bfloat16 needs train.precision: bfloat16; set both")
+        return residual
 
     @field_validator("keep_every")
     @classmethod
