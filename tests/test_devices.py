@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zoo.devices import products_in_float32
+from zoo.devices import products_in_float32, same_convolutions
 
 
 def told():
@@ -13,7 +13,8 @@ def told():
 @pytest.fixture(autouse=True)
 def as_it_was(monkeypatch):
     before = torch.get_float32_matmul_precision()
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
+    for name in ("allow_tf32", "benchmark", "deterministic"):
+        monkeypatch.setattr(torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
     yield
     torch.set_float32_matmul_precision(before)
 
@@ -33,3 +34,15 @@ def test_elsewhere_nothing_changes():
     before = told()
     with products_in_float32("tf32", torch.device("cpu")):
         assert told() == before
+
+
+@pytest.mark.parametrize("before", [(True, False), (False, True)])
+def test_convolutions_are_the_same_and_then_as_they_were(before):
+    cudnn = torch.backends.cudnn
+    cudnn.benchmark, cudnn.deterministic = before
+    with same_convolutions(torch.device("cpu")):
+        assert (cudnn.benchmark, cudnn.deterministic) == before
+    with pytest.raises(KeyError), same_convolutions(torch.device("cuda")):  # noqa: PT012
+        assert (cudnn.benchmark, cudnn.deterministic) == (False, True)
+        raise KeyError
+    assert (cudnn.benchmark, cudnn.deterministic) == before

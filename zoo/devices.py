@@ -132,6 +132,21 @@ def products_in_float32(how: str, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
+def same_convolutions(device: torch.device) -> Iterator[None]:
+    """Within, a GPU takes for convolutions of one shape always the same algorithm, whatever the process has chosen."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before
+
+
+@contextmanager
 def refusing_device(name: object) -> Iterator[None]:
     """Tell in one line what PyTorch raises, in many ways, where a device cannot be used.
 

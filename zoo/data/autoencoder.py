@@ -12,11 +12,18 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from zoo.data.fingerprint import sha256_of
-from zoo.data.pixels import to_latents, to_pixels
+from zoo.data.pixels import nearest_pixels, to_host, to_latents
+from zoo.devices import products_in_float32, same_convolutions
 from zoo.errors import DataError
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 LOGVAR_RANGE = (-30.0, 20.0)  # that diffusers' DiagonalGaussianDistribution clamps to
+
+TOGETHER = {"cuda": 16}
+"""Latents that a device decodes at a time at most; all others one, since a CPU takes as long for each of sixteen."""
+
+PIXELS = 16 * 256 * 256
+"""Of pictures that are decoded at a time at most: of these, what Stable Diffusion's VAE computes fills some GB."""
 
 
 class Autoencoder:
@@ -34,6 +41,8 @@ class Autoencoder:
     def __init__(self, source: str, device: torch.device | str = "cpu") -> None:
         self.source = source
         self._vae = _load(source).to(device).eval().requires_grad_(False)
+        if self._vae.device.type == "cuda":  # whose convolutions turn tensors to channels last otherwise, each time
+            self._vae.decoder.to(memory_format=torch.channels_last)
         config = self._vae.config
         self.image_channels: int = config.in_channels
         if self.image_channels not in (1, 3):
@@ -54,10 +63,26 @@ class Autoencoder:
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
-        """Pictures of unscaled latents."""
-        # One at a time: results of a batch depend on its size, and a sample must not on who is beside it.
-        latents = latents.to(self._vae.device, torch.float32)
-        return torch.cat([to_pixels(self._vae.decode(each[None]).sample) for each in latents])
+        """Pictures of unscaled latents, on the CPU; each is a function of its latent and of its place.
+
+        A GPU's products are in TF32: pictures have 8 bits, and those that it rounds off are of less.
+        """
+        device, together = self._vae.device, self.together(*latents.shape[2:])
+        latents = latents.to(device, torch.float32)
+        with products_in_float32("tf32", device), same_convolutions(device):
+            pictures = [nearest_pixels(self._decode(each, together)) for each in torch.split(latents, together)]
+        return to_host(torch.cat(pictures))
+
+    def together(self, height: int, width: int) -> int:
+        """How many latents of [C, height, width] are decoded at a time, whatever the number that is asked for."""
+        most = TOGETHER.get(self._vae.device.type, 1)
+        return max(1, min(most, PIXELS // (height * width * self.factor**2)))
+
+    def _decode(self, latents: Tensor, together: int) -> Tensor:
+        # Results depend on the size of a batch in their last bits, and a sample must not on how many are beside it.
+        padding = latents.new_zeros(together - len(latents), *latents.shape[1:])
+        decoded: Tensor = self._vae.decode(torch.cat([latents, padding])).sample
+        return decoded[: len(latents)]
 
     def sha256(self) -> str:
         """Of the bytes of all weights, in the order of their names."""
