@@ -266,7 +266,7 @@ def test_a_command_that_is_stopped_is_gone_on_with(number, code, run, by_command
         told = "what has been done is kept; the same command with --resume goes on\n"
         assert rest.endswith(told + "interrupted\n" * (number == signal.SIGINT))
     left = len(list((tmp_path / "out").glob("0*.png")))
-    assert 6 <= left < 60
+    assert (0 if number == signal.SIGKILL else 6) <= left < 60  # a thread may not have written what is drawn
     again = subprocess.run(command(run, "out", "--resume"), cwd=tmp_path, capture_output=True, text=True, check=True)
     assert again.stderr.splitlines()[-1] == f"wrote {60 - left} images to out, which holds all 60 now"
     assert content(tmp_path / "out") == by_command

@@ -30,6 +30,7 @@ from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.sample_folder import SampleFolder, refuse_another
 from zoo.sampling.sampler import Sampler, check_guidance, prepare_sampler
 from zoo.sampling.second import find_second, read_second
+from zoo.sampling.threads import Threads, ahead
 from zoo.sampling.tracking import tracked
 from zoo.weights import Weights, Which, filled, refuse_other_backbone
 
@@ -135,20 +136,21 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
         of_request = [*labels_without_samples(request.labels, weights.classes), *_otherwise(request, begun, versions)]
         for warning in [*_warnings(sampler), *of_request]:
             warnings.warn(warning, stacklevel=2)
-    drawn = 0
     with ExitStack() as stack:
         stands = {**weights.source, **asked, **_record_of(second), "versions": versions.to_plain()}
         world.first(lambda: stack.enter_context(folder.begin(stands, resume=begun is not None)))
         with world.together(request.out):
             missing = _missing(request, sampler, range(world.rank, whole, world.size), begun)
-            for batch, indices in tracked(missing.items(), len(missing), "drawing", world):
-                images = sampler.images(backbone, labels.values, batch, request.count)
+            with Threads(most=sampler.batch) as threads:  # which write pictures while the next batch is drawn
+                for batch, indices in tracked(missing.items(), len(missing), "drawing", world):
+                    images = sampler.images(backbone, labels.values, batch, request.count)
+                    with _gone_on_with():
+                        for index in indices:
+                            threads.hand(write_png, images[index - batch * sampler.batch], folder.image(index))
                 with _gone_on_with():
-                    for index in indices:
-                        write_png(images[index - batch * sampler.batch], folder.image(index))
-                        drawn += 1
+                    threads.finish()
         world.first(lambda: _finish(request, recipe, weights, second, labels))
-    return int(world.sum(torch.tensor(drawn)))
+    return int(world.sum(torch.tensor(threads.done)))
 
 
 def _begun(request: SampleRun, recipe: Recipe) -> dict[str, Any] | None:
@@ -242,7 +244,7 @@ def _finish(request: SampleRun, recipe: Recipe, weights: Weights, second: Weight
     paths = [folder.image(index) for index in range(request.count)]
     write_png(grid([read_png(path) for path in paths[:GRID]]), folder.grid)
     if request.npz:
-        write_npz((read_png(path) for path in paths), len(paths), folder.array)
+        write_npz(ahead(read_png, paths), len(paths), folder.array)
     record = {
         **weights.source,
         "sample": recipe.sample.resolved(),
