@@ -8,10 +8,17 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 
-def fully_sharded(module: nn.Module, blocks: Iterable[nn.Module], device: torch.device, size: int, within: int) -> None:
+def fully_sharded(
+    module: nn.Module,
+    blocks: Iterable[nn.Module],
+    device: torch.device,
+    size: int,
+    within: int,
+    reduce: torch.dtype = torch.float32,
+) -> None:
     """Share a module's weights out among processes, in place; every process calls it.
 
     What has been gathered for the forward pass is kept for the backward pass, since each block is called once. PyTorch
@@ -23,11 +30,13 @@ def fully_sharded(module: nn.Module, blocks: Iterable[nn.Module], device: torch.
         device: that the weights are on.
         size: number of processes.
         within: processes of a group, which shares out all weights; the groups have the same, and add up gradients.
+        reduce: dtype of gradients on their way between processes; float32 leaves them as they are.
     """
     shape, names = ((size // within, within), ("groups", "within")) if within < size else ((size,), ("within",))
     mesh = init_device_mesh(device.type, shape, mesh_dim_names=names)
+    policy = MixedPrecisionPolicy(reduce_dtype=None if reduce == torch.float32 else reduce)
     for each in (*blocks, module):
-        fully_shard(each, mesh=mesh, reshard_after_forward=False)
+        fully_shard(each, mesh=mesh, reshard_after_forward=False, mp_policy=policy)
 
 
 def hold_back(module: nn.Module, wanted: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,33 @@ def test_exit_codes_come_through_the_launcher(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     cache = "torchinductor_*"  # PyTorch's, for good
     assert [path.name for path in temporary.iterdir() if not path.match(cache)] == []
+
+
+def test_machines_meet_by_torchrun(tmp_path: Path) -> None:
+    """Two, as far as it knows; a group of each shares the weights out. The losses are those of one process."""
+    given = [*SMALL, "--set", "train.steps=2"]
+    subprocess.run(command("train", "--recipe", "digits_hybrid", *given, "--run-dir", tmp_path / "one"), check=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    torchrun = ("--nnodes", "2", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint")
+    sharded = ["--set", "train.parallel=fsdp", "--set", "train.shard_within=2"]
+    asked = ["train", "--recipe", "digits_hybrid", *given, *sharded, "--run-dir", str(tmp_path / "two")]
+    machines = [
+        Popen(
+            command(*asked, torchrun=(*torchrun, f"127.0.0.1:{port}", "--rdzv-conf", f"is_host={host}")),
+            stderr=PIPE,
+            text=True,
+        )
+        for host in ("1", "0")
+    ]
+    said = "".join(finish(machine)[1] for machine in machines)
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert said.count(" on cpu, 4 processes; ") == 1
+    one, two = (
+        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert two == pytest.approx(one, rel=1e-5)
 
 
 def test_torchrun_restarts_a_job_whose_process_was_killed(tmp_path: Path) -> None:

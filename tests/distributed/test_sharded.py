@@ -92,6 +92,45 @@ def test_the_count_sees_blocks_that_are_gathered_again() -> None:
     assert found == same == {**ONCE, "gathers, backward": BLOCKS}
 
 
+def first_gradients(world: Distributed, **train: Any) -> dict[str, Tensor]:
+    """After the exchange, before they are clipped."""
+    own = trainer(world, clip=None, **train)
+    found = {}
+
+    def look(*_: Any, **__: Any) -> None:
+        for name, each in own.state.parameters.items():
+            gradient = each.grad
+            found[name] = (gradient.full_tensor() if isinstance(gradient, DTensor) else gradient).clone()
+
+    own.updates.step = look
+    own.ahead = False
+    next(own.run(1))
+    return found
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_gradients_may_be_rounded_on_their_way(parallel: str, accumulate: int) -> None:
+    plain, narrow = (
+        run_ranks(
+            lambda world, reduce=reduce: first_gradients(
+                world, parallel=parallel, reduce=reduce, accumulate=accumulate
+            ),
+            2,
+            group=True,
+        )
+        for reduce in ("float32", "bfloat16")
+    )
+    assert not any(isinstance(each, Exception) for each in (*plain, *narrow)), narrow
+    for name, exact in plain[0].items():
+        rounded, other = (each[name] for each in narrow)
+        assert torch.equal(rounded, other)
+        assert rounded.dtype == torch.float32
+        assert torch.equal(rounded, rounded.bfloat16().float())
+        assert (rounded - exact).abs().max() <= 2**-6 * exact.abs().max()
+    assert not all(torch.equal(each, each.bfloat16().float()) for each in plain[0].values())
+
+
 # -- groups that share the weights out ------------------------------------------------------------------------------
 
 

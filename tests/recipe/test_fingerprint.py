@@ -15,7 +15,7 @@ BASE = "digits_hybrid"
 OTHER = {
     "steps": 7, "log_every": 3, "checkpoint_every": 9, "keep_last": 5, "keep_every": 500, "snapshot_every": 4,
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
-    "shard_within": 2,
+    "shard_within": 2, "reduce": "bfloat16",
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "warmup": 3,
     "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16", "residual": "bfloat16", "matmul": "tf32",
     "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3, "timeout": 60.0,

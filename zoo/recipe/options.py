@@ -107,6 +107,10 @@ class TrainOptions(Options):
         int | None,
         Field(ge=2, description="FSDP: ranks that share the weights out, in as many groups as there are; null: all"),
     ] = None
+    reduce: Annotated[
+        Literal["float32", "bfloat16"],
+        Field(description="of gradients on their way between ranks: bfloat16 is half the traffic, coarser sums"),
+    ] = "float32"
     on_non_finite: Annotated[
         Literal["stop", "skip"],
         Field(description="what an update whose loss or gradient is not finite does: stop the run, or leave it out"),

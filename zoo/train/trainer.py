@@ -290,11 +290,12 @@ def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) ->
         compile_blocks(blocks, options.compile_backend, kept=1.0 if isinstance(anew, bool) else anew)
     if anew is True:
         recompute_blocks(blocks)
+    reduce = getattr(torch, options.reduce)
     if options.parallel == "fsdp":
-        fully_sharded(objective, blocks, world.device, world.size, options.shares(world.size))
+        fully_sharded(objective, blocks, world.device, world.size, options.shares(world.size), reduce)
         return objective
     if world.size > 1:
-        return data_parallel(objective, world.device)
+        return data_parallel(objective, world.device, reduce)
     return objective
 
 
