@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import zoo
 from tests.train.small import ALONE, small, train
@@ -93,6 +94,27 @@ def test_narrow_weights_do_not_add_up_their_rounding(backbone):
     narrow = zoo.sample(backbone.bfloat16(), count=4, steps=200)
     assert narrow.dtype == torch.float32
     assert (wide - narrow).abs().mean() < 0.02 * wide.abs().mean()
+
+
+class Casts(TorchDispatchMode):
+    """Counts weights that are turned to another type."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter)
+        return func(*args, **(kwargs or {}))
+
+
+def test_weights_are_cast_once_for_all_updates(backbone):
+    def casts(steps):
+        with Casts() as found:
+            zoo.sample(backbone, labels=[1, 2], steps=steps, precision="bfloat16")
+        return found.count
+
+    assert 0 < casts(2) == casts(10) <= len(list(backbone.parameters()))
+    backbone.requires_grad_(False)  # of such weights autocast keeps none
+    assert casts(10) > 2 * casts(2)
 
 
 def test_what_cannot_be_drawn(backbone):

@@ -134,7 +134,11 @@ def draw_latents(
     dtype = torch.promote_types(parameter.dtype, torch.float32)  # of the solver's state: narrower ones add up errors
 
     def normal(purpose: Purpose, step: int) -> Tensor:
-        return standard_normal(backbone.latent, seed, purpose, step, places).to(device, dtype)
+        noise = standard_normal(backbone.latent, seed, purpose, step, places)
+        if device.type != "cuda":
+            return noise.to(device, dtype)
+        # The host does not wait until the GPU has come so far, and makes the noise of the next update meanwhile.
+        return noise.pin_memory().to(device, dtype, non_blocking=True)
 
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         return solve(
