@@ -74,6 +74,7 @@ def evaluate(
     from zoo.files import write_whole
     from zoo.report.printing import print_figures
     from zoo.runs.run_folder import load_run
+    from zoo.runs.shared_weights import read_by_one
     from zoo.runs.weights import WeightsSource, find_weights
     from zoo.weights import refuse_existing
 
@@ -129,8 +130,7 @@ def evaluate(
             source = world.first(lambda: find_weights(run, weights=weights, step=step))
             for problem in source.passed_over() if world.is_main else ():
                 warn_of(problem)
-            with world.together():
-                given = source.read(registry)
+            given = read_by_one(source, registry, world)
             found = judged(
                 given,
                 recipe,

@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -108,6 +108,19 @@ class Distributed:
         with self.meeting("gather"):
             dist.all_gather(values, value, group=self.control)
         return values
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Have tensors hold on all processes what they hold on the main one.
+
+        Args:
+            tensors: contiguous, of any shape, on this process's device; of the same shapes and types on all processes.
+        """
+        if self.size == 1:
+            return
+        with self.meeting("share"):
+            for each in tensors:
+                if each.numel():
+                    dist.broadcast(each.detach().view(-1).view(torch.uint8), 0)  # whatever the type
 
     def collect(self, value: T) -> list[T]:
         """The plain values of all processes by rank, on the main one; nothing on the others."""

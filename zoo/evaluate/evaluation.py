@@ -28,12 +28,13 @@ from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.runs.judged import GENERATED, HELD_OUT, way_of
+from zoo.runs.shared_weights import filled_by_one
 from zoo.sampling.labels import ImageLabels, counts_of, labels_for
 from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.sampler import check_guidance, prepare_sampler
-from zoo.sampling.second import find_second, read_second
+from zoo.sampling.second import find_second, read_second_by_one
 from zoo.sampling.tracking import tracked
-from zoo.weights import Weights, filled, refuse_other_backbone
+from zoo.weights import Weights, refuse_other_backbone
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,12 @@ class _Evaluation:
         with world.together():
             self.features = features_for(recipe)
             refuse_other_backbone("the weights", weights.recipe, recipe)
-            self.backbone = filled(weights, world.device)
+        self.backbone = filled_by_one(weights, world)
+        with world.together():
             check_guidance(recipe, self.backbone)
-            self.second = read_second(second, recipe, registry)
-            beside = None if self.second is None else filled(self.second, world.device)
+        self.second = read_second_by_one(second, recipe, registry, world)
+        beside = None if self.second is None else filled_by_one(self.second, world)
+        with world.together():
             self.sampler = prepare_sampler(recipe, seed, second=beside)
             self.features.to(world.device)
             self.real = self._real("train", recipe.evaluate.real)

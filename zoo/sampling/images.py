@@ -22,6 +22,7 @@ from zoo.recipe import Recipe, Versions
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import step_of
+from zoo.runs.shared_weights import filled_by_one, read_by_one
 from zoo.runs.weights import WeightsSource, find_weights
 from zoo.sampling.beside_data import refuse_inside_data
 from zoo.sampling.label_files import LabelFile
@@ -29,10 +30,10 @@ from zoo.sampling.labels import ImageLabels, given_labels, labels_for, wanted_la
 from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.sample_folder import SampleFolder, refuse_another
 from zoo.sampling.sampler import Sampler, check_guidance, prepare_sampler
-from zoo.sampling.second import find_second, read_second
+from zoo.sampling.second import find_second, read_second_by_one
 from zoo.sampling.threads import Threads, ahead
 from zoo.sampling.tracking import tracked
-from zoo.weights import Weights, Which, filled, refuse_other_backbone
+from zoo.weights import Weights, Which, refuse_other_backbone
 
 GRID = 100
 """Images of the grid at most."""
@@ -114,13 +115,16 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
             warnings.warn(f"{request.out}: holds no samples to go on with; all are drawn", stacklevel=2)
         for problem in found.passed_over():
             warnings.warn(problem, stacklevel=2)
+    weights = read_by_one(found, registry, world)
     with world.together():
-        weights = found.read(registry)
         refuse_other_backbone(found.where, weights.recipe, recipe)
-        second = read_second(beside, recipe, registry)
+    second = read_second_by_one(beside, recipe, registry, world)
+    with world.together():
         _refuse_other_weights(request, begun, weights, second)
-        backbone = filled(weights, world.device)
-        sampler = prepare_sampler(recipe, request.seed, second=None if second is None else filled(second, world.device))
+    backbone = filled_by_one(weights, world)
+    other = None if second is None else filled_by_one(second, world)
+    with world.together():
+        sampler = prepare_sampler(recipe, request.seed, second=other)
         whole = -(-request.count // sampler.batch)  # a solver of adaptive steps looks at the whole batch
         check_guidance(recipe, backbone)
         if not sampler.dataset.makes_images:

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from zoo.assembly import build, create_part
 from zoo.data import Normalize
+from zoo.distributed.distributed import Distributed
 from zoo.errors import WeightsError, ZooError
 from zoo.flow import Guidance
 from zoo.flow.second import check_second
 from zoo.recipe import Recipe, all_differences, no_run
 from zoo.registry import Registry
+from zoo.runs.shared_weights import read_by_one
 from zoo.runs.weights import WeightsSource, find_weights
 from zoo.weights import Weights
 
@@ -62,12 +64,28 @@ def read_second(found: WeightsSource | None, recipe: Recipe, registry: Registry)
     if found is None:
         return None
     weights = found.read(registry)
+    _refuse_other(weights, recipe, found.where)
+    return weights
+
+
+def read_second_by_one(
+    found: WeightsSource | None, recipe: Recipe, registry: Registry, world: Distributed
+) -> Weights | None:
+    """The same where one process of a job reads them for all, as ``read_by_one`` does; all processes call it."""
+    if found is None:
+        return None
+    weights = read_by_one(found, registry, world)
+    with world.together():
+        _refuse_other(weights, recipe, found.where)
+    return weights
+
+
+def _refuse_other(weights: Weights, recipe: Recipe, where: str) -> None:
     try:
         check_second(build(recipe, device="meta"), build(weights.recipe, device="meta"))
         _refuse_other_normalize(recipe, weights.recipe)
     except ValueError as error:
-        raise WeightsError(f"{recipe.name}: sample.guidance.weights: {found.where}: {error}") from error
-    return weights
+        raise WeightsError(f"{recipe.name}: sample.guidance.weights: {where}: {error}") from error
 
 
 def _refuse_other_normalize(recipe: Recipe, second: Recipe) -> None:

@@ -75,7 +75,7 @@ def filled(weights: Weights, device: torch.device, dtype: torch.dtype | None = N
     """A backbone with these weights, in evaluation mode.
 
     Args:
-        weights: of a file or a run, that fit their recipe.
+        weights: of a file or a run, that fit their recipe. Of those on the meta device it has any numbers.
         device: where to.
         dtype: of the parameters; that of the weights if left out.
     """
@@ -83,7 +83,7 @@ def filled(weights: Weights, device: torch.device, dtype: torch.dtype | None = N
     names = [name for name, _ in backbone.named_parameters()]
     dtype = dtype or reduce(torch.promote_types, (weights.tensors[name].dtype for name in names))
     backbone = cast_weights(backbone, dtype).to_empty(device=device)
-    backbone.load_state_dict(weights.tensors)
+    _load(backbone, weights)
     stored = backbone.state_dict()
     tables = {name: table for name, table in backbone.named_buffers() if name not in stored}
     if tables:
@@ -91,8 +91,13 @@ def filled(weights: Weights, device: torch.device, dtype: torch.dtype | None = N
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             backbone.apply(lambda module: reset(module) if module._non_persistent_buffers_set else None)
         refuse_unmade(tables)
-        backbone.load_state_dict(weights.tensors)  # what their modules have made anew besides
+        _load(backbone, weights)  # what their modules have made anew besides
     return backbone.eval()
+
+
+def _load(backbone: Backbone, weights: Weights) -> None:
+    if not any(tensor.is_meta for tensor in weights.tensors.values()):
+        backbone.load_state_dict(weights.tensors)
 
 
 def without_prefixes(state: Mapping[Any, Tensor], where: str | Path) -> dict[str, Tensor]:
