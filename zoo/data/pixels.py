@@ -27,4 +27,4 @@ def to_host(pixels: UInt8[Tensor, "B H W C"]) -> UInt8[Tensor, "B H W C"]:
     """Pixels on the CPU; a GPU's are copied into page-locked memory, which it writes by itself."""
     if not pixels.is_cuda:
         return pixels.cpu()
-    return torch.empty_like(pixels, device="cpu", pin_memory=True).copy_(pixels)
+    return torch.empty(pixels.shape, dtype=pixels.dtype, device="cpu", pin_memory=True).copy_(pixels)
