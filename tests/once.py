@@ -14,8 +14,8 @@ from zoo import audit
 from zoo.backbone import Backbone
 from zoo.recipe import PartSpec, Recipe
 
-ROOMS = {"cli", "plan", "report"}
-"""Of such tests."""
+ROOMS = {"cli", "plan", "report", "test_pages.py", "test_shown_commands.py", "test_tour.py"}
+"""Of such tests, or files of them."""
 
 
 class Once:

@@ -15,6 +15,9 @@ WHOLE = "\n".join(TEXTS.values())
 blocks = partial(pages.blocks, WHOLE)
 """All blocks in one language."""
 
+FILES = {"my_parts.py": "class RepeatUpsampler", "my_mlp.py": "class SquaredReLU"}
+"""Files of parts that commands take, by what their blocks have."""
+
 
 def block_with(language: str, text: str) -> str:
     """The only fenced block in that language that has ``text``."""
