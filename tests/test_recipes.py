@@ -23,7 +23,10 @@ PATHS = {path.stem: path for path in RECIPES}
 
 
 ROWS = paper_tables.load_rows()
-
+BLOCKS = paper_tables.load_blocks()
+NOTES = paper_tables.notes_of(ROWS)
+PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+"""The manual's results, as ``paper_tables.py`` prints them: paste what it prints where they are others."""
 
 REGISTRY = paper_tables.with_packages()
 OF_TABLES = paper_tables.recipes()
@@ -83,6 +86,7 @@ def slow_if_of_a_package(row: paper_tables.Row) -> Any:
 @pytest.mark.parametrize("row", [slow_if_of_a_package(row) for row in ROWS])
 def test_paper_row(row: paper_tables.Row) -> None:
     figures = paper_tables.compare(row, audited)
+    assert paper_tables.line_of(row, figures, NOTES) in PAGE.splitlines()
     assert {name: figure for name, figure in figures.items() if not figure.within} == {}
     checked = {name for name, figure in figures.items() if figure.limit is not None}
     wanted = {"percent"} if row.against else {"macs" if row.gmacs_here is None else "macs_here"}
@@ -109,14 +113,22 @@ def test_what_is_counted_by_torchprofile_is_no_count_of_multiply_adds(name: str,
 
 
 def test_a_block_is_counted_in_each_schedule() -> None:
-    block = paper_tables.Block(block="DiT", by_depth="mpdit_b", by_timestep="ppflow_b_2")
+    (block,) = (each for each in BLOCKS if each.block == "DiT")
     costs = paper_tables.costs_of(block, audited)
-    assert list(costs) == ["one", "by_depth", "by_timestep"]
+    assert list(costs) == ["one", "by_depth", "by_timestep", "both"]
     assert costs["by_depth"] == audited("mpdit_b").macs
     assert costs["by_timestep"] == audited("ppflow_b_2").macs
     assert costs["one"] == audited("sit_b").macs
     _, _, row = paper_tables.markdown_of_blocks([block], [costs])
-    assert row == "| DiT | 23.005 | 16.165 (70.3%) | 14.285 (62.1%) | - |"
+    assert row == "| DiT | 23.005 | 16.165 (70.3%) | 14.285 (62.1%) | 10.563 (45.9%) |"
+    assert row in PAGE.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [each for each in BLOCKS if each.block != "DiT"], ids=lambda block: block.block)
+def test_a_block_of_a_package_costs_what_the_page_says(block: paper_tables.Block) -> None:
+    *_, line = paper_tables.markdown_of_blocks([block], [paper_tables.costs_of(block, audited)])
+    assert line in PAGE.splitlines()
 
 
 def test_every_row_of_every_table_is_there() -> None:
@@ -158,19 +170,25 @@ def test_check_catches_a_wrong_figure(
     assert paper_tables.main([]) == 0
 
 
-@pytest.mark.slow
-def test_tables_are_markdown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(paper_tables, "auditor", lambda: audited)
-    assert paper_tables.main(["--check"]) == 0
+def test_tables_are_markdown_and_on_the_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the figures of one assembly throughout: those of each row, and of each block, are looked at above."""
+    monkeypatch.setattr(paper_tables, "auditor", lambda: lambda name, *otherwise: audited("hybrid_b"))
+    assert paper_tables.main([]) == 0
     printed = capsys.readouterr()
-    assert printed.err == "", "the progress bar is for terminals alone"
+    assert printed.err.startswith("out of tolerance:"), "the progress bar is for terminals alone"
     costs, shares, notes, blocks = (block.splitlines() for block in printed.out.strip().split("\n\n"))
     assert len(costs) + len(shares) == 4 + len(ROWS)
-    assert len(blocks) == 2 + len(paper_tables.load_blocks())
+    assert len(blocks) == 2 + len(BLOCKS)
     for table in (costs, shares, blocks):
         assert len({line.count("|") for line in table}) == 1
     assert [line.split(".")[0] for line in notes] == [str(1 + index) for index in range(len(notes))]
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert printed.out.strip() in page, "the manual's results are those of another run: paste the tool's output"
     cited = {int(number) for number in re.findall(r"\[(\d)\] \|", printed.out)}
     assert cited == set(range(1, 1 + len(notes)))
+    assert named(printed.out.strip()) in named(PAGE), "the manual's results have other rows: paste the tool's output"
+
+
+def named(text: str) -> str:
+    """A text of which rows of figures keep no more than what they are of, and in which table and place they stand."""
+    return re.sub(r"^(\| [^|]+ \|(?: [^|]+ \| `\w+` \|)?) .*\d.*$", r"\1", text, flags=re.MULTILINE)

@@ -212,32 +212,39 @@ def auditor() -> AuditOf:
     return cache(lambda name, *otherwise: audit(load_recipe(paths[name], otherwise, registry)))
 
 
+def notes_of(rows: list[Row]) -> list[str]:
+    """What is said below the tables, once each."""
+    return list(dict.fromkeys(row.note for row in rows if row.note))
+
+
+def line_of(row: Row, found: dict[str, Figure], notes: list[str]) -> str:
+    """A row of one of the two tables: of shares, where it is told against another recipe, or of costs."""
+    mark = f" [{notes.index(row.note) + 1}]" if row.note else ""
+    if row.against is None:
+        params, macs, convention = (found.get(name) for name in ("parameters", "macs", "convention"))
+        printed = 1 if isinstance(row.params_m, float) else 0
+        paper, *so_counted = _cells(convention, 2, 2).split(" | ")
+        counted = [paper, row.convention if convention else "-", *so_counted]
+        groups = [_cells(params, printed, 2), _cells(macs, 3, 3, percent=True), *counted]
+    else:
+        printed_share = f"{row.percent_paper:.1f}" if row.percent_paper is not None else "-"
+        groups = [_cells(found["percent"], 1, 2), printed_share]
+    return "| " + " | ".join([row.table, row.row + mark, f"`{row.recipe}`", *groups]) + " |"
+
+
 def markdown(rows: list[Row], figures: list[dict[str, Figure]]) -> Iterator[str]:
     """The lines of two Markdown tables, costs and shares, and their notes."""
-    notes = list(dict.fromkeys(row.note for row in rows if row.note))
-
-    def cells(row: Row, *groups: str) -> str:
-        mark = f" [{notes.index(row.note) + 1}]" if row.note else ""
-        return "| " + " | ".join([row.table, row.row + mark, f"`{row.recipe}`", *groups]) + " |"
-
+    notes = notes_of(rows)
+    lines = [(row.against is None, line_of(row, found, notes)) for row, found in zip(rows, figures, strict=True)]
     columns = ("parameters (M): paper", "multiply-adds (G): true")
     heads = " | ".join(f"{column} | ours | difference" for column in columns)
     yield f"| table | row | recipe | {heads} | printed (G) | counted as | ours, so counted | difference |"
     yield "| --- | --- | --- |" + " ---: |" * 7 + " --- |" + " ---: |" * 2
-    for row, found in zip(rows, figures, strict=True):
-        if row.against is None:
-            params, macs, convention = (found.get(name) for name in ("parameters", "macs", "convention"))
-            printed = 1 if isinstance(row.params_m, float) else 0
-            paper, *so_counted = _cells(convention, 2, 2).split(" | ")
-            counted = [paper, row.convention if convention else "-", *so_counted]
-            yield cells(row, _cells(params, printed, 2), _cells(macs, 3, 3, percent=True), *counted)
+    yield from (line for is_cost, line in lines if is_cost)
     yield ""
     yield "| table | row | recipe | share of the blocks' cost (%): true | ours | difference | paper |"
     yield "| --- | --- | --- |" + " ---: |" * 4
-    for row, found in zip(rows, figures, strict=True):
-        if row.against is not None:
-            printed_share = f"{row.percent_paper:.1f}" if row.percent_paper is not None else "-"
-            yield cells(row, _cells(found["percent"], 1, 2), printed_share)
+    yield from (line for is_cost, line in lines if not is_cost)
     yield ""
     yield from (f"{index}. {note[:1].upper()}{note[1:]}." for index, note in enumerate(notes, start=1))
 
