@@ -14,6 +14,7 @@ from subprocess import PIPE, Popen
 import pytest
 import torch
 
+from tests.forked import run_zoo
 from zoo import build, load_recipe
 from zoo.runs import checkpoint as checkpoints
 from zoo.weights import write_weights
@@ -55,10 +56,17 @@ def finish(process: Popen[str]) -> tuple[int, str]:
     return process.wait(), said
 
 
-@pytest.mark.parametrize(("procs", "whole_group"), [("1", False), ("2", False), ("2", True)])  # one is a whole group
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "procs", "whole_group"),
+    [
+        (signal.SIGTERM, "1", False),
+        (signal.SIGTERM, "2", False),
+        (signal.SIGTERM, "2", True),
+        (signal.SIGINT, "2", True),  # Ctrl-C's; to one process: tests/faults/test_signals.py
+    ],
+)
 def test_a_signal_ends_a_job_with_75_and_all_is_saved(
-    tmp_path: Path, procs: str, whole_group: bool, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, procs: str, whole_group: bool
 ) -> None:
     run = str(tmp_path / "run")
     process = start("train", "--recipe", "digits_hybrid", *ENDLESS, "--run-dir", run, "--procs", procs)
@@ -165,9 +173,7 @@ def test_torchrun_restarts_a_job_whose_process_was_killed(tmp_path: Path) -> Non
 
 def test_samples_are_the_same_for_any_number_of_processes(tmp_path: Path) -> None:
     run = str(tmp_path / "run")
-    subprocess.run(
-        command("train", "--recipe", "digits_hybrid", *SMALL, "--set", "train.steps=3", "--run-dir", run), check=True
-    )
+    run_zoo("train", "--recipe", "digits_hybrid", *SMALL, "--set", "train.steps=3", "--run-dir", run, folder=tmp_path)
     for procs in ("1", "3"):  # the last of three has fewer images
         out = str(tmp_path / procs)
         drawn = command("sample", "--run", run, "--out", out, "--count", "19", "--npz", "--procs", procs)
@@ -201,14 +207,13 @@ def test_compiled_blocks_train(tmp_path: Path) -> None:
     starts = [random_weights(tmp_path / f"{scale}.safetensors", scale) for scale in (0.1, 0.11)]
     compiled = ["train.compile=true", "train.compile_backend=aot_eager"]
     losses = []
-    for number, (start, options) in enumerate([(starts[0], []), (starts[0], compiled), (starts[1], compiled)]):
+    for number, (start, options) in enumerate([(starts[0], []), (starts[0], compiled), (starts[1], [])]):
         given = [word for option in [*options, f"train.init={start}"] for word in ("--set", option)]
-        run = tmp_path / str(number)
-        subprocess.run(
-            command("train", "--recipe", "digits_hybrid", *SMALL, "--set", "train.steps=3", *given, "--run-dir", run),
-            check=True,
-        )
-        losses.append([json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()])
+        words = ["train", "--recipe", "digits_hybrid", *SMALL, "--set", "train.steps=3", *given]
+        done = run_zoo(*words, "--run-dir", str(number), folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        metrics = tmp_path / str(number) / "metrics.jsonl"
+        losses.append([json.loads(line)["loss"] for line in metrics.read_text().splitlines()])
     plain, same, other = losses
     assert same == pytest.approx(plain, rel=1e-4)
     assert all(loss != pytest.approx(wanted, rel=1e-2) for loss, wanted in zip(other, plain, strict=True))

@@ -76,7 +76,7 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_goes_on_and_samples(name: str, tmp_path: Path) -> None:
     way = WAYS.get(name, {})
-    values, group = {**RECIPES[name], "train": {**TRAIN, **way}}, bool(way)
+    values, group = {**RECIPES[name], "train": {**TRAIN, **way}, "sample": {"steps": 2}}, bool(way)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run_ranks(train, 2, whole, values, STEPS, group=group) == [STEPS] * 2
     assert run_ranks(train, 2, parts, values, STOP, group=group) == [STOP] * 2
