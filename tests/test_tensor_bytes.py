@@ -38,3 +38,17 @@ def test_no_piece_is_large():
 def test_what_the_format_does_not_hold_is_refused(tensor):
     with pytest.raises(RuntimeError, match=r"^x: safetensors holds no tensor of "):
         list(pieces({"x": tensor}))
+
+
+def test_what_is_conjugate_or_negative_by_a_mark_alone_is_written_as_it_reads():
+    values = torch.tensor([1 + 2j, 3 - 4j], dtype=torch.complex64)
+    marked = {"conjugate": values.conj(), "negative": values.conj().imag, "one": values[:1].conj().imag}
+    assert marked["conjugate"].is_conj()
+    assert marked["negative"].is_neg()
+    found = load(b"".join(pieces(marked)))
+    assert all(found[name].tolist() == tensor.tolist() for name, tensor in marked.items())
+
+
+def test_a_tensor_of_the_name_of_the_metadata_is_refused():
+    with pytest.raises(RuntimeError, match=r"^__metadata__: safetensors holds no tensor of this name"):
+        list(pieces({"__metadata__": torch.ones(2)}))

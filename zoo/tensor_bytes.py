@@ -37,18 +37,23 @@ NAMES = {
 """What the format calls numbers, in the order in which it has them."""
 ORDER = {dtype: place for place, dtype in enumerate(NAMES)}
 
+METADATA = "__metadata__"
+"""The key of a header that names no tensor."""
+
 
 def pieces(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
     """What a file of tensors [any shape] holds, from its beginning to its end.
 
     Raises:
-        RuntimeError: the format has no such numbers.
+        RuntimeError: the format has no such numbers, or no tensor of such a name.
     """
+    if METADATA in tensors:
+        raise RuntimeError(f"{METADATA}: safetensors holds no tensor of this name, which is that of its metadata")
     for name, tensor in tensors.items():
         if tensor.dtype not in NAMES or tensor.layout != torch.strided:
             raise RuntimeError(f"{name}: safetensors holds no tensor of {tensor.dtype}, {tensor.layout}")
     names = sorted(tensors, key=lambda name: (ORDER[tensors[name].dtype], name.encode()))
-    header: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
+    header: dict[str, object] = {} if metadata is None else {METADATA: dict(metadata)}
     end = 0
     for name in names:
         begin, end = end, end + tensors[name].nbytes
@@ -58,6 +63,8 @@ def pieces(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = N
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for name in names:
-        data = memoryview(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        plain = tensors[name].detach().resolve_conj().resolve_neg().cpu().contiguous()
+        row = plain.as_strided((plain.numel(),), (1,))  # a single number may have any stride
+        data = memoryview(row.view(torch.uint8).numpy().data)
         for start in range(0, len(data), PIECE):
             yield data[start : start + PIECE]
