@@ -54,3 +54,12 @@ def test_without_memory_nothing_is_kept(monkeypatch):
         patch.setattr(torch, "empty", refuse)
         assert held.places({**FILES, "ema": FILES["model"]}) is None
     assert held.places(FILES)["model"]["weight"] is not before["model"]["weight"]
+
+
+def test_what_fails_otherwise_is_no_lack_of_memory(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch, "empty", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        Staging(torch.device("cpu")).places(FILES)

@@ -19,6 +19,11 @@ _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe",
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether PyTorch or Python has failed since there was not enough memory, of a GPU or of the machine."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in text_of(error) for each in _MEMORY)
+
+
 @contextmanager
 def told_plainly() -> Iterator[None]:
     """Turn a lack of memory, and the loss of another process, into errors of ours.
@@ -30,13 +35,12 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        text = text_of(error)
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in text for each in _MEMORY):
+        if lacks_memory(error):
             raise ProcessError(
                 f"process {os.environ.get('RANK', '0')}: out of memory: set train.accumulate higher, train.batch,"
                 " sample.batch or evaluate.count lower, or train.checkpoint_activations to true"
             ) from error
-        if isinstance(error, dist.DistBackendError) or any(each in text for each in _LOST):
+        if isinstance(error, dist.DistBackendError) or any(each in text_of(error) for each in _LOST):
             raise RunError(LOST) from error
         raise
 

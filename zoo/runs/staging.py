@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from zoo.distributed.failures import lacks_memory
+
 SLAB = 1 << 28
 """Bytes of memory that are asked for at once: of what is pinned, PyTorch takes the next power of two."""
 ALIGNED = 64
@@ -38,6 +40,9 @@ class Staging:
 
         Returns:
             None where there is no memory for them; none is kept then.
+
+        Raises:
+            RuntimeError: of PyTorch, where something else than memory fails.
         """
         found = {}
         for file, tensors in files.items():
@@ -46,7 +51,9 @@ class Staging:
                 self._held.pop(file, None)  # before there is another
                 try:
                     self._held[file] = shapes, self._made(shapes)
-                except (RuntimeError, MemoryError):
+                except (RuntimeError, MemoryError) as error:
+                    if not lacks_memory(error):  # such as a GPU that has failed, which would fail at each step to come
+                        raise
                     self._held.clear()
                     return None
             found[file] = self._held[file][1]
