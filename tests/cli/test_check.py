@@ -11,9 +11,12 @@ import pytest
 from tests.commands import zoo
 from zoo.cli.check import _messages
 from zoo.errors import OutputError
+from zoo.kinds import KINDS
 from zoo.testing import conformance
+from zoo.testing.assemblies import ASSEMBLY_LAWS
 from zoo.testing.check import EXAMPLES
 from zoo.testing.conclude import Outcome
+from zoo.testing.laws import laws_of
 
 PART = '''
 import torch
@@ -45,6 +48,11 @@ FEW = {
     "runs_on_its_axes", "shape_contract", "state_round_trip", "takes_many_tokens", "trains_as_it_samples",
 }  # fmt: skip
 """Laws: what a part breaks is told in the same way whatever the law, and all of them take ten times as long."""
+
+
+def test_the_few_are_laws():
+    own = {law.__name__ for kind in KINDS for law in laws_of(kind)}
+    assert own | {f"assembly-{law.__name__}" for law in ASSEMBLY_LAWS} >= FEW
 
 
 def check(*arguments: str):
