@@ -47,6 +47,18 @@ def test_further_runs_may_follow_the_option():
         )
 
 
+def test_a_run_that_has_to_be_judged_is_told_before(runs, tmp_path):
+    for name, run in (("one", "seed0"), ("two", "seed1")):
+        shutil.copytree(runs / run, tmp_path / name, ignore=shutil.ignore_patterns("evaluations"))
+    done("eval", "--run", tmp_path / "one")
+    draws = "draws 12 images, and compares them with 1198 real ones"
+    words = ("compare", "--runs", tmp_path / "one", tmp_path / "two", "--json")
+    assert done(*words).stderr == f"{tmp_path}/two: not judged yet; {draws}\n"
+    assert done(*words).stderr == ""
+    told = done(*words, "--set", "sample.steps=3").stderr.splitlines()
+    assert told == [f"{tmp_path}/{name}: not judged in this way yet; {draws}" for name in ("one", "two")]
+
+
 def test_overrides_are_of_recipes_and_of_how_runs_are_judged():
     result = zoo("compare", "small.yaml", "--runs", "seed0", "--set", "sample.steps=7", "--json")
     (entry,) = json.loads(result.stdout)

@@ -48,6 +48,12 @@ def test_what_is_wrong_is_told_and_leads_to_exit_code_3(tmp_path):
     )
 
 
+def test_a_log_says_how_far_a_long_check_has_come(monkeypatch):
+    monkeypatch.setattr("zoo.pace.SECONDS_BETWEEN_LINES", -1.0)
+    told = zoo("data", "check", "--recipe", "own.yaml").stderr.splitlines()
+    assert {"train: 100 %", "held_out: 100 %"} <= set(told)
+
+
 def test_the_list_of_what_is_left_out_mends_it(tmp_path):
     result = zoo("data", "check", "--recipe", "own.yaml", "--leave-out", "list.txt", "--out", "all.txt")
     assert result.exit_code == 3

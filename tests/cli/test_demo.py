@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from zoo.cli import app
-from zoo.cli.common import told_how_to_go_on
+from zoo.cli.going_on import told_how_to_go_on
 from zoo.distributed.distributed import Distributed
 
 demo = import_module("zoo.cli.demo")
@@ -86,5 +86,5 @@ def test_one_that_is_stopped_while_it_draws_names_the_command_that_goes_on(quick
 
     monkeypatch.setattr(demo, "sample", interrupted)
     result = quick()
-    assert f"what has been done is kept; {DRAWS} with --resume goes on" in result.stderr.splitlines()
+    assert f"what has been done is kept; go on with: {DRAWS} --resume" in result.stderr.splitlines()
     assert result.exit_code == 130

@@ -137,7 +137,7 @@ def test_what_cannot_be_judged():
     assert told == "--set backbone.dim=3: only `sample`, `data` and `evaluate` may be other than in training"
     told = refused(zoo("eval", "--run", "run", "--step", 1), 3)
     assert told == "run/checkpoints: there is no checkpoint of step 1; there are: 3, 2"
-    told = refused(zoo("eval", "--run", "run", "--count", 8, "--set", "evaluate.metrics=[sfid]"))
+    told = refused(zoo("eval", "--run", "run", "--count", 8, "--set", "evaluate.metrics=[sfid]"), told=True)
     assert told == "small: evaluate.metrics: none of them can be told from pca; choose others"
     told = refused(zoo("eval", "--run", "run", "--set", "evaluate.metrics=[fed]"))
     assert "there is no metric 'fed'; did you mean 'fid'?" in told
@@ -161,21 +161,22 @@ def test_what_was_found_is_kept_before_it_is_printed(monkeypatch):
     assert 14 in [each["counts"]["generated"] for each in RunFolder(Path("run")).read_evaluations()]
 
 
-KEPT = "what has been done is kept; the same command with --resume goes on\n"
-KEPT_OF_STEP = KEPT.replace("--resume", "--resume --step 3")  # a run that is trained further has a newer one
+KEPT = "what has been done is kept; go on with: zoo "
+DRAWS = "small: draws 12 images, and compares them with 1198 real ones"
 
 
 @pytest.mark.parametrize(
-    ("run", "options", "stops_in", "told"),
+    ("run", "options", "stops_in", "added"),
     [
-        ("run", [], 1, KEPT_OF_STEP),
-        ("run", ["--step", "3"], 1, KEPT),
-        ("w.safetensors", ["--out", "f.json"], 1, KEPT),
-        ("w.safetensors", [], 1, ""),  # there is no place to keep it
-        ("run", [], 0, ""),  # nothing has been drawn
+        ("run", [], 1, " --resume --step 3"),  # a run that is trained further has a newer one
+        ("run", ["--step", "3"], 1, " --resume"),
+        ("run", ["--resume", "--step", "3", "--seed", "9"], 1, ""),
+        ("w.safetensors", ["--out", "f.json"], 1, " --resume"),
+        ("w.safetensors", [], 1, None),  # there is no place to keep it
+        ("run", [], 0, None),  # nothing has been drawn
     ],
 )
-def test_an_interrupted_call_tells_of_what_is_kept_and_of_nothing_else(run, options, stops_in, told, monkeypatch):
+def test_an_interrupted_call_tells_of_what_is_kept_and_of_nothing_else(run, options, stops_in, added, monkeypatch):
     done("export", "run", "--to", "zoo", "--out", "w.safetensors")
     images = Sampler.images
 
@@ -185,5 +186,26 @@ def test_an_interrupted_call_tells_of_what_is_kept_and_of_nothing_else(run, opti
         return images(self, backbone, labels, batch, count)
 
     monkeypatch.setattr(Sampler, "images", stop)
-    result = zoo("eval", "--run", run, "--count", 12, *options)
-    assert (result.exit_code, result.stderr) == (130, f"{told}interrupted\n")
+    words = ["eval", "--run", run, "--count", "12", *options]
+    result = zoo(*words)
+    kept = [] if added is None else [f"{KEPT}{' '.join(words)}{added}"]
+    assert result.exit_code == 130
+    told = [line for line in result.stderr.splitlines() if not line.startswith("warning: no evaluation of these")]
+    assert told == [DRAWS, *kept, "interrupted"]
+
+
+def test_what_was_drawn_before_is_told_and_not_drawn_again(monkeypatch):
+    images, drawn = Sampler.images, []
+
+    def stop(self, backbone, labels, batch, count):
+        drawn.append(batch)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        return images(self, backbone, labels, batch, count)
+
+    monkeypatch.setattr(Sampler, "images", stop)
+    words = ("eval", "--run", "run", "--count", 12, "--step", 3, "--seed", 4)
+    assert zoo(*words).exit_code == 130
+    result = done(*words, "--resume")
+    assert result.stderr.splitlines()[:2] == [DRAWS, f"1 of {len(drawn) - 1} batches have been drawn before"]
+    assert drawn == [0, 1, *range(1, len(drawn) - 1)]

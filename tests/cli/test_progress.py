@@ -79,8 +79,22 @@ def test_without_a_terminal_lines_come_seldom_and_at_the_end(trainer, now, clock
     assert lines == [
         start,
         "step 1/5  loss 1.0000",  # the first one at once, then one after more than ten seconds
-        f"step 4/5  loss 4.0000  {speed}",
+        f"step 4/5  loss 4.0000  {speed}  left 0:00:04",
         f"step 5/5  loss 5.0000  {speed}",
+    ]
+
+
+def test_the_time_left_of_a_run_that_goes_on_is_by_its_own_steps(trainer, now, clock, capsys, monkeypatch):
+    monkeypatch.setattr(Progress, "_macs_per_image", lambda self, trainer: None)
+    trainer.step = 100
+    with Progress(clock) as progress:
+        progress.start(trainer, 200)
+        for number in (101, 102):
+            now.seconds += 30
+            progress.step(step(number), None)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "step 101/200  loss 0.5000  left 0:49:30",
+        "step 102/200  loss 0.5000  left 0:49:00",
     ]
 
 

@@ -74,7 +74,7 @@ def test_draws_what_the_run_s_recipe_says():
     assert (result.exit_code, result.stdout) == (0, "")
     *progress, last = result.stderr.splitlines()
     assert last == "wrote 64 images and grid.png to out"
-    assert progress[0] == "drawing: 10 %"
+    assert progress == []  # of so short a work
     assert len(list(Path("out").glob("0*.png"))) == 64
     assert record()["labels"] == [index % 10 for index in range(64)]
     assert record()["weights"] == "ema"
@@ -296,5 +296,5 @@ def test_an_interrupted_call_says_that_it_can_be_gone_on_with_where_it_has_begun
 
     monkeypatch.setattr(sampling, "write_png" if begun else "prepare_sampler", stop)
     result = sample("--count", 3)
-    told = "what has been done is kept; the same command with --resume goes on\n"
+    told = "what has been done is kept; go on with: zoo sample --run run --out out --count 3 --resume\n"
     assert (result.exit_code, result.stderr) == (130, f"{told if begun else ''}interrupted\n")

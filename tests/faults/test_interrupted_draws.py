@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -242,6 +243,7 @@ draw, batches = Sampler.images, []
 def images(*given):
     batches.append(given)
     if len(batches) == 2:
+        print("held", file=sys.stderr, flush=True)
         sys.stdin.read()
     return draw(*given)
 
@@ -258,12 +260,12 @@ main()
 def test_a_command_that_is_stopped_is_gone_on_with(number, code, run, by_command, tmp_path):
     held = [sys.executable, "-c", HELD, *command(run, "out")[3:]]
     stopped = subprocess.Popen(held, cwd=tmp_path, text=True, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert stopped.stderr.readline() == "drawing: 10 %\n"
+    assert stopped.stderr.readline() == "held\n"
     stopped.send_signal(number)
     _, rest = stopped.communicate()  # which ends what it waits for
     assert stopped.returncode == code
     if number != signal.SIGKILL:
-        told = "what has been done is kept; the same command with --resume goes on\n"
+        told = f"what has been done is kept; go on with: {shlex.join(['zoo', *held[3:], '--resume'])}\n"
         assert rest.endswith(told + "interrupted\n" * (number == signal.SIGINT))
     left = len(list((tmp_path / "out").glob("0*.png")))
     assert (0 if number == signal.SIGKILL else 6) <= left < 60  # a thread may not have written what is drawn

@@ -11,26 +11,22 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from zoo.cli.going_on import asked_as
 from zoo.cli.misuse import helped
 from zoo.errors import OutputError, Preempted, ProcessError, WeightsError, ZooError, as_failure, in_words, printable
 from zoo.open_files import are_too_many
 from zoo.plugins import ALL, PluginProblem
 from zoo.recipe.averages import average_named
 from zoo.registry import Registry
-from zoo.shell import command
 from zoo.signals import ENDS, Stopped, handled, is_interrupted, stop_signals
-
-if TYPE_CHECKING:  # torch
-    from zoo.distributed.distributed import Distributed
 
 Device = Annotated[
     str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
@@ -80,6 +76,9 @@ CLICK: type[BaseException] = typer.BadParameter.__mro__[2]
 # What ends a command in its own way.
 NOT_OURS: tuple[type[BaseException], ...] = (typer.Exit, typer.Abort, CLICK, *ENDS)
 
+_WORDS = "zoo.words"
+"""Of a context's ``meta``: those of the command line."""
+
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 """Warnings about the code of zoo and of its libraries, of which users of a command can do nothing."""
 
@@ -95,6 +94,11 @@ class Commands(TyperGroup):
 
     The traceback comes only with ``--debug``. Commands of plug-ins come from the context's ``obj``.
     """
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Keep what has been asked for, for messages."""
+        ctx.meta.setdefault(_WORDS, tuple(args))  # but not of a group within
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """The names of all commands."""
@@ -114,7 +118,7 @@ class Commands(TyperGroup):
         debug = "--debug" in ctx.args
         try:
             _refuse_gone_folder()
-            with warnings_in_lines(), _interruption_told():
+            with warnings_in_lines(), _interruption_told(), asked_as(ctx.meta[_WORDS]):
                 return super().invoke(ctx)
         except USAGE as misuse:
             helped(misuse)
@@ -246,38 +250,6 @@ def tidy_when_stopped() -> Iterator[None]:
 
     with handled((each for each in stop_signals() if each != signal.SIGINT), stop):
         yield
-
-
-@contextmanager
-def told_how_to_go_on(
-    world: Distributed, is_some_kept: Callable[[], bool], options: Callable[[], str] = lambda: "--resume"
-) -> Iterator[None]:
-    """Say that nothing is lost, where work that keeps what is done is stopped by Ctrl-C or a signal.
-
-    Args:
-        world: this process among those of the job.
-        is_some_kept: whether there is something to go on with.
-        options: that the same command goes on with.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        if world.is_main and is_some_kept():
-            tell(f"what has been done is kept; {_asked.get()} with {options()} goes on")
-        raise
-
-
-@contextmanager
-def asked_as(words: Sequence[str]) -> Iterator[None]:
-    """Name a command that another one has called, which the user might not know how to go on with."""
-    before = _asked.set(command("zoo", *words))
-    try:
-        yield
-    finally:
-        _asked.reset(before)
-
-
-_asked = ContextVar("what to call the command that is running", default="the same command")
 
 
 def try_folder(folder: Path, called: str) -> None:

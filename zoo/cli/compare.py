@@ -36,7 +36,12 @@ def compare(
     ] = None,
     runs: Annotated[
         list[Path] | None,
-        typer.Option("--runs", metavar="D1 D2 ...", help="Folders of runs: their quality, and their images/s."),
+        typer.Option(
+            "--runs",
+            metavar="D1 D2 ...",
+            help="Folders of runs: their quality, and their images/s. One that is not judged yet is judged first, which"
+            " takes as long as `zoo eval`.",
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,

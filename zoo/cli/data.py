@@ -182,17 +182,22 @@ def _check_since(recipe: Recipe, run: Path, problems: IO[str]) -> bool:
 
 
 def _tracked(source: Source, works: Iterator[Work], what: str) -> Iterator[Work]:
-    """The parts of a check, with a bar on a terminal."""
+    """The parts of a check, with a bar on a terminal, and lines in a log."""
     from rich.progress import TextColumn, TimeRemainingColumn
 
     from zoo.cli.bars import bar
     from zoo.data.check import amount
+    from zoo.pace import Pace
 
+    pace, done = Pace(amount(source)), 0
     with bar(TimeRemainingColumn(), TextColumn(what)) as shown:
-        task = shown.add_task(what, total=amount(source))
+        task = shown.add_task(what, total=pace.total)
         for work in works:
             yield work
             shown.advance(task, work.done)
+            done += work.done
+            if shown.disable and pace.is_due():
+                tell(pace.line(what, done))
 
 
 def _print_findings(split: str, source: Source, left_out: LeftOut, found: Findings, *, verbose: bool) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from zoo.cli.build import build
-from zoo.cli.common import Debug, asked_as, installed_registry, tell, try_folder
+from zoo.cli.common import Debug, installed_registry, tell, try_folder
+from zoo.cli.going_on import asked_as
 from zoo.cli.sample import sample
 from zoo.cli.train import train
 from zoo.errors import Preempted, ZooError

@@ -19,9 +19,9 @@ from zoo.cli.common import (
     installed_registry,
     tell,
     tidy_when_stopped,
-    told_how_to_go_on,
     warn_of,
 )
+from zoo.cli.going_on import told_how_to_go_on
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, read_recipe_of, step_of
 from zoo.errors import RunError
@@ -85,10 +85,10 @@ def evaluate(
 
     source: WeightsSource | None = None
 
-    def going_on() -> str:
+    def going_on() -> list[str]:
         """Options; while a run is trained further, its newest checkpoint may soon be another."""
         checkpoint = None if step is not None or source is None else source.checkpoint
-        return "--resume" if checkpoint is None else f"--resume --step {checkpoint.step}"
+        return ["--resume"] if checkpoint is None else ["--resume", "--step", str(checkpoint.step)]
 
     written: list[Path] = []
 
@@ -102,7 +102,9 @@ def evaluate(
         print_figures(console(), recipe, found.figures, found.record)
 
     def unwritten(error: RunError) -> RunError:
-        go_on = f"; what has been drawn is kept: mend it, and add {going_on()} to go on" if kept.are_some else ""
+        go_on = (
+            f"; what has been drawn is kept: mend it, and add {' '.join(going_on())} to go on" if kept.are_some else ""
+        )
         return RunError(f"{error}{go_on}")
 
     def write(found: Evaluation) -> None:

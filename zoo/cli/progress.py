@@ -17,13 +17,12 @@ from zoo.cli.bars import bar
 from zoo.cli.common import tell
 from zoo.cli.slowness import SlownessWatch, times_of_threads
 from zoo.errors import AuditError, printable
+from zoo.pace import Pace
 
 if TYPE_CHECKING:
     from zoo.callbacks import Step
     from zoo.runs.run_folder import RunFolder
     from zoo.train.trainer import Trainer
-
-SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
@@ -45,7 +44,7 @@ class Progress:
             transient=False,
         )
         self._last = 0
-        self._told = 0.0
+        self._has_told = False
         self._speed: list[str] = []
         self._macs: int | None = None
 
@@ -73,6 +72,7 @@ class Progress:
         self._macs = self._macs_per_image(trainer)
         threads = torch.get_num_threads() if trainer.world.device.type == "cpu" else 1
         self._slowness = SlownessWatch(recipe.train.batch, self.clock, times_of_threads if threads > 1 else None)
+        self._pace = Pace(last, trainer.step, self.clock)
         self._bar.start()
         self._task = self._bar.add_task("train", total=last, completed=trainer.step, figures="")
 
@@ -89,9 +89,10 @@ class Progress:
         slow = self._slowness.step()
         if slow is not None:
             self.say(slow)
-        if self._bar.disable and (self.clock() - self._told > SECONDS_BETWEEN_LINES or step.step == self._last):
-            self._told = self.clock()
-            self.say("  ".join([f"step {step.step}/{self._last}", " ".join([loss, *of]), *self._speed]))
+        if self._bar.disable and self._pace.is_due(at_once=not self._has_told or step.step == self._last):
+            self._has_told = True
+            figures = [f"step {step.step}/{self._last}", " ".join([loss, *of]), *self._speed]
+            self.say("  ".join(filter(None, [*figures, self._pace.left(step.step)])))
 
     def _fitting(self, figures: list[str]) -> str:
         """As many as the bar's line has room for beside its other columns, the first at least."""

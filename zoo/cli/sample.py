@@ -20,8 +20,8 @@ from zoo.cli.common import (
     installed_registry,
     tell,
     tidy_when_stopped,
-    told_how_to_go_on,
 )
+from zoo.cli.going_on import told_how_to_go_on
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, classes_of, read_recipe_of, step_of
 from zoo.errors import ZooError

@@ -33,7 +33,7 @@ from zoo.sampling.labels import ImageLabels, counts_of, labels_for
 from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.sampler import check_guidance, prepare_sampler
 from zoo.sampling.second import find_second, read_second_by_one
-from zoo.sampling.tracking import tracked
+from zoo.sampling.tracking import told, tracked
 from zoo.weights import Weights, refuse_other_backbone
 
 
@@ -65,10 +65,11 @@ def evaluate(
     resume: bool = False,
     write: Callable[[Evaluation], object] | None = None,
     registry: Registry | None = None,
+    heading: str | None = None,
 ) -> Evaluation:
     """Draw images as the recipe says, and compare them with those that it was trained on.
 
-    All processes draw and look at real images; the main one compares.
+    All processes draw and look at real images; the main one compares. A line on stderr says so at the start.
 
     Args:
         weights: of a run or a file.
@@ -80,6 +81,7 @@ def evaluate(
         resume: go on with what an interrupted evaluation of the same weights in the same way has kept there.
         write: takes the result on the main process, while features are still kept: the disk may be full.
         registry: the parts that the other weights of guidance are of; all installed ones if left out.
+        heading: what that line begins with, such as a run and why it is judged; the recipe's name if left out.
 
     Returns:
         The same on all processes.
@@ -90,7 +92,7 @@ def evaluate(
         NumericError: an image is not finite.
         ZooError: there is no figure that these features allow.
     """
-    found = _Evaluation(weights, with_ids(recipe, world), world, seed, registry or Registry.installed())
+    found = _Evaluation(weights, with_ids(recipe, world), world, seed, registry or Registry.installed(), heading)
     real = found.look_at(found.real, "train images")
     with world.together():
         found.judge_by(real)
@@ -129,7 +131,15 @@ def features_for(recipe: Recipe) -> Features:
 class _Evaluation:
     """An evaluation on its way: every process has a share of the pictures, and the main one all features."""
 
-    def __init__(self, weights: Weights, recipe: Recipe, world: Distributed, seed: int, registry: Registry) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        recipe: Recipe,
+        world: Distributed,
+        seed: int,
+        registry: Registry,
+        heading: str | None = None,
+    ) -> None:
         self.weights, self.recipe, self.world, self.seed = weights, recipe, world, seed
         second = world.first(lambda: find_second(recipe))
         with world.together():
@@ -144,6 +154,9 @@ class _Evaluation:
             self.sampler = prepare_sampler(recipe, seed, second=beside)
             self.features.to(world.device)
             self.real = self._real("train", recipe.evaluate.real)
+            count = recipe.evaluate.count
+            drawn = f"draws {count} images, and compares them with {len(self.real)} real ones"
+            told(f"{heading or f'{recipe.name}:'} {drawn}", world)
             self.features.fit(self.real)
         self.real_data = world.first(lambda: digest_of_real(self.sampler.dataset, recipe.data.leave_out))
         # One process reads them: a dataset may have to read whole samples for it.
@@ -237,14 +250,16 @@ class _Evaluation:
         """Features of generated images, on the main process."""
         world, count = self.world, self.recipe.evaluate.count
         whole = -(-count // self.sampler.batch)
-        own = []
         with world.together():
-            batches = range(world.rank, whole, world.size)
-            for batch in tracked(batches, len(batches), "drawing", world):
-                found = kept.read(batch) or self._draw(batch, kept)
-                own.append(found[0])
-                self.seconds += found[1]
-        return self._joined(own)
+            own = {batch: kept.read(batch) for batch in range(world.rank, whole, world.size)}
+            missing = [batch for batch, found in own.items() if found is None]
+            if len(missing) < len(own):
+                told(f"{len(own) - len(missing)} of {len(own)} batches have been drawn before", world)
+            for batch in tracked(missing, len(missing), "drawing", world):
+                own[batch] = self._draw(batch, kept)
+        found = [each for each in own.values() if each is not None]
+        self.seconds += sum(seconds for _, seconds in found)
+        return self._joined([features for features, _ in found])
 
     def _draw(self, batch: int, kept: KeptFeatures) -> tuple[FeatureSet, float]:
         start = time.perf_counter()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -12,9 +13,8 @@ from rich.console import Console
 from rich.progress import track
 
 from zoo.distributed.distributed import Distributed
-
-LINES = 10
-"""Of a log, for work that comes in as many pieces or more."""
+from zoo.errors import printable
+from zoo.pace import Pace
 
 T = TypeVar("T")
 
@@ -31,7 +31,15 @@ def untold() -> Iterator[None]:
         _UNTOLD.reset(token)
 
 
-def tracked(pieces: Iterable[T], total: int, what: str, world: Distributed) -> Iterator[T]:
+def told(text: str, world: Distributed) -> None:
+    """Say in a line on stderr, from the main process, what will take long."""
+    if world.is_main and not _UNTOLD.get():
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def tracked(
+    pieces: Iterable[T], total: int, what: str, world: Distributed, clock: Callable[[], float] = time.monotonic
+) -> Iterator[T]:
     """The pieces of this process's share of the work, while the main process says how far its own has come.
 
     Args:
@@ -39,6 +47,7 @@ def tracked(pieces: Iterable[T], total: int, what: str, world: Distributed) -> I
         total: how many they are.
         what: is done, for people.
         world: this process among those of the job.
+        clock: tells the time in seconds.
     """
     if _UNTOLD.get():
         yield from pieces
@@ -47,8 +56,8 @@ def tracked(pieces: Iterable[T], total: int, what: str, world: Distributed) -> I
     if world.is_main and terminal.is_terminal:
         yield from track(pieces, what, total=total, console=terminal, transient=True)
         return
+    pace = Pace(total, clock=clock)
     for done, piece in enumerate(pieces):
-        tenths = done * LINES // total
-        if world.is_main and total >= LINES and done and tenths > (done - 1) * LINES // total:
-            print(f"{what}: {tenths * 100 // LINES} %", file=sys.stderr, flush=True)
+        if world.is_main and done and pace.is_due():
+            print(pace.line(what, done), file=sys.stderr, flush=True)
         yield piece

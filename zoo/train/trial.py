@@ -110,11 +110,8 @@ def judge_run(
     asked = {section: getattr(recipe, section).resolved() for section in ("sample", "evaluate", "data")} | {"seed": 0}
     second = read_second(find_second(recipe), recipe, registry)
     asked["second_weights"] = None if second is None else second.source
-    known = [
-        each
-        for each in run.read_evaluations()
-        if each["weights_sha256"] == digest and way_of(each) == way_of({**each, **asked})
-    ]
+    of_weights = [each for each in run.read_evaluations() if each["weights_sha256"] == digest]
+    known = [each for each in of_weights if way_of(each) == way_of({**each, **asked})]
     try:
         real_data = digest_of_real(create_part(recipe, "dataset"), recipe.data.leave_out)
     except DataError as error:
@@ -125,7 +122,9 @@ def judge_run(
     for each in known:
         if each.get("real_data") == real_data:
             return each
-    found = evaluate(source.read(registry), recipe, world, registry=registry).to_dict()
+    how = " beside this data" if known else " in this way" if of_weights else ""
+    heading = f"{run.path}: not judged{how} yet;"
+    found = evaluate(source.read(registry), recipe, world, registry=registry, heading=heading).to_dict()
     try:
         run.write_evaluation(found)
     except RunError as error:  # somebody else's run, perhaps
