@@ -147,11 +147,17 @@ def lookalike(one: str, other: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the known name of these initials, or the nearest; or nothing."""
+    meant = near(name, known)
+    return "" if meant is None else f"; did you mean {meant!r}?"
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The known name of these initials, or the nearest; None where none is near."""
     plain = {each.lower().replace("-", "_"): each for each in known}
     given = name.lower().replace("-", "_")
-    near = [each for each in plain if "_" in each and "".join(word[:1] for word in each.split("_")) == given]
-    near = near or difflib.get_close_matches(given, plain, n=1, cutoff=0.5)
-    return f"; did you mean {plain[near[0]]!r}?" if near else ""
+    found = [each for each in plain if "_" in each and "".join(word[:1] for word in each.split("_")) == given]
+    found = found or difflib.get_close_matches(given, plain, n=1, cutoff=0.5)
+    return plain[found[0]] if found else None
 
 
 def with_article(noun: str) -> str:

@@ -251,7 +251,7 @@ def test_a_file_is_no_folder():
 def test_options_out_of_range(option):
     result = sample(*option)
     assert result.exit_code == 2
-    assert f"Invalid value for '{option[0]}'" in " ".join(result.stderr.split())
+    assert f"invalid value for '{option[0]}'" in " ".join(result.stderr.split())
     assert not Path("out").exists()
 
 

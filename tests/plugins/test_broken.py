@@ -154,7 +154,7 @@ def test_a_command_that_is_broken(tmp_path, source, reason):
     assert "Compose a backbone from a recipe" in done.stdout
     done = zoo(site, "greet")
     assert (done.returncode, done.stderr.startswith(told)) == (2, True)
-    assert "No such command 'greet'" in done.stderr
+    assert "no such command 'greet'" in done.stderr
     done = zoo(site, "recipes")
     assert (done.returncode, done.stderr) == (0, "")
 

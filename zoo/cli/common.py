@@ -20,7 +20,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from zoo.cli.going_on import asked_as
-from zoo.cli.misuse import helped
+from zoo.cli.misuse import asks_for_help, in_a_line
 from zoo.errors import OutputError, Preempted, ProcessError, WeightsError, ZooError, as_failure, in_words, printable
 from zoo.open_files import are_too_many
 from zoo.plugins import ALL, PluginProblem
@@ -95,6 +95,13 @@ class Commands(TyperGroup):
     The traceback comes only with ``--debug``. Commands of plug-ins come from the context's ``obj``.
     """
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Take the options of ``zoo`` itself."""
+        try:
+            return super().make_context(*args, **options)
+        except USAGE as misuse:
+            raise _refused(misuse) from None
+
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Keep what has been asked for, for messages."""
         ctx.meta.setdefault(_WORDS, tuple(args))  # but not of a group within
@@ -121,8 +128,7 @@ class Commands(TyperGroup):
             with warnings_in_lines(), _interruption_told(), asked_as(ctx.meta[_WORDS]):
                 return super().invoke(ctx)
         except USAGE as misuse:
-            helped(misuse)
-            raise
+            raise _refused(misuse) from None
         except NOT_OURS:
             raise
         except BaseException as end:
@@ -175,6 +181,15 @@ def _refuse_gone_folder() -> None:
         os.getcwd()
     except FileNotFoundError:
         raise ZooError("the working folder has been removed: cd to another one first") from None
+
+
+def _refused(misuse: BaseException) -> BaseException:
+    """The end of a command that is called in a way that there is not, which is told in a line."""
+    if asks_for_help(misuse):
+        return misuse
+    if _is_first():
+        print(f"error: {in_a_line(misuse)}", file=sys.stderr)
+    return typer.Exit(2)
 
 
 def _teller() -> Callable[..., None]:

@@ -5,26 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zoo.errors import near, printable
 from zoo.recipe import SECTIONS
 
 FEW = 3
 """Commands that may be named; of more any might be meant."""
 
 
-def helped(misuse: Any) -> None:
-    """Add to what click says of a call: an example where an argument is missing, and who has an unknown option.
+def asks_for_help(misuse: Any) -> bool:
+    """Whether it is no misuse at all, but a command without a word, which shows what there is."""
+    return type(misuse).__name__ == "NoArgsIsHelpError"
+
+
+def in_a_line(misuse: Any) -> str:
+    """What is wrong with a call, as zoo says what is wrong with anything else, and what to call instead.
 
     Args:
         misuse: a UsageError, of click or of typer's own copy of it.
     """
     context, kind = misuse.ctx, type(misuse).__name__
-    if kind == "MissingParameter" and context and context.command.epilog:
-        misuse.message = context.command.epilog
-    elif kind == "NoSuchOption" and context:
+    if kind == "NoSuchOption":
+        misuse.possibilities = None  # some are far from it
+    words = misuse.format_message().strip().removesuffix(".").replace(". Did you mean", "; did you mean")
+    words = words.replace("No such option: ", "no such option ").replace("argument(s)", "arguments")
+    line = printable(" ".join(f"{words[:1].lower()}{words[1:]}".split()))
+    if context is None:
+        return line
+    return f"{context.command_path}: {line}{_mend(misuse, kind, context) if 'did you mean' not in line else ''}"
+
+
+def _mend(misuse: Any, kind: str, context: Any) -> str:
+    """An example where an argument is missing, and for an unknown option the one that is meant, or who has it."""
+    example = context.command.epilog or ""
+    if kind == "MissingParameter" and example.startswith("Example: "):
+        return f", such as `{example.removeprefix('Example: ')}`"
+    if kind == "NoSuchOption":
         hints = [*_as_key(misuse.option_name, context), *_elsewhere(misuse.option_name, context)]
-        if hints:
-            misuse.message = f"{misuse.message}; {', '.join(hints)}"
-            misuse.possibilities = None  # which are less near
+        meant = near(misuse.option_name.lstrip("-"), [each.lstrip("-") for each in _options(context.command)])
+        if hints or meant:
+            return f"; {', '.join(hints)}" if hints else f"; did you mean --{meant}?"
+    return f"; `{context.command_path} --help` shows what it takes"
 
 
 def _as_key(option: str, context: Any) -> Iterator[str]:
@@ -46,4 +66,4 @@ def _elsewhere(option: str, context: Any) -> Iterator[str]:
 
 
 def _options(command: Any) -> set[str]:
-    return {name for each in command.params for name in each.opts}
+    return {name for each in command.params for name in each.opts if name.startswith("--")} | {"--help"}
