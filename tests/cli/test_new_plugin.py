@@ -44,6 +44,7 @@ def test_writes_a_folder_and_says_what_comes_next():
         "  zoo check zoo-mine",
         "  zoo build --recipe mine_trial --flops",
         "  zoo train --recipe mine_trial",
+        "then put your own parts in their place: in each module, pyproject.toml, the recipe and README.md's table",
     ]
     assert {path.stem for path in Path("zoo-mine/zoo_mine").glob("*.py")} == {
         "__init__",

@@ -41,6 +41,19 @@ def test_every_file_can_be_read(kinds):
         assert "\n\n\n\n" not in text, path
 
 
+def test_its_tests_fail_by_what_zoo_says_and_no_more(pytester):
+    """Of a part that is refused: a traceback would lead through zoo, and the message be far below."""
+    test = files_of(NAMES, ["mlp"])["tests/test_recipe.py"]
+    refuses = 'def recipes():\n    return [zoo.load_recipe("dit_b", "backbone.heads=5").name]\n'
+    pytester.makepyfile(f"{test}\n\n{refuses}")
+    result = pytester.runpytest("-k", "cost or trains")
+    said = result.stdout.str()
+    assert "backbone.block.attention: softmax: dim 768 is not divisible by heads 5" in said
+    assert "Traceback" not in said
+    assert ".py:" not in said.partition("= FAILURES =")[2].partition("= short test summary")[0]
+    result.assert_outcomes(failed=2, deselected=1)
+
+
 def test_its_test_draws_by_labels_of_the_author_s_conditioner_too(monkeypatch, tmp_path):
     backbone = zoo.build(vectors(registry=vector_registry()))  # whose labels are pairs of numbers, and no classes
     written: dict = {"__name__": "test_recipe"}

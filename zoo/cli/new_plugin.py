@@ -64,3 +64,4 @@ def new_plugin(
         ("zoo", "train", "--recipe", names.recipe),
     ):
         print(" ", command(*words))
+    print("then put your own parts in their place: in each module, pyproject.toml, the recipe and README.md's table")

@@ -23,6 +23,7 @@ try:
     from zoo.testing.format_laws import check_format
     from zoo.testing.law import Law, law
     from zoo.testing.laws import LAWS, laws_of
+    from zoo.testing.plain_refusals import plain_refusals
     from zoo.testing.random_assemblies import load_or_pass
     from zoo.testing.recipes import recipes
     from zoo.testing.strategies import options
@@ -46,6 +47,7 @@ __all__ = [
     "laws_of_parts",
     "load_or_pass",
     "options",
+    "plain_refusals",
     "recipes",
     "tells_its_data",
 ]
