@@ -98,8 +98,10 @@ def write_loss_curve(steps: Sequence[int], losses: Sequence[float], path: Path) 
         window = max(1, len(losses) // 50)
         means = np.convolve(losses, np.full(window, 1 / window), mode="valid")
         at = [*range(0, len(means), max(1, len(losses) // COLUMNS)), len(means) - 1]
-        axes.plot(np.asarray(steps[window - 1 :])[at], means[at], color="tab:blue", label=f"mean of {window} lines")
-        axes.legend()
+        label = f"mean of {window} lines" if window > 1 else None  # of so few, the curve itself
+        axes.plot(np.asarray(steps[window - 1 :])[at], means[at], color="tab:blue", label=label)
+        if label is not None:
+            axes.legend()
     write_whole(path, lambda file: figure.savefig(file, format="png"), RunError)
     del figure, axes
     gc.collect()  # a figure is full of circles, and Python waits until some hundred MB of them are there

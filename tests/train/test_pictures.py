@@ -86,6 +86,17 @@ def test_a_curve_shows_its_points(tmp_path):
     assert len(set(shown)) == 3
 
 
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, []), (1, []), (99, []), (100, ["mean of 2 lines"]), (150, ["mean of 3 lines"])]
+)
+def test_a_curve_says_of_what_it_is_a_mean_where_it_is_one(count, told, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0].get_legend()))
+    write_loss_curve(range(count), [1.0] * count, tmp_path / "loss.png")
+    assert [text.get_text() for legend in drawn if legend for text in legend.get_texts()] == told
+    drawn.clear()
+
+
 def test_a_long_curve_has_few_points_and_keeps_its_peaks():
     losses = np.random.default_rng(0).random(54_321)
     losses[777], losses[-1] = 9.0, -9.0

@@ -119,7 +119,9 @@ class TrainOptions(Options):
     timeout: Annotated[
         float, Field(gt=0.0, le=1e6, description="seconds to wait for a process or data worker that does not answer")
     ] = 600.0
-    log_every: Annotated[int, Field(ge=1, description="steps between lines of metrics.jsonl")] = 10
+    log_every: Annotated[
+        int, Field(ge=1, description="steps between lines of metrics.jsonl; the console has one every 10 s")
+    ] = 10
     checkpoint_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 5_000
     keep_last: Annotated[int, Field(ge=1, description="checkpoints to keep")] = 2
     keep_every: Annotated[
