@@ -24,7 +24,7 @@ BARE = {
     "another process of the job has ended": "the message of that process says how to mend it",
     "is not finite": "what to do is said by who reads the sample",
     "no recipe that zoo ships": "what is near is told",
-    "does not divide by {heads} heads": "the level says what to change",
+    "is not divisible by heads {heads}": "the level says what to change",
     "recipes hold plain values": "the value is told, and the key",
     "the backbone has no part of kind": "those that there are follow",
     "which {why}": "the state of the plug-in says why, and how to mend it",

@@ -179,6 +179,13 @@ def test_a_file_is_told_from_what_is_none(folder):
             zoo.Registry().with_parts(name)
 
 
+def test_a_file_of_nearly_that_name_is_meant(folder):
+    write(BLOCK, "own.py")
+    Path("onw.txt").touch()
+    with pytest.raises(PluginError, match=r"^onw.py: there is no such file of parts; did you mean 'own.py'\?$"):
+        zoo.Registry().with_parts("onw.py")
+
+
 def test_a_neighbour_is_not_found_even_in_the_working_folder(monkeypatch):
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     write("", "helper.py")

@@ -164,22 +164,22 @@ def test_a_smaller_stage_costs_less():
         ),
         (
             {"levels": [level(4, dim=25)]},
-            "patch_schedule.levels.0.dim: block.attention: softmax: dim 25 does not divide by 2 heads; give the level"
+            "patch_schedule.levels.0.dim: block.attention: softmax: dim 25 is not divisible by heads 2; give the level"
             " other heads, or another dim",
         ),
         (
             {"levels": [level(4), level(4, dim=25)]},
-            "patch_schedule.levels.1.dim: position: sincos: dim 25 does not divide by 4: take a multiple of it, for a"
+            "patch_schedule.levels.1.dim: position: sincos: dim 25 is not divisible by 4: take a multiple of it, for a"
             " sine and a cosine of every axis",
         ),
         (
             {"levels": [level(4), level(2, heads=5)]},
-            "patch_schedule.levels.1.heads: block.attention: softmax: dim 24 does not divide by 5 heads; give the level"
-            " other heads, or another dim",
+            "patch_schedule.levels.1.heads: block.attention: softmax: dim 24 is not divisible by heads 5; give the"
+            " level other heads, or another dim",
         ),
         (
             {"stages": [{"noise_above": 0.0, "levels": [level(4), level(2, dim=50)]}]},
-            "patch_schedule.stages.0.levels.1.dim: block.attention: softmax: dim 50 does not divide by 4 heads; give"
+            "patch_schedule.stages.0.levels.1.dim: block.attention: softmax: dim 50 is not divisible by heads 4; give"
             " the level other heads, or another dim",
         ),
     ],

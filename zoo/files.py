@@ -10,16 +10,44 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from zoo.errors import ZooError, first_line
+from zoo.errors import ZooError, first_line, near
 from zoo.unfinished import workplace
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def did_you_mean_file(path: Path, suffixes: Collection[str]) -> str:
+    """``; did you mean 'folder/x.yaml'?`` for the file beside a path that is not there whose name is nearest; or
+    nothing.
+
+    Args:
+        path: of no file.
+        suffixes: that the other may end in.
+    """
+    return meant_of(path, files_beside(path, suffixes))
+
+
+def files_beside(path: Path, suffixes: Collection[str]) -> list[str]:
+    """The names of the files in the folder of a path, of some suffixes, in order; none where it cannot be read."""
+    try:
+        return sorted(each.name for each in path.parent.iterdir() if each.suffix in suffixes and each.is_file())
+    except (OSError, ValueError):  # a ValueError where a zero byte is in the path
+        return []
+
+
+def meant_of(path: Path, names: Iterable[str]) -> str:
+    """``; did you mean 'folder/x.yaml'?`` for the nearest of names, whatever they end in, in a path's folder; or
+    nothing.
+    """
+    by_stem = {Path(name).stem: name for name in names}
+    found = near(path.stem, by_stem)
+    return "" if found is None else f"; did you mean {str(path.with_name(by_stem[found]))!r}?"
 
 
 class Open(Protocol):

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from zoo.errors import PluginError, in_words, words_of
+from zoo.files import did_you_mean_file
 from zoo.plugins import HASHED, Plugin
 from zoo.shell import command
 
@@ -97,7 +98,7 @@ def read_parts_file(path: str | os.PathLike[str]) -> PartsFile:
     if file.suffix != ".py":
         raise PluginError(f"{file}: parts are in a Python file; let its name end in .py")
     if not file.exists():
-        raise PluginError(f"{file}: there is no such file of parts")
+        raise PluginError(f"{file}: there is no such file of parts{did_you_mean_file(file, ('.py',))}")
     if not file.is_file():  # of a pipe nothing may ever come
         raise PluginError(f"{file}: is no file; give a Python file")
     try:

@@ -49,11 +49,11 @@ def test_a_schedule_that_does_not_fit(problems, schedule, expected):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("heads: 2", "heads: 5", "r.yaml:1: backbone.block.attention: softmax: dim 32 does not divide by 5 heads"),
+        ("heads: 2", "heads: 5", "r.yaml:1: backbone.block.attention: softmax: dim 32 is not divisible by heads 5"),
         (
             "heads: 2",
             "heads: 5\n  block: dit",
-            "r.yaml:7: backbone.block.attention: softmax: dim 32 does not divide by 5 heads",
+            "r.yaml:7: backbone.block.attention: softmax: dim 32 is not divisible by heads 5",
         ),
         ("dim: 32", "dim: 34", "r.yaml:1: backbone.position: sincos: "),
         (
@@ -119,8 +119,13 @@ def test_one_override_may_be_given_as_text():
 def test_a_line_that_is_about_other_keys_says_where_they_were_written(problems, monkeypatch):
     (line,) = problems(BASE, "backbone.heads=5")
     assert line.endswith(
-        "softmax: dim 32 does not divide by 5 heads (dim from r.yaml:4, heads from overrides['backbone.heads'])"
+        "softmax: dim 32 is not divisible by heads 5 (dim from r.yaml:4, heads from overrides['backbone.heads'])"
     )
+
+
+def test_nor_is_one_silent_of_them_in_the_same_file(problems):
+    (line,) = problems(BASE.replace("heads: 2", "heads: 5\n  block: dit"))
+    assert line.endswith("softmax: dim 32 is not divisible by heads 5 (dim from r.yaml:4, heads from r.yaml:6)")
 
 
 @part("norm", "odd")

@@ -74,7 +74,7 @@ def test_a_combination_that_cannot_be_built_is_told_and_the_others_go_on():
     assert end == "error: 1 of 2 failed: heads=3"
     assert good == "1/2 heads=2: done"
     assert bad.startswith("2/2 heads=3: small.yaml:")
-    assert "dim 16 does not divide by 3 heads" in bad
+    assert "dim 16 is not divisible by heads 3" in bad
     assert "heads=2" in result.stdout
     assert "heads=3" not in result.stdout
 

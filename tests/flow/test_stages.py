@@ -163,7 +163,7 @@ def test_a_group_without_room_is_refused():
 
 def test_a_batch_of_broken_groups_is_refused():
     plan = plan_stages(stages(0.75), "cleaner", UniformNoise())
-    with pytest.raises(ValueError, match="a batch of 6 does not divide into groups of 4"):
+    with pytest.raises(ValueError, match="a batch of 6 is not divisible into groups of 4"):
         plan.noise_levels(torch.arange(6), 6, torch.rand(6, dtype=torch.float64))
 
 

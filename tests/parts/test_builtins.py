@@ -191,7 +191,7 @@ def test_a_stage_has_its_own_vector():
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused():
-    with pytest.raises(ValueError, match="dim 10 does not divide by 3 heads"):
+    with pytest.raises(ValueError, match="dim 10 is not divisible by heads 3"):
         DiTBlock(10, 3)
 
 

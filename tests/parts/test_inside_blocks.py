@@ -251,5 +251,5 @@ def test_tensors_are_split_by_head():
     (whole,) = by_head(x, 4, 1)
     assert torch.equal(whole.transpose(1, 2).flatten(2), x)
     assert q.shape == v.shape == (2, 4, 3, width_of_head(8, 4))
-    with pytest.raises(ValueError, match="dim 8 does not divide by 3 heads"):
+    with pytest.raises(ValueError, match="dim 8 is not divisible by heads 3"):
         width_of_head(8, 3)

@@ -120,6 +120,36 @@ def test_refuses_what_is_no_recipe(name, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("my_mixx.yaml", "my_mix.yaml"),
+        ("my_mixx.yml", "my_mix.yaml"),
+        ("my_mixx", "my_mix"),
+        ("own/my_othr.yaml", "own/my_other.yml"),
+        ("own/my_othr", "own/my_other.yml"),
+        ("mpditb.yaml", "mpdit_b"),
+    ],
+)
+def test_a_file_that_lies_beside_is_meant(name, meant):
+    write("my_mix.yaml")
+    write("own/my_other.yml")
+    Path("my_mixx.txt").touch()
+    with pytest.raises(RecipeError) as caught:
+        find_recipe(name)
+    assert str(caught.value).endswith(f"; did you mean {meant!r}?")
+
+
+def test_what_extends_a_recipe_beside_it_does_not_mean_itself():
+    mine = write("own/my_mix.yaml")
+    with pytest.raises(RecipeError) as caught:
+        find_recipe("my_mixx.yaml", beside=mine)
+    assert "did you mean" not in str(caught.value)
+    write("own/my_maxx.yaml")
+    with pytest.raises(RecipeError, match=r"; did you mean 'my_maxx.yaml'\?$"):
+        find_recipe("my_mixx.yaml", beside=mine)
+
+
 def test_a_plug_in_without_recipes_is_named(plug_in):
     plug_in.broken("strangers")
     with pytest.raises(

@@ -39,7 +39,7 @@ class CrossBlock(Block):
     def __init__(self, dim: int, heads: int, condition_dim: int, *, mlp: Part[MLP] = GELUMLP) -> None:
         super().__init__()
         if dim % heads:
-            raise ValueError(f"dim {dim} does not divide by {heads} heads")
+            raise ValueError(f"dim {dim} is not divisible by heads {heads}")
         self.heads = heads
         self.qkv, self.proj = Linear(dim, 3 * dim), Linear(dim, dim)
         self.q, self.kv = Linear(dim, dim), Linear(condition_dim, 2 * dim)

@@ -44,7 +44,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a width that tokens do not make": (
         recipe("dico", "down and up", dim=18),
-        "width 18 does not divide by the 4 tokens that become one",
+        "width 18 is not divisible by the 4 tokens that become one",
     ),
 }
 

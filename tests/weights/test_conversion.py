@@ -128,7 +128,7 @@ def test_heads_of_an_unknown_width_must_be_given(published, convert, tmp_path):
         "x.pt: the number of heads cannot be told from shapes, and 8 is no published width; set backbone.heads"
     )
     assert convert(published(), overrides=["backbone.heads=4"], format="sit").weights.recipe.backbone.heads == 4
-    with pytest.raises(RecipeError, match="dim 8 does not divide by 3 heads"):
+    with pytest.raises(RecipeError, match="dim 8 is not divisible by heads 3"):
         convert(published(), overrides=["backbone.heads=3"], format="sit")
 
 

@@ -235,7 +235,7 @@ def _put_down(
     for problem in refusals(path, draft.parts[path].entry, error, written):
         keys = [key for key in of_level.values() if key in problem.about]
         if keys:
-            mend = "; give the level other heads, or another dim" if re.search(r"by \d+ heads", problem.message) else ""
+            mend = "; give the level other heads, or another dim" if re.search(r"by heads \d+", problem.message) else ""
             problem = Problem(keys[0], f"{dotted(problem.path[1:])}: {problem.message}{mend}")
         draft.problems.append(problem)
 

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Int
 from zoo.classes import Classes
 from zoo.data.base import Dataset, Samples, Source, Split
 from zoo.errors import DataError, MissingSplitError, SampleError, listed, printable
+from zoo.files import did_you_mean_file
 from zoo.json_files import read_text
 from zoo.labels import class_indices
 from zoo.shell import Commands, command
@@ -103,7 +104,7 @@ def ids_in(given: str | tuple[str, ...] | None, *, piped: bool = False) -> tuple
     except FileNotFoundError:
         raise DataError(
             f"{printable(str(path.absolute()))}: there is no such file, and data.leave_out names it; write it anew,"
-            " or set that to null"
+            f" or set that to null{did_you_mean_file(path, (path.suffix,))}"
         ) from None
     except (OSError, ValueError) as error:  # a ValueError where it is not UTF-8, or a zero byte is in the path
         raise DataError(f"{printable(str(path))}: cannot be read, and data.leave_out names it: {error}") from error

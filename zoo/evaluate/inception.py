@@ -18,6 +18,7 @@ from torch import Tensor
 from zoo.data.folders import shown
 from zoo.errors import DataError
 from zoo.evaluate.base import Features, FeatureSet, Images
+from zoo.files import did_you_mean_file
 from zoo.registry import part
 from zoo.signature import PathText
 
@@ -84,7 +85,7 @@ class InceptionFeatures(Features):
         if self.file is None:
             raise DataError(f"features inception: need a file; {GET}")
         if not self.file.exists():
-            raise self._error(f"there is no such file; {GET}")
+            raise self._error(f"there is no such file; {GET}{did_you_mean_file(self.file, (self.file.suffix,))}")
 
     def fit(self, real: Images) -> None:
         """Read the file: there is nothing to learn from images."""

@@ -87,7 +87,7 @@ class StagePlan:
         """
         if batch % self.group:
             raise ValueError(
-                f"a batch of {batch} does not divide into groups of {self.group} samples (stage_group); make it a"
+                f"a batch of {batch} is not divisible into groups of {self.group} samples (stage_group); make it a"
                 " multiple"
             )
         stage = self.stage_of(index)

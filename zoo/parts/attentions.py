@@ -51,7 +51,7 @@ class SoftmaxAttention(Attention):
         bias: whether q, k and v have one.
 
     Raises:
-        ValueError: dim does not divide by heads.
+        ValueError: dim is not divisible by heads.
     """
 
     uses = frozenset({"rotary"})
@@ -95,7 +95,7 @@ class CrossAttention(Attention):
         init: of the last Linear; with ``zero`` it adds nothing at first, which stands still behind a gate of zero.
 
     Raises:
-        ValueError: dim does not divide by heads.
+        ValueError: dim is not divisible by heads.
     """
 
     needs = frozenset({"context"})
@@ -151,8 +151,8 @@ def width_of_head(dim: int, heads: int) -> int:
     """Components of each head of tokens of width ``dim``.
 
     Raises:
-        ValueError: dim does not divide by heads.
+        ValueError: dim is not divisible by heads.
     """
     if dim % heads:
-        raise ValueError(f"dim {dim} does not divide by {heads} heads")
+        raise ValueError(f"dim {dim} is not divisible by heads {heads}")
     return dim // heads

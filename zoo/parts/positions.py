@@ -36,7 +36,7 @@ class SinCosPosition(PositionEmbedding):
         super().__init__()
         if dim % (2 * len(grid)):
             raise ValueError(
-                f"dim {dim} does not divide by {2 * len(grid)}: take a multiple of it, for a sine and a cosine of"
+                f"dim {dim} is not divisible by {2 * len(grid)}: take a multiple of it, for a sine and a cosine of"
                 " every axis"
             )
         self.dim, self.grid = dim, grid

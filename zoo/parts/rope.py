@@ -33,7 +33,7 @@ class AxialRotary(PositionEmbedding):
             coordinate of the finest patch's grid, so that an offset in the image is the same angle at every patch.
 
     Raises:
-        ValueError: dim / heads does not divide into pairs for every axis.
+        ValueError: dim / heads is not divisible into pairs for every axis.
     """
 
     gives = frozenset({"rotary"})

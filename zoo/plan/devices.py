@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zoo.errors import ZooError, did_you_mean
-from zoo.files import write_whole
+from zoo.files import did_you_mean_file, write_whole
 from zoo.json_files import read_json
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -133,7 +133,10 @@ def load_device(name: str) -> Device:
     try:
         return Device.model_validate_json(json.dumps(read_json(path)))
     except OSError as error:
-        raise ZooError(f"{path}: cannot be read: {error.strerror or error}; `zoo plan --measure` writes one") from error
+        meant = did_you_mean_file(path, (".json",)) if isinstance(error, FileNotFoundError) else ""
+        raise ZooError(
+            f"{path}: cannot be read: {error.strerror or error}; `zoo plan --measure` writes one{meant}"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"

@@ -113,7 +113,7 @@ class Draft:
             if key != path and (key in about or re.search(rf"\b{re.escape(dotted(key))}\b", message))
             if self.tree.holds(key)
             and (other := self.tree.origin_of(key)) != origin
-            and (fallback or other.source != origin.source)
+            and (fallback or other.source != origin.source or (key in about and _is_valued(key, message)))
         ]
         text = f"{dotted(path)}: {message}" if path else message
         return f"{origin}: {text}" + (f" ({', '.join(others)})" if others else "")
@@ -126,3 +126,8 @@ class Draft:
             return node.origin
         named = [key for key in node.value if re.search(rf"\b{re.escape(key)}\b", message)]
         return node.value[named[0] if named else "type"].origin
+
+
+def _is_valued(key: KeyPath, message: str) -> bool:
+    """Whether a message is about the number that stands at a key, as in ``dim 96 is not divisible by heads 5``."""
+    return re.search(rf"\b{re.escape(str(key[-1]))} \d", message) is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zoo.companions import hint_of_recipe
 from zoo.errors import RecipeError, did_you_mean
+from zoo.files import files_beside, meant_of
 from zoo.plugin_loading import visit_plugins
 from zoo.plugins import RECIPES, Package, Plugin, PluginProblem, plugin_packages, zoo_version
 from zoo.recipe.source import shown_path
@@ -119,7 +120,10 @@ def find_recipe(name: str, *, beside: Path | None = None) -> Path:
     if is_folder:
         raise RecipeError([f"{shown_path(here)}: a folder, not a recipe; give a YAML file in it"])
     beside_zoo = hint_of_recipe(name, [package.plugin.name for package in packages]) if path.name == name else ""
-    hint = beside_zoo or did_you_mean(path.stem, [recipe.stem for _, recipe in listed])
+    near_it = [each for each in files_beside(here, SUFFIXES) if not _same_file(here.with_name(each), beside)]
+    is_path = path.name != name or path.suffix in SUFFIXES
+    hint = beside_zoo or (meant_of(path, near_it) if is_path else "")
+    hint = hint or did_you_mean(path.stem, [*(recipe.stem for _, recipe in listed), *(Path(e).stem for e in near_it)])
     hint = hint or "; `zoo recipes` lists those that have a name"
     failed = [f"Plug-in {each.plugins[0].name} failed: {each.reason}" for each in problems if each.missing]
     for package in packages:

@@ -10,6 +10,7 @@ from typing import Any
 
 from zoo.checkpoint_folders import newest_states
 from zoo.errors import RecipeError, RunError, did_you_mean, listed
+from zoo.files import did_you_mean_file
 from zoo.json_files import read_json
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS
@@ -26,13 +27,17 @@ def holds_run(path: Path) -> bool:
 def no_run(path: Path, *, or_file: bool = False) -> RunError:
     """The error that there is no run in a folder, and no weight file in its place where that would do as well."""
     if not path.exists():
-        return RunError(f"{path}: there is no such {'weight file or run' if or_file else 'run'}{_runs_beside(path)}")
+        return RunError(
+            f"{path}: there is no such {'weight file or run' if or_file else 'run'}{_beside(path, or_file=or_file)}"
+        )
     made = "give the folder that `zoo train` made" + ", or a weight file" * or_file
     return RunError(f"{path}: holds no run (no recipe.yaml, and no checkpoint); {made}")
 
 
-def _runs_beside(path: Path) -> str:
-    """What to add where there is no such run: the one beside it that is meant, or those that there are."""
+def _beside(path: Path, *, or_file: bool) -> str:
+    """What to add where there is no such run: what is meant beside it, or the runs that there are."""
+    if or_file and path.suffix == ".safetensors" and (meant := did_you_mean_file(path, (path.suffix,))):
+        return meant
     with suppress(OSError):
         runs = sorted(each.name for each in path.parent.iterdir() if holds_run(each))
         return did_you_mean(path.name, runs) or (f"; runs beside it: {listed(runs)}" if runs else "")

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load
 
 from zoo.errors import ZooError, in_words, printable
+from zoo.files import did_you_mean_file
 from zoo.labels import Labels, checked
 
 
@@ -40,7 +41,8 @@ def read_labels(path: Path) -> LabelFile:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ZooError(f"{where}: cannot be read: {error.strerror or in_words(error)}") from error
+        meant = did_you_mean_file(path, (".npy", ".safetensors")) if isinstance(error, FileNotFoundError) else ""
+        raise ZooError(f"{where}: cannot be read: {error.strerror or in_words(error)}{meant}") from error
     try:
         if path.suffix == ".safetensors":
             found: object = load(content)

@@ -27,7 +27,7 @@ from torch import Tensor
 from zoo.assembly import OtherParts, check_recorded
 from zoo.classes import UNKNOWN, Classes, read_classes
 from zoo.errors import RecipeError, WeightsError, ZooError
-from zoo.files import safetensors, write_whole
+from zoo.files import did_you_mean_file, safetensors, write_whole
 from zoo.json_files import parse_json
 from zoo.mapped import named_in_text
 from zoo.recipe import Made, Overrides, Recipe, Recorded, Versions, fingerprint, read_tree
@@ -223,7 +223,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise WeightsError(f"{path}: there is no such file") from error
+        raise WeightsError(f"{path}: there is no such file{did_you_mean_file(path, ('.safetensors',))}") from error
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
         if _start(path) in (b"PK", b"\x80\x02"):
             raise WeightsError(

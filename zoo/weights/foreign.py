@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import WeightsError, ZooError, listed, with_article
+from zoo.files import did_you_mean_file
 from zoo.mapped import named_in_text
 from zoo.recipe.averages import average_named
 from zoo.weights.pickles import damaged, read_pickle
@@ -72,7 +73,8 @@ def _read(path: Path) -> Any:
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+        meant = did_you_mean_file(path, (path.suffix,)) if isinstance(error, FileNotFoundError) else ""
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}{meant}") from error
     if not start:
         raise WeightsError(f"{path}: is empty; copy or download it again")
     if start[8:9] == b"{":

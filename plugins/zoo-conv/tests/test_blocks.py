@@ -122,9 +122,9 @@ def test_resamplers_are_pixel_shuffle_and_unshuffle():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ConvUnshuffle(8, 18, (1, 1), (2, 2)), "width 18 does not divide by the 4 tokens that become one"),
-        (lambda: ConvMerge(7, 8, 8, (2, 2), (1, 1)), "twice the width 7 does not divide by the 4 tokens of each"),
-        (lambda: group_norm(37), "width 37 does not divide into 9 groups"),
+        (lambda: ConvUnshuffle(8, 18, (1, 1), (2, 2)), "width 18 is not divisible by the 4 tokens that become one"),
+        (lambda: ConvMerge(7, 8, 8, (2, 2), (1, 1)), "twice the width 7 is not divisible by the 4 tokens of each"),
+        (lambda: group_norm(37), "width 37 is not divisible into 9 groups"),
     ],
 )
 def test_widths_that_do_not_divide_are_refused(make, message):

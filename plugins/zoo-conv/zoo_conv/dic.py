@@ -96,7 +96,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
     """
     groups = min(32, max(1, channels // 4))
     if channels % groups:
-        raise ValueError(f"width {channels} does not divide into {groups} groups")
+        raise ValueError(f"width {channels} is not divisible into {groups} groups")
     return nn.GroupNorm(groups, channels)
 
 

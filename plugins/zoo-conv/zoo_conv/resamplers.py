@@ -43,7 +43,7 @@ class ConvUnshuffle(Downsampler):
     """A 3x3 convolution to a share of the next width, and pixel-unshuffle, which makes up for that: DiC, DiCo.
 
     Raises:
-        ValueError: the next width does not divide by the tokens that become one.
+        ValueError: the next width is not divisible by the tokens that become one.
     """
 
     refuses = frozenset({"subset"})
@@ -52,7 +52,7 @@ class ConvUnshuffle(Downsampler):
         super().__init__()
         self.factor = ratio(next_patch, patch)
         if next_dim % prod(self.factor):
-            raise ValueError(f"width {next_dim} does not divide by the {prod(self.factor)} tokens that become one")
+            raise ValueError(f"width {next_dim} is not divisible by the {prod(self.factor)} tokens that become one")
         self.conv = convolution(dim, next_dim // prod(self.factor), (3,) * len(patch), bias=False)
 
     def forward(self, tokens: Float[Tensor, "b T D"], m: int, grid: Grid) -> tuple[Float[Tensor, "b T2 D2"], Grid]:
@@ -83,7 +83,7 @@ class ConvMerge(Upsampler):
     """A 3x3 convolution to twice the width, pixel-shuffle, and a Linear of that and of what was kept: DiCo.
 
     Raises:
-        ValueError: twice the width does not divide by the tokens that one becomes.
+        ValueError: twice the width is not divisible by the tokens that one becomes.
     """
 
     needs = frozenset({"kept"})
@@ -92,7 +92,7 @@ class ConvMerge(Upsampler):
         super().__init__()
         self.factor = ratio(patch, next_patch)
         if 2 * dim % prod(self.factor):
-            raise ValueError(f"twice the width {dim} does not divide by the {prod(self.factor)} tokens of each")
+            raise ValueError(f"twice the width {dim} is not divisible by the {prod(self.factor)} tokens of each")
         self.conv = convolution(dim, 2 * dim, (3,) * len(patch), bias=False)
         self.merge = Linear(2 * dim // prod(self.factor) + kept_dim, next_dim)
 

@@ -133,7 +133,7 @@ def test_swiglu_is_two_thirds_as_wide_as_the_mlp_rounded_down(dim, hidden):
 
 @pytest.mark.parametrize(("dim", "heads"), [(10, 4), (15, 5)])
 def test_heads_of_odd_width_are_refused(dim, heads):
-    with pytest.raises(ValueError, match=f"dim {dim} does not divide into {heads} heads of even width"):
+    with pytest.raises(ValueError, match=f"dim {dim} is not divisible into {heads} heads of even width"):
         LightningBlock(dim, heads)
 
 

@@ -27,7 +27,7 @@ class LightningBlock(Block):
             runs.
 
     Raises:
-        ValueError: dim does not divide into heads of even width, or no hidden width is left.
+        ValueError: dim is not divisible into heads of even width, or no hidden width is left.
     """
 
     version = 2
@@ -44,7 +44,7 @@ class LightningBlock(Block):
     ) -> None:
         super().__init__()
         if dim % (2 * heads):
-            raise ValueError(f"dim {dim} does not divide into {heads} heads of even width")
+            raise ValueError(f"dim {dim} is not divisible into {heads} heads of even width")
         hidden = int(2 * mlp_ratio * dim / 3)
         if not hidden:
             raise ValueError(f"mlp_ratio {mlp_ratio:g} leaves no hidden unit of dim {dim}")

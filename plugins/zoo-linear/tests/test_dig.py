@@ -132,7 +132,7 @@ def test_what_goes_on_is_not_rounded_under_autocast():
             "block 'dig' cannot stand a router that leaves out tokens",
         ),
         ({"backbone.position": "rope"}, "position 'rope' gives rotary angles, and no part takes that"),
-        ({"backbone.dim": 60, "backbone.heads": 12}, "dim 60 does not divide into 12 heads of even width"),
+        ({"backbone.dim": 60, "backbone.heads": 12}, "dim 60 is not divisible into 12 heads of even width"),
     ],
 )
 def test_what_has_no_place_in_a_scan_is_refused_in_a_line(overrides, message):

@@ -107,7 +107,7 @@ def test_a_small_one_runs(name):
     [
         ("lit_b", "backbone.router={type: tread, first: 2, stop: 4}", "cannot stand a router that leaves out tokens"),
         ("sana_linear_b", "backbone.position=rope", "position 'rope' gives rotary angles, and no part takes that"),
-        ("lit_b", "backbone.heads=5", "dim 768 does not divide by 5 heads"),
+        ("lit_b", "backbone.heads=5", "dim 768 is not divisible by heads 5"),
         ("sana_linear_b", "backbone.block.mlp.ratio=0.001", "0.768 hidden units are none; raise the ratio"),
     ],
 )

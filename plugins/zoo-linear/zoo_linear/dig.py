@@ -37,7 +37,7 @@ class DiGBlock(Block):
         multiple_of: SwiGLU's hidden width is rounded up to a multiple of this.
 
     Raises:
-        ValueError: dim does not divide into heads of even width.
+        ValueError: dim is not divisible into heads of even width.
     """
 
     axes = frozenset({2})
@@ -55,7 +55,7 @@ class DiGBlock(Block):
     ) -> None:
         super().__init__()
         if dim % (2 * heads):
-            raise ValueError(f"dim {dim} does not divide into {heads} heads of even width")
+            raise ValueError(f"dim {dim} is not divisible into {heads} heads of even width")
         self.backward, self.by_columns = bool(index % 2), index % 4 >= 2
         self.attention = GatedAttention(dim, heads)
         self.mlp = SwiGLU(dim, ratio=mlp_ratio, multiple_of=multiple_of, rounding="up", bias=False)

@@ -32,7 +32,7 @@ class LiTAttention(Attention):
         reach: tokens on each side that the convolution sees: 2 for 5x5.
 
     Raises:
-        ValueError: dim does not divide by heads.
+        ValueError: dim is not divisible by heads.
     """
 
     axes = frozenset({2})
@@ -67,7 +67,7 @@ class SANAAttention(Attention):
         qk_norm: of queries and keys, each over all heads; SANA-1.5's is ``{type: rms, affine: true, eps: 1.0e-5}``.
 
     Raises:
-        ValueError: dim does not divide by heads.
+        ValueError: dim is not divisible by heads.
     """
 
     def __init__(self, dim: int, heads: int, *, qk_norm: Part[Norm] | None = None) -> None:

@@ -119,7 +119,7 @@ REFUSED = {
         {"schedule": by_depth(3, 4), "modulation": "adaln_zero"},
         "modulation 'adaln_zero' gives vectors of the modulation, and no part takes that",
     ),
-    "heads": ({"schedule": by_depth(3, 4), "heads": 3}, "dim 8 does not divide by 3 heads"),
+    "heads": ({"schedule": by_depth(3, 4), "heads": 3}, "dim 8 is not divisible by heads 3"),
 }
 
 

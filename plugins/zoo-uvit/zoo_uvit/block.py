@@ -31,7 +31,7 @@ class UViTBlock(Block):
             down and up again.
 
     Raises:
-        ValueError: dim does not divide by heads; or levels would have it take another block in one stage than in
+        ValueError: dim is not divisible by heads; or levels would have it take another block in one stage than in
             another.
     """
 

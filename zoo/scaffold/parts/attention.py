@@ -21,7 +21,7 @@ class MineAttention(Attention):
         factor: what the cosines are multiplied by.
 
     Raises:
-        ValueError: dim does not divide by heads.
+        ValueError: dim is not divisible by heads.
     """
 
     uses = frozenset({"rotary"})

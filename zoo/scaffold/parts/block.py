@@ -20,7 +20,7 @@ class MineBlock(Block):
         mlp_ratio: hidden width of the MLP over dim.
 
     Raises:
-        ValueError: dim does not divide by heads.
+        ValueError: dim is not divisible by heads.
     """
 
     modulation_vectors = 3
