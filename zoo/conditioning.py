@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +13,8 @@ from zoo.errors import PluginError
 from zoo.labels import Labels
 from zoo.lockstep import Piece
 from zoo.part_holder import PartHolder
-from zoo.parts.values import ClassCondition, Condition, Modulations
+from zoo.parts.values import ClassCondition, Condition, Modulations, WhenAsked
+from zoo.sites import Slot
 
 
 def conditions_of(backbone: PartHolder, labels: Labels | None, batch: int) -> dict[int, ClassCondition]:
@@ -37,23 +40,33 @@ def modulations_of(
     modulation = part(by_width)
     if (
         not isinstance(modulation, Modulations)
-        or not isinstance(modulation.blocks, tuple | list)
+        or not isinstance(modulation.blocks, tuple | list | WhenAsked)
         or not isinstance(modulation.heads, Mapping)
         or len(modulation.blocks) != len(backbone.blocks)
     ):
         promised = f"Modulations of {len(backbone.blocks)} blocks, and of heads by width"
         raise backbone.broken_promise(modulation, promised, "modulation")
-    own, heads = zip(modulation.blocks, backbone.slots, strict=True), modulation.heads
     known: set[int] = set()  # vectors that several share, to look at each once
-    asked = [(f"block {index}", *each) for index, each in enumerate(own)]
-    asked += [(f"heads of width {width}", heads.get(width, ()), slot) for width, slot in backbone.head_slots.items()]
-    for whose, vectors, slot in asked:
+
+    def promised_vectors(whose: str, vectors: Any, slot: Slot) -> Any:
         if not isinstance(vectors, tuple | list) or len(vectors) != slot.vectors:
             raise backbone.broken_promise(vectors, f"{slot.vectors} vectors of {whose}", "modulation")
         for vector in vectors:
             if id(vector) not in known:
                 backbone.promised(vector, (len(t), slot.dim), "modulation", role=f"as a vector of {whose}")
                 known.add(id(vector))
+        return vectors
+
+    def of_block(index: int, vectors: Any) -> Any:
+        return promised_vectors(f"block {index}", vectors, backbone.slots[index])
+
+    if isinstance(modulation.blocks, WhenAsked):
+        modulation = replace(modulation, blocks=modulation.blocks.then(of_block))
+    else:
+        for index, vectors in enumerate(modulation.blocks):
+            of_block(index, vectors)
+    for width, slot in backbone.head_slots.items():
+        promised_vectors(f"heads of width {width}", modulation.heads.get(width, ()), slot)
     tokens, m = modulation.tokens, part.tokens
     if not isinstance(tokens, Mapping) or not tokens.keys() <= conditions.keys():
         widths = f"tokens by width, of {', '.join(map(str, conditions))} alone"

@@ -38,7 +38,9 @@ def stage_by_stage(objective: Objective, pieces: Sequence[StageBatch]) -> torch.
     return torch.stack([together(objective, [each]) for each in pieces]).sum()
 
 
-def readiness(name: str, losses: Callable[..., torch.Tensor]) -> list[float]:
+def readiness(
+    name: str, losses: Callable[..., torch.Tensor], modules: Callable[..., Any] = lambda backbone: backbone.blocks
+) -> list[float]:
     """Of each block, the share of the backward pass after which it adds nothing more to its gradients."""
     registry = Registry()
     small = ["backbone.dim=16", "backbone.heads=2", "backbone.latent={channels: 1, height: 16, width: 16}"]
@@ -51,12 +53,12 @@ def readiness(name: str, losses: Callable[..., torch.Tensor]) -> list[float]:
         for parameter in block.parameters():
             parameter.register_post_accumulate_grad_hook(lambda _: ready.__setitem__(block, passing.count))
 
-    for block in objective.backbone.blocks:
+    for block in modules(objective.backbone):
         watch(block)
     loss = losses(objective, [samples_of(objective, stage, 1) for stage in stages])
     with passing:
         loss.backward()  # type: ignore[no-untyped-call]
-    return [ready[block] / passing.count for block in objective.backbone.blocks]
+    return [ready[block] / passing.count for block in modules(objective.backbone)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -71,3 +73,11 @@ def test_gradients_are_ready_from_the_last_block_to_the_first(name: str) -> None
 def test_stage_by_stage_the_last_block_would_be_late(name: str) -> None:
     found = readiness(name, stage_by_stage)
     assert found[-1] > 0.25
+
+
+def test_what_modulates_a_block_is_ready_with_it() -> None:
+    """In DiT a third of all weights: at the end of the backward pass nothing would be left to hide their exchange."""
+    found = readiness("dit_b", together, lambda backbone: backbone.modulation.blocks)
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 0.25
+    assert found[len(found) // 2] < 0.6

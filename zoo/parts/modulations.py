@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zoo.parts.base import Modulation
 from zoo.parts.layers import Linear
-from zoo.parts.values import Condition, Modulations, Vectors
+from zoo.parts.values import Condition, Modulations, Vectors, WhenAsked
 from zoo.registry import part
 from zoo.sites import Slot
 
@@ -45,10 +45,12 @@ class AdaLNZero(Modulation):
         self.head = _heads(self.head_slots)
 
     def forward(self, conditions: Mapping[int, Condition]) -> Modulations:
-        """Vectors of all blocks and heads."""
+        """Vectors of all blocks and heads; of each block when they are asked for, but in a trace, whose operators count
+        for who calls them."""
         active = _active(conditions)
+        blocks = WhenAsked(lambda index: _vectors(self.blocks[index], self.slots[index], active), len(self.slots))
         return Modulations(
-            blocks=[_vectors(block, slot, active) for block, slot in zip(self.blocks, self.slots, strict=True)],
+            blocks=list(blocks) if torch.jit.is_tracing() else blocks,  # type: ignore[attr-defined, no-untyped-call]
             heads=_head_vectors(self.head, self.head_slots, active),
         )
 

@@ -94,12 +94,42 @@ Vectors = tuple[Tensor, ...]
 """Vectors [B, D] that steer a block or a head, in its own order."""
 
 
+class WhenAsked(Sequence[Vectors]):
+    """Vectors of blocks, of which each is made when it is asked for, and once.
+
+    In the backward pass what is made last comes first: a block's vectors that are made as the block begins have their
+    gradients, and those of the weights that made them, right after the block's, and not at the end with all others.
+
+    Args:
+        make: the vectors of a block, by its index.
+        count: of blocks.
+    """
+
+    def __init__(self, make: Callable[[int], Vectors], count: int) -> None:
+        self._make, self._count = make, count
+        self._made: dict[int, Vectors] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        if index not in self._made:
+            self._made[index] = self._make(index)
+        return self._made[index]
+
+    def then(self, change: Callable[[int, Vectors], Vectors]) -> WhenAsked:
+        """The same with each block's vectors changed, by its index."""
+        return WhenAsked(lambda index: change(index, self[index]), self._count)
+
+
 @dataclass(frozen=True)
 class Modulations:
     """What steers blocks and heads.
 
     Attributes:
-        blocks: the vectors of every block, in order.
+        blocks: the vectors of every block, in order: a list, or ``WhenAsked``, where blocks share none.
         heads: those of heads, by the width of their tokens.
         tokens: that go in front, by width.
     """
@@ -114,7 +144,18 @@ class Modulations:
 
     def split(self, counts: Sequence[int]) -> list[Modulations]:
         """Those of the first so many samples, of the next, and so on. Tensors that blocks share stay shared."""
-        return self._changed(len(counts), lambda tensor: torch.split(tensor, list(counts)))
+        blocks = self.blocks
+        if not isinstance(blocks, WhenAsked):
+            return self._changed(len(counts), lambda tensor: torch.split(tensor, list(counts)))
+        others = replace(self, blocks=()).split(counts)
+        if len(counts) == 1:
+            return [replace(others[0], blocks=blocks)]
+        parts = WhenAsked(lambda index: tuple(torch.split(each, list(counts)) for each in blocks[index]), len(blocks))
+
+        def own(place: int) -> WhenAsked:
+            return parts.then(lambda _, several: tuple(each[place] for each in several))
+
+        return [replace(each, blocks=own(place)) for place, each in enumerate(others)]
 
     def nbytes(self) -> int:
         """Memory of the tensors, shared ones counted once."""
@@ -217,7 +258,7 @@ def tensors_in(value: Any) -> list[Tensor]:
     """Every tensor in a value that passes between parts, in a fixed order."""
     if isinstance(value, Tensor):
         return [value]
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | WhenAsked):
         return [tensor for each in value for tensor in tensors_in(each)]
     if isinstance(value, Mapping):
         return [tensor for each in value.values() for tensor in tensors_in(each)]
@@ -230,6 +271,8 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     """The same value with each of its tensors changed."""
     if isinstance(value, Tensor):
         return change(value)
+    if isinstance(value, WhenAsked):
+        value = list(value)
     if isinstance(value, tuple | list):
         changed = [map_tensors(change, each) for each in value]
         return type(value)(*changed) if hasattr(value, "_fields") else type(value)(changed)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from zoo.parts.facts import facts_of
-from zoo.parts.values import Condition
+from zoo.parts.values import Condition, Modulations
 from zoo.testing.cases import Case, Random, Shape
 from zoo.testing.law import Law
 
@@ -18,6 +19,12 @@ def inputs(case: Case, batch: int, random: Random, device: str) -> tuple[Any, ..
         return Condition(*(random(batch, width) if own else None for own in (True, label, True)))  # type: ignore[arg-type]
 
     return ({width: condition(width) for width in case.site.widths},)
+
+
+def call(case: Case, part: Any, inputs: tuple[Any, ...]) -> Any:
+    """The vectors of all blocks; a part may make them when they are asked for."""
+    made = part(*inputs)
+    return replace(made, blocks=list(made.blocks)) if isinstance(made, Modulations) else made
 
 
 def shapes(case: Case, part: Any, batch: int) -> list[Shape]:
