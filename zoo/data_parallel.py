@@ -18,10 +18,6 @@ _WITHOUT_BUFFERS: dict[str, Any] = (
 )
 
 
-BUCKET = 100
-"""Megabytes of gradients that are exchanged at a time: PyTorch's 25 are too few to keep a fast network busy."""
-
-
 def data_parallel(
     module: nn.Module, device: torch.device | None = None, reduce: torch.dtype = torch.float32
 ) -> DistributedDataParallel:
@@ -33,9 +29,7 @@ def data_parallel(
         reduce: dtype of gradients on their way between ranks; float32 leaves them as they are.
     """
     device_ids = [device.index] if device is not None and device.type == "cuda" else None
-    spread = DistributedDataParallel(
-        module, device_ids=device_ids, gradient_as_bucket_view=True, bucket_cap_mb=BUCKET, **_WITHOUT_BUFFERS
-    )
+    spread = DistributedDataParallel(module, device_ids=device_ids, gradient_as_bucket_view=True, **_WITHOUT_BUFFERS)
     if reduce == torch.bfloat16:
         spread.register_comm_hook(None, lambda _, bucket: _in_bfloat16(bucket))  # it takes no annotations of text
     return spread

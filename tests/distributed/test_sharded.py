@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ import zoo.fully_sharded
 from tests.distributed.ranks import run_ranks
 from tests.train.small import VALUES
 from zoo.assembly import build, load_recipe
-from zoo.distributed.distributed import Distributed
+from zoo.distributed.distributed import PATIENCE, Distributed
+from zoo.errors import RecipeError
 from zoo.flow import objective_of
 from zoo.optim.adamw import AdamW
 from zoo.optim.state import begun_state, flat, groups_of, nested, state_of, take
@@ -108,27 +110,50 @@ def first_gradients(world: Distributed, **train: Any) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_gradients_may_be_rounded_on_their_way(parallel: str, accumulate: int) -> None:
+@pytest.mark.parametrize(
+    ("ranks", "train"),
+    [
+        (2, {"parallel": "ddp"}),
+        (2, {"parallel": "ddp", "accumulate": 4}),
+        (2, {"parallel": "fsdp"}),
+        (4, {"parallel": "fsdp", "shard_within": 2}),
+    ],
+    ids=str,
+)
+def test_gradients_may_be_rounded_on_their_way(ranks: int, train: dict[str, Any]) -> None:
     plain, narrow = (
-        run_ranks(
-            lambda world, reduce=reduce: first_gradients(
-                world, parallel=parallel, reduce=reduce, accumulate=accumulate
-            ),
-            2,
-            group=True,
-        )
+        run_ranks(lambda world, reduce=reduce: first_gradients(world, reduce=reduce, **train), ranks, group=True)
         for reduce in ("float32", "bfloat16")
     )
     assert not any(isinstance(each, Exception) for each in (*plain, *narrow)), narrow
     for name, exact in plain[0].items():
-        rounded, other = (each[name] for each in narrow)
-        assert torch.equal(rounded, other)
+        rounded = narrow[0][name]
+        assert all(torch.equal(rounded, each[name]) for each in narrow)
         assert rounded.dtype == torch.float32
         assert torch.equal(rounded, rounded.bfloat16().float())
         assert (rounded - exact).abs().max() <= 2**-6 * exact.abs().max()
     assert not all(torch.equal(each, each.bfloat16().float()) for each in plain[0].values())
+
+
+def test_passes_of_a_gradient_are_not_added_up_in_bfloat16() -> None:
+    """As FSDP2 would: its error grows with their number."""
+    with pytest.raises(
+        RecipeError, match=r"would add up the 2 passes of train.accumulate too under FSDP; take float32"
+    ):
+        load_recipe("digits_dit", ["train.parallel=fsdp", "train.reduce=bfloat16", "train.accumulate=2"], Registry())
+
+
+def patiences(world: Distributed, **train: Any) -> set[timedelta]:
+    """Of all groups that the weights are shared out in."""
+    own = trainer(world, parallel="fsdp", timeout=123.0, **train)
+    (mesh,) = {each.device_mesh for each in own.state.parameters.values() if isinstance(each, DTensor)}
+    return {group._get_backend(torch.device("cpu")).options._timeout for group in mesh.get_all_groups()}
+
+
+@pytest.mark.parametrize(("ranks", "train"), [(2, {}), (4, {"shard_within": 2})], ids=str)
+def test_groups_are_as_patient_as_all_processes(ranks: int, train: dict[str, Any]) -> None:
+    """PyTorch's own would end a process after half an hour, or ten minutes of NCCL, whatever the recipe says."""
+    assert run_ranks(lambda world: patiences(world, **train), ranks, group=True) == [{PATIENCE}] * ranks
 
 
 # -- groups that share the weights out ------------------------------------------------------------------------------

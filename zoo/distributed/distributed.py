@@ -272,6 +272,11 @@ def refuse_several(world: Distributed, command: str) -> None:
         raise ZooError(f"zoo {command}: runs in one process; start it without torchrun")
 
 
+def patience(timeout: float, *, nccl: bool) -> timedelta:
+    """After which an exchange ends a process, where the watch ends waiting after so many seconds."""
+    return timedelta(seconds=timeout) + MARGIN if nccl else PATIENCE
+
+
 @contextmanager
 def _group(backend: str, store: Any, rank: int, size: int, timeout: float) -> Iterator[dist.ProcessGroup]:
     """PyTorch's process group, and a group in which the processes agree, on the CPU.
@@ -284,7 +289,7 @@ def _group(backend: str, store: Any, rank: int, size: int, timeout: float) -> It
         store=store,
         rank=rank,
         world_size=size,
-        timeout=timedelta(seconds=timeout) + MARGIN if "nccl" in backend else PATIENCE,
+        timeout=patience(timeout, nccl="nccl" in backend),
     )
     control = dist.new_group(backend="gloo", timeout=PATIENCE)
     try:

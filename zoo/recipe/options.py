@@ -144,6 +144,16 @@ class TrainOptions(Options):
             raise ValueError("bfloat16 needs train.precision: bfloat16; set both")
         return residual
 
+    @field_validator("reduce")
+    @classmethod
+    def _of_one_pass(cls, reduce: str, info: ValidationInfo) -> str:
+        sharded, passes = info.data.get("parallel") == "fsdp", info.data.get("accumulate", 1)
+        if reduce == "bfloat16" and sharded and passes > 1:
+            raise ValueError(
+                f"bfloat16 would add up the {passes} passes of train.accumulate too under FSDP; take float32"
+            )
+        return reduce
+
     @field_validator("keep_every")
     @classmethod
     def _of_checkpoints(cls, every: int | None, info: ValidationInfo) -> int | None:

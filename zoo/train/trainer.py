@@ -14,7 +14,7 @@ from zoo.callbacks import Step
 from zoo.compiling import compile_blocks, recompute_blocks
 from zoo.data.stream import Batch, stream
 from zoo.data_parallel import data_parallel
-from zoo.distributed.distributed import Distributed
+from zoo.distributed.distributed import Distributed, patience
 from zoo.distributed.failures import ending_nothing
 from zoo.errors import AllNotFiniteError, DataError, NumericError, PluginError, RunError, ZooError, listed
 from zoo.flow import Objective, total
@@ -292,7 +292,8 @@ def _wrapped(objective: Objective, options: TrainOptions, world: Distributed) ->
         recompute_blocks(blocks)
     reduce = getattr(torch, options.reduce)
     if options.parallel == "fsdp":
-        fully_sharded(objective, blocks, world.device, world.size, options.shares(world.size), reduce)
+        timeout = patience(options.timeout, nccl=world.device.type == "cuda")
+        fully_sharded(objective, blocks, world.device, world.size, options.shares(world.size), timeout, reduce)
         return objective
     if world.size > 1:
         return data_parallel(objective, world.device, reduce)
