@@ -105,9 +105,9 @@ class WhenAsked(Sequence[Vectors]):
         count: of blocks.
     """
 
-    def __init__(self, make: Callable[[int], Vectors], count: int) -> None:
+    def __init__(self, make: Callable[[int], Any], count: int) -> None:
         self._make, self._count = make, count
-        self._made: dict[int, Vectors] = {}
+        self._made: dict[int, Any] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -119,7 +119,7 @@ class WhenAsked(Sequence[Vectors]):
             self._made[index] = self._make(index)
         return self._made[index]
 
-    def then(self, change: Callable[[int, Vectors], Vectors]) -> WhenAsked:
+    def then(self, change: Callable[[int, Any], Any]) -> WhenAsked:
         """The same with each block's vectors changed, by its index."""
         return WhenAsked(lambda index: change(index, self[index]), self._count)
 
