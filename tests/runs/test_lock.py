@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import platform
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.train.small import small
 from zoo import flock
 from zoo.errors import RunError, ZooError
 from zoo.runs.run_folder import RunFolder
+from zoo.runs.writing import Writing
 
 
 def test_a_second_run_in_the_folder_is_refused_until_the_first_ends(tmp_path, registry):
@@ -189,3 +191,13 @@ def test_a_system_without_fcntl_is_warned_of(tmp_path, registry, monkeypatch):
     assert folder.lost() is None
     folder.unlock()
     RunFolder(tmp_path).lock()
+
+
+def test_a_folder_is_kept_until_nothing_is_being_written_into_it(tmp_path, registry):
+    folder, goes_on = folder_of(tmp_path, registry), threading.Event()
+    folder.lock()
+    folder.writing = Writing(lambda say: goes_on.wait(20))
+    threading.Timer(0.2, goes_on.set).start()
+    folder.unlock()
+    assert goes_on.is_set()
+    assert folder.writing.has_ended
