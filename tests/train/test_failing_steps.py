@@ -18,7 +18,7 @@ from zoo.distributed.distributed import Distributed
 from zoo.errors import NumericError, RunError
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.state import TrainState
-from zoo.train import trainer
+from zoo.train import failed_steps, trainer
 from zoo.train.rescue import rescue
 from zoo.train.run import Silent
 from zoo.train.saving import Saver
@@ -263,7 +263,7 @@ def test_what_an_update_has_half_changed_is_not_rescued(tmp_path: Path) -> None:
         return kept[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Saver, "_keep", told)
+        patch.setattr(failed_steps, "keep", told)
         alone(partial(train, method="_update"), tmp_path, KeyError(), "train.checkpoint_every=2")
     last = f"the last checkpoint is {tmp_path / 'checkpoints' / 'step_00000002'}; go on with: "
     assert kept[0].startswith(f"process 0 has failed in the midst of its update; {last}")

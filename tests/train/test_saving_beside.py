@@ -131,11 +131,12 @@ def test_a_folder_that_goes_before_the_thread_begins_is_not_made_again_by_it(tmp
     assert digests(path, 7) == digests(waited, 7)
 
 
-def full(step: int) -> Callable[..., Any]:
+def full(step: int, until: int = 0) -> Callable[..., Any]:
+    """What finds the disk full from a step to another, or at the one alone."""
     plain = checkpoints.save
 
     def save(folder: Path, at: int, *given: Any) -> Any:
-        if at == step:
+        if at == step or step <= at < until:
             raise RunError(f"{folder}: {DISK}")
         return plain(folder, at, *given)
 
@@ -147,7 +148,7 @@ def test_what_a_thread_fails_by_ends_the_run_as_if_it_had_been_waited_for(tmp_pa
     for wait in (False, True):
         path, said = tmp_path / str(wait) / "run", Said()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(checkpoints, "save", full(6))
+            patch.setattr(checkpoints, "save", full(6, 99))
             if wait:
                 patch.setattr(Saver, "save", waiting(Saver.save))
             with pytest.raises(RunError) as caught:
@@ -163,7 +164,7 @@ def test_what_a_thread_fails_by_ends_the_run_as_if_it_had_been_waited_for(tmp_pa
 def test_all_processes_end_alike(tmp_path: Path) -> None:
     def work(world: Distributed) -> str:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(checkpoints, "save", full(3))
+            patch.setattr(checkpoints, "save", full(3, 99))
             with pytest.raises(RunError) as caught:
                 run(world, tmp_path, Said(), "train.steps=20")
         return str(caught.value)

@@ -42,3 +42,10 @@ def save_elsewhere(folder: RunFolder, how: str, trainer: Trainer, write_into: Ca
     finally:
         anew.unlock()
     return place
+
+
+def told_elsewhere(before: Path, how: str, step: int, place: Path) -> str:
+    """Where a run is saved that has lost its folder, in words."""
+    return (
+        f"{before}: {how} while it was trained; step {step} is saved in {place}, without older checkpoints and metrics"
+    )

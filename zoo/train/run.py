@@ -36,6 +36,7 @@ from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.second import find_second, read_second
 from zoo.shell import command
 from zoo.train.callbacks import Callbacks, VitalError
+from zoo.train.failed_steps import watched
 from zoo.train.job import Job, open_job
 from zoo.train.records import Records
 from zoo.train.rescue import rescue
@@ -287,7 +288,7 @@ class Run:
             self._watched(partial(self.watcher.start, trainer, last))
         begun, left_out, snapshot_every = trainer.step, 0, options.snapshot_every or options.checkpoint_every
         steps = trainer.run(last, lambda: stop() or self.folder.lost() is not None or saver.has_failed)
-        for step in saver.watch(callbacks.told(steps)):
+        for step in watched(callbacks.told(steps), saver):
             if step.skipped:
                 left_out += 1
                 self._tell(f"warning: {step.skipped}; this update is left out")

@@ -6,30 +6,25 @@ somebody is to hear of the checkpoint, where it ends, and before the next one; t
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from zoo.callbacks import Step
-from zoo.errors import NumericError, RunError, SampleError, listed, reason_not_saved
+from zoo.errors import NumericError, RunError, listed
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.staging import Staging
 from zoo.runs.untold import Untold
 from zoo.runs.writing import Writing
-from zoo.train.callbacks import VitalError
-from zoo.train.elsewhere import save_elsewhere
-from zoo.train.non_finite import ANOTHER_RUN, way_past
-from zoo.train.plain_state import origin, plain_state
+from zoo.train.elsewhere import save_elsewhere, told_elsewhere
+from zoo.train.non_finite import ANOTHER_RUN
+from zoo.train.plain_state import plain_state
 from zoo.train.pruning import Pruning
+from zoo.train.snapshots import Say, snapshot_of
 from zoo.train.trainer import Trainer
-
-Say = Callable[[str], None]
-"""Takes a line for the user."""
 
 SHOWN = 3
 """Tensors that a message names."""
@@ -79,30 +74,6 @@ class Saver:
         """Whether a thread could not write, which ``save`` will raise; known to the main process alone."""
         return self._failed is not None or (self._writing is not None and self._writing.has_failed)
 
-    def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """Pass on the steps of training; where one fails, save what was trained before it, and say where it is."""
-        try:
-            yield from steps
-        except VitalError:  # of all processes alike, between two steps
-            raise
-        except NumericError as error:
-            try:
-                saved = self._keep()
-            except NumericError as before:  # the step that failed came of it, and so will all to come
-                raise NumericError(f"{error}; {before}") from error
-            raise NumericError(f"{error}; {saved}; {way_past(error, self.trainer.options, self.folder)}") from error
-        except Exception as error:
-            traceback.clear_frames(error.__traceback__)  # of activations, where memory is what is missing
-            self.trainer.updates.zero_grad()
-            try:
-                there = self._keep()
-                if not isinstance(error, SampleError):  # which says how to go on, and would come again
-                    there += f"; {self.folder.go_on}"
-            except NumericError as before:  # which says what to do; what failed is still raised
-                there = str(before)
-            self.tell(f"step {self.trainer.step + 1} has failed; {there}")
-            raise
-
     def save(self, *, wait: bool = True, snapshot: bool = False) -> None:
         """Write a checkpoint, unless the last one is of this step.
 
@@ -113,12 +84,13 @@ class Saver:
 
         Raises:
             NumericError: weights, averages or the optimizer's moments are not finite; older checkpoints are kept.
-            RunError: it cannot be written, or the one before could not; or the folder is no longer the run's, and it is
-                saved elsewhere.
+            RunError: it cannot be written; or the one before could not, whether or not this one is there now; or the
+                folder is no longer the run's, and it is saved elsewhere.
         """
-        if self._is_saved():
+        if self.is_saved():
             return
         self._check_finite()
+        self._settle_or_save(snapshot=snapshot)
         if moved := self._write(apart=False, wait=wait, snapshot=snapshot):
             raise RunError(f"{moved}; {self.folder.go_on}")
 
@@ -127,12 +99,12 @@ class Saver:
 
         Raises:
             NumericError: weights, averages or the optimizer's moments are not finite.
-            RunError: the checkpoint before could not be written.
+            RunError: the checkpoint before could not be written; there is one of this step now, if that can be.
         """
         if not self._profiles or self.world.first(self.folder.lost):  # which saving is about to say
             return
         self._check_finite()
-        self._settle()
+        self._settle_or_save(snapshot=True)
         tensors, copied = self.trainer.state.copies(self.world, self._staging, self._profiles)
         work = self._snapshot_of(tensors)
         self.world.first(lambda: self._begin(work, copied=copied))
@@ -146,7 +118,8 @@ class Saver:
 
     def close(self) -> None:
         """Wait for what is being written."""
-        self._look()
+        with self.world.busy():  # or the watch might end this process amid the write
+            self._look()
         if self._failed is not None:  # where something else has ended the run
             self.tell(f"warning: {self._failed}")
 
@@ -164,12 +137,25 @@ class Saver:
         Raises:
             NumericError, RunError: as ``save``.
         """
-        if self._is_saved():
+        if self.is_saved():
             return None
         self._check_finite()
+        self._settle(forgives=True)
         return self._write(apart=True)
 
-    def _is_saved(self) -> bool:
+    def save_alone(self) -> str | None:
+        """The same where others have ended, or wait, for which the watch must not end this process meanwhile."""
+        with self.world.busy():
+            self._look()
+            lone = self.lone()
+            self._failed = None  # which the other tells
+            moved = lone.save_apart()
+            self.folder, self.saved, self._begun = lone.folder, lone.saved, lone._begun
+        return moved
+
+    def is_saved(self) -> bool:
+        """Whether there is a checkpoint of this step, once nothing is being written; every process takes part."""
+
         def there() -> bool:
             self._look()
             return self.saved == self.trainer.step and not self.folder.lost()
@@ -178,9 +164,9 @@ class Saver:
 
     def _look(self) -> None:
         """Wait for what this process is writing, and know which checkpoint is the last one that is there."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
+        if (writing := self._writing) is not None:
             writing.wait()
+            self._writing = None  # not before, or who looks meanwhile would not wait
             self._failed = writing.error
             for text in writing.said:
                 self.tell(text)
@@ -191,23 +177,46 @@ class Saver:
         """Wait for what the main process is writing; every process must take part.
 
         Args:
-            forgives: what it has failed by, since another one is about to be written, or to fail likewise.
+            forgives: what it has failed by, which is told, since another one is about to be written, or training fails.
+
+        Raises:
+            RunError: it could not write, and is not forgiven; unless the run has lost its folder: that is told soon.
         """
 
         def settle() -> int:
             landed = self._writing is not None
             self._look()
             failed, self._failed = self._failed, None
-            if failed is not None and not (forgives or self.folder.lost()):
-                raise self._with_a_way(failed) if isinstance(failed, RunError) else failed
+            if failed is not None and not self.folder.lost():
+                if not forgives:
+                    raise failed
+                self.tell(f"warning: {failed}")
             if landed and not forgives:
                 self._prune()
             return self.saved
 
         self.saved = self._begun = self.world.first(settle)
 
-    def _with_a_way(self, error: RunError) -> RunError:
-        return RunError(f"{error}; {self.last}; mend it, and {self.folder.go_on}")
+    def _settle_or_save(self, *, snapshot: bool) -> None:
+        """The same; where the thread could not write, this step is saved before that is raised: it may pass by now."""
+        try:
+            self._settle()
+        except RunError as error:  # on all processes
+            before, now = (
+                str(checkpoints.path_of(self.folder.checkpoints, step)) for step in (self._begun, self.trainer.step)
+            )
+            self._settle(forgives=True)
+            try:
+                moved = self._write(apart=True, snapshot=snapshot)
+            except RunError as again:
+                if str(error).replace(before, now) in str(again):  # the same fault
+                    raise
+                raise RunError(f"{error}; {again}") from again
+            raise self._with_a_way(error, moved) from error
+
+    def _with_a_way(self, error: RunError, moved: str | None = None) -> RunError:
+        there = moved or self.last
+        return RunError(f"{error}; {there}; mend it, and {self.folder.go_on}")
 
     def lone(self) -> Saver:
         """The same without the other processes, which take no part any more."""
@@ -215,52 +224,9 @@ class Saver:
         lone.world = replace(self.world, rank=0, size=1, control=None, watch=None)
         return lone
 
-    def _keep(self) -> str:
-        """Save what was trained before a step that has failed, and let older checkpoints be.
-
-        What fails on all processes is saved by all. If this one has failed alone, or others have, they can take part in
-        nothing; the main one saves by itself, unless it holds but a share of the weights.
-
-        Returns:
-            What there is to go on from, in words.
-
-        Raises:
-            NumericError: what was trained before it is not finite.
-        """
-        try:
-            return self._kept(lonely=self.trainer.alone and self.world.size > 1)
-        except NumericError:
-            raise
-        except Exception as error:  # the first failure is to be told, whatever comes of it
-            return f"what was trained before it cannot be saved: {reason_not_saved(error)}"
-
-    def _kept(self, *, lonely: bool) -> str:
-        if not (lonely and (self.recipe.train.parallel == "fsdp" or not self.world.is_main)):  # who save nothing
-            with self.world.busy():
-                self.trainer.settle()
-        if (self.lone() if lonely else self)._is_saved():
-            return self.last
-        if not self.trainer.whole:
-            return f"it was in the midst of its update, and nothing could be saved; {self.last}"
-        if lonely and self.recipe.train.parallel == "fsdp":
-            return f"each process holds but a share of the weights, and nothing could be saved; {self.last}"
-        if lonely and not self.world.is_main:
-            return "the main process saves the weights before it"
-        moved = self._keep_alone() if lonely else self.save_apart()
-        return moved or f"the weights before it are saved: {self.last}"
-
-    def _keep_alone(self) -> str | None:
-        """The same where others have ended, or wait, for which the watch must not end this process meanwhile."""
-        with self.world.busy():
-            lone = self.lone()
-            moved = lone.save_apart()
-            self.folder, self.saved, self._begun, self._writing = lone.folder, lone.saved, lone._begun, None
-        return moved
-
     def _write(self, *, apart: bool, wait: bool = True, snapshot: bool = False) -> str | None:
-        """Write a checkpoint, and tell where, as ``save_apart`` does."""
+        """Write a checkpoint while nothing is being written, and tell where, as ``save_apart`` does."""
         trainer, step, folder = self.trainer, self.trainer.step, self.folder
-        self._settle(forgives=apart)
         apart = apart and not self.is_due
         if wait:
             tensors, copied = trainer.state.tensors(self.world), False
@@ -291,6 +257,7 @@ class Saver:
                 self._begin(work, copied=copied)
             except RunError as error:
                 raise self._with_a_way(error) from error
+            self._begun = step  # though others may never hear of it
             if not copied:
                 self.saved = step
                 if not wait:
@@ -306,10 +273,7 @@ class Saver:
             return None
         (how, place), before = moved, self.folder.path
         self.folder = RunFolder(place)
-        return (
-            f"{before}: {how} while it was trained; step {step} is saved in {place}, without older checkpoints and"
-            " metrics"
-        )
+        return told_elsewhere(before, how, step, place)
 
     def _begin(self, work: Callable[[Say], None], *, copied: bool) -> None:
         """Do what writes, or have a thread do it where it writes copies; by the main process, which writes nothing."""
@@ -324,18 +288,8 @@ class Saver:
         self._has_room = False
 
     def _snapshot_of(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> Callable[[Say], None]:
-        """What writes the averages by profile as a snapshot."""
-        step, plain = self.trainer.step, origin(self.trainer, self.folder.run)
         files = {file: tensors[file] for file in self._profiles}
-
-        def write(say: Say) -> None:
-            self._staging.wait()
-            try:
-                checkpoints.save(self.folder.snapshots, step, files, plain)
-            except RunError as error:
-                say(f"warning: {error}; the run goes on without this snapshot")
-
-        return write
+        return snapshot_of(self.trainer, self.folder, self._staging, files)
 
     def _prune(self) -> None:
         self._pruning.prune(self.folder)
