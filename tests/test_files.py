@@ -274,7 +274,8 @@ ALLOWED = {
     "evaluate/kept_features.py": ["save"],  # into memory
     "files.py": ["open", "path.open"],
     "train/run.py": ["saver.save"],
-    "train/saving.py": ["checkpoints.save", "checkpoints.save"],
+    "train/saving.py": ["checkpoints.save"],
+    "train/snapshots.py": ["checkpoints.save"],
     "weights/files.py": ["path.open"],  # the header of what is being written
 }
 
