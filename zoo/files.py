@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 def did_you_mean_file(path: Path, suffixes: Collection[str]) -> str:
     """``; did you mean 'folder/x.yaml'?`` for the file beside a path that is not there whose name is nearest; or
-    nothing.
+    nothing, as of a path that is there.
 
     Args:
-        path: of no file.
+        path: that cannot be read.
         suffixes: that the other may end in.
     """
-    return meant_of(path, files_beside(path, suffixes))
+    return "" if os.path.exists(path) else meant_of(path, files_beside(path, suffixes))
 
 
 def files_beside(path: Path, suffixes: Collection[str]) -> list[str]:

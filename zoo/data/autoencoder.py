@@ -23,7 +23,7 @@ TOGETHER = {"cuda": 16}
 """Latents that a device decodes at a time at most; all others one, since a CPU takes as long for each of sixteen."""
 
 PIXELS = 16 * 256 * 256
-"""Of pictures that are decoded at a time at most: of these, what Stable Diffusion's VAE computes fills some GB."""
+"""Of pictures that are decoded at a time at most, whose memory grows with them."""
 
 
 class Autoencoder:
@@ -65,7 +65,7 @@ class Autoencoder:
     def decode(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
         """Pictures of unscaled latents, on the CPU; each is a function of its latent and of its place.
 
-        A GPU's products are in TF32: pictures have 8 bits, and those that it rounds off are of less.
+        A GPU's products are in TF32, by which a pixel may come out a level or two of its 256 apart.
         """
         device, together = self._vae.device, self.together(*latents.shape[2:])
         latents = latents.to(device, torch.float32)

@@ -65,6 +65,7 @@ from zoo.parts.values import (
     Rotary,
     Tap,
     Vectors,
+    WhenAsked,
 )
 from zoo.schedule import Grid, Level, LevelShape, Patch, Stage
 from zoo.shape import Place
@@ -116,6 +117,7 @@ __all__ = [
     "TokenHead",
     "Upsampler",
     "Vectors",
+    "WhenAsked",
     "behind",
     "by_head",
     "convolution",

@@ -133,9 +133,9 @@ def load_device(name: str) -> Device:
     try:
         return Device.model_validate_json(json.dumps(read_json(path)))
     except OSError as error:
-        meant = did_you_mean_file(path, (".json",)) if isinstance(error, FileNotFoundError) else ""
         raise ZooError(
-            f"{path}: cannot be read: {error.strerror or error}; `zoo plan --measure` writes one{meant}"
+            f"{path}: cannot be read: {error.strerror or error}; `zoo plan --measure` writes one"
+            f"{did_you_mean_file(path, ('.json',))}"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]

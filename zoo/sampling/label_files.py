@@ -41,8 +41,10 @@ def read_labels(path: Path) -> LabelFile:
     try:
         content = path.read_bytes()
     except OSError as error:
-        meant = did_you_mean_file(path, (".npy", ".safetensors")) if isinstance(error, FileNotFoundError) else ""
-        raise ZooError(f"{where}: cannot be read: {error.strerror or in_words(error)}{meant}") from error
+        raise ZooError(
+            f"{where}: cannot be read: {error.strerror or in_words(error)}"
+            f"{did_you_mean_file(path, ('.npy', '.safetensors'))}"
+        ) from error
     try:
         if path.suffix == ".safetensors":
             found: object = load(content)

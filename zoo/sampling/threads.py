@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 THREADS = 4
-"""Which make 700 PNG files of 256 x 256 a second: more than a GPU draws."""
+"""Few: they are for what leaves Python's lock alone, as making a PNG file does, beside what draws."""
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -65,7 +65,7 @@ def _kept(saver: Saver, *, lonely: bool) -> str:
         with world.busy():
             trainer.settle()
     if lonely:
-        _last(saver)
+        _last(saver)  # waits, under guard, for what is being written, as the one without others could not
     if (saver.lone() if lonely else saver).is_saved():
         return _last(saver)
     if not trainer.whole:

@@ -73,8 +73,9 @@ def _read(path: Path) -> Any:
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
-        meant = did_you_mean_file(path, (path.suffix,)) if isinstance(error, FileNotFoundError) else ""
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}{meant}") from error
+        raise WeightsError(
+            f"{path}: cannot be read: {error.strerror}{did_you_mean_file(path, (path.suffix,))}"
+        ) from error
     if not start:
         raise WeightsError(f"{path}: is empty; copy or download it again")
     if start[8:9] == b"{":
