@@ -206,6 +206,16 @@ def test_digits_keep_the_laws(registry):
     check_part(registry.get("dataset", "digits"), supplied={"num_classes": 10, "size": (6, 9)}, examples=1)
 
 
+@pytest.mark.parametrize(("name", "options"), [
+    ("per_channel", {"mean": (-999999.25,), "std": (1.250001,)}),
+    ("per_channel", {"mean": (1e6,), "std": (1e6,)}),
+    ("scale", {"shift": -1e6, "factor": 1e-6}),
+])  # fmt: skip
+def test_latents_get_back_as_many_digits_as_options_leave_them(registry, name, options):
+    """The last one of a million in float32 is worth 0.0625."""
+    check_part(registry.get("normalize", name), options=options, supplied={"channels": 1}, examples=1)
+
+
 def test_a_dataset_of_other_classes_than_are_drawn_is_tried_without(registry):
     digits = registry.get("dataset", "digits")
     check_part(digits, examples=1)

@@ -41,7 +41,10 @@ def inverts(case: Case) -> None:
         assert applied.shape == restored.shape == latents.shape, "normalising changes the shape"
         assert applied.dtype == restored.dtype == dtype, f"normalising changes {dtype}"
         assert torch.equal(latents, before), "normalising changes its inputs"
-        assert_close(restored, latents, "invert does not undo apply", tolerance)
+        # Offsets and factors that are large beside the latents leave them few digits: four of the last one are allowed.
+        nudged = part.invert(torch.nextafter(applied, torch.full_like(applied, torch.inf)))
+        last_digit = float((nudged - restored).abs().max())
+        assert_close(restored, latents, "invert does not undo apply", tolerance + 4 * last_digit)
         assert_close(another.invert(applied), restored, "built anew, it does not invert what was applied", tolerance)
         assert_close(part.apply(latents[:1]), applied[:1], "a sample alone is applied otherwise", tolerance)
 

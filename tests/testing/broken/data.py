@@ -20,6 +20,17 @@ class ForgetsTheShift(Normalize):
         return latents / 2
 
 
+@part("normalize", "far_off")
+class FarOff(Normalize):
+    """The last digit that its offset leaves in float32 is worth 0.0625."""
+
+    def apply(self, latents):
+        return latents + 1e6
+
+    def invert(self, latents):
+        return latents - 1e6 + 0.5
+
+
 @part("normalize", "double_precision_latents")
 class DoublePrecisionLatents(Normalize):
     def apply(self, latents):
@@ -85,6 +96,7 @@ class ByPosition(Normalize):
 
 BROKEN: list[Broken] = [
     (data_laws.inverts, ForgetsTheShift, "does not undo"),
+    (data_laws.inverts, FarOff, "does not undo"),
     (data_laws.inverts, TakesStatistics, "does not undo"),
     (data_laws.inverts, OnlyPictures, "changes the shape"),
     (data_laws.inverts, DoublePrecisionLatents, "changes torch.float32"),
