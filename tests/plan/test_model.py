@@ -17,6 +17,7 @@ GPU = Device(
     peak=200,
     bfloat16=100,
     float32=10,
+    tf32=40,
     attention=0.5,
     tile=100,
     bandwidth=1,
@@ -36,6 +37,14 @@ UPDATE = Operation("_fused_adamw_", "update", 0, torch.float32, {0: 10**9}, {0: 
 def test_a_product_takes_its_multiply_adds() -> None:
     assert time_of([PRODUCT], GPU).products == pytest.approx(1 / 100 + 10e-6)
     assert time_of([replace(PRODUCT, dtype=torch.float32)], GPU).products == pytest.approx(1 / 10 + 10e-6)
+
+
+def test_a_product_of_float32_tensors_is_faster_in_tf32_where_there_is_such_a_thing() -> None:
+    product = replace(PRODUCT, dtype=torch.float32)
+    assert time_of([product], GPU, tf32=True).products == pytest.approx(1 / 40 + 10e-6)
+    assert time_of([PRODUCT], GPU, tf32=True) == time_of([PRODUCT], GPU)
+    without = GPU.model_copy(update={"tf32": None})
+    assert time_of([product], without, tf32=True) == time_of([product], GPU)
 
 
 def test_or_its_bytes() -> None:

@@ -89,6 +89,24 @@ def test_several_share_a_batch_and_exchange_gradients() -> None:
     assert over_machines.exchange == pytest.approx(found.exchange, rel=1e-3)
 
 
+def test_gradients_in_bfloat16_are_half_the_traffic_and_weights_all_of_it() -> None:
+    slow = HOST.model_copy(update={"link": 1e-6})
+    whole, half = plan(work(2), slow).exchange, "train.reduce=bfloat16"
+    assert plan(work(2, half), slow).exchange == pytest.approx(whole / 2, rel=1e-3)
+    found = plan(work(2, half, "train.parallel=fsdp"), slow).exchange
+    assert found == pytest.approx(whole / 2 + whole / 4, rel=1e-3)
+    groups = plan(work(4, half, "train.parallel=fsdp", "train.shard_within=2"), slow).exchange
+    assert groups == pytest.approx(whole / 2 + whole / 4 + whole / 4, rel=1e-3)
+
+
+def test_float32_products_of_training_are_in_tf32_where_the_recipe_says_so() -> None:
+    device = HOST.model_copy(update={"product_us": 0.0, "bandwidth": 1e6})
+    whole, faster = (plan(work(1, *overrides), device) for overrides in ((), ("train.matmul=tf32",)))
+    assert faster.passes.products == pytest.approx(whole.passes.products / 4, rel=1e-3)
+    assert faster.passes.others == whole.passes.others
+    assert faster.sampling == whole.sampling
+
+
 def test_fsdp_shares_what_is_held() -> None:
     found, whole = planned(2, "train.parallel=fsdp"), planned(2)
     assert found.memory.optimizer == whole.memory.optimizer // 2

@@ -12,6 +12,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
+from zoo.devices import products_in_float32
 from zoo.errors import ZooError
 from zoo.plan.devices import Device
 from zoo.plan.operations import Recorder
@@ -41,6 +42,8 @@ def measure(device: torch.device, told: Callable[[str], None] = lambda what: Non
     rows = 16_384 if gpu else 2_048
     told("products")
     bfloat16, float32 = (_products(rows, dtype, device) for dtype in (torch.bfloat16, torch.float32))
+    with products_in_float32("tf32", device):
+        tf32 = _products(rows, torch.float32, device) if gpu else None
     told("copies")
     source = torch.randn(2**28 if gpu else 2**24, device=device)
     target = torch.empty_like(source)
@@ -70,6 +73,7 @@ def measure(device: torch.device, told: Callable[[str], None] = lambda what: Non
         memory=memory / 1e9,
         bfloat16=bfloat16,
         float32=float32,
+        tf32=tf32,
         attention=min(1.0, attention),
         tile=Device.model_fields["tile"].default if gpu else CPU_TILE,
         bandwidth=bandwidth,

@@ -71,19 +71,21 @@ class Time:
         )
 
 
-def time_of(operations: Sequence[Operation], device: Device, *, compiled: bool = False) -> Time:
+def time_of(operations: Sequence[Operation], device: Device, *, compiled: bool = False, tf32: bool = False) -> Time:
     """The time of operators that run one after another.
 
     Args:
         operations: of a pass, or of an update.
         device: on which.
         compiled: join elementwise operators that stand together.
+        tf32: take products of float32 tensors in TF32, where the device has it.
     """
     bandwidth = device.bandwidth * 1e12
     products = attention = update = 0.0
     others = [each for each in operations if each.kind == "other"]
+    float32 = (device.tf32 if tf32 else None) or device.float32
     for each in operations:
-        rate = 1e12 * (device.bfloat16 if each.dtype in (torch.bfloat16, torch.float16) else device.float32)
+        rate = 1e12 * (device.bfloat16 if each.dtype in (torch.bfloat16, torch.float16) else float32)
         moving = each.bytes / bandwidth
         if each.kind == "product":
             products += max(each.flops / rate, moving) + device.product_us / 1e6

@@ -227,7 +227,8 @@ def plan(work: Work, device: Device, *, images: float | None = None) -> Plan:
         images: samples to train on in all, each counted as often as it comes; by default ``train.steps`` batches.
     """
     recipe, options, gpus = work.recipe, work.recipe.train, work.gpus
-    passes, update = (time_of(each, device, compiled=options.compile) for each in (work.passes, work.update))
+    tf32 = options.matmul == "tf32"
+    passes, update = (time_of(each, device, compiled=options.compile, tf32=tf32) for each in (work.passes, work.update))
     memory = _memory(work)
     room = device.memory * 1e9 * ROOM - memory.held
     steps = options.steps if images is None else max(1, round(images / options.batch))
@@ -270,9 +271,11 @@ def _exchange(work: Work, device: Device, passes: float) -> float:
         rate = device.link if ranks <= device.on_a_machine else min(device.link, device.network)
         return size * (among - 1) / among / (rate * 1e9)
 
-    once = ring(work.held.gradients, shares, shares)  # gathered in the first piece, shared out in the last
-    summed = 2 * ring(work.held.gradients // shares, groups, gpus)  # and handed on; with the last piece
-    return max(0.0, once - HIDDEN * passes / 3) + max(0.0, once + summed - HIDDEN * passes * 2 / 3)
+    sent = work.held.gradients // (2 if options.reduce == "bfloat16" else 1)
+    gathered = ring(work.held.gradients, shares, shares)  # weights, in the first piece
+    shared_out = ring(sent, shares, shares)  # gradients, in the last
+    summed = 2 * ring(sent // shares, groups, gpus)  # and handed on
+    return max(0.0, gathered - HIDDEN * passes / 3) + max(0.0, shared_out + summed - HIDDEN * passes * 2 / 3)
 
 
 def _drawing(backbone: Backbone, recipe: Recipe) -> tuple[tuple[Sequence[Operation], int], ...] | None:
