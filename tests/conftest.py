@@ -1,6 +1,7 @@
 """What every test finds, whatever the machine, the caller's shell and the tests that ran before in the process.
 
-Shapes in annotations are checked where tests vary them, and an audit is made once where tests are about other things.
+Shapes in annotations are checked where tests vary them, and an audit is made once where tests are about other things;
+no curve of the loss is drawn at the end of a run.
 PyTorch has one thread here and in every process that a test starts, since pytest-xdist fills the cores, unless
 OMP_NUM_THREADS says otherwise. Global random generators start anew with every fixture and every test. SIGHUP is heeded,
 also under nohup, and SIGINT, also in the background of a shell. Hypothesis draws the same examples every time, or with
@@ -40,7 +41,7 @@ from fvcore.nn import FlopCountAnalysis
 from hypothesis import HealthCheck, settings
 
 from tests.dealing import dealt
-from tests.once import ROOMS, Once, made_once
+from tests.once import ROOMS, Once, draw_no_curve, made_once
 from tests.train.small import train
 from zoo.registry import Registry
 
@@ -70,6 +71,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def audits_once() -> Iterator[None]:
+    draw_no_curve()
     with made_once():
         yield
 

@@ -15,6 +15,7 @@ from subprocess import CompletedProcess
 from jaxtyping import config
 
 from tests.distributed.ranks import SERVER, TIMEOUT
+from tests.once import draw_no_curve
 from zoo.cli import main
 
 
@@ -36,6 +37,7 @@ def _run(
     words: Sequence[str], folder: Path, path: Sequence[Path], environment: Mapping[str, str], out: Path, err: Path
 ) -> None:
     config.update("jaxtyping_disable", True)  # as for users; in a trace each check of a size would be an operator
+    draw_no_curve()
     os.environ.clear()
     os.environ.update(environment)
     multiprocessing.set_start_method(None, force=True)  # data workers are started as for users

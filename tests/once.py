@@ -1,18 +1,22 @@
-"""Audits and estimates of memory that are made once a recipe in a process, for tests that are about something else."""
+"""What tests that are about something else are spared: audits of the same recipe again, and drawings of the loss."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from zoo import audit
 from zoo.backbone import Backbone
+from zoo.pictures import write_png
 from zoo.recipe import PartSpec, Recipe
+from zoo.train import records
 
 ROOMS = {"cli", "plan", "report", "test_pages.py", "test_shown_commands.py", "test_tour.py"}
 """Of such tests, or files of them."""
@@ -54,3 +58,14 @@ def made_once() -> Iterator[None]:
                 if vars(module).get(name) is plain:
                     patch.setattr(module, name, once)
         yield
+
+
+def draw_no_curve() -> None:
+    """Let runs of this process write an empty picture for the curve of the loss, which takes 0.3 s to draw."""
+    records.write_loss_curve = undrawn
+
+
+def undrawn(steps: Sequence[int], losses: Sequence[float], path: Path) -> None:
+    """In place of ``write_loss_curve``."""
+    assert len(steps) == len(losses)
+    write_png(np.zeros((32, 32, 3), np.uint8), path)

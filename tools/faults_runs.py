@@ -38,7 +38,10 @@ TIDY = 15.0
 """Seconds in which the processes of a run that has ended go away; PyTorch's data workers look every 5."""
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["faults_runs", "zoo.cli", "zoo.train.run", "matplotlib.pyplot", "sklearn.datasets"])
+PRELOADED = [
+    *("faults_runs", "zoo.cli", "zoo.train.run"),
+    *("matplotlib.pyplot", "sklearn.datasets", "torch._dynamo.repro.after_dynamo"),  # which are imported late
+]
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def start(*words: str | Path, prefix: Sequence[str] = (), launcher: Sequence[str
 
 def forked(*words: str | Path, harm: Callable[[], None] | None = None) -> Ended:
     """``zoo WORDS`` in a forked process, in which ``harm`` is called before."""
+    SERVER.set_forkserver_preload(PRELOADED)  # here, since a process has one server: that of the tests is another's
     with tempfile.TemporaryDirectory() as folder:
         err = Path(folder, "err")
         process = SERVER.Process(target=_run, args=(tuple(map(str, words)), err, harm))

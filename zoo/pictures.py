@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import math
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -87,6 +88,11 @@ def write_loss_curve(steps: Sequence[int], losses: Sequence[float], path: Path) 
     Raises:
         RunError: it cannot be written.
     """
+    with _collected_at_once():
+        _draw_loss_curve(steps, losses, path)
+
+
+def _draw_loss_curve(steps: Sequence[int], losses: Sequence[float], path: Path) -> None:
     from matplotlib.figure import Figure  # half a second, for the end of a run
 
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
@@ -103,8 +109,22 @@ def write_loss_curve(steps: Sequence[int], losses: Sequence[float], path: Path) 
         if label is not None:
             axes.legend()
     write_whole(path, lambda file: figure.savefig(file, format="png"), RunError)
-    del figure, axes
-    gc.collect()  # a figure is full of circles, and Python waits until some hundred MB of them are there
+
+
+@contextmanager
+def _collected_at_once() -> Iterator[None]:
+    """Give back what is made here and refers to itself, as a figure does: Python waits until hundreds of MB are there.
+
+    Meanwhile it collects nothing, so that all of that is young: to look through all of torch too takes half a second.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect(0)
+        if enabled:
+            gc.enable()
 
 
 def extremes(steps: Sequence[int], losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,13 +2,14 @@
 
 import json
 import re
-import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.commands import zoo
+from tests.forked import run_zoo
 from zoo.cli.check import _messages
 from zoo.errors import OutputError
 from zoo.kinds import KINDS
@@ -216,19 +217,15 @@ def test_what_has_no_parts_is_refused(arguments, message):
     assert not list(Path().iterdir())
 
 
-def test_without_the_extra_it_says_what_to_install():
-    code = (
-        "import sys; sys.modules['hypothesis'] = None; from zoo.cli import main; sys.argv[1:] = ['check', 'it']; main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error: zoo.testing needs hypothesis: pip install 'diffusion-zoo[testing]'\n",
-    )
-    code = "import sys; sys.modules['hypothesis'] = None; import zoo.testing"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    told = "ModuleNotFoundError: zoo.testing needs hypothesis: pip install 'diffusion-zoo[testing]'"
-    assert done.stderr.splitlines()[-1] == told
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if re.match(r"zoo\.testing(\.|$)", name)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    needed = "zoo.testing needs hypothesis: pip install 'diffusion-zoo[testing]'"
+    result = check("it")
+    assert (result.exit_code, result.stderr) == (2, f"error: {needed}\n")
+    with pytest.raises(ModuleNotFoundError, match=f"^{re.escape(needed)}$"):
+        import_module("zoo.testing")
 
 
 def test_nothing_to_check_is_refused():
@@ -251,12 +248,7 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_checked(out, re
 
 def test_ctrl_c_is_told():
     parts("raise KeyboardInterrupt")
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo", "check", "--parts", "my_parts.py", "--examples", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_zoo("check", "--parts", "my_parts.py", "--examples", "2", folder=Path.cwd())
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.splitlines()[-1] == "interrupted"
 

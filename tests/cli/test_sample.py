@@ -13,6 +13,7 @@ from typer.testing import Result
 
 from tests import commands
 from tests.commands import done, zoo
+from tests.forked import run_zoo
 from tests.train.small import VALUES
 from zoo.distributed import distributed
 from zoo.distributed.distributed import Distributed
@@ -270,10 +271,7 @@ def test_a_plain_mistake_is_told_before_torch_is_imported(runs, tmp_path):
 
 def test_another_process_draws_the_same(runs, tmp_path):
     assert sample("--count", 5).exit_code == 0
-    words = ["sample", "--run", str(runs / "run"), "--out", "again", "--count", "3"]
-    result = subprocess.run(
-        [sys.executable, "-m", "zoo", *words], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+    result = run_zoo("sample", "--run", str(runs / "run"), "--out", "again", "--count", "3", folder=tmp_path)
     assert (result.returncode, result.stderr) == (0, "wrote 3 images and grid.png to again\n")
     for index in range(3):
         name = f"{index:06d}.png"

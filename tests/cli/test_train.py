@@ -283,19 +283,14 @@ def test_samples_may_come_before_the_first_line_of_metrics():
     assert len(list(Path("run/samples").glob("*.png"))) == 3
 
 
-def test_asked_to_stop_it_saves_and_ends_with_75():
-    """In a process of its own, as soon as it says that a step is done."""
-    words = ["train", "-r", "small.yaml", *sets("train.steps=100000"), "--run-dir", "run"]
-    process = subprocess.Popen([sys.executable, "-m", "zoo", *words], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("step "):
-            process.send_signal(signal.SIGTERM)
-            break
-    rest = process.stderr.read()
-    assert process.wait() == 75
+def test_asked_to_stop_it_saves_and_ends_with_75(monkeypatch):
+    """As soon as it says that a step is done."""
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Progress, "step", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        result = train(*sets("train.steps=100000"))
+    assert result.exit_code == 75
     newest = checkpoints.latest(Path("run/checkpoints"))[0]
-    assert rest.splitlines()[-1] == (
+    assert result.stderr.splitlines()[-1] == (
         f"stopped: run: asked to stop, and saved after step {newest.step} of 100000;"
         " go on with: zoo train --resume --run-dir run"
     )

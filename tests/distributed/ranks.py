@@ -18,7 +18,9 @@ from typing import Any
 import cloudpickle
 import torch
 import torch.distributed as dist
+from jaxtyping import config
 
+from tests.once import draw_no_curve
 from zoo.distributed.distributed import Distributed, join_processes
 
 TIMEOUT = 120.0
@@ -97,6 +99,8 @@ def _run(task: bytes, environment: Mapping[str, str], group: bool, timeout: floa
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(1)
+    config.update("jaxtyping_disable", True)  # as where the tests are that have ranks
+    draw_no_curve()
     # Data workers are started as in any run: in the server's way, which this process has from it, each rank would start
     # another server for them, that imports everything anew for 10 s.
     multiprocessing.set_start_method(None, force=True)

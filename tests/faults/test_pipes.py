@@ -113,7 +113,9 @@ def test_an_error_that_nobody_reads_keeps_its_exit_code(tmp_path: Path) -> None:
     assert zoo("train", "--recipe", "nonsense", folder=tmp_path, err=UNREAD) == 2
 
 
-@pytest.mark.parametrize("words", [("build", "--recipe", "digits_dit"), ("parts",), ("train", "--help")])
+@pytest.mark.parametrize(
+    "words", [("build", "--recipe", "digits_dit"), ("parts",), ("schema",), ("recipes",), ("train", "--help")]
+)
 def test_what_was_read_enough_of_has_succeeded(tmp_path: Path, words: tuple[str, ...]) -> None:
     """``zoo build --flops | head -1``, also in a script with pipefail."""
     assert zoo(*words, folder=tmp_path, out=UNREAD) == 0

@@ -7,7 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.train.small import train
 from zoo.pictures import COLUMNS, GAP, extremes, grid, read_png, write_loss_curve, write_npz, write_png
+from zoo.runs.metrics_file import read_metrics
+from zoo.train import records
 
 
 def pictures(count, shape=(3, 5, 1)):
@@ -95,6 +98,15 @@ def test_a_curve_says_of_what_it_is_a_mean_where_it_is_one(count, told, tmp_path
     write_loss_curve(range(count), [1.0] * count, tmp_path / "loss.png")
     assert [text.get_text() for legend in drawn if legend for text in legend.get_texts()] == told
     drawn.clear()
+
+
+def test_a_run_draws_the_curve_of_its_metrics(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(records, "write_loss_curve", lambda *given: drawn.append(given))
+    folder = train(tmp_path / "run")
+    lines = read_metrics(folder.metrics)
+    assert len(lines) == 3
+    assert drawn == [([line["step"] for line in lines], [line["loss"] for line in lines], folder.loss_curve)]
 
 
 def test_a_long_curve_has_few_points_and_keeps_its_peaks():
