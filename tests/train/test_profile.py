@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +44,25 @@ def test_a_trace_that_nobody_ends_goes_with_its_callback(tmp_path: Path) -> None
     assert torch.autograd._profiler_enabled()
     del profile.trace
     assert not torch.autograd._profiler_enabled()
+
+
+AT_THE_END = """
+import atexit, sys
+from pathlib import Path
+from types import SimpleNamespace
+import torch
+atexit.register(lambda: print(torch.autograd._profiler_enabled()))  # after all that is registered later
+from zoo.callbacks.profile import Profile
+sys.kept = Profile(first=1, last=2)
+sys.kept.begin(SimpleNamespace(step=0, tells_again=False, folder=Path()))
+print(torch.autograd._profiler_enabled())
+"""
+
+
+def test_a_trace_that_something_holds_to_the_end_is_over_before_the_process(tmp_path: Path) -> None:
+    """As the traceback of a second Ctrl-C does, after which the process crashed, and had another exit code."""
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
 
 
 def test_a_trace_that_was_left_on_does_not_take_what_the_next_one_traces(tmp_path: Path) -> None:

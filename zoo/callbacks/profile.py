@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from itertools import pairwise
 from threading import get_ident
@@ -92,6 +93,12 @@ class Profile(Callback):
     def __del__(self) -> None:
         self._cut_off()
 
+    @classmethod
+    def cut_off_all(cls) -> None:
+        """End the traces of runs that were cut off, however."""
+        for left in list(cls._begun):
+            left._cut_off()
+
     def _cut_off(self) -> None:
         """End the trace of a run that was cut off: left on, it crashes this process as it ends."""
         if self._profiler is not None and self._thread == get_ident():  # a profiler is its thread's
@@ -100,8 +107,7 @@ class Profile(Callback):
 
     def _start(self, step: int) -> None:
         if step + 1 == self.first:
-            for left in list(self._begun):  # a process has one, and stopped later the old one would take the new one's
-                left._cut_off()
+            self.cut_off_all()  # a process has one, and stopped later the old one would take the new one's
             os.environ.setdefault(LOG_LEVEL, "6")
             cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
             profiler = torch.profiler.profile(
@@ -118,3 +124,6 @@ class Profile(Callback):
             if training.step >= self.first:
                 path = training.file(f"steps_{self.first:08d}_to_{training.step:08d}.json")
                 write_whole(path, lambda file: profiler.export_chrome_trace(file.name), RunError)
+
+
+atexit.register(Profile.cut_off_all)  # what Ctrl-C leaves of a run, its traceback keeps to the end
