@@ -20,6 +20,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 
 MEASURED = Path(__file__).parents[2] / "tools" / "gpu_h200.jsonl"
+SCALED = "[{noise_above: 0.5, patch: 2, scale: 2}, {noise_above: 0.0, patch: 2}]"
 HOST = GPU.model_copy(update={"host_us": 0.0, "kernel_us": 0.0})
 
 
@@ -153,6 +154,18 @@ def test_blocks_that_are_computed_anew_take_longer_and_hold_less() -> None:
 def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
     with pytest.raises(ZooError, match=r"train.batch 8 is no multiple of 6"):
         work(3)
+
+
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("train.checkpoint_activations=0.5", "0.5 is a share, which torch.compile keeps"),
+        (f"backbone.patch_schedule={{type: by_timestep, stages: {SCALED}}}", "a stage has a scale, and no path trains"),
+    ],
+)
+def test_what_cannot_be_trained_is_not_planned(override: str, why: str) -> None:
+    with pytest.raises(ZooError, match=why):
+        work(1, override)
 
 
 def test_a_training_is_as_long_as_asked() -> None:

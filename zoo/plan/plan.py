@@ -17,7 +17,7 @@ from zoo.plan.model import Time, time_of
 from zoo.plan.operations import Operation
 from zoo.plan.passes import sampling_pass, training_step
 from zoo.recipe import Recipe
-from zoo.train.job import check_batch, check_shares, plan_of
+from zoo.train.job import check_training
 
 HIDDEN = 0.9
 """Of a pass, behind which an exchange may hide: gradients of the last block come first, and weights of the first."""
@@ -194,14 +194,12 @@ def work_of(recipe: Recipe, gpus: int = 1) -> Work:
         gpus: how many share its batch.
 
     Raises:
-        ZooError: the batch cannot be split so, or the solver refuses its number of steps.
+        ZooError: it cannot be trained, the batch cannot be split so, or the solver refuses its number of steps.
         AuditError: the assembly cannot be counted, or does not run on fake tensors.
     """
     with set_aside():
         backbone = build(recipe, device="meta")
-        stages = plan_of(recipe, backbone)
-        check_batch(recipe, stages.group, gpus)
-        check_shares(recipe, gpus)
+        stages = check_training(recipe, backbone, create_part(recipe, "optimizer"), gpus)
         piece = recipe.train.batch // (gpus * recipe.train.accumulate)
         passes, update = training_step(backbone, recipe, [count * piece // stages.group for count in stages.counts])
         return Work(

@@ -77,31 +77,13 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
             dataset's labels or latents are not such as the backbone takes.
         DataError: the data cannot be read, or is less than a batch.
     """
-    backbone = objective.backbone
-    if backbone.has_scales:
-        raise ZooError(
-            f"{recipe.name}: backbone.patch_schedule: a stage has a scale, and no path trains latents of several sizes"
-            " yet; leave it out"
-        )
-    options = recipe.train
+    backbone, options = objective.backbone, recipe.train
     if options.compile:
         check_backend(options.compile_backend, f"{recipe.name}: ")
-    elif not isinstance(options.checkpoint_activations, bool):
-        raise ZooError(
-            f"{recipe.name}: train.checkpoint_activations: {options.checkpoint_activations} is a share, which"
-            " torch.compile keeps; set train.compile to true, or this to true, which keeps no more than blocks' inputs"
-        )
     _check_path(recipe, backbone)
-    plan = plan_of(recipe, backbone)
-    check_batch(recipe, plan.group, ranks)
-    check_shares(recipe, ranks)
-    check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     optimizer: Optimizer = create_part(recipe, "optimizer")
-    if options.parallel == "fsdp" and not optimizer.shards:
-        raise ZooError(
-            f"{recipe.name}: train.optimizer: {options.optimizer.type} takes no weights that FSDP shares out; choose"
-            " another, or train.parallel: ddp"
-        )
+    plan = check_training(recipe, backbone, optimizer, ranks)
+    check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
     Updates(optimizer, objective, backbone.blocks, options.learning_rate)  # before a folder is written to
     names = [spec.type for spec in recipe.train.callbacks]
     callbacks = tuple(zip(names, create_parts(recipe, "callback"), strict=True))
@@ -154,6 +136,41 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     data = source.fingerprint(files=rank == 0)
     schedule = _schedule_of(recipe)
     return Job(recipe, plan, optimizer, schedule, reader, dataset, normalize, data, classes, callbacks, notes)
+
+
+def check_training(recipe: Recipe, backbone: Backbone, optimizer: Optimizer, ranks: int) -> StagePlan:
+    """Refuse what cannot be trained wherever it is tried; and tell how samples are shared out among stages.
+
+    Args:
+        recipe: a validated recipe.
+        backbone: of it.
+        optimizer: of its weights.
+        ranks: number of processes.
+
+    Raises:
+        ZooError: stages of several sizes, a share of activations without the compiler, a batch or weights that cannot
+            be split so.
+    """
+    options = recipe.train
+    if backbone.has_scales:
+        raise ZooError(
+            f"{recipe.name}: backbone.patch_schedule: a stage has a scale, and no path trains latents of several sizes"
+            " yet; leave it out"
+        )
+    if not (options.compile or isinstance(options.checkpoint_activations, bool)):
+        raise ZooError(
+            f"{recipe.name}: train.checkpoint_activations: {options.checkpoint_activations} is a share, which"
+            " torch.compile keeps; set train.compile to true, or this to true, which keeps no more than blocks' inputs"
+        )
+    plan = plan_of(recipe, backbone)
+    check_batch(recipe, plan.group, ranks)
+    check_shares(recipe, ranks)
+    if options.parallel == "fsdp" and not optimizer.shards:
+        raise ZooError(
+            f"{recipe.name}: train.optimizer: {options.optimizer.type} takes no weights that FSDP shares out; choose"
+            " another, or train.parallel: ddp"
+        )
+    return plan
 
 
 def plan_of(recipe: Recipe, backbone: Backbone) -> StagePlan:
