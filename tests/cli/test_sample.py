@@ -282,9 +282,13 @@ def test_samples_that_are_there_already():
     for told in ("wrote 3 images and grid.png to out\n", "out: holds all 3 images already\n"):
         result = sample("--count", 3, *(["--resume"] if Path("out").exists() else []))
         assert (result.exit_code, result.stdout, result.stderr) == (0, "", told)
-    Path("out/000001.png").unlink()
-    Path("out/samples.json").unlink()
-    assert sample("--count", 3, "--resume").stderr == "wrote 1 image to out, which holds all 3 now\n"
+    for removed in (["samples.json"], []):
+        for name in ("000001.png", *removed):
+            Path("out", name).unlink()
+        assert sample("--count", 3, "--resume").stderr == "wrote 1 image to out, which holds all 3 now\n"
+    Path("out/grid.png").unlink()
+    assert sample("--count", 3, "--resume").stderr == "out: holds all 3 images already\n"
+    assert Path("out/grid.png").exists()
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -106,7 +106,7 @@ def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: 
     folder, asked = request.folder, request.asked(recipe)
     # One process chooses: while a run goes on, others may see another newest one.
     begun = world.first(lambda: _begun(request, recipe))
-    if begun is not None and world.first(folder.record.exists):
+    if begun is not None and world.first(lambda: folder.is_done(request.count, npz=request.npz)):
         return 0
     found = world.first(lambda: _find_weights(request, begun))
     beside = world.first(lambda: find_second(recipe))

@@ -47,6 +47,16 @@ class SampleFolder:
         """The picture of one image."""
         return self.path / f"{index:06d}.png"
 
+    def is_done(self, count: int, *, npz: bool) -> bool:
+        """Whether all that was asked for is there, by its name: somebody may have removed some of it.
+
+        Args:
+            count: images.
+            npz: whether the array is asked for.
+        """
+        rest = (self.record, self.grid, *([self.array] if npz else []))
+        return all(each.exists() for each in (*rest, *map(self.image, range(count))))
+
     def begun(self, *, resume: bool) -> dict[str, Any] | None:
         """What was asked of images that are to be gone on with; None where all are to be drawn.
 
