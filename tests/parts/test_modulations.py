@@ -57,6 +57,16 @@ class TestModulations:
         modulations = of(random(AdaLNZero(*slots(2))), torch.randn(2, 8, dtype=torch.float64))
         assert not torch.equal(modulations.blocks[0][5], modulations.blocks[1][5])
 
+    def test_vectors_that_are_made_when_asked_for_are_found_as_in_a_list(self):
+        """By authors whose modulation changes what this one gives."""
+        blocks = of(random(AdaLNZero(*slots(3))), torch.randn(2, 8, dtype=torch.float64)).blocks
+        made = list(blocks)
+        assert blocks[-1] is made[2]
+        assert [id(each) for each in blocks[1:]] == [id(each) for each in made[1:]]
+        for beyond in (3, -4):
+            with pytest.raises(IndexError):
+                blocks[beyond]
+
     def test_single_is_shared_plus_a_table(self):
         part = random(AdaLNSingle(*slots(2)))
         condition = torch.randn(2, 8, dtype=torch.float64)

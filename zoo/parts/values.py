@@ -113,8 +113,9 @@ class WhenAsked(Sequence[Vectors]):
         return self._count
 
     def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < self._count:
-            raise IndexError(index)
+        index = range(self._count)[index]  # counted from the end, and several, as of a list
+        if isinstance(index, range):
+            return [self[each] for each in index]
         if index not in self._made:
             self._made[index] = self._make(index)
         return self._made[index]
