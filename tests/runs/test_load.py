@@ -157,6 +157,10 @@ def test_no_file_and_no_run(tmp_path, registry):
 
 def test_a_run_is_loaded_as_a_file_is(tmp_path, registry):
     run = train(tmp_path / "run").path
+    with pytest.raises(RunError, match=rf"holds no run, but is of one; give that run, {run}$"):
+        load(run / "checkpoints/step_00000002", registry=registry)
+    with pytest.raises(WeightsError, match=rf"holds no recipe, but is of a run; give that run, {run}$"):
+        load(next(run.glob("checkpoints/*/ema.safetensors")), registry=registry)
     averaged, last = load(run, registry=registry), load(run, registry=registry, weights="raw")
     wanted = open_weights(run, registry).tensors
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in averaged.state_dict().items())

@@ -5,7 +5,7 @@ from zoo.recipe.dump import to_yaml
 from zoo.recipe.find import RecipeSummary, find_recipe, list_recipes
 from zoo.recipe.fingerprint import all_differences, changes, differences, fingerprint, rules
 from zoo.recipe.load import draft_recipe, part_given
-from zoo.recipe.of_run import holds_run, no_run, recorded_in
+from zoo.recipe.of_run import holds_run, no_run, recorded_in, run_of
 from zoo.recipe.parts import NestedError, PartSpec
 from zoo.recipe.places import absolute
 from zoo.recipe.recorded import Recorded
@@ -42,5 +42,6 @@ __all__ = [
     "read_tree",
     "recorded_in",
     "rules",
+    "run_of",
     "to_yaml",
 ]

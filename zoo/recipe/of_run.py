@@ -24,12 +24,22 @@ def holds_run(path: Path) -> bool:
     return (path / "recipe.yaml").exists() or any(_states(path))
 
 
+def run_of(path: Path) -> Path | None:
+    """The run that a path among its checkpoints or snapshots is of; None for any other path."""
+    for each in (path, *path.parents):
+        if each.name in ("checkpoints", "snapshots") and holds_run(each.parent):
+            return each.parent
+    return None
+
+
 def no_run(path: Path, *, or_file: bool = False) -> RunError:
     """The error that there is no run in a folder, and no weight file in its place where that would do as well."""
     if not path.exists():
         return RunError(
             f"{path}: there is no such {'weight file or run' if or_file else 'run'}{_beside(path, or_file=or_file)}"
         )
+    if (run := run_of(path)) is not None:
+        return RunError(f"{path}: holds no run, but is of one; give that run, {run}")
     made = "give the folder that `zoo train` made" + ", or a weight file" * or_file
     return RunError(f"{path}: holds no run (no recipe.yaml, and no checkpoint); {made}")
 

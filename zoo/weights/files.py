@@ -30,7 +30,7 @@ from zoo.errors import RecipeError, WeightsError, ZooError
 from zoo.files import did_you_mean_file, safetensors, write_whole
 from zoo.json_files import parse_json
 from zoo.mapped import named_in_text
-from zoo.recipe import Made, Overrides, Recipe, Recorded, Versions, fingerprint, read_tree
+from zoo.recipe import Made, Overrides, Recipe, Recorded, Versions, fingerprint, read_tree, run_of
 from zoo.registry import Registry
 from zoo.weights.state import Weights, backbone_fingerprint, initialised
 
@@ -168,6 +168,8 @@ def recorded_recipe(path: Path, overrides: Overrides = ()) -> Recorded:
     """
     metadata = _metadata(path)
     if "recipe" not in metadata:
+        if (run := run_of(path)) is not None:
+            raise WeightsError(f"{path}: holds no recipe, but is of a run; give that run, {run}")
         raise WeightsError(
             f"{path}: holds no recipe, so it is none of zoo's weight files; `zoo import` reads published checkpoints"
         )
