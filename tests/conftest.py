@@ -55,10 +55,13 @@ settings.load_profile("zoo")
 
 
 UNCHECKED = {
-    "audit", "cli", "distributed", "evaluate", "faults", "optim", "plan", "plugins", "recipe", "report", "runs",
-    "sampling", "scaffold", "strangers", "tools", "train", "weights",
+    "assembly", "audit", "cli", "distributed", "evaluate", "faults", "optim", "plan", "plugins", "recipe", "report",
+    "runs", "sampling", "scaffold", "strangers", "tools", "train", "weights",
+    "test_assemblies.py", "test_conformance.py", "test_options_laws.py", "test_page_examples.py", "test_pages.py",
+    "test_recipes.py", "test_right_losses.py", "test_right_parts.py", "test_set_aside.py", "test_strategies.py",
 }  # fmt: skip
-"""Rooms of tests whose shapes are those of a few recipes, where to check them takes a third of the time or more."""
+"""Rooms of tests, and files, whose shapes are those of a few recipes, or of parts whose laws are checked elsewhere too,
+where to check them takes a third of the time or more."""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -56,7 +56,8 @@ def no_collector() -> Iterator[None]:
 
 
 def small(name: str, *overrides: str) -> Recipe:
-    return load_recipe(name, (*SMALL, *overrides), REGISTRY)
+    few = ("backbone.depth=4",) if name == "digits_dit" else ()
+    return load_recipe(name, (*SMALL, *few, *overrides), REGISTRY)
 
 
 def meta(recipe: Recipe) -> Backbone:

@@ -1,6 +1,7 @@
 """The digits network as an instrument: what it reads, how it measures, and what it refuses."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from zoo.errors import DataError
 from zoo.evaluate.base import ImageSet
 from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
 from zoo.evaluate.digits import DigitsFeatures
-from zoo.evaluate.digits_network import TRAINING, train_network
+from zoo.evaluate.digits_cache import cached_network
+from zoo.evaluate.digits_network import TRAINING
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception_score import InceptionScore
 from zoo.evaluate.judging import controls
@@ -22,8 +24,14 @@ METRICS = [FID(), SpatialFID(), InceptionScore(), PrecisionRecall(), Accuracy(),
 
 
 @pytest.fixture(scope="module")
-def network():
-    return train_network(TRAINING)
+def network(tmp_path_factory):
+    """Of a cache that all workers of pytest-xdist have, whose folders are beside each other: it trains for 10 s."""
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "XDG_CACHE_HOME", str((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "cache")
+        )
+        return cached_network(TRAINING)
 
 
 @pytest.fixture

@@ -84,8 +84,8 @@ def test_tables(run: Path) -> None:
 
 def test_page_and_drawings(run: Path) -> None:
     assert zoo("report", "--run", FOLDER).exit_code == 0
-    assert zoo("compare", f"{FOLDER}/recipe.yaml", "dit_b", "--plot", "plot.html").exit_code == 0
-    assert zoo("compare", f"{FOLDER}/recipe.yaml", "dit_b", "--plot", "plot.svg").exit_code == 0
+    assert zoo("compare", f"{FOLDER}/recipe.yaml", "digits_dit", "--plot", "plot.html").exit_code == 0
+    assert zoo("compare", f"{FOLDER}/recipe.yaml", "digits_dit", "--plot", "plot.svg").exit_code == 0
     assert zoo("diagram", "--recipe", f"{FOLDER}/recipe.yaml", "--out", "way.svg").exit_code == 0
     for page in (Path(FOLDER, "report.html"), Path("plot.html")):
         text = page.read_text(encoding="utf-8")

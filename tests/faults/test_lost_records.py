@@ -43,14 +43,23 @@ LOSSES = {
 }
 
 
+JUDGED = ("evaluate.count=12", "evaluate.metrics=[fid]")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Two steps of three."""
     path = tmp_path_factory.mktemp("runs") / "small"
-    recipe = small("evaluate.count=12", "evaluate.metrics=[fid]", registry=REGISTRY)
+    recipe = small(*JUDGED, registry=REGISTRY)
     with pytest.raises(Exception, match="asked to stop, and saved after step 2"):
         Run(recipe, RunFolder(path), REGISTRY, ALONE, Silent()).train(stop_at=2)
     return path
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+    """All of the three."""
+    return train(tmp_path_factory.mktemp("runs") / "never stopped", *JUDGED).path
 
 
 @pytest.fixture(params=LOSSES)
@@ -90,18 +99,16 @@ def test_everything_that_reads_a_run_goes_on(lost):
 
 @pytest.mark.filterwarnings("ignore:.*the recipe is taken from")
 @pytest.mark.parametrize("own", [True, False])
-def test_training_goes_on_and_writes_the_recipe_anew(own, lost, trained, tmp_path):
+def test_training_goes_on_and_writes_the_recipe_anew(own, lost, trained, never_stopped):
     """With the run's own recipe, or with the one that it was begun with."""
     run, _ = lost
     folder = RunFolder(run)
-    overrides = ("evaluate.count=12", "evaluate.metrics=[fid]")
-    recipe = open_weights(run, REGISTRY).recipe if own else small(*overrides, registry=REGISTRY)
+    recipe = open_weights(run, REGISTRY).recipe if own else small(*JUDGED, registry=REGISTRY)
     assert Run(recipe, folder, REGISTRY, ALONE, Silent()).train(resume=True).step == 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert plain(run) == plain(trained)
-    never = train(tmp_path / "never stopped", *overrides)
-    files = (path / "checkpoints" / "step_00000003" / "model.safetensors" for path in (run, never.path))
+    files = (path / "checkpoints" / "step_00000003" / "model.safetensors" for path in (run, never_stopped))
     assert len({file.read_bytes() for file in files}) == 1
 
 
