@@ -23,6 +23,7 @@ from zoo.signature import Part  # noqa: E402
 
 if TYPE_CHECKING:
     from zoo.assembly import build as build
+    from zoo.assembly import dataset as dataset
     from zoo.assembly import load_recipe as load_recipe
     from zoo.backbone import Backbone as Backbone
     from zoo.report.library import compare as compare
@@ -39,6 +40,7 @@ _LAZY = {
     "build": "zoo.assembly",
     "compare": "zoo.report.library",
     "cost": "zoo.report.library",
+    "dataset": "zoo.assembly",
     "diagram": "zoo.report.library",
     "load": "zoo.runs.weights",
     "load_recipe": "zoo.assembly",

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -46,6 +47,14 @@ def test_builds_on_a_device_and_in_a_type(registry):
 def test_builds_a_recipe_by_name_with_overrides(registry):
     backbone = build("dit_s", ["backbone.depth=1"], registry=registry, device="meta")
     assert len(backbone.blocks) == 1
+
+
+def test_a_dataset_is_opened_by_itself(registry):
+    source = zoo.dataset("digits_dit", {"backbone.latent.height": 8}, registry=registry).open("held_out")
+    samples = source.read(np.array([0, 598]), [np.random.default_rng(0)] * 2)
+    assert samples.latents.shape == (2, 1, 8, 16)
+    with pytest.raises(RecipeError, match=r"data\.dataset"):
+        zoo.dataset("digits_dit", {"data.dataset": "none"}, registry=registry)
 
 
 def test_a_validated_recipe_takes_no_overrides_and_no_parts(registry):

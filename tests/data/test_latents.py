@@ -83,13 +83,15 @@ def test_stored_flips_are_encodings_of_mirrored_pictures(extracted, encode):
     source = dataset(extracted(), sample_posterior=False).open()
     order = np.arange(10).repeat(20)
     seen = []
-    for index, latent in zip(order, read(source, order).latents, strict=True):
+    found = read(source, order)
+    for index, latent in zip(order, found.latents, strict=True):
         name = source.id(int(index))
         plain, mirrored = encode(name)[0], encode(name, flipped=True)[0]
         assert not torch.allclose(mirrored, plain.flip(-1), atol=1e-3)  # so it is not the latent that is mirrored
         seen.append(torch.allclose(latent, mirrored, atol=1e-4))
         assert seen[-1] or torch.allclose(latent, plain, atol=1e-4)
     assert 60 < sum(seen) < 140
+    assert found.flipped.tolist() == seen
 
 
 def test_flips_are_left_out_where_they_are_not_stored_or_asked_for(extracted):

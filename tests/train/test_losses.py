@@ -278,6 +278,12 @@ def test_one_sample_is_mirrored_with_its_maps() -> None:
     assert torch.equal(found.extra["maps"][1], maps[1].flip(-1))
     assert torch.equal(found.extra["maps"][0], maps[0])
     assert torch.equal(found.extra["vector"], vector)
+    assert found.flipped is not None
+    assert found.flipped.tolist() == [False, True]
+    back = found.mirrored(found.flipped, maps=("maps",))
+    assert torch.equal(back.latents, latents)
+    assert back.flipped is not None
+    assert not back.flipped.any()
 
 
 def test_the_tap_loss_keeps_the_laws() -> None:

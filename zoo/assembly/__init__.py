@@ -1,6 +1,6 @@
 """From a recipe to an assembly: read and checked with every problem, and built."""
 
-from zoo.assembly.building import build, create_part, create_parts
+from zoo.assembly.building import build, create_part, create_parts, dataset
 from zoo.assembly.given import RecipeLike, as_recipe, backbone_in, recipe_of
 from zoo.assembly.loading import (
     TRAINED,
@@ -25,6 +25,7 @@ __all__ = [
     "check_versions",
     "create_part",
     "create_parts",
+    "dataset",
     "load_recipe",
     "recipe_of",
 ]

@@ -13,6 +13,7 @@ from zoo.assembly.given import as_recipe
 from zoo.assembly.refusals import refused
 from zoo.assembly.supply import OF_SHAPE, create_whole, shape_of, supplied_at, supplied_beside
 from zoo.backbone import Backbone
+from zoo.data import Dataset
 from zoo.devices import cast_weights, check_dtype, meta_device, usable_device
 from zoo.errors import KeyPath, PluginError
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
@@ -54,6 +55,29 @@ def build(
     recipe = as_recipe(recipe, overrides, registry, parts)
     backbone = _assemble(recipe, usable_device(device))
     return backbone if dtype is None else cast_weights(backbone, dtype)
+
+
+def dataset(
+    recipe: Recipe | str | Path | Mapping[str, Any],
+    overrides: Overrides = (),
+    *,
+    registry: Registry | None = None,
+    parts: PartsLike = (),
+) -> Dataset:
+    """A recipe's dataset by itself: ``zoo.dataset("digits_dit").open().read(indices, generators)`` gives samples.
+
+    Args:
+        recipe: a validated recipe, or the path, name or plain values of one.
+        overrides: values by key path, as for ``build``.
+        registry: the parts to choose from; all installed ones if left out.
+        parts: more of them, in no package.
+
+    Raises:
+        RecipeError: the recipe cannot be read, or its dataset refuses its options.
+        PluginError: the dataset is of a plug-in that is not here.
+    """
+    found: Dataset = create_part(as_recipe(recipe, overrides, registry, parts), "dataset")
+    return found
 
 
 def create_parts(recipe: Recipe, kind: str) -> list[Any]:

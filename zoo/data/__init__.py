@@ -2,7 +2,7 @@
 
 Types that are no classes: ``PathText``, that of an option that is a path, relative to the recipe that says it;
 ``PathOrName``, of one that is a path or, where there is no such file, a name; ``Split``, the part of a dataset that is
-asked for: ``"train"`` or ``"held_out"``.
+asked for: ``"train"`` or ``"held_out"``; ``Labels``, of samples: a tensor [B, ...], or several by name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from zoo.data.fingerprint import Fingerprint, Group
 from zoo.data.problems import Checked, Problem
 from zoo.hooks import marked_in
 from zoo.hookspecs import hookimpl
+from zoo.labels import Labels
 from zoo.signature import PathOrName, PathText
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Dataset",
     "Fingerprint",
     "Group",
+    "Labels",
     "Normalize",
     "PathOrName",
     "PathText",

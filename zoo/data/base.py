@@ -47,26 +47,29 @@ class Samples:
         latents: a row for each sample.
         labels: likewise.
         extra: what the dataset's ``extra`` names, a row for each sample: what losses may ask for beside these.
+        flipped: which of them are mirrored on the last axis, for a dataset around this one; None where none is.
     """
 
     latents: Float[Tensor, "B C *size"]
     labels: Labels
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    flipped: Bool[Tensor, " B"] | None = None
 
-    def mirrored(self, which: Sequence[bool], maps: Collection[str]) -> Samples:
+    def mirrored(self, which: Sequence[bool] | Bool[Tensor, " B"], maps: Collection[str]) -> Samples:
         """The same with some samples mirrored on the last axis, and with them what is extra and a map ``[z, gh, gw]``.
 
         Args:
             which: of them.
             maps: names of such extra; others, such as a vector of a picture, stay.
         """
-        rows = torch.tensor(which, dtype=torch.bool)
+        rows = torch.as_tensor(which, dtype=torch.bool)
 
         def mirror(own: Tensor) -> Tensor:
             return own.flip(-1).where(rows.view(-1, *[1] * (own.ndim - 1)), own)
 
         extra = {name: mirror(own) if name in maps else own for name, own in self.extra.items()}
-        return replace(self, latents=mirror(self.latents), extra=extra)
+        flipped = rows if self.flipped is None else self.flipped ^ rows
+        return replace(self, latents=mirror(self.latents), extra=extra, flipped=flipped)
 
     @property
     def finite(self) -> Bool[Tensor, " B"]:

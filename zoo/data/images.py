@@ -89,10 +89,12 @@ class ImageSource(Source):
         """The pictures at ``indices``, each flipped as its generator draws."""
         paths = [self.images.path(index) for index in indices.tolist()]
         pixels = np.stack([read_picture(path, self._channels, *self._size) for path in paths])
+        flipped = np.zeros(len(indices), dtype=bool)
         if self._flip:
-            flipped = np.array([generator.random() < FLIP_PROBABILITY for generator in random])
+            flipped[:] = [generator.random() < FLIP_PROBABILITY for generator in random]
             pixels[flipped] = pixels[flipped, :, ::-1]
-        return Samples(to_latents(torch.from_numpy(pixels)), self.labels(indices))
+        latents = to_latents(torch.from_numpy(pixels))
+        return Samples(latents, self.labels(indices), flipped=torch.from_numpy(flipped))
 
     def labels(self, indices: Int[np.ndarray, " B"]) -> Int[Tensor, " B"]:
         """The pictures' classes, without opening them."""

@@ -201,7 +201,7 @@ class LatentSource(Source):
             latents = torch.addcmul(latents, deviation, torch.from_numpy(noise))
         if not math.isfinite(latents.sum()):  # far faster than asking every number
             self._refuse_non_finite(latents, indices)
-        return Samples(latents, self.labels(indices))
+        return Samples(latents, self.labels(indices), flipped=torch.from_numpy(flipped))
 
     def labels(self, indices: Int[np.ndarray, " B"]) -> Int[Tensor, " B"]:
         """The classes, which are in memory."""
