@@ -266,11 +266,6 @@ class Backbone(PartHolder):
         not_above = t.unsqueeze(1) <= thresholds if self.ties == "cleaner" else t.unsqueeze(1) < thresholds
         return not_above.sum(dim=1)
 
-    @property
-    def has_scales(self) -> bool:
-        """Whether a stage has latents of a size of its own, between which zoo has no path to train or to draw on."""
-        return any(self.latent_of(stage) != self.latent for stage in range(len(self.stages)))
-
     def check_inputs(self, latents: object, t: object, labels: object, scores: object = None) -> None:
         """Refuse what ``forward`` cannot take, as ``zoo.inputs`` says.
 

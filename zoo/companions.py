@@ -68,6 +68,7 @@ COMPANIONS = (
         frozenset({"attention/lit", "attention/sana", "block/dig", "mlp/mix_ffn"}),
         frozenset({"dig", "lit", "sana"}),
     ),
+    Companion("diffusion-zoo-pyramid", frozenset({"patch_schedule/pyramid", "path/pyramid"}), frozenset({"pyramid"})),
     Companion("diffusion-zoo-repa", frozenset({"dataset/with_features", "loss/repa"}), frozenset({"repa"})),
     Companion("diffusion-zoo-trackers", frozenset({"callback/mlflow", "callback/wandb"})),
     Companion("diffusion-zoo-uvit", frozenset({"block/uvit", "head/uvit"}), frozenset({"uvit"})),

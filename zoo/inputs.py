@@ -20,10 +20,16 @@ def check_inputs(backbone: PartHolder, latents: object, t: object, labels: objec
         ValueError: wrong shapes or types, an empty batch, noise levels outside [0, 1], labels out of range, scores
             outside [0, 1) or without a router, or stages whose latents have a size of their own.
     """
-    for stage in range(len(backbone.stages)):
-        if backbone.latent_of(stage) != backbone.latent:
-            own = ", ".join(map(str, backbone.latent_of(stage)))
-            raise ValueError(f"stage {stage} has latents [B, {own}] of its own size: call forward_stage")
+    _refuse_sizes(backbone)
+    check_whole(backbone, latents, t, labels, scores)
+
+
+def check_whole(backbone: PartHolder, latents: object, t: object, labels: object, scores: object = None) -> None:
+    """The same for latents of the data's size, which a path brings to the size of each stage.
+
+    Raises:
+        ValueError: all but stages of sizes of their own.
+    """
     latents, t = _tensor("latents", latents), _tensor("t", t)
     labels = None if labels is None else checked(labels)
     expected = ", ".join(map(str, backbone.latent))
@@ -101,6 +107,13 @@ def by_stage(
         if len(own)
     ]
     return pieces, order
+
+
+def _refuse_sizes(backbone: PartHolder) -> None:
+    for stage in range(len(backbone.stages)):
+        if backbone.latent_of(stage) != backbone.latent:
+            own = ", ".join(map(str, backbone.latent_of(stage)))
+            raise ValueError(f"stage {stage} has latents [B, {own}] of its own size: call forward_stage")
 
 
 def _scores(given: object, batch: int, count: int, *, more: bool = False) -> Tensor:

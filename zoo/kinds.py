@@ -124,7 +124,7 @@ KINDS: Mapping[str, Kind] = {
     "attention": Kind(None, "blocks", ("dim", "heads", "axes", "condition_dim"), "zoo.parts:Attention"),
     "mlp": Kind(None, "blocks", ("dim", "axes"), "zoo.parts:MLP"),
     "norm": Kind(None, "blocks", ("dim",), "zoo.parts:Norm"),
-    "path": Kind("objective", "assembly", (), "zoo.paths:AffinePath", "linear", laws="path_laws"),
+    "path": Kind("objective", "assembly", ("ranges", "scales"), "zoo.paths:AffinePath", "linear", laws="path_laws"),
     "noise_sampler": Kind("objective", "assembly", (), "zoo.flow:NoiseSampler", "uniform", laws="flow_laws"),
     "weighting": Kind("objective", "assembly", (), "zoo.flow:Weighting", "uniform", laws="flow_laws"),
     "loss": Kind(

@@ -63,6 +63,8 @@ class Site:
         size: of the latents, for what stands beside the backbone.
         num_classes: classes, the null class aside.
         stages: how many stages there are.
+        ranges: noise levels (low, high) of each stage, noisiest first.
+        scales: by which the latents of each stage are smaller than the data, on each axis.
         depth: blocks in all.
         block_dims: width of the tokens that each block is given.
         index: of the block, counted from 0 among all.
@@ -80,6 +82,8 @@ class Site:
     depth: int = 0
     block_dims: tuple[int, ...] = ()
     stages: int = 0
+    ranges: tuple[tuple[float, float], ...] = ()
+    scales: tuple[Grid, ...] = ()
     dim: int = 0
     next_dim: int = 0
     kept_dim: int | Unknown | None = None

@@ -73,7 +73,9 @@ def test_every_prediction_is_sampled_on_every_path(small, inputs, path, predicti
 def test_latents_of_several_sizes_are_refused(small, inputs):
     stages = "[{noise_above: 0.5, patch: 2, scale: 2}, {noise_above: 0.0, patch: 2}]"
     backbone = small(f"backbone.patch_schedule={{type: by_timestep, stages: {stages}}}")
-    with pytest.raises(ZooError, match="a stage has a scale, and no path draws latents of several sizes yet") as caught:
+    with pytest.raises(
+        ZooError, match=r"goes between no sizes, and a stage of backbone.patch_schedule has a scale"
+    ) as caught:
         sample(backbone, EulerSolver(), *inputs(), steps=2, draw=draw)
     assert caught.value.exit_code == 2
 

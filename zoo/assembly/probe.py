@@ -46,7 +46,9 @@ STAND_INS: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 SCHEDULE: KeyPath = path_of("patch_schedule")
 
-OF_STAGES = frozenset({"patch", "next_patch", "kept_dim", "grid", "stride", "stages", "places", "m", "block_dims"})
+OF_STAGES = frozenset(
+    {"patch", "next_patch", "kept_dim", "grid", "stride", "stages", "ranges", "scales", "places", "m", "block_dims"}
+)
 
 TOLD_BY = {
     "class_conditioner": ("m", "has_label"),

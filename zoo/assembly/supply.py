@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,14 +18,14 @@ from zoo.parts.initialise import EmptyIsNaN, faults, unmade
 from zoo.parts.module_part import ModulePart
 from zoo.recipe import PartSpec
 from zoo.recipe.latent import LatentRecipe
-from zoo.schedule import Stage, resolved
+from zoo.schedule import Stage, noise_ranges, resolved
 from zoo.shape import Shape, block_dims
 from zoo.sites import ENUMERATORS, Built, Key, Site, Unknown
 
 Supplied = dict[str, Any]
 """Arguments of a part's constructor."""
 
-OF_SHAPE = frozenset({"stages", "block_dims"})
+OF_SHAPE = frozenset({"stages", "ranges", "scales", "block_dims"})
 """What the patch schedule alone tells of those that stand beside the backbone."""
 
 
@@ -78,8 +79,16 @@ def supplied_beside(kind: str, latent: LatentRecipe, num_classes: int, shape: Sh
         shape: of the backbone; None for a kind that is supplied with nothing of ``OF_SHAPE``.
     """
     size = latent.size
-    known: Supplied = {} if shape is None else {"stages": len(shape.stages), "block_dims": block_dims(shape)}
-    return supplied(kind, Site(axes=len(size), channels=latent.channels, size=size, num_classes=num_classes, **known))
+    site = Site(axes=len(size), channels=latent.channels, size=size, num_classes=num_classes)
+    if shape is not None:
+        site = replace(
+            site,
+            stages=len(shape.stages),
+            ranges=noise_ranges(shape.stages),
+            scales=tuple(stage.scale for stage in shape.stages),
+            block_dims=block_dims(shape),
+        )
+    return supplied(kind, site)
 
 
 def create_whole(spec: PartSpec, given: Supplied, *, is_sketched: bool = False) -> Any:

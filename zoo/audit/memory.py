@@ -102,7 +102,8 @@ def samples_of(objective: Objective, stage: int, count: int) -> StageBatch:
     """Samples of a stage, of no values in particular, as the objective takes them."""
     model = objective.backbone
     dtype = next(model.parameters()).dtype
-    data, noise = (torch.empty(count, *model.latent_of(stage), dtype=dtype, device=DEVICE) for _ in range(2))
+    latent = model.latent if model.path.resizes else model.latent_of(stage)
+    data, noise = (torch.empty(count, *latent, dtype=dtype, device=DEVICE) for _ in range(2))
     t = torch.empty(count, dtype=clock_dtype(dtype), device=DEVICE)
     labels = model.conditioner.example_labels(count, device=DEVICE)
     scores = torch.empty(count, model.scores_of(stage), device=DEVICE) if model.scores else None

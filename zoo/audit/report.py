@@ -14,8 +14,8 @@ from zoo.audit.trace import StageCount, count_stage
 from zoo.backbone import Backbone
 from zoo.devices import set_aside
 from zoo.errors import PluginError
-from zoo.flow import Guidance, Solver, StagePlan, evaluations
-from zoo.flow.sampling import solver_levels
+from zoo.flow import Guidance, Solver, StagePlan
+from zoo.flow.sampling import passes_of
 from zoo.kinds import BACKBONE_KINDS, KINDS
 from zoo.recipe import Recipe
 from zoo.schedule import Grid, StageShape, grid_of, noise_ranges, shares
@@ -220,12 +220,12 @@ def _image(backbone: Backbone, recipe: Recipe, counts: Sequence[StageCount]) -> 
         guidance: Guidance = create_part(recipe, "guidance")
     except PluginError as error:  # weights are read, and their backbone counted, without what drew with them
         return replace(unknown, problem=str(error))
-    levels = solver_levels(solver, options.steps, f"{recipe.name}: ")
-    if levels is None:
+    found = passes_of(backbone, solver, options.steps, guidance, f"{recipe.name}: ")
+    if found is None:
         return unknown
     if guidance.second == "weights" and not guidance.is_none:
         unknown = replace(unknown, guidance=f"{unknown.guidance}, its other weights' passes not counted")
-    passes = tuple(sum(each) for each in evaluations(levels, backbone.stages, backbone.ties, guidance))
+    passes = tuple(sum(each) for each in found)
     macs = sum(count.macs * each for count, each in zip(counts, passes, strict=True))
     return replace(unknown, passes=passes, macs=macs)
 

@@ -67,13 +67,13 @@ class LossInputs:
 
     Attributes:
         stage: its index, 0 = noisiest.
-        data: latents.
-        noise: standard normal.
+        data: latents; on a path that goes in segments, the clean end of the stage's.
+        noise: standard normal; there, the noisy end.
         t: noise levels, 0 = data, 1 = pure noise.
-        z: the state, ``alpha(t) data + sigma(t) noise``, as the backbone is given it.
+        z: the state, ``alpha(t) data + sigma(t) noise``, as the backbone is given it; there, at the segment's own time.
         prediction: what the weights predict, in a space of their own.
         space: which that is: velocity, noise or data.
-        mixture: alpha and sigma at t, and one prediction from another.
+        mixture: alpha and sigma there, and one prediction from another.
         labels: what the class conditioner is given, some of them dropped.
         taps: what blocks that the loss asks for returned, by index; under autocast in float32.
         extra: what else the dataset gives of each sample, by name, of what the loss asks for.

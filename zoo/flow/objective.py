@@ -32,7 +32,7 @@ class StageBatch(NamedTuple):
 
     Attributes:
         stage: its index, 0 = noisiest.
-        data: latents [b, C, *size], of the stage's own size.
+        data: latents [b, C, *size], of the data's size, which the path brings to the stage's.
         noise: standard normal [b, C, *size].
         t: noise levels [b].
         labels: what the class conditioner takes, some of them dropped.
@@ -107,19 +107,20 @@ class Objective(nn.Module):
             PluginError: a loss returns something else than a number of each sample.
         """
         path = self.backbone.path
-        mixtures = [path.along(batch.t, batch.data) for batch in batches]
+        ends = [path.ends(batch.stage, batch.data, batch.noise) for batch in batches]
+        mixtures = [path.along(path.own_time(batch.stage, batch.t), batch.data) for batch in batches]
         pieces = [
-            Piece(batch.stage, mixture.state(batch.data, batch.noise).to(batch.data.dtype), *batch[3:6])
-            for batch, mixture in zip(batches, mixtures, strict=True)
+            Piece(batch.stage, mixture.state(*own).to(batch.data.dtype), *batch[3:6])
+            for batch, mixture, own in zip(batches, mixtures, ends, strict=True)
         ]
         returned = self.backbone.forward_stages(pieces, taps=self.taps, residual=self.residual)
         found: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
-        for batch, mixture, piece, output in zip(batches, mixtures, pieces, returned, strict=True):
+        for batch, own, mixture, piece, output in zip(batches, ends, mixtures, pieces, returned, strict=True):
             wide, (prediction, taps) = clock_dtype(batch.data.dtype), output if self.taps else (output, {})
             inputs = LossInputs(
                 stage=batch.stage,
-                data=batch.data.to(wide),
-                noise=batch.noise.to(wide),
+                data=own[0].to(wide),
+                noise=own[1].to(wide),
                 t=batch.t,
                 z=piece.latents,
                 prediction=prediction.to(wide),

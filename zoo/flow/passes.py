@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from zoo.flow.base import Guidance
+from zoo.flow.segments import Segment
 from zoo.schedule import StageShape
 
 
@@ -23,19 +24,24 @@ def evaluations(
     stages: Sequence[StageShape],
     ties: Literal["cleaner", "noisier"],
     guidance: Guidance | None = None,
+    segment: Segment | None = None,
 ) -> tuple[Passes, ...]:
     """What one image costs: passes through every stage, noisiest first.
 
     Args:
-        levels: noise levels of the evaluations, as ``Solver.levels`` tells them.
+        levels: of the evaluations, as ``Solver.levels`` tells them.
         stages: from noisy to clean.
         ties: the stage that a noise level on a threshold belongs to.
         guidance: where the pass without label is needed; nowhere if left out.
+        segment: that the evaluations are of, whose own times ``levels`` then are; the whole path if left out.
     """
+    segment = segment or Segment(0, len(stages) - 1)
+    levels = [segment.noise_level(u) for u in levels]
     # In float32, as the backbone sees noise levels beside latents of float32.
     t = torch.tensor(levels, dtype=torch.float32).unsqueeze(1)
     thresholds = torch.tensor([stage.noise_above for stage in stages[:-1]], dtype=torch.float32)
-    stage_of = (t <= thresholds if ties == "cleaner" else t < thresholds).sum(dim=1).tolist()
+    found = (t <= thresholds if ties == "cleaner" else t < thresholds).sum(dim=1)
+    stage_of = found.clamp(segment.first, segment.last).tolist()
     without = [
         guidance is not None and guidance.second == "null" and guidance.scale(stage, level) != 1.0
         for stage, level in zip(stage_of, levels, strict=True)

@@ -19,7 +19,7 @@ def check_second(backbone: Backbone, second: Backbone) -> None:
         raise ValueError(
             f"its latents are {_words(second)}, and those that are drawn {_words(backbone)}; take weights of such"
         )
-    if any(second.path.at(t) != backbone.path.at(t) for t in PROBED):
+    if any(second.path.at(t) != backbone.path.at(t) for t in PROBED) or _segments(second) != _segments(backbone):
         raise ValueError(
             "it has learned another path from data to noise; its noise levels mean something else; take weights of"
             " the same"
@@ -37,6 +37,14 @@ def check_second(backbone: Backbone, second: Backbone) -> None:
             f"it takes labels as {type(other).__name__} does, and what is drawn as {type(own).__name__}; take"
             " weights of the same"
         )
+
+
+def _segments(backbone: Backbone) -> list[tuple[object, ...]]:
+    """Range and scale of each stage, where the path goes in segments."""
+    path, stages = backbone.path, range(len(backbone.stages))
+    if all(path.range(stage) == (0.0, 1.0) for stage in stages):
+        return []
+    return [(path.range(stage), backbone.stages[stage].scale) for stage in stages]
 
 
 def _words(backbone: Backbone) -> str:

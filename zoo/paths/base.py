@@ -19,16 +19,24 @@ Prediction = Literal["velocity", "noise", "data"]
 
 
 class AffinePath(ABC):
-    """How data turn into noise. Constructor: ``(*, options)``. Who writes ``alpha`` and ``sigma`` has all the rest.
+    """How data turn into noise. Constructor: ``(ranges, scales, *, options)``: the noise levels ``(low, high)`` of each
+    stage, noisiest first, and by how much its latents are smaller on each axis. Who writes ``alpha`` and ``sigma`` has
+    all the rest.
 
     Sampling starts from standard normal noise at t = 1, so that the state there should have about unit variance.
 
+    A path may go in segments, each solved by itself: stages of one ``range`` share one. Then ``alpha`` and ``sigma``
+    are of a segment's own time u, 0 at its clean end and 1 at its noisy one, the state is ``alpha(u) clean + sigma(u)
+    noisy`` of what ``ends`` says these are, the velocity is ``dz/du``, and ``jump`` leads from one segment to the next.
+
     Attributes:
+        resizes: whether the stages' latents may have sizes of their own; ``ends`` and ``jump`` go between these.
         floor: what is divided by is taken as at least this, since alpha may be 0 at t = 1, and sigma at t = 0; and
             rates of change are taken at t of at least this, since a square root has none at 0.
     """
 
     kind: ClassVar[str] = "path"
+    resizes: ClassVar[bool] = False
     floor: ClassVar[float] = 1e-3
 
     @abstractmethod
@@ -46,6 +54,44 @@ class AffinePath(ABC):
     def clock(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
         """What the time embedder is fed at noise levels t. Keeps t's dtype and device."""
         return t
+
+    def range(self, stage: int) -> tuple[float, float]:
+        """The noise levels ``(low, high)`` of the segment that a stage is in."""
+        return 0.0, 1.0
+
+    def ends(
+        self, stage: int, data: Float[Tensor, "b C *size"], noise: Float[Tensor, "b C *size"]
+    ) -> tuple[Float[Tensor, "b C *own"], Float[Tensor, "b C *own"]]:
+        """What the state is mixed of in a stage, clean and noisy, both of the stage's size; from data and standard
+        normal noise of the data's size."""
+        return data, noise
+
+    def begin(self, noise: Float[Tensor, "b C *size"]) -> Float[Tensor, "b C *own"]:
+        """The state that sampling starts from at t = 1, from standard normal noise of the data's size."""
+        return noise
+
+    def jump(
+        self, stage: int, z: Float[Tensor, "b C *before"], noise: Float[Tensor, "b C *size"]
+    ) -> Float[Tensor, "b C *own"]:
+        """The state at the noisy end of a stage's segment, from that at the clean end of the segment before.
+
+        Args:
+            stage: the first of its segment, not of the whole.
+            z: the state, of the size of the stage before.
+            noise: standard normal, of the data's size, that nothing has seen before.
+        """
+        return z
+
+    def own_time(self, stage: int, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The time in [0, 1] of a stage's segment at noise levels t; t itself where one segment is the whole."""
+        low, high = self.range(stage)
+        if (low, high) == (0.0, 1.0):
+            return t
+        return ((_exact(t) - low) / (high - low)).clamp(0, 1).to(t)
+
+    def of_stage(self, stage: int) -> AffinePath:
+        """The path as a stage goes along it, by noise level: velocities are still by the segment's own time."""
+        return self if self.range(stage) == (0.0, 1.0) else _OfStage(self, stage)
 
     def at(self, t: float) -> Mixture:
         """The mixture of data and noise at a noise level, in plain numbers."""
@@ -120,6 +166,20 @@ class Mixture:
     def turn(self) -> Any:
         """``alpha sigma' - sigma alpha'``: above 0, since sigma / alpha rises; 1 on the straight line."""
         return self.alpha * self.sigma_rate - self.sigma * self.alpha_rate
+
+
+class _OfStage(AffinePath):
+    def __init__(self, whole: AffinePath, stage: int) -> None:
+        self.whole, self.stage = whole, stage
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self.whole.alpha(self.whole.own_time(self.stage, t))
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.whole.sigma(self.whole.own_time(self.stage, t))
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return self.whole.rates(self.whole.own_time(self.stage, t))
 
 
 def _exact(t: Tensor) -> Tensor:

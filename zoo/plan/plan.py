@@ -10,8 +10,8 @@ from zoo.assembly import build, create_part
 from zoo.audit import HeldMemory, activation_memory, audit_backbone, held_memory, training_macs
 from zoo.backbone import Backbone
 from zoo.devices import set_aside
-from zoo.flow import Guidance, Solver, evaluations
-from zoo.flow.sampling import solver_levels
+from zoo.flow import Guidance, Solver
+from zoo.flow.sampling import passes_of
 from zoo.plan.devices import Device
 from zoo.plan.model import Time, time_of
 from zoo.plan.operations import Operation
@@ -280,11 +280,11 @@ def _drawing(backbone: Backbone, recipe: Recipe) -> tuple[tuple[Sequence[Operati
     options = recipe.sample
     solver: Solver = create_part(recipe, "solver")
     guidance: Guidance = create_part(recipe, "guidance")
-    levels = solver_levels(solver, options.steps, f"{recipe.name}: ")
-    if levels is None or guidance.second == "weights":
+    passes = passes_of(backbone, solver, options.steps, guidance, f"{recipe.name}: ")
+    if passes is None or guidance.second == "weights":
         return None
     found = []
-    for stage, (with_label, guided) in enumerate(evaluations(levels, backbone.stages, backbone.ties, guidance)):
+    for stage, (with_label, guided) in enumerate(passes):
         for count, rows in ((guided, 2 * options.batch), (with_label - guided, options.batch)):
             if count:
                 found.append((sampling_pass(backbone, recipe, stage, rows), count))

@@ -65,7 +65,8 @@ def sample(
 
     Raises:
         PluginError: there is no such solver.
-        ZooError: stages have latents of several sizes, or the solver refuses so many steps.
+        ZooError: stages have latents of several sizes, and the path does not go between these; or the solver refuses so
+            many steps.
         ValueError: labels, steps, guidance or a precision that the backbone cannot take, another module, or what is no
             solver.
     """

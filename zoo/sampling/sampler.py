@@ -14,7 +14,7 @@ from zoo.data import Dataset, Normalize, Source
 from zoo.data.left_out import open_kept
 from zoo.errors import NumericError, ZooError
 from zoo.flow import Guidance, Solver
-from zoo.flow.sampling import check_memory, solver_levels
+from zoo.flow.sampling import check_memory, check_solver
 from zoo.labels import Labels, in_turn, length
 from zoo.recipe import Recipe
 from zoo.sampling.latents import draw_latents
@@ -132,5 +132,5 @@ def check_guidance(recipe: Recipe, backbone: Backbone) -> None:
             f"{recipe.name}: sample.guidance: the backbone is unconditional, there is nothing to guide; set it to 1"
         )
     solver: Solver = create_part(recipe, "solver")
-    solver_levels(solver, recipe.sample.steps, f"{recipe.name}: ")
+    check_solver(backbone, solver, recipe.sample.steps, f"{recipe.name}: ")
     check_memory(solver, recipe.sample.steps, guidance)

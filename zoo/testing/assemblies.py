@@ -9,14 +9,16 @@ from pickle import Pickler  # noqa: TID251 - it goes over what is there; nothing
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from zoo.assembly import build
 from zoo.backbone import Backbone
 from zoo.devices import cast_weights
+from zoo.inputs import by_stage
 from zoo.labels import Labels, drop, rows
-from zoo.parts.values import Group
+from zoo.parts.values import Group, Modulations
 from zoo.recipe import Recipe
 from zoo.schedule import noise_ranges
 from zoo.shape import Shape
@@ -89,15 +91,50 @@ def mixed_inputs(backbone: Backbone, dtype: torch.dtype = torch.float64) -> tupl
     return latents, t, drop(labels, backbone.conditioner.null(labels), torch.arange(len(t)) >= len(middles))
 
 
+def whole(backbone: Backbone, latents: Tensor, t: Tensor, labels: Labels, scores: Tensor | None = None) -> Tensor:
+    """What a backbone makes of a batch; where stages have sizes of their own, of the corners of latents that have
+    these, with nothing around."""
+    if all(backbone.latent_of(stage) == backbone.latent for stage in range(len(backbone.stages))):
+        return backbone(latents, t, labels, scores)
+    pieces, order = by_stage(backbone.stage_of(t), len(backbone.stages), latents, t, labels, scores)
+    own = [piece._replace(latents=_corner(backbone, piece.stage, piece.latents)) for piece in pieces]
+    predictions = [_padded(backbone, each) for each in backbone.forward_stages(own)]
+    return torch.cat(predictions)[torch.argsort(order)]
+
+
+def of_stage(
+    backbone: Backbone,
+    stage: int,
+    latents: Tensor,
+    t: Tensor,
+    labels: Labels,
+    *,
+    scores: Tensor | None = None,
+    modulation: Modulations | None = None,
+) -> Tensor:
+    """The same of samples that all are of one stage."""
+    corner = _corner(backbone, stage, latents)
+    return _padded(backbone, backbone.forward_stage(stage, corner, t, labels, modulation, scores))
+
+
+def _corner(backbone: Backbone, stage: int, latents: Tensor) -> Tensor:
+    return latents[(slice(None), slice(None), *map(slice, backbone.latent_of(stage)[1:]))]
+
+
+def _padded(backbone: Backbone, prediction: Tensor) -> Tensor:
+    missing = [side - own for side, own in zip(backbone.shape.size, prediction.shape[2:], strict=True)]
+    return F.pad(prediction, [each for side in reversed(missing) for each in (0, side)])
+
+
 @law("Look for a mean, a norm, a reshape or a mask over dimension 0, which holds samples of other images.")
 def sample_is_alone(recipe: Recipe) -> None:
     """A sample's output does not depend on who else is in the batch, or on the stages that they are in."""
     backbone = build_random(recipe)
     latents, t, labels = mixed_inputs(backbone)
-    together = backbone(latents, t, labels)
+    together = whole(backbone, latents, t, labels)
     for index in range(len(t)):
         one = slice(index, index + 1)
-        alone = backbone(latents[one], t[one], rows(labels, one))
+        alone = whole(backbone, latents[one], t[one], rows(labels, one))
         assert_close(together[one], alone, f"sample {index} at t = {float(t[index])} depends on the rest of its batch")
 
 
@@ -115,13 +152,13 @@ def follows_its_stages(recipe: Recipe) -> None:
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(len(t), *backbone.latent, generator=generator, dtype=torch.float64)
     labels = backbone.conditioner.example_labels(len(t))
-    velocity = backbone(latents, t, labels)
+    velocity = whole(backbone, latents, t, labels)
     for index, stage in enumerate(expected.values()):
         one = slice(index, index + 1)
-        direct = backbone.forward_stage(stage, latents[one], t[one], rows(labels, one))
+        direct = of_stage(backbone, stage, latents[one], t[one], rows(labels, one))
         assert_close(velocity[one], direct, f"t = {float(t[index])} does not go through stage {stage}")
     order = torch.randperm(len(t), generator=generator)
-    shuffled = backbone(latents[order], t[order], rows(labels, order))
+    shuffled = whole(backbone, latents[order], t[order], rows(labels, order))
     assert_close(shuffled, velocity[order], "the output is not in batch order")
 
 
@@ -139,12 +176,12 @@ def lockstep_is_stage_by_stage(recipe: Recipe) -> None:
     generator = torch.Generator().manual_seed(2)
     weigh = torch.randn(latents.shape, generator=generator, dtype=torch.float64)
     scores = torch.rand(len(t), backbone.scores, generator=generator, dtype=torch.float64)
-    together = backbone(latents, t, labels, scores)
+    together = whole(backbone, latents, t, labels, scores)
     gradients = _gradients(backbone, (together * weigh).sum())
     alone, loss = torch.empty_like(together), torch.zeros((), dtype=torch.float64)
     for stage in range(len(backbone.stages)):
         own = (backbone.stage_of(t) == stage).nonzero().squeeze(1)
-        velocity = backbone.forward_stage(stage, latents[own], t[own], rows(labels, own), scores=scores[own])
+        velocity = of_stage(backbone, stage, latents[own], t[own], rows(labels, own), scores=scores[own])
         loss = loss + (velocity * weigh[own]).sum()
         alone[own] = velocity.detach()
     assert_close(together, alone, "the velocity of all stages in one pass is not that of each", LOCKSTEP)
@@ -164,8 +201,8 @@ def takes_modulation(recipe: Recipe) -> None:
     backbone = build_random(recipe)
     latents, t, labels = mixed_inputs(backbone)
     for stage in range(len(backbone.stages)):
-        given = backbone.forward_stage(stage, latents, t, labels, backbone.modulate(stage, t, labels))
-        assert torch.equal(given, backbone.forward_stage(stage, latents, t, labels)), "modulate gives something else"
+        given = of_stage(backbone, stage, latents, t, labels, modulation=backbone.modulate(stage, t, labels))
+        assert torch.equal(given, of_stage(backbone, stage, latents, t, labels)), "modulate gives something else"
 
 
 @law("Make tensors in the dtype of the inputs or parameters, and cast back what you compute in another.")
@@ -174,7 +211,7 @@ def keeps_dtype_and_shape(recipe: Recipe) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         backbone = build_random(recipe, dtype=dtype)
         latents, t, labels = mixed_inputs(backbone, dtype)
-        velocity = backbone(latents, t, labels)
+        velocity = whole(backbone, latents, t, labels)
         assert velocity.shape == latents.shape
         assert velocity.dtype == dtype
 
@@ -195,7 +232,7 @@ def residual_stream_is_wide(recipe: Recipe) -> None:
     for index, block in enumerate(backbone.blocks):
         block.register_forward_hook(partial(look, index))
     with torch.autocast("cpu", torch.bfloat16):
-        backbone(*mixed_inputs(backbone, torch.float32))
+        whole(backbone, *mixed_inputs(backbone, torch.float32))
     assert not narrow, f"under autocast {narrow[0]} tokens, and the residual stream should be torch.float32"
 
 
@@ -207,7 +244,7 @@ def gradient_reaches_all(recipe: Recipe) -> None:
     """A batch with samples of all stages gives every parameter a gradient, but those declared to have none."""
     backbone = build_random(recipe)
     latents, t, labels = mixed_inputs(backbone)
-    weighed(backbone(latents, t, labels), seed=2).backward()  # type: ignore[no-untyped-call]
+    weighed(whole(backbone, latents, t, labels), seed=2).backward()  # type: ignore[no-untyped-call]
     assert_gradients(backbone)
 
 
@@ -220,9 +257,11 @@ def state_round_trip(recipe: Recipe) -> None:
     backbone = build_random(recipe)
     other = cast_weights(_build_random(recipe, seed=1), torch.float64)  # which no other law asks for: no use to keep it
     inputs = mixed_inputs(backbone)
-    assert not torch.equal(backbone(*inputs), other(*inputs)), "the output does not depend on the weights"
+    assert not torch.equal(whole(backbone, *inputs), whole(other, *inputs)), "the output does not depend on the weights"
     other.load_state_dict(load(save(backbone.state_dict())))
-    assert torch.equal(backbone(*inputs), other(*inputs)), "the state dict does not carry all of the state"
+    assert torch.equal(whole(backbone, *inputs), whole(other, *inputs)), (
+        "the state dict does not carry all of the state"
+    )
 
 
 @law("Make parameters and buffers in the constructor, none at the level of the module or class, and change no option.")
@@ -247,7 +286,7 @@ def initialises_whole(recipe: Recipe) -> None:
 
     def outputs(backbone: nn.Module) -> list[Tensor]:
         assert isinstance(backbone, Backbone)
-        return [cast_weights(backbone, torch.float64)(*mixed_inputs(backbone))]
+        return [whole(cast_weights(backbone, torch.float64), *mixed_inputs(backbone))]
 
     assert_initialises_whole(create, outputs, seed=0)
 

@@ -86,6 +86,7 @@ def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None, corner: Co
     places = tuple(
         _places(shape, dim, heads, tuple(side << stage for side in coarse))[index] for stage in range(stages)
     )
+    cuts = [(stages - stage) / stages for stage in range(1, stages)]  # a draw less: those of other parts stay
     slots = tuple(Slot(width, width, draw(vectors)) for width in (draw(st.sampled_from(widths)) for _ in range(depth)))
     return Site(
         axes=axes,
@@ -94,6 +95,8 @@ def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None, corner: Co
         depth=depth,
         block_dims=tuple(slot.dim for slot in slots),
         stages=stages,
+        ranges=tuple(zip((*cuts, 0.0), (1.0, *cuts), strict=True)),
+        scales=tuple((2**stage,) * axes for stage in reversed(range(stages))),
         dim=dim,
         next_dim=next_dim,
         kept_dim=draw(st.sampled_from([next_dim, dim, *([None] if "kept" in said_by(entry.cls, "uses", ()) else [])])),

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from zoo.paths import AffinePath
 from zoo.testing.asserts import assert_close, assert_each_alone
-from zoo.testing.cases import Case
+from zoo.testing.cases import BATCH, Case
 from zoo.testing.law import Law, law
 
 T = torch.linspace(0, 1, 101, dtype=torch.float64)
@@ -93,6 +99,85 @@ def clock_keeps_time(case: Case) -> None:
         assert path.clock(t.to("meta")).device.type == "meta", "the clock leaves the device of t"
 
 
+@law(
+    "Let range() give the same (low, high) to all stages of a segment, from 1 down to 0 without a gap, and none to a"
+    " stage that does not lie in it: the ranges that the constructor is supplied with do."
+)
+def segments_join(case: Case) -> None:
+    """The segments of a path lead from noise level 1 to 0, each from where one ends, and hold their stages."""
+    path, above, before = case.create(), 1.0, (1.0, 1.0)
+    for stage, (low, high) in enumerate(case.site.ranges):
+        own = path.range(stage)
+        if own != before:
+            assert own[1] == above, f"the segment of stage {stage} is {own}, and begins not at {above:g}"
+            above, before = own[0], own
+        assert own[0] <= low < high <= own[1], f"the segment of stage {stage} is {own}, and the stage {(low, high)}"
+    assert above == 0.0, f"the last segment ends at {above:g}, not at 0"
+
+
+@law(
+    "Return what ends(), begin() and jump() promise: [b, C, *own], the data's size divided by the stage's scale, in"
+    " dtype and on the device of what is given, which stays as it is; sample by sample."
+)
+def ends_have_their_size(case: Case) -> None:
+    """Both ends of a stage, the first state and that after a jump have the stage's size, each sample by itself."""
+    path, site = case.create(), case.site
+    for dtype in (torch.float32, torch.float64):
+        for stage in range(len(site.ranges)):
+            for what, function, given in _moves(case, path, stage, dtype):
+                scale = site.scales[stage] if path.resizes else (1,) * site.axes
+                sizes = (side // each for side, each in zip(_size(case, path), scale, strict=True))
+                shape = (BATCH, site.channels, *sizes)
+                before = [each.clone() for each in given]
+                for end in _tensors(function(*given)):
+                    assert end.shape == shape, f"{what} has shape {list(end.shape)} in place of {list(shape)}"
+                    assert end.dtype == dtype, f"{what} is {end.dtype} for {dtype}"
+                assert all(map(torch.equal, given, before)), f"{what}: changes its inputs"
+                for end in _tensors(function(*(each.to("meta") for each in given))):
+                    assert end.device.type == "meta", f"{what} leaves the device of what is given"
+                alone = zip(
+                    *(_tensors(function(*(each[i : i + 1] for each in given))) for i in range(BATCH)), strict=True
+                )
+                for end, apart in zip(_tensors(function(*given)), alone, strict=True):
+                    assert_close(end, torch.cat(apart), f"{what} of a sample hangs on the others", 1e-5)
+
+
+@law("Let ends() give stage 0 the noise that begin() starts from, and the last stage the data as they are.")
+def begins_and_ends_as_trained(case: Case) -> None:
+    """Sampling starts from the noisy end of the first stage, and ends at the clean end of the last, the data."""
+    path = case.create()
+    data, noise = (_random(case, _size(case, path), torch.float64, seed) for seed in (0, 1))
+    assert_close(path.ends(0, data, noise)[1], path.begin(noise), "sampling starts from another state than training")
+    clean = path.ends(len(case.site.ranges) - 1, data, noise)[0]
+    assert_close(clean, data, "the clean end of the last stage is not the data")
+
+
+def _moves(case: Case, path: AffinePath, stage: int, dtype: torch.dtype) -> Iterator[tuple[str, Any, list[Tensor]]]:
+    """What makes states of a stage, with what it is called with."""
+    data, noise = (_random(case, _size(case, path), dtype, seed) for seed in (0, 1))
+    yield f"ends of stage {stage}", partial(path.ends, stage), [data, noise]
+    if stage == 0:
+        yield "begin", path.begin, [noise]
+    elif path.range(stage) != path.range(stage - 1):
+        before, _ = path.ends(stage - 1, data, noise)
+        yield f"jump to stage {stage}", partial(path.jump, stage), [before, noise.flip(0)]
+
+
+def _size(case: Case, path: AffinePath) -> tuple[int, ...]:
+    """Of the data: two of the coarsest stage's, and another number on each axis."""
+    coarsest = case.site.scales[0] if path.resizes else (1,) * case.site.axes
+    return tuple((2 + axis) * each for axis, each in enumerate(coarsest))
+
+
+def _random(case: Case, size: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(case.seed + seed)
+    return torch.randn(BATCH, case.site.channels, *size, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def _tensors(returned: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (returned,) if isinstance(returned, Tensor) else returned
+
+
 LAWS: dict[str, tuple[Law[Case], ...]] = {
     "path": (
         mixes_at_every_noise_level,
@@ -101,5 +186,8 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         noise_has_unit_variance,
         rates_are_derivatives,
         clock_keeps_time,
+        segments_join,
+        ends_have_their_size,
+        begins_and_ends_as_trained,
     ),
 }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import lcm
+from operator import mul
 from typing import Any
 
 from hypothesis import strategies as st
@@ -167,7 +168,8 @@ def scheduled(
         return depth, draw(_schedules(entry.name, chain, depth, dim)), size
     depth, drawn = draw(st.integers(1, DEPTH)), draw(written(entry, None, given))
     values = {name: on_axes(entry, name, value, axes) for name, value in drawn.items()}
-    patches = [level.patch for stage in _stages(entry, values, depth, axes, dim, 1) for level in stage.levels]
+    stages = _stages(entry, values, depth, axes, dim, 1)
+    patches = [tuple(map(mul, stage.scale, level.patch)) for stage in stages for level in stage.levels]
     sides = [lcm(*each) for each in zip(*patches, strict=True)] or [1] * axes
     return depth, values, tuple(a * b for a, b in zip(grid, sides, strict=True))
 

@@ -18,6 +18,7 @@ from zoo.data.stream import Order, Reader, Share
 from zoo.distributed.failures import ending_nothing
 from zoo.errors import DataError, PluginError, RecipeError, ZooError, in_words, shortened, words_of
 from zoo.flow import NoiseLevels, Objective, StagePlan, plan_stages
+from zoo.flow.segments import check_sizes
 from zoo.optim import Optimizer, Schedule
 from zoo.optim.updates import Updates
 from zoo.recipe import Recipe
@@ -148,15 +149,11 @@ def check_training(recipe: Recipe, backbone: Backbone, optimizer: Optimizer, ran
         ranks: number of processes.
 
     Raises:
-        ZooError: stages of several sizes, a share of activations without the compiler, a batch or weights that cannot
+        ZooError: stages of sizes that the path does not go between, a share of activations without the compiler, a batch or weights that cannot
             be split so.
     """
     options = recipe.train
-    if backbone.has_scales:
-        raise ZooError(
-            f"{recipe.name}: backbone.patch_schedule: a stage has a scale, and no path trains latents of several sizes"
-            " yet; leave it out"
-        )
+    check_sizes(backbone, f"{recipe.name}: ")
     if not (options.compile or isinstance(options.checkpoint_activations, bool)):
         raise ZooError(
             f"{recipe.name}: train.checkpoint_activations: {options.checkpoint_activations} is a share, which"

@@ -116,6 +116,68 @@ class UpToTheNoisiest(LinearPath):
         return t / t.max().clamp(min=0.5)
 
 
+class Segments(LinearPath):
+    """The line, cut where stages change."""
+
+    def __init__(self, ranges: tuple[tuple[float, float], ...]) -> None:
+        self.ranges = ranges
+
+    def range(self, stage):
+        return self.ranges[stage]
+
+    def ends(self, stage, data, noise):
+        low, high = self.ranges[stage]
+        return (1 - low) * data + low * noise, (1 - high) * data + high * noise
+
+
+@part("path", "with_a_gap")
+class WithAGap(Segments):
+    def range(self, stage):
+        low, high = self.ranges[stage]
+        return low, high - 0.01 * (high < 1)
+
+
+@part("path", "of_halves")
+class OfHalves(Segments):
+    """As if there were always two stages."""
+
+    def range(self, stage):
+        return ((0.5, 1.0), (0.0, 0.5), (0.0, 0.5))[stage]
+
+
+@part("path", "of_all_sizes")
+class OfAllSizes(Segments):
+    """Says that it goes between sizes, and does not."""
+
+    resizes = True
+
+
+@part("path", "ends_of_the_batch")
+class EndsOfTheBatch(Segments):
+    def ends(self, stage, data, noise):
+        clean, noisy = super().ends(stage, data, noise)
+        return clean, noisy - noisy.mean(dim=0)
+
+
+@part("path", "jump_on_the_spot")
+class JumpOnTheSpot(Segments):
+    def jump(self, stage, z, noise):
+        return z.mul_(2)
+
+
+@part("path", "begun_twice_as_noisy")
+class BegunTwiceAsNoisy(Segments):
+    def begin(self, noise):
+        return 2 * noise
+
+
+@part("path", "ends_in_noise")
+class EndsInNoise(Segments):
+    def ends(self, stage, data, noise):
+        clean, noisy = super().ends(stage, data, noise)
+        return 0.9 * clean + 0.1 * noise, noisy
+
+
 BROKEN: list[Broken] = [
     (path_laws.mixes_at_every_noise_level, WithoutEnd, "sigma is not finite"),
     (path_laws.mixes_at_every_noise_level, MadeOnTheCPU, "alpha leaves the device"),
@@ -131,4 +193,11 @@ BROKEN: list[Broken] = [
     (path_laws.clock_keeps_time, TurnedClock, "the clock falls"),
     (path_laws.clock_keeps_time, WholeTicks, "the clock is torch.int64"),
     (path_laws.path_takes_each_alone, UpToTheNoisiest, "sigma of one noise level hangs on the others"),
+    (path_laws.segments_join, WithAGap, "and begins not at"),
+    (path_laws.segments_join, OfHalves, "and the stage"),
+    (path_laws.ends_have_their_size, OfAllSizes, "in place of"),
+    (path_laws.ends_have_their_size, EndsOfTheBatch, "of a sample hangs on the others"),
+    (path_laws.ends_have_their_size, JumpOnTheSpot, "changes its inputs"),
+    (path_laws.begins_and_ends_as_trained, BegunTwiceAsNoisy, "sampling starts from another state"),
+    (path_laws.begins_and_ends_as_trained, EndsInNoise, "the clean end of the last stage is not the data"),
 ]
