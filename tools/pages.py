@@ -48,6 +48,7 @@ BLOCKS = {
     "sana": "SANA",
     "dico": "DiCo",
     "dic": "DiC",
+    "pyramid": "DiT on a pyramid of sizes",
 }
 """What papers call blocks, by the name of the block's part or of its attention, in the order of the table."""
 
@@ -130,7 +131,11 @@ def families() -> Iterator[str]:
         block = backbone.block[0].part.resolved()
         plain = block["type"] != "dit" or block["attention"]["type"] == "softmax"
         kind = block["type"] if plain else block["attention"]["type"]
-        of_cell = cells.setdefault((BLOCKS[kind], backbone.patch_schedule.type), {})
+        schedule = backbone.patch_schedule.type
+        if schedule == "pyramid":
+            levels = backbone.patch_schedule.resolved()["levels"]
+            kind, schedule = schedule, "by_depth_and_timestep" if levels else "by_timestep"
+        of_cell = cells.setdefault((BLOCKS[kind], schedule), {})
         stem, size = (
             re.fullmatch(r"(.*?)_((?:s|m|b|l|xl|h)(?:_.*)?)", name).groups() if "digits" not in name else (name, "")
         )
