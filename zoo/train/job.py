@@ -149,8 +149,8 @@ def check_training(recipe: Recipe, backbone: Backbone, optimizer: Optimizer, ran
         ranks: number of processes.
 
     Raises:
-        ZooError: stages of sizes that the path does not go between, a share of activations without the compiler, a batch or weights that cannot
-            be split so.
+        ZooError: stages of sizes that the path does not go between, a share of activations without the compiler, a
+            batch or weights that cannot be split so.
     """
     options = recipe.train
     check_sizes(backbone, f"{recipe.name}: ")
