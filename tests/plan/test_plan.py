@@ -160,7 +160,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
     ("override", "why"),
     [
         ("train.checkpoint_activations=0.5", "0.5 is a share, which torch.compile keeps"),
-        (f"backbone.patch_schedule={{type: by_timestep, stages: {SCALED}}}", "a stage has a scale, and no path trains"),
+        (f"backbone.patch_schedule={{type: by_timestep, stages: {SCALED}}}", "goes between no sizes"),
     ],
 )
 def test_what_cannot_be_trained_is_not_planned(override: str, why: str) -> None:
