@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from zoo import companions
-from zoo.companions import CLONE, COMPANIONS, UNKNOWN, companion, pip_install
+from zoo.companions import CLONE, COMPANIONS, UNKNOWN, companion, hint_of_recipe, pip_install
 from zoo.errors import PluginError, RecipeError
 from zoo.plugins import Plugin, plugin_packages, unknown_plugins
 from zoo.recipe.find import find_recipe
@@ -21,7 +21,14 @@ def test_the_table_says_what_is_in_the_packages(each):
     assert each.name == project["name"]
     assert each.parts == set(project["entry-points"]["zoo.parts"])
     recipes = [path.stem for path in (CLONE / each.folder).rglob("recipes/*.yaml")]
-    assert each.recipes == {name.partition("_")[0] for name in recipes}
+    told = [each.recipes & set(name.split("_")) for name in recipes]
+    assert all(told)
+    assert each.recipes == set().union(*told)
+
+
+def test_a_recipe_of_zoo_with_something_more_is_of_the_package_that_has_that():
+    assert "; diffusion-zoo-routing has the recipes of tread: pip install" in hint_of_recipe("sit_b_tread", [])
+    assert hint_of_recipe("sit_b", []) == ""
 
 
 def test_all_packages_are_in_the_table():

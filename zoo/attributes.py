@@ -203,7 +203,7 @@ _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "block": {"modulation_vectors": _VECTORS, "takes": _blocks, "lends": _pair},
     "head": {"modulation_vectors": _VECTORS},
     "skip": {"feeds": _one_of("latents", "kept", "nothing")},
-    "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth},
+    "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth, "fuses": _truth},
     "guidance": {"second": _second},
     "loss": {"axes": _axes, "weighted": _truth, "taps": _blocks, "extra": _names},
     "callback": {"everywhere": _truth, "vital": _truth, "writes_to": _folder},

@@ -28,7 +28,7 @@ class Companion:
     Attributes:
         name: of the distribution.
         parts: kinds and names.
-        recipes: the words that the names of its recipes begin with.
+        recipes: words of which the name of each of its recipes has one: the first, or what is done with a recipe of zoo.
     """
 
     name: str
@@ -70,6 +70,20 @@ COMPANIONS = (
     ),
     Companion("diffusion-zoo-pyramid", frozenset({"patch_schedule/pyramid", "path/pyramid"}), frozenset({"pyramid"})),
     Companion("diffusion-zoo-repa", frozenset({"dataset/with_features", "loss/repa"}), frozenset({"repa"})),
+    Companion(
+        "diffusion-zoo-routing",
+        frozenset(
+            {
+                "block/maskdit_bridge",
+                "class_conditioner/zero_null",
+                "loss/kept_squared_error",
+                "loss/masked_reconstruction",
+                "router/maskdit",
+                "router/sprint",
+            }
+        ),
+        frozenset({"maskdit", "sprint", "tread"}),
+    ),
     Companion("diffusion-zoo-trackers", frozenset({"callback/mlflow", "callback/wandb"})),
     Companion("diffusion-zoo-uvit", frozenset({"block/uvit", "head/uvit"}), frozenset({"uvit"})),
 )
@@ -95,9 +109,9 @@ def hint_of_part(kind: str, name: str, here: Iterable[str]) -> str:
 
 def hint_of_recipe(name: str, here: Iterable[str]) -> str:
     """The same of a recipe."""
-    first = name.partition("_")[0]
-    found = next((each for each in COMPANIONS if first in each.recipes), None)
-    return _hint(found, f"has the recipes of {first}", here)
+    known = ((word, each) for word in name.split("_") for each in COMPANIONS if word in each.recipes)
+    word, found = next(known, ("", None))
+    return _hint(found, f"has the recipes of {word}", here)
 
 
 def pip_install(*packages: Plugin) -> str:

@@ -120,7 +120,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "skip": Kind("backbone", "ups", ("next_dim", "kept_dim", "axes"), "zoo.parts:Skip", "linear", where="skips"),
     "head": Kind("backbone", "ends", ("dim", "channels", "patch", "axes"), "zoo.parts:Head", "linear", where="heads"),
-    "router": Kind("backbone", "assembly", ("depth",), "zoo.parts:Router", "none", where="router"),
+    "router": Kind("backbone", "assembly", ("depth", "block_dims"), "zoo.parts:Router", "none", where="router"),
     "attention": Kind(None, "blocks", ("dim", "heads", "axes", "condition_dim"), "zoo.parts:Attention"),
     "mlp": Kind(None, "blocks", ("dim", "axes"), "zoo.parts:MLP"),
     "norm": Kind(None, "blocks", ("dim",), "zoo.parts:Norm"),

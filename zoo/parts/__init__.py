@@ -45,6 +45,7 @@ from zoo.parts.base import (
     TimeEmbedder,
     Upsampler,
 )
+from zoo.parts.blocks import DiTBlock
 from zoo.parts.class_conditioners import IndexConditioner
 from zoo.parts.convolutions import convolution
 from zoo.parts.grids import behind, patchify, ratio, shuffle, to_map, to_tokens, unpatchify, unshuffle
@@ -81,6 +82,7 @@ __all__ = [
     "ClassConditioner",
     "Condition",
     "Declared",
+    "DiTBlock",
     "Downsampler",
     "Embedding",
     "Grid",

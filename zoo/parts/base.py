@@ -254,7 +254,8 @@ class Head(ModulePart, ABC):
 
 
 class Router(ModulePart, ABC):
-    """Which image tokens run through blocks ``first`` to ``stop - 1``. Constructor: ``(depth, *, options)``.
+    """Which image tokens run through blocks ``first`` to ``stop - 1``. Constructor: ``(depth, block_dims, *,
+    options)``, with the width of every block.
 
     No level begins at a block between the two, in any stage. A level may begin at ``stop``: all tokens come back before
     they go to its patch and width, but see ``spans_widths``.
@@ -269,6 +270,8 @@ class Router(ModulePart, ABC):
     """Whether, where the level at ``stop`` has the patch of the one before and another width, the downsampler between
     the two gets the tokens that went on alone, and ``end`` these of the new width, before its position: as for a
     learned token in the place of the others. Such a downsampler cannot refuse ``subset``."""
+    fuses: bool = False
+    """Whether ``end`` makes other tokens of those that come back, in sampling too, as SPRINT's Linear does."""
 
     @abstractmethod
     def begin(

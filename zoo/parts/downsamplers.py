@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,12 +22,17 @@ class LinearDownsampler(Downsampler):
     At an equal patch it is a Linear on each token, also of those that a router lets go on.
 
     Column order of ``proj.weight``: (D, row, column of fine tokens).
+
+    Options:
+        init: of its weights; MaskDiT's narrower decoder starts from zero.
     """
 
-    def __init__(self, dim: int, next_dim: int, patch: Grid, next_patch: Grid) -> None:
+    def __init__(
+        self, dim: int, next_dim: int, patch: Grid, next_patch: Grid, *, init: Literal["xavier", "zero"] = "xavier"
+    ) -> None:
         super().__init__()
         self.factor = ratio(next_patch, patch)
-        self.proj = Linear(dim * prod(self.factor), next_dim)
+        self.proj = Linear(dim * prod(self.factor), next_dim, init=init)
 
     def forward(self, tokens: Float[Tensor, "b T D"], m: int, grid: Grid) -> tuple[Float[Tensor, "b T2 D2"], Grid]:
         """Tokens on the coarser grid, behind those in front; and that grid."""

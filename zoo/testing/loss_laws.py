@@ -166,11 +166,12 @@ def pulls_the_weights(case: Case) -> None:
 
 
 def _pulls(case: Case, part: nn.Module, given: tuple[Any, ...]) -> bool:
-    """Whether a gradient comes to what the weights compute, with taps of all tokens and with those of some."""
+    """Whether a gradient comes to what the weights compute, with taps of all tokens or, as behind a router that leaves
+    the others out, with those of some: a loss may be of these alone."""
     wanted = [each.requires_grad_() for each in (given[2], *given[5].values())]
     values = case.call(part, given)
     found = (value.requires_grad and torch.autograd.grad(value.sum(), wanted, allow_unused=True) for value in values)
-    return all(any(each is not None and bool(each.any()) for each in own or ()) for own in found)
+    return any(each is not None and bool(each.any()) for own in found for each in own or ())
 
 
 @law(
