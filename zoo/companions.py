@@ -28,7 +28,7 @@ class Companion:
     Attributes:
         name: of the distribution.
         parts: kinds and names.
-        recipes: words of which the name of each of its recipes has one: the first, or what is done with a recipe of zoo.
+        recipes: words of which the name of each of its recipes has one.
     """
 
     name: str

@@ -22,7 +22,7 @@ class Masked(NamedTuple):
     """Which image tokens went on, and of how many."""
 
     kept: Int[Tensor, "b K"]
-    count: int
+    whole: int
 
 
 @zoo.part("router", "maskdit")
@@ -169,6 +169,6 @@ def _blocks(values: Tensor, sides: Grid, group: int) -> Tensor:
 
 def _filled(tokens: Tensor, m: int, route: Masked, mask: Tensor) -> Tensor:
     """All image tokens, behind those in front, of those that went on and a learned one."""
-    masks = mask.to(tokens.dtype).expand(len(tokens), route.count, -1)
+    masks = mask.to(tokens.dtype).expand(len(tokens), route.whole, -1)
     image = masks.scatter(1, route.kept.unsqueeze(2).expand(-1, -1, tokens.shape[2]), tokens[:, m:])
     return torch.cat([tokens[:, :m], image], dim=1) if m else image
