@@ -134,7 +134,8 @@ def test_a_block_of_a_package_costs_what_the_page_says(block: paper_tables.Block
 def test_every_row_of_every_table_is_there() -> None:
     assert Counter(row.table for row in ROWS) == {
         "MPDiT 1": 12, "MPDiT 2": 2, "MPDiT 3": 5, "MPDiT 4": 8, "MPDiT 5": 6, "MPDiT 6": 5, "MPDiT 7": 5,
-        "MPDiT 8": 5, "MPDiT 9": 3, "DiT 1": 4, "PPFlow": 4, "Hybrid": 2,
+        "MPDiT 8": 5, "MPDiT 9": 3, "DiT 1": 4, "PPFlow": 4, "PPFlow 3": 3, "REPA": 1,
+        "MaskDiT": 1, "Hybrid": 2,
     }  # fmt: skip
     unchecked = {row.recipe for row in ROWS if row.convention == "-"}
     at_512 = {"mpdit_xl_512", "mpdit_xl_512_three_level", "dico_xl_512"}
@@ -184,7 +185,7 @@ def test_tables_are_markdown_and_on_the_page(
     for table in (costs, shares, blocks):
         assert len({line.count("|") for line in table}) == 1
     assert [line.split(".")[0] for line in notes] == [str(1 + index) for index in range(len(notes))]
-    cited = {int(number) for number in re.findall(r"\[(\d)\] \|", printed.out)}
+    cited = {int(number) for number in re.findall(r"\[(\d+)\] \|", printed.out)}
     assert cited == set(range(1, 1 + len(notes)))
     assert named(printed.out.strip()) in named(PAGE), "the manual's results have other rows: paste the tool's output"
 
