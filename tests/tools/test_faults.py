@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import mmap
 import os
 import signal
 from collections import Counter
@@ -117,9 +118,9 @@ def test_a_process_that_leaks_grows() -> None:
     finally:
         for descriptor in itertools.chain(*kept):
             os.close(descriptor)
-    block = bytearray(os.urandom(2**20) * 64)
-    assert faults_growth.usage(os.getpid()).memory > before.memory + 32
-    del block
+    with mmap.mmap(-1, 2**26) as block:  # pages of its own: a bytearray may be given those that others have left
+        block.write(os.urandom(2**20) * 64)
+        assert faults_growth.usage(os.getpid()).memory > before.memory + 32
 
 
 def test_what_is_left_in_the_folder_of_a_run_breaks_it(tmp_path: Path) -> None:
