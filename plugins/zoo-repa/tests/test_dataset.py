@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import zoo
+import zoo_repa.extract
 from zoo.errors import DataError, MissingSplitError
 from zoo.testing.dataset_laws import tells_its_data
 from zoo_repa.extract import main
@@ -144,6 +147,41 @@ def test_pictures_are_found_by_the_names_of_samples(extract, pictures, tmp_path,
     assert torch.equal(one.extra["features"], other.extra["features"])
 
 
+def test_pictures_of_held_out_samples_are_found_too(extract, pictures, tmp_path):
+    given = ["--split", "held_out", "--size", str(SIDE)]
+    assert extract("features", "--split", "held_out") == 0
+    assert extract("by_name", *given, "--pictures", str(pictures)) == 0
+    one, other = (tmp_path / name / "features_00000.safetensors" for name in ("features", "by_name"))
+    assert load_file(one)["features"].shape[0] == 2
+    assert torch.equal(load_file(one)["features"], load_file(other)["features"])
+
+
+def test_features_stay_as_they_are_stored(extract, pictures, tmp_path):
+    assert extract("features", "--dtype", "float16") == 0
+    assert extract("whole") == 0
+    one, other = (read(dataset(pictures, tmp_path / name).open(), np.arange(5)) for name in ("features", "whole"))
+    assert one.extra["features"].dtype == torch.float16
+    assert torch.equal(one.extra["features"], other.extra["features"].half())
+
+
+def test_a_full_disk_is_a_line(extract, tmp_path, capsys, monkeypatch):
+    whole = zoo_repa.extract.save_file
+
+    def full(tensors: Any, path: Path, *more: Any) -> None:
+        whole(tensors, path, *more)
+        if "00001" in path.name:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(zoo_repa.extract, "save_file", full)
+    assert extract("features", "--shard", "2") == 3
+    told = capsys.readouterr().err.strip()
+    assert told.endswith(
+        "features_00001.safetensors: cannot be written: Error while serializing: I/O error: No space left on device"
+        " (os error 28); files before it stay: go on with --resume"
+    )
+    assert [path.name for path in (tmp_path / "features").iterdir()] == ["features_00000.safetensors"]
+
+
 def test_an_extraction_goes_on(extract, tmp_path, capsys, monkeypatch):
     assert extract("whole", "--shard", "2") == 0
     assert extract("parts", "--shard", "2") == 0
@@ -158,6 +196,9 @@ def test_an_extraction_goes_on(extract, tmp_path, capsys, monkeypatch):
         assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes()
     assert extract("parts", "--shard", "2", "--side", "4", "--resume") == 3
     assert "was extracted with other side; go on with the same" in capsys.readouterr().err
+    encoder = saved(Broken(), tmp_path / "means.pt")  # of the same name
+    assert extract("parts", "--shard", "2", "--encoder", str(encoder), "--resume") == 3
+    assert "was extracted with other encoder; go on with the same" in capsys.readouterr().err
 
 
 def test_damage_is_told(extract, pictures, tmp_path):
@@ -214,13 +255,31 @@ class Broken(nn.Module):
         return pictures / 0
 
 
+class Vector(nn.Module):
+    """One map, whatever the pictures."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return pictures[:1]
+
+
+class Narrow(nn.Module):
+    """Of pictures that nobody gives."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return pictures.view(-1, 7, 5)
+
+
 @pytest.mark.parametrize(
     ("module", "more", "told"),
     [
-        (Tokens, [], "gives [5, 7, 2], and is to give a map"),
+        (Tokens, [], "gives [5, 7, 2] of 5 pictures, and is to give a map"),
+        (Vector, [], "gives [1, 3, 8, 8] of 5 pictures, and is to give a map"),
+        (Narrow, [], "fails on pictures [5, 3, 8, 8] of torch.float32: RuntimeError: shape '[-1, 7, 5]' is invalid"),
         (Broken, [], "its features are not finite in float32"),
-        (None, [], "is no TorchScript file"),
-        (Tokens, ["--mean", "0"], "--mean: has 1 numbers; give one for each of --channels 3"),
+        (None, [], "encoder.pt: is no file of torch.jit.save: it is no zip archive, or not whole"),
+        (None, ["--mean", "0"], "--mean: has 1 numbers; give one for each of --channels 3"),
+        (None, ["--mean", "0", "0", "nan"], "--mean: 0.0 0.0 nan: give finite numbers"),
+        (None, ["--std", "1", "1", "0"], "--std: 1.0 1.0 0.0: give finite numbers above 0"),
     ],
 )
 def test_what_cannot_be_extracted_is_a_line(extract, tmp_path, capsys, module, more, told):

@@ -51,16 +51,12 @@ backbone:
   dim: 32
   heads: 2
   depth: 4
-  patch_schedule: {schedule}
+  patch_schedule: {{type: by_depth, levels: [{{patch: 4, blocks: 2}}, {{patch: 2, blocks: 2}}]}}
 data: {{dataset: {{type: with_features, of: digits, features: {features}}}, normalize: none, workers: 0}}
 objective: {{losses: [squared_error, {{type: repa, weight: 0.5, depth: 2, features: 3, hidden: 16}}]}}
 train: {{steps: 20, batch: 32, learning_rate: 2.0e-3, warmup: 0, log_every: 1, callbacks: [], precision: float32}}
 sample: {{guidance: {{type: classifier_free, channels: null}}}}
 """
-SCHEDULES = {
-    "sit_b": "{type: uniform, patch: 2}",
-    "mpdit_b": "{type: by_depth, levels: [{patch: 4, blocks: 2}, {patch: 2, blocks: 2}]}",
-}
 
 
 class Quarters(nn.Module):
@@ -83,15 +79,20 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "digits"
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_both_losses_fall_a_run_goes_on_bit_by_bit_and_nothing_of_it_is_exported(tmp_path, monkeypatch, features, name):
+def small(folder: Path, features: Path) -> Path:
+    """A recipe of two levels, the loss on the tokens of the coarse one."""
+    path = folder / "small.yaml"
+    path.write_text(SMALL.format(recipe=RECIPES / "repa_mpdit_b.yaml", features=features))
+    return path
+
+
+def test_both_losses_fall_a_run_goes_on_bit_by_bit_and_nothing_of_it_is_exported(tmp_path, monkeypatch, features):
     monkeypatch.setenv("ZOO_PLUGINS", "none")  # the parts come by their files
-    text = SMALL.format(recipe=RECIPES / f"repa_{name}.yaml", features=features, schedule=SCHEDULES[name])
-    (tmp_path / "small.yaml").write_text(text)
+    recipe = small(tmp_path, features)
     modules = [f"--parts={RECIPES.parent / module}.py" for module in ("loss", "dataset")]
 
     def run(folder: str, *more: str) -> list[dict[str, float]]:
-        command = ["train", "--recipe", str(tmp_path / "small.yaml"), "--run-dir", str(tmp_path / folder)]
+        command = ["train", "--recipe", str(recipe), "--run-dir", str(tmp_path / folder)]
         done = CliRunner().invoke(app, [*command, *more, *modules])
         assert done.exit_code == 0, done.output
         lines = map(json.loads, (tmp_path / folder / "metrics.jsonl").read_text().splitlines())
@@ -113,29 +114,14 @@ def test_both_losses_fall_a_run_goes_on_bit_by_bit_and_nothing_of_it_is_exported
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path, features):
-    text = SMALL.format(recipe=RECIPES / "repa_mpdit_b.yaml", features=features, schedule=SCHEDULES["mpdit_b"])
-    (tmp_path / "small.yaml").write_text(text)
-    losses = []
+    recipe, losses = small(tmp_path, features), []
     for processes in (1, 2):
         folder = tmp_path / str(processes)
-        command = [
-            sys.executable,
-            "-m",
-            "zoo",
-            "train",
-            "--recipe",
-            str(tmp_path / "small.yaml"),
-            "--run-dir",
-            str(folder),
-        ]
-        command += [
-            "--procs",
-            str(processes),
-            *(f"--parts={RECIPES.parent / module}.py" for module in ("loss", "dataset")),
-        ]
-        subprocess.run(
-            command, check=True, env={**os.environ, "ZOO_PLUGINS": "none", "OMP_NUM_THREADS": "1"}, timeout=200
-        )
+        command = [sys.executable, "-m", "zoo", "train", "--recipe", str(recipe), "--run-dir", str(folder)]
+        command += ["--procs", str(processes)]
+        command += [f"--parts={RECIPES.parent / module}.py" for module in ("loss", "dataset")]
+        environment = {**os.environ, "ZOO_PLUGINS": "none", "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, check=True, env=environment, timeout=200)
         lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
         losses.append([line["terms"]["repa"] for line in lines if "loss" in line])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -27,8 +27,8 @@ NOT_FINITE = "have features that are not finite"
 class WithFeatures(Dataset):
     """Samples of another dataset, each with its features as ``python -m zoo_repa.extract`` has stored them.
 
-    They are the map ``features`` [z, gh, gw], mirrored with the sample. Held-out samples have theirs in a folder of
-    their own; where ``held_out`` is left out, there are no held-out samples.
+    They are the map ``features`` [z, gh, gw] in the dtype that is stored, mirrored with the sample. Held-out samples
+    have theirs in a folder of their own; where ``held_out`` is left out, there are no held-out samples.
 
     Options:
         of: the other dataset.
@@ -171,16 +171,15 @@ class FeaturedSource(Source):
 
     def _features(self, indices: Int[np.ndarray, " B"]) -> Float[Tensor, "B z *grid"]:
         index = self.index
-        found = torch.empty(len(indices), index.width, *index.grid)
+        found = torch.empty(len(indices), index.width, *index.grid, dtype=getattr(torch, index.dtype))
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         order = np.argsort(numbers, kind="stable")
         bounds = [0, *(np.flatnonzero(np.diff(numbers[order])) + 1).tolist(), len(order)]
         for first, last in pairwise(bounds if len(order) else []):
             places = order[first:last]
             number = int(numbers[places[0]])
-            found[torch.from_numpy(places)] = self._shard(number)[
-                torch.from_numpy(indices[places] - self._starts[number])
-            ].float()
+            rows = torch.from_numpy(indices[places] - self._starts[number])
+            found[torch.from_numpy(places)] = self._shard(number)[rows]
         return found
 
     def _shard(self, number: int) -> Tensor:

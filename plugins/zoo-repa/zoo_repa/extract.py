@@ -16,11 +16,8 @@ import argparse
 import json
 import math
 import sys
-import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,86 +26,31 @@ from rich.console import Console
 from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 import zoo
-from zoo.data import Dataset, Source
-from zoo.errors import DataError, ZooError
+from zoo.data import Dataset, Source, Split
+from zoo.errors import DataError, MissingSplitError, ZooError, first_line
 from zoo_repa.dataset import WithFeatures
+from zoo_repa.encoders import Encoder, load_encoder
 from zoo_repa.stored import INDEX, Index, Record, finite, names_of, open_shard, sha256_of
 
 SETTINGS = "zoo-repa"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's, which DINOv2 was trained with."""
 
-Encoder = Callable[[Tensor], Tensor]
-"""Of pictures [B, C, side, side], normalised: a map [B, z, gh, gw]."""
+NUMBERS = {"mean": "finite numbers", "std": "finite numbers above 0, by which pixels are divided"}
 
 
-def load_encoder(name: str, side: int, device: torch.device) -> Encoder:
-    """A file of TorchScript or torch.export, or a model of transformers.
-
-    Args:
-        name: the file, or folder or hub id.
-        side: of the pictures that it will be given.
-        device: where it is to run.
-
-    Raises:
-        ZooError: it cannot be loaded.
-    """
-    if Path(name).is_file():
-        kept = _from_file(name, device)
-        return lambda pictures: _as_map(kept(pictures), name)
-    try:
-        from transformers import AutoModel
-    except ImportError as error:
-        raise ZooError(
-            f"--encoder {name}: there is no such file, and hub ids need transformers: pip install transformers"
-        ) from error
-    try:
-        model: Any = AutoModel.from_pretrained(name).to(device).eval()
-    except (OSError, ValueError) as error:
-        raise ZooError(f"--encoder {name}: transformers cannot load it: {str(error).splitlines()[0]}") from error
-    patch = getattr(model.config, "patch_size", None)
-    if not isinstance(patch, int) or side % patch:
-        raise ZooError(f"--side {side}: a token of {name} is {patch} pixels wide; give a multiple of it")
-    count = (side // patch) ** 2
-    return lambda pictures: _as_map(model(pixel_values=pictures).last_hidden_state[:, -count:], name)
-
-
-def _from_file(name: str, device: torch.device) -> Callable[[Tensor], Any]:
-    exported = Path(name).suffix == ".pt2"
-    try:
-        if exported:
-            return torch.export.load(name).module().to(device)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch's, of TorchScript as a whole
-            scripted: nn.Module = torch.jit.load(name, map_location=device)  # type: ignore[no-untyped-call]
-            return scripted.eval()
-    except (RuntimeError, ValueError, OSError, zipfile.BadZipFile) as error:
-        kind = "program of torch.export" if exported else "TorchScript file"
-        raise ZooError(f"--encoder {name}: is no {kind}: {str(error).splitlines()[0]}") from error
-
-
-def _as_map(found: Any, name: str) -> Tensor:
-    """[B, z, gh, gw] of that, or of tokens [B, N, z], row by row."""
-    if isinstance(found, Tensor) and found.ndim == 4:
-        return found
-    if not isinstance(found, Tensor) or found.ndim != 3 or math.isqrt(found.shape[1]) ** 2 != found.shape[1]:
-        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ZooError(
-            f"--encoder {name}: gives {shape}, and is to give a map [B, z, gh, gw], or tokens [B, N, z] of a square"
-        )
-    side = math.isqrt(found.shape[1])
-    return found.mT.reshape(len(found), -1, side, side)
-
-
-def pictures_of(dataset: Dataset, source: Source, folder: Path | None, size: int) -> Callable[[range], Tensor]:
+def pictures_of(
+    dataset: Dataset, source: Source, split: Split, folder: Path | None, size: int
+) -> Callable[[range], Tensor]:
     """What reads some samples' pictures, in [0, 1] [B, C, height, width], never mirrored.
 
     Args:
         dataset: whose samples they are.
         source: these.
+        split: what part of it they are; pictures are of the same where they are divided.
         folder: where pictures of the same names are; None to have the dataset show them.
         size: height and width to crop those of the folder to.
 
@@ -133,7 +75,10 @@ def pictures_of(dataset: Dataset, source: Source, folder: Path | None, size: int
                 "data": {"dataset": {"type": "images", "folder": str(folder.resolve()), "flip": False}},
             }
         )
-        other = shown.open()
+        try:
+            other = shown.open(split)
+        except MissingSplitError:  # its own pictures, in a folder that is not divided
+            other = shown.open()
         places = {name: place for place, name in enumerate(other.ids())}
         missing = next((name for name in source.ids() if name not in places), None)
         if missing is not None:
@@ -164,21 +109,27 @@ def prepared(pictures: Tensor, side: int, channels: int, mean: Sequence[float], 
     return (pictures - shift) / scale
 
 
-def extract(source: Source, features: Callable[[range], Tensor], given: argparse.Namespace) -> Index:
+def extract(source: Source, pictures: Callable[[range], Tensor], encoder: Encoder, given: argparse.Namespace) -> Index:
     """Store the features of all samples in shards, and then their index.
 
     Args:
         source: the samples.
-        features: [n, z, gh, gw] of some.
-        given: of the command line: out, shard, batch, dtype, encoder and what else decides what is stored.
+        pictures: of some, as ``pictures_of`` reads them.
+        encoder: whose features these are.
+        given: of the command line: out, shard, batch, dtype, and what else decides what is stored.
 
     Raises:
         DataError: features are not finite, or what there is to resume was extracted otherwise.
+        ZooError: the encoder fails.
     """
+
+    def features(rows: range) -> Tensor:
+        shown = pictures(rows).to(given.device)
+        return encoder(prepared(shown, given.side, given.channels, given.mean, given.std))
+
     names = names_of(source.ids())
-    settings = {
-        name: str(getattr(given, name)) for name in ("encoder", "size", "side", "channels", "mean", "std", "dtype")
-    } | {"names": names, "shard": str(given.shard)}
+    settings = {name: str(getattr(given, name)) for name in ("size", "side", "channels", "mean", "std", "dtype")}
+    settings |= {"encoder": encoder.sha256, "names": names, "shard": str(given.shard)}
     starts = range(0, len(source), given.shard)
     parts = [range(start, min(start + given.shard, len(source))) for start in starts]
     given.out.mkdir(parents=True, exist_ok=True)
@@ -193,7 +144,7 @@ def extract(source: Source, features: Callable[[range], Tensor], given: argparse
             _, width, *sides = file.get_slice("features").get_shape()
         grid = (sides[0], sides[1])
         records.append(Record(file=path.name, count=len(rows), sha256=sha256_of(path)))
-    index = Index(width=width, grid=grid, dtype=given.dtype, encoder=given.encoder, names=names, shards=tuple(records))
+    index = Index(width=width, grid=grid, dtype=given.dtype, encoder=encoder.name, names=names, shards=tuple(records))
     for record in records:
         open_shard(given.out / record.file, index, record.count)
     temporary = given.out / f".{INDEX}"
@@ -234,7 +185,13 @@ def _is_whole(path: Path, settings: dict[str, str]) -> bool:
 
 def _write(path: Path, features: Tensor, settings: dict[str, str]) -> None:
     temporary = path.with_name(f".{path.name}")
-    save_file({"features": features}, temporary, {SETTINGS: json.dumps(settings, sort_keys=True)})
+    try:
+        save_file({"features": features}, temporary, {SETTINGS: json.dumps(settings, sort_keys=True)})
+    except (SafetensorError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(
+            f"{path}: cannot be written: {first_line(error)}; files before it stay: go on with --resume"
+        ) from error
     temporary.replace(path)
 
 
@@ -244,11 +201,11 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         ZooError: what is given does not go together, or cannot be read.
     """
-    for name in ("mean", "std"):
-        if len(getattr(given, name)) != given.channels:
-            raise ZooError(
-                f"--{name}: has {len(getattr(given, name))} numbers; give one for each of --channels {given.channels}"
-            )
+    for name, numbers in (("mean", given.mean), ("std", given.std)):
+        if len(numbers) != given.channels:
+            raise ZooError(f"--{name}: has {len(numbers)} numbers; give one for each of --channels {given.channels}")
+        if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
+            raise ZooError(f"--{name}: {' '.join(map(str, numbers))}: give {NUMBERS[name]}")
     if given.out.is_file():
         raise ZooError(f"--out {given.out}: is a file; choose another name for the folder")
     if given.out.is_dir() and any(given.out.iterdir()) and not given.resume:
@@ -257,15 +214,9 @@ def run(given: argparse.Namespace) -> None:
     if isinstance(dataset, WithFeatures):
         dataset = dataset.of
     source = dataset.open(given.split)
-    pictures = pictures_of(dataset, source, given.pictures, given.size)
+    pictures = pictures_of(dataset, source, given.split, given.pictures, given.size)
     encoder = load_encoder(given.encoder, given.side, given.device)
-
-    @torch.no_grad()
-    def features(rows: range) -> Tensor:
-        shown = pictures(rows).to(given.device)
-        return encoder(prepared(shown, given.side, given.channels, given.mean, given.std))
-
-    index = extract(source, features, given)
+    index = extract(source, pictures, encoder, given)
     print(f"{given.out}: {index.samples} samples, features of {index.width} x {' x '.join(map(str, index.grid))}")
 
 
@@ -302,7 +253,9 @@ def _positive(text: str) -> int:
 
 def _device(text: str) -> torch.device:
     try:
-        return torch.empty(0, device=text).device
+        found = torch.zeros(1, device=text)
+        found.item()  # not of "meta"
+        return found.device
     except Exception as error:  # torch's backends raise many kinds
         raise argparse.ArgumentTypeError(f"{text!r} is not a device that works here") from error
 
@@ -321,7 +274,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 3
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
         print("error: out of memory; go on with --resume and a smaller --batch", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
