@@ -45,6 +45,12 @@ def test_the_worse_weights_run_where_they_guide_alone(small, inputs, monkeypatch
     assert passes == (Passes(3, 0), Passes(3, 0))  # through the backbone itself
 
 
+def test_worse_weights_of_more_stages_go_through_each_of_theirs(small, inputs, monkeypatch):
+    spy = Spy(worse := small(), monkeypatch)
+    run(small(*WORSE), inputs(), guidance=Autoguidance(1, LATENT, scale=3.0), second=worse)
+    assert {stage: count for (stage, _), count in spy.passes.items()} == {0: 12, 1: 12}
+
+
 def test_modulations_ahead_are_those_of_each_step(small, inputs):
     backbone, worse = small(dtype=torch.float64), small(*WORSE, dtype=torch.float64)
     noise, labels = inputs(dtype=torch.float64)

@@ -74,7 +74,7 @@ class GuidedVelocity:
             modulation_bytes //= 2
             guided = [u for u in levels if self._scale(self.guidance, u) != 1.0]
             # On a path of segments both have the same stages; where one segment is the whole, they need not.
-            own = None if segment == whole(backbone) else segment
+            own = None if self.segment.is_whole else segment
             self.second = GuidedVelocity(second, noise, labels, None, guided, modulation_bytes, segment=own)
         self.tables = self._tables([self.segment.noise_level(u) for u in levels], noise, modulation_bytes)
 

@@ -28,6 +28,11 @@ class Segment(NamedTuple):
     steps: int = 1
     before: int = 0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of a path, which goes without a jump."""
+        return (self.low, self.high) == (0.0, 1.0)
+
     def noise_level(self, u: float) -> float:
         """That of a time u of the segment's own, in [0, 1]."""
         return self.high if u == 1.0 else self.low + (self.high - self.low) * u
