@@ -205,7 +205,7 @@ _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "skip": {"feeds": _one_of("latents", "kept", "nothing")},
     "router": {"first": _DEPTH, "stop": _DEPTH, "spans_widths": _truth, "fuses": _truth},
     "guidance": {"second": _second},
-    "loss": {"axes": _axes, "weighted": _truth, "taps": _blocks, "extra": _names},
+    "loss": {"axes": _axes, "weighted": _truth, "routed": _truth, "taps": _blocks, "extra": _names},
     "callback": {"everywhere": _truth, "vital": _truth, "writes_to": _folder},
     "dataset": {"extra": _names, "maps": _names},
     "metric": {"needs": _fields, "more_is_better": _names},

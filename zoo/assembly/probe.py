@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any
@@ -90,7 +90,8 @@ def probe(draft: Draft) -> None:
                 draft.unfit.add(path[:2])
             else:
                 _put_down(draft, path, error, given)
-    _put_down_losses(draft, made, values["depth"] if "depth" not in unsure else None)
+    router = built.get("router", {}).get(None)
+    _put_down_losses(draft, made, values["depth"] if "depth" not in unsure else None, router)
     if stages and not unsure and len(built) == len(HELD_KINDS):
         _put_down_together(draft, shape, built)
 
@@ -182,8 +183,8 @@ def _try(
     return found if whole else None
 
 
-def _put_down_losses(draft: Draft, made: Mapping[KeyPath, Any], depth: int | None) -> None:
-    """What losses ask for that the backbone, or the dataset, has not; a depth of None is not known."""
+def _put_down_losses(draft: Draft, made: Mapping[KeyPath, Any], depth: int | None, router: Any) -> None:
+    """What losses ask for that the backbone, or the dataset, has not; a depth or a router of None is not known."""
     dataset = made.get(path_of("dataset"))
     for path, part in made.items():
         if path[:2] != path_of("loss"):
@@ -192,11 +193,22 @@ def _put_down_losses(draft: Draft, made: Mapping[KeyPath, Any], depth: int | Non
         if beyond:
             told = f"taps block {beyond[0]}, and there are blocks 0 to {depth - 1 if depth else 0}"
             draft.put_down(path, told, (("backbone", "depth"),))
+        elif part.routed and router is not None and not set(part.taps) & set(range(router.first, router.stop)):
+            draft.put_down(path, _unrouted(part.taps, router), (path_of("router"),))
         missing = [name for name in part.extra if dataset is not None and name not in dataset.extra]
         if dataset is not None and missing:
             source = f"dataset {draft.parts[path_of('dataset')].type}"
             given = f"{', '.join(dataset.extra)} alone" if dataset.extra else "nothing beside latents and labels"
             draft.put_down(path, f"asks for {', '.join(missing)} of each sample, and {source} gives {given}")
+
+
+def _unrouted(taps: Sequence[int], router: Any) -> str:
+    if router.first == router.stop:
+        return "asks which tokens a router leaves out, and there is none; take backbone.router, or a loss of all tokens"
+    last = router.stop - 1
+    where = f"block {last} alone" if router.first == last else f"blocks {router.first} to {last} alone"
+    tapped = f"taps block {taps[0]}" if taps else "taps no block"
+    return f"asks which tokens a router leaves out, which it does in {where}, and {tapped}; tap one of these"
 
 
 def _put_down_together(draft: Draft, shape: Shape, built: dict[str, dict[Key, Any]]) -> None:

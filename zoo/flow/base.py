@@ -128,12 +128,14 @@ class Loss(ModulePart, ABC):
 
     Attributes:
         weighted: whether the ``weighting`` of noise levels applies.
+        routed: whether it asks which tokens a router leaves out: a recipe is refused where it taps no block of a route.
         taps: blocks whose outputs it is given, counted from 0; a constructor may set it by its options.
         extra: names of what else it is given of each sample; the dataset has to give it.
     """
 
     kind = "loss"
     weighted: bool = True
+    routed: bool = False
     taps: tuple[int, ...] = ()
     extra: tuple[str, ...] = ()
 

@@ -94,6 +94,75 @@ def test_sprint_adds_a_linear_and_saves_three_quarters_of_the_tokens_of_the_midd
     assert saved == 24 * (block(width, 256) - block(width, 64))
 
 
+STAGES = [{"noise_above": 0.5, "patch": 4}, {"noise_above": 0.0, "patch": 2}]
+LEVELS = [{"patch": 4, "blocks": 2}, {"patch": 2, "blocks": 4}]
+SCHEDULES = {
+    "mpdit": {"type": "by_depth", "levels": LEVELS},
+    "ppflow": {"type": "by_timestep", "stages": STAGES},
+    "hybrid": {
+        "type": "by_depth_and_timestep",
+        "stages": [
+            {"noise_above": 0.5, "levels": [{"patch": 8, "blocks": 2}, {"patch": 4, "blocks": 4}]},
+            {"noise_above": 0.0, "levels": LEVELS},
+        ],
+    },
+}
+TOKENS = {"mpdit": [64], "ppflow": [16, 64], "hybrid": [16, 64]}
+"""Of the level that blocks 2 and 3 are in, by stage."""
+
+
+def small_of(schedule: str, router: str, **options) -> dict:
+    latent = {"channels": 1, "height": 16, "width": 16}
+    backbone = {"latent": latent, "num_classes": 10, "dim": 32, "depth": 6, "heads": 2}
+    route = {"type": router, **options}
+    return {"name": "small", "backbone": {**backbone, "patch_schedule": SCHEDULES[schedule], "router": route}}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("router", "options", "left"), [("tread", {"first": 2, "stop": 4}, 2), ("sprint", {}, 4)])
+def test_routes_lie_in_a_level_of_every_stage(schedule, router, options, left):
+    stages = zoo.cost(small_of(schedule, router, **options), registry=REGISTRY).stages
+    saved = [2 * (block(32, tokens) - block(32, tokens // left)) for tokens in TOKENS[schedule]]
+    assert [stage.macs - stage.training_macs for stage in stages] == saved
+
+
+def test_maskdit_masks_the_patches_of_each_of_ppflows_stages():
+    stages = zoo.cost(small_of("ppflow", "maskdit", stop=4), registry=REGISTRY).stages
+    saved = [4 * (block(32, tokens) - block(32, tokens // 2)) for tokens in (16, 64)]
+    assert [stage.macs - stage.training_macs for stage in stages] == saved
+
+
+@pytest.mark.parametrize("schedule", ["mpdit", "hybrid"])
+@pytest.mark.parametrize(
+    ("router", "options"), [("maskdit", {"stop": 4}), ("tread", {"first": 1, "stop": 4}), ("sprint", {"before": 1})]
+)
+def test_a_route_into_a_level_is_refused(schedule, router, options):
+    told = r"in stage 0 a level begins at block 2; let routes lie within a level"
+    with pytest.raises(zoo.errors.RecipeError, match=told):
+        zoo.load_recipe(small_of(schedule, router, **options), registry=REGISTRY)
+
+
+ASKS = "asks which tokens a router leaves out"
+
+
+@pytest.mark.parametrize("loss", ["kept_squared_error", "masked_reconstruction"])
+@pytest.mark.parametrize(
+    ("router", "options", "tap", "told"),
+    [
+        ("sprint", {}, 0, f"{ASKS}, which it does in blocks 2 to 3 alone, and taps block 0; tap one of these"),
+        ("tread", {"first": 5, "stop": 6}, 3, f"{ASKS}, which it does in block 5 alone, and taps block 3"),
+        ("none", {}, 0, f"{ASKS}, and there is none; take backbone.router, or a loss of all tokens"),
+    ],
+)
+def test_a_loss_of_what_is_left_out_is_refused_where_it_would_not_hear_of_it(loss, router, options, tap, told):
+    recipe = small_of("ppflow", router, **options)
+    recipe["objective"] = {"losses": [{"type": loss, "tap": tap}]}
+    with pytest.raises(zoo.errors.RecipeError, match=told):
+        zoo.load_recipe(recipe, registry=REGISTRY)
+    recipe["backbone"]["router"] = {"type": "tread", "first": tap, "stop": tap + 1}
+    assert zoo.load_recipe(recipe, registry=REGISTRY)
+
+
 SMALL = """
 extends: {recipe}
 backbone:

@@ -73,6 +73,8 @@ Tap = Annotated[int, Field(ge=0)]
 class OfPatches(Loss):
     """A loss of single patches. It taps a block of the route, which tells which of them were left out."""
 
+    routed = True
+
     def __init__(self, *, tap: Tap = 0) -> None:
         super().__init__()
         self.taps = (tap,)
