@@ -43,7 +43,6 @@ from zoo.train.job import plan_of
 from zoo.train.trial import train_and_judge
 
 HERE = Path(__file__).parent
-RECIPES = HERE.parent / "recipes"
 RESULTS = HERE / "convergence.json"
 DOCS = HERE.parent / "docs"
 
@@ -61,10 +60,11 @@ class Trial:
     Attributes:
         table: that it is a row of.
         row: what the table calls it.
-        recipe: a recipe that is shipped.
+        recipe: the name of one that ``zoo recipes`` lists.
         overrides: as for ``--set``.
         steps: updates.
         at: steps after which it is judged.
+        beside: multiply-adds of a sample's forward pass outside of the backbone, as in a loss.
     """
 
     table: str
@@ -73,12 +73,13 @@ class Trial:
     overrides: tuple[str, ...]
     steps: int
     at: tuple[int, ...]
+    beside: int = 0
 
     def load(self, seed: int) -> Recipe:
         """The recipe, with a checkpoint at every step at which it is judged."""
         often = self.at[0]
         return load_recipe(
-            RECIPES / f"{self.recipe}.yaml",
+            self.recipe,
             [
                 *self.overrides,
                 f"train.steps={self.steps}",
@@ -87,7 +88,6 @@ class Trial:
                 f"train.keep_last={len(self.at)}",
                 "evaluate.labels=balanced",  # which differs least from seed to seed
             ],
-            Registry(),
         )
 
     def folder(self, seed: int) -> str:
@@ -141,13 +141,12 @@ def ladder_trials() -> Iterator[Trial]:
 
 
 @cache
-def macs_of_step(recipe: str, overrides: tuple[str, ...] = ()) -> int:
+def macs_of_step(recipe: str, overrides: tuple[str, ...] = (), beside: int = 0) -> int:
     """Multiply-adds of an update, forward and backward."""
-    registry = Registry()
-    loaded = load_recipe(RECIPES / f"{recipe}.yaml", overrides, registry)
-    backbone = build(loaded, registry=registry, device="meta")
+    loaded = load_recipe(recipe, overrides)
+    backbone = build(loaded, device="meta")
     report = audit_backbone(backbone, loaded)
-    return loaded.train.batch * training_macs(report, plan_of(loaded, backbone))
+    return loaded.train.batch * (training_macs(report, plan_of(loaded, backbone)) + 3 * beside)
 
 
 def run_trial(trial: Trial, seed: int, runs: Path) -> dict[str, Any]:
@@ -155,12 +154,12 @@ def run_trial(trial: Trial, seed: int, runs: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     world = Distributed(0, 1, torch.device("cpu"))
     recipe = trial.load(seed)
-    found = train_and_judge(recipe, runs / trial.folder(seed), Registry(), world, at=trial.at)
+    found = train_and_judge(recipe, runs / trial.folder(seed), Registry.installed(), world, at=trial.at)
     return {
         **asdict(trial),
         "seed": seed,
-        "params": count_params(build(recipe, registry=Registry(), device="meta")).total,
-        "macs_of_step": macs_of_step(trial.recipe, trial.overrides),
+        "params": count_params(build(recipe, device="meta")).total,
+        "macs_of_step": macs_of_step(trial.recipe, trial.overrides, trial.beside),
         "figures": {str(step): found[step]["figures"][GENERATED] for step in trial.at},
         "floor": found[trial.steps]["figures"][HELD_OUT],
         "sample": found[trial.steps]["sample"],
@@ -194,8 +193,7 @@ def run_trials(trials: Sequence[Trial], seeds: Sequence[int], runs: Path, jobs: 
 
 def judge_controls() -> dict[str, dict[str, float]]:
     """Figures of sets that a sound judgement refuses."""
-    registry = Registry()
-    recipe = load_recipe(RECIPES / f"{CHEAPEST}.yaml", registry=registry)
+    recipe = load_recipe(CHEAPEST)
     train = RealImages(create_part(recipe, "dataset"), "train", seed=0)
     features, metrics = create_part(recipe, "features"), create_parts(recipe, "metric")
     sets = {name: make() for name, make in controls(train.in_memory(), seed=0).items()}

@@ -63,7 +63,7 @@ def tables(results: Mapping[str, Any]) -> str:
     trials: Sequence[Result] = results["trials"]
     text = "### Every seed after 1000 steps, and the controls\n\n" + _seeds(trials, results["controls"])
     for name in dict.fromkeys(each["table"] for each in trials):
-        text += f"\n### {name[0].upper()}{name[1:]}\n\n" + _rows([each for each in trials if each["table"] == name])
+        text += f"\n### {name[0].upper()}{name[1:]}\n\n" + rows_of([each for each in trials if each["table"] == name])
     return text
 
 
@@ -83,7 +83,8 @@ def _seeds(trials: Sequence[Result], controls: Mapping[str, Mapping[str, float]]
     return "\n".join(lines) + "\n"
 
 
-def _rows(trials: Sequence[Result]) -> str:
+def rows_of(trials: Sequence[Result]) -> str:
+    """A table of what each row's trainings cost and gave, over its seeds."""
     names = list(BOUNDS)
     lines = [
         f"| row | parameters (M) | steps | training multiply-adds (T) | {' | '.join(names)} |",
