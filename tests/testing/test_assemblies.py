@@ -12,6 +12,7 @@ from hypothesis import Phase, find, settings
 from torch import nn
 
 from tests.testing.broken.blocks import OneByOne
+from tests.testing.test_right_parts import StandsInForTheRest
 from zoo import hookimpl, load_recipe
 from zoo.backbone import Backbone
 from zoo.conditioning import conditions_of, modulations_of
@@ -192,6 +193,21 @@ def test_what_is_built_in_is_copied():
         assert assemblies._kept(drawn.recipe).can_be_copied
 
 
+@part("router", "holds_what_it_leaves_out")
+class HoldsWhatItLeavesOut(StandsInForTheRest):
+    """A second token that takes no place, in training or else."""
+
+    def __init__(self, depth: int, block_dims: tuple[int, ...]) -> None:
+        super().__init__(depth, block_dims)
+        self.other = nn.Parameter(torch.empty(1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if hasattr(self, "other"):
+            nn.init.zeros_(self.other)
+
+
 BROKEN = [
     (assemblies.sample_is_alone, AttendsAcrossTheBatch),
     (assemblies.lockstep_is_stage_by_stage, AttendsAcrossStages),
@@ -199,6 +215,7 @@ BROKEN = [
     (assemblies.keeps_dtype_and_shape, SinglePrecisionHead),
     (assemblies.residual_stream_is_wide, NarrowUnderAutocast),
     (assemblies.gradient_reaches_all, DetachedConditioner),
+    (assemblies.gradient_reaches_all, HoldsWhatItLeavesOut),
     (assemblies.state_round_trip, HiddenState),
     (assemblies.builds_share_nothing, Shared),
     (assemblies.initialises_whole, ZeroedInTheConstructor),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.strangers.maskdit import MaskTokens
 from tests.testing.broken.labels import LearnedUnknown, NullOfItsTable, WithRegisters
 from tests.testing.broken.modules import Sound
 from zoo.parts import (
@@ -264,6 +265,22 @@ def test_example_labels_may_be_drawn():
 def test_what_learns_by_dropped_labels_alone_learns_in_assemblies_too():
     registry = Registry().with_parts([LearnedUnknown])
     check_assemblies(registry, laws=["gradient_reaches_all"], class_conditioner="learned_unknown", examples=2)
+
+
+@part("router", "stands_in_for_the_rest")
+class StandsInForTheRest(MaskTokens):
+    """In front of the last block half of the tokens are left out, and a learned one comes back for these."""
+
+    def __init__(self, depth: int, block_dims: tuple[int, ...]) -> None:
+        if depth < 2:
+            raise ValueError("there is no block before the last one")
+        super().__init__(stop=depth - 1, dim=block_dims[-1])
+
+
+def test_what_learns_where_tokens_are_left_out_alone_keeps_the_laws():
+    check_part(StandsInForTheRest, examples=8)
+    registry = Registry().with_parts([StandsInForTheRest])
+    check_assemblies(registry, laws=["gradient_reaches_all"], router="stands_in_for_the_rest", examples=4)
 
 
 @part("mlp", "turns_pairs")

@@ -175,7 +175,7 @@ def lockstep_is_stage_by_stage(recipe: Recipe) -> None:
     latents, t, labels = mixed_inputs(backbone)
     generator = torch.Generator().manual_seed(2)
     weigh = torch.randn(latents.shape, generator=generator, dtype=torch.float64)
-    scores = torch.rand(len(t), backbone.scores, generator=generator, dtype=torch.float64)
+    scores = _scores(backbone, len(t))
     together = whole(backbone, latents, t, labels, scores)
     gradients = _gradients(backbone, (together * weigh).sum())
     alone, loss = torch.empty_like(together), torch.zeros((), dtype=torch.float64)
@@ -241,11 +241,22 @@ def residual_stream_is_wide(recipe: Recipe) -> None:
     'can have no gradient. A block that leaves tokens in front alone says refuses = {"prefix"}: they learn nothing.'
 )
 def gradient_reaches_all(recipe: Recipe) -> None:
-    """A batch with samples of all stages gives every parameter a gradient, but those declared to have none."""
+    """A batch with samples of all stages gives every parameter a gradient, but those declared to have none.
+
+    Where a router has parameters, the batch is routed as in training too: they may stand for what is left out.
+    """
     backbone = build_random(recipe)
     latents, t, labels = mixed_inputs(backbone)
     weighed(whole(backbone, latents, t, labels), seed=2).backward()  # type: ignore[no-untyped-call]
+    if list(backbone.router.parameters()):
+        scores = _scores(backbone, len(t))
+        weighed(whole(backbone, latents, t, labels, scores), seed=2).backward()  # type: ignore[no-untyped-call]
     assert_gradients(backbone)
+
+
+def _scores(backbone: Backbone, samples: int) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.rand(samples, backbone.scores, generator=generator, dtype=torch.float64)
 
 
 @law(

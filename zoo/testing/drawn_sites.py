@@ -93,7 +93,8 @@ def sites(draw: st.DrawFn, entry: PartEntry, axes: int | None = None, corner: Co
         channels=draw(st.integers(1, 16)),
         num_classes=draw(st.integers(1, 5)),
         depth=depth,
-        block_dims=tuple(slot.dim for slot in slots),
+        # A router is tried with tokens of one width.
+        block_dims=(dim,) * depth if entry.kind == "router" else tuple(slot.dim for slot in slots),
         stages=stages,
         ranges=tuple(zip((*cuts, 0.0), (1.0, *cuts), strict=True)),
         scales=tuple((2**stage,) * axes for stage in reversed(range(stages))),
