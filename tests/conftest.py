@@ -4,8 +4,8 @@ Shapes in annotations are checked where tests vary them, and an audit is made on
 no curve of the loss is drawn at the end of a run.
 PyTorch has one thread here and in every process that a test starts, since pytest-xdist fills the cores, unless
 OMP_NUM_THREADS says otherwise. Global random generators start anew with every fixture and every test. SIGHUP is heeded,
-also under nohup, and SIGINT, also in the background of a shell. Hypothesis draws the same examples every time, or with
-``--hypothesis-seed N`` those of N.
+also under nohup, and SIGINT, also in the background of a shell; no test finds a signal ignored by one before it.
+Hypothesis draws the same examples every time, or with ``--hypothesis-seed N`` those of N.
 """
 
 import gc
@@ -23,6 +23,10 @@ for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):  # what the output of 
 for number, heeded in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, heeded)
+HANDLERS = {
+    number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+}
+"""Of every test: a command that has stopped and saved ignores signals to the end of the process, which goes on here."""
 
 from jaxtyping import config, install_import_hook
 
@@ -67,6 +71,8 @@ where to check them takes a third of the time or more."""
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before the fixtures of the test, and of its module."""
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
     rooms = set(item.path.parts[len(HERE.parts) :])
     config.update("jaxtyping_disable", not rooms.isdisjoint(UNCHECKED))
     Once.is_on = not rooms.isdisjoint(ROOMS)
