@@ -201,6 +201,18 @@ def test_no_level_begins_within_a_route():
     ]
 
 
+def test_tokens_that_come_back_of_the_next_width_do_so_at_one_patch():
+    """Between two patches they come back before they go up or down, of the width there."""
+    route = {"router": {"type": "mask_tokens", "stop": 2, "dim": 48}, "parts": MASKDIT}
+    for levels in ([level(2, 2), level(2, 2, 48)], [level(4, 2, 48), level(2, 2, 48)], [level(2, 3), level(4, 2, 48)]):
+        assert not problems_of(levels, **route)
+    assert problems_of([level(4, 2), level(2, 2, 48)], **route) == [
+        "backbone.router: brings back tokens of the width of block 2, 48, and in stage 0 they come back at patch 4, of"
+        " width 24, before they go to patch 2; let the two levels have one patch or one width"
+    ]
+    assert not problems_of([level(4, 2), level(2, 2, 48)], router={"type": "tread", "first": 0, "stop": 2})
+
+
 def test_a_part_that_cannot_stand_tokens_in_front_stands_where_there_are_none():
     """A head sees the image's alone; and those in front do not go from one width to another."""
     prefix = "tokens in front of the image's"

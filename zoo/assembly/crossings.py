@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from torch import nn
@@ -22,7 +22,7 @@ def crossings(shape: Shape, built: Built) -> Iterator[Problem]:
     router = built["router"][None]
     routed = range(router.first, router.stop)
     yield from _takes(shape, built["block"], routed)
-    yield from _route(shape, routed)
+    yield from _route(shape, routed, router.spans_widths)
     yield from _tokens_in_front(shape, built)
     yield from _heads(built["head"])
     ((_, whole),) = assembly(shape, built)
@@ -54,14 +54,25 @@ def _takes(shape: Shape, blocks: Mapping[Any, Any], routed: range) -> Iterator[P
                     break
 
 
-def _route(shape: Shape, routed: range) -> Iterator[Problem]:
+def _route(shape: Shape, routed: range, spans_widths: bool) -> Iterator[Problem]:
     if not routed:
         return
     if routed.stop > shape.depth:
         yield "router", None, f"its stop, block {routed.stop}, is beyond the last: backbone.depth is {shape.depth}"
         return
     for number, stage in enumerate(shape.stages):
-        for first in accumulate(level.blocks for level in stage.levels[:-1]):
+        begins = accumulate(level.blocks for level in stage.levels[:-1])
+        for first, (level, after) in zip(begins, pairwise(stage.levels), strict=True):
+            (here, width), (there, next_width) = level.node, after.node
+            if spans_widths and first == routed.stop and here != there and width != next_width:
+                yield (
+                    "router",
+                    None,
+                    f"brings back tokens of the width of block {first}, {next_width}, and in stage {number} they come"
+                    f" back at patch {as_written(here)}, of width {width}, before they go to patch"
+                    f" {as_written(there)}; let the two levels have one patch or one width",
+                )
+                break
             if routed.start < first < routed.stop:
                 yield (
                     "router",

@@ -269,7 +269,8 @@ class Router(ModulePart, ABC):
     spans_widths: bool = False
     """Whether, where the level at ``stop`` has the patch of the one before and another width, the downsampler between
     the two gets the tokens that went on alone, and ``end`` these of the new width, before its position: as for a
-    learned token in the place of the others. Such a downsampler cannot refuse ``subset``."""
+    learned token in the place of the others. Such a downsampler cannot refuse ``subset``. A level at ``stop`` of
+    another patch and another width is an error of the recipe: tokens come back of the width of block ``stop``."""
     fuses: bool = False
     """Whether ``end`` makes other tokens of those that come back, in sampling too, as SPRINT's Linear does."""
 
