@@ -34,6 +34,11 @@ class LevelAudit:
     blocks: int
     macs: int
 
+    @property
+    def latent(self) -> Grid:
+        """Lengths of the axes of the stage's latents."""
+        return tuple(count * side for count, side in zip(self.grid, self.patch, strict=True))
+
 
 @dataclass(frozen=True)
 class StagePart:
@@ -45,11 +50,7 @@ class StagePart:
 
 @dataclass(frozen=True)
 class StageAudit:
-    """A stage: its noise levels (low, high), its share of uniformly drawn ones, and its exact cost at batch 1.
-
-    ``macs`` are those of sampling; ``training_macs`` those of a forward pass in training, where a router leaves out
-    tokens.
-    """
+    """A stage: its noise levels (low, high), its share of uniformly drawn ones, and its exact cost at batch 1."""
 
     noise: tuple[float, float]
     share: float
@@ -112,11 +113,16 @@ class ImageAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an assembly costs at batch 1; means are over uniform noise levels, rounded to whole numbers."""
+    """What an assembly costs at batch 1; means are over uniform noise levels, rounded to whole numbers.
+
+    ``macs`` are those of sampling; ``training_macs`` those of a forward pass in training, where a router leaves out
+    tokens.
+    """
 
     recipe: str
     params: Params
     macs: int
+    training_macs: int
     flops: int
     norm_ops: int
     stages: tuple[StageAudit, ...]
@@ -159,6 +165,7 @@ def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:
         recipe=recipe.name,
         params=count_params(backbone),
         macs=macs,
+        training_macs=_mean([count.macs for count in routed], weights),
         flops=2 * macs,
         norm_ops=_mean([count.norm_ops for count in counts], weights),
         stages=tuple(_stage(backbone, stage, counts[stage], routed[stage].macs) for stage in numbers),

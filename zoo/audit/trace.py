@@ -112,11 +112,11 @@ def _by_module(
     measure: Callable[[Counter[str]], int],
     declared: dict[str, int],
 ) -> dict[str, int]:
-    """A measure by dotted name; a list of modules, which is never called itself, has that of its members."""
+    """A measure by dotted name; a module that is not called itself, as a list or a router, has that of its members."""
     modules = {name: measure(counter) for name, counter in counts.items() if name}
-    for name, module in backbone.named_children():
-        if isinstance(module, nn.ModuleList | nn.ModuleDict):
-            modules[name] = sum(modules[f"{name}.{key}"] for key, _ in module.named_children())
+    for name, module in reversed(list(backbone.named_modules())):  # members stand behind those that hold them
+        if name and not modules.get(name):
+            modules[name] = sum(modules.get(f"{name}.{key}", 0) for key, _ in module.named_children())
     for name, own in declared.items():
         for ancestor in _with_ancestors(name):
             modules[ancestor] += own

@@ -55,6 +55,8 @@ def print_audit(console: Console, recipe: Recipe, audit: Audit, against: Audit |
     if against is not None:
         ratio, saved = audit.macs / against.macs, 1 - audit.macs / against.macs
         less = f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'}"
+        if (audit.training_macs, against.training_macs) != (audit.macs, against.macs):
+            less += f", in training {audit.training_macs / against.training_macs:.1%} ({giga(against.training_macs)})"
         console.print(
             f"against           [bold]{ratio:.1%}[/] of {escape(against.recipe)} ({giga(against.macs)}), {less};"
             f" parameters {audit.params.total / against.params.total:.1%} of {against.params.total / 1e6:.1f} M"

@@ -46,7 +46,7 @@ def plain_way_table(backbone: Backbone) -> Table:
         for noise, levels in zip(noise_ranges(backbone.stages), stages, strict=True)
         for place, level in enumerate(levels)
     ]
-    return _with_widths(Table("The way of the tokens", _WAY, tuple(rows)), stages, backbone.dim)
+    return _with_sizes(_with_widths(Table("The way of the tokens", _WAY, tuple(rows)), stages, backbone.dim), stages)
 
 
 def plain_parts_table(backbone: Backbone, recipe: Recipe) -> Table:
@@ -63,7 +63,8 @@ def way_table(audit: Audit, dim: int) -> Table:
         tuple(rows),
         frozenset(index for index, row in enumerate(rows) if row[4] == "stage"),
     )
-    return _with_widths(table, [stage.levels for stage in audit.stages], dim)
+    stages = [stage.levels for stage in audit.stages]
+    return _with_sizes(_with_widths(table, stages, dim), stages)
 
 
 def parts_table(audit: Audit) -> Table:
@@ -130,6 +131,11 @@ def audit_facts(audit: Audit) -> Facts:
         ("multiply-adds", f"{giga(audit.macs)} = {audit.macs:,}{mean}"),
         ("FLOPs", f"{giga(audit.flops)} = 2 × multiply-adds; norms apart: {giga(audit.norm_ops)}"),  # noqa: RUF001
     ]
+    if audit.training_macs != audit.macs:
+        share = f"{audit.training_macs / audit.macs:.1%} of sampling's"
+        facts.append(
+            ("in training", f"{giga(audit.training_macs)} a forward pass, {share}: the router leaves out tokens")
+        )
     if paper is not None:
         facts.append(("paper convention", f"{giga(paper)} (MPDiT's counting of attention)"))
     if torchprofile is not None:
@@ -189,6 +195,16 @@ def _with_widths(table: Table, stages: Sequence[Sequence[LevelAudit]], dim: int)
     place, widths = _WAY.index("patch") + 1, iter([str(level.dim) for levels in stages for level in levels])
     rows = tuple((*row[:place], next(widths) if row[1] else "", *row[place:]) for row in table.rows)
     return replace(table, columns=(*table.columns[:place], "width", *table.columns[place:]), rows=rows)
+
+
+def _with_sizes(table: Table, stages: Sequence[Sequence[LevelAudit]]) -> Table:
+    """The same table with the sizes of the stages' latents behind their noise levels, if not all are the same."""
+    sizes = [patch_name(levels[0].latent) for levels in stages]
+    if len(set(sizes)) == 1:
+        return table
+    own = iter(sizes)
+    rows = tuple((row[0], next(own) if row[0] else "", *row[1:]) for row in table.rows)
+    return replace(table, columns=(table.columns[0], "latent", *table.columns[1:]), rows=rows)
 
 
 def _noise(noise: tuple[float, float], place: int) -> str:

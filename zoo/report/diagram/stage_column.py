@@ -42,7 +42,7 @@ class StageColumn:
         columns, levels, latent = self.columns, self.stage.levels, self.columns.recipe.backbone.latent
         add(self.into, "rect", fill="panel", x=self.left, y=self.top, width=columns.width, height=columns.height, rx=10)
         self._title()
-        shape = sizes(latent.channels, *latent.size)
+        shape = sizes(latent.channels, *levels[0].latent)
         middle = self.y + NODE / 2
         self.latent: tuple[Point, ...] = (self.spine + NODE_WIDTH / 2, middle), (self.rail, middle)
         self._node(f"latent {shape}", "noisy; channels, then the length of each axis", rounded=True)
