@@ -4,11 +4,25 @@ from dataclasses import replace
 
 import pytest
 
+from tests.shapes import level, recipe_of
 from tests.train.small import small
+from zoo.assembly import build
 from zoo.audit import audit
 from zoo.report.comparison import Cost, Entry, Outcome, StageCost
-from zoo.report.tables import cost_table, figures_table, giga, parts_table, quality_table, way_table, with_unit
+from zoo.report.tables import (
+    audit_facts,
+    cost_table,
+    figures_table,
+    giga,
+    parts_table,
+    plain_way_table,
+    quality_table,
+    way_table,
+    with_unit,
+)
 
+HALF = {"type": "tread", "first": 1, "stop": 2}
+FINE = {"noise_above": 0.0, "levels": [level(2, 2)]}
 COST = Cost(2_000_000, 3_000_000, (StageCost((0.0, 1.0), 3_000_000, (8, 20)),), None, None, "dopri5", None)
 
 
@@ -92,3 +106,35 @@ def test_what_is_not_known_is_a_dash():
 )
 def test_units(count, words):
     assert with_unit(count) == words
+
+
+def test_training_stands_beside_sampling_where_a_router_leaves_out_tokens():
+    plain, routed = Entry("plain", COST), Entry("routed", replace(COST, training_macs=2_000_000))
+    assert ">in training" not in cost_table([plain]).columns
+    table = cost_table([plain, routed])
+    place = table.columns.index(">in training")
+    assert table.columns[place - 1] == ">MACs, mean"
+    assert [row[place - 1 : place + 1] for row in table.rows] == [("3.000 M", "3.000 M"), ("3.000 M", "2.000 M")]
+    before = cost_table([plain, plain]).rows
+    assert [(*row[1:place], *row[place + 1 :]) for row in table.rows] == [row[1:] for row in before]
+
+
+def test_the_facts_say_what_training_costs_where_a_router_leaves_out_tokens():
+    plain, routed = (audit(recipe_of([level(2, 3)], router=each)) for each in ("none", HALF))
+    assert "in training" not in dict(audit_facts(plain))
+    assert plain.training_macs == plain.macs == routed.macs > routed.training_macs
+    words = dict(audit_facts(routed))["in training"]
+    share = routed.training_macs / routed.macs
+    assert (
+        words == f"{giga(routed.training_macs)} a forward pass, {share:.1%} of sampling's: the router leaves out tokens"
+    )
+
+
+def test_sizes_of_latents_stand_beside_stages_that_have_their_own():
+    own, same = ([{"noise_above": 0.5, "levels": [level(4, 2)], **more}, FINE] for more in ({"scale": 2}, {}))
+    for build_table in (lambda each: way_table(audit(each), 24), lambda each: plain_way_table(build(each))):
+        assert "latent" not in build_table(recipe_of(stages=same)).columns
+        table = build_table(recipe_of(stages=own))
+        assert table.columns[:2] == ("noise level", "latent")
+        assert [row[1] for row in table.rows if row[0]] == ["4x8", "8x16"]
+        assert [row[1] for row in table.rows if not row[0]] == [""] * (len(table.rows) - 2)

@@ -47,6 +47,7 @@ class Cost:
         held_bytes: what training holds whatever the batch; None where the optimizer does not run on fake tensors, or is
             not here.
         memory_problem: why one of both is None.
+        training_macs: multiply-adds of a forward pass in training, where a router leaves out tokens; None for ``macs``.
     """
 
     params: int
@@ -58,6 +59,7 @@ class Cost:
     activation_bytes: int | None
     held_bytes: int | None = None
     memory_problem: str = ""
+    training_macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def cost_of(recipe: Recipe) -> Cost:
         activation_bytes=activation_bytes,
         held_bytes=held_bytes,
         memory_problem=problem,
+        training_macs=None if report.training_macs == report.macs else report.training_macs,
     )
 
 

@@ -86,8 +86,8 @@ def figures_table(figures: Mapping[str, Mapping[str, float]], record: Mapping[st
 
 
 def cost_table(entries: Sequence[Entry]) -> Table:
-    """What each assembly costs, beside the first."""
-    return Table(
+    """What each assembly costs, beside the first; what training costs where a router of one leaves out tokens."""
+    table = Table(
         "Cost at batch 1; memory is what a sample adds to the peak of a training step, held what it has anyway",
         (
             "recipe", ">parameters", ">MACs, mean", ">by stage", ">tokens", ">MACs of an image", ">passes", ">memory",
@@ -95,6 +95,10 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         ),
         tuple((entry.name, *_cost_cells(entry.cost, entries[0].cost)) for entry in entries),
     )  # fmt: skip
+    if all(entry.cost.training_macs is None for entry in entries):
+        return table
+    training = (giga(entry.cost.training_macs or entry.cost.macs) for entry in entries)
+    return _with_column(table, table.columns.index(">MACs, mean") + 1, ">in training", training)
 
 
 def quality_table(entries: Sequence[Entry]) -> Table | None:
@@ -192,9 +196,8 @@ def _with_widths(table: Table, stages: Sequence[Sequence[LevelAudit]], dim: int)
     """The same table with the widths of levels behind their patches, if any is not ``dim``."""
     if all(level.dim == dim for levels in stages for level in levels):
         return table
-    place, widths = _WAY.index("patch") + 1, iter([str(level.dim) for levels in stages for level in levels])
-    rows = tuple((*row[:place], next(widths) if row[1] else "", *row[place:]) for row in table.rows)
-    return replace(table, columns=(*table.columns[:place], "width", *table.columns[place:]), rows=rows)
+    widths = iter([str(level.dim) for levels in stages for level in levels])
+    return _with_column(table, _WAY.index("patch") + 1, "width", [next(widths) if row[1] else "" for row in table.rows])
 
 
 def _with_sizes(table: Table, stages: Sequence[Sequence[LevelAudit]]) -> Table:
@@ -203,8 +206,13 @@ def _with_sizes(table: Table, stages: Sequence[Sequence[LevelAudit]]) -> Table:
     if len(set(sizes)) == 1:
         return table
     own = iter(sizes)
-    rows = tuple((row[0], next(own) if row[0] else "", *row[1:]) for row in table.rows)
-    return replace(table, columns=(table.columns[0], "latent", *table.columns[1:]), rows=rows)
+    return _with_column(table, 1, "latent", [next(own) if row[0] else "" for row in table.rows])
+
+
+def _with_column(table: Table, place: int, name: str, cells: Iterable[str]) -> Table:
+    """The same table with another column in front of the one at ``place``."""
+    rows = tuple((*row[:place], cell, *row[place:]) for row, cell in zip(table.rows, cells, strict=True))
+    return replace(table, columns=(*table.columns[:place], name, *table.columns[place:]), rows=rows)
 
 
 def _noise(noise: tuple[float, float], place: int) -> str:

@@ -20,7 +20,9 @@ from tests.report.diagram.drawn import (
     points_of,
     texts,
 )
+from tests.shapes import recipe_of
 from tests.weights.small import of_axes
+from zoo.audit import audit
 from zoo.audit.parts import PartAudit
 from zoo.audit.report import LevelAudit, StageAudit
 from zoo.report.diagram import diagram
@@ -77,6 +79,16 @@ def test_latents_of_other_axes_are_drawn(size, shape, levels):
     assert (nodes[0], nodes[-1]) == (f"latent {shape}", f"velocity {shape}")
     colours = [next(group.iter(f"{SVG}rect")).get("class") for group in boxes(root, "level")]
     assert len(set(colours)) == 2
+
+
+def test_every_stage_has_latents_of_its_own_size():
+    levels = [{"patch": 2, "blocks": 2}]
+    recipe = recipe_of(
+        stages=[{"noise_above": 0.5, "levels": levels, "scale": 2}, {"noise_above": 0.0, "levels": levels}]
+    )
+    nodes = [texts(node)[0].text for node in boxes(drawn(audit(recipe), recipe), "node")]
+    for size in ((4, 8), (8, 16)):
+        assert {f"latent {sizes(3, *size)}", f"velocity {sizes(3, *size)}"} <= set(nodes)
 
 
 def test_blocks_are_numbered_and_stages_share_them():
