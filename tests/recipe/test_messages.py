@@ -33,8 +33,8 @@ def problems(raw: dict) -> list[tuple]:
     try:
         options = Outer.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        return list(problems_of(error, Outer, raw, ["type"]))
-    return list(problems_of_coerced(raw, options.model_dump(mode="json")))
+        return [each[:2] for each in problems_of(error, Outer, raw, ["type"])]
+    return [each[:2] for each in problems_of_coerced(raw, options.model_dump(mode="json"))]
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from zoo.parts.facts import Member, disagreements, facts_of, other_axes
 from zoo.parts.module_part import ModulePart
 from zoo.parts.returned import described
 from zoo.recipe import Draft, NestedError
-from zoo.recipe.draft import SUPPLIED_FROM, Problem
+from zoo.recipe.draft import SUPPLIED_FROM
 from zoo.recipe.latent import SizeRecipe
+from zoo.recipe.messages import Problem
 from zoo.schedule import AXES, Level, Stage, on_all_axes
 from zoo.schedule_problems import schedule_problems
 from zoo.shape import Shape

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted, in_words, shortened, text_of
 from zoo.part_entries import PartEntry
 from zoo.recipe import NestedError, Recipe
-from zoo.recipe.draft import Problem
-from zoo.recipe.messages import in_one_line
+from zoo.recipe.messages import Problem, in_one_line
 
 NOWHERE: Mapping[str, Collection[KeyPath]] = MappingProxyType({})
 

@@ -7,11 +7,12 @@ from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 from zoo.errors import KeyPath, RecipeError, dotted
 from zoo.kinds import KINDS, path_of
 from zoo.recipe.latent import PLANE
+from zoo.recipe.messages import Problem
 from zoo.recipe.parts import PartSpec
 from zoo.recipe.recorded import Recorded
 from zoo.recipe.schema import SECTIONS, Recipe
@@ -25,20 +26,6 @@ SUPPLIED_FROM: dict[str, tuple[KeyPath, ...]] = {
 """The keys that say what parts are supplied with, by its name."""
 
 _KEYS = tuple(key for keys in SUPPLIED_FROM.values() for key in keys)
-
-
-class Problem(NamedTuple):
-    """What is wrong with a recipe.
-
-    Attributes:
-        path: the key that it is told at.
-        message: what is wrong there. A key of ``SUPPLIED_FROM`` that it writes out in full is one that it is about.
-        about: other keys that it is about.
-    """
-
-    path: KeyPath
-    message: str
-    about: Collection[KeyPath] = ()
 
 
 @dataclass
@@ -104,7 +91,7 @@ class Draft:
         return Recipe(name=self.name, packages=self.packages, **sections)
 
     def _line(self, problem: Problem) -> str:
-        path, message, about = problem
+        path, message, about, _ = problem
         origin = self._origin(path, message)
         fallback = origin == self.tree.origin_of(("backbone",))  # the part is not written, but a default
         others = [

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from zoo.companions import UNKNOWN, pip_install
-from zoo.errors import KeyPath, PluginError, dotted
+from zoo.errors import KeyPath, PluginError, dotted, near
 from zoo.kinds import KINDS, key_of, kinds_of, path_of
 from zoo.part_entries import PartEntry
 from zoo.plugins import Plugin, not_installed
 from zoo.recipe.draft import Draft
 from zoo.recipe.merge import expand_part, without_nulls
-from zoo.recipe.messages import problems_of, problems_of_coerced
+from zoo.recipe.messages import MISSING, Problem, misspelt, problems_of, problems_of_coerced
+from zoo.recipe.misspelt import leave_out_what_follows
 from zoo.recipe.options import RecipeOptions
 from zoo.recipe.parts import BESIDE, AnyPart, AsWritten, BlockRun, KeptPart, PartSpec, Term
 from zoo.recipe.places import located
@@ -47,12 +48,13 @@ def draft_recipe(
         draft.name, draft.packages = own.name, own.packages
     for name, given in sections.items():
         if given is None and name == "backbone":
-            draft.put_down((name,), "missing; it is required")
+            draft.put_down((name,), MISSING)
         elif not isinstance(given, dict | None):
             draft.put_down((name,), f"should be a mapping, got {show(given)}")
         else:
             _draft_section(name, given or {}, draft)
     _tell_where_options_are(draft, ())
+    leave_out_what_follows(draft)
     if draft.missing:
         for package in not_installed(draft.packages):
             draft.put_down(("packages",), f"{package} is not installed; {pip_install(Plugin(package, UNKNOWN))}")
@@ -68,6 +70,7 @@ def part_given(kind: str, given: Any, registry: Registry) -> PartSpec:
     tree = expand_part(node_of(given, Origin(kind)), path_of(kind))
     draft = Draft(tree, registry)
     found = _draft_part(kind, without_nulls(tree).plain(), (kind,), draft)
+    leave_out_what_follows(draft)
     if found is None:
         raise ValueError("; ".join(f"{dotted(problem.path)}: {problem.message}" for problem in draft.problems))
     return found
@@ -109,9 +112,9 @@ def _tell_where_options_are(draft: Draft, above: KeyPath, first: int = 0) -> Non
         key = problem.path[-1]
         if problem.path != (*above, key) or not problem.message.startswith("unknown option"):
             continue
-        if found := [dotted(path) for path in _places_of(str(key), above, draft)]:
-            message = f"unknown option of {whose} itself; write {' or '.join(found[:3])}"
-            draft.problems[index] = problem._replace(message=message)
+        if found := _places_of(str(key), above, draft):
+            message = f"unknown option of {whose} itself; write {' or '.join(map(dotted, found[:3]))}"
+            draft.problems[index] = problem._replace(message=message, meant=found)
 
 
 def _places_of(key: str, above: KeyPath, draft: Draft) -> list[KeyPath]:
@@ -222,7 +225,11 @@ def _draft_part(kind: str, raw: Any, path: KeyPath, draft: Draft, default: PartE
     if isinstance(raw, str):
         raw = {"type": raw}
     if not isinstance(raw, dict):
-        draft.put_down(path, f"should be a part's name or a mapping with `type`, got {show(raw)}")
+        told = f"should be a part's name or a mapping with `type`, got {show(raw)}"
+        many = f"{path[-1]}s"  # heads, which take a number, and not head
+        meant = [(path[0], many)] if many in _options_beside(path) else []
+        hint = f"; did you mean {many!r}?" if meant else ""
+        draft.problems.append(Problem(path, told + hint, meant=meant))
         return None
     entry = _entry(kind, raw, path, draft, default)
     if entry is None:
@@ -230,6 +237,9 @@ def _draft_part(kind: str, raw: Any, path: KeyPath, draft: Draft, default: PartE
     before, nested = len(draft.problems), entry.signature.parts
     given = {key: value for key, value in raw.items() if key != "type" and key not in nested}
     beside = KINDS[kind].beside if isinstance(path[-1], int) else ()
+    if key := _misspelt_type(given, ["type", *beside, *entry.signature.options.model_fields, *nested]):
+        draft.problems.append(misspelt((*path, key), "type"))  # the others are for the part that it names
+        return None
     options = _validate(entry.signature.options, given, path, draft, others=["type", *beside, *nested])
     parts = {name: _draft_nested(inside, raw.get(name), (*path, name), draft) for name, inside in nested.items()}
     if options is None or len(draft.problems) > before:
@@ -238,15 +248,29 @@ def _draft_part(kind: str, raw: Any, path: KeyPath, draft: Draft, default: PartE
     return PartSpec(entry=entry, options=options, parts=parts)
 
 
+def _options_beside(path: KeyPath) -> Collection[str]:
+    """The options of the section that a part stands in, by itself."""
+    return SECTIONS[str(path[0])][0].model_fields if len(path) == 2 else ()
+
+
+def _misspelt_type(raw: dict[str, Any], known: Collection[str]) -> str | None:
+    """The key of a text that is meant to be ``type``; None where there is none."""
+    texts = (key for key, value in raw.items() if isinstance(value, str) and key not in known)
+    return next((key for key in texts if near(key, known) == "type"), None)
+
+
 def _entry(kind: str, raw: dict[str, Any], path: KeyPath, draft: Draft, default: PartEntry | None) -> PartEntry | None:
     name = raw.get("type")
     if name is None and default is not None:
         return default
     name = name or KINDS[kind].default
+    if name is None and (key := _misspelt_type(raw, ["type"])):
+        draft.problems.append(misspelt((*path, key), "type"))
+        return None
     if name is None:
         names = ", ".join(draft.registry.names(kind))
         where = (*path, "type") if raw else path
-        draft.put_down(where, f"missing; it is required, one of: {names}")
+        draft.put_down(where, f"{MISSING}, one of: {names}")
         return None
     if not isinstance(name, str):
         draft.put_down((*path, "type"), f"should be a part's name, got {show(name)}")
@@ -280,6 +304,6 @@ def _validate(model: type[M], raw: dict[str, Any], path: KeyPath, draft: Draft, 
         problems = list(problems_of(error, model, raw, others))
     else:
         problems = list(problems_of_coerced(raw, options.model_dump(mode="json")))
-    for below, message in problems:
-        draft.put_down((*path, *below), message)
+    for below, message, _, meant in problems:
+        draft.problems.append(Problem((*path, *below), message, meant=[(*path, *place) for place in meant]))
     return None if problems else options

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from zoo.errors import KeyPath, did_you_mean, dotted
+from zoo.errors import KeyPath, dotted, near
 from zoo.recipe.source import show
 
-Problem = tuple[KeyPath, str]
+MISSING = "missing; it is required"
+
+
+class Problem(NamedTuple):
+    """What is wrong with a recipe.
+
+    Attributes:
+        path: the key that it is told at.
+        message: what is wrong there. A key of ``zoo.recipe.draft.SUPPLIED_FROM`` that it writes out in full is one that
+            it is about.
+        about: other keys that it is about.
+        meant: of an unknown key, the places that it may be meant for.
+    """
+
+    path: KeyPath
+    message: str
+    about: Collection[KeyPath] = ()
+    meant: Collection[KeyPath] = ()
+
 
 _WORDS = {
     "int_type": "should be a whole number",
@@ -49,22 +67,28 @@ def problems_of(error: ValidationError, model: type[BaseModel], raw: Any, others
             continue  # the rest of a list whose other items have problems of their own
         path = _without_branches(each["loc"], raw)
         if each["type"] == "missing":
-            yield (*path, each["loc"][-1]), "missing; it is required"
+            yield Problem((*path, each["loc"][-1]), MISSING)
         elif each["type"] == "extra_forbidden":
             known = [*_names_beside(path, model), *(others if len(path) == 1 else ())]
-            choices = did_you_mean(str(path[-1]), known) or f"; there are: {', '.join(known)}"
-            yield path, f"unknown option{choices}"
+            meant = near(str(path[-1]), known)
+            there_are = f"unknown option; there are: {', '.join(known)}"
+            yield Problem(path, there_are) if meant is None else misspelt(path, meant)
         elif each["type"] == "value_error":
-            yield path, each["msg"].removeprefix("Value error, ")
+            yield Problem(path, each["msg"].removeprefix("Value error, "))
         else:
-            yield path, _in_words(each)
+            yield Problem(path, _in_words(each))
+
+
+def misspelt(path: KeyPath, meant: str) -> Problem:
+    """Of a key that is unknown, and near to one that is known beside it."""
+    return Problem(path, f"unknown option; did you mean {meant!r}?", meant=((*path[:-1], meant),))
 
 
 def in_one_line(error: ValidationError) -> str:
     """What is wrong with options that a part makes itself, such as the levels of a schedule."""
     told = []
     for each in error.errors():
-        text = {"missing": "missing; it is required", "extra_forbidden": "unknown option"}.get(each["type"])
+        text = {"missing": MISSING, "extra_forbidden": "unknown option"}.get(each["type"])
         told.append(f"{dotted(each['loc'])}: {text or _in_words(each)}")
     return f"{error.title}: {', '.join(told)}"
 
@@ -91,7 +115,7 @@ def problems_of_coerced(raw: Any, value: Any, path: KeyPath = ()) -> Iterator[Pr
         for index, pair in enumerate(zip(raw, value, strict=True)):
             yield from problems_of_coerced(*pair, (*path, index))
     elif isinstance(raw, bool | float) and isinstance(value, int) and type(raw) is not type(value):
-        yield path, f"{_WORDS['int_type']}, got {show(raw)}"
+        yield Problem(path, f"{_WORDS['int_type']}, got {show(raw)}")
 
 
 def _without_other_forms(errors: Sequence[ErrorDetails], raw: Any) -> Iterator[ErrorDetails]:
