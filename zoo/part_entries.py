@@ -34,6 +34,11 @@ class PartEntry:
         return (inspect.getdoc(self.cls) or "").split("\n", 1)[0].strip()
 
     @property
+    def is_example(self) -> bool:
+        """Whether the docstring is still, as it says, of the example that ``zoo new-plugin`` wrote."""
+        return self.summary.startswith("Example:")
+
+    @property
     def origin(self) -> str:
         """The package and the class, for messages."""
         if self.plugin.is_file:

@@ -97,6 +97,19 @@ def test_tells_of_every_part_and_writes_a_report_and_a_badge():
 
 
 @pytest.mark.usefixtures("few_laws")
+def test_a_docstring_that_is_still_of_an_example_is_told():
+    parts("pass")
+    source = Path("my_parts.py").read_text("utf-8").replace('"""Mine."""', '"""Example: a Linear (Some, 2020)."""')
+    Path("my_parts.py").write_text(source, "utf-8")
+    result = check("--parts", "my_parts.py", "--examples", "1")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        0,
+        "note: the docstring of time_embedder mine begins with 'Example:', as zoo new-plugin wrote it; before you"
+        " publish, say there what yours is, and its source",
+    )
+
+
+@pytest.mark.usefixtures("few_laws")
 def test_a_broken_law_is_told_and_ends_in_2():
     parts("t = t - t.mean()")
     result = check("--parts", "my_parts.py", "--examples", "2")

@@ -25,7 +25,12 @@ def test_passes_its_own_tests(tmp_path):
 def test_its_tests_go_on_with_parts_and_recipe_of_other_names(tmp_path):
     folder = tmp_path / "zoo-mine"
     write_package(folder, Names.of("zoo-mine"), ["block", "metric"])
-    places = [folder / "pyproject.toml", *(folder / "zoo_mine").rglob("*.py"), *folder.rglob("*.yaml")]
+    places = [
+        folder / "pyproject.toml",
+        folder / "README.md",
+        *(folder / "zoo_mine").rglob("*.py"),
+        *folder.rglob("*.yaml"),
+    ]
     for path in places:
         path.write_text(re.sub(r"\bmine\b", "own", path.read_text("utf-8")), "utf-8")
     (folder / "zoo_mine/recipes/mine_trial.yaml").rename(folder / "zoo_mine/recipes/small.yaml")

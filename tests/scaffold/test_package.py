@@ -51,7 +51,7 @@ def test_its_tests_fail_by_what_zoo_says_and_no_more(pytester):
     assert "backbone.block.attention: softmax: dim 768 is not divisible by heads 5" in said
     assert "Traceback" not in said
     assert ".py:" not in said.partition("= FAILURES =")[2].partition("= short test summary")[0]
-    result.assert_outcomes(failed=2, deselected=1)
+    result.assert_outcomes(failed=2, deselected=2)
 
 
 def test_its_test_draws_by_labels_of_the_author_s_conditioner_too(monkeypatch, tmp_path):
@@ -62,6 +62,18 @@ def test_its_test_draws_by_labels_of_the_author_s_conditioner_too(monkeypatch, t
     monkeypatch.setitem(written, "recipes", lambda: ["mine_trial"])
     monkeypatch.setattr(zoo, "load", lambda run: backbone)
     written["test_trains_and_draws"](tmp_path)
+
+
+def test_its_readme_has_to_say_what_its_parts_have_become(monkeypatch, tmp_path):
+    files, mlp = files_of(NAMES, ["mlp"]), import_module("zoo.scaffold.parts.mlp").MineMLP
+    (tmp_path / "README.md").write_text(files["README.md"])
+    written: dict = {"__name__": "test_recipe", "__file__": str(tmp_path / "tests/test_recipe.py")}
+    exec(files["tests/test_recipe.py"], written)
+    monkeypatch.setitem(written, "entries", lambda: [zoo.Registry().with_parts([mlp]).get("mlp", "mine")])
+    written["test_the_readme_says_what_each_part_is"]()
+    monkeypatch.setattr(mlp, "__doc__", "Three Linears (Own, 2026).\n\nOptions: none.")
+    with pytest.raises(AssertionError, match=r"\n\| mlp \| `mine` \| Three Linears \(Own, 2026\)\. \|$"):
+        written["test_the_readme_says_what_each_part_is"]()
 
 
 def test_its_test_looks_for_the_figures_of_its_recipe_alone(monkeypatch, tmp_path):

@@ -31,6 +31,7 @@ def test_every_kind_has_one_that_registers_with_an_option():
         entry = registry.get(kind, "mine")
         assert len(entry.signature.options.model_fields) > 0, f"{kind} shows no option"
         assert entry.summary.endswith("."), f"what zoo parts prints of {kind} is cut off"
+        assert entry.is_example, f"an author's {kind} would be told to be of the example's paper"
 
 
 @pytest.mark.parametrize("kind", KINDS)

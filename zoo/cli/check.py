@@ -16,7 +16,7 @@ from rich.table import Table
 
 from zoo.cli.bars import bar
 from zoo.cli.common import Debug, PartsFiles, console, tell, try_folder
-from zoo.errors import OutputError, PluginError
+from zoo.errors import OutputError, PluginError, listed
 from zoo.part_entries import PartEntry
 from zoo.registry import Registry
 
@@ -66,6 +66,11 @@ def check(
     write_whole(out / f"{NAME}.json", f"{json.dumps(conclusion.report(), indent=2)}\n", OutputError)
     write_whole(out / f"{NAME}.svg", conclusion.badge(), OutputError)
     tell(f"wrote {out / NAME}.json and {NAME}.svg")
+    if examples_left := [f"{entry.kind} {entry.name}" for entry in entries if entry.is_example]:
+        tell(
+            f"note: the docstring of {listed(examples_left)} begins with 'Example:', as zoo new-plugin wrote it; before"
+            " you publish, say there what yours is, and its source"
+        )
     if not conclusion.is_sound and not conclusion.counts["broken"]:
         name = entries[0].cls.__name__
         raise PluginError(

@@ -15,7 +15,7 @@ from zoo.parts import Attention, Layout, Linear, RMSNorm, by_head, rotate, width
 
 @zoo.part("attention", "mine")
 class MineAttention(Attention):
-    """Softmax over cosines of queries and keys, times a fixed factor (Liu et al., 2022, arXiv 2111.09883, section 3.3).
+    """Example: Softmax over cosines of queries and keys, times a factor (Liu et al., 2022, arXiv 2111.09883, 3.3).
 
     Options:
         factor: what the cosines are multiplied by.

@@ -14,7 +14,7 @@ from zoo.parts import GELUMLP, Block, Layout, SoftmaxAttention, Vectors, layer_n
 
 @zoo.part("block", "mine")
 class MineBlock(Block):
-    """Attention and MLP side by side, after one modulated norm and behind one gate (ViT-22B, arXiv 2302.05442).
+    """Example: attention and MLP side by side, after one norm and behind one gate (ViT-22B, arXiv 2302.05442).
 
     Options:
         mlp_ratio: hidden width of the MLP over dim.

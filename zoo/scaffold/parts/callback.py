@@ -12,7 +12,7 @@ from zoo.callbacks import Callback, Step, Training
 
 @zoo.part("callback", "mine")
 class MineCallback(Callback):
-    """How far plain gradient descent would move the weights in a step, as a figure in metrics.jsonl.
+    """Example: how far plain gradient descent would move the weights in a step, as a figure in metrics.jsonl.
 
     A run that goes on makes a new object: what is to be remembered from step to step is in ``training.file(name)``.
 

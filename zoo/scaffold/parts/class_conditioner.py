@@ -14,7 +14,7 @@ from zoo.parts import ClassCondition, Embedding, IndexConditioner, Linear
 
 @zoo.part("class_conditioner", "mine")
 class MineClassConditioner(IndexConditioner):
-    """A short vector a class, which a Linear widens (Lan et al., 2020, arXiv 1909.11942, section 3.1).
+    """Example: a short vector a class, which a Linear widens (Lan et al., 2020, arXiv 1909.11942, section 3.1).
 
     Labels are class indices [B]; ``num_classes`` stands for no condition. For labels of another form derive from
     ``ClassConditioner``.

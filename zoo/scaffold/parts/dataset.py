@@ -17,7 +17,7 @@ from zoo.data import Dataset, Samples, Source, Split, two_axes
 
 @zoo.part("dataset", "mine")
 class MineDataset(Dataset):
-    """Stripes from -1 to 1, in a phase of their own; the class says how many: for trials, without a file.
+    """Example: stripes from -1 to 1, in a phase of their own; the class says how many: for trials, without a file.
 
     Options:
         samples: to train on; a fourth as many, and others, are held out.

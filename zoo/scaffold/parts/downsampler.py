@@ -13,7 +13,7 @@ from zoo.parts import Downsampler, Grid, Linear, behind, ratio, unshuffle
 
 @zoo.part("downsampler", "mine")
 class MineDownsampler(Downsampler):
-    """The mean, or the largest, of the fine tokens of each coarse one, and a Linear.
+    """Example: the mean, or the largest, of the fine tokens of each coarse one, and a Linear.
 
     Options:
         pool: which of the two.

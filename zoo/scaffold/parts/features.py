@@ -16,7 +16,7 @@ from zoo.evaluate import Features, FeatureSet, Images
 
 @zoo.part("features", "mine")
 class MineFeatures(Features):
-    """Means of the pixels over the cells of a coarse grid: a thumbnail.
+    """Example: means of the pixels over the cells of a coarse grid: a thumbnail.
 
     Options:
         cells: of the grid, on each axis.

@@ -14,7 +14,7 @@ from zoo.flow import AffinePath, Guidance
 
 @zoo.part("guidance", "mine")
 class MineGuidance(Guidance):
-    """Classifier-free guidance that is brought back to the length of the velocity (Lin et al., arXiv 2305.08891, 3.4).
+    """Example: classifier-free guidance brought back to the length of the velocity (Lin et al., arXiv 2305.08891, 3.4).
 
     They do so with the prediction of the weights, and its deviation.
 

@@ -16,7 +16,7 @@ from zoo.parts import Grid, Linear, TokenHead, Vectors, layer_norm, modulate
 
 @zoo.part("head", "mine")
 class MineHead(TokenHead):
-    """A modulated norm and an MLP that starts at zero.
+    """Example: a modulated norm and an MLP that starts at zero.
 
     Options:
         ratio: hidden width over dim, rounded.

@@ -14,7 +14,7 @@ from zoo.flow import Loss, LossInputs
 
 @zoo.part("loss", "mine")
 class MineLoss(Loss):
-    """Pseudo-Huber: far errors pull no harder than ones of size c (Song and Dhariwal, 2023, arXiv 2310.14189).
+    """Example: Pseudo-Huber: far errors pull no harder than ones of size c (Song and Dhariwal, 2023, arXiv 2310.14189).
 
     Options:
         c: size of a number's error from which on it grows in a line; the paper's is 0.00054.

@@ -15,7 +15,7 @@ from zoo.evaluate import FeatureSet, Metric
 
 @zoo.part("metric", "mine")
 class MineMetric(Metric):
-    """Squared maximum mean discrepancy of the features, by a polynomial kernel: KID (arXiv 1801.01401).
+    """Example: squared maximum mean discrepancy of the features, by a polynomial kernel: KID (arXiv 1801.01401).
 
     Options:
         degree: of the polynomial.

@@ -15,7 +15,7 @@ from zoo.parts import MLP, Layout, Linear
 
 @zoo.part("mlp", "mine")
 class MineMLP(MLP):
-    """Linear, squared ReLU, Linear (So et al., 2021, arXiv 2109.08668).
+    """Example: Linear, squared ReLU, Linear (So et al., 2021, arXiv 2109.08668).
 
     Options:
         ratio: hidden width over dim, rounded.

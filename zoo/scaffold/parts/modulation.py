@@ -15,7 +15,7 @@ from zoo.parts import Condition, Linear, Modulation, Modulations, Slot, Vectors
 
 @zoo.part("modulation", "mine")
 class MineModulation(Modulation):
-    """A narrow layer for all, and a Linear from it, starting at zero, for every block and head: low-rank adaLN.
+    """Example: low-rank adaLN: a narrow layer for all, and a Linear from it, starting at zero, for each block and head.
 
     Options:
         rank: width of the narrow layer.

@@ -14,7 +14,7 @@ from zoo.flow import NoiseSampler
 
 @zoo.part("noise_sampler", "mine")
 class MineNoiseSampler(NoiseSampler):
-    """Uniform noise levels, shifted towards noise or data (Esser et al., 2024, arXiv 2403.03206, equation 23).
+    """Example: uniform noise levels, shifted towards noise or data (Esser et al., 2024, arXiv 2403.03206, equation 23).
 
     Options:
         shift: above 1 towards noise, below 1 towards data.

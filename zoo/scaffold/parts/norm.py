@@ -15,7 +15,7 @@ from zoo.parts import Norm
 
 @zoo.part("norm", "mine")
 class MineNorm(Norm):
-    """Dynamic tanh in the place of a norm, ``weight * tanh(alpha * x) + bias`` (Zhu et al., 2025, arXiv 2503.10622).
+    """Example: dynamic tanh in place of a norm, ``weight * tanh(alpha * x) + bias`` (Zhu et al., arXiv 2503.10622).
 
     Options:
         alpha: where the learned alpha starts.

@@ -14,7 +14,7 @@ from zoo.data import Normalize
 
 @zoo.part("normalize", "mine")
 class MineNormalize(Normalize):
-    """``asinh(factor * x)``, which leaves small values in proportion and brings large ones near.
+    """Example: ``asinh(factor * x)``, which leaves small values in proportion and brings large ones near.
 
     Options:
         factor: of the latents.

@@ -14,7 +14,7 @@ from zoo.optim import Optimizer, Weight
 
 @zoo.part("optimizer", "mine")
 class MineOptimizer(Optimizer):
-    """By the sign of a mean of gradients, and matrices alone decay: Lion (Chen et al., 2023, arXiv 2302.06675).
+    """Example: by the sign of a mean of gradients; matrices alone decay: Lion (Chen et al., 2023, arXiv 2302.06675).
 
     Options:
         betas: decay of the mean that the sign is taken of, and of the one that is kept.

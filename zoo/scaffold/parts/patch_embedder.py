@@ -15,7 +15,7 @@ from zoo.parts import Grid, Linear, PatchEmbedder, patchify
 
 @zoo.part("patch_embedder", "mine")
 class MinePatchEmbedder(PatchEmbedder):
-    """Each patch through a bottleneck of two Linears (Li and He, 2025, arXiv 2511.13720).
+    """Example: each patch through a bottleneck of two Linears (Li and He, 2025, arXiv 2511.13720).
 
     Options:
         bottleneck: numbers that a patch is squeezed into.

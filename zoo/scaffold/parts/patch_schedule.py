@@ -12,7 +12,7 @@ from zoo.parts import Level, Patch, PatchSchedule, Stage
 
 @zoo.part("patch_schedule", "mine")
 class MinePatchSchedule(PatchSchedule):
-    """Down to patches twice as large, and up again: an hourglass (Nawrot et al., 2022).
+    """Example: down to patches twice as large, and up again: an hourglass (Nawrot et al., 2022).
 
     Options:
         patch: latent pixels per token at both ends, the same on all axes.

@@ -15,7 +15,7 @@ from zoo.flow import AffinePath
 
 @zoo.part("path", "mine")
 class MineAffinePath(AffinePath):
-    """The variance-preserving SDE's, in closed form (Song et al., 2021, arXiv 2011.13456, appendix C).
+    """Example: the variance-preserving SDE's, in closed form (Song et al., 2021, arXiv 2011.13456, appendix C).
 
     Options:
         beta_max: rate at t = 1 at which noise is added; it grows evenly from 0.1 at t = 0.

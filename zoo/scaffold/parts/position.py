@@ -14,7 +14,7 @@ from zoo.parts import Grid, Position, PositionEmbedding
 
 @zoo.part("position", "mine")
 class MinePositionEmbedding(PositionEmbedding):
-    """A learned vector for every row and one for every column, added up (axial: Ho et al., 2019, arXiv 1912.12180).
+    """Example: a learned vector for each row and one for each column, added up (axial: Ho et al., arXiv 1912.12180).
 
     Options:
         std: of the vectors when they start.

@@ -22,7 +22,7 @@ class Route(NamedTuple):
 
 @zoo.part("router", "mine")
 class MineRouter(Router):
-    """A random share of the image tokens goes on; the others change by what these change in the mean.
+    """Example: a random share of the image tokens goes on; the others change by what these change in the mean.
 
     In sampling, without scores, all go on. After TREAD (Krause et al., 2025, arXiv 2501.04765), where the others stay.
 

@@ -13,7 +13,7 @@ from zoo.optim import Schedule
 
 @zoo.part("schedule", "mine")
 class MineSchedule(Schedule):
-    """``1 / sqrt(1 + step / timescale)``: it falls for ever, and knows of no end (Zhai et al., 2022, arXiv 2106.04560).
+    """Example: ``1 / sqrt(1 + step / timescale)``, which falls for ever (Zhai et al., 2022, arXiv 2106.04560).
 
     Options:
         timescale: updates after which it has fallen to ``1 / sqrt(2)``.

@@ -15,7 +15,7 @@ from zoo.parts import Linear, Skip
 
 @zoo.part("skip", "mine")
 class MineSkip(Skip):
-    """What left the finer patch on the way down, through a Linear and times a learned gate, is added.
+    """Example: what left the finer patch on the way down, through a Linear and times a learned gate, is added.
 
     Options:
         gate: where the gate starts, the same for all features.

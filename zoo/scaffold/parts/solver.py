@@ -16,7 +16,7 @@ from zoo.flow import AffinePath, Draw, Solver, Velocity
 
 @zoo.part("solver", "mine")
 class MineSolver(Solver):
-    """Two evaluations an update, the second somewhere on its way: of second order (Ralston, 1962).
+    """Example: two evaluations an update, the second somewhere on its way: of second order (Ralston, 1962).
 
     Options:
         at: where on its way: 1/2 is the midpoint method, 2/3 Ralston's, 1 Heun's.

@@ -15,7 +15,7 @@ from zoo.parts import StageEmbedder
 
 @zoo.part("stage_embedder", "mine")
 class MineStageEmbedder(StageEmbedder):
-    """From one learned vector, for the noisiest stage, to another in even steps.
+    """Example: from one learned vector, for the noisiest stage, to another in even steps.
 
     Options:
         std: of both when they start.

@@ -16,7 +16,7 @@ from zoo.parts import Linear, TimeEmbedder
 
 @zoo.part("time_embedder", "mine")
 class MineTimeEmbedder(TimeEmbedder):
-    """Waves of random frequencies, drawn once, through a Linear (Song et al., 2021, arXiv 2011.13456).
+    """Example: waves of random frequencies, drawn once, through a Linear (Song et al., 2021, arXiv 2011.13456).
 
     Options:
         frequencies: how many.

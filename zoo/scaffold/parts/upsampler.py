@@ -16,7 +16,7 @@ from zoo.parts import Grid, Linear, Upsampler, behind, ratio, shuffle
 
 @zoo.part("upsampler", "mine")
 class MineUpsampler(Upsampler):
-    """A Linear, and a copy of each token for every finer one, which a learned vector tells apart.
+    """Example: a Linear, and a copy of each token for every finer one, which a learned vector tells apart.
 
     Options:
         std: of these vectors when they start.

@@ -15,7 +15,7 @@ from zoo.flow import Weighting
 
 @zoo.part("weighting", "mine")
 class MineWeighting(Weighting):
-    """``sigmoid(bias - log snr)``: data counts less (Kingma and Gao, 2023, arXiv 2303.00848).
+    """Example: ``sigmoid(bias - log snr)``: data counts less (Kingma and Gao, 2023, arXiv 2303.00848).
 
     Options:
         bias: log of the signal-to-noise ratio whose weight is 1/2.
