@@ -20,3 +20,9 @@ def test_assemblies_keep_the_laws():
     check_assemblies(
         zoo.Registry().with_parts(parts), examples=3, block="maskdit_bridge", class_conditioner="zero_null"
     )
+
+
+def test_assemblies_of_the_routers_keep_the_laws():
+    registry = zoo.Registry().with_parts([MaskDiT, Sprint])
+    check_assemblies(registry, examples=3, router="maskdit", options={"router/maskdit": {"stop": 1}})
+    check_assemblies(registry, examples=3, router="sprint", options={"router/sprint": {"before": 1, "behind": 1}})

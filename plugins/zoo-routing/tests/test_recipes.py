@@ -21,7 +21,7 @@ from zoo_routing.routers import MaskDiT, Sprint
 RECIPES = Path(str(files("zoo_routing.recipes")))
 REGISTRY = zoo.Registry().with_parts([BridgeBlock, KeptSquaredError, MaskDiT, MaskedReconstruction, Sprint, ZeroNull])
 MODULES = [f"--parts={RECIPES.parent / module}.py" for module in ("maskdit", "routers")]
-NAMES = {"maskdit_xl", "mpdit_b_tread", "sit_b_tread", "sit_xl_sprint"}
+NAMES = {"maskdit_digits", "maskdit_xl", "mpdit_b_tread", "sit_b_tread", "sit_xl_sprint"}
 
 
 def cost(name, **changed):
