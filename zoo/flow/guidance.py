@@ -59,7 +59,8 @@ class ScaledGuidance(Guidance):
             told = f"goes from lowest to highest noise level, not from {interval[0]} to {interval[1]}"
             problems.append((("interval",), told))
         if channels is not None and channels > latent[0]:
-            problems.append((("channels",), f"{channels}, but the latents have {latent[0]}; make it less, or leave it out to guide all"))
+            told = f"{channels}, but the latents have {latent[0]}; make it less, or leave it out to guide all"
+            problems.append((("channels",), told))
         if problems:
             raise OptionError(problems)
         self.is_none = all(scale == 1.0 for scale in self.scales)
