@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.train.heard import HEARD, REGISTRY, run
 from tests.train.small import small
 from zoo.callbacks import tensorboard
 from zoo.distributed.distributed import Distributed
-from zoo.errors import PluginError, RecipeError
+from zoo.errors import PluginError, RecipeError, RunError
 from zoo.pictures import read_png
 from zoo.runs import checkpoint as checkpoints
 from zoo.runs.metrics_file import read_metrics
@@ -233,3 +234,9 @@ def test_a_writer_that_fails_is_closed(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="No space left"):
         callback.log(training, {"step": 1, "loss": 0.5})
     assert Refusing.closed == 1
+
+
+def test_without_tensorboard_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(RunError, match=r"^TensorBoard is not installed; pip install 'diffusion-zoo\[tensorboard\]'$"):
+        tensorboard._writer_class()
