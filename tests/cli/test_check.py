@@ -47,6 +47,7 @@ FEW = {
     "assembly-sample_is_alone", "batch_invariance", "draws_nothing", "every_option_changes_something",
     "can_be_checkpointed", "is_deterministic", "keeps_dtype", "keeps_nan_apart", "leaves_its_state",
     "runs_on_its_axes", "shape_contract", "state_round_trip", "takes_many_tokens", "trains_as_it_samples",
+    "trains_on_two_ranks",
 }  # fmt: skip
 """Laws: what a part breaks is told in the same way whatever the law, and all of them take ten times as long."""
 
@@ -137,7 +138,9 @@ def test_a_law_that_need_not_be_kept_has_a_column_of_its_own():
     head, row = result.stdout.splitlines()[:2]
     assert re.search(r"  broken  +not required  +not run  ", head)
     assert re.search(r"^time_embedder  mine  +\d+ +-  +every_option_changes_something  ", row)
-    assert "(a part need not keep this law)" in result.stdout
+    (told,) = re.findall(r"^for information \(not required\): time_embedder mine .*", result.stdout, re.M)
+    assert " does not keep the law every_option_changes_something: " in told
+    assert "breaks" not in result.stdout
 
 
 @pytest.mark.usefixtures("few_laws")
@@ -173,6 +176,19 @@ def test_what_a_part_that_draws_does_wrong_besides_is_told_too():
 
 
 @pytest.mark.usefixtures("few_laws")
+def test_a_part_that_mixes_samples_is_told_of_once():
+    parts("t = t - t.mean()")
+    result = check("--parts", "my_parts.py", "--examples", "2")
+    (told,) = re.findall(r"^\w+ mine .*(?:\n  .*)*", result.stdout, re.M)
+    assert "breaks the law batch_invariance: " in told
+    assert "\n  advice: Look for a mean, a norm, a reshape or a mask over dimension 0" in told
+    *_, follow = told.splitlines()
+    named = re.fullmatch(r"  likely for that reason, too: (.*); mend it first, and check again", follow)
+    assert named is not None
+    assert named[1].split(", ") == ["keeps_nan_apart", "trains_on_two_ranks"]
+
+
+@pytest.mark.usefixtures("few_laws")
 def test_an_error_of_dtypes_comes_with_advice_about_them():
     parts("t = t + torch.zeros(len(t), dtype=torch.float64)")
     result = check("--parts", "my_parts.py", "--examples", "2")
@@ -205,11 +221,13 @@ def test_a_part_that_cannot_be_tried_ends_in_2_with_what_to_do():
 
 
 def test_a_law_that_must_be_kept_is_not_excused_by_one_that_need_not():
-    told = "breaks it\n    at my_parts.py:3"
-    free, must = (Outcome("block", "mine", state, state, 0.0, told) for state in ("not required", "broken"))
-    excuse = "(a part need not keep this law)"
-    assert [excuse in each for each in _messages([free])] == [True]
-    assert [excuse in each for each in _messages([free, must])] == [False]
+    line = "\n    at my_parts.py:3"
+    free = Outcome("block", "mine", "one", "not required", 0.0, f"does not keep it{line}")
+    must = Outcome("block", "mine", "other", "broken", 0.0, f"breaks{line}")
+    apart = Outcome("block", "mine", "third", "broken", 0.0, "breaks too")
+    assert list(_messages([free])) == [f"for information (not required): does not keep it{line}"]
+    assert list(_messages([free, must])) == [f"breaks{line}\n  the same under one"]
+    assert list(_messages([free, apart])) == ["breaks too", f"for information (not required): does not keep it{line}"]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ def test_law_catches_a_broken_part_and_says_so_in_a_few_lines(law, broken, messa
     assert all(len(line) <= 250 for line in lines)
     told = " ".join(str(caught.value).split())
     assert re.search(message, told)
-    assert told.startswith(f"{kind} {name} ({broken.__module__}.{broken.__qualname__}) breaks the law {law.__name__}: ")
+    breaks = f"breaks the law {law.__name__}" if law.required else f"does not keep the law {law.__name__}"
+    assert told.startswith(f"{kind} {name} ({broken.__module__}.{broken.__qualname__}) {breaks}: ")
     assert "options: " in told
     assert f"advice: {law.advice} again, " in told
 

@@ -147,29 +147,33 @@ def _laws(outcomes: Sequence[Outcome], state: State) -> str:
 
 
 def _messages(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Of all broken laws, one for each reason.
+    """Of all broken laws, one for each reason; and then, for information, of those that a part need not keep.
 
-    Where a part fails at one line under several, cannot be drawn for any, or breaks some by what it draws alone.
+    Where a part fails at one line under several, cannot be drawn for any, or breaks some by what it draws alone, or
+    likely by mixing the samples of a batch.
     """
     alike: dict[tuple[str, ...], list[Outcome]] = {}
-    followed: dict[tuple[str, ...], list[str]] = {}
+    followed: dict[tuple[str, str, str, bool], list[str]] = {}
     for each in outcomes:
         if each.follows:
-            followed.setdefault((each.kind, each.part, each.follows), []).append(each.law)
+            followed.setdefault((each.kind, each.part, each.follows, each.likely), []).append(each.law)
         elif each.state in ("broken", "not required"):
             failure = [line for line in each.message.splitlines() if line.startswith("    at ")]
             alike.setdefault((each.kind, each.part, *(failure or [each.message])), []).append(each)
-    for first, *others in alike.values():
+    groups = [sorted(group, key=_is_free) for group in alike.values()]
+    for first, *others in sorted(groups, key=lambda group: _is_free(group[0])):
         also = f"\n  the same under {_named([each.law for each in others])}" if others else ""
         for each in (first, *others):
-            if more := followed.get((each.kind, each.part, each.law)):
+            if more := followed.get((each.kind, each.part, each.law, False)):
                 also += f"\n  for that reason alone, too: {_named(more)}"
-        free = (
-            "\n  (a part need not keep this law)"
-            if all(each.state == "not required" for each in (first, *others))
-            else ""
-        )
-        yield f"{first.message}{also}{free}"
+            if more := followed.get((each.kind, each.part, each.law, True)):
+                also += f"\n  likely for that reason, too: {_named(more)}; mend it first, and check again"
+        yield f"{'for information (not required): ' if _is_free(first) else ''}{first.message}{also}"
+
+
+def _is_free(outcome: Outcome) -> bool:
+    """Whether it is of a law that the part need not keep."""
+    return outcome.state == "not required"
 
 
 def _named(laws: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ class Outcome:
         seconds: that it took; the first law of a part draws the cases, too.
         message: why it was not kept.
         follows: the law that the part breaks as well, if it breaks this one for that reason alone.
+        likely: whether that is likely, and not known.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Outcome:
     seconds: float
     message: str = ""
     follows: str = ""
+    likely: bool = False
 
 
 def outcome(check: Check, again: str, clock: Callable[[], float] = time.perf_counter) -> Outcome:
@@ -57,7 +59,7 @@ def outcome(check: Check, again: str, clock: Callable[[], float] = time.perf_cou
     """
     start = clock()
     state: State = "kept"
-    message = follows = ""
+    message, follows, likely = "", "", False
     try:
         check.run(again)
     except NotRun as why:
@@ -66,9 +68,10 @@ def outcome(check: Check, again: str, clock: Callable[[], float] = time.perf_cou
         state, message = "not run", f"needs files: {first_line(error)}"
     except AssertionError as error:
         state, message = "broken" if check.law.required else "not required", str(error)
-        follows = error.of if isinstance(error, FollowsError) else ""
+        follows, likely = (error.of, error.likely) if isinstance(error, FollowsError) else ("", False)
     entry = check.part.entry
-    return Outcome(entry.kind, entry.name, check.law_name, state, round(clock() - start, 3), message, follows)
+    seconds = round(clock() - start, 3)
+    return Outcome(entry.kind, entry.name, check.law_name, state, seconds, message, follows, likely)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -21,6 +21,7 @@ from zoo.testing.cases import Case
 from zoo.testing.check import EXAMPLES, assembly_failure, hold, keeps, part_cases, part_failure, recipe_of
 from zoo.testing.law import FollowsError, Law, NotRun
 from zoo.testing.laws import OF_DRAWING, laws_of
+from zoo.testing.mixing import FOLLOW
 from zoo.testing.random_assemblies import Drawn, random_assemblies
 from zoo.testing.still import still
 from zoo.testing.strategies import Given, NotDrawnError
@@ -86,6 +87,15 @@ class Examined:
                     return law if keeps(law, self.cases) else None
         return None
 
+    @cached_property
+    def laws_of_mixing(self) -> list[str]:
+        """The laws that tell of mixing the samples of a batch, and that the part breaks, whatever it draws."""
+        if isinstance(self.cases, Exception):
+            return []
+        with still():
+            laws = [law for law in laws_of(self.entry.kind) if law.__name__ in FOLLOW]
+            return [law.__name__ for law in laws if not keeps(law, self.cases)]
+
 
 @dataclass(frozen=True)
 class Check:
@@ -123,7 +133,8 @@ class Check:
 
         Raises:
             AssertionError: the law is broken, or nothing could be drawn to check it on; in a few lines.
-            FollowsError: the law is broken by what the part draws alone, of which another law tells.
+            FollowsError: the law is broken by what the part draws alone, or likely by its mixing of samples, of which
+                another law tells.
             DataError: the part needs files that the kit has not.
             NotRun: the law cannot be tried here, or in no assembly, or an option of the part cannot be drawn.
         """
@@ -146,18 +157,35 @@ class Check:
         of = recipe_of if self.is_of_assemblies else _itself
         try:
             hold(self.law, drawn, None if traceback else partial(failure, again=again), of)
-        except AssertionError:
-            cause = None if traceback else self.part.law_of_drawing
-            if cause in (None, self.law):
+        except AssertionError as error:
+            if traceback:
                 raise
-            with still():
-                if not keeps(self.law, drawn, of):
-                    raise
-            what = f"{self.part.entry.kind} {self.part.entry.name} breaks the law {self.law.__name__}"
-            told = f"{what} by the numbers that it draws alone: mend what breaks {cause.__name__} first"
+            follows = self._by_what_it_draws(drawn, of) or self._by_mixing(error)
+            if follows is None:
+                raise
         else:
             return
-        raise FollowsError(told, cause.__name__)
+        raise follows
+
+    def _by_what_it_draws(self, drawn: Any, of: Callable[[Any], Any]) -> FollowsError | None:
+        cause = self.part.law_of_drawing
+        if cause in (None, self.law):
+            return None
+        with still():
+            if not keeps(self.law, drawn, of):
+                return None
+        what = f"{self.part.entry.kind} {self.part.entry.name} breaks the law {self.law.__name__}"
+        told = f"{what} by the numbers that it draws alone: mend what breaks {cause.__name__} first"
+        return FollowsError(told, cause.__name__)
+
+    def _by_mixing(self, error: AssertionError) -> FollowsError | None:
+        """Not where the part failed, at a line of its own, instead of giving something else."""
+        asks = any(self.law_name in names for names in FOLLOW.values()) and "\n    at " not in str(error)
+        for cause in self.part.laws_of_mixing if asks else ():
+            if self.law_name in FOLLOW[cause]:
+                told = f"likely for the reason for which it breaks {cause}: mend that first, and check again"
+                return FollowsError(f"{error}\n  {told}", cause, likely=True)
+        return None
 
 
 def _itself(case: Case) -> Case:

@@ -52,8 +52,9 @@ def told(law: Law[Any], subject: str, error: Exception, roots: Collection[str], 
     frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     found = isinstance(error, AssertionError) and _module(frames[-1][0]).startswith("zoo.testing")
     summary = law.summary.replace("``", "`")
+    breaks = f"breaks the law {law.__name__}" if law.required else f"does not keep the law {law.__name__}"
     lines = [
-        f"{subject} breaks the law {law.__name__}: {summary}",
+        f"{subject} {breaks}: {summary}",
         *_wrapped(f"{'found' if found else 'fails'}: {_words(error, bare=found)}", 3 if found else 2),
         *([] if found else _place(frames, roots)),
         *_wrapped(detail, 2),

@@ -24,11 +24,12 @@ class FollowsError(AssertionError):
 
     Attributes:
         of: the name of the other, which says what to do.
+        likely: whether that is likely, and not known.
     """
 
-    def __init__(self, message: str, of: str) -> None:
+    def __init__(self, message: str, of: str, *, likely: bool = False) -> None:
         super().__init__(message)
-        self.of = of
+        self.of, self.likely = of, likely
 
 
 @dataclass(frozen=True)
