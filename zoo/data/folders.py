@@ -120,16 +120,43 @@ def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> 
     if flat and not classes:
         found = [(0, name) for name in _images(below, others)]
         if not found:
-            raise DataError(f"{shown(below)}: holds no pictures ({', '.join(ENDINGS)}); give a folder that does")
+            raise _without_pictures(below)
     else:
         found = list(_labelled(below, classes, others))
     _refuse_alike(below, classes)
     _refuse_alike(below, [name for _, name in found])
     prefix = f"{below.name}/" if below != folder else ""
-    names = [os.fsencode(prefix + name) for _, name in found]
+    return _listed(folder, prefix, classes, found, others)
+
+
+def list_pictures(folder: Path) -> ImageList:
+    """All pictures of a folder at any depth, by their names, as of no class and of no split.
+
+    Args:
+        folder: where they lie.
+
+    Raises:
+        DataError: there is no such folder, or no picture in it; names that are shown alike.
+    """
+    others = Counter[str]()
+    names = _images(folder, others)
+    if not names:
+        raise _without_pictures(folder)
+    _refuse_alike(folder, names)
+    return _listed(folder, "", [], [(0, name) for name in names], others)
+
+
+def _without_pictures(folder: Path) -> DataError:
+    return DataError(f"{shown(folder)}: holds no pictures ({', '.join(ENDINGS)}); give a folder that does")
+
+
+def _listed(
+    folder: Path, below: str, classes: Sequence[str], found: Sequence[tuple[int, str]], others: Counter[str]
+) -> ImageList:
+    names = [os.fsencode(below + name) for _, name in found]
     return ImageList(
         folder=folder,
-        below=prefix,
+        below=below,
         classes=tuple(shown(name) for name in classes),
         labels=np.array([label for label, _ in found], dtype=np.int64),
         names=b"".join(names),

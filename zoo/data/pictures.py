@@ -44,6 +44,20 @@ def read_picture(path: Path, channels: int, height: int, width: int) -> UInt8[np
     return np.asarray(centre_crop(_decode(path, MODES[channels]), height, width)).reshape(height, width, channels)
 
 
+def read_whole_picture(path: Path, channels: int) -> UInt8[np.ndarray, "height width channels"]:
+    """A picture's pixels as they are, neither cropped nor resized; else as ``read_picture`` has them.
+
+    Args:
+        path: of the file.
+        channels: 1 (grey) or 3 (RGB).
+
+    Raises:
+        DataError: as of ``read_picture``.
+    """
+    found = np.asarray(_decode(path, MODES[channels]))
+    return found.reshape(*found.shape[:2], channels)
+
+
 def centre_crop(image: Image, height: int, width: int) -> Image:
     """The largest centred part of the target's shape, resized to it: ADM's recipe, and DiT's.
 

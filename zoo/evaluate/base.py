@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -53,6 +53,25 @@ class FeatureSet:
             found = [getattr(part, field.name) for part in parts]
             columns[field.name] = None if found[0] is None else np.concatenate(found)
         return cls(**columns)
+
+
+class Gaussian(NamedTuple):
+    """Mean [D] and covariance [D, D] of features, in float64."""
+
+    mean: Float[np.ndarray, " D"]
+    covariance: Float[np.ndarray, "D D"]
+
+
+class Moments(NamedTuple):
+    """What is known of features of real images whose pictures need not be there.
+
+    Attributes:
+        pooled: of those of whole images.
+        spatial: of those that keep places; None where that is not known.
+    """
+
+    pooled: Gaussian
+    spatial: Gaussian | None = None
 
 
 class Images(ABC):
@@ -161,3 +180,13 @@ class Metric(ABC):
         Raises:
             ValueError: there are too few images to tell.
         """
+
+    def measure_moments(self, real: Moments, generated: FeatureSet) -> Mapping[str, float] | None:
+        """The figures beside mean and covariance that somebody has found of real images' features.
+
+        None where these do not tell them, as most metrics have it.
+
+        Raises:
+            ValueError: there are too few images to tell.
+        """
+        return None

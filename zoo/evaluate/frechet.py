@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from zoo.evaluate.base import FeatureSet, Metric
+from zoo.evaluate.base import FeatureSet, Gaussian, Metric, Moments
 from zoo.registry import part
-
-
-class Gaussian(NamedTuple):
-    """Mean [D] and covariance [D, D] of features, in float64."""
-
-    mean: Float[np.ndarray, " D"]
-    covariance: Float[np.ndarray, "D D"]
 
 
 def fitted(features: Float[np.ndarray, "n D"]) -> Gaussian:
@@ -58,11 +50,14 @@ class FID(Metric):
         Raises:
             ValueError: a set has fewer than two images, or the real ones do not differ.
         """
-        gaussian = fitted(real.pooled)
-        spread = float(np.trace(gaussian.covariance))
+        return self.measure_moments(Moments(fitted(real.pooled)), generated)
+
+    def measure_moments(self, real: Moments, generated: FeatureSet) -> Mapping[str, float]:
+        """The same, beside moments."""
+        spread = float(np.trace(real.pooled.covariance))
         if spread == 0.0:
             raise ValueError("real images are all the same")
-        distance = frechet_distance(gaussian, fitted(generated.pooled))
+        distance = frechet_distance(real.pooled, fitted(generated.pooled))
         return {"fid": distance, "fid_relative": distance / spread}
 
 
@@ -75,5 +70,12 @@ class SpatialFID(Metric):
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
         """``sfid``."""
         assert real.spatial is not None
+        return self._beside(fitted(real.spatial), generated)
+
+    def measure_moments(self, real: Moments, generated: FeatureSet) -> Mapping[str, float] | None:
+        """The same, beside moments, if they are known of such features."""
+        return None if real.spatial is None else self._beside(real.spatial, generated)
+
+    def _beside(self, real: Gaussian, generated: FeatureSet) -> dict[str, float]:
         assert generated.spatial is not None
-        return {"sfid": frechet_distance(fitted(real.spatial), fitted(generated.spatial))}
+        return {"sfid": frechet_distance(real, fitted(generated.spatial))}

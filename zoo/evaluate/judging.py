@@ -18,7 +18,7 @@ from zoo.classes import Classes
 from zoo.data import Dataset, Split
 from zoo.data.left_out import classes_kept, open_kept, read_kept
 from zoo.errors import MissingSplitError, in_words, with_article, words_of
-from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric
+from zoo.evaluate.base import BATCH, Features, FeatureSet, Images, ImageSet, Metric, Moments
 from zoo.labels import Labels, class_indices
 from zoo.signature import MARK
 
@@ -164,10 +164,13 @@ class Judge:
         features: that have been fitted.
         metrics: those that need what the features do not give are left out.
         real: features of the real images.
+        moments: of such features of the real images that somebody else has found; metrics go by them where they can.
     """
 
-    def __init__(self, features: Features, metrics: Sequence[Metric], real: FeatureSet) -> None:
-        self.features = features
+    def __init__(
+        self, features: Features, metrics: Sequence[Metric], real: FeatureSet, moments: Moments | None = None
+    ) -> None:
+        self.features, self.moments = features, moments
         self.classifier: Any = None
         if real.verdicts is None and real.labels is not None and len(np.unique(real.labels)) > 1:
             from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # half a second, that only this costs
@@ -193,11 +196,15 @@ class Judge:
         for metric in self.metrics:
             if all(getattr(found, need) is not None for need in metric.needs):
                 try:
-                    figures.update(_new(_finite(metric.measure(self.real, found)), figures))
+                    figures.update(_new(_finite(self._measured(metric, found)), figures))
                 except Exception as error:  # it has nothing to say, or is wrong; the other figures stand
                     words = words_of(error) if isinstance(error, ValueError) else in_words(error)
                     refusals[_name(metric)] = words
         return figures, refusals
+
+    def _measured(self, metric: Metric, found: FeatureSet) -> Mapping[str, float]:
+        by_moments = None if self.moments is None else metric.measure_moments(self.moments, found)
+        return metric.measure(self.real, found) if by_moments is None else by_moments
 
 
 def _name(metric: Metric) -> str:
