@@ -34,9 +34,11 @@ class Place:
 
     Attributes:
         or_name: it may also be the name of something that is elsewhere, such as on a hub.
+        names: words that are no paths.
     """
 
     or_name: bool = False
+    names: tuple[str, ...] = ()
 
 
 PathText = Annotated[str, Field(min_length=1), Place()]

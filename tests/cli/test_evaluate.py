@@ -41,7 +41,7 @@ def test_figures_stand_beside_those_of_held_out_real_images():
 def test_the_record_says_how_the_images_were_made():
     assert zoo("eval", "--run", "run", "--seed", 3, "--count", 12, "--set", "sample.solver=heun", "--out", "f.json")
     found = json.loads(Path("f.json").read_text())
-    assert found["counts"] == {"train": 1198, "generated": 12, "held-out real": 12}
+    assert found["counts"] == {"real": 1198, "generated": 12, "held-out real": 12}
     assert (found["seed"], found["sample"]["steps"]) == (3, 2)
     assert found["sample"]["solver"] == {"type": "heun", "shift": 1.0}
     assert found["evaluate"]["features"] == {"type": "pca", "components": 32}
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_to_loses_nothing(monkeypatch):
 
 def test_real_images_may_be_fewer():
     done("eval", "--run", "run", "--count", 12, "--set", "evaluate.real=100", "--out", "f.json")
-    assert json.loads(Path("f.json").read_text())["counts"] == {"train": 100, "generated": 12, "held-out real": 12}
+    assert json.loads(Path("f.json").read_text())["counts"] == {"real": 100, "generated": 12, "held-out real": 12}
 
 
 def test_controls_are_judged_as_well():

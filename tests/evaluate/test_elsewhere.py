@@ -11,7 +11,7 @@ from PIL import Image
 from zoo.errors import DataError
 from zoo.evaluate import FID, FeatureSet, SpatialFID
 from zoo.evaluate.base import BATCH, Gaussian
-from zoo.evaluate.elsewhere import pictures_at, read_moments
+from zoo.evaluate.elsewhere import digest_at, pictures_at, read_moments
 from zoo.evaluate.judging import Judge
 from zoo.evaluate.pca import PCAFeatures
 
@@ -72,7 +72,7 @@ def test_other_pictures_have_another_digest(tmp_path, kind):
     def digest(name: str, images: np.ndarray) -> str:
         own = tmp_path / name
         path = folder_of(own, images) if kind == "folder" else written(own.with_suffix(".npz"), arr_0=images)
-        return pictures_at(path, 3).digest()
+        return digest_at(path)
 
     first = pictures(3)
     assert digest("a", first) != digest("b", first[:2])

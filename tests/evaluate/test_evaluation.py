@@ -54,7 +54,7 @@ def test_the_classes_of_every_set_are_on_record(trained):
     classes = judge(ALONE, trained, "evaluate.labels=balanced").record["classes"]
     assert classes["generated"] == {str(index): 2 for index in range(10)}
     assert {name: sum(counts.values()) for name, counts in classes.items()} == {
-        "train": 1198, "generated": 20, "held-out real": 20
+        "real": 1198, "generated": 20, "held-out real": 20
     }  # fmt: skip
     random = judge(ALONE, trained, "evaluate.labels=random").record["classes"]["generated"]
     assert sum(random.values()) == 20
@@ -151,7 +151,7 @@ def test_the_floor_is_of_as_many_images_as_are_drawn(trained, choice, monkeypatc
 
     monkeypatch.setattr(DigitsSource, "read", spied)
     found = judge(ALONE, trained, f"evaluate.labels={choice}")
-    assert found.record["counts"] == {"train": 1198, GENERATED: 20, HELD_OUT: 20}
+    assert found.record["counts"] == {"real": 1198, GENERATED: 20, HELD_OUT: 20}
     assert len(read) == len(set(read)) == 20, "no image twice, and none in vain"
     assert choice != "balanced" or set(found.record["classes"][HELD_OUT].values()) == {2}
     judge(ALONE, trained, f"evaluate.labels={choice}", seed=1)
@@ -160,7 +160,7 @@ def test_the_floor_is_of_as_many_images_as_are_drawn(trained, choice, monkeypatc
 
 def test_fewer_held_out_images_than_are_drawn_are_all_taken_and_told(trained):
     found = judge(ALONE, trained, "evaluate.count=600", "evaluate.metrics=[fid]", "sample.batch=600", "sample.steps=1")
-    assert found.record["counts"] == {"train": 1198, GENERATED: 600, HELD_OUT: 599}
+    assert found.record["counts"] == {"real": 1198, GENERATED: 600, HELD_OUT: 599}
     assert found.record["doubts"] == [
         "the floor is of 599 held-out images, all that there are in that mix of classes, and 600 were drawn: a"
         " Frechet distance of fewer images comes out larger"

@@ -75,17 +75,19 @@ def test_figures_beside_fewer_images_are_made_anew_whatever_names_them(trial):
     before = judged(trial, leave_out)
     assert judged(trial, leave_out) == before
     names.write_text("cat/1.png\ndog/2.png\n")
-    assert judged(trial, leave_out)["counts"]["train"] == before["counts"]["train"] - 1
+    assert judged(trial, leave_out)["counts"]["real"] == before["counts"]["real"] - 1
 
 
 def test_figures_stand_beside_a_copy_of_the_data(trial, monkeypatch):
     before = judged(trial)
-    digest = digest_of_real(create_part(recipe_of(trial), "dataset"), None)
+    digest = digest_of_real(create_part(recipe_of(trial), "dataset"), recipe_of(trial))
     monkeypatch.setattr("zoo.train.trial.evaluate", lambda *_, **__: pytest.fail("judges again"))
     for picture in (trial / "pictures").glob("*/*"):
         os.utime(picture, (0, 0))
     assert judged(trial) == before
-    assert digest_of_real(create_part(recipe_of(trial), "dataset"), None) == digest  # as features are kept by
+    assert (
+        digest_of_real(create_part(recipe_of(trial), "dataset"), recipe_of(trial)) == digest
+    )  # as features are kept by
 
 
 def test_figures_stand_where_the_data_is_gone(trial):

@@ -150,7 +150,7 @@ def run(folder: Path) -> None:
             shutil.rmtree(path)
     found = {
         "figures": {"generated": {"fid": 1.0, "fid_relative": 2.0}, "held_out": {"fid": 1.0}},
-        "counts": {"generated": 10, "held_out": 10, "train": 20},
+        "counts": {"generated": 10, "held_out": 10, "real": 20},
         "checkpoint": "step_00000003",
         "weights": "ema",
         "weights_sha256": "0" * 64,

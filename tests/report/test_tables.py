@@ -32,7 +32,7 @@ def outcome(fid: float, **figures: float) -> Outcome:
 
 def test_every_row_has_a_cell_for_every_column():
     report = audit(small())
-    record = {"counts": {"train": 9, "a": 3, "b": 4}, "evaluate": {"features": {"type": "pca"}}}
+    record = {"counts": {"real": 9, "a": 3, "b": 4}, "evaluate": {"features": {"type": "pca"}, "reference": "train"}}
     entries = [Entry("one", COST, (outcome(1.0),))]
     for table in (
         way_table(report, small().backbone.dim),
@@ -75,7 +75,7 @@ def test_widths_stand_beside_patches_where_one_is_not_the_backbones():
 
 
 def test_a_figure_that_a_set_has_not_is_a_dash():
-    record = {"counts": {"train": 9, "a": 3, "b": 4}, "evaluate": {"features": {"type": "pca"}}}
+    record = {"counts": {"real": 9, "a": 3, "b": 4}, "evaluate": {"features": {"type": "pca"}, "reference": "train"}}
     table = figures_table({"a": {"x": 1.0}, "b": {"y": 2.0}}, record)
     assert table.rows == (("x", "1", "-"), ("y", "-", "2"), ("images", "3", "4"))
 

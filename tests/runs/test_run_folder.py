@@ -190,7 +190,7 @@ def test_evaluations_come_by_step_and_those_of_another_way_stay(tmp_path):
     folder = RunFolder(tmp_path)
     for checkpoint, steps, fid in (("step_00000020", 5, 1.0), ("step_00000003", 5, 2.0), ("step_00000020", 6, 3.0)):
         found = {
-            "figures": {"generated": {"fid": fid}}, "counts": {"generated": 10, "train": 20}, "checkpoint": checkpoint,
+            "figures": {"generated": {"fid": fid}}, "counts": {"generated": 10, "real": 20}, "checkpoint": checkpoint,
             "weights": "ema", "weights_sha256": "", "data": {}, "drawing": {"images_per_second": 1.0}, "libraries": {},
             "sample": {"solver": {"type": "euler"}, "steps": steps, "guidance": {"type": "classifier_free"}},
             "evaluate": {"features": {"type": "digits"}, "metrics": []}, "doubts": [], "seed": 0, "zoo": "1",

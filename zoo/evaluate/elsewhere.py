@@ -35,10 +35,6 @@ class Given(Images):
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[ImageSet]:
         """All of them, some at a time; of several ranks, every rank has a share of the batches."""
 
-    @abstractmethod
-    def digest(self) -> str:
-        """What tells them from others."""
-
     def in_memory(self) -> ImageSet:
         """All of them, or as many as memory is for, spread evenly over their order."""
         step = -(-len(self) // MOST_IN_MEMORY)
@@ -67,10 +63,6 @@ class PictureFolder(Given):
         size = self._read(0).shape
         for start in range(rank * BATCH, len(self), ranks * BATCH):
             yield ImageSet(np.stack([self._read(i, size) for i in range(start, min(start + BATCH, len(self)))]), None)
-
-    def digest(self) -> str:
-        """Of names, sizes and times."""
-        return digest(f"{name} {group}".encode() for name, group in self._pictures.groups(files=True))
 
     def _read(self, index: int, size: tuple[int, ...] | None = None) -> UInt8[np.ndarray, "H W C"]:
         path = self._pictures.path(index)
@@ -113,14 +105,6 @@ class PictureArray(Given):
                 shape = (min(BATCH, len(self) - start), *self._shape[1:])
                 yield ImageSet(np.frombuffer(_read(self._file, stream, prod(shape)), np.uint8).reshape(shape), None)
 
-    def digest(self) -> str:
-        """Of the file's bytes."""
-        try:
-            with self._file.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise _error(self._file, f"cannot be read: {error.strerror}") from error
-
 
 def read_moments(file: Path) -> Moments | None:
     """Those of an ``.npz`` file, ``mu`` [D] and ``sigma`` [D, D], and ``mu_s`` and ``sigma_s``; None without ``mu``.
@@ -135,7 +119,7 @@ def read_moments(file: Path) -> Moments | None:
 
 
 def pictures_at(path: Path, channels: int) -> Given | None:
-    """Pictures of a folder or of an ``.npz`` file; None where the file holds moments alone.
+    """Pictures of a folder or of an ``.npz`` file; None where it holds moments alone.
 
     Args:
         path: of either.
@@ -152,6 +136,23 @@ def pictures_at(path: Path, channels: int) -> Given | None:
     if POOLED[0] in names:
         return None
     raise _error(path, f"holds {', '.join(sorted(names)) or 'nothing'}")
+
+
+def digest_at(path: Path) -> str:
+    """What tells a folder of pictures, or a file, from others, but for copies of it: names and sizes, or the bytes.
+
+    Raises:
+        DataError: there is nothing of the kind.
+    """
+    if path.is_dir():
+        groups = (group for _, group in list_pictures(path).groups(files=True))
+        return digest(f"{group.samples} {group.names} {group.sizes}".encode() for group in groups)
+    _names(path)  # it is a file of that kind
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _error(path, f"cannot be read: {error.strerror}") from error
 
 
 def _gaussian(file: Path, mean: str, covariance: str) -> Gaussian:

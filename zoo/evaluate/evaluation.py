@@ -19,15 +19,17 @@ from zoo.distributed.distributed import Distributed
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
 from zoo.evaluate.base import BATCH
+from zoo.evaluate.elsewhere import Given
 from zoo.evaluate.evaluation_record import asked, digest_of_real, doubts_of, lacks_of, libraries, origin
 from zoo.evaluate.judging import Judge, RealImages, classes_in, controls, features_of
 from zoo.evaluate.kept_features import KeptFeatures
 from zoo.evaluate.mix import Mix
+from zoo.evaluate.reference import find_reference
 from zoo.parts import IndexConditioner
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.registry import Registry
-from zoo.runs.judged import GENERATED, HELD_OUT, way_of
+from zoo.runs.judged import GENERATED, HELD_OUT, REAL, way_of
 from zoo.runs.shared_weights import filled_by_one
 from zoo.sampling.labels import ImageLabels, counts_of, labels_for
 from zoo.sampling.leaving_out import with_ids
@@ -93,7 +95,7 @@ def evaluate(
         ZooError: there is no figure that these features allow.
     """
     found = _Evaluation(weights, with_ids(recipe, world), world, seed, registry or Registry.installed(), heading)
-    real = found.look_at(found.real, "train images")
+    real = found.look_at(found.reference.images, "real images")
     with world.together():
         found.judge_by(real)
     kept = kept or KeptFeatures(None)
@@ -155,10 +157,11 @@ class _Evaluation:
             self.features.to(world.device)
             self.real = self._real("train", recipe.evaluate.real)
             count = recipe.evaluate.count
-            drawn = f"draws {count} images, and compares them with {len(self.real)} real ones"
+            most = recipe.evaluate.real
+            self.reference = find_reference(recipe, self.features, self.real, lambda: self._real("held_out", most))
+            drawn = f"draws {count} images, and compares them with {self.reference.words}"
             told(f"{heading or f'{recipe.name}:'} {drawn}", world)
-            self.features.fit(self.real)
-        self.real_data = world.first(lambda: digest_of_real(self.sampler.dataset, recipe.data.leave_out))
+        self.real_data = world.first(lambda: digest_of_real(self.sampler.dataset, recipe))
         # One process reads them: a dataset may have to read whole samples for it.
         self.labels: ImageLabels = world.first(self._labels)
         self.mix = Mix(recipe.evaluate.labels, recipe.evaluate.count, seed, self.labels.are_classes)
@@ -182,6 +185,9 @@ class _Evaluation:
 
     def floor(self) -> FeatureSet | None:
         """Features of as many held-out images as are drawn, on the main process; None where there are no such."""
+        if self.recipe.evaluate.reference == "held_out":
+            self.no_floor = "those that are held out are what samples are compared with"
+            return None
         with self.world.together():
             try:
                 held_out = self._real("held_out")
@@ -193,9 +199,11 @@ class _Evaluation:
         held_out.indices = self.world.first(lambda: held_out.indices[self.mix.of_held_out(held_out)])
         return self.look_at(held_out, "held-out images")
 
-    def look_at(self, real: RealImages, what: str) -> FeatureSet | None:
-        """Features of real images, on the main process; ``what`` they are is for people who wait."""
+    def look_at(self, real: RealImages | Given | None, what: str) -> FeatureSet | None:
+        """Features of real images, on the main process, if there are any; ``what`` they are is for people who wait."""
         world = self.world
+        if real is None:
+            return None
         share = range(world.rank, -(-len(real) // BATCH), world.size)
         with world.together():
             batches = tracked(real.batches(world.rank, world.size), len(share), what, world)
@@ -211,11 +219,11 @@ class _Evaluation:
         return FeatureSet.joined([each for batches in rounds for each in batches if each is not None])
 
     def judge_by(self, real: FeatureSet | None) -> None:
-        """Begin to compare with real images; on the main process."""
-        if real is None:
+        """Begin to compare with real images, or with moments of them; on the main process."""
+        if not self.world.is_main:
             return
         metrics = create_parts(self.recipe, "metric")
-        self.judge = Judge(self.features, metrics, real)
+        self.judge = Judge(self.features, metrics, real, self.reference.moments)
         if not self.judge.metrics:
             features = self.recipe.evaluate.features.type
             raise ZooError(
@@ -275,7 +283,8 @@ class _Evaluation:
         assert self.judge is not None
         assert generated is not None
         figures: dict[str, dict[str, float]] = {}
-        counts, classes = {"train": len(self.judge.real)}, {"train": counts_of(self.judge.real.labels)}
+        real = self.judge.real
+        counts, classes = {REAL: len(real or ())}, {REAL: None if real is None else counts_of(real.labels)}
         left_out = dict[str, str]()
         origins = {each.type: origin(each) for each in self.recipe.evaluate.metrics}
         for name, found in self._sets(generated, held_out, with_controls):
@@ -283,8 +292,11 @@ class _Evaluation:
             figures[name], refusals = self.judge.figures(found)
             left_out |= {f"{metric} of {name}": f"{reason}{origins[metric]}" for metric, reason in refusals.items()}
         lacks = lacks_of(self.weights, self.real.source.fingerprint(), self.no_floor)
-        doubts = doubts_of(counts[GENERATED], counts["train"], counts.get(HELD_OUT), self.judge.real.pooled.shape[1])
-        return Evaluation(figures, self._record(counts, classes, left_out, [*lacks, *doubts]))
+        of_real = None if real is None else len(real)
+        doubts = doubts_of(len(generated), of_real, counts.get(HELD_OUT), generated.pooled.shape[1])
+        return Evaluation(
+            figures, self._record(counts, classes, left_out, [*self.reference.doubts, *lacks, *doubts])
+        )
 
     def _sets(
         self, generated: FeatureSet, held_out: FeatureSet | None, with_controls: bool
@@ -312,7 +324,7 @@ class _Evaluation:
         return {
             **self.weights.source,
             **asked(self.recipe, self.features, self.real_data, self.seed, self.second),
-            "classifier": None if self.judge.real.verdicts is None else named,
+            "classifier": None if self.judge.real is None or self.judge.real.verdicts is None else named,
             "counts": dict(counts),
             "classes": dict(classes),
             "class_names": self.weights.classes.names_of(

@@ -13,7 +13,10 @@ from zoo.data.fingerprint import Fingerprint, digest
 from zoo.data.left_out import open_kept
 from zoo.errors import MissingSplitError, listed
 from zoo.evaluate import Features
+from zoo.evaluate.elsewhere import digest_at
+from zoo.evaluate.reference import reference_path
 from zoo.recipe import Recipe
+from zoo.recipe.options import REFERENCES
 from zoo.recipe.parts import AnyPart
 from zoo.weights import Weights
 
@@ -36,14 +39,15 @@ def asked(recipe: Recipe, features: Features, real_data: str, seed: int, second:
     }
 
 
-def digest_of_real(dataset: Dataset, leave_out: str | tuple[str, ...] | None) -> str:
-    """A digest that tells the samples of all splits, as far as they are not left out, from others.
+def digest_of_real(dataset: Dataset, recipe: Recipe) -> str:
+    """A digest that tells the samples of all splits, as far as they are not left out, and the reference, from others.
 
-    It is the same for a copy of the files, which need not keep their times.
+    It is the same for a copy of a dataset's files, which need not keep their times.
 
     Raises:
-        DataError: the data, or the list of what is left out, cannot be read.
+        DataError: the data, the reference, or the list of what is left out, cannot be read.
     """
+    leave_out, reference = recipe.data.leave_out, recipe.evaluate.reference
 
     def parts() -> Iterator[bytes]:
         for split in get_args(Split):
@@ -51,6 +55,8 @@ def digest_of_real(dataset: Dataset, leave_out: str | tuple[str, ...] | None) ->
                 source, left_out = open_kept(dataset, split, leave_out)
                 yield f"{split} {source.fingerprint().contents()}".encode()
                 yield left_out.mask.tobytes()
+        if reference not in REFERENCES:
+            yield digest_at(reference_path(recipe)).encode()
 
     return digest(parts())
 
@@ -94,19 +100,22 @@ def lacks_of(weights: Weights, judged_by: Fingerprint, no_floor: str | None) -> 
         )
 
 
-def doubts_of(generated: int, real: int, held_out: int | None, features: int) -> Iterator[str]:
+def doubts_of(generated: int, real: int | None, held_out: int | None, features: int) -> Iterator[str]:
     """A line for each reason to trust figures less than their digits look.
 
     Args:
         generated: images that were drawn.
-        real: images that they are compared with.
+        real: images that they are compared with; None where there are moments of such alone.
         held_out: images that the floor is of; None where there is no floor.
         features: numbers of an image, of which metrics estimate the covariance.
     """
     enough = IMAGES_PER_FEATURE * features
-    few = [f"{count} {name}" for count, name in ((generated, "drawn"), (real, "real")) if count < enough]
+    counts = ((generated, "drawn"), (enough if real is None else real, "real"))
+    few = [f"{count} {name}" for count, name in counts if count < enough]
     if few:
-        where = [f"evaluate.count={enough}"] * (generated < enough) + ["more data"] * (real < enough)
+        where = [f"evaluate.count={enough}"] * (generated < enough) + ["more data"] * (
+            real is not None and real < enough
+        )
         yield (
             f"figures of {' and '.join(few)} images are rough, and Frechet distances come out too large: {features}"
             f" features ask for {enough} images or more; take {' and '.join(where)}"

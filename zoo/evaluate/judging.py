@@ -163,23 +163,25 @@ class Judge:
     Args:
         features: that have been fitted.
         metrics: those that need what the features do not give are left out.
-        real: features of the real images.
+        real: features of the real images; None where there are moments of them alone.
         moments: of such features of the real images that somebody else has found; metrics go by them where they can.
     """
 
     def __init__(
-        self, features: Features, metrics: Sequence[Metric], real: FeatureSet, moments: Moments | None = None
+        self, features: Features, metrics: Sequence[Metric], real: FeatureSet | None, moments: Moments | None = None
     ) -> None:
         self.features, self.moments = features, moments
         self.classifier: Any = None
-        if real.verdicts is None and real.labels is not None and len(np.unique(real.labels)) > 1:
+        if real is not None and real.verdicts is None and real.labels is not None and len(np.unique(real.labels)) > 1:
             from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # half a second, that only this costs
 
             # Covariances are shrunk as Ledoit and Wolf do, since classes may have fewer images than there are features.
             self.classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(real.pooled, real.labels)
             real = self._with_verdicts(real)
         self.real = real
-        lacking = [[need for need in each.needs if getattr(real, need) is None] for each in metrics]
+        lacking = [
+            [need for need in each.needs if real is not None and getattr(real, need) is None] for each in metrics
+        ]
         self.metrics = [each for each, needs in zip(metrics, lacking, strict=True) if not needs]
         self.unfed = {_name(each): needs for each, needs in zip(metrics, lacking, strict=True) if needs}
         """What metrics need, of those that need what the features do not give."""
@@ -204,7 +206,11 @@ class Judge:
 
     def _measured(self, metric: Metric, found: FeatureSet) -> Mapping[str, float]:
         by_moments = None if self.moments is None else metric.measure_moments(self.moments, found)
-        return metric.measure(self.real, found) if by_moments is None else by_moments
+        if by_moments is not None:
+            return by_moments
+        if self.real is None:
+            raise ValueError("the reference has no pictures, and no moments that tell it")
+        return metric.measure(self.real, found)
 
 
 def _name(metric: Metric) -> str:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from zoo.recipe.averages import Average, Averages
 from zoo.recipe.latent import LatentRecipe
 from zoo.recipe.source import show
-from zoo.signature import Options, PathText
+from zoo.signature import Options, PathText, Place
 
 
 class BackboneOptions(Options):
@@ -182,6 +182,10 @@ class SampleOptions(Options):
     compile: Annotated[bool, Field(description="torch.compile every block, by train.compile_backend")] = False
 
 
+REFERENCES = ("train", "held_out")
+"""Splits of a dataset that samples are compared with; what is none of these is a path."""
+
+
 class EvaluateOptions(Options):
     """How samples are judged, parts aside."""
 
@@ -189,6 +193,15 @@ class EvaluateOptions(Options):
     real: Annotated[
         int, Field(ge=2, description="real images to compare with at most, chosen at random of those of the dataset")
     ] = 50_000
+    reference: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="real images to compare with: train or held_out, of the dataset; or a folder of pictures, or an"
+            " .npz file with arr_0, or mu and sigma",
+        ),
+        Place(names=REFERENCES),
+    ] = "train"
     labels: Annotated[
         Literal["data", "balanced", "random"],
         Field(description="classes of images: as the real ones have them, all in turn, or drawn from the seed"),

@@ -59,7 +59,10 @@ def _with_places(options: M, folder_of: Callable[[str], Path | None]) -> M:
         value = getattr(options, name)
         if isinstance(value, str) and not value.startswith("~") and not os.path.isabs(value):
             folder = folder_of(name)
-            if folder is not None and (not place.or_name or os.path.lexists(folder / value)):
+            if folder is None:
+                continue
+            is_path = value not in place.names and (not place.or_name or os.path.lexists(folder / value))
+            if is_path:
                 found[name] = os.path.normpath(folder / value)
     return options.model_copy(update=found) if found else options
 

@@ -12,6 +12,7 @@ from zoo.audit.parts import Params, PartAudit, parts_of
 from zoo.audit.report import ImageAudit, LevelAudit, StageAudit, levels_of
 from zoo.backbone import Backbone
 from zoo.recipe import Recipe
+from zoo.runs.judged import REAL
 from zoo.schedule import noise_ranges, patch_name
 
 if TYPE_CHECKING:  # what trains takes a while to import, and `zoo build` needs none of it
@@ -81,8 +82,14 @@ def figures_table(figures: Mapping[str, Mapping[str, float]], record: Mapping[st
     names = dict.fromkeys(name for each in figures.values() for name in each)
     rows = [(name, *(_figure(each.get(name)) for each in figures.values())) for name in names]
     rows.append(("images", *(str(record["counts"][name]) for name in figures)))
-    title = f"Features {record['evaluate']['features']['type']}, beside {record['counts']['train']} real images"
+    title = f"Features {record['evaluate']['features']['type']}, beside {_beside(record)}"
     return Table(title, ("figure", *(f">{name}" for name in figures)), tuple(rows))
+
+
+def _beside(record: Mapping[str, Any]) -> str:
+    count, reference = record["counts"][REAL], record["evaluate"]["reference"]
+    images = f"{count} real images" if count else "moments of real images"
+    return images if reference == "train" else f"{images} of {reference}"
 
 
 def cost_table(entries: Sequence[Entry]) -> Table:

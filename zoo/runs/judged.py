@@ -11,6 +11,8 @@ from zoo.checkpoint_folders import PREFIX
 
 GENERATED, HELD_OUT = "generated", "held-out real"
 """What figures are of, besides controls."""
+REAL = "real"
+"""In counts, the images that all others are compared with."""
 
 
 class _Read(BaseModel):
@@ -55,7 +57,7 @@ class Judged(_Read):
 
     @model_validator(mode="after")
     def _all_are_counted(self) -> Self:
-        if not {"train", *self.figures} <= self.counts.keys() or not self.figures.get(GENERATED):
+        if not {REAL, *self.figures} <= self.counts.keys() or not self.figures.get(GENERATED):
             raise ValueError("figures of images that were not counted, or none")
         return self
 

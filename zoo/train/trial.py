@@ -113,7 +113,7 @@ def judge_run(
     of_weights = [each for each in run.read_evaluations() if each["weights_sha256"] == digest]
     known = [each for each in of_weights if way_of(each) == way_of({**each, **asked})]
     try:
-        real_data = digest_of_real(create_part(recipe, "dataset"), recipe.data.leave_out)
+        real_data = digest_of_real(create_part(recipe, "dataset"), recipe)
     except DataError as error:
         if not known:
             raise
