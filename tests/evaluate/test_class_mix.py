@@ -14,7 +14,7 @@ from zoo.evaluate.evaluation import evaluate
 from zoo.evaluate.judging import rows_of_classes
 from zoo.plugins import Plugin
 from zoo.registry import Registry
-from zoo.runs.judged import GENERATED, HELD_OUT
+from zoo.runs.judged import GENERATED, HELD_OUT, REAL
 from zoo.runs.weights import open_weights
 from zoo.sampling.sampler import Sampler
 
@@ -86,7 +86,7 @@ def judge(mixed, path, monkeypatch):
 
 def test_by_default_the_classes_are_mixed_as_in_the_data(judge):
     found = judge()
-    assert found.record["classes"] == {name: {"0": 192, "1": 8} for name in ("train", GENERATED, HELD_OUT)}
+    assert found.record["classes"] == {name: {"0": 192, "1": 8} for name in (REAL, GENERATED, HELD_OUT)}
     assert found.figures[GENERATED]["fid_relative"] < 0.02
 
 
