@@ -157,3 +157,25 @@ def test_what_is_not_there_and_what_does_not_fit(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: holds no pictures"):
         pictures_at(tmp_path / "empty", 3)
+
+
+def test_grey_pictures_may_stand_in_three_channels_and_coloured_ones_are_not_grey(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1), dtype=np.uint8)
+    path = written(tmp_path / "a.npz", arr_0=grey.repeat(3, axis=3))
+    assert (pictures_at(path, 1).in_memory().images == grey).all()
+    assert (pictures_at(written(tmp_path / "b.npz", arr_0=grey), 3).in_memory().images == grey.repeat(3, axis=3)).all()
+    coloured = grey.repeat(3, axis=3)
+    coloured[-1, -1, -1, 2] ^= 1
+    with pytest.raises(DataError, match=r"c.npz: arr_0 has pictures in colour, and the data is grey; make"):
+        list(pictures_at(written(tmp_path / "c.npz", arr_0=coloured), 1).batches())
+
+
+def test_the_grid_of_zoos_samples_is_none_of_them(tmp_path):
+    images = np.zeros((3, 4, 4, 1), np.uint8)
+    folder = folder_of(tmp_path / "f", images)
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / "grid.png")
+    with pytest.raises(DataError, match=r"grid.png: is 9 x 9|is 4 x 4, and the first picture of its folder 9 x 9"):
+        list(pictures_at(folder, 1).batches())
+    (folder / "samples.json").write_text("{}")
+    found = pictures_at(folder, 1)
+    assert (len(found), found.in_memory().images.shape) == (3, (3, 4, 4, 1))

@@ -11,7 +11,8 @@ from tests.train.small import ALONE, VALUES, Said
 from zoo.assembly import load_recipe
 from zoo.data import Dataset
 from zoo.errors import ZooError
-from zoo.evaluate.evaluation import evaluate, features_for
+from zoo.evaluate.beside import features_for
+from zoo.evaluate.evaluation import evaluate
 from zoo.recipe import Recipe
 from zoo.runs.metrics_file import read_metrics
 from zoo.runs.run_folder import RunFolder

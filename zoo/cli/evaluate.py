@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -24,15 +24,33 @@ from zoo.cli.common import (
 from zoo.cli.going_on import told_how_to_go_on
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, read_recipe_of, step_of
-from zoo.errors import RunError
+from zoo.errors import RunError, ZooError
+from zoo.recipe import Recorded, read_tree
+
+if TYPE_CHECKING:
+    from zoo.evaluate.beside import Evaluation
+    from zoo.recipe import Node, Recipe
 
 
 @tidy_when_stopped()
 def evaluate(
     run: Annotated[
-        Path,
+        Path | None,
         typer.Option("--run", metavar="D", help="The folder of a run, or a weight file of zoo's.", show_default=False),
-    ],
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            "--samples",
+            metavar="S",
+            help="Judge pictures that are there, of whatever program, in place of drawing: a folder, or an .npz file."
+            " --recipe, or --run, says what they are compared with.",
+        ),
+    ] = None,
+    recipe_of_samples: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", metavar="R", help="With --samples: a path, or a name that `zoo recipes` lists."),
+    ] = None,
     count: Annotated[int | None, typer.Option("--count", min=2, metavar="N", help="Images. (default: 500)")] = None,
     with_controls: Annotated[
         bool, typer.Option("--controls", help="Judge noise, class means, shuffled labels and a copy as well.")
@@ -60,6 +78,21 @@ def evaluate(
     folder. The images are the same for any number of processes.
     """
     check_overrides(overrides or (), ("sample", "data", "evaluate"))
+    if samples is not None:
+        drawn_by = {"--count": count, "--step": at_step, "--resume": resume or None}
+        for option, value in drawn_by.items():
+            if value is not None:
+                raise ZooError(
+                    f"zoo eval: {option} is of images that are drawn, and --samples draws none; leave one out"
+                )
+        tree = _tree_of(run, recipe_of_samples, overrides or ())
+        start_if_several(procs)
+        _judge_pictures(samples, tree, seed, with_controls, out, device, parts)
+        return
+    if recipe_of_samples is not None:
+        raise ZooError("zoo eval: --recipe goes with --samples; a run or a weight file, --run, has its own recipe")
+    if run is None:
+        raise ZooError("zoo eval: give --run, a run's folder or a weight file; or --samples and --recipe")
     own = [*(overrides or ()), *([] if count is None else [f"evaluate.count={count}"])]
     step = step_of(run, at_step)
     recorded = read_recipe_of(run, own, step)
@@ -68,11 +101,10 @@ def evaluate(
     from zoo.assembly import check_recorded
     from zoo.distributed.distributed import join_processes
     from zoo.distributed.failures import told_plainly
-    from zoo.evaluate.evaluation import Evaluation, features_for
+    from zoo.evaluate.beside import features_for
     from zoo.evaluate.evaluation import evaluate as judged
     from zoo.evaluate.kept_features import KeptFeatures
     from zoo.files import write_whole
-    from zoo.report.printing import print_figures
     from zoo.runs.run_folder import load_run
     from zoo.runs.shared_weights import read_by_one
     from zoo.runs.weights import WeightsSource, find_weights
@@ -95,11 +127,7 @@ def evaluate(
     def show(found: Evaluation) -> None:
         for path in written:
             tell(f"wrote {path}")
-        for metric, reason in found.record["left_out"].items():
-            warn_of(f"{metric} is left out: {reason}")
-        for doubt in found.record["doubts"]:
-            warn_of(doubt)
-        print_figures(console(), recipe, found.figures, found.record)
+        _show(recipe, found)
 
     def unwritten(error: RunError) -> RunError:
         go_on = (
@@ -111,7 +139,7 @@ def evaluate(
         """Before features go, and before anything is printed."""
         if out is not None:
             try:
-                write_whole(out, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", RunError)
+                write_whole(out, found.to_json(), RunError)
             except RunError as error:
                 raise unwritten(error) from error
             written.append(out)
@@ -146,3 +174,53 @@ def evaluate(
             )
         if world.is_main:
             show(found)
+
+
+def _tree_of(run: Path | None, recipe: str | None, overrides: Sequence[str]) -> Recorded | Node:
+    """The recipe that says what samples are compared with; not yet checked."""
+    if (run is None) == (recipe is None):
+        raise ZooError(
+            "zoo eval: --samples goes with --recipe, or --run, and one of them; it says what to compare with"
+        )
+    return read_tree(recipe, overrides) if recipe is not None else read_recipe_of(cast(Path, run), overrides)
+
+
+def _judge_pictures(
+    samples: Path,
+    given: Recorded | Node,
+    seed: int,
+    with_controls: bool,
+    out: Path | None,
+    device: str | None,
+    parts: Sequence[Path] | None,
+) -> None:
+    """What ``--samples`` does."""
+    from zoo.assembly import check_recorded, check_tree
+    from zoo.distributed.distributed import join_processes
+    from zoo.evaluate.of_pictures import evaluate_pictures
+    from zoo.files import write_whole
+    from zoo.weights import refuse_existing
+
+    registry = installed_registry(parts)
+    needs = ("data", "evaluate")
+    recipe = check_recorded(given, registry, needs) if isinstance(given, Recorded) else check_tree(given, registry)
+    with join_processes(device) as world:
+        if out is not None:
+            world.first(lambda: refuse_existing(out))
+        found = evaluate_pictures(samples, recipe, world, seed=seed, with_controls=with_controls)
+        if not world.is_main:
+            return
+        if out is not None:
+            write_whole(out, found.to_json(), RunError)
+            tell(f"wrote {out}")
+        _show(recipe, found)
+
+
+def _show(recipe: Recipe, found: Evaluation) -> None:
+    from zoo.report.printing import print_figures
+
+    for metric, reason in found.record["left_out"].items():
+        warn_of(f"{metric} is left out: {reason}")
+    for doubt in found.record["doubts"]:
+        warn_of(doubt)
+    print_figures(console(), recipe, found.figures, found.record)

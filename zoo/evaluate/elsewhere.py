@@ -22,6 +22,7 @@ from zoo.errors import DataError, in_words
 from zoo.evaluate.base import BATCH, Gaussian, Images, ImageSet, Moments
 from zoo.evaluate.judging import MOST_IN_MEMORY
 from zoo.files import did_you_mean_file
+from zoo.sampling.sample_folder import SampleFolder
 
 PICTURES = "arr_0"
 POOLED, SPATIAL = ("mu", "sigma"), ("mu_s", "sigma_s")
@@ -42,7 +43,7 @@ class Given(Images):
 
 
 class PictureFolder(Given):
-    """All pictures of a folder at any depth, which have one size.
+    """All pictures of a folder at any depth, which have one size; of those of ``zoo sample``, all but the grid.
 
     Args:
         folder: where they lie.
@@ -54,9 +55,12 @@ class PictureFolder(Given):
 
     def __init__(self, folder: Path, channels: int) -> None:
         self._pictures, self._channels = list_pictures(folder), channels
+        drawn = SampleFolder(folder)
+        overview = drawn.grid if drawn.record.exists() else None
+        self._indices = [index for index in range(len(self._pictures)) if self._pictures.path(index) != overview]
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._indices)
 
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[ImageSet]:
         """By their names."""
@@ -65,7 +69,7 @@ class PictureFolder(Given):
             yield ImageSet(np.stack([self._read(i, size) for i in range(start, min(start + BATCH, len(self)))]), None)
 
     def _read(self, index: int, size: tuple[int, ...] | None = None) -> UInt8[np.ndarray, "H W C"]:
-        path = self._pictures.path(index)
+        path = self._pictures.path(self._indices[index])
         found = read_whole_picture(path, self._channels)
         if size not in (None, found.shape):
             raise DataError(
@@ -78,15 +82,18 @@ class PictureFolder(Given):
 class PictureArray(Given):
     """The pictures of an ``.npz`` file, ``arr_0`` [n, H, W, 1 or 3] of bytes, of which a batch at a time is in memory.
 
+    Grey ones may stand there in three equal channels, as ``zoo sample --npz`` writes them.
+
     Args:
         file: compressed or not.
+        channels: 1 (grey) or 3 (RGB) to read them as.
 
     Raises:
         DataError: it holds no such array.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, channels: int) -> None:
+        self._file, self._channels = file, channels
         with _member(file, PICTURES) as (_, shape, dtype):
             if dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or not all(shape):
                 raise _error(file, f"{PICTURES} is {dtype} {list(shape)}, and pictures are uint8 [n, H, W, 1 or 3]")
@@ -103,7 +110,15 @@ class PictureArray(Given):
         with _member(self._file, PICTURES) as (stream, _, _):
             for start in range(0, len(self), BATCH):
                 shape = (min(BATCH, len(self) - start), *self._shape[1:])
-                yield ImageSet(np.frombuffer(_read(self._file, stream, prod(shape)), np.uint8).reshape(shape), None)
+                found = np.frombuffer(_read(self._file, stream, prod(shape)), np.uint8).reshape(shape)
+                yield ImageSet(self._in_channels(found), None)
+
+    def _in_channels(self, found: UInt8[np.ndarray, "n H W c"]) -> UInt8[np.ndarray, "n H W C"]:
+        if found.shape[3] > self._channels and not (found == found[..., :1]).all():
+            raise DataError(
+                f"{shown(self._file)}: {PICTURES} has pictures in colour, and the data is grey; make them grey"
+            )
+        return found[..., :1].repeat(self._channels, axis=3) if found.shape[3] != self._channels else found
 
 
 def read_moments(file: Path) -> Moments | None:
@@ -123,7 +138,7 @@ def pictures_at(path: Path, channels: int) -> Given | None:
 
     Args:
         path: of either.
-        channels: 1 (grey) or 3 (RGB), as which those of a folder are read.
+        channels: 1 (grey) or 3 (RGB), as which they are read.
 
     Raises:
         DataError: there is nothing of the kind.
@@ -132,7 +147,7 @@ def pictures_at(path: Path, channels: int) -> Given | None:
         return PictureFolder(path, channels)
     names = _names(path)
     if PICTURES in names:
-        return PictureArray(path)
+        return PictureArray(path, channels)
     if POOLED[0] in names:
         return None
     raise _error(path, f"holds {', '.join(sorted(names)) or 'nothing'}")

@@ -76,13 +76,12 @@ def origin(spec: AnyPart) -> str:
     return f" ({', '.join(plugins)})" if plugins else ""
 
 
-def lacks_of(weights: Weights, judged_by: Fingerprint, no_floor: str | None) -> Iterator[str]:
-    """A line for each thing that is missing beside the figures, or makes them doubtful.
+def other_data(weights: Weights, judged_by: Fingerprint) -> Iterator[str]:
+    """A line where the real images are not what weights were trained on, so that their figures are doubtful.
 
     Args:
         weights: that are judged.
         judged_by: the data of the real images.
-        no_floor: why there are no held-out images, if there are none.
     """
     trained_on = weights.classes.names
     other = renamed(trained_on, judged_by.classes) if trained_on and judged_by.classes else None
@@ -93,22 +92,25 @@ def lacks_of(weights: Weights, judged_by: Fingerprint, no_floor: str | None) -> 
         yield f"the data is not what was trained on: {listed(changes.moved)}"
     elif changes is not None and changes.replaced:
         yield f"the data is not what was trained on: files of {listed(changes.replaced)} are of other sizes"
-    if no_floor is not None:
-        yield (
-            f"no floor, figures of real images that training has not seen: {no_floor} (of latents, let"
-            " tools/extract_latents.py read a folder that is so divided)"
-        )
 
 
-def doubts_of(generated: int, real: int | None, held_out: int | None, features: int) -> Iterator[str]:
-    """A line for each reason to trust figures less than their digits look.
+def doubts_of(
+    generated: int, real: int | None, held_out: int | None, features: int, no_floor: str | None = None
+) -> Iterator[str]:
+    """A line for each reason to trust figures less than their digits look, and for a floor that is missing.
 
     Args:
         generated: images that were drawn.
         real: images that they are compared with; None where there are moments of such alone.
         held_out: images that the floor is of; None where there is no floor.
         features: numbers of an image, of which metrics estimate the covariance.
+        no_floor: why there are no held-out images, if there are none.
     """
+    if no_floor is not None:
+        yield (
+            f"no floor, figures of real images that training has not seen: {no_floor} (of latents, let"
+            " tools/extract_latents.py read a folder that is so divided)"
+        )
     enough = IMAGES_PER_FEATURE * features
     counts = ((generated, "drawn"), (enough if real is None else real, "real"))
     few = [f"{count} {name}" for count, name in counts if count < enough]

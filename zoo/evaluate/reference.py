@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.errors import DataError, MissingSplitError, ZooError
-from zoo.evaluate.base import Features, Moments
+from zoo.evaluate.base import Features, Images, Moments
 from zoo.evaluate.elsewhere import Given, pictures_at, read_moments
 from zoo.evaluate.judging import RealImages
 from zoo.recipe import Recipe
+from zoo.recipe.options import REFERENCES
 
 
 class Reference(NamedTuple):
@@ -62,13 +63,20 @@ def find_reference(
             raise DataError(f"evaluate.reference: held_out: {error}; or take train") from error
     else:
         path = reference_path(recipe)
-        channels = next(train.batches()).images.shape[3]
         try:
-            found = Reference(pictures_at(path, channels), None if path.is_dir() else read_moments(path))
+            found = Reference(pictures_at(path, channels_of(train)), None if path.is_dir() else read_moments(path))
         except DataError as error:
             raise DataError(f"evaluate.reference: {error}") from error
     features.fit(found.images or train)
+    if recipe.evaluate.reference not in REFERENCES:  # before anything is drawn that could not be compared
+        features.of(next(train.batches()).images[:1], None)
     return found if found.moments is None else _of_these(found, recipe, features, train)
+
+
+def channels_of(images: Images) -> int:
+    """1 (grey) or 3 (RGB)."""
+    channels: int = next(images.batches()).images.shape[3]
+    return channels
 
 
 def _of_these(found: Reference, recipe: Recipe, features: Features, train: RealImages) -> Reference:

@@ -82,11 +82,12 @@ def figures_table(figures: Mapping[str, Mapping[str, float]], record: Mapping[st
     names = dict.fromkeys(name for each in figures.values() for name in each)
     rows = [(name, *(_figure(each.get(name)) for each in figures.values())) for name in names]
     rows.append(("images", *(str(record["counts"][name]) for name in figures)))
-    title = f"Features {record['evaluate']['features']['type']}, beside {_beside(record)}"
+    title = f"Features {record['evaluate']['features']['type']}, beside {real_words(record)}"
     return Table(title, ("figure", *(f">{name}" for name in figures)), tuple(rows))
 
 
-def _beside(record: Mapping[str, Any]) -> str:
+def real_words(record: Mapping[str, Any]) -> str:
+    """What an evaluation compared with: ``1198 real images``."""
     count, reference = record["counts"][REAL], record["evaluate"]["reference"]
     images = f"{count} real images" if count else "moments of real images"
     return images if reference == "train" else f"{images} of {reference}"

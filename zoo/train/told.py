@@ -19,7 +19,8 @@ from zoo.best import Best, best_of
 from zoo.callbacks import Callback, HeldOut, Step, Training
 from zoo.errors import RunError, shortened, with_article
 from zoo.evaluate import Metric
-from zoo.evaluate.evaluation import Evaluation, evaluate
+from zoo.evaluate.beside import Evaluation
+from zoo.evaluate.evaluation import evaluate
 from zoo.files import reason_of
 from zoo.hooks import brief
 from zoo.pictures import write_png

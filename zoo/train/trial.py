@@ -14,7 +14,8 @@ from zoo.data import Dataset
 from zoo.data.left_out import ids_in
 from zoo.distributed.distributed import Distributed
 from zoo.errors import DataError, Preempted, RunError, ZooError
-from zoo.evaluate.evaluation import evaluate, features_for
+from zoo.evaluate.beside import features_for
+from zoo.evaluate.evaluation import evaluate
 from zoo.evaluate.evaluation_record import digest_of_real
 from zoo.recipe import Recipe, all_differences, differences
 from zoo.registry import Registry

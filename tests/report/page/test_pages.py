@@ -147,7 +147,7 @@ def test_the_record_says_how_the_figures_came_about(run):
     page, found = page_of(run), run.read_evaluations()[-1]
     told = page.texts("dd")
     solver = "euler (shift 1.0), 2 updates"
-    for words in (solver, "12 drawn, 1198 real ones", "averaged, step_00000003", found["weights_sha256"]):
+    for words in (solver, "12 drawn, beside 1198 real images", "averaged, step_00000003", found["weights_sha256"]):
         assert words in told
     assert found["libraries"]["torch"] in page.texts("pre")[0]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.report.page.curves import quality_curve
 from zoo.report.page.inline import Plot, inline
-from zoo.report.tables import Facts, Table, figures_table, pairs_words
+from zoo.report.tables import Facts, Table, figures_table, pairs_words, real_words
 from zoo.runs.judged import GENERATED, HELD_OUT, way_of
 from zoo.runs.run_folder import RunFolder, step_of
 
@@ -67,12 +67,12 @@ def _quality_plots(by_step: Mapping[int, Mapping[str, float]], floor: Mapping[st
 
 
 def _evaluation_facts(found: Mapping[str, Any]) -> Facts:
-    sample, counts = found["sample"], found["counts"]
+    sample = found["sample"]
     return [
         ("solver", f"{_part_words(sample['solver'])}, {sample['steps']} updates"),
         ("guidance", _part_words(sample["guidance"])),
         ("seed", str(found["seed"])),
-        ("images", f"{counts[GENERATED]} drawn, {counts['train']} real ones"),
+        ("images", f"{found['counts'][GENERATED]} drawn, beside {real_words(found)}"),
         ("features", _part_words(found["evaluate"]["features"])),
         ("weights", f"averaged, {found['checkpoint']}"),
         ("SHA-256 of the weights", found["weights_sha256"]),
