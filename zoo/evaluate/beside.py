@@ -13,7 +13,8 @@ from zoo.data import Dataset, Split
 from zoo.distributed.distributed import Distributed
 from zoo.errors import MissingSplitError, ZooError
 from zoo.evaluate import Features, FeatureSet, ImageSet
-from zoo.evaluate.base import BATCH, Images
+from zoo.evaluate.base import BATCH
+from zoo.evaluate.elsewhere import Given
 from zoo.evaluate.evaluation_record import digest_of_real, doubts_of, libraries, origin
 from zoo.evaluate.judging import Judge, RealImages, controls, features_of
 from zoo.evaluate.mix import Mix
@@ -128,7 +129,7 @@ class Beside:
         held_out.indices = self.world.first(lambda: held_out.indices[mix.of_held_out(held_out)])
         return self.look_at(held_out, "held-out images")
 
-    def look_at(self, images: Images, what: str) -> FeatureSet | None:
+    def look_at(self, images: RealImages | Given, what: str) -> FeatureSet | None:
         """Features of images, on the main process; ``what`` they are is for people who wait."""
         world = self.world
         share = range(world.rank, -(-len(images) // BATCH), world.size)

@@ -44,7 +44,7 @@ def evaluate(
     registry: Registry | None = None,
     heading: str | None = None,
 ) -> Evaluation:
-    """Draw images as the recipe says, and compare them with those that it was trained on.
+    """Draw images as the recipe says, and compare them with the real ones that it says.
 
     All processes draw and look at real images; the main one compares. A line on stderr says so at the start.
 
