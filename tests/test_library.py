@@ -234,7 +234,10 @@ def test_drawing_says_what_it_takes(registry):
         ({"guidance": "x"}, "guidance.type: there is no guidance 'x'.*"),
         ({"guidance": {"scales": 2.0}}, "guidance.scales: unknown option; did you mean 'scale'.*"),
         ({"guidance": -1}, "guidance.scale: should be at least 0.0, got -1"),
-        ({"guidance": {"channels": 2}}, "guidance: channels: 2, but the latents have 1"),
+        (
+            {"guidance": {"channels": 2}},
+            "guidance: channels: 2, but the latents have 1; make it less, or leave it out to guide all",
+        ),
         ({"guidance": {"interval": 0.5}}, "guidance.interval: .*"),
         ({"guidance": object}, "guidance: .*"),
     ],
