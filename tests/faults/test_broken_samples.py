@@ -218,7 +218,7 @@ def test_a_class_of_which_all_is_left_out_is_not_trained(tmp_path: Path, picture
         given = [f"evaluate.labels={choice}", "evaluate.count=6"]
         recipe = check_recorded(RunFolder(run).read_recipe(given), registry)
         found = evaluate(open_weights(run, registry), recipe, ALONE)
-        assert found.record["classes"] == {"train": {"1": 8}, "generated": {"1": 6}, "held-out real": {"1": 6}}
+        assert found.record["classes"] == {"real": {"1": 8}, "generated": {"1": 6}, "held-out real": {"1": 6}}
     shutil.rmtree(tmp_path / "divided" / "held_out" / "b")
     found = evaluate(open_weights(run, registry), recipe, ALONE)
     assert any(

@@ -131,7 +131,7 @@ def test_grids_samples_and_evaluations_are_of_the_datasets(trained, tmp_path, mo
     asked.clear()
     found = evaluate(open_weights(path, REGISTRY), named("evaluate.count=18", registry=REGISTRY), ALONE)
     assert_of_the_dataset(asked[0], 18)
-    assert found.record["classes"] == {"train": None, "generated": None, "held-out real": None}
+    assert found.record["classes"] == {"real": None, "generated": None, "held-out real": None}
 
 
 def test_in_python_they_are_given_as_a_mapping(backbone):
