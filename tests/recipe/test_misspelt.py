@@ -50,6 +50,7 @@ def test_what_follows_from_a_misspelt_key_is_not_told(told, text, key, meant):
     [
         ("bckbone: {dim: 3}\nbackbone: {heads: 7}", 2, "bckbone", "backbone"),
         ("extend: mpdit_b\nbackbone: {dim: 64, class_conditioner: {tokens: 2}}", 2, "extend", "extends"),
+        ("base: mpdit_b\nbackbone: {dim: 64, class_conditioner: {tokens: 2}}", 2, "base", "extends"),
         ("backbone: {}\ntrain: {checkpont_every: 7, keep_every: 14}", 3, "train.checkpont_every", "checkpoint_every"),
         (
             "backbone: {}\nobjective: {loses: [cosine], losses: [{type: cosine, weight: 1}]}",

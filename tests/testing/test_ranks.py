@@ -47,5 +47,5 @@ def test_a_process_that_was_forked_too_late_is_no_fault_of_the_part():
     def work(rank):
         raise RuntimeError("Unable to handle autograd's threading in combination with fork-based multiprocessing")
 
-    with pytest.raises(NotRun, match="run this law alone"):
+    with pytest.raises(NotRun, match="give the law to check_part alone"):
         on_two_ranks(work)

@@ -11,6 +11,8 @@ from pydantic_core import ErrorDetails
 from zoo.errors import KeyPath, dotted, near
 from zoo.recipe.source import show
 
+BASES = ("base", "_base_", "bases", "defaults", "inherit", "inherits", "parent", "parents")
+"""What other programs call ``extends``."""
 MISSING = "missing; it is required"
 
 
@@ -70,7 +72,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], raw: Any, others
             yield Problem((*path, each["loc"][-1]), MISSING)
         elif each["type"] == "extra_forbidden":
             known = [*_names_beside(path, model), *(others if len(path) == 1 else ())]
-            meant = near(str(path[-1]), known)
+            meant = "extends" if "extends" in known and path[-1] in BASES else near(str(path[-1]), known)
             there_are = f"unknown option; there are: {', '.join(known)}"
             yield Problem(path, there_are) if meant is None else misspelt(path, meant)
         elif each["type"] == "value_error":

@@ -85,7 +85,8 @@ def _hear(ends: dict[Connection, int], processes: list[Any]) -> None:
                 processes[ends[end]].join()
                 problem = f"ended with exit code {processes[ends[end]].exitcode}, without a word"
             if FORKED_TOO_LATE in problem:
-                raise NotRun("with an accelerator, no process can be forked after a backward pass; run this law alone")
+                told = "PyTorch for accelerators cannot fork after a backward pass; give the law to check_part alone"
+                raise NotRun(told)
             if OF_THE_OTHER in problem:
                 told_of_others = f"rank {ends[end]}: {problem}"
             else:
