@@ -11,6 +11,7 @@ from tests.commands import done, refused, zoo
 from tests.distributed.ranks import run_ranks
 from tests.train.small import ALONE, train
 from zoo import load_recipe
+from zoo.evaluate.beside import Beside
 from zoo.evaluate.of_pictures import evaluate_pictures
 
 COUNT = 40
@@ -53,9 +54,11 @@ def test_pictures_of_another_run_have_the_figures_that_drawing_them_gives():
             assert found["samples"] == place
             assert found["samples_digest"]
             assert found["real_data"] == drawn["real_data"]
+            assert "asks for classes" in found["left_out"]["accuracy of generated"]
+            assert not {"count", "labels"} & found["evaluate"].keys()
             assert "weights" not in found
             assert "sample" not in found
-    assert not [each for each in Path("run").glob("evaluations/*") if "samples" in json.loads(each.read_text())]
+    assert len(list(Path("run/evaluations").iterdir())) == 1  # of the images that were drawn
 
 
 def test_the_table_and_the_controls_stand_as_of_a_run():
@@ -86,6 +89,8 @@ def test_processes_share_the_pictures():
             "--count is of images that are drawn, and --samples draws none",
         ),
         (("--samples", "drawn", "--run", "run", "--resume"), "--resume is of images that are drawn"),
+        (("--samples", "drawn", "--run", "run", "--weights", "raw"), "--weights is of images that are drawn"),
+        (("--samples", "drawn", "--run", "run", "--set", "sample.steps=1"), "only `data` and `evaluate` may be other"),
         (("--samples", "drawn", "--run", "run", "--step", "best"), "--step is of images that are drawn"),
     ],
 )
@@ -101,7 +106,13 @@ def test_what_cannot_be_judged_is_refused_in_a_line(options, told):
         ("moments.npz", "moments.npz: holds moments, and no pictures"),
     ],
 )
-def test_pictures_that_cannot_be_compared_are_refused_before_any_is_looked_at(samples, told):
+def test_pictures_that_cannot_be_compared_are_refused_before_any_is_looked_at(samples, told, monkeypatch):
+    monkeypatch.setattr(Beside, "look_at", lambda *_: pytest.fail("looked at"))
     np.savez("small.npz", arr_0=np.zeros((3, 5, 5, 1), np.uint8))
     np.savez("moments.npz", mu=np.zeros(32), sigma=np.eye(32))
     assert told in refused(zoo("eval", "--samples", samples, "--run", "run"), 3)
+
+
+def test_metrics_that_all_ask_for_classes_are_refused():
+    result = zoo("eval", "--samples", "drawn", "--run", "run", "--set", "evaluate.metrics=[accuracy]")
+    assert "evaluate.metrics: all of them ask for classes" in refused(result, told=True)

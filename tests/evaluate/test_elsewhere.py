@@ -146,6 +146,31 @@ def test_a_damaged_file_is_told_in_a_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("place", "value"), [(0, b"XX"), (6, b"\x01"), (8, b"\x63")])
+def test_headers_that_zipfile_cannot_read_are_told_in_a_line(tmp_path, place, value):
+    """The local one's signature; one that says it is encrypted, or compressed as nobody does."""
+    content = bytearray(written(tmp_path / "a.npz", arr_0=pictures(3)).read_bytes())
+    central = content.index(b"PK\x01\x02")
+    content[place : place + len(value)] = value
+    if place:
+        content[central + place + 2 : central + place + 2 + len(value)] = value
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"arr_0 cannot be read") as caught:
+        pictures_at(tmp_path / "a.npz", 3)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [BATCH * 2 + 3, 1000, 1001])
+def test_what_is_held_in_memory_is_spread_and_no_more_than_memory_is_for(tmp_path, monkeypatch, count):
+    monkeypatch.setattr("zoo.evaluate.elsewhere.MOST_IN_MEMORY", 100)
+    images = np.arange(count, dtype=np.uint32).view(np.uint8).reshape(count, 2, 2, 1)
+    found = pictures_at(written(tmp_path / "a.npz", arr_0=images), 1).in_memory().images
+    assert 80 <= len(found) <= 100
+    step = -(-count // 100)
+    assert np.array_equal(found, images[::step])
+    assert found.base is None or found.base.nbytes == found.nbytes
+
+
 def test_what_is_not_there_and_what_does_not_fit(tmp_path):
     folder = folder_of(tmp_path / "f", pictures(2))
     Image.fromarray(pictures(1, side=7)[0]).save(folder / "other.png")

@@ -55,7 +55,10 @@ def test_moments_that_numpy_has_found_give_the_same_distance(trained, digits, tm
     alone = judge(ALONE, trained, f"evaluate.reference={tmp_path / 'moments.npz'}")
     assert figures(alone)["fid"] == pytest.approx(here["fid"], rel=1e-6)
     assert "precision" not in figures(alone)
-    assert "no pictures" in alone.record["left_out"][f"precision_recall of {GENERATED}"]
+    assert alone.record["unfed"]["precision_recall"] == ["pictures"]
+    assert not [each for each in alone.record["doubts"] if "real" in each.split(" are rough")[0]]
+    with pytest.raises(ZooError, match=r"evaluate.metrics: none of them can be told"):
+        judge(ALONE, trained, f"evaluate.reference={tmp_path / 'moments.npz'}", "evaluate.metrics=[precision_recall]")
     both = judge(ALONE, trained, f"evaluate.reference={tmp_path / 'both.npz'}")
     assert both.record["counts"]["real"] == 40
     assert "precision" in figures(both)

@@ -99,3 +99,8 @@ def test_what_is_wrong_by_itself_is_told_beside_a_misspelt_key(told, text, other
 def test_of_a_part_from_python_too(registry):
     with pytest.raises(ValueError, match=r"^router\.frst: unknown option; did you mean 'first'\?$"):
         part_given("router", {"type": "tread", "frst": 1, "stop": 2}, registry)
+
+
+def test_a_number_in_the_place_of_a_part_within_a_part_is_told(registry):
+    with pytest.raises(ValueError, match=r"attention: should be a part's name or a mapping with `type`, got 3"):
+        part_given("block", {"type": "dit", "attention": 3}, registry)

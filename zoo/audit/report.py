@@ -50,7 +50,10 @@ class StagePart:
 
 @dataclass(frozen=True)
 class StageAudit:
-    """A stage: its noise levels (low, high), its share of uniformly drawn ones, and its exact cost at batch 1."""
+    """A stage: its noise levels (low, high), its share of uniformly drawn ones, and its exact cost at batch 1.
+
+    ``macs`` and ``training_macs`` are as of ``Audit``.
+    """
 
     noise: tuple[float, float]
     share: float

@@ -77,9 +77,10 @@ def evaluate(
     images. --controls shows which figure each of such impostors fails. A run keeps what was found, in its
     folder. The images are the same for any number of processes.
     """
-    check_overrides(overrides or (), ("sample", "data", "evaluate"))
+    check_overrides(overrides or (), ("data", "evaluate") if samples else ("sample", "data", "evaluate"))
     if samples is not None:
-        drawn_by = {"--count": count, "--step": at_step, "--resume": resume or None}
+        other = None if weights == "ema" else weights
+        drawn_by = {"--count": count, "--step": at_step, "--weights": other, "--resume": resume or None}
         for option, value in drawn_by.items():
             if value is not None:
                 raise ZooError(
@@ -197,6 +198,7 @@ def _judge_pictures(
     """What ``--samples`` does."""
     from zoo.assembly import check_recorded, check_tree
     from zoo.distributed.distributed import join_processes
+    from zoo.distributed.failures import told_plainly
     from zoo.evaluate.of_pictures import evaluate_pictures
     from zoo.files import write_whole
     from zoo.weights import refuse_existing
@@ -207,13 +209,14 @@ def _judge_pictures(
     with join_processes(device) as world:
         if out is not None:
             world.first(lambda: refuse_existing(out))
-        found = evaluate_pictures(samples, recipe, world, seed=seed, with_controls=with_controls)
-        if not world.is_main:
-            return
+        with told_plainly():
+            found = evaluate_pictures(samples, recipe, world, seed=seed, with_controls=with_controls)
+        if world.is_main:
+            _show(recipe, found)
         if out is not None:
-            write_whole(out, found.to_json(), RunError)
-            tell(f"wrote {out}")
-        _show(recipe, found)
+            world.first(lambda: write_whole(out, found.to_json(), RunError))
+            if world.is_main:
+                tell(f"wrote {out}")
 
 
 def _show(recipe: Recipe, found: Evaluation) -> None:

@@ -84,7 +84,7 @@ class Beside:
         self.features.to(world.device)
         most = recipe.evaluate.real
         self.real = self._images("train", most)
-        self.reference = find_reference(recipe, features, self.real, lambda: self._images("held_out", most))
+        self.reference = find_reference(recipe, features, self.real, lambda: self._held_out(most))
         self.judge: Judge | None = None  # of the main process
         self.no_floor: str | None = None
 
@@ -99,6 +99,11 @@ class Beside:
 
     def _images(self, split: Split, most: int | None = None) -> RealImages:
         return RealImages(self.dataset, split, self.seed, most, self.world.device, self.recipe.data.leave_out)
+
+    def _held_out(self, most: int | None = None) -> RealImages:
+        found = self._images("held_out", most)
+        found.without_other_classes(self.real.classes)
+        return found
 
     def begin_judging(self) -> None:
         """Look at the real images, and begin to compare with them, or with moments of them."""
@@ -120,10 +125,9 @@ class Beside:
             return None
         with self.world.together():
             try:
-                held_out = self._images("held_out")
-                held_out.without_other_classes(self.real.classes)
+                held_out = self._held_out()
             except MissingSplitError as error:
-                self.no_floor = str(error)
+                self.no_floor = f"{error} (of latents, let tools/extract_latents.py read a folder that is so divided)"
                 return None
         # One process reads their labels, as those of the others.
         held_out.indices = self.world.first(lambda: held_out.indices[mix.of_held_out(held_out)])
@@ -154,6 +158,7 @@ class Beside:
         doubts: Iterable[str] = (),
         *,
         with_controls: bool,
+        are_drawn: bool = True,
     ) -> Evaluation:
         """Figures of everything, and what stands on record of how they were found; on the main process.
 
@@ -163,6 +168,7 @@ class Beside:
             mix: of the classes of the images that are judged.
             doubts: a line for each reason not to trust figures that only the caller knows.
             with_controls: judge impostors as well.
+            are_drawn: whether more of them could be drawn.
         """
         assert self.judge is not None
         assert generated is not None
@@ -175,9 +181,9 @@ class Beside:
             counts[name], classes[name] = len(found), counts_of(found.labels)
             figures[name], refusals = self.judge.figures(found)
             left_out |= {f"{metric} of {name}": f"{reason}{origins[metric]}" for metric, reason in refusals.items()}
-        of_real = None if real is None else len(real)
+        of_real = None if real is None or self.reference.moments is not None else len(real)
         width, floor = generated.pooled.shape[1], counts.get(HELD_OUT)
-        own = doubts_of(len(generated), of_real, floor, width, self.no_floor)
+        own = doubts_of(len(generated), of_real, floor, width, self.no_floor, are_drawn=are_drawn)
         named = "linear discriminants of the features" if self.judge.classifier is not None else "the features' own"
         record = {
             "classifier": None if real is None or real.verdicts is None else named,

@@ -38,8 +38,10 @@ class Given(Images):
 
     def in_memory(self) -> ImageSet:
         """All of them, or as many as memory is for, spread evenly over their order."""
-        step = -(-len(self) // MOST_IN_MEMORY)
-        return ImageSet(np.concatenate([each.images[:: max(1, step)] for each in self.batches()]), None)
+        step = max(1, -(-len(self) // MOST_IN_MEMORY))
+        starts = (-first % step for first in range(0, len(self), BATCH))
+        chosen = [each.images[start::step].copy() for each, start in zip(self.batches(), starts, strict=True)]
+        return ImageSet(np.concatenate(chosen), None)
 
 
 class PictureFolder(Given):
@@ -197,6 +199,8 @@ def _member(file: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...],
             stream = archive.open(f"{name}.npy")
         except KeyError:
             raise _error(file, f"holds {', '.join(sorted(_in(archive))) or 'nothing'}, and no {name}") from None
+        except Exception as error:  # zipfile's, of headers that are damaged, encrypted or of another compression
+            raise _error(file, f"{name} cannot be read: {in_words(error)}") from error
         with stream:
             try:
                 version = np.lib.format.read_magic(stream)

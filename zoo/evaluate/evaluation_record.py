@@ -95,7 +95,13 @@ def other_data(weights: Weights, judged_by: Fingerprint) -> Iterator[str]:
 
 
 def doubts_of(
-    generated: int, real: int | None, held_out: int | None, features: int, no_floor: str | None = None
+    generated: int,
+    real: int | None,
+    held_out: int | None,
+    features: int,
+    no_floor: str | None = None,
+    *,
+    are_drawn: bool = True,
 ) -> Iterator[str]:
     """A line for each reason to trust figures less than their digits look, and for a floor that is missing.
 
@@ -105,19 +111,16 @@ def doubts_of(
         held_out: images that the floor is of; None where there is no floor.
         features: numbers of an image, of which metrics estimate the covariance.
         no_floor: why there are no held-out images, if there are none.
+        are_drawn: whether more of the generated ones could be drawn.
     """
     if no_floor is not None:
-        yield (
-            f"no floor, figures of real images that training has not seen: {no_floor} (of latents, let"
-            " tools/extract_latents.py read a folder that is so divided)"
-        )
+        yield f"no floor, figures of real images that training has not seen: {no_floor}"
     enough = IMAGES_PER_FEATURE * features
-    counts = ((generated, "drawn"), (enough if real is None else real, "real"))
+    counts = ((generated, "drawn" if are_drawn else "given"), (enough if real is None else real, "real"))
     few = [f"{count} {name}" for count, name in counts if count < enough]
     if few:
-        where = [f"evaluate.count={enough}"] * (generated < enough) + ["more data"] * (
-            real is not None and real < enough
-        )
+        more = f"evaluate.count={enough}" if are_drawn else "more of them"
+        where = [more] * (generated < enough) + ["more data"] * (real is not None and real < enough)
         yield (
             f"figures of {' and '.join(few)} images are rough, and Frechet distances come out too large: {features}"
             f" features ask for {enough} images or more; take {' and '.join(where)}"

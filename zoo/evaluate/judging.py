@@ -179,15 +179,25 @@ class Judge:
             self.classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(real.pooled, real.labels)
             real = self._with_verdicts(real)
         self.real = real
-        lacking = [
-            [need for need in each.needs if real is not None and getattr(real, need) is None] for each in metrics
-        ]
+        lacking = [self._lacking(each) for each in metrics]
         self.metrics = [each for each, needs in zip(metrics, lacking, strict=True) if not needs]
         self.unfed = {_name(each): needs for each, needs in zip(metrics, lacking, strict=True) if needs}
         """What metrics need, of those that need what the features do not give."""
 
+    def _lacking(self, metric: Metric) -> list[str]:
+        """What a metric needs of the real images that is not known."""
+        if self.real is not None:
+            return [need for need in metric.needs if getattr(self.real, need) is None]
+        if type(metric).measure_moments is Metric.measure_moments:
+            return ["pictures"]
+        return [need for need in metric.needs if getattr(self.moments, need, None) is None]
+
     def _with_verdicts(self, found: FeatureSet) -> FeatureSet:
         return replace(found, verdicts=self.classifier.predict(found.pooled))
+
+    def named_with(self, need: str) -> list[str]:
+        """The metrics that need something, as recipes call them."""
+        return [_name(each) for each in self.metrics if need in each.needs]
 
     def figures(self, found: FeatureSet) -> tuple[dict[str, float], dict[str, str]]:
         """Every figure of a set beside the real images, by name; and why metrics have none, by the metric's name."""

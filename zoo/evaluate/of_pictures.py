@@ -7,12 +7,13 @@ from pathlib import Path
 from zoo.assembly import create_part
 from zoo.data import Dataset
 from zoo.distributed.distributed import Distributed
-from zoo.errors import DataError
+from zoo.errors import DataError, ZooError
 from zoo.evaluate.beside import Beside, Evaluation, features_for
 from zoo.evaluate.elsewhere import digest_at, pictures_at
 from zoo.evaluate.evaluation_record import asked
 from zoo.evaluate.mix import Mix
 from zoo.recipe import Recipe
+from zoo.runs.judged import GENERATED
 from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.tracking import told
 
@@ -35,7 +36,7 @@ def evaluate_pictures(
         The same on all processes.
 
     Raises:
-        DataError: the pictures or the real images cannot be read, or are of other sizes.
+        DataError: the pictures or the real images cannot be read, or are of other sizes than features can compare.
         ZooError: there is no figure that the recipe's features allow.
     """
     recipe = with_ids(recipe, world)
@@ -50,14 +51,30 @@ def evaluate_pictures(
         told(f"{recipe.name}: compares {len(found)} images of {samples} with {beside.reference.words}", world)
     real_data, digest = beside.digest(), world.first(lambda: digest_at(samples))
     beside.begin_judging()
+    with world.together():
+        _refuse_without_figures(beside)
     generated = beside.look_at(found, "images")
     mix = Mix("data", len(found), seed, are_classes=False)
     held_out = beside.floor(mix)
 
     def compare() -> Evaluation:
-        judged = beside.compare(generated, held_out, mix, with_controls=with_controls)
+        judged = beside.compare(generated, held_out, mix, with_controls=with_controls, are_drawn=False)
         how = asked(recipe, features, real_data, seed, None)
+        for section, key in (("evaluate", "count"), ("evaluate", "labels")):
+            del how[section][key]
         del how["sample"]
+        assert beside.judge is not None
+        for name in beside.judge.named_with("labels"):
+            judged.record["left_out"][f"{name} of {GENERATED}"] = "it asks for classes, and these pictures have none"
         return Evaluation(judged.figures, {"samples": str(samples), "samples_digest": digest, **how, **judged.record})
 
     return world.first(compare)
+
+
+def _refuse_without_figures(beside: Beside) -> None:
+    """Refuse metrics that all ask for classes; on the main process."""
+    if beside.judge is not None and len(beside.judge.named_with("labels")) == len(beside.judge.metrics):
+        raise ZooError(
+            f"{beside.recipe.name}: evaluate.metrics: all of them ask for classes, which pictures of other programs"
+            " have none of; choose others"
+        )

@@ -250,7 +250,7 @@ def _draft_part(kind: str, raw: Any, path: KeyPath, draft: Draft, default: PartE
 
 def _options_beside(path: KeyPath) -> Collection[str]:
     """The options of the section that a part stands in, by itself."""
-    return SECTIONS[str(path[0])][0].model_fields if len(path) == 2 else ()
+    return SECTIONS[str(path[0])][0].model_fields if len(path) == 2 and path[0] in SECTIONS else ()
 
 
 def _misspelt_type(raw: dict[str, Any], known: Collection[str]) -> str | None:

@@ -31,6 +31,7 @@ from zoo.report.tables import (
     quality_table,
     way_table,
 )
+from zoo.runs.judged import REAL
 
 if TYPE_CHECKING:
     from zoo.report.comparison import Entry
@@ -70,7 +71,8 @@ def print_figures(
     console.print(f"[bold]{escape(recipe.name)}[/]")
     _print(console, figures_table(figures, record))
     for metric, needs in record["unfed"].items():
-        lack = f"needs {' and '.join(needs)}, which features {record['evaluate']['features']['type']} do not give"
+        by = f"features {record['evaluate']['features']['type']} do not give"
+        lack = f"needs {' and '.join(needs)}, which {by if record['counts'][REAL] else 'moments do not tell'}"
         console.print(f"no {escape(f'{metric}: it {lack}')}", soft_wrap=True)
 
 
