@@ -155,7 +155,7 @@ def run(folder: Path) -> None:
         "weights": "ema",
         "weights_sha256": "0" * 64,
         "sample": {"solver": {"type": "euler"}, "steps": 2, "guidance": {"type": "classifier_free"}},
-        "evaluate": {"features": {"type": "digits"}, "metrics": [{"type": "fid"}], "count": 10},
+        "evaluate": {"features": {"type": "digits"}, "metrics": [{"type": "fid"}], "count": 10, "reference": "train"},
         "data": {"dataset": {"type": "digits"}},
         "drawing": {"images_per_second": 1.0},
         "libraries": {"torch": "2"},

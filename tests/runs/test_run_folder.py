@@ -193,7 +193,8 @@ def test_evaluations_come_by_step_and_those_of_another_way_stay(tmp_path):
             "figures": {"generated": {"fid": fid}}, "counts": {"generated": 10, "real": 20}, "checkpoint": checkpoint,
             "weights": "ema", "weights_sha256": "", "data": {}, "drawing": {"images_per_second": 1.0}, "libraries": {},
             "sample": {"solver": {"type": "euler"}, "steps": steps, "guidance": {"type": "classifier_free"}},
-            "evaluate": {"features": {"type": "digits"}, "metrics": []}, "doubts": [], "seed": 0, "zoo": "1",
+            "evaluate": {"features": {"type": "digits"}, "metrics": [], "reference": "train"},
+            "doubts": [], "seed": 0, "zoo": "1",
         }  # fmt: skip
         folder.write_evaluation(found)
         folder.write_evaluation({**found, "weights": "raw"})

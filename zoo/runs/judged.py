@@ -32,6 +32,7 @@ class _Sample(_Read):
 class _Evaluate(_Read):
     features: _Part
     metrics: list[_Part]
+    reference: str
 
 
 class _Drawing(_Read):
