@@ -8,7 +8,7 @@ import torch
 
 from tests.distributed.ranks import run_ranks
 from zoo.data.fingerprint import sha256_of
-from zoo.evaluate.digits_cache import cache_file, cached_network
+from zoo.evaluate.digits_cache import cached_network, network_file
 from zoo.evaluate.digits_network import TRAINING, train_network
 
 SHORT = replace(TRAINING, steps=3)
@@ -44,7 +44,7 @@ def test_it_is_trained_once(cache, trainings):
     assert digest(one) == digest(other)
     assert not other.training
     assert not any(each.requires_grad for each in other.parameters())
-    assert [each.name for each in cache.iterdir()] == [cache_file(SHORT).name]
+    assert [each.name for each in cache.iterdir()] == [network_file(SHORT).name]
 
 
 def test_random_state_is_left_as_it_was():
@@ -57,18 +57,18 @@ def test_random_state_is_left_as_it_was():
 
 
 def test_the_name_of_the_file_depends_on_all_that_the_weights_do(monkeypatch):
-    names = {cache_file(SHORT)}
+    names = {network_file(SHORT)}
     for field in fields(SHORT):
-        names.add(cache_file(replace(SHORT, **{field.name: getattr(SHORT, field.name) + 1})))
+        names.add(network_file(replace(SHORT, **{field.name: getattr(SHORT, field.name) + 1})))
     monkeypatch.setattr(torch, "__version__", "9.9.9")
-    names.add(cache_file(SHORT))
+    names.add(network_file(SHORT))
     assert len(names) == len(fields(SHORT)) + 2
 
 
 def test_where_it_is(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_file(SHORT).parent == tmp_path / "home" / ".cache" / "zoo"
+    assert network_file(SHORT).parent == tmp_path / "home" / ".cache" / "zoo"
 
 
 def flip_a_weight(content):
@@ -89,7 +89,7 @@ def flip_a_weight(content):
 )
 def test_a_damaged_file_is_made_anew(trainings, damage):
     sound = digest(cached_network(SHORT))
-    file = cache_file(SHORT)
+    file = network_file(SHORT)
     file.write_bytes(damage(file.read_bytes()))
     with pytest.warns(UserWarning, match=r"digits-network-\w+.safetensors: cannot be used, and is made anew: "):
         again = cached_network(SHORT)
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_made_anew(trainings, damage):
 
 
 def test_a_folder_where_the_file_should_be(trainings):
-    cache_file(SHORT).mkdir(parents=True)
+    network_file(SHORT).mkdir(parents=True)
     with (
         pytest.warns(UserWarning, match="cannot be used, and is made anew"),
         pytest.warns(UserWarning, match="is trained anew every time"),

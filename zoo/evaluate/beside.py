@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from zoo.assembly import create_part, create_parts
@@ -17,13 +18,14 @@ from zoo.evaluate.base import BATCH
 from zoo.evaluate.elsewhere import Given
 from zoo.evaluate.evaluation_record import digest_of_real, doubts_of, libraries, origin
 from zoo.evaluate.judging import Judge, RealImages, controls, features_of
+from zoo.evaluate.kept_real import KeptReal, keep_features, read_features
 from zoo.evaluate.mix import Mix
 from zoo.evaluate.reference import channels_of, find_reference
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe
 from zoo.runs.judged import GENERATED, HELD_OUT, REAL
 from zoo.sampling.labels import counts_of
-from zoo.sampling.tracking import tracked
+from zoo.sampling.tracking import told, tracked
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Beside:
 
     def begin_judging(self) -> None:
         """Look at the real images, and begin to compare with them, or with moments of them."""
-        real = None if self.reference.images is None else self.look_at(self.reference.images, "real images")
+        real = None if self.reference.images is None else self._real_features(self.reference.images, "real images")
         with self.world.together():
             if not self.world.is_main:
                 return
@@ -131,7 +133,28 @@ class Beside:
                 return None
         # One process reads their labels, as those of the others.
         held_out.indices = self.world.first(lambda: held_out.indices[mix.of_held_out(held_out)])
-        return self.look_at(held_out, "held-out images")
+        return self._real_features(held_out, "held-out images")
+
+    def _real_features(self, images: RealImages | Given, what: str) -> FeatureSet | None:
+        """As ``look_at``, or what another evaluation has kept of them."""
+        found: FeatureSet | None = None
+        file: Path | None = None
+
+        def read() -> bool:
+            """On the main process alone: the others need no features."""
+            nonlocal found, file
+            fitted_to = self.reference.images or self.real
+            file = KeptReal(self.recipe, self.features, fitted_to, self.world.device).file_of(images)
+            found = None if file is None else read_features(file)
+            return found is not None
+
+        if self.world.first(read):
+            told(f"{what}: their features are kept in {file}", self.world)
+            return found
+        found = self.look_at(images, what)
+        if file is not None and found is not None:
+            keep_features(file, found)
+        return found
 
     def look_at(self, images: RealImages | Given, what: str) -> FeatureSet | None:
         """Features of images, on the main process; ``what`` they are is for people who wait."""

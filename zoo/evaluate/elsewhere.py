@@ -33,6 +33,14 @@ class Given(Images):
     """Pictures without classes, compared as they are."""
 
     @abstractmethod
+    def digest(self) -> str:
+        """What tells them from others: of files their names, sizes and times, or of an array all bytes.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+
+    @abstractmethod
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[ImageSet]:
         """All of them, some at a time; of several ranks, every rank has a share of the batches."""
 
@@ -63,6 +71,10 @@ class PictureFolder(Given):
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    def digest(self) -> str:
+        """Of names, sizes and times."""
+        return digest(str(group).encode() for _, group in self._pictures.groups(files=True))
 
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[ImageSet]:
         """By their names."""
@@ -103,6 +115,10 @@ class PictureArray(Given):
 
     def __len__(self) -> int:
         return self._shape[0]
+
+    def digest(self) -> str:
+        """Of all bytes of the file."""
+        return digest_at(self._file)
 
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[ImageSet]:
         """In their order; each rank reads all, and keeps its share."""

@@ -41,6 +41,7 @@ class RealImages(Images):
         source: the samples of the split.
         left_out: which of these are left out.
         indices: of those that are taken, in order.
+        seed: as given.
 
     Raises:
         MissingSplitError: there is no such split.
@@ -56,7 +57,7 @@ class RealImages(Images):
         device: torch.device | None = None,
         leave_out: str | tuple[str, ...] | None = None,
     ) -> None:
-        self._dataset, self._seed = dataset, seed
+        self._dataset, self.seed = dataset, seed
         self.source, self.left_out = open_kept(dataset, split, leave_out)
         self._device = device or torch.device("cpu")
         kept = self.left_out.kept
@@ -92,13 +93,13 @@ class RealImages(Images):
 
     def in_memory(self) -> ImageSet:
         """All of them, or as many as memory is for."""
-        chosen = self.indices[some_of(len(self), MOST_IN_MEMORY, self._seed)]
+        chosen = self.indices[some_of(len(self), MOST_IN_MEMORY, self.seed)]
         parts = list(self._read(chosen))
         labels = [each.labels for each in parts if each.labels is not None]
         return ImageSet(np.concatenate([each.images for each in parts]), np.concatenate(labels) if labels else None)
 
     def _generators(self, indices: Int[np.ndarray, " n"]) -> list[np.random.Generator]:
-        return [np.random.default_rng([self._seed, index]) for index in indices.tolist()]
+        return [np.random.default_rng([self.seed, index]) for index in indices.tolist()]
 
     def _read(self, indices: Int[np.ndarray, " n"]) -> Iterator[ImageSet]:
         for first in range(0, len(indices), BATCH):
