@@ -27,7 +27,7 @@ from zoo.audit.remembered import RememberedShapes
 from zoo.errors import AuditError
 
 with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # by which it makes losses of its own
+    warnings.filterwarnings("ignore", "`torch.jit.script`")  # by which it makes losses of its own
     from fvcore.nn import FlopCountAnalysis
 
 

@@ -31,7 +31,7 @@ from zoo.report.tables import (
     quality_table,
     way_table,
 )
-from zoo.runs.judged import REAL
+from zoo.runs.judged import HELD_OUT, REAL
 
 if TYPE_CHECKING:
     from zoo.report.comparison import Entry
@@ -70,6 +70,8 @@ def print_figures(
     """Figures of generated images, of held-out real ones, and of controls, side by side."""
     console.print(f"[bold]{escape(recipe.name)}[/]")
     _print(console, figures_table(figures, record))
+    if HELD_OUT in figures:
+        console.print(f"The nearer to those of {HELD_OUT} images, the better", soft_wrap=True)
     for metric, needs in record["unfed"].items():
         by = f"features {record['evaluate']['features']['type']} do not give"
         lack = f"needs {' and '.join(needs)}, which {by if record['counts'][REAL] else 'moments do not tell'}"

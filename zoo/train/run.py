@@ -156,7 +156,8 @@ class Run:
             mend = (
                 "set train.steps higher to go on"
                 if self._may_be_longer()
-                else f"its train.schedule is at its end: begin another run with train.init={self.folder.path}"
+                else "its train.schedule is at its end; another run begins with its weights by `zoo train --recipe"
+                f" {self.folder.path / 'recipe.yaml'} --set train.init={self.folder.path} --run-dir ANOTHER`"
             )
             asked = f" ({steps} are asked for)" if steps < trainer.step else ""
             self._tell(f"{self.folder.path}: has trained its {trainer.step} steps; {mend}{asked}")
