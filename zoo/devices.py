@@ -65,7 +65,7 @@ def named_device(name: torch.device | str) -> torch.device:
     """
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("there is no GPU that this PyTorch can use")
+        raise RuntimeError("there is no GPU that this PyTorch can use; leave the device out, and the CPU is used")
     return device
 
 

@@ -54,7 +54,12 @@ def test_every_command_takes_debug():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("build", "mpdit_b"), "zoo build: missing option '--recipe' / '-r', such as `zoo build --recipe mpdit_b"),
+        (("build", "mpdit_b"), "'--recipe' / '-r'; did you mean `zoo build --recipe mpdit_b`?"),
+        (("build", "mpdit_b", "--flops"), "; did you mean `zoo build --recipe mpdit_b --flops`?"),
+        (("build", "--flops"), "zoo build: missing option '--recipe' / '-r', such as `zoo build --recipe mpdit_b"),
+        (("train", "digits_dit"), "arguments (digits_dit); did you mean `zoo train --recipe digits_dit`?"),
+        (("sample", "a b"), "missing option '--run'; did you mean `zoo sample --run 'a b'`?"),
+        (("sample", "--run", "a", "--count", "-1"), "invalid value for '--count': should be "),
         (("export",), "zoo export: missing argument 'WEIGHTS', such as `zoo export runs/ppflow_xl_2 --to ppflow"),
         (("train", "--setp", "a"), "zoo train: no such option --setp; did you mean --set?"),
         (("train", "--halp"), "zoo train: no such option --halp; did you mean --help?"),

@@ -84,7 +84,7 @@ def test_plain_values_are_a_recipe_too(load, registry):
         ({"r.yaml": "extends: a.yaml", "a.yaml": "- 1"}, "a.yaml:1: a recipe is a mapping with `backbone:`, not [1]"),
         (
             {"r.yaml": "extends: a.yaml", "a.yaml": "a: [\n"},
-            "a.yaml:2: not valid YAML: while parsing a flow node expected the node content, but found '<stream end>'",
+            "a.yaml:2: not valid YAML: '[' or '{' is not closed",
         ),
     ],
 )

@@ -290,7 +290,7 @@ def test_refuses_what_is_no_assignment(assignment):
         ("backbone.patch_schedule.levels.-1=3", "backbone.patch_schedule.levels has no item '-1'; it has 0, 1"),
         ("backbone.patch_schedule.levels.x=3", "backbone.patch_schedule.levels has no item 'x'; it has 0, 1"),
         (f"backbone.patch_schedule.levels.{'9' * 5000}=3", "backbone.patch_schedule.levels has no item '999"),
-        ("backbone.dim=[", "not valid YAML: while parsing a flow node"),
+        ("backbone.dim=[", "not valid YAML: '[' or '{' is not closed"),
         ("backbone.dim={a: 1, a: 2}", "a: written twice; remove one"),
         ("backbone.dim=*x", "aliases (*name) are not read in recipes"),
         ("backbone.dim=!!int 3", "tags are not read in recipes; remove !!int"),

@@ -20,7 +20,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from zoo.cli.going_on import asked_as
-from zoo.cli.misuse import asks_for_help, in_a_line
+from zoo.cli.misuse import WORDS, asks_for_help, in_a_line
 from zoo.errors import OutputError, Preempted, ProcessError, WeightsError, ZooError, as_failure, in_words, printable
 from zoo.open_files import are_too_many
 from zoo.plugins import ALL, PluginProblem
@@ -76,8 +76,6 @@ CLICK: type[BaseException] = typer.BadParameter.__mro__[2]
 # What ends a command in its own way.
 NOT_OURS: tuple[type[BaseException], ...] = (typer.Exit, typer.Abort, CLICK, *ENDS)
 
-_WORDS = "zoo.words"
-"""Of a context's ``meta``: those of the command line."""
 
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 """Warnings about the code of zoo and of its libraries, of which users of a command can do nothing."""
@@ -104,7 +102,7 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Keep what has been asked for, for messages."""
-        ctx.meta.setdefault(_WORDS, tuple(args))  # but not of a group within
+        ctx.meta.setdefault(WORDS, tuple(args))  # but not of a group within
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
@@ -125,7 +123,7 @@ class Commands(TyperGroup):
         debug = "--debug" in ctx.args
         try:
             _refuse_gone_folder()
-            with warnings_in_lines(), _interruption_told(), asked_as(ctx.meta[_WORDS]):
+            with warnings_in_lines(), _interruption_told(), asked_as(ctx.meta[WORDS]):
                 return super().invoke(ctx)
         except USAGE as misuse:
             raise _refused(misuse) from None

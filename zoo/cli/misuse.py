@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from zoo.errors import near, printable
 from zoo.recipe import SECTIONS
+from zoo.shell import command
 
+WORDS = "zoo.words"
+"""Of a context's ``meta``: what was given behind ``zoo``."""
 FEW = 3
 """Commands that may be named; of more any might be meant."""
 
@@ -27,7 +31,11 @@ def in_a_line(misuse: Any) -> str:
     if kind == "NoSuchOption":
         misuse.possibilities = None  # some are far from it
     words = misuse.format_message().strip().removesuffix(".").replace(". Did you mean", "; did you mean")
-    words = words.replace("No such option: ", "no such option ").replace("argument(s)", "arguments")
+    words = (
+        words.replace("No such option: ", "no such option ")
+        .replace("argument(s)", "arguments")
+        .replace("Input should be", "should be")
+    )
     line = printable(" ".join(f"{words[:1].lower()}{words[1:]}".split()))
     if context is None:
         return line
@@ -37,6 +45,8 @@ def in_a_line(misuse: Any) -> str:
 def _mend(misuse: Any, kind: str, context: Any) -> str:
     """An example where an argument is missing, and for an unknown option the one that is meant, or who has it."""
     example = context.command.epilog or ""
+    if kind != "NoSuchOption" and (meant := _with_its_option(context)):
+        return f"; did you mean `{meant}`?"
     if kind == "MissingParameter" and example.startswith("Example: "):
         return f", such as `{example.removeprefix('Example: ')}`"
     if kind == "NoSuchOption":
@@ -45,6 +55,19 @@ def _mend(misuse: Any, kind: str, context: Any) -> str:
         if hints or meant:
             return f"; {', '.join(hints)}" if hints else f"; did you mean --{meant}?"
     return f"; `{context.command_path} --help` shows what it takes"
+
+
+def _with_its_option(context: Any) -> str | None:
+    """The call with the option in front of a recipe or a run that is given without it."""
+    called = context.command_path.split()[1:]
+    given = context.meta.get(WORDS, ())[len(called) :]
+    if [each.startswith("-") for each in given[:2]] not in ([False], [False, True]):
+        return None
+    if any(each.param_type_name == "argument" for each in context.command.params):
+        return None
+    wanted = "--run-dir" if Path(given[0]).is_dir() else "--recipe"
+    options = [each for each in (wanted, "--run", "--recipe") if each in _options(context.command)]
+    return command("zoo", *called, options[0], *given) if options else None
 
 
 def _as_key(option: str, context: Any) -> Iterator[str]:

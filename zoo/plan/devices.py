@@ -134,7 +134,7 @@ def load_device(name: str) -> Device:
     path = Path(name)
     if path.suffix != ".json":
         raise ZooError(
-            f"--gpu {name}: no such device{did_you_mean(name, KNOWN)}; there are {', '.join(KNOWN)}, and files that"
+            f"--gpu {name}: no such device{did_you_mean(name, KNOWN)}; known are {', '.join(KNOWN)}, and files that"
             " `zoo plan --measure` writes"
         )
     try:

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from zoo.errors import KeyPath, RecipeError, dotted
+from zoo.recipe.not_yaml import in_words
 
+TEXTS = (".yaml", ".yml", ".json", "")
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_EVENTS = 20_000
@@ -167,8 +169,8 @@ def parse_yaml(text: str, source: str, *, line_numbers: bool = True, file: Path 
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Origin(source, mark.line + 1 if mark and line_numbers else None)
-        what = " ".join(filter(None, [error.context, error.problem]))
-        raise RecipeError([f"{where}: not valid YAML: {what}"]) from error
+        doubt = "" if file is None or file.suffix in TEXTS else "; is this a recipe?"
+        raise RecipeError([f"{where}: not valid YAML: {in_words(error)}{doubt}"]) from error
 
 
 class _Reader:
