@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from zoo.data.base import Split
 from zoo.data.fingerprint import Group, digest
+from zoo.data.names import Names
 from zoo.errors import DataError, MissingFolderError, MissingSplitError, printable
 
 ENDINGS = (
@@ -34,6 +35,7 @@ class ImageList:
         below: the part of it that the pictures lie in, such as ``train/``; empty where it is not divided.
         classes: names; a label is a position here. Empty where the pictures have no classes, and all labels are 0.
         labels: of each picture [n].
+        names: their paths below the folder.
         others: how many files beside them are left out since they do not end as pictures do, by their ending.
     """
 
@@ -41,9 +43,7 @@ class ImageList:
     below: str
     classes: tuple[str, ...]
     labels: Int[np.ndarray, " n"]
-    # One block of bytes and not a list: forked data workers would copy every page of a million strings.
-    names: bytes
-    ends: Int[np.ndarray, " n"]
+    names: Names
     others: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -51,11 +51,15 @@ class ImageList:
 
     def path(self, index: int) -> Path:
         """The picture's file."""
-        return self.folder / os.fsdecode(self._name(index))
+        return self.folder / os.fsdecode(self.names[index])
 
     def id(self, index: int) -> str:
         """The picture's path below the folder, printable."""
-        return shown(os.fsdecode(self._name(index)))
+        return shown(os.fsdecode(self.names[index]))
+
+    def where(self, mask: Bool[np.ndarray, " n"]) -> ImageList:
+        """Those that a mask has."""
+        return replace(self, labels=self.labels[mask], names=self.names.where(mask))
 
     @property
     def note(self) -> str | None:
@@ -83,19 +87,16 @@ class ImageList:
             rows = range(*np.searchsorted(self.labels, [label, label + 1]).tolist())
             if not rows:  # of a held-out part that has none
                 continue
-            inside = self._name(rows[0]).index(b"/", start) + 1 if name else start
-            names = digest(self._name(row)[inside:] + b"\0" for row in rows)
+            inside = self.names[rows[0]].index(b"/", start) + 1 if name else start
+            names = digest(self.names[row][inside:] + b"\0" for row in rows)
             sizes, times = self._files(rows) if files else ("", "")
             yield name, Group(samples=len(rows), names=names, sizes=sizes, times=times)
 
     def _files(self, rows: range) -> tuple[str, str]:
         """Digests of sizes and times of files."""
         folder = os.fsencode(self.folder) + b"/"
-        found = np.array([look_at(folder + self._name(row)) for row in rows], dtype=np.int64)
+        found = np.array([look_at(folder + self.names[row]) for row in rows], dtype=np.int64)
         return digest([found[:, 0].tobytes()]), digest([found[:, 1].tobytes()])
-
-    def _name(self, index: int) -> bytes:
-        return self.names[self.ends[index - 1] if index else 0 : self.ends[index]]
 
 
 def list_images(folder: Path, split: Split = "train", *, flat: bool = False) -> ImageList:
@@ -153,14 +154,12 @@ def _without_pictures(folder: Path) -> DataError:
 def _listed(
     folder: Path, below: str, classes: Sequence[str], found: Sequence[tuple[int, str]], others: Counter[str]
 ) -> ImageList:
-    names = [os.fsencode(below + name) for _, name in found]
     return ImageList(
         folder=folder,
         below=below,
         classes=tuple(shown(name) for name in classes),
         labels=np.array([label for label, _ in found], dtype=np.int64),
-        names=b"".join(names),
-        ends=np.cumsum([len(name) for name in names], dtype=np.int64),
+        names=Names.of(os.fsencode(below + name) for _, name in found),
         others=dict(others),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,9 @@ BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 WHITE_IS_ZERO, SIGNED = 0, 2
 
 
-def read_picture(path: Path, channels: int, height: int, width: int) -> UInt8[np.ndarray, "height width channels"]:
+def read_picture(
+    path: Path, channels: int, height: int, width: int, content: bytes | None = None
+) -> UInt8[np.ndarray, "height width channels"]:
     """A picture's pixels, cropped to ``height`` x ``width`` from its centre.
 
     Of several frames or pages it is the first. It is turned as its EXIF tag says, 16 bits become 8, of floating-point
@@ -37,11 +40,14 @@ def read_picture(path: Path, channels: int, height: int, width: int) -> UInt8[np
         channels: 1 (grey) or 3 (RGB).
         height: of the crop, in pixels.
         width: of the crop.
+        content: of the file, where it is no file of its own; its path is then what it is called.
 
     Raises:
         DataError: it is no picture, or one that is damaged, absurdly large, or of a kind that is not read here.
     """
-    return np.asarray(centre_crop(_decode(path, MODES[channels]), height, width)).reshape(height, width, channels)
+    return np.asarray(centre_crop(_decode(path, MODES[channels], content), height, width)).reshape(
+        height, width, channels
+    )
 
 
 def read_whole_picture(path: Path, channels: int) -> UInt8[np.ndarray, "height width channels"]:
@@ -75,18 +81,18 @@ def centre_crop(image: Image, height: int, width: int) -> Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _decode(path: Path, mode: str) -> Image:
+def _decode(path: Path, mode: str, content: bytes | None = None) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=_formats()) as file:
+        with Image.open(path if content is None else BytesIO(content), formats=_formats()) as file:
             return _plain(ImageOps.exif_transpose(file), file).convert(mode)
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{shown(path)}: is too large to be a picture for training: {error}") from error
     except UnidentifiedImageError:
-        raise DataError(f"{shown(path)}: {_why_unknown(path)}") from None
+        raise DataError(f"{shown(path)}: {_why_unknown(path, content)}") from None
     except Exception as error:  # decoders raise many kinds where a file is damaged
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{shown(path)}: cannot be read as a picture: {reason}") from error
@@ -100,8 +106,8 @@ def _formats() -> tuple[str, ...]:
     return (*FORMATS, *(name for name, feature in OPTIONAL_FORMATS.items() if feature in there))
 
 
-def _why_unknown(path: Path) -> str:
-    with path.open("rb") as file:
+def _why_unknown(path: Path, content: bytes | None) -> str:
+    with path.open("rb") if content is None else BytesIO(content) as file:
         head = file.read(12)
     found = "AVIF" if head[4:] in (b"ftypavif", b"ftypavis") else "WEBP" if head[8:] == b"WEBP" else None
     if found is None or found in _formats():
