@@ -12,6 +12,7 @@ def test_the_parts():
         ("dataset", "digits"),
         ("dataset", "images"),
         ("dataset", "latents"),
+        ("dataset", "webdataset"),
         ("normalize", "none"),
         ("normalize", "scale"),
         ("normalize", "per_channel"),

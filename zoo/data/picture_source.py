@@ -6,6 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ class PictureDataset(Dataset):
         held_out: the share that is held out, where the folder is not divided.
         flip: mirror every other picture, at random.
     """
+
+    mends_label: ClassVar[str] = "give each sample one"
+    """How a sample that has no label gets one, in a message."""
 
     def __init__(
         self,
@@ -79,12 +83,30 @@ class PictureDataset(Dataset):
                 f" {count}, or to 0 for an unconditional backbone"
             )
 
+    def refuse_labels(self, source: PictureSource) -> None:
+        """Refuse labels that there is no class for, and samples without any; unconditional backbones (0) take all.
+
+        Raises:
+            DataError: a label is outside [0, num_classes).
+        """
+        labels = source.labels(np.arange(len(source))).numpy()
+        outside = (labels < 0) | (labels >= self.num_classes)
+        if not self.num_classes or not outside.any():
+            return
+        row = int(outside.argmax())
+        where = f"{shown(self.folder)}: {source.id(row)}"
+        if labels[row] < 0:
+            raise DataError(f"{where} has no label; {self.mends_label}, or set backbone.num_classes to 0")
+        raise DataError(
+            f"{where} has label {labels[row]}, outside 0..{self.num_classes - 1}; mend it, or set backbone.num_classes"
+        )
+
 
 class PictureSource(Source):
     """The pictures of one split; each is read anew every time.
 
     Args:
-        labels: their classes [n].
+        labels: their classes [n]; -1 where one has none.
         classes: names by label; empty where there are none.
         dataset: whose pictures these are.
         flip: whether they are mirrored at random.
@@ -94,7 +116,7 @@ class PictureSource(Source):
         self, labels: Int[np.ndarray, " n"], classes: tuple[str, ...], dataset: PictureDataset, *, flip: bool
     ) -> None:
         self.classes = classes
-        self._labels = labels
+        self._labels = labels if dataset.num_classes else np.maximum(labels, 0)
         self._channels = dataset.channels
         self._size = dataset.size
         self._flip = flip
