@@ -56,7 +56,8 @@ def held_memory(backbone: Backbone, recipe: Recipe) -> HeldMemory:
     part, model = create_part(recipe, "optimizer"), objective_of(recipe, deepcopy(backbone))
     with FakeTensorMode(allow_non_fake_inputs=True):  # such as the weights on the meta device
         model.to_empty(device=DEVICE)
-        updates = Updates(part, model, model.backbone.blocks, recipe.train.learning_rate)
+        options = recipe.train
+        updates = Updates(part, model, model.backbone.blocks, options.learning_rate, options.learning_rate_of)
         trained = [each.parameter for each in updates.weights]
         for parameter in trained:
             parameter.grad = torch.empty_like(parameter)

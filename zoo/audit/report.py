@@ -182,7 +182,8 @@ def audit_backbone(backbone: Backbone, recipe: Recipe) -> Audit:
 def training_macs(report: Audit, plan: StagePlan) -> int:
     """Multiply-adds of the forward and backward pass of a mean sample of a batch.
 
-    The backward pass has twice as many as the forward pass: gradients of inputs and of weights.
+    The backward pass has twice as many as the forward pass: gradients of inputs and of weights, also of those that
+    ``train.freeze`` leaves as they are.
 
     Args:
         report: what each stage costs.

@@ -25,6 +25,7 @@ from zoo.labels import Labels
 from zoo.lockstep import Piece
 from zoo.parts.returned import described
 from zoo.recipe import Recipe
+from zoo.weight_patterns import freeze
 
 
 class StageBatch(NamedTuple):
@@ -171,7 +172,8 @@ def total(
 def objective_of(recipe: Recipe, backbone: Backbone) -> Objective:
     """A recipe's objective around its backbone, with the losses' weights drawn anew, in the dtype of the backbone's.
 
-    On the meta device, where the backbone is there: no number is drawn then.
+    On the meta device, where the backbone is there: no number is drawn then. The weights of ``train.freeze`` get no
+    gradients any more.
 
     Raises:
         RecipeError: a loss refuses its options.
@@ -184,6 +186,7 @@ def objective_of(recipe: Recipe, backbone: Backbone) -> Objective:
     named = [(term.part.type, term.weight, loss) for term, loss in zip(terms, losses, strict=True)]
     objective = Objective(backbone, named, residual=getattr(torch, recipe.train.residual))
     objective.losses.to(weight.device, weight.dtype)
+    freeze(backbone, recipe.train.freeze)
     return objective
 
 

@@ -57,9 +57,11 @@ class Optimizer(ABC):
         texts, and lists, tuples and mappings of these; nothing else may decide about an update. Under FSDP what is no
         DTensor has to be the same on every process.
 
+        Where ``train.learning_rate_of`` has factors, it is called once for each, with the weights of that factor.
+
         Args:
             weights: in the order of the state dict.
-            learning_rate: ``train.learning_rate``.
+            learning_rate: ``train.learning_rate``, times their factor.
         """
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,12 +15,14 @@ from torch.distributed.tensor import DTensor
 from zoo.errors import PluginError, listed
 from zoo.optim.base import Optimizer, Role, Weight
 from zoo.shards import local
+from zoo.weight_patterns import factors
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 SHOWN = 3
 LEAVING_OUT = (torch.optim.Adam, torch.optim.AdamW)
 """Optimizers that leave out an update whole where they are fused. What derives from them may move weights beside it,
 and the momentum of a fused SGD whose first update is left out begins with what memory holds."""
+NO_FACTORS: Mapping[str, float] = MappingProxyType({})
 CLIP_EPS = 1e-6
 """Added to the norm, as ``torch.nn.utils.clip_grad_norm_`` does."""
 
@@ -32,6 +35,8 @@ class Updates:
         module: whose weights are updated; its parameters may be sharded.
         blocks: modules in it whose weights are of blocks.
         learning_rate: ``train.learning_rate``.
+        learning_rate_of: factors of it by patterns of names, ``train.learning_rate_of``: the part builds an optimizer
+            of the weights of each factor.
 
     Attributes:
         weights: those that are updated.
@@ -42,12 +47,22 @@ class Updates:
         PluginError: the part has built something else than its kind promises.
     """
 
-    def __init__(self, part: Optimizer, module: nn.Module, blocks: Iterable[nn.Module], learning_rate: float) -> None:
+    def __init__(
+        self,
+        part: Optimizer,
+        module: nn.Module,
+        blocks: Iterable[nn.Module],
+        learning_rate: float,
+        learning_rate_of: Mapping[str, float] = NO_FACTORS,
+    ) -> None:
         self.module, self.weights = module, weights_of(module, blocks)
         apart = part.elementwise and any(isinstance(each.parameter, DTensor) for each in self.weights)
         self.given = [_rows(each) for each in self.weights] if apart else self.weights
-        built = part.build(self.given, learning_rate)
-        self.optimizers = tuple(built) if isinstance(built, list | tuple) else (built,)
+        self.optimizers = tuple(
+            each
+            for factor, own in _by_factor(self.given, learning_rate_of).items()
+            for each in _several(part.build(own, learning_rate * factor))
+        )
         self._refuse_misfits(f"optimizer {type(part).__qualname__}")
         self._scales = [[group["lr"] / learning_rate for group in each.param_groups] for each in self.optimizers]
 
@@ -132,6 +147,19 @@ def weights_of(module: nn.Module, blocks: Iterable[nn.Module]) -> list[Weight]:
         for name, parameter in module.named_parameters()
         if parameter.requires_grad
     ]
+
+
+def _by_factor(weights: Sequence[Weight], learning_rate_of: Mapping[str, float]) -> dict[float, Sequence[Weight]]:
+    """Weights by what their learning rate is multiplied by; all of them, where none has a factor."""
+    found: dict[float, list[Weight]] = {}
+    by_name = factors([each.name for each in weights], learning_rate_of)
+    for each in weights:
+        found.setdefault(by_name[each.name], []).append(each)
+    return {**found} or {1.0: weights}
+
+
+def _several(built: Any) -> Sequence[Any]:
+    return built if isinstance(built, list | tuple) else (built,)
 
 
 def _rows(weight: Weight) -> Weight:

@@ -41,7 +41,7 @@ def training_step(backbone: Backbone, recipe: Recipe, counts: Sequence[int]) -> 
     passes, update = Recorder(), Recorder()
     with FakeTensorMode(allow_non_fake_inputs=True):  # such as the weights on the meta device
         objective.to_empty(device=DEVICE)
-        updates = Updates(part, objective, model.blocks, options.learning_rate)
+        updates = Updates(part, objective, model.blocks, options.learning_rate, options.learning_rate_of)
         trained = [each.parameter for each in updates.weights]
         of_backbone = {name: each for name, each in model.named_parameters() if each.requires_grad}
         averages = [EMA(of_backbone) for _ in options.averages]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -67,7 +68,15 @@ class TrainOptions(Options):
             description="weight file, or run (its averaged weights), to start from; null: fresh ones",
         ),
     ] = None
+    freeze: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(description="patterns of names of the backbone's weights that stay as they are, such as blocks.*"),
+    ] = ()
     learning_rate: Annotated[float, Field(gt=0.0, description="the optimizer's, after the warm-up")] = 1e-4
+    learning_rate_of: Annotated[
+        Mapping[Annotated[str, Field(min_length=1)], Annotated[float, Field(gt=0.0)]],
+        Field(description="factors of it by such patterns, as in {heads.*: 10}; no weight has two"),
+    ] = {}
     warmup: Annotated[int, Field(ge=0, description="updates over which the learning rate rises from zero")] = 0
     clip: Annotated[float | None, Field(gt=0.0, description="largest norm of the gradient; null for any")] = None
     ema: Annotated[

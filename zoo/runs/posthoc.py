@@ -20,6 +20,7 @@ from zoo.runs.profiles import combination
 from zoo.runs.run_folder import RunFolder, load_run
 from zoo.runs.state import average_files
 from zoo.runs.weights import WeightsSource, averages_of
+from zoo.weight_patterns import freeze
 from zoo.weights import Weights, refuse_non_finite
 
 FURTHEST = 0.1
@@ -64,7 +65,9 @@ def combined(
             " nearer to these, or for a later --step, or keep more by train.snapshot_every"
         )
     given = WeightsSource(path, last, f"ema:{profile}", next(iter(files)), ()).read(registry)
-    averaged = [name for name, each in build(given.recipe, device="meta").named_parameters() if each.requires_grad]
+    backbone = build(given.recipe, device="meta")
+    freeze(backbone, given.recipe.train.freeze)
+    averaged = [name for name, each in backbone.named_parameters() if each.requires_grad]
     sums = {name: torch.zeros(given.tensors[name].shape, dtype=torch.float64) for name in averaged}
     pairs = ((snapshot, file) for snapshot in snapshots for file in files)
     for (snapshot, file), factor in zip(pairs, factors.tolist(), strict=True):

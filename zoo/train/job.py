@@ -27,6 +27,7 @@ from zoo.runs.optimizer import learning_rate
 from zoo.sampling.sampler import check_guidance
 from zoo.train.matching import refuse_labels_of, refuse_other_latents
 from zoo.train.process import change_of, put_back
+from zoo.weight_patterns import pattern_notes
 from zoo.weights import Weights
 
 
@@ -85,7 +86,8 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
     optimizer: Optimizer = create_part(recipe, "optimizer")
     plan = check_training(recipe, backbone, optimizer, ranks)
     check_guidance(recipe, backbone)  # at the end of a run it would be late to hear of it
-    Updates(optimizer, objective, backbone.blocks, options.learning_rate)  # before a folder is written to
+    rate, rate_of = options.learning_rate, options.learning_rate_of
+    Updates(optimizer, objective, backbone.blocks, rate, rate_of)  # before a folder is written to
     names = [spec.type for spec in recipe.train.callbacks]
     callbacks = tuple(zip(names, create_parts(recipe, "callback"), strict=True))
     dataset: Dataset = create_part(recipe, "dataset")
@@ -131,6 +133,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
         *(f"note: {note}" for note in source.notes),
         *left_out.notes(),
         *warnings,
+        *pattern_notes(backbone, options.freeze, options.learning_rate_of),
         *changes,
         *concerns(recipe.data.workers, on_this_machine, batch_bytes),
     )

@@ -59,7 +59,13 @@ class Trainer:
         self.options = job.recipe.train
         self.step = self.skipped = 0
         self.model = _wrapped(objective, self.options, world)
-        self.updates = Updates(job.optimizer, objective, self.backbone.blocks, self.options.learning_rate)
+        self.updates = Updates(
+            job.optimizer,
+            objective,
+            self.backbone.blocks,
+            self.options.learning_rate,
+            self.options.learning_rate_of,
+        )
         self.state = TrainState(objective, self.updates, self.options.averages)
         self.random = random_state(world.device)
         self.whole = self.alone = True
