@@ -178,7 +178,7 @@ def test_a_run_says_what_they_meet(tmp_path: Path) -> None:
 )
 def test_patterns_that_mean_nothing_are_refused(overrides: list[str], told: str) -> None:
     with pytest.raises(RecipeError) as refused:
-        small(*overrides)
+        trainer_of(*overrides)
     assert told in str(refused.value)
 
 

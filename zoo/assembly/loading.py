@@ -12,7 +12,6 @@ from zoo.errors import PluginError
 from zoo.loose_parts import PartsLike
 from zoo.recipe import SECTIONS, Draft, Made, Node, Overrides, Recipe, Recorded, Versions, draft_recipe, read_tree
 from zoo.registry import Registry
-from zoo.weight_patterns import pattern_problems
 
 
 def load_recipe(
@@ -131,13 +130,4 @@ def change_section(recipe: Recipe, section: str, values: Mapping[str, Any], regi
 
 def _checked(draft: Draft) -> Recipe:
     probe(draft)
-    recipe = draft.recipe()
-    options = recipe.train
-    if "train" in draft.needs and (options.freeze or options.learning_rate_of):
-        from zoo.assembly.building import build  # which reads recipes by this file
-
-        weights = build(recipe, device="meta").named_parameters()
-        names = [name for name, each in weights if each.requires_grad]
-        for option, message in pattern_problems(names, options.freeze, options.learning_rate_of):
-            draft.put_down(("train", option), message)
     return draft.recipe()

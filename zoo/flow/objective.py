@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from zoo.assembly import create_parts
 from zoo.backbone import Backbone
-from zoo.errors import PluginError
+from zoo.errors import PluginError, RecipeError
 from zoo.flow.base import Loss, LossInputs
 from zoo.flow.precision import clock_dtype
 from zoo.labels import Labels
 from zoo.lockstep import Piece
 from zoo.parts.returned import described
 from zoo.recipe import Recipe
-from zoo.weight_patterns import freeze
+from zoo.weight_patterns import freeze, pattern_problems
 
 
 class StageBatch(NamedTuple):
@@ -176,7 +176,7 @@ def objective_of(recipe: Recipe, backbone: Backbone) -> Objective:
     gradients any more.
 
     Raises:
-        RecipeError: a loss refuses its options.
+        RecipeError: a loss refuses its options; or patterns of ``train`` meet no weight, or all.
         PluginError: one is of a plug-in that is not here.
     """
     weight = next(backbone.parameters())
@@ -186,7 +186,13 @@ def objective_of(recipe: Recipe, backbone: Backbone) -> Objective:
     named = [(term.part.type, term.weight, loss) for term, loss in zip(terms, losses, strict=True)]
     objective = Objective(backbone, named, residual=getattr(torch, recipe.train.residual))
     objective.losses.to(weight.device, weight.dtype)
-    freeze(backbone, recipe.train.freeze)
+    options = recipe.train
+    if options.freeze or options.learning_rate_of:
+        names = [name for name, each in backbone.named_parameters() if each.requires_grad]
+        problems = list(pattern_problems(names, options.freeze, options.learning_rate_of))
+        if problems:
+            raise RecipeError([f"{recipe.name}: train.{option}: {message}" for option, message in problems])
+        freeze(backbone, options.freeze)
     return objective
 
 
