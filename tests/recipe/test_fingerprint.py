@@ -17,6 +17,7 @@ OTHER = {
     "accumulate": 2, "checkpoint_activations": True, "compile": True, "compile_backend": "eager", "parallel": "fsdp",
     "shard_within": 2, "reduce": "bfloat16",
     "batch": 64, "stage_group": 8, "seed": 1, "learning_rate": 0.1, "warmup": 3,
+    "freeze": ["blocks.*"], "learning_rate_of": {"heads.*": 2.0},
     "clip": 2.0, "ema": 0.5, "ema_ramp": False, "precision": "bfloat16", "residual": "bfloat16", "matmul": "tf32",
     "init": "w.safetensors", "on_non_finite": "skip", "max_skipped": 3, "timeout": 60.0,
 }  # fmt: skip
@@ -66,6 +67,7 @@ def test_an_option_of_training_counts_unless_it_is_free(option, registry):
     free = option in MAY_CHANGE
     assert (fingerprint(before) == fingerprint(after)) == free
     told = [] if free else [f"train.{option}: {json.dumps(before['train'][option])} and {json.dumps(OTHER[option])}"]
+    told = ["train.learning_rate_of.heads.*: nothing and 2.0"] if option == "learning_rate_of" else told  # by its keys
     assert differences(before, after) == told
     changed = [str(each) for each in changes(before, after)]
     value, was = (json.dumps(each) for each in (OTHER[option], before["train"][option]))
