@@ -128,8 +128,11 @@ def _without_free(resolved: Mapping[str, Any], held: Collection[str] = ()) -> di
         if not free.rule or free.key in held:
             above, _, key = free.key.rpartition(".")
             _at(kept, above).pop(key, None)
-    if isinstance(init := _at(kept, "train.init"), str):  # the weights may have moved
+    init = _at(kept, "train.init")
+    if isinstance(init, str):  # the weights may have moved
         kept["train"]["init"] = PurePath(init).name
+    elif isinstance(init, Mapping) and isinstance(where := init.get("weights"), str):
+        kept["train"]["init"]["weights"] = PurePath(where).name
     return kept
 
 

@@ -50,6 +50,8 @@ def _section(section: str, registry: Registry, definitions: dict[str, Any], *, p
     properties = dict(own["properties"])
     if section == "backbone":
         properties["latent"] = {"anyOf": [_with_nulls(form, partial=partial) for form in own["$defs"].values()]}
+    else:
+        definitions |= own.get("$defs", {})
     required = list(own.get("required", []))
     for kind in kinds_of(section):
         if KINDS[kind].many:  # replaced as a whole, so that its parts are whole in a recipe that extends another, too

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from zoo.recipe.averages import Average, Averages
 from zoo.recipe.latent import LatentRecipe
@@ -51,6 +51,29 @@ class DataOptions(Options):
     ] = None
 
 
+class Start(Options):
+    """Weights to start from."""
+
+    weights: Annotated[PathText, Field(description="weight file, or run (its averaged weights)")]
+    fit: Annotated[
+        Literal["exact", "adapt"],
+        Field(description="exact: of the same backbone; adapt: of another, of which what fits is taken"),
+    ] = "exact"
+
+
+def _in_one_way(given: str | Start) -> str | Start:
+    """Exact ones as their path, so that the same training is written in one way."""
+    return given.weights if isinstance(given, Start) and given.fit == "exact" else given
+
+
+Init = Annotated[
+    Annotated[PathText, Tag("path")] | Annotated[Start, Tag("mapping")],
+    Discriminator(lambda given: "mapping" if isinstance(given, Mapping | Start) else "path"),
+    AfterValidator(_in_one_way),
+]
+"""What weights training starts from."""
+
+
 class TrainOptions(Options):
     """How training runs. A step is one update; batch sizes are of the whole job, whatever the number of ranks."""
 
@@ -63,10 +86,12 @@ class TrainOptions(Options):
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**63, description="of weights, order and noise")] = 0
     init: Annotated[
-        PathText | None,
+        Init | None,
         Field(
-            description="weight file, or run (its averaged weights), to start from; null: fresh ones",
+            description="weight file, or run (its averaged weights), to start from, or {weights: PATH, fit: adapt} for"
+            " those of a backbone of another shape; null: fresh ones",
         ),
+        Place(),
     ] = None
     freeze: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...],
@@ -140,6 +165,11 @@ class TrainOptions(Options):
         int | None,
         Field(ge=1, description="steps between what is kept of averages by std; null for every checkpoint_every"),
     ] = None
+
+    @property
+    def start(self) -> Start | None:
+        """Of ``init``, however it is written."""
+        return Start(weights=self.init) if isinstance(self.init, str) else self.init
 
     @property
     def averages(self) -> tuple[Average, ...]:

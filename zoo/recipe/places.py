@@ -54,9 +54,12 @@ def _absolute_part(value: Any, here: Path) -> Any:
 
 
 def _with_places(options: M, folder_of: Callable[[str], Path | None]) -> M:
-    found = {}
+    found: dict[str, Any] = {}
     for name, place in places_of(type(options)).items():
         value = getattr(options, name)
+        if isinstance(value, BaseModel):  # what is written as a mapping is in one file as a whole
+            below = _with_places(value, _all_in(folder_of(name)))
+            found |= {} if below is value else {name: below}
         if isinstance(value, str) and not value.startswith("~") and not os.path.isabs(value):
             folder = folder_of(name)
             if folder is None:
@@ -65,6 +68,10 @@ def _with_places(options: M, folder_of: Callable[[str], Path | None]) -> M:
             if is_path:
                 found[name] = os.path.normpath(folder / value)
     return options.model_copy(update=found) if found else options
+
+
+def _all_in(folder: Path | None) -> Callable[[str], Path | None]:
+    return lambda name: folder
 
 
 def _folder_of(file: Path | None) -> Path | None:

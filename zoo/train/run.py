@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zoo.assembly import build, check_recorded
 from zoo.backbone import Backbone
@@ -44,7 +45,7 @@ from zoo.train.resuming import refuse_another, restore
 from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
 from zoo.train.trainer import Trainer
-from zoo.weights import refuse_other_backbone
+from zoo.weights import Weights, adapt, is_same_backbone, refuse_other_backbone
 
 
 class Watcher(Protocol):
@@ -201,14 +202,14 @@ class Run:
 
     def _find_start(self, *, resume: bool) -> WeightsSource | None:
         """The weights that the recipe starts from, if any, and unless there is a checkpoint to go on from."""
-        init = self.recipe.train.init
+        given = self.recipe.train.start
 
         def find() -> WeightsSource | None:
-            if init is None or (resume and checkpoints_in(self.folder.checkpoints)):
+            if given is None or (resume and checkpoints_in(self.folder.checkpoints)):
                 return None
-            if not Path(init).exists():
-                raise WeightsError(_no_start(init, self.recipe.name))
-            return find_weights(Path(init))
+            if not Path(given.weights).exists():
+                raise WeightsError(_no_start(given.weights, self.recipe.name))
+            return find_weights(Path(given.weights))
 
         return self.world.first(find)  # one process chooses: a run that goes on has other checkpoints by now
 
@@ -218,14 +219,28 @@ class Run:
             self._tell(f"warning: {problem}")
         with self.world.together():
             weights = start.read(self.registry, other_parts="told")
-            refuse_other_backbone(start.path, weights.recipe, self.recipe)
-            backbone.load_state_dict(weights.tensors)
+            tensors, done = self._fitting(start, weights, backbone)
+            backbone.load_state_dict(tensors)
+        for line in done:
+            self._tell(f"train.init: {line}")
         trained_on, here = weights.classes.names, self._classes.names
         other = renamed(trained_on, here) if trained_on and here else None
         if other is not None:
             self._tell(f"warning: {start.path}: has learned other classes than those of the data: {other}")
         self._tell(f"starting from {start.path}")
-        return weights.source
+        return {**weights.source, **({"adapted": done} if done else {})}
+
+    def _fitting(
+        self, start: WeightsSource, weights: Weights, backbone: Backbone
+    ) -> tuple[Mapping[str, Tensor], list[str]]:
+        """The tensors to start from, and what has been done to make them."""
+        given = self.recipe.train.start
+        if given is None or given.fit == "exact" or is_same_backbone(weights.recipe, self.recipe):
+            mend = f"; train.init={{weights: {start.path}, fit: adapt}} takes of them what fits"
+            refuse_other_backbone(start.path, weights.recipe, self.recipe, mend)
+            return weights.tensors, []
+        surgery = adapt(weights, self.recipe, backbone.state_dict(), self.registry)
+        return surgery.tensors, [*surgery.notes, *surgery.lines()]
 
     def _open_folder(self, *, resume: bool, init: Mapping[str, Any] | None) -> str:
         """Make the folder this run's, whose id it gives."""

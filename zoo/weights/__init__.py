@@ -1,5 +1,6 @@
 """Weights: zoo's own files, published checkpoints in and out, and surgery from one backbone to another."""
 
+from zoo.weights.adapting import adapt
 from zoo.weights.conversion import Converted, from_published, to_published, with_clock_of, write_published
 from zoo.weights.files import (
     read_weights,
@@ -18,6 +19,7 @@ from zoo.weights.state import (
     Which,
     filled,
     initialised,
+    is_same_backbone,
     refuse_misfits,
     refuse_non_finite,
     refuse_other_backbone,
@@ -31,11 +33,13 @@ __all__ = [
     "WeightFormat",
     "Weights",
     "Which",
+    "adapt",
     "filled",
     "from_published",
     "inflate",
     "initialise_rest",
     "initialised",
+    "is_same_backbone",
     "read_checkpoint",
     "read_weights",
     "recorded_classes",

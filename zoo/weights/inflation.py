@@ -253,10 +253,10 @@ class _Inflation:
             self.surgery.losses.append(f"path: the donor's weights have learned {own}, the target's {path}")
         for name in self.wanted:
             if name not in self.surgery.tensors:
-                self.surgery.new.setdefault(_part_of(name, other), []).append(name)
+                self.surgery.new.setdefault(part_of(name, other), []).append(name)
         for name in self.donor.tensors:
             if name not in self.used and not name.startswith("positions."):
-                self.surgery.left.setdefault(_part_of(name, one), []).append(name)
+                self.surgery.left.setdefault(part_of(name, one), []).append(name)
 
 
 def _refuse_other_sizes(one: Recipe, other: Recipe) -> None:
@@ -328,7 +328,7 @@ def _same_part(kind: str, one: Recipe, other: Recipe) -> bool:
     return all(mine == theirs for mine, theirs in zip(meaning(one), meaning(other), strict=False))
 
 
-def _part_of(name: str, recipe: Recipe) -> str:
+def part_of(name: str, recipe: Recipe) -> str:
     """The part that a tensor belongs to, as messages call it."""
     key, place, *_ = name.split(".")
     kind = key.removesuffix("s")

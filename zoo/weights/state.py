@@ -154,8 +154,8 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], where: str | Path) -> None:
         )
 
 
-def refuse_other_backbone(where: str | Path, found: Recipe, wanted: Recipe) -> None:
-    """Refuse weights of another backbone than a recipe's.
+def refuse_other_backbone(where: str | Path, found: Recipe, wanted: Recipe, mend: str = "") -> None:
+    """Refuse weights of another backbone than a recipe's; ``mend`` says what else can be done with them.
 
     Raises:
         WeightsError: the fingerprints differ, and the message says in what; or the path from data to noise does.
@@ -170,9 +170,15 @@ def refuse_other_backbone(where: str | Path, found: Recipe, wanted: Recipe) -> N
     if one != other:
         raise WeightsError(
             f"{where}: holds the weights of another backbone (fingerprint {one[:12]}) than {wanted.name}'s"
-            f" ({other[:12]}); the file's values, and the recipe's",
+            f" ({other[:12]}){mend}; the file's values, and the recipe's",
             differences(_backbone_of(found), _backbone_of(wanted)),
         )
+
+
+def is_same_backbone(one: Recipe, other: Recipe) -> bool:
+    """Whether weights of one fit the other, and mean the same."""
+    paths = (recipe.objective.path.resolved() for recipe in (one, other))
+    return next(paths) == next(paths) and backbone_fingerprint(one) == backbone_fingerprint(other)
 
 
 def backbone_fingerprint(recipe: Recipe) -> str:
