@@ -13,6 +13,7 @@ def test_the_parts():
         ("dataset", "images"),
         ("dataset", "latents"),
         ("dataset", "webdataset"),
+        ("dataset", "huggingface"),
         ("normalize", "none"),
         ("normalize", "scale"),
         ("normalize", "per_channel"),
@@ -20,6 +21,7 @@ def test_the_parts():
 
 
 def test_importing_it_imports_no_heavy_library():
-    code = "import sys, zoo.data; print(*sorted({'sklearn', 'PIL', 'diffusers'} & set(sys.modules)))"
+    heavy = {"sklearn", "PIL", "datasets", "diffusers", "pyarrow"}
+    code = f"import sys, zoo.data; print(*sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.split() == []

@@ -35,7 +35,10 @@ from zoo.testing.laws import laws_of
 
 ROOMS = [import_module(f"{broken.__name__}.{each.name}") for each in iter_modules(broken.__path__)]
 BROKEN = [each for room in ROOMS for each in room.BROKEN]
-WITH_FILES = {("features", "inception"), *(("dataset", name) for name in ("images", "latents", "webdataset"))}
+WITH_FILES = {
+    ("features", "inception"),
+    *(("dataset", name) for name in ("images", "latents", "webdataset", "huggingface")),
+}
 """Checked in the tests of their own, which write the files."""
 
 ENTRIES = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -46,15 +46,21 @@ def rows_of_split(folder: Path, names: Iterable[str], share: float, split: Split
     return found
 
 
-def listed_split(folder: Path, share: float, split: Split) -> Split:
+def listed_split(folder: Path, share: float, split: Split, parts: Mapping[Split, Path] | None = None) -> Split:
     """The split whose files are to be listed: those of ``train``, where a share of them is held out.
+
+    Args:
+        folder: of the dataset.
+        share: that is held out; 0 for none.
+        split: that is asked for.
+        parts: where each split is that there is; as ``split_folders`` has it, if left out.
 
     Raises:
         MissingFolderError: there is no such folder.
         MissingSplitError: it has no held-out part, and no share of it is one.
         DataError: it has both.
     """
-    parts = split_folders(folder)
+    parts = split_folders(folder) if parts is None else parts
     if share and "held_out" in parts:
         raise DataError(
             f"{shown(parts['held_out'])}: is held out, and data.dataset.held_out: {share:g} asks for a share besides;"

@@ -1,0 +1,227 @@
+"""Training in pixel space, from tables that the package datasets reads from disk."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from zoo.data.base import Split
+from zoo.data.fingerprint import Fingerprint, Group, digest, digest_of_labels
+from zoo.data.folders import HELD_OUT, TRAIN, look_at, shown
+from zoo.data.held_out import Share, listed_split, rows_of_split
+from zoo.data.picture_source import PictureDataset, PictureSource
+from zoo.errors import DataError, MissingFolderError, in_words, listed
+from zoo.registry import part
+from zoo.signature import PathText
+
+HELD_OUT_NAMES = (HELD_OUT[0], "validation", "valid", "val", "dev", "test")
+"""What held-out parts of such data are called, of which the first that is there is taken."""
+
+PARQUET, ARROW = ".parquet", ".arrow"
+_WORDS = [rf"(?<![a-z]){name}(?![a-z])" for name in (TRAIN, *HELD_OUT_NAMES)]
+
+
+@part("dataset", "huggingface")
+class HuggingFace(PictureDataset):
+    """Pictures in tables of Hugging Face's datasets, from disk: cropped and scaled as ``images`` does.
+
+    The folder is one that ``save_to_disk`` has written, or holds ``.parquet`` or ``.arrow`` files at any depth, divided
+    by their names or their folders' (``train-00000-of-00004.parquet``, ``validation/0.parquet``). A picture is a file's
+    bytes, or the path of one; a label is a class index. Nothing is asked of a network, and no code of the data is run.
+    datasets copies parquet into its cache once, as arrow files.
+
+    Options:
+        folder: where the tables are.
+        image: the column of the pictures.
+        label: that of the labels; it may be missing without classes.
+        held_out: the share of the rows that is held out, by their numbers, where nothing else is; 0 for none.
+        flip: mirror every other picture, at random; never those held out.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, ...],
+        num_classes: int,
+        *,
+        folder: PathText,
+        image: str = "image",
+        label: str = "label",
+        held_out: Share = 0.0,
+        flip: bool = True,
+    ) -> None:
+        super().__init__(channels, size, num_classes, folder=folder, held_out=held_out, flip=flip)
+        self.image = image
+        self.label = label
+
+    def open(self, split: Split = "train") -> TableSource:
+        """The rows of a split; of the pictures none is read."""
+        self.refuse_channels()
+        parts = table_files(self.folder)
+        first = {each: found[0] for each, found in parts.items()}
+        own = parts[listed_split(self.folder, self.held_out, split, first)]
+        table = self._table(own)
+        name = _called(self.folder, own[0]) or TRAIN
+        rows = np.arange(len(table))
+        if self.held_out:
+            names = (f"{name} row {row}" for row in rows.tolist())
+            rows = rows[rows_of_split(self.folder, names, self.held_out, split)]
+        source = TableSource(table, rows, name, own, self, flip=self.flip and split == "train")
+        self.refuse_classes(len(source.classes))
+        self.refuse_labels(source)
+        return source
+
+    def takes(self, path: Path) -> bool:
+        """Only the folder itself: tables are files."""
+        return path.resolve() == self.folder.resolve()
+
+    def _table(self, files: Sequence[Path]) -> Any:
+        """A ``datasets.Dataset`` of the columns that are asked for, in memory-mapped files."""
+        try:
+            datasets: Any = import_module("datasets")
+        except ImportError as error:
+            raise DataError(
+                f"dataset huggingface needs the package datasets ({error}); install it with:"
+                " pip install 'diffusion-zoo[huggingface]'"
+            ) from error
+        names = [os.fspath(file) for file in files]
+        try:
+            if names[0].endswith(PARQUET):
+                schema = import_module("pyarrow.parquet").read_schema(names[0])
+                table = datasets.Dataset.from_parquet(names, columns=self._columns(schema.names))
+            else:
+                table = datasets.concatenate_datasets([datasets.Dataset.from_file(name) for name in names])
+            return table.select_columns(self._columns(table.column_names)).with_format("arrow")
+        except DataError:
+            raise
+        except Exception as error:  # of many kinds
+            raise DataError(f"{shown(files[0].parent)}: its tables cannot be read: {in_words(error)}") from error
+
+    def _columns(self, found: Sequence[str]) -> list[str]:
+        wanted = [self.image] + [self.label] * (self.num_classes > 0 or self.label in found)
+        missing = next((name for name in wanted if name not in found), None)
+        if missing is not None:
+            raise DataError(
+                f"{shown(self.folder)}: has no column {missing!r}; set data.dataset.image and label to some of"
+                f" {listed(list(found))}"
+            )
+        return wanted
+
+
+class TableSource(PictureSource):
+    """Rows of a table; each picture is read from it every time.
+
+    Args:
+        table: a ``datasets.Dataset`` that gives arrow tables.
+        rows: of it, those of the split [n].
+        name: what its part of the data is called.
+        files: that it is of.
+        dataset: whose pictures these are.
+        flip: whether they are mirrored at random.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        rows: Int[np.ndarray, " n"],
+        name: str,
+        files: Sequence[Path],
+        dataset: HuggingFace,
+        *,
+        flip: bool,
+    ) -> None:
+        self.folder = dataset.folder
+        self._table, self._rows, self._name, self._files, self._image = table, rows, name, files, dataset.image
+        labels = np.full(len(rows), -1)
+        classes: tuple[str, ...] = ()
+        if dataset.label in table.column_names:
+            column = table.select_columns([dataset.label])[:].column(dataset.label)
+            if not re.fullmatch(r"u?int\d+", str(column.type)):
+                raise DataError(
+                    f"{shown(self.folder)}: column {dataset.label!r} holds {column.type}, no class indices; make them"
+                    " by class_encode_column, or set data.dataset.label"
+                )
+            labels = column.fill_null(-1).to_numpy().astype(np.int64)[rows]
+            classes = tuple(map(shown, getattr(table.features[dataset.label], "names", ())))
+        super().__init__(labels, classes, dataset, flip=flip)
+
+    def file(self, index: int) -> tuple[Path, bytes | None]:
+        """A picture's bytes, and what it is called; or its file."""
+        found: Any = self._table[int(self._rows[index])].column(self._image)[0].as_py()
+        path: Any = found
+        if isinstance(found, dict):  # as datasets.Image has it
+            found, path = found.get("bytes"), found.get("path")
+        if isinstance(found, bytes):
+            return self.folder / self.id(index), found
+        if isinstance(path, str):
+            return self.folder / path, None
+        raise DataError(
+            f"{shown(self.folder)}: {self.id(index)} has no picture in column {self._image!r}; leave the row out, or"
+            " set data.dataset.image"
+        )
+
+    def id(self, index: int) -> str:
+        """The part of the data, and the row of it."""
+        return f"{self._name} row {self._rows[index]}"
+
+    def fingerprint(self, *, files: bool = True) -> Fingerprint:
+        """Rows and labels and, of the files together, sizes and times."""
+        looks = np.array([look_at(file) for file in self._files] if files else [], dtype=np.int64).reshape(-1, 2)
+        sizes, times = (digest([looks[:, each].tobytes()]) if files else "" for each in range(2))
+        group = Group(samples=len(self), names=digest([self._rows.tobytes()]), sizes=sizes, times=times)
+        return Fingerprint(
+            samples=len(self),
+            classes=self.classes,
+            counts=self.class_counts(),
+            labels=digest_of_labels(torch.from_numpy(self._labels)),
+            groups=(("", group),),
+        )
+
+
+def table_files(folder: Path) -> dict[Split, list[Path]]:
+    """The files of each split that there is, in order; all as ``train`` where none is called so.
+
+    Raises:
+        MissingFolderError: there is no such folder.
+        DataError: it holds no tables, or of both kinds; one is of no split.
+    """
+    if not folder.is_dir():
+        raise MissingFolderError(f"{shown(folder.absolute())}: there is no such folder")
+    found = sorted(path for path in folder.rglob("*") if path.suffix in (PARQUET, ARROW) and _is_table(path))
+    if not found:
+        raise DataError(f"{shown(folder)}: holds no tables ({PARQUET}, {ARROW}); give a folder that does")
+    if len({path.suffix for path in found}) > 1:
+        raise DataError(f"{shown(folder)}: holds tables of both {PARQUET} and {ARROW}; move those of one kind away")
+    names = {path: _called(folder, path) for path in found}
+    held_out = next((name for name in HELD_OUT_NAMES if name in names.values()), None)
+    train = [path for path, name in names.items() if name == TRAIN]
+    rest = [path for path, name in names.items() if not name]
+    if train and rest:
+        raise DataError(
+            f"{shown(rest[0])}: is called after no part of the data, and others are; begin its name with {TRAIN!r}, or"
+            " move it away"
+        )
+    parts: dict[Split, list[Path]] = {"train": train or rest}
+    if held_out is not None:
+        parts["held_out"] = [path for path, name in names.items() if name == held_out]
+    if not parts["train"]:
+        raise DataError(f"{shown(folder)}: has no tables to train on; begin the names of some with {TRAIN!r}")
+    return parts
+
+
+def _is_table(path: Path) -> bool:
+    return not path.name.startswith((".", "cache-"))  # the latter are what map() leaves beside saved tables
+
+
+def _called(folder: Path, path: Path) -> str:
+    """The part of the data that a file or its folder is called after; nothing where it is after none."""
+    words = re.findall("|".join(_WORDS), path.relative_to(folder).as_posix())
+    return words[0] if words else ""
