@@ -14,6 +14,7 @@ def test_the_parts():
         ("dataset", "latents"),
         ("dataset", "webdataset"),
         ("dataset", "huggingface"),
+        ("dataset", "npy"),
         ("normalize", "none"),
         ("normalize", "scale"),
         ("normalize", "per_channel"),

@@ -37,7 +37,7 @@ ROOMS = [import_module(f"{broken.__name__}.{each.name}") for each in iter_module
 BROKEN = [each for room in ROOMS for each in room.BROKEN]
 WITH_FILES = {
     ("features", "inception"),
-    *(("dataset", name) for name in ("images", "latents", "webdataset", "huggingface")),
+    *(("dataset", name) for name in ("images", "latents", "webdataset", "huggingface", "npy")),
 }
 """Checked in the tests of their own, which write the files."""
 

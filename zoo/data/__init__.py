@@ -7,7 +7,7 @@ asked for: ``"train"`` or ``"held_out"``; ``Labels``, of samples: a tensor [B, .
 
 from __future__ import annotations
 
-from zoo.data import digits, huggingface, images, latents, normalize, webdataset
+from zoo.data import digits, huggingface, images, latents, normalize, npy, webdataset
 from zoo.data.base import Dataset, Normalize, Samples, Source, Split, Statistics, two_axes
 from zoo.data.fingerprint import Fingerprint, Group
 from zoo.data.problems import Checked, Problem
@@ -38,4 +38,4 @@ __all__ = [
 @hookimpl
 def zoo_parts() -> list[type]:
     """The built-in datasets and normalisations."""
-    return marked_in(digits, images, latents, webdataset, huggingface, normalize)
+    return marked_in(digits, images, latents, webdataset, huggingface, npy, normalize)
