@@ -175,10 +175,13 @@ def test_a_run_that_went_on_is_the_run_that_never_stopped(finished):
 
 def test_another_recipe_is_refused_with_what_differs(finished):
     before = content("run")
-    line = refused(train("--resume", *sets("train.learning_rate=0.5", "backbone.dim=32")), 2)
+    Path("small.yaml").write_text(RECIPE.replace('"learning_rate": 0.01', '"learning_rate": 0.5'))
+    line = refused(train("--resume", *sets("backbone.dim=32")), 2)
     assert line == (
         "run: was trained by another recipe (its values first): backbone.dim: 16 and 32; train.learning_rate: 0.01 and"
-        " 0.5; docs/train.md lists what may change; leave out --recipe and --set to go on, or choose another --run-dir"
+        " 0.5; train.learning_rate may change where `--set` asks for it; backbone may not change, since its weights are"
+        " of that backbone; docs/train.md lists what may change; leave out --recipe and --set to go on,"
+        " or choose another --run-dir"
     )
     assert content("run") == before
 
@@ -195,7 +198,8 @@ def test_a_checkpoint_of_another_recipe_is_refused(finished):
     line = refused(resume(*sets("train.steps=5")), 2)
     assert line == (
         "run/checkpoints/step_00000003: was trained by another recipe (its values first):"
-        " train.optimizer.weight_decay: 0.0 and 0.5; docs/train.md lists what may change; put the run's recipe.yaml"
+        " train.optimizer.weight_decay: 0.0 and 0.5; train.optimizer may not change, since its moments are of that"
+        " optimizer; docs/train.md lists what may change; put the run's recipe.yaml"
         " back as it was, or choose another --run-dir"
     )
 

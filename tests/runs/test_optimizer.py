@@ -101,7 +101,7 @@ def test_a_run_is_made_longer_before_it_falls_and_not_after(tmp_path):
     with pytest.raises(Preempted):
         train(tmp_path, wsd, no, "train.steps=2", stop_at=1)
     train(tmp_path, wsd, no, "train.steps=3", resume=True)
-    refusal = "by another recipe .*: train.steps: 3 and 6 .train.steps may change where the updates done keep their"
+    refusal = "by another recipe .*: train.steps: 3 and 6; train.steps may change where the updates done keep their"
     with pytest.raises(ZooError, match=refusal):
         train(tmp_path, wsd, no, "train.steps=6", resume=True)
     with pytest.raises(ZooError, match=refusal.replace("6", "1")):  # fewer than are done

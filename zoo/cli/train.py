@@ -28,7 +28,7 @@ def train(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.batch=64. Repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.batch=64; with --resume from there on. Repeatable."),
     ] = None,
     run_dir: Annotated[
         Path | None,
@@ -77,11 +77,11 @@ def train(
     else:
         checked = check_tree(given, registry)
     folder = RunFolder(run_dir or own_folder(checked.name))
-    options = checked.train
+    options, asked = checked.train, [each.partition("=")[0].strip() for each in overrides or ()]
     joined = join_processes(device, group=options.parallel == "fsdp", timeout=options.timeout)
     with joined as world, Progress() as progress:
         with told_plainly(), deaf_once_stopped():
-            run = Run(checked, folder, registry, world, progress if world.is_main else Silent())
+            run = Run(checked, folder, registry, world, progress if world.is_main else Silent(), asked)
             run.train(resume=resume)
         if world.is_main:
             progress.finish(folder)

@@ -29,6 +29,9 @@ class Free:
     rule: str = ""
 
 
+ASKED = "where `--set` asks for it"
+"""The rule of what changes the training from there on, and so on purpose alone."""
+
 FREE = (
     Free("name", "what the run is called"),
     Free("sample", "how samples are drawn"),
@@ -40,8 +43,19 @@ FREE = (
     Free(
         "train.steps",
         "how long it trains",
-        "where the updates done keep their learning rates: always under `constant`, under `wsd` before its fall",
+        "where the updates done keep their learning rates (always under `constant`, under `wsd` before its fall), or"
+        " `--set` asks for it",
     ),
+    Free("train.learning_rate", "updates from there on", ASKED),
+    Free("train.schedule", "learning rates from there on", ASKED),
+    Free("train.warmup", "learning rates from there on", ASKED),
+    Free("train.clip", "updates from there on", ASKED),
+    Free("train.ema", "decays from there on", f"{ASKED}; of several the first, and none by std"),
+    Free("train.ema_ramp", "decays from there on", ASKED),
+    Free("train.precision", "rounding from there on", ASKED),
+    Free("train.residual", "rounding from there on", ASKED),
+    Free("train.matmul", "rounding from there on", ASKED),
+    Free("train.reduce", "rounding from there on", ASKED),
     Free("train.accumulate", "memory and speed; the same training up to rounding"),
     Free("train.checkpoint_activations", "memory and speed; the same training up to rounding"),
     Free("train.compile", "speed; the same training up to rounding"),
@@ -58,7 +72,21 @@ FREE = (
     Free("train.snapshot_every", "when snapshots of averages by std are kept"),
     Free("train.callbacks", "what is told how it goes: pictures, TensorBoard, figures"),
 )
-"""Everything that may change when a run goes on: how it computes and what it shows, but not what it computes."""
+"""Everything that may change when a run goes on: how it computes and what it shows, and what it computes by rule."""
+
+FIXED = {
+    "backbone": "its weights are of that backbone",
+    "objective": "its weights have learned by that",
+    "data": "its order is of that data",
+    "train.batch": "the order counts updates of one size",
+    "train.stage_group": "the order counts updates of one pattern",
+    "train.seed": "order and noise are drawn by it",
+    "train.optimizer": "its moments are of that optimizer",
+    "train.init": "it has begun",
+    "train.freeze": "its moments are of the weights that it moves",
+    "train.learning_rate_of": "its moments are of those groups of weights",
+}
+"""Why the rest may not, by the beginning of its keys."""
 
 
 def fingerprint(resolved: Mapping[str, Any]) -> str:
@@ -73,9 +101,16 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], held: Collecti
 
 
 def rules(one: Mapping[str, Any], other: Mapping[str, Any], held: Collection[str] = ()) -> list[str]:
-    """A line for every refused difference of a value that may change by a rule."""
-    refused = {dotted(each.path) for each in _refused(one, other, held)}
-    return [f"{free.key} may change {free.rule}" for free in FREE if free.rule and free.key in refused]
+    """A line for every key that is refused: by what rule it may change, or why it never does."""
+    refused = [dotted(each.path) for each in _refused(one, other, held)]
+    told = {free.key: f"{free.key} may change {free.rule}" for free in FREE if free.rule}
+    told |= {key: f"{key} may not change, since {why}" for key, why in FIXED.items()}
+    return [line for key, line in told.items() if any(is_below(each, key) for each in refused)]
+
+
+def is_below(key: str, section: str) -> bool:
+    """Whether a dotted key is another one, or of what that holds."""
+    return f"{key}.".startswith(f"{section}.")
 
 
 def all_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

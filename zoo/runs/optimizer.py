@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from zoo.assembly import create_part
 from zoo.optim import Schedule
 from zoo.recipe import Recipe
-from zoo.recipe.averages import Profile
+from zoo.recipe.averages import Average, Profile
+from zoo.recipe.fingerprint import FREE, is_below
 from zoo.recipe.options import TrainOptions
 from zoo.runs.profiles import decay as profile_decay
 from zoo.shards import local
@@ -27,14 +28,28 @@ def learning_rate(step: int, schedule: Schedule, options: TrainOptions) -> float
     return options.learning_rate * schedule.factor(step - options.warmup, max(1, options.steps - options.warmup))
 
 
-def held_rules(before: Recipe, after: Recipe, done: int) -> list[str]:
-    """The keys of a recipe that a run may go on with by their rule, after so many updates: ``train.steps``, if any.
+def held_rules(before: Recipe, after: Recipe, done: int, asked: Collection[str] = ()) -> list[str]:
+    """The keys of a recipe that a run may go on with by their rule, after so many updates.
 
     Args:
         before: what it was trained by.
         after: what it is to go on with.
         done: updates.
+        asked: keys that are another on purpose.
     """
+    held = [free.key for free in FREE if free.rule and any(is_below(each, free.key) for each in asked)]
+    if "train.ema" in held and not _may_follow(before.train.averages, after.train.averages):
+        held.remove("train.ema")
+    return held if "train.steps" in held or not _keeps_rates(before, after, done) else [*held, "train.steps"]
+
+
+def _may_follow(before: Sequence[Average], after: Sequence[Average]) -> bool:
+    """Whether averages may go on as others: the first by another decay, since files of the rest are named by theirs."""
+    return before[1:] == after[1:] and not any(isinstance(each, Profile) for each in (before[0], after[0]))
+
+
+def _keeps_rates(before: Recipe, after: Recipe, done: int) -> bool:
+    """Whether the updates done would have had the same learning rates by the steps that are asked for."""
     schedule: Schedule = create_part(after, "schedule")
     options = after.train
     former = options.model_copy(update={"steps": before.train.steps})
@@ -44,8 +59,8 @@ def held_rules(before: Recipe, after: Recipe, done: int) -> list[str]:
     except Exception:
         if done <= options.steps:
             raise
-        kept = False  # beyond its end a schedule need know no rate, such as one that looks them up
-    return ["train.steps"] if kept else []
+        return False  # beyond its end a schedule need know no rate, such as one that looks them up
+    return kept
 
 
 def ema_decays(step: int, options: TrainOptions, *, skipped: bool = False) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from zoo.assembly import TRAINED, check_recorded, check_versions
@@ -18,7 +18,9 @@ from zoo.train.same_data import refuse_changed
 from zoo.train.trainer import Trainer
 
 
-def restore(trainer: Trainer, folder: RunFolder, registry: Registry, tell: Callable[[str], None]) -> None:
+def restore(
+    trainer: Trainer, folder: RunFolder, registry: Registry, tell: Callable[[str], None], asked: Collection[str] = ()
+) -> Recipe | None:
     """Take up the newest sound checkpoint of a run, if it has any.
 
     Args:
@@ -26,6 +28,10 @@ def restore(trainer: Trainer, folder: RunFolder, registry: Registry, tell: Calla
         folder: of the run.
         registry: the parts to choose from.
         tell: takes a line for the user, on the main process.
+        asked: keys of the recipe that are another from here on.
+
+    Returns:
+        What the checkpoint was trained by.
 
     Raises:
         RunError: there are checkpoints, but none is sound, or it does not fit the recipe.
@@ -39,25 +45,28 @@ def restore(trainer: Trainer, folder: RunFolder, registry: Registry, tell: Calla
         tell(f"warning: {problem}; it is left out")
     with trainer.world.together():
         if found is not None:
-            _take(found, trainer, folder, registry, tell)
-        elif problems:
+            return _take(found, trainer, folder, registry, tell, asked)
+        if problems:
             weights, _ = checkpoints.latest(folder.checkpoints, [AVERAGE])
             anew = "begin another run"
             if weights is not None:
                 anew += f" from the weights of {weights.path.name} with train.init={folder.path}"
             raise RunError(f"{folder.checkpoints}: no checkpoint is sound: {'; '.join(problems)}; {anew}")
+    return None
 
 
-def refuse_another(where: object, before: Recipe, recipe: Recipe, done: int, mend: str) -> None:
+def refuse_another(
+    where: object, before: Recipe, recipe: Recipe, done: int, mend: str, asked: Collection[str] = ()
+) -> None:
     """Refuse a recipe that would train something else than the one before, by which so many updates are done.
 
     Raises:
         ZooError: it would; the message says in what they differ.
     """
-    held = held_rules(before, recipe, done)
+    held = held_rules(before, recipe, done, asked)
     other = differences(before.resolved(), recipe.resolved(), held)
     if other:
-        rule = "".join(f" ({each})" for each in rules(before.resolved(), recipe.resolved(), held))
+        rule = "".join(f"; {each}" for each in rules(before.resolved(), recipe.resolved(), held))
         raise ZooError(
             f"{where}: was trained by another recipe (its values first): {'; '.join(other)}{rule};"
             f" docs/train.md lists what may change; {mend}, or choose another --run-dir"
@@ -70,7 +79,8 @@ def _take(
     folder: RunFolder,
     registry: Registry,
     tell: Callable[[str], None],
-) -> None:
+    asked: Collection[str],
+) -> Recipe:
     try:
         state = found.state()
         if trainer.world.is_main and state["run"] != folder.run:
@@ -78,10 +88,12 @@ def _take(
                 f"{found.path}: is of another run ({state['run']}) than this folder ({folder.run}, as run.json says);"
                 " move it elsewhere to go on without it"
             )
-        _check(found, state, trainer, registry, tell)
+        changed = [*asked, *folder.starts.changed(found.step)]
+        before = _check(found, state, trainer, registry, tell, changed)
         trainer.state.load(found)
         set_random_state(state["random"], trainer.world)
         trainer.step, trainer.skipped = found.step, int(state["skipped"])
+        return before
     except ZooError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -94,7 +106,8 @@ def _check(
     trainer: Trainer,
     registry: Registry,
     tell: Callable[[str], None],
-) -> None:
+    asked: Collection[str],
+) -> Recipe:
     made = made_with(found, state)
     if not isinstance(state["recipe"], Mapping):  # what is text would be the name of a recipe
         raise TypeError("its recipe is no mapping")
@@ -102,7 +115,9 @@ def _check(
         before = check_recorded(Recorded(str(found.path), read_tree(state["recipe"]), made), registry, needs=())
     except RecipeError as error:
         raise RunError(f"{found.path}: the recipe in state.json cannot be used: {'; '.join(error.problems)}") from error
-    refuse_another(found.path, before, trainer.job.recipe, found.step, "put the run's recipe.yaml back as it was")
+    refuse_another(
+        found.path, before, trainer.job.recipe, found.step, "put the run's recipe.yaml back as it was", asked
+    )
     check_versions(made, trainer.job.recipe, TRAINED)
     left_out = trainer.job.reader.order.left_out.ids
     for warning in refuse_changed(data_in(state, found.path), trainer.job.data, found.path, left_out):
@@ -115,3 +130,4 @@ def _check(
             f"note: going on with {ranks} processes in place of {state['ranks']}: the same training up to rounding, and"
             " to what parts draw by PyTorch's own generator"
         )
+    return before

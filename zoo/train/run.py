@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -84,6 +84,7 @@ class Run:
         registry: the parts to choose from.
         world: this process among those of the job.
         watcher: is told how it goes.
+        asked: keys of the recipe, dotted, that are another on purpose where the run goes on.
     """
 
     recipe: Recipe
@@ -91,6 +92,7 @@ class Run:
     registry: Registry
     world: Distributed
     watcher: Watcher
+    asked: Collection[str] = ()
     was_asked_to_stop: bool = field(default=False, init=False)  # by now, also where its last step was the next to end
     _before: Recipe | None = field(default=None, init=False)  # of the run that goes on, on the main process
     _classes: Classes = field(default=UNKNOWN, init=False)
@@ -150,14 +152,15 @@ class Run:
     def _go_on(self, trainer: Trainer, stop: Callable[[], bool], stop_at: int) -> None:
         """Train from the newest checkpoint on, if there is any."""
         steps = self.recipe.train.steps
-        restore(trainer, self.folder, self.registry, self._tell)
+        self._before = restore(trainer, self.folder, self.registry, self._tell, self.asked) or self._before
         saver = Saver(trainer, self.folder, self._tell)
         note = self.world.first(lambda: saver.untold.of(trainer.step))
         if trainer.step >= steps and note is None:
             mend = (
                 "set train.steps higher to go on"
                 if self._may_be_longer()
-                else "its train.schedule is at its end; another run begins with its weights by `zoo train --recipe"
+                else "--set train.steps=MORE goes on by the learning rates of a longer schedule; another run begins"
+                " with its weights by `zoo train --recipe"
                 f" {self.folder.path / 'recipe.yaml'} --set train.init={self.folder.path} --run-dir ANOTHER`"
             )
             asked = f" ({steps} are asked for)" if steps < trainer.step else ""
@@ -251,7 +254,9 @@ class Run:
                 raise RunError(f"{missing} To begin anew, remove {folder.path} or choose another --run-dir")
             self._before = check_recorded(folder.read_recipe(), self.registry, needs=())
             done = next((step_of(path) for path, _ in newest_states(folder.checkpoints)), 0)
-            refuse_another(folder.path, self._before, self.recipe, done, "leave out --recipe and --set to go on")
+            refuse_another(
+                folder.path, self._before, self.recipe, done, "leave out --recipe and --set to go on", self.asked
+            )
         else:
             if resume:
                 self._tell(f"{folder.path}: holds no run to go on with; a new one begins")
