@@ -28,7 +28,7 @@ def train(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.batch=64; with --resume from there on. Repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.batch=64. Repeatable."),
     ] = None,
     run_dir: Annotated[
         Path | None,
