@@ -1,7 +1,7 @@
 """Time a training step of this checkout beside one of another, as Markdown.
 
     git worktree add ../before REVISION && make -C ../before .venv/.installed
-    python tools/bench_step.py ../before [--recipe digits_dit] [--rounds 15]
+    python tools/bench_step.py ../before [--recipe digits_dit] [--rounds 15] [--set train.batch=8]
 
 Both train in processes of their own, which take turns: some steps here, as many there, so that both meet the same
 neighbours on a shared machine. A ratio is that of one round, and the first one, which warms up, is not counted. CPU
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -27,7 +28,7 @@ HERE = Path(__file__).parents[1]
 GO = "go\n"
 
 
-def train(recipe: str, steps: int) -> None:
+def train(recipe: str, steps: int, changes: Sequence[str]) -> None:
     """Train until the input ends: as many steps for every line of it, whose mean seconds are printed.
 
     What is imported of zoo is the same in every checkout since runs have folders.
@@ -55,15 +56,16 @@ def train(recipe: str, steps: int) -> None:
     registry = Registry()
     endless = [f"train.{each}=1000000" for each in ("steps", "checkpoint_every")]
     with join_processes("cpu") as world:
-        own = load_recipe(recipe, endless, registry)
+        own = load_recipe(recipe, [*changes, *endless], registry)
         Run(own, RunFolder(Path(tempfile.mkdtemp()) / "run"), registry, world, Turns()).train()
 
 
-def start(checkout: Path, recipe: str, steps: int, folder: str) -> subprocess.Popen[str]:
+def start(checkout: Path, recipe: str, steps: int, changes: Sequence[str], folder: str) -> subprocess.Popen[str]:
     """A process that trains by the code and the environment of a checkout, in a folder, and waits for its turns."""
     own = checkout / ".venv" / "bin" / "python"
     python = str(own) if own.exists() else sys.executable
     command = [python, __file__, str(checkout), "--recipe", recipe, "--steps", str(steps), "--train"]
+    command += [word for each in changes for word in ("--set", each)]
     own_variables = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout), "PYTHONWARNINGS": "ignore", "TMPDIR": folder}
     environment = {**os.environ, **own_variables}
     return subprocess.Popen(
@@ -83,13 +85,15 @@ def turn(process: subprocess.Popen[str]) -> float:
     return float(line)
 
 
-def measure(other: Path, recipe: str, steps: int, rounds: int) -> tuple[list[float], list[float]]:
+def measure(
+    other: Path, recipe: str, steps: int, rounds: int, changes: Sequence[str]
+) -> tuple[list[float], list[float]]:
     """Seconds of a step, a round each: here, and there."""
     found: tuple[list[float], list[float]] = ([], [])
     console = Console(stderr=True)
     shown = track(range(rounds + 1), recipe, console=console, disable=not console.is_terminal, transient=True)
     with tempfile.TemporaryDirectory() as folder:
-        processes = [start(checkout, recipe, steps, folder) for checkout in (HERE, other.resolve())]
+        processes = [start(checkout, recipe, steps, changes, folder) for checkout in (HERE, other.resolve())]
         try:
             for each in shown:
                 for side in (0, 1) if each % 2 else (1, 0):
@@ -108,18 +112,19 @@ def main() -> int:
     parser.add_argument("--recipe", action="append", help="may be repeated (default: digits_dit and digits_hybrid)")
     parser.add_argument("--rounds", type=int, default=15, help="counted rounds (default: 15)")
     parser.add_argument("--steps", type=int, default=10, help="of a round, on each side (default: 10)")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipes; may be repeated")
     parser.add_argument("--most", type=float, default=1.03, help="what --check lets pass (default: 1.03)")
     parser.add_argument("--check", action="store_true", help="exit 1 if the median of the ratios is over --most")
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     recipes = arguments.recipe or ["digits_dit", "digits_hybrid"]
     if arguments.train:
-        train(recipes[0], arguments.steps)
+        train(recipes[0], arguments.steps, arguments.set)
     over = False
     print(f"| recipe | here (ms a step) | there | median ratio of {arguments.rounds} rounds | quartiles |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for recipe in recipes:
-        here, there = measure(arguments.other, recipe, arguments.steps, arguments.rounds)
+        here, there = measure(arguments.other, recipe, arguments.steps, arguments.rounds, arguments.set)
         ratios = [one / other for one, other in zip(here, there, strict=True)]
         low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
         own, others = (1000 * median(each) for each in (here, there))
