@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
+from pathlib import PurePath
 
 KeyPath = tuple[str | int, ...]
 
@@ -207,6 +209,13 @@ def words_of(error: BaseException) -> str:
 def in_words(error: BaseException) -> str:
     """An error of somebody's code on one line: ``ValueError: its message``."""
     return f"{type(error).__name__}: {words_of(error)}".removesuffix(": ")
+
+
+def line_in(error: BaseException, cls: type) -> str:
+    """`` (my_mlp.py:12)``: the innermost line of an error that is in a class's own file; nothing where none is."""
+    files = {each.__code__.co_filename for each in vars(cls).values() if hasattr(each, "__code__")}
+    lines = [each for each in traceback.extract_tb(error.__traceback__) if each.filename in files]
+    return f" ({PurePath(lines[-1].filename).name}:{lines[-1].lineno})" if lines else ""
 
 
 def as_failure(end: BaseException) -> Exception:

@@ -237,7 +237,8 @@ def test_a_law_that_must_be_kept_is_not_excused_by_one_that_need_not():
         ((), "say which package to check, such as `zoo check my-package`, or a file: --parts my_parts.py"),
         (("not-there",), "no package not-there with parts is installed"),
         (("--parts", "none.py"), "none.py"),
-        (("my_mlp.py",), "my_mlp.py: is a file, not a package that is installed; give it by --parts my_mlp.py"),
+        ((__file__,), f"{__file__}: is a file, not a package that is installed; give a file by --parts {__file__}"),
+        (("no_mlp.py",), "no_mlp.py: there is no such file; give a file by --parts no_mlp.py"),
     ],
 )
 def test_what_has_no_parts_is_refused(arguments, message):

@@ -61,6 +61,8 @@ def test_every_command_takes_debug():
         (("sample", "a b"), "missing option '--run'; did you mean `zoo sample --run 'a b'`?"),
         (("sample", "--run", "a", "--count", "-1"), "invalid value for '--count': should be "),
         (("export",), "zoo export: missing argument 'WEIGHTS', such as `zoo export runs/ppflow_xl_2 --to ppflow"),
+        (("eval", "--run-dir", "a"), "zoo eval: no such option --run-dir; did you mean --run?"),
+        (("compare", "--run", "a"), "zoo compare: no such option --run; did you mean --runs?"),
         (("train", "--setp", "a"), "zoo train: no such option --setp; did you mean --set?"),
         (("train", "--halp"), "zoo train: no such option --halp; did you mean --help?"),
         (("sample", "--solver-name", "heun"), "zoo sample: no such option --solver-name; did you mean --solver?"),

@@ -180,7 +180,7 @@ def test_another_recipe_is_refused_with_what_differs(finished):
     assert line == (
         "run: was trained by another recipe (its values first): backbone.dim: 16 and 32; train.learning_rate: 0.01 and"
         " 0.5; train.learning_rate may change where `--set` asks for it; backbone may not change, since its weights are"
-        " of that backbone; docs/train.md lists what may change; leave out --recipe and --set to go on,"
+        " of that backbone; leave out --recipe and --set to go on,"
         " or choose another --run-dir"
     )
     assert content("run") == before
@@ -199,7 +199,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(finished):
     assert line == (
         "run/checkpoints/step_00000003: was trained by another recipe (its values first):"
         " train.optimizer.weight_decay: 0.0 and 0.5; train.optimizer may not change, since its moments are of that"
-        " optimizer; docs/train.md lists what may change; put the run's recipe.yaml"
+        " optimizer; put the run's recipe.yaml"
         " back as it was, or choose another --run-dir"
     )
 

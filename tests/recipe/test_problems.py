@@ -75,6 +75,11 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ("name: 3", "name: should be text, got 3"),
         ("name: ''", 'name: should have 1 or more characters, got ""'),
         (f"name: {'x' * 300}", "name: should have 200 characters at most, got "),
+        ("  width: 3", "backbone.width: unknown option; did you mean 'dim'?"),  # and not time_embedder's
+        ("width: 3", "width: unknown option of a recipe itself; write backbone.dim"),
+        ("  num_layers: 3", "backbone.num_layers: unknown option; did you mean 'depth'?"),
+        ("train: {lr: 1.0}", "train.lr: unknown option; did you mean 'learning_rate'?"),
+        ("data: {folder: x}", "data.folder: unknown option"),
         ("  dimm: 3", "backbone.dimm: unknown option; did you mean 'dim'?"),
         (
             "  time_embedder: sinsoidal",

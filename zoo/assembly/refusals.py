@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted, in_words, shortened, text_of
+from zoo.errors import KeyPath, OptionError, PluginError, RecipeError, dotted, in_words, line_in, shortened, text_of
 from zoo.part_entries import PartEntry
 from zoo.recipe import NestedError, Recipe
 from zoo.recipe.messages import Problem, in_one_line
@@ -56,4 +56,4 @@ def _told(path: KeyPath, entry: PartEntry, error: Exception) -> list[tuple[KeyPa
         return [(path, f"{entry.name}: has more numbers than any machine holds; take smaller ones in the recipe")]
     if entry.plugin.name == "zoo":
         raise error
-    return [(path, f"{plugin}, failed: {in_words(error)}")]
+    return [(path, f"{plugin}, failed: {in_words(error)}{line_in(error, entry.cls)}")]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.backbone import Backbone
-from zoo.errors import first_line, text_of
+from zoo.errors import first_line, line_in, text_of
 from zoo.labels import Labels
 from zoo.parts.module_part import ModulePart
 from zoo.parts.values import Group
@@ -69,6 +69,7 @@ def _own_error(backbone: Backbone, stage: int, running: list[Call], error: Excep
     module, inputs, named = running[-1]
     inside = "" if module is parts[-1] else f" inside {names[module]} ({type(module).__name__})"
     given = _shapes(module, inputs, named)
+    told += line_in(error, type(parts[-1]))
     return (
         f"{parts[-1].kind} {type(parts[-1]).__name__} ({names[parts[-1]]}) fails in stage {stage}{inside}: {told}"
         + (f"; given {given}" if given else "")

@@ -19,6 +19,7 @@ from zoo.cli.common import Debug, PartsFiles, console, tell, try_folder
 from zoo.errors import OutputError, PluginError, listed
 from zoo.part_entries import PartEntry
 from zoo.registry import Registry
+from zoo.shell import command
 
 if TYPE_CHECKING:  # torch
     from zoo.testing.conclude import Conclusion, Outcome, State
@@ -86,7 +87,8 @@ def _entries(package: str | None, files: Sequence[Path]) -> list[PartEntry]:
     if package is None and not files:
         raise PluginError("say which package to check, such as `zoo check my-package`, or a file: --parts my_parts.py")
     if package is not None and package.endswith(".py"):
-        raise PluginError(f"{package}: is a file, not a package that is installed; give it by --parts {package}")
+        what = "is a file, not a package that is installed" if Path(package).exists() else "there is no such file"
+        raise PluginError(f"{package}: {what}; give a file by {command('--parts', package)}")
     found = [] if package is None else list(parts_of_package(package))
     if files:
         found += [entry for entry in Registry().with_parts(files).entries() if entry.plugin.is_file]

@@ -12,6 +12,8 @@ from zoo.shell import command
 
 WORDS = "zoo.words"
 """Of a context's ``meta``: what was given behind ``zoo``."""
+RUN = ("--run", "--run-dir", "--runs")
+"""What a run is given by: of a command that works on it, that makes it, or on several."""
 FEW = 3
 """Commands that may be named; of more any might be meant."""
 
@@ -50,6 +52,9 @@ def _mend(misuse: Any, kind: str, context: Any) -> str:
     if kind == "MissingParameter" and example.startswith("Example: "):
         return f", such as `{example.removeprefix('Example: ')}`"
     if kind == "NoSuchOption":
+        own = next((each for each in RUN if misuse.option_name in RUN and each in _options(context.command)), None)
+        if own is not None:
+            return f"; did you mean {own}?"
         hints = [*_as_key(misuse.option_name, context), *_elsewhere(misuse.option_name, context)]
         meant = near(misuse.option_name.lstrip("-"), [each.lstrip("-") for each in _options(context.command)])
         if hints or meant:

@@ -15,7 +15,7 @@ from zoo.part_entries import PartEntry
 from zoo.plugins import Plugin, not_installed
 from zoo.recipe.draft import Draft
 from zoo.recipe.merge import expand_part, without_nulls
-from zoo.recipe.messages import MISSING, Problem, misspelt, problems_of, problems_of_coerced
+from zoo.recipe.messages import MISSING, OTHERS, Problem, called_here, misspelt, problems_of, problems_of_coerced
 from zoo.recipe.misspelt import leave_out_what_follows
 from zoo.recipe.options import RecipeOptions
 from zoo.recipe.parts import BESIDE, AnyPart, AsWritten, BlockRun, KeptPart, PartSpec, Term
@@ -112,7 +112,10 @@ def _tell_where_options_are(draft: Draft, above: KeyPath, first: int = 0) -> Non
         key = problem.path[-1]
         if problem.path != (*above, key) or not problem.message.startswith("unknown option"):
             continue
-        if found := _places_of(str(key), above, draft):
+        if above and called_here(str(key), [str(place[-1]) for place in problem.meant]):
+            continue
+        named = str(key) if above else next((own for own, others in OTHERS.items() if key in others), str(key))
+        if found := _places_of(named, above, draft) or _places_of(str(key), above, draft):
             message = f"unknown option of {whose} itself; write {' or '.join(map(dotted, found[:3]))}"
             draft.problems[index] = problem._replace(message=message, meant=found)
 

@@ -11,8 +11,21 @@ from pydantic_core import ErrorDetails
 from zoo.errors import KeyPath, dotted, near
 from zoo.recipe.source import show
 
-BASES = ("base", "_base_", "bases", "defaults", "inherit", "inherits", "parent", "parents")
-"""What other programs call ``extends``."""
+OTHERS = {
+    "extends": ("base", "_base_", "bases", "defaults", "inherit", "inherits", "parent", "parents"),
+    "dim": ("width", "hidden_size", "hidden_dim", "embed_dim", "d_model", "model_dim"),
+    "depth": ("layers", "num_layers", "n_layers", "num_blocks", "blocks"),
+    "heads": ("num_heads", "n_heads", "num_attention_heads"),
+    "patch_schedule": ("patch", "patch_size", "patches"),
+    "latent": ("channels", "in_channels", "input_size", "image_size", "resolution"),
+    "learning_rate": ("lr",),
+    "batch": ("batch_size", "global_batch_size"),
+    "steps": ("epochs", "max_steps", "iterations"),
+    "clip": ("grad_clip", "max_grad_norm", "clip_grad_norm"),
+    "ema": ("ema_decay",),
+    "dataset": ("path", "root", "data_path"),
+}
+"""What other programs call keys of recipes."""
 MISSING = "missing; it is required"
 
 
@@ -55,6 +68,11 @@ _WORDS = {
 }
 
 
+def called_here(key: str, known: Collection[str]) -> str | None:
+    """The known key that other programs call so, if any."""
+    return next((own for own, others in OTHERS.items() if own in known and key.lower() in others), None)
+
+
 def problems_of(error: ValidationError, model: type[BaseModel], raw: Any, others: Iterable[str]) -> Iterator[Problem]:
     """Every problem that pydantic found, and the key path of each.
 
@@ -72,7 +90,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], raw: Any, others
             yield Problem((*path, each["loc"][-1]), MISSING)
         elif each["type"] == "extra_forbidden":
             known = [*_names_beside(path, model), *(others if len(path) == 1 else ())]
-            meant = "extends" if "extends" in known and path[-1] in BASES else near(str(path[-1]), known)
+            meant = called_here(str(path[-1]), known) or near(str(path[-1]), known)
             there_are = f"unknown option; there are: {', '.join(known)}"
             yield Problem(path, there_are) if meant is None else misspelt(path, meant)
         elif each["type"] == "value_error":

@@ -69,7 +69,7 @@ def refuse_another(
         rule = "".join(f"; {each}" for each in rules(before.resolved(), recipe.resolved(), held))
         raise ZooError(
             f"{where}: was trained by another recipe (its values first): {'; '.join(other)}{rule};"
-            f" docs/train.md lists what may change; {mend}, or choose another --run-dir"
+            f" {mend}, or choose another --run-dir"
         )
 
 
