@@ -260,7 +260,10 @@ def test_what_is_no_dtype(registry, tmp_path):
 @pytest.mark.parametrize(
     ("device", "expected"),
     [
-        ("cuda", "device cuda: cannot be used: there is no GPU that this PyTorch can use"),
+        (
+            "cuda",
+            "device cuda: cannot be used: there is no GPU that this PyTorch can use; leave .+",
+        ),
         ("tpu9", "device tpu9: cannot be used: .+"),
         (["cpu"], r"device \['cpu'\]: cannot be used: .+"),
     ],

@@ -13,6 +13,7 @@ from zoo.cli import app
 NOT_RUN = {
     r"stabilityai|inception|imagenet|torchrun|--procs": "needs a download, or machines: options are checked alone",
     r"SiT-XL|sit_xl|ppflow_xl_2": "of the paper's size: tests/weights do the same to small ones",
+    r"fit: adapt": "tests/weights/test_adapting.py does it to small ones",
     r"^zoo sweep": "dozens of backbones: tests/cli/test_sweep.py has two",
     r"^zoo train --recipe mpdit_b|^zoo plan --recipe hybrid_xl": "of the paper's size",
     r"zoo-lightning|lightning": "needs a package of plugins/, which has tests of its own",

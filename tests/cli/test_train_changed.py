@@ -115,3 +115,10 @@ def test_a_run_whose_schedule_is_at_its_end_goes_on_by_a_longer_one():
     again = zoo("train", "--resume", "--run-dir", "fell")
     assert "--set train.steps=MORE goes on by the learning rates of a longer schedule" in again.stderr
     assert zoo("train", "--resume", "--run-dir", "fell", *sets("train.steps=6")).exit_code == 0
+
+
+def test_what_is_written_into_the_run_s_file_after_a_change_is_no_wish_either():
+    assert resume(*sets("train.learning_rate=0.5", "train.steps=5")).exit_code == 0
+    shutil.rmtree("run/checkpoints/step_00000005")
+    Path("run/recipe.yaml").write_text(Path("run/recipe.yaml").read_text().replace("rate: 0.5", "rate: 0.25"))
+    assert "train.learning_rate: 0.01 and 0.25" in refused(resume())

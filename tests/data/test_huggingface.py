@@ -74,6 +74,15 @@ def test_the_laws_of_datasets(folder):
     check_part(HuggingFace, options={"folder": str(folder), "held_out": 0.3}, supplied=supplied)
 
 
+@pytest.mark.parametrize(("train", "held_out"), [("Train-0", "Test-0"), ("training", "testing"), ("train", "eval")])
+def test_parts_are_known_by_other_names_too(folder, tmp_path, train, held_out):
+    for name, path in zip((train, held_out), sorted(folder.rglob("*.parquet")), strict=False):
+        (tmp_path / "named").mkdir(exist_ok=True)
+        (tmp_path / "named" / f"{name}.parquet").write_bytes(path.read_bytes())
+    sizes = [len(list(dataset(tmp_path / "named").open(split).ids())) for split in ("train", "held_out")]
+    assert sizes == [6, 4]
+
+
 def test_a_share_is_held_out(folder):
     train, held_out = (list(dataset(folder, held_out=0.3).open(split).ids()) for split in ("train", "held_out"))
     assert sorted([*train, *held_out]) == sorted(dataset(folder).open().ids())

@@ -67,6 +67,7 @@ def test_another_field_is_the_label(tmp_path):
         ({"a.json": b'{"label": 1.0}'}, "a.json: field 'label' is '1.0', no class index"),
         ({"a.json": b"{"}, "a.json: is not JSON: "),
         ({"a.jpg": b""}, "a.jpg: is one of several pictures of its sample, beside a.png; leave one of them"),
+        ({"a.PNG": b""}, "a.PNG: is there twice; give each file of a shard a name of its own"),
         ({"b.png": b"", "a.png": b""}, "a.png: is there twice; give each sample of a shard a name of its own"),
     ],
 )

@@ -61,7 +61,7 @@ def test_messages_are_lines(run: Path) -> None:
     for words, code, lines in (
         (("train", "--recipe", "small.json", "--run-dir", FOLDER), 2, 1),
         (("train", "--resume", "--run-dir", FOLDER), 0, 1),
-        (("train", "--resume", "--run-dir", FOLDER, "--set", "train.learning_rate=1"), 2, 1),
+        (("train", "--resume", "--run-dir", FOLDER, "--set", "train.seed=1"), 2, 1),
         (("train", "--resume", "--run-dir", FOLDER, "--set", f"backbone.block={NAME}"), 2, 1),
         (("sample", "--run", FOLDER, "--out", FOLDER), 2, 1),
         (("sample", "--run", FOLDER, "--out", "images\x1b[2J\n", "--count", 2), 0, 1),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from zoo.errors import near, printable
@@ -70,7 +70,7 @@ def _with_its_option(context: Any) -> str | None:
         return None
     if any(each.param_type_name == "argument" for each in context.command.params):
         return None
-    wanted = "--run-dir" if Path(given[0]).is_dir() else "--recipe"
+    wanted = "--run-dir" if os.path.isdir(given[0]) else "--recipe"
     options = [each for each in (wanted, "--run", "--recipe") if each in _options(context.command)]
     return command("zoo", *called, options[0], *given) if options else None
 

@@ -26,7 +26,13 @@ HELD_OUT_NAMES = (HELD_OUT[0], "validation", "valid", "val", "dev", "test")
 """What held-out parts of such data are called, of which the first that is there is taken."""
 
 PARQUET, ARROW = ".parquet", ".arrow"
-_WORDS = [rf"(?<![a-z]){name}(?![a-z])" for name in (TRAIN, *HELD_OUT_NAMES)]
+_CALLED = {name: name for name in (TRAIN, *HELD_OUT_NAMES)} | {
+    "training": TRAIN,
+    "evaluation": "validation",
+    "eval": "validation",
+    "testing": "test",
+}
+_WORDS = re.compile("|".join(rf"(?<![a-z]){re.escape(name)}(?![a-z])" for name in _CALLED))
 
 
 @part("dataset", "huggingface")
@@ -223,5 +229,5 @@ def _is_table(path: Path) -> bool:
 
 def _called(folder: Path, path: Path) -> str:
     """The part of the data that a file or its folder is called after; nothing where it is after none."""
-    words = re.findall("|".join(_WORDS), path.relative_to(folder).as_posix())
-    return words[0] if words else ""
+    word = _WORDS.search(path.relative_to(folder).as_posix().lower())
+    return _CALLED[word[0]] if word else ""

@@ -154,6 +154,8 @@ def _groups(path: Path, file: BinaryIO) -> Iterator[dict[str, tarfile.TarInfo]]:
             if group:
                 yield group
             key, group = own, {}
+        if ending.lower() in group:
+            raise DataError(f"{shown(path / member.name)}: is there twice; give each file of a shard a name of its own")
         group[ending.lower()] = member
     if group:
         yield group

@@ -10,6 +10,7 @@ _COLON = (
 )
 _WORDS = (
     ("while scanning a quoted scalar", "", "a quote is not closed"),
+    ("while scanning an alias", "", "'*' begins no value; put it in quotes"),
     ("while parsing a flow node", "'<stream end>'", "'[' or '{{' is not closed"),
     ("while parsing a block mapping", "'<scalar>'", "text behind a closed quote; put all of it in quotes"),
     ("while parsing a block", "<block end>", "begins in another column than the lines above it; indent it as they are"),

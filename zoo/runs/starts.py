@@ -40,11 +40,11 @@ class Starts:
             raise ValueError("it is no list of starts")
         return values
 
-    def changed(self, step: int) -> list[str]:
-        """The keys that starts from a step on, or later ones, have changed; none where they cannot be read."""
+    def changed(self, step: int) -> list[tuple[str, Any]]:
+        """The keys that starts from a step on, or later ones, have changed, and to what; none where it is not told."""
         with suppress(OSError, ValueError, LookupError, TypeError):
             made = [change for start in self.read() for change in start.get("changes", ())]
-            return [str(each["key"]) for each in made if each["step"] >= step]
+            return [(str(each["key"]), each.get("after")) for each in made if each["step"] >= step]
         return []
 
     def known(self, *, is_used: bool) -> list[dict[str, Any]]:

@@ -88,8 +88,9 @@ def _take(
                 f"{found.path}: is of another run ({state['run']}) than this folder ({folder.run}, as run.json says);"
                 " move it elsewhere to go on without it"
             )
-        changed = [*asked, *folder.starts.changed(found.step)]
-        before = _check(found, state, trainer, registry, tell, changed)
+        now = trainer.job.recipe.resolved()
+        told = [key for key, value in folder.starts.changed(found.step) if _at(now, key) == value]
+        before = _check(found, state, trainer, registry, tell, [*asked, *told])
         trainer.state.load(found)
         set_random_state(state["random"], trainer.world)
         trainer.step, trainer.skipped = found.step, int(state["skipped"])
@@ -98,6 +99,13 @@ def _take(
         raise
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{found.path}: state.json cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _at(value: Any, key: str) -> Any:
+    """The value at a dotted key of plain values; None where there is none."""
+    for each in key.split("."):
+        value = value[int(each)] if isinstance(value, list) else value.get(each) if isinstance(value, dict) else None
+    return value
 
 
 def _check(
