@@ -76,9 +76,10 @@ def test_the_laws_of_datasets(folder):
 
 @pytest.mark.parametrize(("train", "held_out"), [("Train-0", "Test-0"), ("training", "testing"), ("train", "eval")])
 def test_parts_are_known_by_other_names_too(table, tmp_path, train, held_out):
+    (tmp_path / "data").mkdir()
     for name, rows in ((train, range(6)), (held_out, range(6, 10))):
-        table.select(rows).to_parquet(tmp_path / f"{name}.parquet")
-    assert [len(list(dataset(tmp_path).open(split).ids())) for split in ("train", "held_out")] == [6, 4]
+        table.select(rows).to_parquet(tmp_path / "data" / f"{name}.parquet")
+    assert [len(list(dataset(tmp_path / "data").open(split).ids())) for split in ("train", "held_out")] == [6, 4]
 
 
 def test_a_share_is_held_out(folder):
