@@ -213,3 +213,13 @@ def test_files_that_are_of_no_split(tmp_path, names, told):
         table_files(tmp_path)
     with pytest.raises(MissingFolderError):
         table_files(tmp_path / "gone")
+
+
+def test_labels_without_a_sign_may_be_missing(table, tmp_path):
+    pictures = table.select(range(2)).cast_column("image", datasets.Image(decode=False))["image"]
+    features = datasets.Features(image=datasets.Image(), label=datasets.Value("uint8"))
+    (tmp_path / "data").mkdir()
+    rows = datasets.Dataset.from_dict({"image": list(pictures), "label": [1, None]}, features=features)
+    rows.to_parquet(tmp_path / "data" / "train-0.parquet")
+    with pytest.raises(DataError, match=r"train row 1"):
+        dataset(tmp_path / "data").open()

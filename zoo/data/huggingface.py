@@ -155,7 +155,7 @@ class TableSource(PictureSource):
                     f"{shown(self.folder)}: column {dataset.label!r} holds {column.type}, no class indices; make them"
                     " by class_encode_column, or set data.dataset.label"
                 )
-            labels = column.fill_null(-1).to_numpy().astype(np.int64)[rows]
+            labels = column.cast("int64").fill_null(-1).to_numpy()[rows]
             classes = tuple(map(shown, getattr(table.features[dataset.label], "names", ())))
         super().__init__(labels, classes, dataset, flip=flip)
 
