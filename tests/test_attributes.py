@@ -64,6 +64,7 @@ WRONG = [
     (DiTBlock, "takes", ("0",), f"('0',){BLOCKS}"),
     (DiTBlock, "lends", (3,), "(3,); let it be two of its vectors by index, shift and scale, such as (3, 4), or None"),
     (EmbeddingConditioner, "class_tokens", -1, f"-1{TOKENS}"),
+    (EmbeddingConditioner, "drops", -1, f"-1{TOKENS}"),
     (EmbeddingConditioner, "uses_labels", 0, "0; let it be True or False"),
     (AdaLNZero, "tokens", 1.0, f"1.0{TOKENS}"),
     (NoRouter, "first", 1.5, "1.5; let it be a whole number from 0 to 1000000"),

@@ -21,7 +21,7 @@ from zoo.testing.law import NotRun
 from zoo.weights import write_initialised
 
 EXAMPLES = (
-    "class RepeatUpsampler", "from my_parts", "class SquaredReLU", "from my_mlp", "class Pyramid(", "class Attributes(",
+    "class RepeatUpsampler", "from my_parts", "class SquaredReLU", "from my_mlp", "class Pyramid(", "class Colour(",
     "class Tracker", "class Lab(WeightFormat)", "class MyAttention", 'zoo.build("hybrid_b"', "fresh = zoo.build",
     "objective_of",
 )  # fmt: skip
@@ -121,7 +121,7 @@ def test_the_shown_format_keeps_the_laws_from_a_file(tmp_path):
     check_format(type(entry.format))
 
 
-@pytest.mark.parametrize("name", ["Pyramid", "Attributes"])
+@pytest.mark.parametrize("name", ["Pyramid", "Colour"])
 def test_the_shown_part_keeps_the_laws(name):
     names: dict[str, Any] = {"__name__": "shown"}
     exec(block_with("python", f"class {name}("), names)

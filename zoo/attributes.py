@@ -198,7 +198,7 @@ _VECTORS, _TOKENS, _DEPTH = _count(1000), _count(100_000), _count(1_000_000)
 
 _OF_KIND: Mapping[str, Mapping[str, Mend]] = {
     "patch_schedule": {"ties": _one_of("cleaner", "noisier")},
-    "class_conditioner": {"class_tokens": _TOKENS, "uses_labels": _truth},
+    "class_conditioner": {"class_tokens": _TOKENS, "uses_labels": _truth, "drops": _TOKENS},
     "modulation": {"tokens": _TOKENS},
     "block": {"modulation_vectors": _VECTORS, "takes": _blocks, "lends": _pair},
     "head": {"modulation_vectors": _VECTORS},

@@ -50,6 +50,15 @@ def length(labels: Labels) -> int:
     return len(labels if isinstance(labels, Tensor) else next(iter(labels.values())))
 
 
+def as_floats(labels: Labels, examples: Labels) -> Labels:
+    """The labels, of which whole numbers are floats where those of the examples are."""
+
+    def as_float(own: Tensor, other: Tensor) -> Tensor:
+        return own.to(other.dtype) if other.is_floating_point() and not own.is_floating_point() else own
+
+    return labels if _names(labels) != _names(examples) else map_labels(as_float, labels, examples)
+
+
 def class_indices(labels: Labels) -> Int[Tensor, " B"] | None:
     """The labels, where they are nothing but whole numbers, one a sample; None where they say something else."""
     whole = isinstance(labels, Tensor) and labels.ndim == 1 and not labels.is_floating_point()

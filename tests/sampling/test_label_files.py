@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tests.sampling.test_images import draw, record_of
 from tests.train.vectors import VectorConditioner
 from zoo.errors import ZooError
-from zoo.parts.class_conditioners import NoConditioner
+from zoo.parts.class_conditioners import AttributesConditioner, NoConditioner
 from zoo.sampling.label_files import read_labels
 from zoo.sampling.labels import given_labels
 
@@ -57,6 +57,29 @@ def test_several_labels_by_name(tmp_path):
     }
 
 
+def test_arrays_of_an_npz_file(tmp_path):
+    np.savez(tmp_path / "one.npz", own=np.array([3, 1]))
+    assert read_labels(tmp_path / "one.npz").labels.tolist() == [3, 1]
+    np.savez_compressed(tmp_path / "two.npz", own=np.array([3, 1]), size=np.ones((2, 2)))
+    found = read_labels(tmp_path / "two.npz").labels
+    assert {name: each.tolist() for name, each in found.items()} == {"own": [3, 1], "size": [[1, 1], [1, 1]]}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[3, 1, 4]", "[3, 1, 4]"),
+        ("[[1, null], [0.5, 2]]", "[[1.0, nan], [0.5, 2.0]]"),
+        ('[{"a": 1, "b": [0, 1]}, {"b": [2, 3], "a": 4}]', "{'a': [1, 4], 'b': [[0, 1], [2, 3]]}"),
+    ],
+)
+def test_a_list_of_a_json_file(tmp_path, text, expected):
+    (tmp_path / "own.json").write_text(text)
+    found = read_labels(tmp_path / "own.json").labels
+    plain = found.tolist() if isinstance(found, torch.Tensor) else {name: each.tolist() for name, each in found.items()}
+    assert str(plain) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -65,9 +88,17 @@ def test_several_labels_by_name(tmp_path):
         ("empty.npy", b"", "holds no labels: "),
         ("text.safetensors", b"1,2,3", "holds no labels: "),
         ("cut.npy", header("{'descr': '<f4', 'shape': (3,"), "holds no labels: "),
+        ("text.npz", b"1,2,3", "holds no labels: "),
+        ("text.json", b"[1, 2", "holds no labels: "),
+        ("word.json", b'["cat"]', "holds no labels: 'cat' is no number"),
+        ("uneven.json", b"[[1], [1, 2]]", "holds no labels: "),
+        ("other.json", b'[{"a": 1}, {"b": 1}]', "holds no labels: entry 1 (the first is 0)"),
+        ("mixed.json", b'[1, {"b": 1}]', "holds no labels: entry 0 (the first is 0) has other names; let all have b"),
+        ("none.json", b"{}", "holds no labels: it is no list"),
+        ("deep.json", b"[" * 100_000, "holds no labels: "),
         ("hostile.npy", header("-" * 5_000 + "1"), "holds no labels: "),
     ],
-    ids=["gone", "text", "empty", "safetensors", "cut off", "hostile"],
+    ids=lambda value: value if isinstance(value, str) and ":" not in value else "",
 )
 def test_what_is_no_such_file_is_refused_in_a_line(tmp_path, name, content, said):
     if content is not None:
@@ -83,6 +114,9 @@ def test_arrays_that_are_no_labels_are_refused(tmp_path, rows):
     np.save(tmp_path / "own.npy", rows, allow_pickle=True)
     with pytest.raises(ZooError, match="holds no labels"):
         read_labels(tmp_path / "own.npy")
+    np.savez(tmp_path / "own.npz", rows)
+    with pytest.raises(ZooError, match="holds no labels"):
+        read_labels(tmp_path / "own.npz")
 
 
 @pytest.mark.parametrize(
@@ -109,6 +143,9 @@ class Sized(VectorConditioner):
     def check_labels(self, labels, batch):
         super().check_labels(labels["size"], batch)
 
+    def null(self, labels):
+        return {"size": super().null(labels["size"])}
+
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
 def test_rows_that_are_not_finite_are_refused(tmp_path, bad):
@@ -124,3 +161,19 @@ def test_rows_that_are_not_finite_are_refused(tmp_path, bad):
         f"--labels-file {tmp_path / 'own.safetensors'}: row 2 (the first is 0) holds NaN or infinite values; mend it,"
         " or leave it out"
     )
+
+
+def test_whole_numbers_are_floats_where_the_conditioner_takes_such(tmp_path):
+    (tmp_path / "own.json").write_text("[[1, 0], [0, 1]]")
+    file = read_labels(tmp_path / "own.json")
+    assert file.labels.dtype == torch.int64
+    found = given_labels(AttributesConditioner(4, attributes=2), file).values
+    assert (found.dtype, found.tolist()) == (torch.float32, [[1, 0], [0, 1]])
+
+
+def test_nan_is_a_label_where_it_is_null(tmp_path):
+    (tmp_path / "own.json").write_text("[[1, null], [0.5, 1]]")
+    file = read_labels(tmp_path / "own.json")
+    assert str(given_labels(AttributesConditioner(4, attributes=2), file).values.tolist()) == "[[1.0, nan], [0.5, 1.0]]"
+    with pytest.raises(ZooError, match=r"row 0 .* holds NaN"):
+        given_labels(VectorConditioner(4), file)

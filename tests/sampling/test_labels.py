@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from tests.train.small import small
+from tests.train.vectors import VectorConditioner
 from zoo.assembly import build
 from zoo.data import Source
 from zoo.data.digits import Digits
-from zoo.errors import DataError, ZooError
-from zoo.sampling.labels import ImageLabels, counts_of, labels_for, wanted_labels
+from zoo.errors import DataError, PluginError, ZooError
+from zoo.parts.class_conditioners import AttributesConditioner
+from zoo.sampling.labels import ImageLabels, counts_of, labels_for, said_labels, wanted_labels
 
 UNCONDITIONAL = ("backbone.num_classes=0", "backbone.class_conditioner=none")
 
@@ -115,8 +117,56 @@ def test_an_unconditional_backbone_needs_no_labels(choice, registry):
     assert found.values.tolist() == [0, 0, 0]
     assert found.classes(0, 3) is None
     assert found.record(3) == {"labels": None}
-    with pytest.raises(ZooError, match="--labels: this backbone is unconditional, or takes labels that are no class"):
+    with pytest.raises(ZooError, match=r"^--labels: this backbone is unconditional; leave it out$"):
         wanted_labels(own, [1])
+
+
+def test_texts_come_in_turn():
+    own = AttributesConditioner(4, names=("smiling", "hat"))
+    found = said_labels(own, ["hat=1", "0.5,nan"])
+    assert str(found.values.tolist()) == "[[nan, 1.0], [0.5, nan]]"
+    assert found.record(3) == {"labels": None, "label_texts": ["hat=1", "0.5,nan", "hat=1"]}
+    assert found.classes(0, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hats=1", "no attribute is called 'hats'; did you mean 'hat'?"),
+        ("x=1,y=1", "no attribute is called 'x'; there are: smiling, hat"),
+        (
+            "1",
+            "a label has 2 numbers (smiling, hat), and here are 1; let unsaid ones be nan, or write such as smiling=1",
+        ),
+        ("hat=1,hat=0", "'hat=0' has no =, or says a name twice; write such as smiling=1,hat=0"),
+        ("hat=1,smiling", "'smiling' has no =, or says a name twice; write such as smiling=1,hat=0"),
+        ("hat=inf", "'inf' is no number; write such as 1, 0.5, or nan for what is unsaid"),
+        ("hat=much", "'much' is no number; write such as 1, 0.5, or nan for what is unsaid"),
+    ],
+)
+def test_texts_that_say_no_labels(text, message):
+    with pytest.raises(ZooError) as caught:
+        said_labels(AttributesConditioner(4, names=("smiling", "hat")), ["hat=1", text])
+    assert str(caught.value) == f"--labels {text}: {message}"
+
+
+def test_texts_where_attributes_have_no_names():
+    with pytest.raises(ZooError, match="attributes have no names here; write 3 numbers, nan for unsaid ones"):
+        said_labels(AttributesConditioner(4, attributes=3), ["hat=1"])
+    with pytest.raises(ZooError, match=r"a label has 3 numbers, and here are 2; let unsaid ones be nan$"):
+        said_labels(AttributesConditioner(4, attributes=3), ["1,0"])
+
+
+def test_a_parse_that_fails(registry):
+    class Hasty(VectorConditioner):
+        def parse(self, text):
+            return {}[text]
+
+    assert (VectorConditioner.parses(), Hasty.parses()) == (False, True)
+    with pytest.raises(PluginError, match=r"^--labels 1,2: Hasty fails in parse\(\): KeyError"):
+        said_labels(Hasty(4), ["1,2"])
+    with pytest.raises(ZooError, match=r"^--labels: this backbone takes labels that no text says; give them by"):
+        wanted_labels(VectorConditioner(4), [1, 2])
 
 
 def test_counts_are_by_class():

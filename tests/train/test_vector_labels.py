@@ -85,7 +85,7 @@ def test_a_dataset_that_cannot_be_opened_is_an_error_that_says_so(trained, tmp_p
         sample(trained[0], tmp_path / "out", vectors("data.dataset.file=gone.npz", registry=REGISTRY), REGISTRY)
     assert str(caught.value) == (
         "the labels are no class indices, and those of the dataset cannot be read: gone.npz: there is no such file;"
-        " let data.dataset say where it is"
+        " let data.dataset say where it is, or give labels by --labels-file"
     )
     assert not (tmp_path / "out").exists()
 

@@ -14,7 +14,7 @@ from zoo.assembly.refusals import refusals
 from zoo.assembly.supply import OF_SHAPE, Supplied, create_whole, once, shape_of, supplied_at, supplied_beside
 from zoo.attributes import mistakes, said_by
 from zoo.devices import meta_device
-from zoo.errors import KeyPath, PluginError, dotted
+from zoo.errors import KeyPath, PluginError, dotted, text_of
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.parts.base import PatchSchedule
 from zoo.parts.facts import Member, disagreements, facts_of, other_axes
@@ -60,6 +60,9 @@ TOLD_BY = {
 """What sites say once parts of a kind are there; a skip adds but places where a patch embedder stands."""
 
 
+EXAMPLES = 2
+"""Labels that a dataset is to show."""
+
 NO_LEVEL: Mapping[str, KeyPath] = MappingProxyType({})
 
 
@@ -93,6 +96,7 @@ def probe(draft: Draft) -> None:
                 _put_down(draft, path, error, given)
     router = built.get("router", {}).get(None)
     _put_down_losses(draft, made, values["depth"] if "depth" not in unsure else None, router)
+    _put_down_labels(draft, made, built)
     if stages and not unsure and len(built) == len(HELD_KINDS):
         _put_down_together(draft, shape, built)
 
@@ -201,6 +205,28 @@ def _put_down_losses(draft: Draft, made: Mapping[KeyPath, Any], depth: int | Non
             source = f"dataset {draft.parts[path_of('dataset')].type}"
             given = f"{', '.join(dataset.extra)} alone" if dataset.extra else "nothing beside latents and labels"
             draft.put_down(path, f"asks for {', '.join(missing)} of each sample, and {source} gives {given}")
+
+
+def _put_down_labels(draft: Draft, made: Mapping[KeyPath, Any], built: Mapping[str, Mapping[Key, Any]]) -> None:
+    """Labels that a dataset of the recipe's says it has, and the class conditioner does not take."""
+    path, kind = path_of("dataset"), "class_conditioner"
+    if path not in made or kind not in built or not draft.tree.holds(path):
+        return
+    try:
+        labels = made[path].example_labels(EXAMPLES)
+    except Exception as error:
+        _put_down(draft, path, error, {})
+        return
+    key, conditioner = next(iter(built[kind].items()))
+    try:
+        if labels is not None:
+            conditioner.check_labels(labels, EXAMPLES)
+    except ValueError as error:
+        own, dataset = draft.at(kind, key) or path_of(kind), draft.parts[path].type
+        told = f"{draft.parts[own].type} does not take the labels of dataset {dataset}: {text_of(error)}"
+        draft.put_down(own, f"{told}; set this or data.dataset to what go together", (path,))
+    except Exception:  # a part that has no weights here may fail at what it takes elsewhere
+        return
 
 
 def _unrouted(taps: Sequence[int], router: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.classes import doubtful_labels, find_labels
+from zoo.classes import UNKNOWN, doubtful_labels, find_labels
 from zoo.cli.common import (
     AtStep,
     Debug,
@@ -25,7 +25,9 @@ from zoo.cli.going_on import told_how_to_go_on
 from zoo.cli.processes import start_if_several
 from zoo.cli.run_or_file import check_overrides, classes_of, read_recipe_of, step_of
 from zoo.errors import ZooError
+from zoo.recipe import Recipe, Recorded
 from zoo.recipe.source import Origin
+from zoo.registry import Registry
 
 
 @tidy_when_stopped()
@@ -45,7 +47,8 @@ def sample(
         typer.Option(
             "--labels",
             metavar="CLASS,..",
-            help="Classes, in turn: numbers or names, such as 3,cat. Repeatable. (default: as sample.labels says)",
+            help="Classes, in turn: numbers or names, such as 3,cat; or attributes of an image, such as smiling=1."
+            " Repeatable. (default: as sample.labels says)",
         ),
     ] = None,
     labels_file: Annotated[
@@ -53,7 +56,7 @@ def sample(
         typer.Option(
             "--labels-file",
             metavar="FILE",
-            help="Labels, a row for each image, in turn: a .npy file, or .safetensors by name.",
+            help="Labels, a row for each image, in turn: a .npy or .json file, or .npz or .safetensors by name.",
         ),
     ] = None,
     count: Annotated[
@@ -88,21 +91,29 @@ def sample(
     drawn_by = recorded.tree.nearest(("sample", "solver"))
     if solver is not None and Origin(f"--set sample.solver={solver}") not in drawn_by.origins():
         raise ZooError(f"--solver {solver}: a --set says which solver, too; leave one of them out")
-    classes = classes_of(run)
-    wanted = find_labels(labels or (), classes)
+    classes, texts = classes_of(run), tuple(labels or ())
+    wanted: tuple[int, ...] = ()
+    known: tuple[Registry, Recipe] | None = None
+    try:
+        wanted = find_labels(texts, classes)
+    except ZooError:
+        if classes != UNKNOWN:  # what labels say, then: to look at the parts takes a second
+            raise
+        known = _checked(recorded, parts)
+        if not _takes_texts(known[1]):
+            raise
     if labels and labels_file:
         raise ZooError("zoo sample: --labels and --labels-file both say what images are of; leave one of them out")
     start_if_several(procs)
 
-    from zoo.assembly import check_recorded
     from zoo.distributed.distributed import join_processes
     from zoo.distributed.failures import told_plainly
     from zoo.labels import length
     from zoo.sampling.images import SampleRun, draw_samples
     from zoo.sampling.label_files import read_labels
 
-    registry = installed_registry(parts)
-    checked = check_recorded(recorded, registry, ("backbone", "data", "sample"))
+    registry, checked = known or _checked(recorded, parts)
+    texts, wanted = (texts, ()) if _takes_texts(checked) else ((), wanted)
     with join_processes(device) as world, told_plainly():
         # One process reads it: others may run where it is not.
         file = world.first(lambda: None if labels_file is None else read_labels(labels_file))
@@ -112,13 +123,14 @@ def sample(
             weights=weights,
             step=step,
             labels=wanted,
-            count=count or len(wanted) or (64 if file is None else length(file.labels)),
+            count=count or len(texts) or len(wanted) or (64 if file is None else length(file.labels)),
             seed=seed,
             npz=npz,
             resume=resume,
             label_file=file,
+            texts=texts,
         )
-        for note in doubtful_labels(labels or (), classes) if world.is_main else ():
+        for note in doubtful_labels(labels or (), classes) if world.is_main and not texts else ():
             tell(f"note: {note}")
         with told_how_to_go_on(world, request.folder.request.exists):
             drawn = draw_samples(request, checked, registry, world)
@@ -131,6 +143,20 @@ def sample(
             else:
                 told = f"{out}: holds all {request.count} images already"
             tell(told)
+
+
+def _checked(recorded: Recorded, parts: list[Path] | None) -> tuple[Registry, Recipe]:
+    """All parts, and the recipe of what draws."""
+    from zoo.assembly import check_recorded
+
+    registry = installed_registry(parts)
+    return registry, check_recorded(recorded, registry, ("backbone", "data", "sample"))
+
+
+def _takes_texts(recipe: Recipe) -> bool:
+    """Whether the class conditioner makes labels of texts, which are then none of classes."""
+    found: bool = recipe.backbone.spec("class_conditioner").entry.cls.parses()
+    return found
 
 
 def _with_short_options(

@@ -201,6 +201,13 @@ class Dataset(ABC):
             DataError: there is nothing to read, or it does not fit the latents and classes of the backbone.
         """
 
+    def example_labels(self, batch: int) -> Labels | None:
+        """Labels such as the samples have, of any so many: a recipe whose class conditioner refuses them is an error.
+
+        None, where that takes reading: training looks at the first samples then, before it begins.
+        """
+        return None
+
     def takes(self, path: Path) -> bool:
         """Whether what is made in a folder ``path``, which lies in one of the options, would be taken for samples.
 
@@ -222,6 +229,11 @@ class Dataset(ABC):
         Leave it out where latents are no pictures: training then draws no grids, and there is nothing to evaluate.
         """
         raise NotImplementedError(f"{type(self).__name__} makes no pictures of its latents")
+
+
+def classes_in_turn(num_classes: int, batch: int) -> Int[Tensor, " B"]:
+    """Class indices as ``Dataset.example_labels``, of a dataset that has no others; 0 where there are no classes."""
+    return torch.arange(batch) % max(num_classes, 1)
 
 
 def two_axes(size: tuple[int, ...]) -> tuple[int, int]:

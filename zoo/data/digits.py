@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.data.base import Dataset, Samples, Source, Split, two_axes
+from zoo.data.base import Dataset, Samples, Source, Split, classes_in_turn, two_axes
 from zoo.data.fingerprint import counts_of_classes
 from zoo.data.pixels import to_pixels
 from zoo.errors import DataError
@@ -34,6 +34,10 @@ class Digits(Dataset):
         self.channels = channels
         self.size = two_axes(size)
         self.num_classes = num_classes
+
+    def example_labels(self, batch: int) -> Int[Tensor, " B"]:
+        """Classes in turn."""
+        return classes_in_turn(self.num_classes, batch)
 
     def open(self, split: Split = "train") -> DigitsSource:
         """The digits of a split, all of them in memory."""

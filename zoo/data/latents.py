@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from zoo.data.autoencoder import Autoencoder
-from zoo.data.base import Dataset, Samples, Source, Split, Statistics, two_axes
+from zoo.data.base import Dataset, Samples, Source, Split, Statistics, classes_in_turn, two_axes
 from zoo.data.fingerprint import Fingerprint, Group, counts_of_classes, digest, digest_of_labels
 from zoo.data.folders import HELD_OUT, TRAIN, changes_division, look_at, shown, split_folder
 from zoo.data.latent_index import INDEX, LatentIndex, read_index
@@ -72,6 +72,10 @@ class Latents(Dataset):
                 " such as to stabilityai/sd-vae-ft-ema"
             )
         self._autoencoder: Autoencoder | None = None
+
+    def example_labels(self, batch: int) -> Int[Tensor, " B"]:
+        """Classes in turn."""
+        return classes_in_turn(self.num_classes, batch)
 
     def open(self, split: Split = "train") -> LatentSource:
         """The latents of a split; shapes and labels are checked, and nothing else is read."""

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from zoo.data.base import Dataset, Samples, Source, two_axes
+from zoo.data.base import Dataset, Samples, Source, classes_in_turn, two_axes
 from zoo.data.fingerprint import counts_of_classes
 from zoo.data.folders import shown
 from zoo.data.held_out import Share
@@ -53,6 +53,10 @@ class PictureDataset(Dataset):
         self.folder = Path(os.path.expanduser(folder))  # unlike pathlib's, it takes any text
         self.held_out = held_out
         self.flip = flip
+
+    def example_labels(self, batch: int) -> Int[Tensor, " B"]:
+        """Classes in turn."""
+        return classes_in_turn(self.num_classes, batch)
 
     def to_images(self, latents: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B height width channels"]:
         """The pixels."""

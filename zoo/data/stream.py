@@ -44,6 +44,7 @@ class Batch:
         indices: positions in the dataset [B].
         counts: how many samples are of each stage, noisiest first: they come in this order.
         scores: for a router, uniform in [0, 1) [B, N]; None where there is none.
+        label_scores: for a class conditioner that drops some of a label, likewise [B, drops].
         extra: what else losses ask for, by name, a row of each sample.
     """
 
@@ -58,6 +59,7 @@ class Batch:
     indices: Int[Tensor, " B"]
     counts: tuple[int, ...]
     scores: Float[Tensor, "B N"] | None = None
+    label_scores: Float[Tensor, "B drops"] | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def pin_memory(self) -> Batch:
@@ -148,10 +150,12 @@ class Reader(Dataset[Batch]):
         num_classes: int = 0,
         label_dropout: float = 0.0,
         scores: int = 0,
+        label_scores: int = 0,
         extra: Collection[str] = (),
     ) -> None:
         self.source, self.normalize, self.order, self.share, self.levels = source, normalize, order, share, levels
-        self.num_classes, self.label_dropout, self.scores, self.extra = num_classes, label_dropout, scores, extra
+        self.num_classes, self.label_dropout, self.extra = num_classes, label_dropout, extra
+        self.scores, self.label_scores = scores, label_scores
 
     def of_run(self, run: Commands) -> None:
         """Have advice say by which commands the run goes on, where samples are left out."""
@@ -181,7 +185,7 @@ class Reader(Dataset[Batch]):
         flow = [generator_at(seed, Purpose.FLOW, step, place) for place in places]
         uniform = np.stack([generator.random(2) for generator in flow])
         noise = np.stack([generator.standard_normal(latents.shape[1:], dtype=np.float32) for generator in flow])
-        scores = [generator.random(self.scores, dtype=np.float32) for generator in flow] if self.scores else None
+        scores, label_scores = (_uniform(flow, count) for count in (self.scores, self.label_scores))
         at = torch.tensor(places)
         t, own_share, weight = self.levels.draw(at, batch, torch.from_numpy(uniform[:, 0].copy()))
         return Batch(
@@ -195,7 +199,8 @@ class Reader(Dataset[Batch]):
             places=at,
             indices=torch.from_numpy(indices),
             counts=tuple(map(len, of_stages)),
-            scores=None if scores is None else torch.from_numpy(np.stack(scores)),
+            scores=scores,
+            label_scores=label_scores,
             extra={name: self._extra(samples, name) for name in self.extra},
         )
 
@@ -218,6 +223,12 @@ class Reader(Dataset[Batch]):
                 sample, label = self.source.id(int(indices[place])), int(labels[place])
                 classes = f"0..{self.num_classes - 1}"
                 raise DataError(f"{sample}: label {label} is outside {classes}; mend it, or set backbone.num_classes")
+
+
+def _uniform(generators: Sequence[np.random.Generator], count: int) -> Float[Tensor, "B count"] | None:
+    """So many numbers in [0, 1) of each; None for none, which draws nothing."""
+    drawn = [generator.random(count, dtype=np.float32) for generator in generators] if count else None
+    return None if drawn is None else torch.from_numpy(np.stack(drawn))
 
 
 def stream(

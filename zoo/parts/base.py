@@ -98,6 +98,8 @@ class ClassConditioner(ModulePart, ABC):
     uses_labels: bool = True
     """Whether labels say anything; False makes a backbone unconditional: it takes any labels, and there is nothing to
     guide."""
+    drops: int = 0
+    """Numbers that ``drop_some`` gets of each sample; 0 where a label is dropped as a whole alone."""
 
     @abstractmethod
     def forward(self, labels: Any) -> ClassCondition:
@@ -118,6 +120,30 @@ class ClassConditioner(ModulePart, ABC):
         Raises:
             ValueError: says what was expected, and what was given.
         """
+
+    def drop_some(self, labels: Any, scores: Float[Tensor, "B drops"]) -> Labels:
+        """Labels as training sees them, where a part has some of what a label says dropped, and the rest stay.
+
+        Draw nothing here. What ``objective.label_dropout`` drops as a whole is null after that.
+
+        Args:
+            labels: what ``forward`` takes; leave them as they are.
+            scores: uniform in [0, 1).
+        """
+        return labels
+
+    def parse(self, text: str) -> Labels:
+        """Labels of one sample, a single row, as ``zoo sample --labels`` has them; leave it out where no text says any.
+
+        Raises:
+            ValueError: says what to write.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no parse")
+
+    @classmethod
+    def parses(cls) -> bool:
+        """Whether a text can say labels: whether the part has a ``parse`` of its own."""
+        return cls.parse is not ClassConditioner.parse
 
 
 class Modulation(ModulePart, ABC):

@@ -14,8 +14,9 @@ import torch
 from zoo.backbone import Backbone
 from zoo.classes import labels_without_samples
 from zoo.distributed.distributed import Distributed
-from zoo.errors import RunError, WeightsError, ZooError
+from zoo.errors import DataError, RunError, WeightsError, ZooError
 from zoo.files import write_whole
+from zoo.parts import IndexConditioner
 from zoo.pictures import grid, read_png, write_npz, write_png
 from zoo.plugins import zoo_version
 from zoo.recipe import Recipe, Versions
@@ -26,7 +27,7 @@ from zoo.runs.shared_weights import filled_by_one, read_by_one
 from zoo.runs.weights import WeightsSource, find_weights
 from zoo.sampling.beside_data import refuse_inside_data
 from zoo.sampling.label_files import LabelFile
-from zoo.sampling.labels import ImageLabels, given_labels, labels_for, wanted_labels
+from zoo.sampling.labels import ImageLabels, given_labels, labels_for, said_labels, wanted_labels
 from zoo.sampling.leaving_out import with_ids
 from zoo.sampling.sample_folder import SampleFolder, refuse_another
 from zoo.sampling.sampler import Sampler, check_guidance, prepare_sampler
@@ -49,6 +50,7 @@ class SampleRun:
         weights: of a run, averaged or the last, as ``find_weights`` takes them.
         labels: classes that are drawn in turn; as the recipe says if empty.
         label_file: in their place, whose rows are drawn in turn.
+        texts: in their place, which the class conditioner makes labels of.
         count: images.
         seed: of the noise.
         npz: whether to write the array that ADM's evaluation suite reads.
@@ -66,6 +68,7 @@ class SampleRun:
     resume: bool = False
     step: int | None = None
     label_file: LabelFile | None = None
+    texts: tuple[str, ...] = ()
 
     @property
     def folder(self) -> SampleFolder:
@@ -78,7 +81,7 @@ class SampleRun:
         own = {key: getattr(self, key) for key in ("weights", "count", "seed", "npz")}
         own |= {} if self.step is None else {"step": self.step}
         own |= {} if self.label_file is None else {"label_file": self.label_file.digest}
-        return {**own, "labels": list(self.labels), "sample": recipe.sample.resolved(), "data": data}
+        return {**own, "labels": list(self.texts or self.labels), "sample": recipe.sample.resolved(), "data": data}
 
 
 def draw_samples(request: SampleRun, recipe: Recipe, registry: Registry, world: Distributed) -> int:
@@ -211,10 +214,18 @@ def _labels(
     conditioner = backbone.conditioner
     if request.label_file is not None:
         return given_labels(conditioner, request.label_file)
+    if request.texts:
+        return said_labels(conditioner, request.texts)
     if request.labels:
         return wanted_labels(conditioner, request.labels)
     choice = sampler.recipe.sample.labels
-    return labels_for(conditioner, count, choice, request.seed, sampler.samples, there)
+    try:
+        return labels_for(conditioner, count, choice, request.seed, sampler.samples, there)
+    except DataError as error:
+        if isinstance(conditioner, IndexConditioner):
+            raise
+        by = "--labels or --labels-file" if conditioner.parses() else "--labels-file"
+        raise DataError(f"{error}, or give labels by {by}") from error
 
 
 def _warnings(sampler: Sampler) -> Iterator[str]:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from zoo.classes import UNKNOWN, Classes
 from zoo.data import Source
-from zoo.errors import DataError, ZooError, first_line, printable
-from zoo.labels import Labels, checked, class_indices, in_turn, length, rows
+from zoo.errors import DataError, PluginError, ZooError, first_line, in_words, printable
+from zoo.labels import Labels, as_floats, checked, class_indices, in_turn, join, length, map_labels, rows
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
 from zoo.sampling.label_files import LabelFile
+from zoo.shell import command
 
 Choice = Literal["data", "balanced", "random"]
 
@@ -30,11 +31,13 @@ class ImageLabels:
         values: what the class conditioner takes; zeros where it takes nothing.
         are_classes: they are class indices.
         samples: names of the dataset's samples that they are of; None where they are not of the dataset.
+        texts: that say them; None where they are not said so.
     """
 
     values: Labels
     are_classes: bool = False
     samples: tuple[str, ...] | None = None
+    texts: tuple[str, ...] | None = None
 
     def classes(self, first: int, last: int) -> Int[np.ndarray, " m"] | None:
         """Class indices of images ``first`` to ``last - 1``; None where the labels are none."""
@@ -49,6 +52,8 @@ class ImageLabels:
             names = known.names_of(labels)
             counts = {"labels": labels, "classes": counts_of(classes)}
             return {**counts, "class_names": names} if names else counts
+        if self.texts is not None:
+            return {"labels": None, "label_texts": [self.texts[index % len(self.texts)] for index in range(count)]}
         return {"labels": None} if self.samples is None else {"labels_of": list(self.samples[:count])}
 
 
@@ -150,19 +155,45 @@ def given_labels(conditioner: ClassConditioner, given: LabelFile) -> ImageLabels
     if not length(given.labels):
         raise ZooError(f"{where}: holds no row; give one for each image")
     try:
-        refuse_other_labels(conditioner, given.labels)
+        labels = as_floats(given.labels, conditioner.example_labels(1, "meta"))
+        refuse_other_labels(conditioner, labels)
     except ValueError as error:
         raise ZooError(f"{where}: is not what the class conditioner takes: {error}") from error
-    if (row := _not_finite(given.labels)) is not None:
+    if (row := _not_finite(conditioner, labels)) is not None:
         raise ZooError(f"{where}: row {row} (the first is 0) holds NaN or infinite values; mend it, or leave it out")
-    return ImageLabels(given.labels, are_classes=isinstance(conditioner, IndexConditioner))
+    return ImageLabels(labels, are_classes=isinstance(conditioner, IndexConditioner))
 
 
-def _not_finite(labels: Labels) -> int | None:
-    """The first row that holds what is no number."""
-    own = [labels] if isinstance(labels, Tensor) else labels.values()
-    wrong = [(~each.double().isfinite()).unsqueeze(-1).flatten(1).any(dim=1).nonzero() for each in own]
-    return min((int(each[0]) for each in wrong if len(each)), default=None)
+def _not_finite(conditioner: ClassConditioner, labels: Labels) -> int | None:
+    """The first row that holds what is no number, and is not NaN where null is, as for what is unsaid."""
+
+    def wrong(own: Tensor, null: Tensor) -> Tensor:
+        sound = own.double().isfinite() | (own.isnan() & null.isnan())
+        return (~sound).unsqueeze(-1).flatten(1).any(dim=1)
+
+    found = map_labels(wrong, labels, conditioner.null(labels))
+    places = [each.nonzero() for each in ([found] if isinstance(found, Tensor) else found.values())]
+    return min((int(each[0]) for each in places if len(each)), default=None)
+
+
+def said_labels(conditioner: ClassConditioner, texts: Sequence[str]) -> ImageLabels:
+    """Labels of images: what texts say, in turn.
+
+    Raises:
+        ZooError: one says none; or the part fails at it.
+    """
+    found = []
+    for text in texts:
+        where = command("--labels", text)
+        try:
+            labels = conditioner.parse(text)
+            refuse_other_labels(conditioner, labels, 1)
+        except ValueError as error:
+            raise ZooError(f"{where}: {error}") from error
+        except Exception as error:
+            raise PluginError(f"{where}: {type(conditioner).__name__} fails in parse(): {in_words(error)}") from error
+        found.append(labels)
+    return ImageLabels(join(found), texts=tuple(texts))
 
 
 def wanted_labels(conditioner: ClassConditioner, wanted: Sequence[int]) -> ImageLabels:
@@ -171,10 +202,12 @@ def wanted_labels(conditioner: ClassConditioner, wanted: Sequence[int]) -> Image
     Raises:
         ZooError: a class that the backbone does not have.
     """
+    if not conditioner.uses_labels:
+        raise ZooError("--labels: this backbone is unconditional; leave it out")
     if not isinstance(conditioner, IndexConditioner):
         raise ZooError(
-            "--labels: this backbone is unconditional, or takes labels that are no class indices; leave it out, or give"
-            " such labels by --labels-file"
+            "--labels: this backbone takes labels that no text says; give them by --labels-file, or leave it out for"
+            " those of the dataset"
         )
     outside = [label for label in wanted if not 0 <= label < conditioner.num_classes]
     if outside:

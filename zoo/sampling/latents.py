@@ -15,7 +15,7 @@ from zoo.assembly import backbone_in
 from zoo.backbone import Backbone
 from zoo.flow import Guidance, Solver
 from zoo.flow import sample as solve
-from zoo.labels import Labels, checked, length, move
+from zoo.labels import Labels, as_floats, checked, length, move
 from zoo.loose_parts import PartsLike
 from zoo.parts import ClassConditioner, IndexConditioner
 from zoo.randomness import Purpose, generator_at
@@ -89,7 +89,7 @@ def sample(
         raise ValueError("second: the guidance asks for no other weights; take guidance={'type': 'autoguidance', ...}")
     if labels is None:
         labels = _in_turn(backbone.conditioner, 1 if count is None else count)
-    labels = _as_labels(labels)
+    labels = as_floats(_as_labels(labels), backbone.conditioner.example_labels(1, "meta"))
     return draw_latents(
         backbone,
         solver,

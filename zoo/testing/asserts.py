@@ -42,6 +42,11 @@ def assert_equal(got: Any, expected: Any, message: str) -> None:
     assert all(torch.equal(*both) for both in _pairs(got, expected, message)), message
 
 
+def assert_unchanged(got: Any, before: Any, message: str) -> None:
+    """The same of what a part is given, where NaN is as NaN, as in labels."""
+    assert all(bytes_of(one) == bytes_of(other) for one, other in _pairs(got, before, message)), message
+
+
 def _pairs(got: Any, expected: Any, message: str) -> list[tuple[Tensor, Tensor]]:
     """The tensors of both, of which there are as many."""
     found, wanted = tensors_in(got), tensors_in(expected)

@@ -16,8 +16,9 @@ import torch
 from zoo.data.base import AT_ONCE, Dataset, Samples, Source, Split
 from zoo.data.problems import read_alike
 from zoo.errors import DataError, MissingSplitError
-from zoo.labels import checked, class_indices, length
+from zoo.labels import Labels, checked, class_indices, length
 from zoo.parts.values import tensors_in
+from zoo.testing.asserts import bytes_of
 from zoo.testing.cases import Case
 from zoo.testing.data_laws import tells_its_data
 from zoo.testing.law import Law, NotRun, law
@@ -66,7 +67,7 @@ def reads_latents(case: Case) -> None:
             alone = read_alike(source, some[place : place + 1])
             for one, all_of_them in zip(_tensors(alone), _tensors(samples), strict=True):
                 told = "a sample is another when it is read alone, or again with an equal generator"
-                assert torch.equal(one[0], all_of_them[place]), told
+                assert bytes_of(one[0]) == bytes_of(all_of_them[place]), told  # by which NaN is as NaN
 
 
 @law(
@@ -87,6 +88,27 @@ def labels_are_classes(case: Case) -> None:
         if counts is not None and len(labels) == len(source):
             found = tuple(labels.bincount(minlength=len(counts)).tolist())
             assert found == tuple(counts), f"class_counts of {split} are {tuple(counts)}, and labels are {found}"
+
+
+@law(
+    "Let example_labels() show what labels() gives: the same names, dtype and axes, a row of each; or be None.",
+    examples=EXAMPLES,
+)
+def shows_its_labels(case: Case) -> None:
+    """What a dataset says of its labels is what its samples have."""
+    dataset = _created(case)
+    shown = dataset.example_labels(3)
+    if shown is None:
+        return
+    assert length(checked(shown)) == 3, f"example_labels(3) gives {length(shown)} rows"
+    for split, source in _sources(dataset):
+        own, read = map(_form, (shown, source.labels(np.array([0]))))
+        assert own == read, f"example_labels gives {own} of a sample, and labels of {split} are {read}"
+
+
+def _form(labels: Labels) -> dict[str, str]:
+    named = {"labels": labels} if isinstance(labels, torch.Tensor) else labels
+    return {name: f"{each.dtype} {list(each.shape[1:])}" for name, each in sorted(named.items())}
 
 
 @law(
@@ -173,5 +195,12 @@ def _tensors(samples: Samples) -> list[torch.Tensor]:
 
 
 LAWS: dict[str, tuple[Law[Case], ...]] = {
-    "dataset": (source_tells_its_data, reads_latents, labels_are_classes, names_are_its_own, images_are_pictures)
+    "dataset": (
+        source_tells_its_data,
+        reads_latents,
+        labels_are_classes,
+        shows_its_labels,
+        names_are_its_own,
+        images_are_pictures,
+    )
 }

@@ -206,5 +206,8 @@ def _ran(case: Case, part: Any, dtype: torch.dtype) -> tuple[list[str], list[byt
             with torch.no_grad():
                 found = tensors_in(case.outputs(part, BATCH, dtype=dtype))
         if hasattr(part, "null"):
-            found += tensors_in(part(part.null(*case.inputs(BATCH))))
+            labels = case.inputs(BATCH)[0]
+            found += tensors_in(part(part.null(labels)))
+            count = BATCH * part.drops
+            found += tensors_in(part.drop_some(labels, (torch.arange(count) / max(count, 1)).view(BATCH, part.drops)))
     return ran, [bytes_of(each) for each in found]

@@ -121,6 +121,7 @@ def open_job(recipe: Recipe, objective: Objective, registry: Registry, rank: int
         num_classes=recipe.backbone.num_classes,
         label_dropout=recipe.objective.label_dropout,
         scores=backbone.scores,
+        label_scores=backbone.conditioner.drops,
         extra=objective.extra,
     )
     classes = classes_kept(source, left_out)

@@ -17,7 +17,10 @@ def by_stage(piece: Batch, backbone: Backbone) -> list[StageBatch]:
         backbone: whose dtype latents and noise get.
     """
     dtype = next(backbone.parameters()).dtype
-    labels = drop(piece.labels, backbone.conditioner.null(piece.labels), piece.drop)
+    conditioner, labels = backbone.conditioner, piece.labels
+    if piece.label_scores is not None:
+        labels = conditioner.drop_some(labels, piece.label_scores)
+    labels = drop(labels, conditioner.null(labels), piece.drop)
     tensors, counts = (piece.latents.to(dtype), piece.noise.to(dtype), piece.t), list(piece.counts)
     columns = [split_tensors(each, counts) for each in tensors]
     scores = [None] * len(counts) if piece.scores is None else split_tensors(piece.scores, counts)

@@ -62,6 +62,10 @@ class WithFeatures(Dataset):
             )
         return FeaturedSource(source, folder)
 
+    def example_labels(self, batch: int) -> Labels | None:
+        """The other dataset's."""
+        return self.of.example_labels(batch)
+
     def takes(self, path: Path) -> bool:
         """Only what the other dataset would take, or what would lie among the features."""
         return self.of.takes(path) or any(

@@ -121,4 +121,14 @@ BROKEN: list[Broken] = [
         ),
         "a picture depends on the latents beside it",
     ),
+    (
+        dataset_laws.shows_its_labels,
+        broken("shows_floats", of_dataset=True, example_labels=lambda self, batch: torch.zeros(batch)),
+        r"example_labels gives {'labels': 'torch.float32 \[\]'} of a sample, and labels of train are",
+    ),
+    (
+        dataset_laws.shows_its_labels,
+        broken("shows_too_few", of_dataset=True, example_labels=lambda self, batch: torch.zeros(1).long()),
+        r"example_labels\(3\) gives 1 rows",
+    ),
 ]

@@ -175,7 +175,44 @@ class TwoToARow(EmbeddingConditioner):
         return super().forward(torch.where(labels < self.num_classes, labels - labels % 2, labels))
 
 
+class DropsText(TextConditioner):
+    """Right: drops numbers of an embedding; those that follow change this."""
+
+    drops = 4
+
+    def drop_some(self, labels, scores):
+        return labels.masked_fill(scores < 0.5, -1.0)
+
+
+@part("class_conditioner", "drops_at_random")
+class DropsAtRandom(DropsText):
+    def drop_some(self, labels, scores):
+        return super().drop_some(labels, torch.rand_like(labels))
+
+
+@part("class_conditioner", "drops_in_place")
+class DropsInPlace(DropsText):
+    def drop_some(self, labels, scores):
+        return labels.copy_(super().drop_some(labels, scores))
+
+
+@part("class_conditioner", "drops_axes")
+class DropsAxes(DropsText):
+    def drop_some(self, labels, scores):
+        return super().drop_some(labels, scores)[:, :3]
+
+
+@part("class_conditioner", "drops_by_others")
+class DropsByOthers(DropsText):
+    def drop_some(self, labels, scores):
+        return super().drop_some(labels, (scores - scores.mean()).abs())
+
+
 BROKEN: list[Broken] = [
+    (class_conditioner.drops_by_scores, DropsAtRandom, "drop_some draws from torch's global generator"),
+    (class_conditioner.drops_by_scores, DropsInPlace, "drop_some changes the labels"),
+    (class_conditioner.drops_by_scores, DropsAxes, "drop_some gives labels of another shape"),
+    (class_conditioner.drops_by_scores, DropsByOthers, "drop_some drops otherwise of a sample alone"),
     (class_conditioner.refuses_other_labels, ChecksNothing, "check_labels takes None"),
     (class_conditioner.refuses_other_labels, ChecksTheRangeAlone, "check_labels fails on None: AttributeError"),
     (class_conditioner.null_is_a_label, NullIsClass0, "null cannot be told from a label"),

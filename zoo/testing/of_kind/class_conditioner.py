@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from zoo.errors import first_line
-from zoo.labels import drop
+from zoo.labels import Labels, drop, map_labels, rows
 from zoo.parts.class_conditioners import IndexConditioner
 from zoo.parts.facts import facts_of
 from zoo.parts.values import tensors_in
+from zoo.testing.asserts import bytes_of
 from zoo.testing.cases import BATCH, FEW, Case, Random, Shape
 from zoo.testing.generators import seeded
 from zoo.testing.law import Law, law
@@ -118,6 +119,38 @@ def refuses_other_labels(case: Case) -> None:
         raise AssertionError(f"check_labels takes {told}")
 
 
+@law(
+    "Let drop_some() drop each label by its own scores, of which drops says the number, keep shape, dtype and names, "
+    "and change nothing in place."
+)
+def drops_by_scores(case: Case) -> None:
+    """``drop_some`` gives labels that ``check_labels`` takes, is a function of label and scores, and draws nothing."""
+    part: Any = case.build()
+    labels = _examples(case, part)
+    before = map_labels(torch.clone, labels)
+    scores = torch.rand(BATCH, part.drops, generator=torch.Generator().manual_seed(case.seed))
+    with seeded(case.seed) as drawn:
+        dropped = part.drop_some(labels, scores)
+        names = drawn()
+    assert not names, f"drop_some draws from {' and '.join(names)}"
+    assert _bytes(labels) == _bytes(before), "drop_some changes the labels that it is given"
+    assert _forms(dropped) == _forms(labels), "drop_some gives labels of another shape, dtype or name"
+    part.check_labels(dropped, BATCH)
+    for row in range(BATCH):
+        own = slice(row, row + 1)
+        alone = part.drop_some(rows(labels, own), scores[own])
+        assert _bytes(alone) == _bytes(rows(dropped, own)), "drop_some drops otherwise of a sample alone"
+
+
+def _bytes(labels: Labels) -> list[bytes]:
+    return [bytes_of(each) for each in tensors_in(labels)]
+
+
+def _forms(labels: Labels) -> list[Any]:
+    named = labels if isinstance(labels, Mapping) else {"": labels}
+    return sorted((name, str(each.dtype), tuple(each.shape)) for name, each in named.items())
+
+
 @law("Leave at least one token of every context visible in context_mask (True: there), that of null too.")
 def context_is_somewhere(case: Case) -> None:
     """Every row of the context's mask is True somewhere, that of the null condition too, or attention gives NaN."""
@@ -149,6 +182,7 @@ LAWS: dict[str, tuple[Law[Case], ...]] = {
         says_what_it_gives,
         null_is_a_label,
         refuses_other_labels,
+        drops_by_scores,
         context_is_somewhere,
         tells_classes_apart,
     )
