@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from bench_passes import REGISTRY, recipe_of
 from bench_rounds import Result, Target, interleaved
-from shard_writing import encode_ids, write_shard
 from torch import Tensor
 
 from zoo import build
 from zoo.data.latent_index import INDEX, LatentIndex, Layout, ShardRecord, StatisticsRecord, VAERecord
 from zoo.data.latent_shards import Shard
+from zoo.data.latent_writing import encode_ids, write_shard
 from zoo.data.latents import Latents
 from zoo.errors import DataError
 from zoo.files import write_whole

@@ -5,7 +5,7 @@
     python tools/gpu.py --table figures.jsonl                # what a file has, as Markdown, on any machine
     python tools/gpu.py --list                               # the names of the parts
 
-``train`` is zoo's own trainer, on random latents as ``tools/extract_latents.py`` stores them: reading, logging,
+``train`` is zoo's own trainer, on random latents as ``zoo latents`` stores them: reading, logging,
 clipping, AdamW and averages are in it. ``step`` is forward and backward pass, AdamW and average alone, with what they
 read on the GPU already; ``plain`` is that of a stack of blocks written the usual way on timm's layers (which must be
 installed), as wide and as deep as SiT-XL/2. ``draw`` is 20 of Euler's updates, guided throughout. All are in bfloat16,

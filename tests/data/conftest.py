@@ -1,14 +1,15 @@
-"""Pictures, a tiny VAE, and the tool that encodes one with the other."""
+"""Pictures, tiny VAEs, and what encodes one with the other."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import extract_latents
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from tests.commands import done
 
 ROOT = Path(__file__).parents[2]
 SIZE = (16, 24)  # of all pictures that are encoded; not square
@@ -60,6 +61,20 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def dc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved AutoencoderDC with random weights: 3 -> 8 channels, a latent pixel is 4 x 4."""
+    from diffusers import AutoencoderDC
+
+    folder = tmp_path_factory.mktemp("dc")
+    stages = {"block_out_channels": (8, 16, 16), "layers_per_block": (1, 1, 1), "qkv_multiscales": ((), (), ())}
+    options = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in stages.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoencoderDC(latent_channels=8, attention_head_dim=4, scaling_factor=0.41, **options).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def extracted(tmp_path_factory: pytest.TempPathFactory, pictures: Path, vae: Path) -> Callable[..., Path]:
     """Latents of the pictures, in shards of four, float32 unless said otherwise; each made once and never changed."""
     made: dict[tuple[str, ...], Path] = {}
@@ -67,9 +82,8 @@ def extracted(tmp_path_factory: pytest.TempPathFactory, pictures: Path, vae: Pat
     def make(*options: str) -> Path:
         if options not in made:
             out = tmp_path_factory.mktemp("latents") / "out"
-            size = ["--size", *map(str, SIZE)]
-            given = [str(pictures), "--vae", str(vae), "--out", str(out), *size, "--shard", "4", "--batch", "3"]
-            assert extract_latents.main([*given, "--dtype", "float32", *options]) == 0
+            cut = ("--size", "x".join(map(str, SIZE)), "--shard", 4, "--batch", 3, "--workers", 0)
+            done("latents", pictures, "--vae", vae, "--out", out, *cut, "--dtype", "float32", *options)
             made[options] = out
         return made[options]
 

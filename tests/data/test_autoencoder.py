@@ -48,6 +48,21 @@ def test_moments_are_diffusers(vae, theirs):
 
 
 @torch.no_grad()
+def test_latents_of_an_autoencoder_without_a_posterior_are_diffusers(dc):
+    from diffusers import AutoencoderDC
+
+    theirs = AutoencoderDC.from_pretrained(dc, low_cpu_mem_usage=False).eval()
+    found = Autoencoder(str(dc))
+    assert (found.channels, found.factor, found.has_variance) == (8, 4, False)
+    assert (found.scaling_factor, found.shift_factor) == (0.41, None)
+    pixels = torch.randint(0, 256, (2, 8, 12, 3), dtype=torch.uint8)
+    latents = found.encode(pixels)
+    torch.testing.assert_close(latents, theirs.encode(pixels.movedim(-1, 1) / 127.5 - 1).latent)
+    expected = ((theirs.decode(latents).sample + 1) * 127.5).round().clamp(0, 255)
+    assert (found.decode(latents).movedim(-1, 1) - expected).abs().max() <= 1
+
+
+@torch.no_grad()
 def test_log_variances_are_clamped(copy):
     weights = load_file(copy / WEIGHTS)
     weights["quant_conv.bias"][4:] += torch.tensor([1e3, -1e3, 0.0, 0.0])
@@ -95,7 +110,7 @@ def test_no_such_folder(source):
 
 
 def test_what_cannot_be_loaded(vae, copy, tmp_path):
-    expected = "cannot be loaded as diffusers' AutoencoderKL from safetensors: "
+    expected = "cannot be loaded as diffusers' AutoencoderKL or AutoencoderDC from safetensors: "
     (tmp_path / "empty").mkdir()
     assert message(tmp_path / "empty").startswith(f"VAE {str(tmp_path / 'empty')!r}: {expected}")
     content = (copy / WEIGHTS).read_bytes()
@@ -111,6 +126,13 @@ def test_weights_that_are_missing(copy):
     del weights["quant_conv.bias"], weights["quant_conv.weight"]
     save_file(weights, copy / WEIGHTS, metadata={"format": "pt"})
     assert message(copy) == f"VAE {str(copy)!r}: its file lacks 2 weights, such as quant_conv.bias"
+
+
+def test_another_class_of_diffusers(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"_class_name": "VQModel"}))
+    told = "is of diffusers' class VQModel; take one of AutoencoderKL or AutoencoderDC"
+    assert message(copy) == f"VAE {str(copy)!r}: {told}"
 
 
 def test_a_vae_of_something_else(copy):

@@ -19,10 +19,10 @@ def edit(folder, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_what_the_tool_writes_is_read(latents):
+def test_what_is_written_is_read(latents):
     index = read_index(latents)
     assert isinstance(index, LatentIndex)
-    assert index.layout == (4, 8, 12, "float32", "stored")
+    assert index.layout == (4, 8, 12, "float32", "stored", "stored")
     assert index.image_size == (16, 24)
     assert json.loads((latents / INDEX).read_text()) == json.loads(index.model_dump_json())
 
@@ -31,7 +31,7 @@ def test_no_index(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path, tmp_path / "file"):
         assert message(folder) == (
-            f"{folder}/index.json: there is no such file; give a folder that tools/extract_latents.py has finished"
+            f"{folder}/index.json: there is no such file; give a folder that `zoo latents` has finished"
         )
 
 
@@ -51,7 +51,7 @@ def test_what_is_no_index(tmp_path):
         (tmp_path / INDEX).write_text(text)
         assert (
             message(tmp_path) == f"{tmp_path}/index.json: is not an index of latents (no format 'zoo latents');"
-            " give a folder of tools/extract_latents.py"
+            " give a folder of `zoo latents`"
         )
 
 

@@ -5,10 +5,10 @@ import os
 import pytest
 import torch
 from safetensors.torch import save_file
-from shard_writing import encode_ids, shard_settings, write_shard
 
 from zoo.data.latent_index import Layout
 from zoo.data.latent_shards import Shard, open_shard
+from zoo.data.latent_writing import encode_ids, shard_settings, write_shard
 from zoo.errors import DataError
 
 LAYOUT = Layout(2, 3, 5, "float16", "stored")

@@ -254,7 +254,7 @@ def test_no_held_out_part(extracted):
 
 def test_folders_without_an_index(tmp_path):
     assert refusal(dataset(tmp_path / "missing")) == (
-        f"{tmp_path}/missing: there is no such folder; tools/extract_latents.py makes one of a folder of pictures"
+        f"{tmp_path}/missing: there is no such folder; `zoo latents` makes one of a folder of pictures"
     )
     assert refusal(dataset(tmp_path)).startswith(f"{tmp_path}/index.json: there is no such file")
 

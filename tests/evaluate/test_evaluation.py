@@ -131,7 +131,7 @@ def test_a_dataset_without_held_out_images_has_no_floor(trained, monkeypatch):
     assert set(found.figures) == {GENERATED}
     assert found.record["doubts"][0] == (
         "no floor, figures of real images that training has not seen: no images are held out (of latents, let"
-        " tools/extract_latents.py read a folder that is so divided)"
+        " `zoo latents` read a folder that is so divided)"
     )
     monkeypatch.undo()
     found = judge(ALONE, trained)

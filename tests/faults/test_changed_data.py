@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from shard_writing import SETTINGS, encode_ids, write_shard
 
 from tests.train.small import ALONE, Said, small
 from zoo.data.latent_index import INDEX, LatentIndex, StatisticsRecord, VAERecord
 from zoo.data.latent_index import ShardRecord as Record
 from zoo.data.latent_shards import Shard
+from zoo.data.latent_writing import SETTINGS, encode_ids, write_shard
 from zoo.errors import DataError, Preempted
 from zoo.registry import Registry
 from zoo.runs import checkpoint as checkpoints

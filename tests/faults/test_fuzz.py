@@ -22,13 +22,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
-from shard_writing import encode_ids, write_shard
 
 from tests.faults.mutations import mutated
 from tests.train.small import ALONE, small, train
 from zoo.assembly import build, load_recipe
 from zoo.data.latent_index import INDEX
 from zoo.data.latent_shards import Shard
+from zoo.data.latent_writing import encode_ids, write_shard
 from zoo.data.latents import Latents
 from zoo.data.pictures import read_picture
 from zoo.errors import ZooError

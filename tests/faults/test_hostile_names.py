@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from shard_writing import encode_ids, write_shard
 from typer.testing import CliRunner, Result
 
 from tests.train.small import VALUES
 from zoo.cli import app, progress
 from zoo.data.latent_index import INDEX
 from zoo.data.latent_shards import Shard
+from zoo.data.latent_writing import encode_ids, write_shard
 from zoo.distributed.distributed import _from_words
 from zoo.errors import DataError, RecipeError, RunError, WeightsError, ZooError
 

@@ -1,6 +1,6 @@
 """From a recipe to an assembly: read and checked with every problem, and built."""
 
-from zoo.assembly.building import build, create_part, create_parts, dataset
+from zoo.assembly.building import build, create_part, create_parts, dataset, dataset_of
 from zoo.assembly.given import RecipeLike, as_recipe, backbone_in, recipe_of
 from zoo.assembly.loading import (
     TRAINED,
@@ -26,6 +26,7 @@ __all__ = [
     "create_part",
     "create_parts",
     "dataset",
+    "dataset_of",
     "load_recipe",
     "recipe_of",
 ]

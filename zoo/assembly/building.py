@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from zoo.assembly.given import as_recipe
-from zoo.assembly.refusals import refused
+from zoo.assembly.refusals import refusals, refused
 from zoo.assembly.supply import OF_SHAPE, create_whole, shape_of, supplied_at, supplied_beside
 from zoo.backbone import Backbone
 from zoo.data import Dataset
 from zoo.devices import cast_weights, check_dtype, meta_device, usable_device
-from zoo.errors import KeyPath, PluginError
+from zoo.errors import KeyPath, PluginError, RecipeError, dotted
 from zoo.kinds import HELD_KINDS, KINDS, in_order_of_building, path_of
 from zoo.loose_parts import PartsLike
 from zoo.parts.base import PatchSchedule
-from zoo.recipe import Overrides, Recipe
+from zoo.recipe import Overrides, PartSpec, Recipe
 from zoo.recipe.schema import BackboneRecipe
 from zoo.registry import Registry
 from zoo.shape import Shape
@@ -77,6 +77,29 @@ def dataset(
         PluginError: the dataset is of a plug-in that is not here.
     """
     found: Dataset = create_part(as_recipe(recipe, overrides, registry, parts), "dataset")
+    return found
+
+
+def dataset_of(spec: PartSpec, channels: int, size: tuple[int, ...], num_classes: int) -> Dataset:
+    """A dataset of no recipe.
+
+    Args:
+        spec: the part with its options.
+        channels: of its latents.
+        size: of these, each axis.
+        num_classes: that labels are below; 0 for any, or none.
+
+    Raises:
+        RecipeError: it refuses its options, or such latents.
+    """
+    supplied = {"channels": channels, "size": size, "num_classes": num_classes}
+    try:
+        found: Dataset = create_whole(spec, supplied)
+    except PluginError:
+        raise
+    except ValueError as error:
+        told = refusals(path_of("dataset"), spec.entry, error)
+        raise RecipeError([f"{dotted(problem.path)}: {problem.message}" for problem in told]) from error
     return found
 
 

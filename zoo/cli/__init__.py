@@ -25,6 +25,7 @@ from zoo.cli.evaluate import evaluate
 from zoo.cli.export import export
 from zoo.cli.import_checkpoint import import_checkpoint
 from zoo.cli.inflate import inflate
+from zoo.cli.latents import latents
 from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import unread_output_dropped
 from zoo.cli.parts import parts
@@ -71,6 +72,7 @@ COMMANDS: Mapping[str, Sequence[tuple[str, Command, str]]] = {
         ("report", report, "zoo report --run runs/digits_hybrid"),
         ("sweep", sweep, "zoo sweep --recipe mpdit_b --vary backbone.upsampler=all"),
         ("ema", ema, "zoo ema --run runs/digits_hybrid --std 0.08 --out w.safetensors"),
+        ("latents", latents, "zoo latents pictures --vae stabilityai/sd-vae-ft-ema --out latents"),
     ),
     "Weights of others": (
         ("import", import_checkpoint, "zoo import SiT-XL-2-256x256.pt --recipe sit_xl --out sit.safetensors"),

@@ -1,4 +1,4 @@
-"""The VAE between pictures and latents: diffusers' AutoencoderKL, imported only when it is used."""
+"""The VAE between pictures and latents: diffusers' AutoencoderKL or AutoencoderDC, imported only when it is used."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from zoo.errors import DataError
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 LOGVAR_RANGE = (-30.0, 20.0)  # that diffusers' DiagonalGaussianDistribution clamps to
 
+KINDS = ("AutoencoderKL", "AutoencoderDC")
+"""Of diffusers, as ``_class_name`` in ``config.json`` says."""
+
 TOGETHER = {"cuda": 16}
 """Latents that a device decodes at a time at most; all others one, since a CPU takes as long for each of sixteen."""
 
@@ -27,15 +30,16 @@ PIXELS = 16 * 256 * 256
 
 
 class Autoencoder:
-    """A frozen float32 VAE.
+    """A frozen float32 VAE, or an autoencoder without a posterior (AutoencoderDC, as of SANA).
 
     Attributes:
         source: its path or hub id.
         image_channels: 1 or 3.
         channels: of a latent.
         factor: image pixels per latent pixel, along each side.
+        has_variance: whether latents are drawn from a posterior.
         scaling_factor: as published with it; not applied here.
-        shift_factor: likewise.
+        shift_factor: likewise; None where there is none.
     """
 
     def __init__(self, source: str, device: torch.device | str = "cpu") -> None:
@@ -50,15 +54,25 @@ class Autoencoder:
                 f"VAE {source!r}: encodes {self.image_channels} channels, and pictures have 1 or 3; take a VAE of such"
             )
         self.channels: int = config.latent_channels
-        self.factor: int = 2 ** (len(config.block_out_channels) - 1)
+        self.has_variance = type(self._vae).__name__ == "AutoencoderKL"
+        blocks = config.block_out_channels if self.has_variance else config.encoder_block_out_channels
+        self.factor: int = 2 ** (len(blocks) - 1)
         self.scaling_factor: float | None = config.scaling_factor
-        self.shift_factor: float | None = config.shift_factor
+        self.shift_factor: float | None = config.get("shift_factor")
 
     @torch.no_grad()
-    def encode(self, pixels: UInt8[Tensor, "B height width channels"]) -> Float[Tensor, "B C2 H W"]:
-        """Means and log-variances of pictures' posteriors, on the CPU; log-variances clamped to [-30, 20]."""
-        images = to_latents(pixels.to(self._vae.device))
-        mean, logvar = self._vae.encode(images).latent_dist.parameters.chunk(2, dim=1)
+    def encode(self, pixels: UInt8[Tensor, "B height width channels"]) -> Float[Tensor, "B P H W"]:
+        """Means and log-variances of pictures' posteriors, on the CPU; log-variances clamped to [-30, 20].
+
+        Without a posterior the latents alone. A GPU's products are in TF32.
+        """
+        device = self._vae.device
+        images = to_latents(pixels.to(device))
+        with products_in_float32("tf32", device), same_convolutions(device):
+            encoded = self._vae.encode(images)
+        if not self.has_variance:
+            return encoded.latent.cpu().contiguous()
+        mean, logvar = encoded.latent_dist.parameters.chunk(2, dim=1)
         return torch.cat([mean, logvar.clamp(*LOGVAR_RANGE)], dim=1).cpu().contiguous()
 
     @torch.no_grad()
@@ -91,29 +105,35 @@ class Autoencoder:
 
 def _load(source: str) -> Any:
     try:
-        from diffusers import AutoencoderKL
+        import diffusers
     except ImportError as error:
         raise DataError(
             f"VAE {source!r} needs the package diffusers ({error}); install it with: pip install 'diffusion-zoo[vae]'"
         ) from error
-    loader: Any = AutoencoderKL
     path = Path(os.path.expanduser(source))
     if not path.exists() and not HUB_ID.fullmatch(source):
         raise DataError(f"VAE {source!r}: there is no such folder, and it is no hub id such as 'owner/name'")
     if (path / "vae" / "config.json").is_file():  # a whole pipeline
         path = path / "vae"
+    where = str(path) if path.exists() else source
     try:
-        vae, loaded = loader.from_pretrained(
-            str(path) if path.exists() else source,
+        config: Any = diffusers.AutoencoderKL.load_config(where)
+        kind = config.get("_class_name", KINDS[0])
+        if kind not in KINDS:
+            raise DataError(f"VAE {source!r}: is of diffusers' class {kind}; take one of {' or '.join(KINDS)}")
+        vae, loaded = getattr(diffusers, kind).from_pretrained(
+            where,
             torch_dtype=torch.float32,
             use_safetensors=True,
             low_cpu_mem_usage=False,
             output_loading_info=True,
         )
+    except DataError:
+        raise
     except Exception as error:  # of diffusers, huggingface_hub, the network, safetensors, json
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"VAE {source!r}: cannot be loaded as diffusers' AutoencoderKL from safetensors: {reason}"
+            f"VAE {source!r}: cannot be loaded as diffusers' {' or '.join(KINDS)} from safetensors: {reason}"
         ) from error
     if loaded["missing_keys"]:  # diffusers only warns, and leaves them as they were initialised
         missing = sorted(loaded["missing_keys"])

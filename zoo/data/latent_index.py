@@ -15,18 +15,26 @@ from zoo.signature import Options
 INDEX = "index.json"
 Dtype = Literal["float16", "float32"]
 Flip = Literal["stored", "none"]
+Variance = Literal["stored", "none"]
 Printable = Annotated[str, AfterValidator(printable)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Layout(NamedTuple):
-    """Shape and type of the latents, and whether the encodings of the mirrored pictures are stored too."""
+    """Shape and type of the latents, and whether the encodings of the mirrored pictures are stored too, and variances
+    beside means."""
 
     channels: int
     height: int
     width: int
     dtype: Dtype
     flip: Flip
+    variance: Variance = "stored"
+
+    @property
+    def planes(self) -> int:
+        """Of a sample: its means, and then its log-variances, where these are stored."""
+        return self.channels * (2 if self.variance == "stored" else 1)
 
 
 class ShardRecord(Options):
@@ -65,13 +73,15 @@ class LatentIndex(Options):
     """What a folder of latents holds.
 
     Attributes:
-        channels: of a latent; the shards hold as many means, and then as many log-variances.
+        channels: of a latent; the shards hold as many means, and then as many log-variances, where these are stored.
         height: of a latent.
         width: of a latent.
         image_size: height and width of the pictures that were encoded.
         dtype: of the stored numbers.
         flip: whether the encodings of the mirrored pictures are stored too.
-        classes: names by label, printable; empty if the pictures have no classes.
+        variance: whether log-variances are stored; of a VAE without a posterior there are none.
+        classes: names by label, printable; empty if the pictures have no classes, or these no names.
+        num_classes: how many classes without names there are; None where they have names, or there are none.
         statistics: of all that is stored, flips included.
     """
 
@@ -83,15 +93,17 @@ class LatentIndex(Options):
     image_size: tuple[PositiveInt, PositiveInt]
     dtype: Dtype
     flip: Flip
+    variance: Variance = "stored"
     vae: VAERecord
     statistics: StatisticsRecord
     classes: tuple[Printable, ...]
+    num_classes: PositiveInt | None = None
     shards: Annotated[tuple[ShardRecord, ...], Field(min_length=1)]
 
     @property
     def layout(self) -> Layout:
         """What every shard must be like."""
-        return Layout(self.channels, self.height, self.width, self.dtype, self.flip)
+        return Layout(self.channels, self.height, self.width, self.dtype, self.flip, self.variance)
 
 
 def read_index(folder: Path) -> LatentIndex:
@@ -105,7 +117,7 @@ def read_index(folder: Path) -> LatentIndex:
         text = read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{shown(path)}: there is no such file; give a folder that tools/extract_latents.py has finished"
+            f"{shown(path)}: there is no such file; give a folder that `zoo latents` has finished"
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{shown(path)}: cannot be read: {error}") from error
@@ -115,8 +127,7 @@ def read_index(folder: Path) -> LatentIndex:
         raise DataError(f"{shown(path)}: is not JSON: {error}") from error
     if not isinstance(values, dict) or values.get("format") != "zoo latents":
         raise DataError(
-            f"{shown(path)}: is not an index of latents (no format 'zoo latents'); give a folder of"
-            " tools/extract_latents.py"
+            f"{shown(path)}: is not an index of latents (no format 'zoo latents'); give a folder of `zoo latents`"
         )
     if values.get("version") != 1:
         raise DataError(

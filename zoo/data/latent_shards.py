@@ -23,14 +23,14 @@ class Shard:
     """The tensors of a shard; those that were opened are parts of the file, read when they are touched.
 
     Attributes:
-        moments: means and then log-variances of the posteriors.
+        moments: means and then log-variances of the posteriors; means alone where the VAE has no posterior.
         moments_flipped: those of the mirrored pictures, if stored.
         labels: class indices.
         ids: names in UTF-8, padded with zeros.
     """
 
-    moments: Float[Tensor, "n C2 H W"]
-    moments_flipped: Float[Tensor, "n C2 H W"] | None
+    moments: Float[Tensor, "n P H W"]
+    moments_flipped: Float[Tensor, "n P H W"] | None
     labels: Int[Tensor, " n"]
     ids: UInt8[Tensor, "n L"]
 
@@ -50,7 +50,7 @@ def open_shard(path: Path, count: int, layout: Layout) -> Shard:
     Raises:
         DataError: it is missing, cannot be read, or is not what the index says.
     """
-    planes = [count, 2 * layout.channels, layout.height, layout.width]
+    planes = [count, layout.planes, layout.height, layout.width]
     moments = {"moments"} | ({"moments_flipped"} if layout.flip == "stored" else set())
     try:
         with named_in_text(path) as named, safe_open(named, "pt") as file:

@@ -36,7 +36,7 @@ SamplePosterior = bool | Literal["fixed"]
 
 @part("dataset", "latents")
 class Latents(Dataset):
-    """Latents from a folder that ``tools/extract_latents.py`` wrote; unscaled, as the VAE encodes.
+    """Latents from a folder that ``zoo latents`` wrote; unscaled, as the VAE encodes.
 
     The folder may be divided into ``train`` and ``held_out``, each with an index of its own. Held-out latents are never
     flipped.
@@ -45,6 +45,7 @@ class Latents(Dataset):
         folder: where ``index.json`` is.
         sample_posterior: draw from the VAE's posterior each time; or take its mean (false), or one sample for every
             picture and one for its mirror image (fixed), which depend on its id alone, as if samples had been stored.
+            A VAE without a posterior (AutoencoderDC) has means alone, whatever this is.
         flip: take the encoding of the mirrored picture every other time, at random, where these are stored.
         vae: path or hub id of the VAE that turns samples into pictures. Without one, they show three latent channels.
     """
@@ -82,7 +83,7 @@ class Latents(Dataset):
         try:
             train = split_folder(self.folder, "train")
         except MissingFolderError as error:
-            raise DataError(f"{error}; tools/extract_latents.py makes one of a folder of pictures") from error
+            raise DataError(f"{error}; `zoo latents` makes one of a folder of pictures") from error
         folder = split_folder(self.folder, split)
         index = read_index(folder)
         fitted_on = index if folder == train else read_index(train)
@@ -97,7 +98,7 @@ class Latents(Dataset):
                 f"{shown(folder / INDEX)}: its classes are not those of {shown(train / INDEX)}; extract both of one"
                 " folder of pictures"
             )
-        if self.num_classes and not index.classes:
+        if self.num_classes and not (index.classes or index.num_classes):
             raise DataError(
                 f"{shown(folder / INDEX)}: its pictures had no classes, and backbone.num_classes is"
                 f" {self.num_classes}; set it to 0"
@@ -161,7 +162,7 @@ class LatentSource(Source):
         self._below = tuple(f"{name}/" for name in below)
         self.index = index
         self.classes = index.classes
-        self._sample_posterior = sample_posterior
+        self._sample_posterior = sample_posterior if index.variance == "stored" else False
         self._flip = flip and index.flip == "stored"
         self._starts = np.cumsum([0, *(record.count for record in index.shards)])
         self._labels = torch.cat([self._open(number).labels for number in range(len(index.shards))])
@@ -248,10 +249,9 @@ class LatentSource(Source):
         """All that is stored of samples, mirrored pictures too; a variance must be finite as well."""
         wrong = np.zeros(len(indices), dtype=bool)
         for mirrored in range(1 + (self.index.flip == "stored")):
-            moments = self._gather(indices, np.full(len(indices), bool(mirrored)), planes=2 * self.index.channels)
-            deviation = (moments[:, self.index.channels :] * 0.5).exp()
-            finite = moments[:, : self.index.channels].isfinite() & deviation.isfinite()
-            wrong |= ~finite.flatten(1).all(dim=1).numpy()
+            moments = self._gather(indices, np.full(len(indices), bool(mirrored)), planes=self.index.layout.planes)
+            moments[:, self.index.channels :].mul_(0.5).exp_()  # log-variances, where there are any
+            wrong |= ~moments.isfinite().flatten(1).all(dim=1).numpy()
         problems = [
             Problem(NOT_FINITE, f"{self._file_of(index)}: the latent of {self.id(index)} is not finite", self.id(index))
             for index in indices[wrong].tolist()
@@ -301,7 +301,7 @@ class LatentSource(Source):
     def _file_of(self, sample: int) -> str:
         return shown(self.folder / self.index.shards[self._place(sample)[0]].file)
 
-    def _moments(self, key: int) -> Shaped[np.ndarray, "n C2 H W"]:
+    def _moments(self, key: int) -> Shaped[np.ndarray, "n P H W"]:
         """A shard's moments (key 2 x number) or those of the mirrored pictures (+ 1)."""
         number, flipped = divmod(key, 2)
         shard = self._shard(number)

@@ -129,7 +129,7 @@ class Beside:
             try:
                 held_out = self._held_out()
             except MissingSplitError as error:
-                self.no_floor = f"{error} (of latents, let tools/extract_latents.py read a folder that is so divided)"
+                self.no_floor = f"{error} (of latents, let `zoo latents` read a folder that is so divided)"
                 return None
         # One process reads their labels, as those of the others.
         held_out.indices = self.world.first(lambda: held_out.indices[mix.of_held_out(held_out)])

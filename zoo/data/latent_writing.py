@@ -1,4 +1,4 @@
-"""Shards of latents, as the dataset `latents` reads them: written whole or not at all."""
+"""Shards of latents, as the dataset ``latents`` reads them: written whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,0 +1,394 @@
+"""`zoo latents` end to end: pictures in, whole shards out, the same after a stop and on any number of processes."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.commands import content, refused, zoo
+from tests.data.tars import samples, write_tar
+from tests.distributed.ranks import run_ranks
+from zoo.data import extraction
+from zoo.data.extraction import Extraction, extract
+from zoo.data.images import Images
+from zoo.data.latent_index import read_index
+from zoo.data.latents import Latents
+from zoo.errors import DataError
+from zoo.unfinished import workplace
+
+
+@pytest.fixture
+def run(pictures, vae):
+    """Encode the pictures, in three shards."""
+
+    def given(out, *options, images=pictures):
+        own = {"--vae": vae, "--size": "16x24", "--shard": 4, "--batch": 3, "--workers": 0}
+        words = [word for name, value in own.items() if name not in options for word in (name, value)]
+        return zoo("latents", images, "--out", out, *words, *options)
+
+    return given
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def whole(run, out):
+    """The files of an extraction that was not interrupted, which are in ``out``."""
+    assert run(out).exit_code == 0
+    return content(out)
+
+
+def test_the_index_says_what_there_is(run, tmp_path, vae):
+    out = tmp_path / "deep" / "out"
+    result = run(out)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{out}: 10 latents of 3 classes\n", "")
+    assert sorted(os.listdir(out)) == ["index.json", *(f"shard_{number:05}.safetensors" for number in range(3))]
+    index = json.loads((out / "index.json").read_text())
+    statistics = index.pop("statistics")
+    assert statistics["of"] == "samples"
+    shards = index.pop("shards")
+    assert [shard["count"] for shard in shards] == [4, 4, 2]
+    for shard in shards:
+        assert shard["sha256"] == hashlib.sha256((out / shard["file"]).read_bytes()).hexdigest()
+    assert index == {
+        "format": "zoo latents",
+        "version": 1,
+        "channels": 4,
+        "height": 8,
+        "width": 12,
+        "image_size": [16, 24],
+        "dtype": "float16",
+        "flip": "stored",
+        "variance": "stored",
+        "vae": {
+            "source": str(vae),
+            "sha256": index["vae"]["sha256"],
+            "scaling_factor": 0.18215,
+            "shift_factor": 0.5,
+        },
+        "classes": ["a", "b", "c"],
+        "num_classes": None,
+    }
+
+
+def test_statistics_are_those_of_all_that_is_stored(whole, out):
+    stored = [load_file(path) for path in sorted(out.glob("*.safetensors"))]
+    moments = torch.cat([shard[name] for shard in stored for name in ("moments", "moments_flipped")]).double()
+    mean, logvar = moments.chunk(2, dim=1)
+    variance = mean.var((0, 2, 3), unbiased=False) + logvar.exp().mean((0, 2, 3))
+    statistics = read_index(out).statistics
+    torch.testing.assert_close(torch.tensor(statistics.mean).double(), mean.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.tensor(statistics.std).double(), variance.sqrt(), rtol=1e-5, atol=0)
+
+
+def test_workers_give_the_same_files(run, tmp_path, whole):
+    assert run(tmp_path / "again", "--workers", 2).exit_code == 0
+    assert content(tmp_path / "again") == whole
+
+
+class Silent:
+    """Keeps how far it was told to be."""
+
+    def __init__(self):
+        self.told = []
+
+    def note(self, text):
+        self.told.append(text)
+
+    def progress(self, done, total):
+        self.told.append((done, total))
+
+
+def on_ranks(world, pictures, out, vae, *, fails=None, **options):
+    """What a rank is told."""
+    if world.rank == fails:
+        extraction.write_shard = fail
+    told = Silent()
+    asked = Extraction(Path(out), vae, (16, 24), batch=3, shard=4, **options)
+
+    def make(channels, size, classes):
+        return Images(channels, size, classes, folder=pictures)
+
+    extract(asked, make, world, told)
+    return told.told
+
+
+def fail(*_):
+    raise DataError("disk full")
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_any_number_of_processes_gives_the_same_files(pictures, vae, whole, tmp_path, ranks):
+    told = run_ranks(on_ranks, ranks, str(pictures), str(tmp_path / "ranks"), str(vae))
+    assert content(tmp_path / "ranks") == whole
+    assert told[0][0] == (0, 10)
+    assert told[0] == sorted(told[0])
+    assert told[0][-1] == (10, 10)
+
+
+def test_an_error_of_one_process_ends_all_and_is_gone_on_from(run, pictures, vae, whole, tmp_path):
+    out = tmp_path / "ranks"
+    found = run_ranks(lambda world: on_ranks(world, str(pictures), str(out), str(vae), fails=1), 2)
+    assert [str(each) for each in found] == ["disk full"] * 2
+    assert os.listdir(out) == ["shard_00000.safetensors"]
+    assert run(out, "--resume").exit_code == 0
+    assert content(out) == whole
+
+
+@pytest.mark.parametrize("shards", [0, 1, 2, 3])
+def test_a_resumed_extraction_gives_the_same_files(run, tmp_path, whole, monkeypatch, shards):
+    write, written = extraction.write_shard, []
+
+    def interrupted(path, shard, settings):
+        if len(written) == shards:
+            raise KeyboardInterrupt
+        write(path, shard, settings)
+        written.append(path)
+
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "write_shard", interrupted)
+        if shards == 3:  # all shards, but no index
+            patched.setattr(extraction, "write_whole", lambda path, content, error: interrupted(path, None, None))
+        result = run(out)
+    assert result.exit_code == 130
+    told = result.stderr.splitlines()
+    assert told[-1] == "interrupted"
+    assert [line.endswith("--resume") for line in told[:-1]] == [True] * (shards > 0)
+    assert "index.json" not in os.listdir(out)
+    with pytest.raises(DataError, match=r"index\.json: there is no such file"):
+        Latents(4, (8, 12), 3, folder=str(out)).open()
+    if shards:
+        assert refused(run(out)) == f"{out}: is not empty; choose another folder, or go on in it with --resume"
+    kept = {path: path.stat().st_mtime_ns for path in written}
+    assert run(out, "--resume").exit_code == 0
+    assert content(out) == whole
+    assert {path: path.stat().st_mtime_ns for path in written} == kept
+
+
+def test_resuming_what_is_complete_changes_nothing(run, out, whole):
+    result = run(out, "--resume")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{out}: 10 latents of 3 classes\n", "")
+    assert content(out) == whole
+
+
+def test_resuming_where_nothing_was_begun(run, tmp_path, whole):
+    assert run(tmp_path / "new", "--resume").exit_code == 0
+    assert content(tmp_path / "new") == whole
+
+
+def test_what_a_crash_left_is_made_again(run, out, whole, monkeypatch):
+    shard = out / "shard_00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with workplace(out / "shard_00002.safetensors") as left:
+        pass
+    left.write_bytes(b"half")
+    (out / "shard_00002.safetensors").unlink()
+
+    def crash(path, shard, settings):
+        assert not (out / "index.json").exists()  # it would vouch for shards that are being made again
+        fail()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "write_shard", crash)
+        assert refused(run(out, "--resume"), 3) == "disk full"
+    assert run(out, "--resume").exit_code == 0
+    assert content(out) == whole
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--dtype", "float32"], "dtype float16"),
+        (["--no-flip"], "flip stored"),
+        (["--size", "16", "--no-flip"], "size 16 x 24, flip stored"),
+    ],
+)
+def test_resuming_with_other_options(run, out, whole, options, said):
+    assert refused(run(out, "--resume", *options), 3) == (
+        f"{out}/shard_00000.safetensors: was extracted with {said}; resume with that, or choose another folder"
+    )
+    assert content(out) == whole
+
+
+def test_resuming_with_other_pictures(run, tmp_path, pictures, out, whole):
+    changed = shutil.copytree(pictures, tmp_path / "pictures")
+    message = "holds other pictures than are to be there now: the data has changed, or --shard; choose another folder"
+    assert refused(run(out, "--resume", "--shard", "5"), 3) == f"{out}/shard_00000.safetensors: {message}"
+    (changed / "c" / "0.png").rename(changed / "c" / "00.png")
+    assert refused(run(out, "--resume", images=changed), 3) == f"{out}/shard_00001.safetensors: {message}"
+    assert content(out) == whole
+
+
+def test_a_file_that_something_else_wrote(run, out):
+    path = out / "shard_00000.safetensors"
+    out.mkdir()
+    save_file({"x": torch.zeros(1)}, path)
+    before = path.read_bytes()
+    told = f"{path}: was not written by `zoo latents`; remove it, or choose another folder"
+    assert refused(run(out, "--resume"), 3) == told
+    assert path.read_bytes() == before
+
+
+def test_splits_go_into_folders_of_their_own(run, tmp_path, draw, out):
+    images = tmp_path / "images"
+    for name in ("train/a/1.png", "train/b/2.png", "train/c/3.png", "val/c/4.png"):
+        draw(images / name)
+    said = f"{out}/train: 3 latents of 3 classes\n{out}/held_out: 1 latents of 3 classes\n"
+    assert run(out, images=images).stdout == said
+    latents = Latents(4, (8, 12), 3, folder=str(out))
+    assert list(latents.open().ids()) == ["train/a/1.png", "train/b/2.png", "train/c/3.png"]
+    held_out = latents.open("held_out")
+    assert (held_out.id(0), held_out.check_labels(3)) == ("val/c/4.png", None)
+
+
+def test_a_share_is_held_out_as_the_dataset_does(run, pictures, out):
+    assert run(out, "--set", "data.dataset.held_out=0.3").exit_code == 0
+    dataset = Images(3, (16, 24), 3, folder=str(pictures), held_out=0.3)
+    latents = Latents(4, (8, 12), 3, folder=str(out))
+    for split in ("train", "held_out"):
+        assert list(latents.open(split).ids()) == [f"{split}/{name}" for name in dataset.open(split).ids()]
+
+
+def test_pictures_without_classes(run, tmp_path, draw, out):
+    draw(tmp_path / "images" / "ü \n.png")
+    assert run(out, images=tmp_path / "images").stdout == f"{out}: 1 latents of no classes\n"
+    assert Latents(4, (8, 12), 0, folder=str(out)).open().id(0) == "ü \\n.png"
+
+
+def test_labels_are_left_out(run, out):
+    assert run(out, "--no-labels").stdout == f"{out}: 10 latents of no classes\n"
+    with pytest.raises(DataError, match="its pictures had no classes"):
+        Latents(4, (8, 12), 3, folder=str(out)).open()
+
+
+def test_labels_without_names(run, tmp_path, pictures, out):
+    names = [os.path.relpath(path, pictures) for path in sorted(pictures.rglob("[ab]/*.png"))]
+    members = samples(pictures, names, "xabc")
+    shards = write_tar(tmp_path / "shards" / "0.tar", members).parent
+    tar = ("--dataset", "{type: webdataset}")
+    assert run(out, *tar, images=shards).stdout == f"{out}: 6 latents of 3 classes\n"
+    source = Latents(4, (8, 12), 3, folder=str(out)).open()
+    assert (source.classes, set(source.labels(np.arange(6)).tolist())) == ((), {1, 2})
+    (shards / "0.tar").unlink()
+    write_tar(shards / "0.tar", {name: each for name, each in members.items() if name != "a/4.cls"})
+    told = refused(run(tmp_path / "others", *tar, images=shards), 3)
+    assert "has no label; lay its .cls or .json beside it" in told
+    assert told.endswith(", or give --no-labels")
+    assert run(tmp_path / "others", *tar, "--no-labels", images=shards).exit_code == 0
+
+
+def test_an_autoencoder_without_a_posterior(run, dc, out):
+    assert run(out, "--vae", dc, "--dtype", "float32").exit_code == 0
+    index = read_index(out)
+    assert (index.channels, index.height, index.width, index.variance) == (8, 4, 6, "none")
+    assert (index.vae.scaling_factor, index.vae.shift_factor) == (0.41, None)
+    stored = [load_file(path) for path in sorted(out.glob("*.safetensors"))]
+    every = torch.cat([shard[name] for shard in stored for name in ("moments", "moments_flipped")]).double()
+    assert every.shape == (20, 8, 4, 6)
+    std = torch.tensor(index.statistics.std).double()
+    torch.testing.assert_close(std, every.std((0, 2, 3), unbiased=False), rtol=1e-6, atol=0)
+
+
+def test_a_damaged_picture(run, tmp_path, pictures, out):
+    images = shutil.copytree(pictures, tmp_path / "images")
+    path = images / "c" / "9.png"
+    path.write_bytes(b"x")
+    assert refused(run(out, images=images), 3) == f"{path}: is no picture, or one that is damaged; replace or remove it"
+    assert sorted(os.listdir(out)) == ["shard_00000.safetensors", "shard_00001.safetensors"]  # which are whole
+
+
+def test_latents_that_half_precision_cannot_hold(run, tmp_path, vae, out):
+    loud = shutil.copytree(vae, tmp_path / "vae")
+    weights = load_file(loud / "diffusion_pytorch_model.safetensors")
+    weights["quant_conv.bias"][0] = 1e5
+    save_file(weights, loud / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    assert refused(run(out, "--vae", loud), 3) == (
+        "a/1.png: its latent is not finite in float16; take --dtype float32, or another VAE"
+    )
+    assert run(tmp_path / "single", "--vae", loud, "--dtype", "float32").exit_code == 0
+
+
+def test_data_that_cannot_be_used(run, tmp_path, out):
+    missing = tmp_path / "missing"
+    assert refused(run(out, images=missing), 3) == f"{missing}: there is no such folder"
+    assert refused(run(out, "--vae", missing), 3) == (
+        f"VAE {str(missing)!r}: there is no such folder, and it is no hub id such as 'owner/name'"
+    )
+    assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_made(run, out, monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert refused(run(out), 3) == f"{out}: cannot be made: Permission denied"
+
+
+def test_running_out_of_memory(run, out, monkeypatch):
+    def fill(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(extraction.Autoencoder, "encode", fill)
+    assert refused(run(out), 3) == "out of memory: go on with --resume and a smaller --batch"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--size", "15x24"), "--size 15 x 24: a latent pixel of this VAE is 2 image pixels wide and high; give mult"),
+        (("--size", "1x2x3"), "--size 1x2x3: write the side of pictures in pixels, or HEIGHTxWIDTH, such as 256"),
+        (("--size", "0"), "--size 0: write the side of pictures in pixels, or HEIGHTxWIDTH, such as 256"),
+        (("--batch", "x"), "zoo latents: invalid value for '--batch'"),
+        (("--dtype", "int8"), "zoo latents: invalid value for '--dtype'"),
+        (("--device", "abacus"), "device abacus: cannot be used"),
+        (("--dataset", "imges"), "zoo latents: dataset.type: there is no dataset 'imges'; did you mean 'images'?"),
+        (("--dataset", "{type: images, flop: 1}"), "zoo latents: dataset.flop: unknown option; did you mean 'flip'?"),
+        (("--dataset", "{folder: a}"), "and data.dataset.folder both say where the pictures are; give one"),
+        (("--set", "train.batch=2"), "--set train.batch=2: only options of the dataset can be set here, such as"),
+        (("--dataset", "npy"), "zoo latents: this dataset gives no pictures to encode; choose another --dataset"),
+    ],
+)
+def test_usage(run, out, options, told):
+    assert told in refused(run(out, *options))
+    assert not out.exists()
+
+
+def test_a_file_or_the_data_in_the_place_of_the_folder(run, tmp_path, pictures):
+    inside = pictures / "d"
+    assert refused(run(inside)).endswith("and would be taken for a part of the data; choose another --out")
+    file = tmp_path / "file"
+    file.touch()
+    assert "--out" in refused(run(file))
+    assert not inside.exists()
+
+
+def test_a_dataset_of_a_file_of_parts(run, tmp_path, pictures, out):
+    (tmp_path / "mirrored.py").write_text(
+        "import torch\n"
+        "from dataclasses import replace\n"
+        "import zoo\n"
+        "from zoo.data.images import Images, ImageSource\n"
+        "class Source(ImageSource):\n"
+        "    def read(self, indices, random):\n"
+        "        return super().read(indices, random).mirrored(torch.ones(len(indices), dtype=torch.bool), ())\n"
+        "@zoo.part('dataset', 'mirrored')\n"
+        "class Mirrored(Images):\n"
+        "    def open(self, split='train'):\n"
+        "        source = super().open(split)\n"
+        "        return Source(source.images, self, flip=True)\n"
+    )
+    parts = ("--parts", tmp_path / "mirrored.py", "--dataset", "mirrored")
+    assert run(out, *parts).exit_code == 0
+    assert run(tmp_path / "plain").exit_code == 0
+    assert content(out) == content(tmp_path / "plain")  # what is flipped at random is flipped back

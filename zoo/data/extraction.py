@@ -1,0 +1,407 @@
+"""Pictures of any dataset encoded into the latents that the dataset ``latents`` reads: what ``zoo latents`` does.
+
+Shards are shared out among processes, and each is written whole by one of them. Its batches are its own, so that its
+bytes depend neither on the number of processes nor on a stop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset as Readable
+
+from zoo.data.autoencoder import Autoencoder
+from zoo.data.base import Dataset, Source
+from zoo.data.folders import HELD_OUT, TRAIN, shown
+from zoo.data.latent_index import INDEX, Dtype, LatentIndex, Layout, ShardRecord, VAERecord
+from zoo.data.latent_shards import Shard, open_shard
+from zoo.data.latent_statistics import Sums
+from zoo.data.latent_writing import encode_ids, shard_settings, write_shard
+from zoo.data.workers import Workers
+from zoo.distributed.distributed import TIMEOUT, Distributed
+from zoo.distributed.failures import lacks_memory
+from zoo.errors import DataError, MissingSplitError, RunError, ZooError
+from zoo.files import write_whole
+from zoo.labels import class_indices, form_of
+
+Make = Callable[[int, tuple[int, int], int], Dataset]
+"""Gives the dataset for channels, size and number of classes; 0 for any labels, or none."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What is asked for.
+
+    Attributes:
+        out: the folder to write to.
+        vae: path or hub id of what encodes.
+        size: height and width that the dataset gives pictures in.
+        batch: pictures of a pass; of their mirrored copies the pass has as many. Rounding depends on it.
+        shard: samples of a file.
+        dtype: of the stored numbers.
+        flip: also encode the mirrored pictures.
+        labels: store labels, which are class indices.
+        workers: processes of each process that read ahead.
+        resume: go on with what there is.
+    """
+
+    out: Path
+    vae: str
+    size: tuple[int, int] = (256, 256)
+    batch: int = 32
+    shard: int = 4096
+    dtype: Dtype = "float16"
+    flip: bool = True
+    labels: bool = True
+    workers: int = 0
+    resume: bool = False
+
+    @property
+    def are_some_kept(self) -> bool:
+        """Whether there is a shard to go on after."""
+        return any(self.out.rglob("shard_*.safetensors"))
+
+
+class Split(NamedTuple):
+    """The pictures of a split, the folder that their latents go to, and how many classes they are of; 0 for none."""
+
+    out: Path
+    source: Source
+    num_classes: int
+
+
+@runtime_checkable
+class Told(Protocol):
+    """Hears on the main process how it goes."""
+
+    def note(self, text: str) -> None:
+        """Something about the data that users should know."""
+
+    def progress(self, done: int, total: int) -> None:
+        """So many pictures of so many are done, on all processes."""
+
+
+class Planned(NamedTuple):
+    """A shard to be: its file, the number of its split, and which of its pictures."""
+
+    path: Path
+    split: int
+    rows: range
+
+
+Found = tuple[ShardRecord, Sums]
+
+
+def extract(asked: Extraction, make: Make, world: Distributed, told: Told) -> list[Split]:
+    """Encode the splits of a dataset, each into a folder of its own where there are two.
+
+    Args:
+        asked: what is asked for.
+        make: gives the dataset.
+        world: this process among those of the job.
+        told: hears how it goes.
+
+    Raises:
+        ZooError: the folder is in use, or the size is none of the VAE's.
+        DataError: a picture cannot be read or encoded, or what there is to go on with was extracted otherwise.
+        RunError: there is not enough memory, or a file cannot be written.
+    """
+    world.first(lambda: _refuse_in_use(asked))
+    with world.together():
+        vae = Autoencoder(asked.vae, world.device)
+        _refuse_size(asked.size, vae.factor)
+
+    def look() -> None:
+        """Alone at first: what is looked up in data once is kept beside it."""
+        _opened(asked, make, vae.image_channels)
+
+    world.first(look)
+    with world.together():
+        dataset, splits = _opened(asked, make, vae.image_channels)
+    for split in splits if world.is_main else ():
+        for note in split.source.notes:
+            told.note(note)
+    work = _Work(asked, dataset, splits, vae)
+    complete: list[int] = world.first(work.begin)
+    found = work.encode(complete, world, told)
+    world.first(lambda: work.finish(found))
+    return splits
+
+
+class _Work:
+    """The shards of all splits, by their numbers."""
+
+    def __init__(self, asked: Extraction, dataset: Dataset, splits: Sequence[Split], vae: Autoencoder) -> None:
+        self.asked, self.dataset, self.splits, self.vae = asked, dataset, splits, vae
+        height, width = (side // vae.factor for side in asked.size)
+        self.layout = Layout(
+            *(vae.channels, height, width, asked.dtype),
+            flip="stored" if asked.flip else "none",
+            variance="stored" if vae.has_variance else "none",
+        )
+        self.vae_sha256 = vae.sha256()
+        self.settings = {
+            "vae": self.vae_sha256,
+            "size": times(asked.size),
+            "dtype": self.layout.dtype,
+            "flip": self.layout.flip,
+        }
+        self.plan = [
+            Planned(split.out / f"shard_{place:05}.safetensors", number, rows)
+            for number, split in enumerate(splits)
+            for place, rows in enumerate(_pieces(range(len(split.source)), asked.shard))
+        ]
+
+    def begin(self) -> list[int]:
+        """Make the folders, and tell which shards are there, whole, and the same as they would be written now.
+
+        Raises:
+            DataError: one is whole, but another one; a folder cannot be made.
+        """
+        complete = [number for number, shard in enumerate(self.plan) if self._is_complete(shard)]
+        missing = {shard.split for number, shard in enumerate(self.plan) if number not in set(complete)}
+        for number, split in enumerate(self.splits):
+            _make_folder(split.out)
+            if number in missing:
+                (split.out / INDEX).unlink(missing_ok=True)  # of an extraction that has lost shards since
+        return complete
+
+    def encode(self, complete: Sequence[int], world: Distributed, told: Told) -> list[Found]:
+        """Write the shards that are missing, and tell of all, on the main process."""
+        sizes = [len(shard.rows) for shard in self.plan]
+        missing = sorted(set(range(len(self.plan))) - set(complete))
+        total, done = sum(sizes), sum(sizes[number] for number in complete)
+        told.progress(done, total)
+        found: dict[int, Found] = {}
+        with world.together(self.asked.out):
+            pictures = self._pictures([self.plan[number] for number in missing[world.rank :: world.size]])
+        with closing(pictures):
+            for first in range(0, len(missing), world.size):  # in step, so that what fails on one soon ends all
+                step = missing[first : first + world.size]
+                after = done + sum(sizes[number] for number in step)
+                with world.together(self.asked.out):
+                    for number in step[world.rank : world.rank + 1]:
+                        shard = self.plan[number]
+                        stored: list[Tensor] = []
+                        for rows in _pieces(shard.rows, self.asked.batch):
+                            stored.append(self._encoded(pictures, shard, rows))
+                            done_here = (rows.stop - shard.rows.start) * len(step)  # as if all were as far
+                            told.progress(min(done + done_here, after), total)
+                        self._write(shard, torch.cat(stored, dim=1))
+                        found[number] = self._look(shard)
+                done = after
+                told.progress(done, total)
+        with world.together(self.asked.out):
+            found |= {number: self._look(self.plan[number]) for number in complete[world.rank :: world.size]}
+        every = {number: each for own in world.collect(found) for number, each in own.items()}
+        return [every[number] for number in sorted(every)]
+
+    def finish(self, found: Sequence[Found]) -> None:
+        """Write the index of each split; sums are taken in the order of shards.
+
+        Raises:
+            DataError: one cannot be written.
+        """
+        for number, split in enumerate(self.splits):
+            own = [each for each, shard in zip(found, self.plan, strict=True) if shard.split == number]
+            sums = Sums(self.layout.channels)
+            for _, each in own:
+                sums.join(each)
+            names = split.source.classes if split.num_classes else ()
+            index = LatentIndex(
+                **self.layout._asdict(),
+                image_size=self.asked.size,
+                vae=VAERecord(
+                    source=self.vae.source,
+                    sha256=self.vae_sha256,
+                    scaling_factor=self.vae.scaling_factor,
+                    shift_factor=self.vae.shift_factor,
+                ),
+                statistics=sums.statistics(),
+                classes=names,
+                num_classes=None if names else split.num_classes or None,
+                shards=tuple(record for record, _ in own),
+            )
+            write_whole(split.out / INDEX, index.model_dump_json(indent=2) + "\n", DataError)
+
+    def _is_complete(self, shard: Planned) -> bool:
+        path = shard.path
+        settings = shard_settings(path)
+        if settings is None:
+            return False
+        if not settings:
+            raise DataError(f"{shown(path)}: was not written by `zoo latents`; remove it, or choose another folder")
+        if settings != self.settings:
+            others = [key for key in self.settings if settings.get(key) != self.settings[key]]
+            told = ", ".join(f"{key} {settings.get(key)}" for key in others)
+            raise DataError(f"{shown(path)}: was extracted with {told}; resume with that, or choose another folder")
+        labels, ids = self._names(shard)
+        try:
+            found = open_shard(path, len(shard.rows), self.layout)
+        except DataError:
+            found = None
+        if found is None or not (torch.equal(found.labels, labels) and torch.equal(found.ids, ids)):
+            raise DataError(
+                f"{shown(path)}: holds other pictures than are to be there now: the data has changed, or --shard;"
+                " choose another folder"
+            )
+        return True
+
+    def _pictures(self, shards: Sequence[Planned]) -> Workers:
+        """What reads the pictures of shards, batch by batch."""
+        keys = [(shard.split, rows) for shard in shards for rows in _pieces(shard.rows, self.asked.batch)]
+        shape = (*self.asked.size, self.vae.image_channels)
+        reader = _Reader(self.dataset, [split.source for split in self.splits], shape)
+        return Workers(reader, keys, self.asked.workers if keys else 0, pin_memory=False)
+
+    def _encoded(self, pictures: Workers, shard: Planned, rows: range) -> Float[Tensor, "copies B P H W"]:
+        """Of a batch, in one pass: the pictures and, where they are asked for, the mirrored ones."""
+        try:
+            pixels: Tensor = pictures.next(TIMEOUT, lambda: False)
+        except DataError as error:
+            raise DataError(str(error).replace("data.workers", "--workers")) from error
+        copies = torch.cat([pixels, pixels.flip(2)]) if self.asked.flip else pixels
+        try:
+            stored = self.vae.encode(copies).to(getattr(torch, self.layout.dtype))
+        except (RuntimeError, MemoryError) as error:
+            if lacks_memory(error):
+                raise RunError("out of memory: go on with --resume and a smaller --batch") from error
+            raise
+        stored = stored.view(-1, len(rows), *stored.shape[1:])
+        finite = stored.isfinite().all(dim=0).flatten(1).all(dim=1)
+        if not finite.all():
+            name = self.splits[shard.split].source.id(rows[int((~finite).nonzero()[0])])
+            raise DataError(
+                f"{name}: its latent is not finite in {self.layout.dtype}; take --dtype float32, or another VAE"
+            )
+        return stored
+
+    def _write(self, shard: Planned, stored: Float[Tensor, "copies n P H W"]) -> None:
+        flipped = stored[1] if self.asked.flip else None
+        write_shard(shard.path, Shard(stored[0], flipped, *self._names(shard)), self.settings)
+
+    def _look(self, shard: Planned) -> Found:
+        """What the index says of a shard that is there."""
+        stored, sums = open_shard(shard.path, len(shard.rows), self.layout), Sums(self.layout.channels)
+        for moments in (stored.moments, stored.moments_flipped):
+            if moments is not None:
+                sums.add(moments)
+        with shard.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return ShardRecord(file=shard.path.name, count=len(shard.rows), sha256=digest), sums
+
+    def _names(self, shard: Planned) -> tuple[Int[Tensor, " n"], UInt8[Tensor, "n L"]]:
+        """Labels and encoded ids."""
+        _, source, num_classes = self.splits[shard.split]
+        ids = encode_ids([source.id(row) for row in shard.rows])
+        if not num_classes:
+            return torch.zeros(len(shard.rows), dtype=torch.int64), ids
+        return _class_indices(source, np.asarray(shard.rows)).to(torch.int64), ids
+
+
+class _Reader(Readable[Tensor]):
+    """Batches of pictures, none mirrored, by the number of a split and rows of it."""
+
+    def __init__(self, dataset: Dataset, sources: Sequence[Source], shape: tuple[int, ...]) -> None:
+        self.dataset, self.sources, self.shape = dataset, sources, shape
+
+    def __getitem__(self, key: tuple[int, range]) -> UInt8[Tensor, "B height width channels"]:
+        source, rows = self.sources[key[0]], np.asarray(key[1])
+        try:
+            samples = source.read(rows, [np.random.default_rng(0) for _ in rows])
+        except DataError as error:
+            raise DataError(f"{error}; replace or remove it") from error
+        pixels = self.dataset.to_images(samples.latents)
+        if tuple(pixels.shape[1:]) != self.shape:
+            raise DataError(
+                f"{source.id(int(rows[0]))}: is a picture of {times(pixels.shape[1:])} (height x width x channels), and"
+                f" {times(self.shape)} is asked for; take another --size, VAE or dataset"
+            )
+        if samples.flipped is None:
+            return pixels
+        return torch.where(samples.flipped.view(-1, 1, 1, 1), pixels.flip(2), pixels)
+
+
+def times(shape: Sequence[int]) -> str:
+    """``16 x 24``."""
+    return " x ".join(map(str, shape))
+
+
+def _opened(asked: Extraction, make: Make, channels: int) -> tuple[Dataset, list[Split]]:
+    """The dataset, and its splits with all of their classes."""
+    dataset = make(channels, asked.size, 0)
+    if not dataset.makes_images or dataset.preview is not None:
+        raise ZooError("zoo latents: this dataset gives no pictures to encode; choose another --dataset")
+    sources = _sources(dataset)
+    count = max(map(_classes_of, sources)) if asked.labels else 0
+    if count:
+        try:
+            dataset = make(channels, asked.size, count)
+            sources = _sources(dataset)
+        except DataError as error:  # a sample without a label, say
+            raise DataError(str(error).replace("or set backbone.num_classes to 0", "or give --no-labels")) from error
+    outs = [asked.out] if len(sources) == 1 else [asked.out / TRAIN, asked.out / HELD_OUT[0]]
+    return dataset, [Split(out, source, count) for out, source in zip(outs, sources, strict=True)]
+
+
+def _sources(dataset: Dataset) -> list[Source]:
+    """Of what is trained on and, where there is such, of what is held out."""
+    found = [dataset.open("train")]
+    with suppress(MissingSplitError):
+        found.append(dataset.open("held_out"))
+    return found
+
+
+def _classes_of(source: Source) -> int:
+    """How many classes a source has; 0 where all samples have one label, which no name tells from none."""
+    if source.classes:
+        return len(source.classes)
+    highest = int(_class_indices(source, np.arange(len(source))).max())
+    return highest + 1 if highest > 0 else 0
+
+
+def _class_indices(source: Source, rows: Int[np.ndarray, " n"]) -> Int[Tensor, " n"]:
+    labels = source.labels(rows)
+    found = class_indices(labels)
+    if found is None:
+        raise DataError(
+            f"{source.id(int(rows[0]))}: labels are {form_of(labels)}, and latents are stored with class indices; give"
+            " --no-labels to leave them out"
+        )
+    return found
+
+
+def _pieces(rows: range, size: int) -> list[range]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _refuse_in_use(asked: Extraction) -> None:
+    out = asked.out
+    if out.exists() and not out.is_dir():
+        raise ZooError(f"{shown(out)}: is a file; choose another name for the folder")
+    if not asked.resume and out.exists() and any(out.iterdir()):
+        raise ZooError(f"{shown(out)}: is not empty; choose another folder, or go on in it with --resume")
+
+
+def _refuse_size(size: tuple[int, int], factor: int) -> None:
+    if any(side % factor for side in size):
+        raise ZooError(
+            f"--size {times(size)}: a latent pixel of this VAE is {factor} image pixels wide and high; give multiples"
+            f" of {factor}"
+        )
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be made: {error.strerror}") from error
