@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import Result
 
-from tests.commands import done
+from tests.commands import done, zoo
 
 ROOT = Path(__file__).parents[2]
 SIZE = (16, 24)  # of all pictures that are encoded; not square
@@ -77,9 +78,9 @@ def dc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def extracted(tmp_path_factory: pytest.TempPathFactory, pictures: Path, vae: Path) -> Callable[..., Path]:
     """Latents of the pictures, in shards of four, float32 unless said otherwise; each made once and never changed."""
-    made: dict[tuple[str, ...], Path] = {}
+    made: dict[tuple[object, ...], Path] = {}
 
-    def make(*options: str) -> Path:
+    def make(*options: object) -> Path:
         if options not in made:
             out = tmp_path_factory.mktemp("latents") / "out"
             cut = ("--size", "x".join(map(str, SIZE)), "--shard", 4, "--batch", 3, "--workers", 0)
@@ -94,3 +95,21 @@ def extracted(tmp_path_factory: pytest.TempPathFactory, pictures: Path, vae: Pat
 def latents(extracted: Callable[..., Path], tmp_path: Path) -> Path:
     """A copy of the latents, to be damaged."""
     return shutil.copytree(extracted(), tmp_path / "latents")
+
+
+@pytest.fixture
+def run(pictures: Path, vae: Path) -> Callable[..., Result]:
+    """Encode the pictures, in three shards, as a user does."""
+
+    def given(out: Path, *options: object, images: Path = pictures) -> Result:
+        own = {"--vae": vae, "--size": "16x24", "--shard": 4, "--batch": 3, "--workers": 0}
+        words = [word for name, value in own.items() if name not in options for word in (name, value)]
+        return zoo("latents", images, "--out", out, *words, *options)
+
+    return given
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder that is not there yet."""
+    return tmp_path / "out"

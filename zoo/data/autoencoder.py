@@ -54,11 +54,11 @@ class Autoencoder:
                 f"VAE {source!r}: encodes {self.image_channels} channels, and pictures have 1 or 3; take a VAE of such"
             )
         self.channels: int = config.latent_channels
-        self.has_variance = type(self._vae).__name__ == "AutoencoderKL"
+        self.has_variance = hasattr(config, "block_out_channels")  # AutoencoderKL's; AutoencoderDC has them by side
         blocks = config.block_out_channels if self.has_variance else config.encoder_block_out_channels
         self.factor: int = 2 ** (len(blocks) - 1)
         self.scaling_factor: float | None = config.scaling_factor
-        self.shift_factor: float | None = config.get("shift_factor")
+        self.shift_factor: float | None = getattr(config, "shift_factor", None)
 
     @torch.no_grad()
     def encode(self, pixels: UInt8[Tensor, "B height width channels"]) -> Float[Tensor, "B P H W"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.utils.data import Dataset as Readable
 
 from zoo.data.autoencoder import Autoencoder
-from zoo.data.base import Dataset, Source
-from zoo.data.folders import HELD_OUT, TRAIN, shown
+from zoo.data.base import Dataset
+from zoo.data.extracted_pictures import Reader, Split, class_indices_of, open_splits, times
+from zoo.data.folders import shown
 from zoo.data.latent_index import INDEX, Dtype, LatentIndex, Layout, ShardRecord, VAERecord
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.latent_statistics import Sums
@@ -29,12 +29,8 @@ from zoo.data.latent_writing import encode_ids, shard_settings, write_shard
 from zoo.data.workers import Workers
 from zoo.distributed.distributed import TIMEOUT, Distributed
 from zoo.distributed.failures import lacks_memory
-from zoo.errors import DataError, MissingSplitError, RunError, ZooError
+from zoo.errors import DataError, RunError, ZooError
 from zoo.files import write_whole
-from zoo.labels import class_indices, form_of
-
-Make = Callable[[int, tuple[int, int], int], Dataset]
-"""Gives the dataset for channels, size and number of classes; 0 for any labels, or none."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +67,6 @@ class Extraction:
         return any(self.out.rglob("shard_*.safetensors"))
 
 
-class Split(NamedTuple):
-    """The pictures of a split, the folder that their latents go to, and how many classes they are of; 0 for none."""
-
-    out: Path
-    source: Source
-    num_classes: int
-
-
 @runtime_checkable
 class Told(Protocol):
     """Hears on the main process how it goes."""
@@ -101,12 +89,14 @@ class Planned(NamedTuple):
 Found = tuple[ShardRecord, Sums]
 
 
-def extract(asked: Extraction, make: Make, world: Distributed, told: Told) -> list[Split]:
+def extract(
+    asked: Extraction, make: Callable[[int, tuple[int, int], int], Dataset], world: Distributed, told: Told
+) -> list[Split]:
     """Encode the splits of a dataset, each into a folder of its own where there are two.
 
     Args:
         asked: what is asked for.
-        make: gives the dataset.
+        make: gives the dataset for channels, size and number of classes; 0 for any labels, or none.
         world: this process among those of the job.
         told: hears how it goes.
 
@@ -120,13 +110,16 @@ def extract(asked: Extraction, make: Make, world: Distributed, told: Told) -> li
         vae = Autoencoder(asked.vae, world.device)
         _refuse_size(asked.size, vae.factor)
 
+    def of_classes(count: int) -> Dataset:
+        return make(vae.image_channels, asked.size, count)
+
     def look() -> None:
         """Alone at first: what is looked up in data once is kept beside it."""
-        _opened(asked, make, vae.image_channels)
+        open_splits(of_classes, asked.out, labels=asked.labels)
 
     world.first(look)
     with world.together():
-        dataset, splits = _opened(asked, make, vae.image_channels)
+        dataset, splits = open_splits(of_classes, asked.out, labels=asked.labels)
     for split in splits if world.is_main else ():
         for note in split.source.notes:
             told.note(note)
@@ -260,7 +253,7 @@ class _Work:
         """What reads the pictures of shards, batch by batch."""
         keys = [(shard.split, rows) for shard in shards for rows in _pieces(shard.rows, self.asked.batch)]
         shape = (*self.asked.size, self.vae.image_channels)
-        reader = _Reader(self.dataset, [split.source for split in self.splits], shape)
+        reader = Reader(self.dataset, [split.source for split in self.splits], shape)
         return Workers(reader, keys, self.asked.workers if keys else 0, pin_memory=False)
 
     def _encoded(self, pictures: Workers, shard: Planned, rows: range) -> Float[Tensor, "copies B P H W"]:
@@ -274,7 +267,7 @@ class _Work:
             stored = self.vae.encode(copies).to(getattr(torch, self.layout.dtype))
         except (RuntimeError, MemoryError) as error:
             if lacks_memory(error):
-                raise RunError("out of memory: go on with --resume and a smaller --batch") from error
+                raise RunError("out of memory; go on with --resume and a smaller --batch") from error
             raise
         stored = stored.view(-1, len(rows), *stored.shape[1:])
         finite = stored.isfinite().all(dim=0).flatten(1).all(dim=1)
@@ -305,79 +298,7 @@ class _Work:
         ids = encode_ids([source.id(row) for row in shard.rows])
         if not num_classes:
             return torch.zeros(len(shard.rows), dtype=torch.int64), ids
-        return _class_indices(source, np.asarray(shard.rows)).to(torch.int64), ids
-
-
-class _Reader(Readable[Tensor]):
-    """Batches of pictures, none mirrored, by the number of a split and rows of it."""
-
-    def __init__(self, dataset: Dataset, sources: Sequence[Source], shape: tuple[int, ...]) -> None:
-        self.dataset, self.sources, self.shape = dataset, sources, shape
-
-    def __getitem__(self, key: tuple[int, range]) -> UInt8[Tensor, "B height width channels"]:
-        source, rows = self.sources[key[0]], np.asarray(key[1])
-        try:
-            samples = source.read(rows, [np.random.default_rng(0) for _ in rows])
-        except DataError as error:
-            raise DataError(f"{error}; replace or remove it") from error
-        pixels = self.dataset.to_images(samples.latents)
-        if tuple(pixels.shape[1:]) != self.shape:
-            raise DataError(
-                f"{source.id(int(rows[0]))}: is a picture of {times(pixels.shape[1:])} (height x width x channels), and"
-                f" {times(self.shape)} is asked for; take another --size, VAE or dataset"
-            )
-        if samples.flipped is None:
-            return pixels
-        return torch.where(samples.flipped.view(-1, 1, 1, 1), pixels.flip(2), pixels)
-
-
-def times(shape: Sequence[int]) -> str:
-    """``16 x 24``."""
-    return " x ".join(map(str, shape))
-
-
-def _opened(asked: Extraction, make: Make, channels: int) -> tuple[Dataset, list[Split]]:
-    """The dataset, and its splits with all of their classes."""
-    dataset = make(channels, asked.size, 0)
-    if not dataset.makes_images or dataset.preview is not None:
-        raise ZooError("zoo latents: this dataset gives no pictures to encode; choose another --dataset")
-    sources = _sources(dataset)
-    count = max(map(_classes_of, sources)) if asked.labels else 0
-    if count:
-        try:
-            dataset = make(channels, asked.size, count)
-            sources = _sources(dataset)
-        except DataError as error:  # a sample without a label, say
-            raise DataError(str(error).replace("or set backbone.num_classes to 0", "or give --no-labels")) from error
-    outs = [asked.out] if len(sources) == 1 else [asked.out / TRAIN, asked.out / HELD_OUT[0]]
-    return dataset, [Split(out, source, count) for out, source in zip(outs, sources, strict=True)]
-
-
-def _sources(dataset: Dataset) -> list[Source]:
-    """Of what is trained on and, where there is such, of what is held out."""
-    found = [dataset.open("train")]
-    with suppress(MissingSplitError):
-        found.append(dataset.open("held_out"))
-    return found
-
-
-def _classes_of(source: Source) -> int:
-    """How many classes a source has; 0 where all samples have one label, which no name tells from none."""
-    if source.classes:
-        return len(source.classes)
-    highest = int(_class_indices(source, np.arange(len(source))).max())
-    return highest + 1 if highest > 0 else 0
-
-
-def _class_indices(source: Source, rows: Int[np.ndarray, " n"]) -> Int[Tensor, " n"]:
-    labels = source.labels(rows)
-    found = class_indices(labels)
-    if found is None:
-        raise DataError(
-            f"{source.id(int(rows[0]))}: labels are {form_of(labels)}, and latents are stored with class indices; give"
-            " --no-labels to leave them out"
-        )
-    return found
+        return class_indices_of(source, np.asarray(shard.rows)).to(torch.int64), ids
 
 
 def _pieces(rows: range, size: int) -> list[range]:
