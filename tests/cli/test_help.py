@@ -1,6 +1,7 @@
 """What `--help` shows: commands by what people do, each with an example that is one."""
 
 import shlex
+from itertools import pairwise
 
 import pytest
 from typer.main import get_command
@@ -8,6 +9,7 @@ from typer.main import get_command
 from tests.commands import refused, zoo
 from tests.weights.layouts import FORMATS
 from zoo.cli import COMMANDS, app
+from zoo.cli.common import flowing
 
 GROUP = get_command(app)
 EVERY = {name: command for name, command in GROUP.commands.items() if name != "data"} | {
@@ -87,3 +89,21 @@ def test_a_call_without_a_word_shows_what_there_is():
         result = zoo(*words)
         assert (result.exit_code, result.stderr) == (2, "")
         assert "Usage: " in result.stdout
+
+
+@pytest.mark.parametrize("name", ["eval", "compare", "data check"])
+def test_lines_are_broken_where_the_terminal_ends_and_nowhere_else(name):
+    lines = [line.rstrip() for line in zoo(*name.split(), "--help").stdout.partition("╭")[0].splitlines()]
+    width = max(map(len, zoo(*name.split(), "--help").stdout.splitlines()))
+    broken = [(line, after) for line, after in pairwise(lines) if line.strip() and after.strip()]
+    assert broken
+    assert [line for line, after in broken if len(line) + 1 + len(after.split()[0]) < width - 1] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("One\nline.\n\nTwo\nmore.", "One line.\n\nTwo more."), ("Of:\n\n- a\n- b", "Of:\n\n- a\n- b"),
+     ("Of:\n\n  a\n  b\n\n1. c\n2. d", "Of:\n\n  a\n  b\n\n1. c\n2. d"), ("\b\na\nb", "\b\na\nb")],
+)  # fmt: skip
+def test_paragraphs_flow_and_lists_stay(text, shown):
+    assert flowing(text) == shown

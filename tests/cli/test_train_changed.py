@@ -74,6 +74,12 @@ def test_it_is_told_and_kept_with_its_step():
     assert "learning_rate: 0.5" in Path("run/recipe.yaml").read_text()
 
 
+def test_it_may_be_asked_for_with_others_in_a_mapping():
+    line = "note: going on with train.learning_rate: 0.5 in place of 0.01"
+    assert line in resume(*sets("train={learning_rate: 0.5, steps: 5}")).stderr.splitlines()
+    assert "train.batch may not change" in refused(resume(*sets("train={learning_rate: 0.25, batch: 2}")))
+
+
 def test_a_run_that_is_killed_before_it_saved_goes_on_changed_without_being_asked_again():
     whole = went_on("train.learning_rate=0.5")
     assert resume(*sets("train.learning_rate=0.5", "train.steps=5")).exit_code == 0

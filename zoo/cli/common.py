@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
 import signal
 import sys
@@ -31,6 +32,14 @@ from zoo.signals import ENDS, Stopped, handled, is_interrupted, stop_signals
 Device = Annotated[
     str | None, typer.Option("--device", help="Such as cpu or cuda. (default: cuda if there is one, else cpu)")
 ]
+
+
+def flowing(text: str) -> str:
+    """Paragraphs of a docstring as lines of any length, which typer breaks where the terminal ends; lists stay."""
+    return "\n\n".join(
+        each if re.search(r"^(\x08|\s|[-*] |\d+[.)] )", each, re.MULTILINE) else " ".join(each.split("\n"))
+        for each in text.split("\n\n")
+    )
 
 
 def _known_weights(weights: str) -> str:
@@ -113,10 +122,12 @@ class Commands(TyperGroup):
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         """A command; None where there is none."""
         found = super().get_command(ctx, cmd_name)
-        if found is not None or ctx.obj is None:
-            return found
-        with warnings_in_lines(), _interruption_told():
-            return ctx.obj.get(cmd_name)
+        if found is None and ctx.obj is not None:
+            with warnings_in_lines(), _interruption_told():
+                found = ctx.obj.get(cmd_name)
+        for each in () if found is None else (found, *getattr(found, "commands", {}).values()):
+            each.help = flowing(each.help or "")
+        return found
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""

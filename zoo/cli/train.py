@@ -11,6 +11,7 @@ from zoo.cli.common import Debug, Device, PartsFiles, installed_registry
 from zoo.cli.processes import start_if_several
 from zoo.errors import ZooError
 from zoo.recipe import Node, Recorded, read_tree, recorded_in
+from zoo.recipe.merge import read_override
 
 RUNS = Path("runs")
 
@@ -77,7 +78,7 @@ def train(
     else:
         checked = check_tree(given, registry)
     folder = RunFolder(run_dir or own_folder(checked.name))
-    options, asked = checked.train, [each.partition("=")[0].strip() for each in overrides or ()]
+    options, asked = checked.train, [key for each in overrides or () for key in read_override(each).named]
     joined = join_processes(device, group=options.parallel == "fsdp", timeout=options.timeout)
     with joined as world, Progress() as progress:
         with told_plainly(), deaf_once_stopped():

@@ -8,7 +8,7 @@ part, a text that meets a mapping is the name of one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ class Override:
         *above, last = self.keys
         path = tuple(above)
         return path if last == "type" and (is_part(path) or _is_below_part(path)) else self.keys
+
+    @property
+    def named(self) -> Iterator[str]:
+        """The keys that it gives a value, dotted: of a mapping, those of what is in it."""
+        return map(".".join, _leaves(self.keys, self.value))
 
     def on(self, tree: Node) -> Node:
         """``tree`` with the value; list items are addressed as ``levels.0.patch``.
@@ -88,6 +93,14 @@ def _keys_of(key_path: str, source: str, form: str) -> tuple[str, ...]:
     if keys[0] == "extends":
         raise RecipeError([f"{source}: extends is fixed in the file; write a recipe of three lines instead"])
     return keys
+
+
+def _leaves(keys: tuple[str, ...], node: Node) -> Iterator[tuple[str, ...]]:
+    if isinstance(node.value, dict) and node.value:
+        for key, below in node.value.items():
+            yield from _leaves((*keys, str(key)), below)
+    else:
+        yield keys
 
 
 def without_nulls(node: Node) -> Node:

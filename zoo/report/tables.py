@@ -96,17 +96,16 @@ def real_words(record: Mapping[str, Any]) -> str:
 def cost_table(entries: Sequence[Entry]) -> Table:
     """What each assembly costs, beside the first; what training costs where a router of one leaves out tokens."""
     table = Table(
-        "Cost at batch 1; memory is what a sample adds to the peak of a training step, held what it has anyway",
-        (
-            "recipe", ">parameters", ">MACs, mean", ">by stage", ">tokens", ">MACs of an image", ">passes", ">memory",
-            ">held", ">MACs beside the first",
-        ),
+        "Cost at batch 1: MACs of a pass, mean over noise levels, and of an image; memory that a sample adds to the"
+        " peak of a training step, and what is held anyway",
+        ("recipe", ">parameters", ">MACs", ">of first", ">by stage", ">tokens", ">an image", ">passes", ">memory",
+         ">held"),
         tuple((entry.name, *_cost_cells(entry.cost, entries[0].cost)) for entry in entries),
     )  # fmt: skip
     if all(entry.cost.training_macs is None for entry in entries):
         return table
     training = (giga(entry.cost.training_macs or entry.cost.macs) for entry in entries)
-    return _with_column(table, table.columns.index(">MACs, mean") + 1, ">in training", training)
+    return _with_column(table, table.columns.index(">MACs") + 1, ">in training", training)
 
 
 def quality_table(entries: Sequence[Entry]) -> Table | None:
@@ -242,13 +241,17 @@ def _cost_cells(cost: Cost, first: Cost) -> tuple[str, ...]:
     return (
         f"{cost.params / 1e6:.2f} M",
         giga(cost.macs),
-        " | ".join(giga(stage.macs) for stage in cost.stages) if len(cost.stages) > 1 else "",
-        " | ".join(" > ".join(map(str, stage.tokens)) for stage in cost.stages),
+        f"{cost.macs / first.macs:.1%}",
+        "\n".join(giga(stage.macs) for stage in cost.stages) if len(cost.stages) > 1 else "",
+        "\n".join(" > ".join(map(str, stage.tokens)) for stage in cost.stages),
         "-" if cost.image_macs is None else with_unit(cost.image_macs),
         "-" if cost.passes is None else str(cost.passes),
-        *("-" if size is None else f"{size / 1e6:.1f} MB" for size in (cost.activation_bytes, cost.held_bytes)),
-        f"{cost.macs / first.macs:.1%}",
+        *("-" if size is None else _bytes(size) for size in (cost.activation_bytes, cost.held_bytes)),
     )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
 
 
 def _figure(value: float | None) -> str:

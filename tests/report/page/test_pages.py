@@ -289,7 +289,7 @@ def test_comparisons(run):
     page = Page(comparison_page(entries, svg))
     assert page.texts("h1") == ["Assemblies compared"]
     assert {"<i>dit", "100.0%", entries[1].name} <= set(page.texts("td"))
-    assert {"MACs beside the first", "fid", "runs"} <= set(page.texts("th"))
+    assert {"of first", "fid", "runs"} <= set(page.texts("th"))
     assert page.beyond() == []
     assert comparison_page(entries, svg) == comparison_page(entries, svg)
     without = Page(comparison_page(entries[:1], svg))
