@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import repeat
 
 import pytest
 
 from zoo.cli import slowness
-from zoo.cli.slowness import SlownessWatch, times_of_threads
+from zoo.cli.slowness import POLICY, SPINS, SlownessWatch, times_of_threads, wait_asleep
 
 FAST = [*repeat(0.5, 40)]
 """Seconds of steps of ten images: 20 images/s."""
@@ -65,3 +68,22 @@ def test_the_time_that_threads_wait_is_the_sum_of_all_that_linux_tells(tmp_path,
     for tasks, waited in ((tmp_path, 2.0), (tmp_path / "none", 0.0)):
         monkeypatch.setattr(slowness, "TASKS", tasks)
         assert times_of_threads()[1] == waited
+
+
+@pytest.mark.parametrize(("given", "spins"), [({}, SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({POLICY: "ACTIVE"}, None)])
+def test_threads_wait_asleep_unless_a_user_has_said_how(given, spins):
+    environment = dict(given)
+    wait_asleep(environment)
+    assert environment.get("GOMP_SPINCOUNT") == spins
+    assert environment.get(POLICY) == given.get(POLICY)
+
+
+def test_the_command_says_so_before_pytorch_is_imported():
+    code = (
+        "import os, sys\nfrom zoo.cli import main\nassert 'torch' not in sys.modules\n"
+        "try:\n    main()\nexcept SystemExit:\n    print(os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    plain = {name: each for name, each in os.environ.items() if name not in (POLICY, "GOMP_SPINCOUNT")}
+    call = [sys.executable, "-c", code, "--version"]
+    told = subprocess.run(call, env=plain, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert told[-1] == SPINS

@@ -36,6 +36,7 @@ from zoo.cli.recipes import recipes
 from zoo.cli.report import report
 from zoo.cli.sample import sample
 from zoo.cli.schema import schema
+from zoo.cli.slowness import wait_asleep
 from zoo.cli.sweep import sweep
 from zoo.cli.train import train
 from zoo.errors import OutputError
@@ -126,6 +127,7 @@ def plugin_commands() -> PluginCommands:
 
 def main() -> None:
     """Run ``zoo``."""
+    wait_asleep(os.environ)
     with unread_output_dropped() as own:
         code = _run()
         sys.stdout, sys.stderr = own  # whatever a plug-in has put in their place

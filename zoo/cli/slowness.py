@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,20 @@ WAITING = 1 / 2
 """Of the time in which threads want to run; on a machine with a core for each of them it is next to nothing."""
 
 TASKS = Path("/proc/self/task")
+
+SPINS = "1000"
+"""How often a thread of GNU's OpenMP, by which PyTorch computes on CPUs, looks whether there is work before it sleeps:
+as often as that itself chooses where there are more threads than cores. Its usual 300,000 times keep a core for
+milliseconds from the thread that is waited for, where other programs want cores as well."""
+
+POLICY = "OMP_WAIT_POLICY"
+"""What says the same in words, by those who know their machine."""
+
+
+def wait_asleep(environment: MutableMapping[str, str]) -> None:
+    """Let threads of PyTorch, if it is not imported yet, leave cores to others while they wait."""
+    if POLICY not in environment:
+        environment.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 class SlownessWatch:
