@@ -101,10 +101,10 @@ def latents(extracted: Callable[..., Path], tmp_path: Path) -> Path:
 def run(pictures: Path, vae: Path) -> Callable[..., Result]:
     """Encode the pictures, in three shards, as a user does."""
 
-    def given(out: Path, *options: object, images: Path = pictures) -> Result:
+    def given(out: Path, *options: object, images: Path | None = pictures) -> Result:
         own = {"--vae": vae, "--size": "16x24", "--shard": 4, "--batch": 3, "--workers": 0}
         words = [word for name, value in own.items() if name not in options for word in (name, value)]
-        return zoo("latents", images, "--out", out, *words, *options)
+        return zoo("latents", *filter(None, [images]), "--out", out, *words, *options)
 
     return given
 

@@ -32,6 +32,23 @@ def test_a_share_is_held_out_as_the_dataset_does(run, pictures, out):
         assert list(latents.open(split).ids()) == [f"{split}/{name}" for name in dataset.open(split).ids()]
 
 
+def test_what_is_left_out_is_told(run, tmp_path, draw, out):
+    draw(tmp_path / "images" / "a" / "1.png")
+    (tmp_path / "images" / "a" / "notes.txt").touch()
+    assert run(out, images=tmp_path / "images").stderr == (
+        f"note: {tmp_path}/images: left out 1 file that is no picture: 1 .txt\n"
+    )
+
+
+def test_pictures_of_other_channels(run, out):
+    words = ("--dataset", "digits", "--size", "8")
+    for _ in range(2):  # nothing is left that the folder would not be empty for
+        told = (
+            "digit 0: is a picture of 8 x 8 x 1 (height x width x channels), and 8 x 8 x 3 is asked for; take another"
+        )
+        assert refused(run(out, *words, images=None), 3) == f"{told} --size, VAE or dataset"
+
+
 def test_pictures_without_classes(run, tmp_path, draw, out):
     draw(tmp_path / "images" / "ü \n.png")
     assert run(out, images=tmp_path / "images").stdout == f"{out}: 1 latents of no classes\n"

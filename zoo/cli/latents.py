@@ -78,9 +78,9 @@ def latents(
 ) -> None:
     """Encode pictures by a VAE into latents, which the dataset `latents` trains on.
 
-    Takes a folder of pictures with a sub-folder for each class, or any other dataset of pictures: tar files by
-    --dataset webdataset, tables by --dataset huggingface. What the dataset holds out goes into a folder of its own.
-    Files are the same for any number of processes, and after a stop and --resume.
+    Takes a folder of pictures with a sub-folder for each class; by --dataset tar files (webdataset), tables
+    (huggingface) or any other pictures. What the dataset holds out goes into a folder of its own. Files are the same
+    for any number of processes, and after a stop and --resume.
     """
     height_width = _size(size)
     start_if_several(procs)

@@ -309,7 +309,7 @@ def _refuse_in_use(asked: Extraction) -> None:
     out = asked.out
     if out.exists() and not out.is_dir():
         raise ZooError(f"{shown(out)}: is a file; choose another name for the folder")
-    if not asked.resume and out.exists() and any(out.iterdir()):
+    if not asked.resume and any(not path.is_dir() for path in out.rglob("*")):  # folders are made before files fail
         raise ZooError(f"{shown(out)}: is not empty; choose another folder, or go on in it with --resume")
 
 
