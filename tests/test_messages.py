@@ -38,7 +38,7 @@ REASONS = {
     "evaluate/frechet.py": "the same",
     "evaluate/precision_recall.py": "the same",
     "evaluate/judging.py": "the same",
-    "evaluate/cache.py": "why the cache is made anew",
+    "data/cache.py": "why the cache is made anew",
     "data/tar_cache.py": "the same",
     "json_files.py": "stands behind the file that cannot be read",
     "runs/metrics_file.py": "the same",

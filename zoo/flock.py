@@ -36,6 +36,13 @@ def lock(descriptor: int) -> str | None:
     return None
 
 
+def wait(descriptor: int) -> None:
+    """Until no other process has it locked."""
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def unlock(descriptor: int) -> None:
     """Let others lock it, though forks of this process may have it open still."""
     if fcntl is not None:

@@ -3,11 +3,15 @@
 import io
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
 
 from tests.data.tars import write_tar
+from zoo import flock
+from zoo.data import cache as kept
 from zoo.data import tar_cache
 from zoo.data.tar_cache import NAME, index_of
 from zoo.data.tar_index import NO_LABEL, read_shard
@@ -164,30 +168,76 @@ def test_another_field_is_looked_up_anew(folder, looked_through):
 
 
 def test_where_nothing_can_be_written_the_index_is_in_the_users_cache(folder, looked_through, cache, monkeypatch):
-    write = tar_cache.write_whole
+    write = kept.write_whole
 
     def refuse(path, *given, **options):
         if path.parent == folder:
             raise PermissionError("read-only")
         write(path, *given, **options)
 
-    monkeypatch.setattr(tar_cache, "write_whole", refuse)
+    monkeypatch.setattr(kept, "write_whole", refuse)
     index = index_of(folder, "label")
     assert len(list(cache.iterdir())) == 1
     same(index_of(folder, "label"), index)
     assert len(looked_through) == 3
-    monkeypatch.setattr(tar_cache, "write_whole", lambda *_, **__: refuse(folder / NAME))
+    monkeypatch.setattr(kept, "write_whole", lambda *_, **__: refuse(folder / NAME))
     (cache / next(cache.iterdir())).unlink()
     with pytest.warns(UserWarning, match="its shards are looked through every time: read-only"):
         index_of(folder, "label")
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:100], lambda whole: whole[:-8] + b"?" * 8])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[:100],
+        lambda whole: whole[:-8] + b"?" * 8,
+        lambda whole: whole.replace(b'"0.tar', b'"8.tar'),
+        lambda whole: whole.replace(b'"I64"', b'"F64"'),
+    ],
+)
 def test_a_damaged_index_is_made_anew(folder, damage):
     index = index_of(folder, "label")
     (folder / NAME).write_bytes(damage((folder / NAME).read_bytes()))
     with pytest.warns(UserWarning, match=f"{NAME}: cannot be used, and is made anew: "):
         same(index_of(folder, "label"), index)
+
+
+def test_an_index_of_other_notes_is_made_anew(folder):
+    """One that is damaged in a way that no hash tells, as that of another version might be."""
+    index = index_of(folder, "label")
+    for shards in ("[]", "[[]]", "7", "[[1, 2, 3, 4, 5, 6]]", "{", "[" * 10**5):
+        tensors, notes = kept.read_cached(folder / NAME, lambda *found: found)
+        kept.keep_cached([folder / NAME], tensors, "nothing", {**notes, "shards": shards})
+        with pytest.warns(UserWarning, match=f"{NAME}: cannot be used, and is made anew: "):
+            same(index_of(folder, "label"), index)
+
+
+@pytest.mark.skipif(flock.fcntl is None, reason="needs locks")
+def test_of_several_processes_one_looks(folder, monkeypatch, looked_through):
+    begun, waits, wait, look = Event(), Event(), flock.wait, tar_cache.read_shard
+
+    def slow(path, field):
+        begun.set()
+        assert waits.wait(60)
+        return look(path, field)
+
+    def told(descriptor):
+        waits.set()
+        wait(descriptor)
+
+    monkeypatch.setattr(tar_cache, "read_shard", slow)
+    monkeypatch.setattr(flock, "wait", told)
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(index_of, folder, "label")
+        assert begun.wait(60)
+        same(index_of(folder, "label"), other.result())
+    assert len(looked_through) == 3
+
+
+def test_a_folder_that_is_called_as_a_shard(folder):
+    (folder / "b.tar").mkdir()
+    with pytest.raises(DataError, match=r"b.tar: is a folder, and is called as shards are; give it another name$"):
+        index_of(folder, "label")
 
 
 def test_folders_without_samples(tmp_path):

@@ -1,6 +1,9 @@
 """Pictures in tar files: the same samples as those of a folder, by their places."""
 
+import os
 import pickle
+import shutil
+import tarfile
 import warnings
 
 import numpy as np
@@ -46,11 +49,16 @@ def test_samples_are_those_of_the_folder(folder, pictures):
     assert source.id(9) == f"1.tar/{files.id(9)}"
 
 
-def test_the_same_are_held_out_as_of_the_folder(folder, pictures):
+@pytest.mark.parametrize("below", ["", "train/"])
+def test_the_same_are_held_out_as_of_the_folder(folder, pictures, tmp_path, below):
+    files = pictures
+    if below:
+        files = tmp_path / "files"
+        shutil.copytree(pictures, files / below)
     for split in ("train", "held_out"):
-        of_folder = Images(3, (16, 24), 3, folder=str(pictures), held_out=0.3).open(split)
+        of_folder = Images(3, (16, 24), 3, folder=str(files), held_out=0.3).open(split)
         source = dataset(folder, held_out=0.3).open(split)
-        assert [each.split("/", 1)[1] for each in source.ids()] == list(of_folder.ids())
+        assert [below + each.split("/", 1)[1] for each in source.ids()] == list(of_folder.ids())
         assert sum(group.samples for _, group in source.fingerprint().groups) == len(source)
 
 
@@ -107,24 +115,50 @@ def test_no_classes_need_no_labels(tmp_path, pictures):
     write_tar(tmp_path / "0.tar", {"a.png": (pictures / "a/1.png").read_bytes(), "b.txt": b""})
     source = dataset(tmp_path, num_classes=0).open()
     assert source.read(np.array([0]), generators(1)).labels.tolist() == [0]
-    assert source.notes == (f"{tmp_path}: left out 1 key of tar files that has no picture",)
+    assert source.notes == (f"{tmp_path}: left out 1 key of tar files, without a picture",)
 
 
 def test_a_bad_sample_is_named_by_shard_and_member(folder):
-    source = dataset(folder).open()
-    index = source.index
+    index = dataset(folder).open().index
     whole = bytearray((folder / "1.tar").read_bytes())
     whole[index.offsets[5] : index.offsets[5] + 8] = b"?" * 8
     (folder / "1.tar").write_bytes(whole)
-    name = index.name(5)
+    name, source = index.name(5), dataset(folder).open()
     with pytest.raises(DataError, match=f"^{folder}/1.tar/{name}: is no picture, or one that is damaged$"):
-        source.read(np.array([5]), generators(1))
-    (folder / "1.tar").write_bytes(whole[: index.offsets[5] + 4])
-    with pytest.raises(DataError, match=f"^{folder}/1.tar: ends within {name}; copy it again$"):
         source.read(np.array([5]), generators(1))
     (folder / "1.tar").unlink()
     with pytest.raises(DataError, match=f"^{folder}/1.tar: cannot be read: No such file or directory$"):
         source.read(np.array([5]), generators(1))
+
+
+@pytest.mark.parametrize("change", ["time", "size"])
+def test_a_shard_that_changes_while_it_is_read(folder, change):
+    source, shard = dataset(folder).open(), folder / "0.tar"
+    status = shard.stat()
+    if change == "size":
+        shard.write_bytes(shard.read_bytes() + bytes(10240))
+    os.utime(shard, ns=(0, status.st_mtime_ns + (change == "time")))
+    with pytest.raises(DataError, match=f"^{folder}/0.tar: has changed since it was looked through; .* start again$"):
+        source.read(np.array([0]), generators(1))
+    dataset(folder).open().read(np.array([0]), generators(1))
+
+
+def test_what_is_left_out_is_told(tmp_path, pictures):
+    picture = (pictures / "a/1.png").read_bytes()
+    write_tar(tmp_path / "0.tar", {"a.png": picture, "b.0.png": picture, "b.1.png": picture})
+    with tarfile.open(tmp_path / "0.tar", "a") as tar:
+        for name, kind in (("c.png", tarfile.LNKTYPE), ("d.png", tarfile.SYMTYPE), (".e.png", tarfile.SYMTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "a.png"
+            tar.addfile(member)
+    source = dataset(tmp_path, num_classes=0).open()
+    assert list(source.ids()) == ["0.tar/a.png"]
+    assert [note.split(": ", 1)[1] for note in source.notes] == [
+        "left out 1 key of tar files, without a picture",
+        "left out 2 pictures with a dot before the ending, as in a.b.jpg, which a key does not go beyond; name them"
+        " without",
+        "left out 2 links, which hold nothing; pack what they lead to, as tar --dereference --hard-dereference does",
+    ]
 
 
 def test_what_lies_beside_the_shards_is_not_taken(folder):

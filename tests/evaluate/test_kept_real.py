@@ -11,8 +11,12 @@ from PIL import Image
 from tests.distributed.ranks import run_ranks
 from tests.evaluate.test_evaluation import judge
 from tests.train.small import ALONE
+from zoo.data.digits import Digits
 from zoo.evaluate import kept_real
 from zoo.evaluate.beside import Beside
+from zoo.evaluate.judging import RealImages
+from zoo.evaluate.kept_real import identity
+from zoo.plugins import zoo_version
 
 REAL, HELD_OUT = "real images", "held-out images"
 
@@ -112,7 +116,26 @@ def test_a_cache_that_cannot_be_written_is_told_and_not_in_the_way(trained, monk
         assert judge(ALONE, trained).figures
 
 
+class OtherPictures(Digits):
+    def to_images(self, latents):
+        return 255 - super().to_images(latents)
+
+
+def test_what_decodes_them_tells_images_apart():
+    """A VAE's path does not say what it holds."""
+    same, one, other = (RealImages(each(1, (8, 8), 10), "train", 0) for each in (Digits, Digits, OtherPictures))
+    assert identity(one) == identity(same) != identity(other)
+
+
+def test_those_of_parts_in_no_package_are_not_kept(trained, cache, monkeypatch):
+    """Nothing tells their code from other code."""
+    monkeypatch.setattr(kept_real, "UNPACKAGED", zoo_version())
+    judge(ALONE, trained)
+    assert not cache.exists()
+
+
 def test_few_images_are_not_kept(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(kept_real, "identity", lambda _: pytest.fail("looks at images that are too few"))
     judge(ALONE, trained)
     assert not (tmp_path / "cache").exists()

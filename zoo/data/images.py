@@ -39,7 +39,7 @@ class Images(PictureDataset):
         images = list_images(self.folder, listed, flat=self.num_classes == 0)
         self.refuse_classes(len(images.classes))
         if self.held_out:
-            names = map(images.id, range(len(images)))
+            names = (images.id(index).removeprefix(images.below) for index in range(len(images)))
             images = images.where(rows_of_split(self.folder, names, self.held_out, split))
         return ImageSource(images, self, flip=self.flip and split == "train")
 

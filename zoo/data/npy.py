@@ -60,7 +60,7 @@ class Npy(Dataset):
         below = f"{folder.name}/" if folder != self.folder else ""
         rows = np.arange(len(found))
         if self.held_out:
-            names = (f"{below}row {row}" for row in rows.tolist())
+            names = (f"row {row}" for row in rows.tolist())
             rows = rows[rows_of_split(self.folder, names, self.held_out, split)]
         return NpySource(path, below, rows, labels[torch.from_numpy(rows)])
 

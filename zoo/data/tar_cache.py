@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from zoo.data.fingerprint import sha256_of
+from zoo import flock
+from zoo.data.cache import cache_file, keep_cached, read_cached
 from zoo.data.folders import look_at, shown
 from zoo.data.names import Names
 from zoo.data.tar_index import Shard, TarIndex, join, read_shard
 from zoo.errors import DataError
-from zoo.files import safetensors, write_whole
 from zoo.json_files import parse_json
-from zoo.mapped import named_in_text
 
 NAME = ".zoo-index.safetensors"
 ARRAYS = ("shard", "offsets", "sizes", "labels", "ends")
 TEXT = "text"
-VERSION, HASH = "1", "sha256"
+FIELD, SHARDS = "field", "shards"
 
 
 def index_of(folder: Path, field: str) -> TarIndex:
     """The samples of all shards of a folder; those that have changed since are looked through again.
+
+    Of processes that ask at the same time one looks, and the others take what it has kept.
 
     Args:
         folder: of the shards.
@@ -41,64 +41,77 @@ def index_of(folder: Path, field: str) -> TarIndex:
     paths = sorted(path for path in folder.iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
     if not paths:
         raise DataError(f"{shown(folder)}: holds no shards (.tar); give a folder that does")
-    known = next(_kept(folder, field), None)
-    if known is not None and [each[:3] for each in known.shards] == [(path.name, *look_at(path)) for path in paths]:
+    unpacked = next((path for path in paths if path.is_dir()), None)
+    if unpacked is not None:
+        raise DataError(f"{shown(unpacked)}: is a folder, and is called as shards are; give it another name")
+    there = [(path.name, *look_at(path)) for path in paths]
+    known = _kept(folder, field)
+    if known is not None and _places(known) == there:
         return known
-    places = {} if known is None else {each[:3]: place for place, each in enumerate(known.shards)}
-    parts = list[TarIndex]()
-    for path in paths:
-        place = places.get((path.name, *look_at(path)))
-        parts.append(read_shard(path, field) if known is None or place is None else known.of_shard(place))
-    index = join(parts)
-    if not len(index):
-        raise DataError(f"{shown(folder)}: its shards hold no pictures; members end in .jpg, .png or the like")
-    _keep(index, folder, field)
+    with _in_turn(folder):
+        known = _kept(folder, field)
+        if known is not None and _places(known) == there:
+            return known
+        places = {} if known is None else {each: place for place, each in enumerate(_places(known))}
+        parts = list[TarIndex]()
+        for path, own in zip(paths, there, strict=True):
+            place = places.get(own)
+            parts.append(read_shard(path, field) if known is None or place is None else known.of_shard(place))
+        index = join(parts)
+        if not len(index):
+            raise DataError(f"{shown(folder)}: its shards hold no pictures; members end in .jpg, .png or the like")
+        _keep(index, folder, field)
     return index
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Where the index may be: beside the shards, or in the folder that XDG_CACHE_HOME names, or in ``~/.cache``."""
-    yield folder / NAME
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    yield cache / "zoo" / f"tar-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.safetensors"
+def _places(index: TarIndex) -> list[tuple[str, int, int]]:
+    return [(each.name, each.size, each.time) for each in index.shards]
 
 
-def _kept(folder: Path, field: str) -> Iterator[TarIndex]:
-    for file in _files(folder):
+@contextmanager
+def _in_turn(folder: Path) -> Iterator[None]:
+    """Be the one that looks; or, once another has looked, go on at once, since it may have kept nothing."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        yield
+        return
+    try:
         try:
-            if file.is_file() and (found := _read(file, field)) is not None:
-                yield found
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            warnings.warn(f"{shown(file)}: cannot be used, and is made anew: {reason}", stacklevel=2)
+            flock.lock(descriptor)
+        except BlockingIOError:
+            flock.wait(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _files(folder: Path) -> list[Path | None]:
+    """Where the index may be: beside the shards, or in zoo's cache."""
+    return [folder / NAME, cache_file("tar", {"folder": os.fspath(folder.resolve())})]
+
+
+def _kept(folder: Path, field: str) -> TarIndex | None:
+    def made(tensors: dict[str, Tensor], notes: Mapping[str, str]) -> TarIndex | None:
+        return _index(tensors, notes) if notes.get(FIELD) == field else None
+
+    each = (read_cached(file, made) for file in _files(folder))
+    return next((found for found in each if found is not None), None)
 
 
 def _keep(index: TarIndex, folder: Path, field: str) -> None:
     ends, text = index.names.ends, np.frombuffer(index.names.text, dtype=np.uint8)
     arrays = dict(zip(ARRAYS, (index.shard, index.offsets, index.sizes, index.labels, ends), strict=True))
     tensors = {name: torch.from_numpy(each.copy()) for name, each in {**arrays, TEXT: text}.items()}
-    metadata = {HASH: sha256_of(tensors), "version": VERSION, "field": field, "shards": json.dumps(index.shards)}
-    for file in _files(folder):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            return write_whole(file, safetensors(tensors, metadata), DataError, synced=False)
-        except (OSError, DataError) as error:
-            failed = error
-    warnings.warn(f"{shown(folder)}: its shards are looked through every time: {failed}", stacklevel=2)
+    notes = {FIELD: field, SHARDS: json.dumps(index.shards)}
+    keep_cached(_files(folder), tensors, f"{shown(folder)}: its shards are looked through", notes)
 
 
-def _read(file: Path, field: str) -> TarIndex | None:
-    """What is kept in a file; None where it is of another version, or was made with another field."""
-    with named_in_text(file) as named, safe_open(named, "pt") as opened:
-        metadata = opened.metadata() or {}
-        if (metadata.get("version"), metadata.get("field")) != (VERSION, field):
-            return None
-        tensors = {name: opened.get_tensor(name) for name in (*ARRAYS, TEXT)}
-    if sha256_of(tensors) != metadata.get(HASH):
-        raise ValueError("its SHA-256 differs")
+def _index(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> TarIndex:
+    """What is kept, where it goes together."""
     shard, offsets, sizes, labels, ends = (tensors[name].numpy() for name in ARRAYS)
     names = Names(tensors[TEXT].numpy().tobytes(), ends)
-    shards = tuple(Shard(*each) for each in parse_json(metadata["shards"]))
+    shards = tuple(Shard(*each) for each in parse_json(notes[SHARDS]))
     last = np.append(np.array([each.size for each in shards], dtype=np.int64), -1)
     count = len(ends)
     sound = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,12 +36,16 @@ class Shard(NamedTuple):
         size: in bytes.
         time: when it was last changed, in nanoseconds.
         left_out: how many keys in it have no picture.
+        dotted: how many files of these end as a picture does, behind a second dot.
+        links: how many members are links, which have no bytes of their own.
     """
 
     name: str
     size: int
     time: int
     left_out: int
+    dotted: int
+    links: int
 
 
 @dataclass(frozen=True)
@@ -116,12 +121,13 @@ def read_shard(path: Path, field: str) -> TarIndex:
             whole number; two samples are called alike.
     """
     size, time = look_at(path)
-    names, numbers, left_out = list[bytes](), list[tuple[int, int, int]](), 0
-    with path.open("rb") as file:
-        for group in _groups(path, file):
+    names, numbers, lost = list[bytes](), list[tuple[int, int, int]](), Counter[str]()
+    with _opened(path) as file:
+        for group in _groups(path, file, lost):
             found = sorted(ending for ending in group if ending in _PICTURES)
             if not found:
-                left_out += 1
+                lost["keys"] += 1
+                lost["dotted"] += sum(ending.rpartition(".")[2] in _PICTURES for ending in group)
                 continue
             picture = group[found[0]]
             if len(found) > 1:
@@ -135,13 +141,20 @@ def read_shard(path: Path, field: str) -> TarIndex:
         name = next(name for name in names if names.count(name) > 1).decode()
         raise DataError(f"{shown(path / name)}: is there twice; give each sample of a shard a name of its own")
     columns = np.array(numbers, dtype=np.int64).reshape(-1, 3)
-    shard = (Shard(path.name, size, time, left_out),)
+    shard = (Shard(path.name, size, time, lost["keys"], lost["dotted"], lost["links"]),)
     return TarIndex(
         shard, np.zeros(len(names), np.int32), Names.of(names), *(columns[:, each].copy() for each in range(3))
     )
 
 
-def _groups(path: Path, file: BinaryIO) -> Iterator[dict[str, tarfile.TarInfo]]:
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read: {error.strerror}") from error
+
+
+def _groups(path: Path, file: BinaryIO, lost: Counter[str]) -> Iterator[dict[str, tarfile.TarInfo]]:
     """The members of each key, by their endings in lower case."""
     key, group = None, dict[str, tarfile.TarInfo]()
     for member in _members(path, file):
@@ -149,6 +162,9 @@ def _groups(path: Path, file: BinaryIO) -> Iterator[dict[str, tarfile.TarInfo]]:
         folder, slash, name = member.name.rpartition("/")
         stem, dot, ending = name.partition(".")
         if not stem or not dot:
+            continue
+        if not member.isreg():
+            lost["links"] += 1
             continue
         if key != (own := folder + slash + stem):
             if group:
@@ -169,7 +185,7 @@ def _members(path: Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
                 tar.members.clear()  # type: ignore[attr-defined]  # it keeps them all
                 if member.size < 0:
                     raise tarfile.ReadError("a member has less than no bytes")
-                if member.isreg() and not member.issparse():
+                if (member.isreg() and not member.issparse()) or member.islnk() or member.issym():
                     yield member
             file.seek(tar.offset)
             end = file.read(tarfile.BLOCKSIZE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -76,10 +78,7 @@ class TarSource(PictureSource):
         self.index = index
         self.folder = folder
         self._below = f"{folder.name}/" if folder != dataset.folder else ""
-        left_out = sum(shard.left_out for shard in index.shards)
-        if left_out:
-            keys = "key of tar files that has" if left_out == 1 else "keys of tar files that have"
-            self.notes = (f"{shown(folder)}: left out {left_out} {keys} no picture",)
+        self.notes = tuple(f"{shown(folder)}: {note}" for note in _lost(index))
 
     def file(self, index: int) -> tuple[Path, bytes]:
         """What a picture is called, and its bytes."""
@@ -87,12 +86,16 @@ class TarSource(PictureSource):
         path, size = self.folder / shard.name, int(self.index.sizes[index])
         try:
             with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if (status.st_size, status.st_mtime_ns) != (shard.size, shard.time):
+                    raise DataError(
+                        f"{shown(path)}: has changed since it was looked through; leave shards alone while they are"
+                        " read, and start again"
+                    )
                 file.seek(int(self.index.offsets[index]))
                 content = file.read(size)
         except OSError as error:
             raise DataError(f"{shown(path)}: cannot be read: {error.strerror}") from error
-        if len(content) < size:
-            raise DataError(f"{shown(path)}: ends within {self.index.name(index)}; copy it again")
         return path / self.index.name(index), content
 
     def id(self, index: int) -> str:
@@ -119,3 +122,22 @@ class TarSource(PictureSource):
         size, time = map(str, look_at(self.folder / self.index.shards[shard].name)) if files else ("", "")
         told = digest([names.text, names.ends.tobytes()])
         return Group(samples=len(names), names=told, sizes=size, times=time)
+
+
+def _lost(index: TarIndex) -> Iterator[str]:
+    """A line for each kind of members that are left out."""
+    keys, dotted, links = (
+        sum(getattr(shard, name) for shard in index.shards) for name in ("left_out", "dotted", "links")
+    )
+    if keys:
+        yield f"left out {keys} {'key' if keys == 1 else 'keys'} of tar files, without a picture"
+    if dotted:
+        yield (
+            f"left out {dotted} {'picture' if dotted == 1 else 'pictures'} with a dot before the ending, as in a.b.jpg,"
+            " which a key does not go beyond; name them without"
+        )
+    if links:
+        yield (
+            f"left out {links} {'link' if links == 1 else 'links'}, which hold nothing; pack what they lead to, as tar"
+            " --dereference --hard-dereference does"
+        )

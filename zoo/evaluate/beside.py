@@ -18,7 +18,7 @@ from zoo.evaluate.base import BATCH
 from zoo.evaluate.elsewhere import Given
 from zoo.evaluate.evaluation_record import digest_of_real, doubts_of, libraries, origin
 from zoo.evaluate.judging import Judge, RealImages, controls, features_of
-from zoo.evaluate.kept_real import KeptReal, keep_features, read_features
+from zoo.evaluate.kept_real import file_of, keep_features, read_features
 from zoo.evaluate.mix import Mix
 from zoo.evaluate.reference import channels_of, find_reference
 from zoo.plugins import zoo_version
@@ -144,7 +144,7 @@ class Beside:
             """On the main process alone: the others need no features."""
             nonlocal found, file
             fitted_to = self.reference.images or self.real
-            file = KeptReal(self.recipe, self.features, fitted_to, self.world.device).file_of(images)
+            file = file_of(images, self.recipe, self.features, fitted_to, self.world.device)
             found = None if file is None else read_features(file)
             return found is not None
 

@@ -23,7 +23,7 @@ from zoo.weights import Weights
 IMAGES_PER_FEATURE = 10
 """Below which a covariance of the features is mostly chance."""
 
-LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "diffusers")
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pillow", "diffusers")
 
 
 def asked(recipe: Recipe, features: Features, real_data: str, seed: int, second: Weights | None) -> dict[str, Any]:

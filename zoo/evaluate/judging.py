@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 
 from zoo.classes import Classes
 from zoo.data import Dataset, Split
@@ -90,6 +90,10 @@ class RealImages(Images):
         """All of them, some at a time; of several ranks, every rank has a share of the batches."""
         for first in range(rank * BATCH, len(self), ranks * BATCH):
             yield from self._read(self.indices[first : first + BATCH])
+
+    def first(self) -> UInt8[np.ndarray, "1 height width channels"]:
+        """The first of them."""
+        return next(self._read(self.indices[:1])).images
 
     def in_memory(self) -> ImageSet:
         """All of them, or as many as memory is for."""

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from zoo.data.cache import cache_file, keep_cached, read_cached
 from zoo.evaluate.base import Features, FeatureSet
-from zoo.evaluate.cache import cache_file, keep_cached, read_cached
 from zoo.evaluate.elsewhere import Given
 from zoo.evaluate.evaluation_record import libraries
 from zoo.evaluate.judging import RealImages
+from zoo.plugins import UNPACKAGED
 from zoo.recipe import Recipe
 from zoo.recipe.parts import AnyPart
 
@@ -23,40 +24,45 @@ KEPT_FROM = 2_000
 """Images of a set whose features are kept, at least: those of fewer are computed in a moment."""
 
 
-class KeptReal:
-    """Where the features of real images are kept.
+def file_of(
+    images: RealImages | Given,
+    recipe: Recipe,
+    features: Features,
+    fitted_to: RealImages | Given,
+    device: torch.device,
+) -> Path | None:
+    """Where the features of a set are kept; None of one that is too small, and where nothing tells a part's code.
 
     Args:
+        images: of the set.
         recipe: says what is compared, and how.
         features: that have been fitted.
         fitted_to: the images that they have been fitted to.
         device: that features are computed on.
+
+    Raises:
+        DataError: the images cannot be told from others.
     """
-
-    def __init__(self, recipe: Recipe, features: Features, fitted_to: RealImages | Given, device: torch.device) -> None:
-        self._asked = {
-            "features": _part(recipe.evaluate.features),
-            "record": features.record(),
-            "dataset": _part(recipe.data.dataset),
-            "latent": recipe.backbone.latent.model_dump(mode="json"),
-            "fitted_to": identity(fitted_to),
-            "device": device.type,
-            "libraries": libraries(),
-        }
-
-    def file_of(self, images: RealImages | Given) -> Path | None:
-        """Of a set; None of one that is too small to be kept.
-
-        Raises:
-            DataError: the images cannot be told from others.
-        """
-        if len(images) < KEPT_FROM:
-            return None
-        return cache_file("features-of-real", {**self._asked, "images": identity(images)})
+    parts = (recipe.evaluate.features, recipe.data.dataset)
+    if len(images) < KEPT_FROM or any(UNPACKAGED in spec.plugins.values() for spec in parts):
+        return None
+    asked = {
+        "features": _part(recipe.evaluate.features),
+        "record": features.record(),
+        "dataset": _part(recipe.data.dataset),
+        "latent": recipe.backbone.latent.model_dump(mode="json"),
+        "fitted_to": identity(fitted_to),
+        "device": device.type,
+        "libraries": libraries(),
+        "images": identity(images),
+    }
+    return cache_file("features-of-real", asked)
 
 
 def identity(images: RealImages | Given) -> Mapping[str, Any]:
     """What tells images from others, as plain values: an edited file has another time, if no other size.
+
+    Of a dataset's images one is also looked at, as it is shown: it tells what decodes latents from another.
 
     Raises:
         DataError: they cannot be read.
@@ -67,14 +73,14 @@ def identity(images: RealImages | Given) -> Mapping[str, Any]:
         "data": images.source.fingerprint().model_dump(mode="json"),
         "left_out": _digest(images.left_out.mask),
         "indices": _digest(images.indices),
+        "first": _digest(images.first()),
         "seed": images.seed,
     }
 
 
 def read_features(file: Path) -> FeatureSet | None:
     """What is kept there; None if nothing is, or nothing sound."""
-    found = read_cached(file)
-    return None if found is None else FeatureSet(**{name: each.numpy() for name, each in found.items()})
+    return read_cached(file, lambda found, _: FeatureSet(**{name: each.numpy() for name, each in found.items()}))
 
 
 def keep_features(file: Path, found: FeatureSet) -> None:
@@ -84,11 +90,11 @@ def keep_features(file: Path, found: FeatureSet) -> None:
     if any(each.dtype.kind not in "fiub" for each in arrays.values()):
         return
     tensors = {name: torch.from_numpy(each) for name, each in arrays.items()}
-    keep_cached(file, tensors, "features of real images are computed")
+    keep_cached([file], tensors, "features of real images are computed")
 
 
 def _part(spec: AnyPart) -> dict[str, Any]:
-    return {"part": spec.resolved(), "of": dict(spec.plugins)}
+    return {"part": spec.resolved(), "of": dict(spec.plugins), "versions": [str(each) for each in spec.versions]}
 
 
 def _digest(array: np.ndarray) -> str:
