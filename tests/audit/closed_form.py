@@ -45,6 +45,7 @@ def _condition(backbone: BackboneRecipe, stages: Sequence[StageShape]) -> Iterat
     widths = dict.fromkeys(level.dim for stage in stages for level in stage.levels)
     for width in [dim] if shared else widths:
         yield _formula(backbone, "time_embedder", width)
+        yield _formula(backbone, "class_conditioner", width)
     heads = dict.fromkeys(stage.levels[-1].dim for stage in stages)
     of_blocks = [level.dim for level in stages[0].levels for _ in range(level.blocks)]
 
@@ -143,6 +144,7 @@ def _linear_mlp(options: Any, dim: int, next_dim: int, m: int, coarse: int, fine
 
 FORMULAS: dict[str, dict[str, Callable[..., int]]] = {
     "time_embedder": {"sinusoidal": _sinusoidal, "fno": _fno},
+    "class_conditioner": {"attributes": lambda options, dim: 2 * (options.attributes or len(options.names) or 1) * dim},
     "modulation": {"adaln_zero": _adaln_zero, "shared_adaln": _shared_adaln, "adaln_single": _adaln_single},
     "block": {"dit": _dit},
     "upsampler": {
@@ -174,10 +176,13 @@ FORMULAS: dict[str, dict[str, Callable[..., int]]] = {
         ),
     },
 }
-"""By kind and part. Schedules, positions, class conditioners, stage embedders and routers have no multiply-adds."""
+"""By kind and part. Schedules, positions, stage embedders and routers have no multiply-adds."""
 
 WITHOUT_MACS = {
     ("time_embedder", "fourier"),
+    ("class_conditioner", "embedding"),
+    ("class_conditioner", "class_tokens"),
+    ("class_conditioner", "none"),
     ("modulation", "none"),
     ("modulation", "in_context"),
     ("skip", "none"),

@@ -23,7 +23,7 @@ from zoo.registry import Registry
 from zoo.testing import load_or_pass, recipes
 
 REGISTRY = Registry()
-WITH_MACS = set(BACKBONE_KINDS) - {"patch_schedule", "position", "class_conditioner", "stage_embedder", "router"}
+WITH_MACS = set(BACKBONE_KINDS) - {"patch_schedule", "position", "stage_embedder", "router"}
 
 
 def forward_macs(backbone: Backbone) -> list[int]:

@@ -54,7 +54,6 @@ def test_other_labels_are_refused(labels, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "needs the number of entries"),
         ({"attributes": 3, "names": ("a", "b")}, "attributes is 3, and there are 2 names"),
         ({"names": ("a", "a")}, "names: 'a' is none, or twice there"),
         ({"names": ("a=b",)}, "names: 'a=b' is none"),

@@ -123,8 +123,8 @@ class AttributesConditioner(ClassConditioner):
     al., 2023, arXiv 2211.09800, section 3.2.1).
 
     Options:
-        attributes: number of entries A.
-        names: what they are called, for ``zoo sample --labels smiling=1,hat=0``; in place of their number.
+        attributes: number of entries A; null for as many as ``names``, or one.
+        names: what they are called, for ``zoo sample --labels smiling=1,hat=0``.
         drop: probability of an entry to be left unsaid in training.
     """
 
@@ -139,14 +139,12 @@ class AttributesConditioner(ClassConditioner):
         drop: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1,
     ) -> None:
         super().__init__()
-        if attributes is None and not names:
-            raise ValueError("needs the number of entries of a label, as attributes, or what they are called, as names")
         if attributes is not None and names and attributes != len(names):
             raise ValueError(f"attributes is {attributes}, and there are {len(names)} names; leave one of them out")
         for name in names:
             if name != name.strip() or not name or set(name) & set(",=") or names.count(name) > 1:
                 raise ValueError(f"names: {name!r} is none, or twice there; let each be another, without , and =")
-        self.attributes, self.names, self.drop = attributes or len(names), names, drop
+        self.attributes, self.names, self.drop = attributes or len(names) or 1, names, drop
         self.drops = self.attributes if drop else 0
         self.proj = Linear(2 * self.attributes, dim)
 
