@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.data.same_samples import assert_same_samples, generators, in_folders
 from zoo.data.huggingface import HuggingFace, table_files
-from zoo.data.images import Images
 from zoo.errors import DataError, MissingFolderError, MissingSplitError
 from zoo.testing import check_part
 
@@ -26,7 +26,7 @@ def alone(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def table(pictures):
-    names = list(Images(3, (16, 24), 3, folder=str(pictures)).open().ids())
+    names = list(in_folders(pictures).open().ids())
     values = {
         "image": [{"bytes": (pictures / name).read_bytes(), "path": None} for name in names],
         "label": ["abc".index(name[0]) for name in names],
@@ -53,17 +53,9 @@ def dataset(folder, num_classes=3, **options):
     return HuggingFace(3, (16, 24), num_classes, folder=str(folder), **options)
 
 
-def generators(count):
-    return [np.random.default_rng([5, index]) for index in range(count)]
-
-
 def test_samples_are_those_of_the_folder(folder, pictures):
-    source, files = dataset(folder).open(), Images(3, (16, 24), 3, folder=str(pictures)).open()
-    rows = np.array([9, 0, 4, 3, 0])
-    found, expected = (each.read(rows, generators(5)) for each in (source, files))
-    assert torch.equal(found.latents, expected.latents)
-    assert torch.equal(found.labels, expected.labels)
-    assert torch.equal(found.flipped, expected.flipped)
+    source, files = dataset(folder).open(), in_folders(pictures).open()
+    assert_same_samples(source, files)
     assert list(source.ids()) == [f"train row {row}" for row in range(10)]
     assert source.classes == files.classes == ("a", "b", "c")
     assert source.class_counts() == files.class_counts()
@@ -109,12 +101,12 @@ def test_a_source_can_be_sent_to_a_worker(folder):
 
 def test_plain_bytes_and_paths_are_pictures_too(tmp_path, pictures):
     whole = (pictures / "a/1.png").read_bytes()
-    (tmp_path / "1.png").write_bytes(whole)
-    for name, column in (("bytes", [whole]), ("paths", ["../1.png"])):
-        (tmp_path / name).mkdir()
+    for name, column in (("bytes", [whole]), ("paths", ["below/1.png"])):
+        (tmp_path / name / "below").mkdir(parents=True)
+        (tmp_path / name / "below" / "1.png").write_bytes(whole)
         datasets.Dataset.from_dict({"picture": column}).to_parquet(tmp_path / name / "0.parquet")
         source = dataset(tmp_path / name, num_classes=0, image="picture").open()
-        expected = Images(3, (16, 24), 0, folder=str(pictures), flip=False).open().read(np.array([0]), generators(1))
+        expected = in_folders(pictures, 0, flip=False).open().read(np.array([0]), generators(1))
         found = (
             dataset(tmp_path / name, num_classes=0, image="picture", flip=False)
             .open()
@@ -137,17 +129,93 @@ def refusal(folder, values, **options):
     [
         (
             {"img": [b"1"], "label": [1]},
-            "has no column 'image'; set data.dataset.image and label to some of img, label",
+            "/0.parquet: has no column 'image'; set data.dataset.image and label to some of img, label",
         ),
-        ({"image": [b"1"]}, "has no column 'label'; set data.dataset.image and label to some of image"),
-        ({"image": [b"1"], "label": ["cat"]}, "column 'label' holds string, no class indices; make them by"),
-        ({"image": [b"1"], "label": [3]}, "train row 0 has label 3, outside 0..2; mend it"),
-        ({"image": [b"1"], "label": [None]}, "column 'label' holds null, no class indices"),
-        ({"image": [[1, 2]], "label": [1]}, "train row 0 has no picture in column 'image'; leave the row out"),
+        ({"image": [b"1"]}, "/0.parquet: has no column 'label'; set data.dataset.image and label to some of image"),
+        (
+            {"image": [b"1"], "label": ["cat"]},
+            "/0.parquet: column 'label' holds string, no class indices; make them by",
+        ),
+        ({"image": [b"1"], "label": [3]}, ": train row 0 has label 3, outside 0..2; mend it"),
+        ({"image": [b"1"], "label": [None]}, "/0.parquet: column 'label' holds null, no class indices"),
+        ({"image": [[1, 2]], "label": [1]}, ": train row 0 has no picture in column 'image'; leave the row out"),
+        ({"image": ["../a.png"], "label": [1]}, ": train row 0 names ../a.png, and files elsewhere are not read; give"),
+        ({"image": ["/a.png"], "label": [1]}, ": train row 0 names /a.png, and files elsewhere are not read"),
+        ({"image": [], "label": np.array([], "int64")}, "/0.parquet: holds no rows; give tables that do"),
+        (
+            {"image": [b"1"], "label": np.array([2**63 + 5], "uint64")},
+            ": column 'label' holds no class indices (Integer value 9223372036854775813 not in range",
+        ),
     ],
 )
 def test_tables_that_do_not_go(tmp_path, values, told):
-    assert refusal(tmp_path / "data", values).startswith(f"{tmp_path / 'data'}: {told}")
+    assert refusal(tmp_path / "data", values).startswith(f"{tmp_path / 'data'}{told}")
+
+
+def write(folder, name, **values):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    table = datasets.Dataset.from_dict(values)
+    if name.endswith(".parquet"):
+        table.to_parquet(folder / name)
+        return
+    with datasets.arrow_writer.ArrowWriter(path=str(folder / name), features=table.features) as writer:
+        for row in table:
+            writer.write(row)
+        writer.finalize()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_tables_of_other_columns(tmp_path, kind):
+    write(tmp_path, f"train-0.{kind}", image=[b"1"], label=[1])
+    write(tmp_path, f"train-1.{kind}", image=[b"1"], kind=[1])
+    told = f"^{tmp_path}/train-1.{kind}: has no column 'label', which train-0.{kind} has; give all tables the same"
+    with pytest.raises(DataError, match=told):
+        dataset(tmp_path).open()
+    write(tmp_path, f"train-1.{kind}", image=[b"1"], label=["cat"])
+    with pytest.raises(DataError, match=f"^{tmp_path}/train-1.{kind}: column 'label' holds string, no class indices"):
+        dataset(tmp_path).open()
+
+
+def test_configurations_that_are_taken_together_are_told(tmp_path):
+    folder = tmp_path / "data"
+    for name in ("en/train/0", "en/train/1", "en/test/0", "de/train/0"):
+        write(folder, f"{name}.parquet", image=[b"1"], label=[1])
+    assert dataset(folder).open().notes == (
+        f"{folder}: takes the tables of 2 folders together, de, en; set data.dataset.folder to one of them where"
+        " each is a configuration of its own",
+    )
+    assert dataset(folder).open("held_out").notes == dataset(folder / "en").open().notes == ()
+
+
+def test_a_folder_that_is_called_as_a_table(tmp_path):
+    write(tmp_path, "data.parquet/part-0.parquet", image=[b"1"], label=[1])
+    assert len(dataset(tmp_path).open()) == 1
+
+
+def changes(folder, change):
+    before = dataset(folder).open().fingerprint()
+    change()
+    return dataset(folder).open().fingerprint().changes_since(before)
+
+
+def test_files_that_are_exchanged_or_renamed_are_told(tmp_path):
+    folder = tmp_path / "data"
+    for name, count in (("a", 2), ("b", 3), ("c", 4)):
+        write(folder, f"{name}.parquet", image=[b"1"] * count, label=[1] * count)
+    one, other, third = (folder / f"{name}.parquet" for name in "abc")
+
+    def exchange():
+        one.rename(folder / "d")
+        other.rename(one)
+        (folder / "d").rename(other)
+
+    assert changes(folder, exchange).moved == ["file 'a.parquet' and file 'b.parquet' are exchanged"]
+    assert changes(folder, lambda: third.rename(folder / "d.parquet")).moved == [
+        "file 'c.parquet' is called 'd.parquet'"
+    ]
+    assert changes(folder, lambda: write(folder, "d.parquet", image=[b"123"] * 4, label=[1] * 4)).replaced == [
+        "file 'd.parquet'"
+    ]
 
 
 def test_a_bad_picture_is_named_by_its_row(tmp_path):

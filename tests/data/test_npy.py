@@ -127,12 +127,31 @@ def test_the_fingerprint_tells_other_rows_and_another_file(tmp_path):
         ({"x": np.float32(3)}, "x.npy: holds float32 [], no rows of plain numbers"),
         ({"labels": np.arange(3)}, "labels.npy: has 3 rows, and x.npy beside it has 30; give each row a label"),
         ({"labels": np.arange(ROWS) % 5}, "labels.npy: label 4 of row 4 is outside 0..3; mend it"),
+        ({"x": np.zeros((0, 2, 3, 4, 5))}, "x.npy: holds no rows; save some there by numpy.save"),
+        (
+            {"labels": np.arange(ROWS, dtype=np.uint64) + np.uint64(2**63)},
+            "labels.npy: label 9223372036854775808 of row 0 is outside 0..3; mend it",
+        ),
+        ({"labels": np.full((ROWS, 2), 1e300)}, "labels.npy: row 0 holds 1e+300, too large for float32; scale"),
         ({"labels": np.arange(ROWS) - 1}, "labels.npy: label -1 of row 0 is outside 0..3; mend it"),
     ],
 )
 def test_arrays_that_do_not_go(tmp_path, given, told):
     save(tmp_path, **given)
     assert refusal(tmp_path).startswith(f"{tmp_path}/{told}")
+
+
+def test_values_that_float32_does_not_hold(tmp_path):
+    x = np.zeros((ROWS, 2, 3, 4, 5))
+    x[7, 1, 0, 2, 3], x[8, 0, 0, 0, 0] = -1e300, np.inf
+    save(tmp_path, x=x)
+    source = dataset(tmp_path).open()
+    with pytest.raises(DataError, match=rf"^{tmp_path}/x.npy: row 7 holds -1e\+300, too large for float32; scale the"):
+        read(source, [0, 7])
+    assert read(source, [8]).latents.isinf().sum() == 1  # is told as what is not finite
+    save(tmp_path, labels=np.full((ROWS, 2), 2**64 - 1, dtype=np.uint64))
+    told = "labels.npy: label 18446744073709551615 of row 0 is outside those of 64 bits with a sign"
+    assert refusal(tmp_path, num_classes=0).startswith(f"{tmp_path}/{told}")
 
 
 @pytest.mark.parametrize("end", [0, 40, 500])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from zoo.data.fingerprint import Fingerprint, Group, digest, digest_of_labels
 from zoo.data.folders import HELD_OUT, TRAIN, look_at, shown
 from zoo.data.held_out import Share, listed_split, rows_of_split
 from zoo.data.picture_source import PictureDataset, PictureSource
-from zoo.errors import DataError, MissingFolderError, in_words, listed
+from zoo.errors import DataError, MissingFolderError, in_words, listed, words_of
 from zoo.registry import part
 from zoo.signature import PathText
 
@@ -41,8 +42,8 @@ class HuggingFace(PictureDataset):
 
     The folder is one that ``save_to_disk`` has written, or holds ``.parquet`` or ``.arrow`` files at any depth, divided
     by their names or their folders' (``train-00000-of-00004.parquet``, ``validation/0.parquet``). A picture is a file's
-    bytes, or the path of one; a label is a class index. Nothing is asked of a network, and no code of the data is run.
-    datasets copies parquet into its cache once, as arrow files.
+    bytes, or the path of one below the folder; a label is a class index. Nothing is asked of a network, and no code of
+    the data is run. datasets copies parquet into its cache once, as arrow files.
 
     Options:
         folder: where the tables are.
@@ -74,23 +75,30 @@ class HuggingFace(PictureDataset):
         parts = table_files(self.folder)
         first = {each: found[0] for each, found in parts.items()}
         own = parts[listed_split(self.folder, self.held_out, split, first)]
-        table = self._table(own)
+        table, counts = self._table(own)
         name = _called(self.folder, own[0]) or TRAIN
         rows = np.arange(len(table))
         if self.held_out:
             names = (f"{name} row {row}" for row in rows.tolist())
             rows = rows[rows_of_split(self.folder, names, self.held_out, split)]
-        source = TableSource(table, rows, name, own, self, flip=self.flip and split == "train")
+        files = dict(zip(own, counts, strict=True))
+        source = TableSource(table, rows, name, files, self, flip=self.flip and split == "train")
         self.refuse_classes(len(source.classes))
         self.refuse_labels(source)
+        places = sorted({_place(self.folder, file) for file in own})
+        if len(places) > 1:
+            source.notes = (
+                f"{shown(self.folder)}: takes the tables of {len(places)} folders together, {listed(places)}; set"
+                " data.dataset.folder to one of them where each is a configuration of its own",
+            )
         return source
 
     def takes(self, path: Path) -> bool:
         """Only the folder itself: tables are files."""
         return path.resolve() == self.folder.resolve()
 
-    def _table(self, files: Sequence[Path]) -> Any:
-        """A ``datasets.Dataset`` of the columns that are asked for, in memory-mapped files."""
+    def _table(self, files: Sequence[Path]) -> tuple[Any, Sequence[int]]:
+        """A ``datasets.Dataset`` of the columns that are asked for, in memory-mapped files; and the rows of each."""
         try:
             datasets: Any = import_module("datasets")
         except ImportError as error:
@@ -101,24 +109,45 @@ class HuggingFace(PictureDataset):
         names = [os.fspath(file) for file in files]
         try:
             if names[0].endswith(PARQUET):
-                schema = import_module("pyarrow.parquet").read_schema(names[0])
-                table = datasets.Dataset.from_parquet(names, columns=self._columns(schema.names))
+                heads = [import_module("pyarrow.parquet").read_metadata(name) for name in names]
+                counts, schemas = zip(*((each.num_rows, each.schema.to_arrow_schema()) for each in heads), strict=True)
+                wanted = self._columns(files, schemas, sum(counts))
+                table = datasets.Dataset.from_parquet(names, columns=wanted)
             else:
-                table = datasets.concatenate_datasets([datasets.Dataset.from_file(name) for name in names])
-            return table.select_columns(self._columns(table.column_names)).with_format("arrow")
+                tables = [datasets.Dataset.from_file(name) for name in names]
+                counts, schemas = zip(*((len(each), each.data.schema) for each in tables), strict=True)
+                wanted = self._columns(files, schemas, sum(counts))
+                table = datasets.concatenate_datasets([each.select_columns(wanted) for each in tables])
+            return table.select_columns(wanted).with_format("arrow"), counts
         except DataError:
             raise
         except Exception as error:  # of many kinds
             raise DataError(f"{shown(files[0].parent)}: its tables cannot be read: {in_words(error)}") from error
 
-    def _columns(self, found: Sequence[str]) -> list[str]:
+    def _columns(self, files: Sequence[Path], schemas: Sequence[Any], rows: int) -> list[str]:
+        """Those that are asked for, which every file has to have; there have to be rows."""
+        found = schemas[0].names
         wanted = [self.image] + [self.label] * (self.num_classes > 0 or self.label in found)
-        missing = next((name for name in wanted if name not in found), None)
-        if missing is not None:
-            raise DataError(
-                f"{shown(self.folder)}: has no column {missing!r}; set data.dataset.image and label to some of"
-                f" {listed(list(found))}"
-            )
+        for file, schema in zip(files, schemas, strict=True):
+            missing = next((name for name in wanted if name not in schema.names), None)
+            if missing is not None and missing in found:
+                raise DataError(
+                    f"{shown(file)}: has no column {missing!r}, which {shown(files[0].name)} has; give all tables the"
+                    " same, or move this one away"
+                )
+            if missing is not None:
+                raise DataError(
+                    f"{shown(file)}: has no column {missing!r}; set data.dataset.image and label to some of"
+                    f" {listed(list(found))}"
+                )
+            kind = str(schema.field(self.label).type) if self.label in wanted else "int64"
+            if not re.fullmatch(r"u?int\d+", kind):
+                raise DataError(
+                    f"{shown(file)}: column {self.label!r} holds {kind}, no class indices; make them by"
+                    " class_encode_column, or set data.dataset.label"
+                )
+        if not rows:
+            raise DataError(f"{shown(files[0])}: holds no rows; give tables that do")
         return wanted
 
 
@@ -129,7 +158,7 @@ class TableSource(PictureSource):
         table: a ``datasets.Dataset`` that gives arrow tables.
         rows: of it, those of the split [n].
         name: what its part of the data is called.
-        files: that it is of.
+        files: that it is of, in order, and how many rows each has.
         dataset: whose pictures these are.
         flip: whether they are mirrored at random.
     """
@@ -139,7 +168,7 @@ class TableSource(PictureSource):
         table: Any,
         rows: Int[np.ndarray, " n"],
         name: str,
-        files: Sequence[Path],
+        files: Mapping[Path, int],
         dataset: HuggingFace,
         *,
         flip: bool,
@@ -150,12 +179,13 @@ class TableSource(PictureSource):
         classes: tuple[str, ...] = ()
         if dataset.label in table.column_names:
             column = table.select_columns([dataset.label])[:].column(dataset.label)
-            if not re.fullmatch(r"u?int\d+", str(column.type)):
+            try:
+                labels = column.cast("int64").fill_null(-1).to_numpy()[rows]
+            except ValueError as error:  # of uint64
                 raise DataError(
-                    f"{shown(self.folder)}: column {dataset.label!r} holds {column.type}, no class indices; make them"
-                    " by class_encode_column, or set data.dataset.label"
-                )
-            labels = column.cast("int64").fill_null(-1).to_numpy()[rows]
+                    f"{shown(self.folder)}: column {dataset.label!r} holds no class indices ({words_of(error)}); set"
+                    " data.dataset.label"
+                ) from error
             classes = tuple(map(shown, getattr(table.features[dataset.label], "names", ())))
         super().__init__(labels, classes, dataset, flip=flip)
 
@@ -168,6 +198,11 @@ class TableSource(PictureSource):
         if isinstance(found, bytes):
             return self.folder / self.id(index), found
         if isinstance(path, str):
+            if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+                raise DataError(
+                    f"{shown(self.folder)}: {self.id(index)} names {shown(path)}, and files elsewhere are not read;"
+                    " give paths below the folder, or the pictures' bytes"
+                )
             return self.folder / path, None
         raise DataError(
             f"{shown(self.folder)}: {self.id(index)} has no picture in column {self._image!r}; leave the row out, or"
@@ -179,17 +214,28 @@ class TableSource(PictureSource):
         return f"{self._name} row {self._rows[index]}"
 
     def fingerprint(self, *, files: bool = True) -> Fingerprint:
-        """Rows and labels and, of the files together, sizes and times."""
-        looks = np.array([look_at(file) for file in self._files] if files else [], dtype=np.int64).reshape(-1, 2)
-        sizes, times = (digest([looks[:, each].tobytes()]) if files else "" for each in range(2))
-        group = Group(samples=len(self), names=digest([self._rows.tobytes()]), sizes=sizes, times=times)
+        """By file, in order: which rows of it and, of the file, size and time."""
         return Fingerprint(
             samples=len(self),
             classes=self.classes,
             counts=self.class_counts(),
             labels=digest_of_labels(torch.from_numpy(self._labels)),
-            groups=(("", group),),
+            groups=tuple(self._groups(files)),
+            of="file",
         )
+
+    def _groups(self, files: bool) -> Iterator[tuple[str, Group]]:
+        starts = np.cumsum([0, *self._files.values()])
+        bounds = pairwise(np.searchsorted(self._rows, starts).tolist())
+        for file, start, (first, stop) in zip(self._files, starts, bounds, strict=False):
+            if first == stop:  # of a held-out part that has none
+                continue
+            size, time = map(str, look_at(file)) if files else ("", "")
+            names = digest([(self._rows[first:stop] - start).tobytes()])
+            yield (
+                shown(file.relative_to(self.folder)),
+                Group(samples=stop - first, names=names, sizes=size, times=time),
+            )
 
 
 def table_files(folder: Path) -> dict[Split, list[Path]]:
@@ -224,10 +270,17 @@ def table_files(folder: Path) -> dict[Split, list[Path]]:
 
 
 def _is_table(path: Path) -> bool:
-    return not path.name.startswith((".", "cache-"))  # the latter are what map() leaves beside saved tables
+    # The latter are what map() leaves beside saved tables; and Spark writes folders that are called as tables are.
+    return not path.name.startswith((".", "cache-")) and path.is_file()
 
 
 def _called(folder: Path, path: Path) -> str:
     """The part of the data that a file or its folder is called after; nothing where it is after none."""
     word = _WORDS.search(path.relative_to(folder).as_posix().lower())
     return _CALLED[word[0]] if word else ""
+
+
+def _place(folder: Path, path: Path) -> str:
+    """The folder that a file is in, but for those that are called after a part of the data."""
+    parts = path.relative_to(folder).parent.parts
+    return "/".join(shown(part) for part in parts if not _WORDS.search(part.lower())) or "."

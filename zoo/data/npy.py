@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from zoo.data.base import Dataset, Samples, Source, Split
@@ -56,6 +56,8 @@ class Npy(Dataset):
                 f"{shown(path)}: its rows are {_times(found.shape[1:])} (channels x size), and backbone.latent is"
                 f" {_times(self.shape)}; set it to the same"
             )
+        if not len(found):
+            raise DataError(f"{shown(path)}: holds no rows; save some there by numpy.save")
         labels = self._labels(folder, len(found))
         below = f"{folder.name}/" if folder != self.folder else ""
         rows = np.arange(len(found))
@@ -77,16 +79,12 @@ class Npy(Dataset):
             raise DataError(
                 f"{shown(path)}: has {len(found)} rows, and {ARRAY} beside it has {count}; give each row a label"
             )
-        labels = torch.from_numpy(found.astype(np.float32 if found.dtype.kind == "f" else np.int64))
-        if self.num_classes and labels.ndim == 1 and not labels.is_floating_point():
-            outside = (labels < 0) | (labels >= self.num_classes)
-            if outside.any():
-                row = int(outside.nonzero()[0])
-                raise DataError(
-                    f"{shown(path)}: label {int(labels[row])} of row {row} is outside 0..{self.num_classes - 1}; mend"
-                    " it, or set backbone.num_classes"
-                )
-        return labels
+        if found.dtype.kind == "f":
+            return torch.from_numpy(_as_float32(found, path, np.arange(count)))
+        if self.num_classes and found.ndim == 1:
+            _refuse_rows((found < 0) | (found >= self.num_classes), found, path, f"0..{self.num_classes - 1}")
+        _refuse_rows(found > np.iinfo(np.int64).max, found, path, "those of 64 bits with a sign")
+        return torch.from_numpy(found.astype(np.int64))
 
 
 class NpySource(Source):
@@ -114,7 +112,8 @@ class NpySource(Source):
         """The rows at ``indices``; nothing about them is random."""
         if self._array is None:
             self._array = open_array(self.path)
-        found = self._array[self._rows[indices]].astype(np.float32)
+        rows = self._rows[indices]
+        found = _as_float32(self._array[rows], self.path, rows)
         return Samples(torch.from_numpy(np.ascontiguousarray(found)), self.labels(indices))
 
     def labels(self, indices: Int[np.ndarray, " B"]) -> Labels:
@@ -128,8 +127,9 @@ class NpySource(Source):
     def fingerprint(self, *, files: bool = True) -> Fingerprint:
         """Rows and labels and, of the array's file, size and time."""
         size, time = map(str, look_at(self.path)) if files else ("", "")
+        name = f"{self._below}{self.path.name}"
         group = Group(samples=len(self), names=digest([self._rows.tobytes()]), sizes=size, times=time)
-        return Fingerprint(samples=len(self), labels=digest_of_labels(self._labels), groups=(("", group),))
+        return Fingerprint(samples=len(self), labels=digest_of_labels(self._labels), groups=((name, group),), of="file")
 
 
 def open_array(path: Path) -> Shaped[np.ndarray, "n ..."]:
@@ -149,6 +149,33 @@ def open_array(path: Path) -> Shaped[np.ndarray, "n ..."]:
             f"{shown(path)}: holds {found.dtype} {list(found.shape)}, no rows of plain numbers; save floats or integers"
         )
     return found
+
+
+def _as_float32(
+    values: Shaped[np.ndarray, "n ..."], path: Path, rows: Int[np.ndarray, " n"]
+) -> Shaped[np.ndarray, "n ..."]:
+    """The values of some rows of a file, none of which becomes infinite."""
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    if values.dtype.kind == "f" and values.dtype.itemsize > found.dtype.itemsize:
+        beyond = np.isinf(found) & np.isfinite(values)
+        if beyond.any():
+            place = tuple(np.argwhere(beyond)[0].tolist())
+            raise DataError(
+                f"{shown(path)}: row {rows[place[0]]} holds {values[place]:g}, too large for float32; scale the values"
+            )
+    return found
+
+
+def _refuse_rows(
+    outside: Bool[np.ndarray, "n ..."], labels: Shaped[np.ndarray, "n ..."], path: Path, allowed: str
+) -> None:
+    if outside.any():
+        place = tuple(np.argwhere(outside)[0].tolist())
+        raise DataError(
+            f"{shown(path)}: label {labels[place]} of row {place[0]} is outside {allowed}; mend it, or set"
+            " backbone.num_classes"
+        )
 
 
 def _times(shape: tuple[int, ...]) -> str:
