@@ -75,7 +75,8 @@ def test_processes_start_from_the_same(donor: Path, tmp_path: Path) -> None:
     _, said = begun(recipe, tmp_path / "one")
     told = [line for line in said if line.startswith("train.init: ")]
     assert (
-        "train.init: class_conditioner: 12 classes in place of 10: the first 10 are the donor's, 2 start anew" in told
+        "train.init: class_conditioner: 12 classes (10 in the donor): 10 are the donor's of the same name, 2 start anew"
+        in told
     )
     (first, _) = run_ranks(started_by_many, 2, recipe, tmp_path / "two")
     assert [line for line in first if line.startswith("train.init: ")] == told
@@ -103,6 +104,8 @@ def test_exact_is_written_in_one_way() -> None:
     plain, mapping = small("train.init=/a/w.safetensors"), small("train.init={weights: /a/w.safetensors, fit: exact}")
     assert plain.resolved() == mapping.resolved()
     assert mapping.train.init == "/a/w.safetensors"
+    with pytest.raises(RecipeError, match=r"classes are of weights that are adapted; set fit: adapt"):
+        small("train.init={weights: /a/w.safetensors, classes: [0, null]}")
 
 
 def test_the_weights_may_have_moved_and_how_they_are_fitted_counts() -> None:

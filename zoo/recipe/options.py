@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from zoo.recipe.averages import Average, Averages
 from zoo.recipe.latent import LatentRecipe
@@ -59,6 +59,20 @@ class Start(Options):
         Literal["exact", "adapt"],
         Field(description="exact: of the same backbone; adapt: of another, of which what fits is taken"),
     ] = "exact"
+    classes: Annotated[
+        tuple[Annotated[int, Field(ge=0)] | None, ...],
+        Field(
+            description="with adapt, the class of the donor's that each one starts as, in order, such as [207, 360,"
+            " null], null for one that starts anew; left out: that of the same name, or number where none is called"
+            " alike"
+        ),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _only_where_it_adapts(self) -> Start:
+        if self.classes and self.fit == "exact":
+            raise ValueError("classes are of weights that are adapted; set fit: adapt, or leave them out")
+        return self
 
 
 def _in_one_way(given: str | Start) -> str | Start:

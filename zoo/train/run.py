@@ -45,7 +45,7 @@ from zoo.train.resuming import refuse_another, restore
 from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
 from zoo.train.trainer import Trainer
-from zoo.weights import Weights, adapt, is_same_backbone, refuse_other_backbone
+from zoo.weights import Weights, adapt, are_the_donors, refuse_other_backbone
 
 
 class Watcher(Protocol):
@@ -228,7 +228,7 @@ class Run:
             self._tell(f"train.init: {line}")
         trained_on, here = weights.classes.names, self._classes.names
         other = renamed(trained_on, here) if trained_on and here else None
-        if other is not None:
+        if other is not None and not done:
             self._tell(f"warning: {start.path}: has learned other classes than those of the data: {other}")
         self._tell(f"starting from {start.path}")
         return {**weights.source, **({"adapted": done} if done else {})}
@@ -238,11 +238,11 @@ class Run:
     ) -> tuple[Mapping[str, Tensor], list[str]]:
         """The tensors to start from, and what has been done to make them."""
         given = self.recipe.train.start
-        if given is None or given.fit == "exact" or is_same_backbone(weights.recipe, self.recipe):
+        if given is None or given.fit == "exact" or are_the_donors(weights, self.recipe, self._classes.names):
             mend = f"; train.init={{weights: {start.path}, fit: adapt}} takes of them what fits"
             refuse_other_backbone(start.path, weights.recipe, self.recipe, mend)
             return weights.tensors, []
-        surgery = adapt(weights, self.recipe, backbone.state_dict(), self.registry)
+        surgery = adapt(weights, self.recipe, backbone.state_dict(), self.registry, self._classes.names)
         return surgery.tensors, [*surgery.notes, *surgery.lines()]
 
     def _open_folder(self, *, resume: bool, init: Mapping[str, Any] | None) -> str:

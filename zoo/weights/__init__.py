@@ -1,6 +1,7 @@
 """Weights: zoo's own files, published checkpoints in and out, and surgery from one backbone to another."""
 
 from zoo.weights.adapting import adapt
+from zoo.weights.class_rows import are_the_donors
 from zoo.weights.conversion import Converted, from_published, to_published, with_clock_of, write_published
 from zoo.weights.files import (
     read_weights,
@@ -19,7 +20,6 @@ from zoo.weights.state import (
     Which,
     filled,
     initialised,
-    is_same_backbone,
     refuse_misfits,
     refuse_non_finite,
     refuse_other_backbone,
@@ -34,12 +34,12 @@ __all__ = [
     "Weights",
     "Which",
     "adapt",
+    "are_the_donors",
     "filled",
     "from_published",
     "inflate",
     "initialise_rest",
     "initialised",
-    "is_same_backbone",
     "read_checkpoint",
     "read_weights",
     "recorded_classes",

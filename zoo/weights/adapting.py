@@ -8,7 +8,7 @@ the noise levels that were there.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -23,6 +23,7 @@ from zoo.recipe import Recipe
 from zoo.registry import Registry
 from zoo.schedule import Grid, grid_of, patch_name
 from zoo.weights import fitting
+from zoo.weights.class_rows import ClassRows, class_rows
 from zoo.weights.clock import with_clock
 from zoo.weights.inflation import ONLY_INITIAL, Surgery, part_of
 from zoo.weights.state import Weights, is_same_table, position_tables
@@ -42,7 +43,9 @@ PATCHED = re.compile(r"(patch_embedders|heads|positions)\.(\d+(?:x\d+)*)\.(.+)")
 RESAMPLER = re.compile(r"(upsamplers|downsamplers|skips)\.(\d+(?:x\d+)*)_to_(\d+(?:x\d+)*)\.(proj\.)?(weight|bias)")
 
 
-def adapt(donor: Weights, target: Recipe, fresh: Mapping[str, Tensor], registry: Registry) -> Surgery:
+def adapt(
+    donor: Weights, target: Recipe, fresh: Mapping[str, Tensor], registry: Registry, names: Sequence[str] = ()
+) -> Surgery:
     """All weights of a backbone, of a donor's as far as they fit.
 
     Args:
@@ -50,6 +53,7 @@ def adapt(donor: Weights, target: Recipe, fresh: Mapping[str, Tensor], registry:
         target: the recipe of the backbone to start.
         fresh: its freshly initialised weights, by name; what the donor cannot fill stays so.
         registry: the parts to choose from.
+        names: of its classes, by label, as far as they are known.
 
     Returns:
         The tensors, those of ``new`` too; ``notes`` and ``lines`` say what was done.
@@ -58,12 +62,16 @@ def adapt(donor: Weights, target: Recipe, fresh: Mapping[str, Tensor], registry:
         WeightsError: the backbone has another width, number of heads or of axes, or nothing fits.
     """
     with torch.no_grad(), torch.device("cpu"):
-        return _Adaptation(donor, target, {name: each.cpu() for name, each in fresh.items()}, registry).run()
+        own = {name: each.cpu() for name, each in fresh.items()}
+        return _Adaptation(donor, target, own, registry, class_rows(donor, target, names)).run()
 
 
 class _Adaptation:
-    def __init__(self, donor: Weights, target: Recipe, fresh: Mapping[str, Tensor], registry: Registry) -> None:
+    def __init__(
+        self, donor: Weights, target: Recipe, fresh: Mapping[str, Tensor], registry: Registry, classes: ClassRows
+    ) -> None:
         _refuse_other_sizes(donor.recipe, target)
+        self.classes = classes
         self.surgery, self.target, self.fresh = Surgery(), target, fresh
         clock = target.backbone.time_embedder.resolved().get("clock")
         self.donor = donor if clock is None else with_clock(donor, clock, registry)
@@ -130,19 +138,14 @@ class _Adaptation:
 
     def _class_rows(self, name: str) -> Tensor | None:
         given, own = self._given(name), self.fresh[name]
-        classes, wanted = self.donor.recipe.backbone.num_classes, self.target.backbone.num_classes
         by_index = isinstance(self.after.conditioner, IndexConditioner)
-        if given is None or given.shape == own.shape or not by_index:
+        if given is None or not by_index or (self.classes.are_the_same and given.shape == own.shape):
             return given
-        if (len(given), len(own)) != (classes + 1, wanted + 1) or given.shape[1:] != own.shape[1:]:
-            return None
-        kept = min(classes, wanted)
-        rest = f"the donor's others are left behind ({classes - kept})" if classes > wanted else ""
-        rest = rest or f"{wanted - kept} start anew"
-        self._note(
-            f"class_conditioner: {wanted} classes in place of {classes}: the first {kept} are the donor's, {rest}"
-        )
-        return fitting.rows_of_classes(given, own)
+        lengths = self.classes.before + 1, len(self.classes.sources) + 1
+        if (len(given), len(own)) != lengths or given.shape[1:] != own.shape[1:]:
+            return given
+        self._note(f"class_conditioner: {self.classes.words()}")
+        return self.classes.of(given, own)
 
     def _embedder(self, name: str, patch: Grid, rest: str) -> Tensor | None:
         source = self._patch_for(patch, "patch_embedder")

@@ -1,4 +1,4 @@
-"""What becomes of a tensor where channels, patches, grids or classes are others than those that it was trained with.
+"""What becomes of a tensor where channels, patches or grids are others than those that it was trained with.
 
 Patches go from fine to coarse as the mean of the latent's pixels, and from coarse to fine as their repetition: what a
 backbone of the other patch sees is the latent that is averaged, or repeated, to the size that it knows.
@@ -95,13 +95,6 @@ def interpolated(table: Tensor, grid: Grid, other: Grid) -> Tensor:
     wide = channels.double()
     found = functional.interpolate(wide, size=other, mode=INTERPOLATION[len(grid)], align_corners=False)
     return found.to(table.dtype).reshape(table.shape[1], -1).T
-
-
-def rows_of_classes(table: Tensor, fresh: Tensor) -> Tensor:
-    """A table with a row for each class, and the last for none, for as many classes as ``fresh`` has, whose rows those
-    have that are more than before."""
-    kept = min(len(table), len(fresh)) - 1
-    return torch.cat([table[:kept], fresh[kept:-1], table[-1:]])
 
 
 def upsampling(dim: int, copies: int, dtype: torch.dtype) -> Tensor:
