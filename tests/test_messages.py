@@ -36,6 +36,7 @@ BARE = {
 REASONS = {
     "evaluate/by_class.py": "why a figure is not told",
     "evaluate/frechet.py": "the same",
+    "evaluate/mmd.py": "the same",
     "evaluate/precision_recall.py": "the same",
     "evaluate/judging.py": "the same",
     "data/cache.py": "why the cache is made anew",

@@ -1,10 +1,12 @@
 """Metrics equal independent reference computations, and tell what they are there to tell."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from zoo.evaluate import FeatureSet
+from zoo.evaluate import FeatureSet, frechet
 from zoo.evaluate import precision_recall as blocks
 from zoo.evaluate.by_class import Accuracy, Diversity, Novelty
 from zoo.evaluate.frechet import FID, SpatialFID, fitted, frechet_distance
@@ -23,6 +25,18 @@ def reference_frechet(a, b):
     s, t = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     apart = a.mean(0) - b.mean(0)
     return apart @ apart + np.trace(s + t - 2 * sqrtm(s @ t).real)
+
+
+@pytest.mark.parametrize("rows", [7, 1024])
+@pytest.mark.parametrize("dim", [1, 16])
+def test_mean_and_covariance_by_blocks_are_those_of_all_at_once(rows, dim, monkeypatch):
+    monkeypatch.setattr(frechet, "ROWS", rows)
+    features = normal(500, dim, shift=100.0)
+    wide = features.astype(np.float64)
+    wanted = np.atleast_2d(np.cov(wide, rowvar=False))
+    found = fitted(features)
+    np.testing.assert_allclose(found.mean, wide.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.covariance, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("dim", [2, 16, 64])
@@ -108,6 +122,16 @@ def test_precision_and_recall_are_those_of_all_distances_at_once(k, rows, monkey
     precision, recall = reference_precision_recall(real, generated, k)
     assert (found["precision"], found["recall"]) == (pytest.approx(precision), pytest.approx(recall))
     assert 0.1 < recall < precision <= 1.0
+
+
+def test_precision_and_recall_are_beside_so_many_real_images_evenly_spread():
+    generator = np.random.default_rng(0)
+    real, generated = generator.standard_normal((90, 3)), generator.standard_normal((70, 3))
+    chosen = [math.floor(each * 90 / 40) for each in range(40)]
+    found = PrecisionRecall(real=40).measure(FeatureSet(real), FeatureSet(generated))
+    assert found == PrecisionRecall().measure(FeatureSet(real[chosen]), FeatureSet(generated))
+    assert found != PrecisionRecall().measure(FeatureSet(real), FeatureSet(generated))
+    assert PrecisionRecall().real == 10_000  # as ADM's reference batches have
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ def test_refuses_what_has_no_backbone(problems, text, expected):
         ),
         (
             "evaluate: {metrics: [fid, {type: fed}]}",
-            "evaluate.metrics.1.type: there is no metric 'fed'; did you mean 'fid'? (installed: accuracy, diversity,"
-            " fid, inception_score, novelty, precision_recall, sfid)",
+            "evaluate.metrics.1.type: there is no metric 'fed'; did you mean 'fid'? (installed: accuracy, cmmd,"
+            " diversity, fid, inception_score, kid, novelty, precision_recall, sfid)",
         ),
         ("train: {step: 3}", "train.step: unknown option; did you mean 'steps'?"),
         ("train: {steps: 0}", "train.steps: should be at least 1, got 0"),

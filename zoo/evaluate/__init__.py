@@ -8,6 +8,7 @@ from zoo.evaluate.digits import DigitsFeatures
 from zoo.evaluate.frechet import FID, SpatialFID
 from zoo.evaluate.inception import InceptionFeatures
 from zoo.evaluate.inception_score import InceptionScore
+from zoo.evaluate.mmd import CMMD, KID
 from zoo.evaluate.pca import PCAFeatures
 from zoo.evaluate.precision_recall import PrecisionRecall
 from zoo.hookspecs import hookimpl
@@ -19,4 +20,5 @@ __all__ = ["FeatureSet", "Features", "ImageSet", "Images", "Metric", "zoo_parts"
 def zoo_parts() -> list[type]:
     """The built-in features and metrics."""
     features = [PCAFeatures, DigitsFeatures, InceptionFeatures]
-    return [*features, FID, SpatialFID, InceptionScore, PrecisionRecall, Accuracy, Diversity, Novelty]
+    beside_classes = [Accuracy, Diversity, Novelty]
+    return [*features, FID, SpatialFID, KID, CMMD, InceptionScore, PrecisionRecall, *beside_classes]

@@ -10,6 +10,9 @@ from jaxtyping import Float
 from zoo.evaluate.base import FeatureSet, Gaussian, Metric, Moments
 from zoo.registry import part
 
+ROWS = 1024
+"""Images whose features are in memory as float64 at once."""
+
 
 def fitted(features: Float[np.ndarray, "n D"]) -> Gaussian:
     """The Gaussian of features; the covariance is the unbiased one, as in ADM's evaluator.
@@ -19,8 +22,12 @@ def fitted(features: Float[np.ndarray, "n D"]) -> Gaussian:
     """
     if len(features) < 2:
         raise ValueError(f"a covariance needs two images or more, not {len(features)}")
-    wide = features.astype(np.float64)
-    return Gaussian(wide.mean(axis=0), np.atleast_2d(np.cov(wide, rowvar=False)))
+    mean = features.mean(axis=0, dtype=np.float64)
+    products = np.zeros((features.shape[1], features.shape[1]))
+    for first in range(0, len(features), ROWS):
+        apart = features[first : first + ROWS] - mean
+        products += apart.T @ apart
+    return Gaussian(mean, products / (len(features) - 1))
 
 
 def frechet_distance(one: Gaussian, other: Gaussian) -> float:

@@ -63,12 +63,16 @@ class PrecisionRecall(Metric):
 
     Options:
         neighbours: k, the nearest neighbour that the ball around each image reaches to.
+        real: so many real images at most, evenly spread over them; ADM's reference batches have 10,000, and both
+            figures are on another scale beside more.
     """
 
     more_is_better = ("precision", "recall")
 
-    def __init__(self, *, neighbours: Annotated[int, Field(ge=1)] = 3) -> None:
-        self.neighbours = neighbours
+    def __init__(
+        self, *, neighbours: Annotated[int, Field(ge=1)] = 3, real: Annotated[int, Field(ge=2)] = 10_000
+    ) -> None:
+        self.neighbours, self.real = neighbours, real
 
     def measure(self, real: FeatureSet, generated: FeatureSet) -> Mapping[str, float]:
         """``precision`` and ``recall``, from 0 to 1.
@@ -76,8 +80,10 @@ class PrecisionRecall(Metric):
         Raises:
             ValueError: fewer images than neighbours and one.
         """
-        fewest = min(len(real), len(generated))
+        some = min(len(real), self.real)
+        fewest = min(some, len(generated))
         if fewest <= self.neighbours:
             raise ValueError(f"{self.neighbours} neighbours need more than {self.neighbours} images, not {fewest}")
-        precision, recall = precision_and_recall(real.pooled, generated.pooled, self.neighbours)
+        chosen = real.pooled[np.arange(some) * len(real) // some]
+        precision, recall = precision_and_recall(chosen, generated.pooled, self.neighbours)
         return {"precision": precision, "recall": recall}
