@@ -196,6 +196,14 @@ def first_line(error: BaseException) -> str:
     return shortened((text_of(error).strip().splitlines() or [""])[0])
 
 
+def reason_of_network(error: BaseException) -> str:
+    """What an error of somebody's network says, on one line; TorchScript's says it last, behind the code."""
+    first = first_line(error)
+    if "TorchScript" in first:
+        return shortened(text_of(error).strip().splitlines()[-1])
+    return first or type(error).__name__
+
+
 def reason_not_saved(error: BaseException) -> str:
     """Why a run could not be saved: what zoo says of it whole, since the command that goes on stands at its end."""
     return str(error) if isinstance(error, RunError) else first_line(error) or type(error).__name__

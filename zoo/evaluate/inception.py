@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -15,10 +13,8 @@ from jaxtyping import Float, Int, UInt8
 from pydantic import Field
 from torch import Tensor
 
-from zoo.data.folders import shown
-from zoo.errors import DataError
-from zoo.evaluate.base import Features, FeatureSet, Images
-from zoo.files import did_you_mean_file
+from zoo.evaluate.base import FeatureSet
+from zoo.evaluate.network_file import FeaturesOfFile
 from zoo.registry import part
 from zoo.signature import PathText
 
@@ -49,7 +45,7 @@ class Outputs(NamedTuple):
 
 
 @part("features", "inception")
-class InceptionFeatures(Features):
+class InceptionFeatures(FeaturesOfFile):
     """Features of an Inception network in a TorchScript file of your own.
 
     With the right file, they are those that papers' FID is of; that FID is theirs only beside the same real images.
@@ -71,29 +67,10 @@ class InceptionFeatures(Features):
         batch: pictures that go through the network at once.
     """
 
+    get = GET
+
     def __init__(self, *, file: PathText | None = None, batch: Annotated[int, Field(ge=1)] = 64) -> None:
-        self.file = None if file is None else Path(os.path.expanduser(file))  # unlike pathlib's, it takes any text
-        self.batch = batch
-        self._device = torch.device("cpu")
-
-    def to(self, device: torch.device) -> None:
-        """Run the network there from now on."""
-        self._device = device
-
-    def check(self) -> None:
-        """Look for the file."""
-        if self.file is None:
-            raise DataError(f"features inception: need a file; {GET}")
-        if not self.file.exists():
-            raise self._error(f"there is no such file; {GET}{did_you_mean_file(self.file, (self.file.suffix,))}")
-
-    def fit(self, real: Images) -> None:
-        """Read the file: there is nothing to learn from images."""
-        _ = self._network
-
-    def record(self) -> dict[str, Any]:
-        """The file's name and its SHA-256."""
-        return {"file": shown(self._path.name), "sha256": self._network.sha256}
+        super().__init__(file, batch)
 
     @torch.no_grad()
     def of(self, images: UInt8[np.ndarray, "n H W C"], labels: Int[np.ndarray, " n"] | None) -> FeatureSet:
@@ -113,10 +90,8 @@ class InceptionFeatures(Features):
             probabilities=_rows(probabilities),
         )
 
-    @property
-    def _path(self) -> Path:
-        assert self.file is not None, "check comes first"
-        return self.file
+    def _sha256(self) -> str:
+        return self._network.sha256
 
     @cached_property
     def _network(self) -> Network:
@@ -165,9 +140,6 @@ class InceptionFeatures(Features):
             raise self._error(f"gives {name} of shape {list(tensor.shape)} in place of {wanted}; export it so")
         if not tensor.isfinite().all():
             raise self._error(f"gives {name} that are not finite for 8-bit pictures; take another file")
-
-    def _error(self, problem: str) -> DataError:
-        return DataError(f"features inception: {shown(self._path)}: {problem}")
 
 
 def _rgb(images: UInt8[np.ndarray, "n H W C"]) -> UInt8[Tensor, "n 3 H W"]:

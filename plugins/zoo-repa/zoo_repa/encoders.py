@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.errors import ZooError, first_line, shortened
-from zoo_repa.stored import sha256_of
+from zoo.errors import DataError, ZooError, reason_of_network
+from zoo.evaluate import open_network
 
 
 class Encoder:
@@ -44,7 +42,7 @@ class Encoder:
                 raise
             raise ZooError(
                 f"--encoder {self.name}: fails on pictures {list(pictures.shape)} of {pictures.dtype}:"
-                f" {reason(error)}; what it takes is set by --channels, --side and --batch"
+                f" {reason_of_network(error)}; what it takes is set by --channels, --side and --batch"
             ) from error
         shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         if isinstance(found, Tensor) and len(found) == len(pictures):
@@ -74,20 +72,11 @@ def load_encoder(name: str, side: int, device: torch.device) -> Encoder:
 
 
 def _from_file(path: Path, device: torch.device) -> Encoder:
-    exported = path.suffix == ".pt2"
     try:
-        if not zipfile.is_zipfile(path):  # torch.export.load would log a traceback
-            raise zipfile.BadZipFile("it is no zip archive, or not whole")
-        if exported:
-            network = torch.export.load(path).module().to(device)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch's, of TorchScript as a whole
-                network = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
-        return Encoder(str(path), sha256_of(path), network)
-    except Exception as error:  # of zip archives, pickles and two loaders of PyTorch
-        kind = "program of torch.export.save" if exported else "file of torch.jit.save"
-        raise ZooError(f"--encoder {path}: is no {kind}: {reason(error)}") from error
+        found = open_network(path, device)
+    except DataError as error:
+        raise ZooError(f"--encoder {error}") from error
+    return Encoder(str(path), found.sha256, found.network)
 
 
 def _of_transformers(name: str, side: int, device: torch.device) -> Encoder:
@@ -102,7 +91,7 @@ def _of_transformers(name: str, side: int, device: torch.device) -> Encoder:
         model, loaded = AutoModel.from_pretrained(name, output_loading_info=True)
         model = model.to(device, torch.float32).eval()
     except Exception as error:  # of transformers, huggingface_hub, the network, safetensors, json
-        raise ZooError(f"--encoder {name}: transformers cannot load it: {reason(error)}") from error
+        raise ZooError(f"--encoder {name}: transformers cannot load it: {reason_of_network(error)}") from error
     missing = sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler"))  # which gives no tokens
     if missing:  # transformers only warns, and leaves them as they were initialised
         raise ZooError(f"--encoder {name}: its file lacks {len(missing)} weights, such as {missing[0]}")
@@ -118,11 +107,3 @@ def _of_transformers(name: str, side: int, device: torch.device) -> Encoder:
     return Encoder(
         name, weights.hexdigest(), lambda pictures: model(pixel_values=pictures).last_hidden_state[:, -count:]
     )
-
-
-def reason(error: Exception) -> str:
-    """What an error of somebody's code says, on one line: TorchScript's says it last, behind a listing of the code."""
-    first = first_line(error)
-    if "TorchScript" in first:
-        return shortened(str(error).strip().splitlines()[-1])
-    return first or type(error).__name__

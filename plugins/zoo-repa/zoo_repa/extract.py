@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import track
 from safetensors import SafetensorError, safe_open
@@ -31,6 +30,7 @@ from torch import Tensor
 import zoo
 from zoo.data import Dataset, Source, Split
 from zoo.errors import DataError, MissingSplitError, ZooError, first_line
+from zoo.evaluate import prepared
 from zoo_repa.dataset import WithFeatures
 from zoo_repa.encoders import Encoder, load_encoder
 from zoo_repa.stored import INDEX, Index, Record, finite, names_of, open_shard, sha256_of
@@ -97,16 +97,6 @@ def pictures_of(
         return shown.to_images(samples.latents).permute(0, 3, 1, 2).float() / 255
 
     return read
-
-
-def prepared(pictures: Tensor, side: int, channels: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Pictures [B, C, height, width] in [0, 1] as an encoder takes them: resized, bicubic, and normalised."""
-    if pictures.shape[1] != channels:
-        pictures = pictures.mean(1, keepdim=True).expand(-1, channels, -1, -1)  # grey, or to be
-    if pictures.shape[2:] != (side, side):
-        pictures = F.interpolate(pictures, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
-    shift, scale = (torch.tensor(each).to(pictures).view(-1, 1, 1) for each in (mean, std))
-    return (pictures - shift) / scale
 
 
 def extract(source: Source, pictures: Callable[[range], Tensor], encoder: Encoder, given: argparse.Namespace) -> Index:
