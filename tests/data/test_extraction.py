@@ -213,6 +213,33 @@ def test_resuming_with_other_pictures(run, tmp_path, pictures, out, whole):
     assert content(out) == whole
 
 
+def test_a_shard_with_other_bytes_than_were_recorded_is_refused(run, out, whole):
+    shard, index = out / "shard_00001.safetensors", out / "index.json"
+    content_of = bytearray(shard.read_bytes())
+    content_of[len(content_of) // 2] ^= 1  # of a latent
+    shard.write_bytes(content_of)
+    (out / "shard_00002.safetensors").unlink()
+    told = f"{shard}: differs from its hash in index.json; remove it, and --resume writes it again"
+    for _ in range(2):  # the index goes on vouching for the others
+        assert refused(run(out, "--resume"), 3) == told
+        assert index.read_bytes() == whole["index.json"]
+    shard.unlink()
+    assert run(out, "--resume").exit_code == 0
+    assert content(out) == whole
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.4), (0.4, 0.0)])
+def test_resuming_with_another_division(run, out, shares):
+    first, then = (["--set", f"data.dataset.held_out={share}"] for share in shares)
+    assert run(out, *first).exit_code == 0
+    before = content(out)
+    holds, goes = (out, f"{out}/train and {out}/held_out") if then[1].endswith("0.4") else (out / "train", str(out))
+    assert refused(run(out, "--resume", *then), 3) == (
+        f"{holds}: holds latents, and these go to {goes}: what is held out has changed; choose another folder"
+    )
+    assert content(out) == before
+
+
 def test_a_file_that_something_else_wrote(run, out):
     path = out / "shard_00000.safetensors"
     out.mkdir()

@@ -122,6 +122,10 @@ def test_a_recipe_without_metrics_has_those_of_zoo_whatever_is_installed(registr
     assert named.plugins() == {"zoo": zoo_version(), "zoo-extra": "0.0.1"}
 
 
+def test_a_file_whose_name_is_no_text_gives_a_name_that_is(load):
+    assert load({os.fsdecode(b"a\xff.yaml"): BASE}).name == r"a\udcff"
+
+
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="pipes have no names here")
 def test_a_pipe_that_is_given_is_read(registry):
     """As a shell's ``<(...)``."""

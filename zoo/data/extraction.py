@@ -7,8 +7,8 @@ bytes depend neither on the number of processes nor on a stop.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -21,8 +21,8 @@ from torch import Tensor
 from zoo.data.autoencoder import Autoencoder
 from zoo.data.base import Dataset
 from zoo.data.extracted_pictures import Reader, Split, class_indices_of, open_splits, times
-from zoo.data.folders import shown
-from zoo.data.latent_index import INDEX, Dtype, LatentIndex, Layout, ShardRecord, VAERecord
+from zoo.data.folders import HELD_OUT, TRAIN, shown
+from zoo.data.latent_index import INDEX, Dtype, LatentIndex, Layout, ShardRecord, VAERecord, read_index
 from zoo.data.latent_shards import Shard, open_shard
 from zoo.data.latent_statistics import Sums
 from zoo.data.latent_writing import encode_ids, shard_settings, write_shard
@@ -124,7 +124,7 @@ def extract(
         for note in split.source.notes:
             told.note(note)
     work = _Work(asked, dataset, splits, vae)
-    complete: list[int] = world.first(work.begin)
+    complete: dict[int, str | None] = world.first(work.begin)
     found = work.encode(complete, world, told)
     world.first(lambda: work.finish(found))
     return splits
@@ -154,27 +154,33 @@ class _Work:
             for place, rows in enumerate(_pieces(range(len(split.source)), asked.shard))
         ]
 
-    def begin(self) -> list[int]:
-        """Make the folders, and tell which shards are there, whole, and the same as they would be written now.
+    def begin(self) -> dict[int, str | None]:
+        """Make the folders, and tell which shards are there, whole, and the same as they would be written now; of each
+        its hash, where an index has it.
 
         Raises:
-            DataError: one is whole, but another one; a folder cannot be made.
+            DataError: one is whole, but another one; the pictures were divided otherwise; a folder cannot be made.
         """
+        self._refuse_other_division()
         complete = [number for number, shard in enumerate(self.plan) if self._is_complete(shard)]
-        missing = {shard.split for number, shard in enumerate(self.plan) if number not in set(complete)}
-        for number, split in enumerate(self.splits):
+        recorded: dict[Path, str] = {}
+        for split in self.splits:
             _make_folder(split.out)
-            if number in missing:
-                (split.out / INDEX).unlink(missing_ok=True)  # of an extraction that has lost shards since
-        return complete
+            with suppress(DataError):  # none, or one that is written anew
+                recorded |= {split.out / each.file: each.sha256 for each in read_index(split.out).shards}
+        return {number: recorded.get(self.plan[number].path) for number in complete}
 
-    def encode(self, complete: Sequence[int], world: Distributed, told: Told) -> list[Found]:
-        """Write the shards that are missing, and tell of all, on the main process."""
+    def encode(self, complete: Mapping[int, str | None], world: Distributed, told: Told) -> list[Found]:
+        """Look at the shards that are there, write those that are missing, and tell of all, on the main process."""
         sizes = [len(shard.rows) for shard in self.plan]
         missing = sorted(set(range(len(self.plan))) - set(complete))
         total, done = sum(sizes), sum(sizes[number] for number in complete)
         told.progress(done, total)
         found: dict[int, Found] = {}
+        with world.together(self.asked.out):
+            for number in sorted(complete)[world.rank :: world.size]:
+                found[number] = self._look(self.plan[number], complete[number])
+        world.first(lambda: self._forget(missing))
         with world.together(self.asked.out):
             pictures = self._pictures([self.plan[number] for number in missing[world.rank :: world.size]])
         with closing(pictures):
@@ -193,8 +199,6 @@ class _Work:
                         found[number] = self._look(shard)
                 done = after
                 told.progress(done, total)
-        with world.together(self.asked.out):
-            found |= {number: self._look(self.plan[number]) for number in complete[world.rank :: world.size]}
         every = {number: each for own in world.collect(found) for number, each in own.items()}
         return [every[number] for number in sorted(every)]
 
@@ -282,14 +286,32 @@ class _Work:
         flipped = stored[1] if self.asked.flip else None
         write_shard(shard.path, Shard(stored[0], flipped, *self._names(shard)), self.settings)
 
-    def _look(self, shard: Planned) -> Found:
-        """What the index says of a shard that is there."""
+    def _forget(self, missing: Sequence[int]) -> None:
+        """Remove the index of an extraction that has lost shards since."""
+        for number in {self.plan[each].split for each in missing}:
+            (self.splits[number].out / INDEX).unlink(missing_ok=True)
+
+    def _refuse_other_division(self) -> None:
+        outs, top = [split.out for split in self.splits], self.asked.out
+        for place in (top, top / TRAIN, top / HELD_OUT[0]):
+            if place not in outs and any(place.glob("shard_*.safetensors")):
+                raise DataError(
+                    f"{shown(place)}: holds latents, and these go to {' and '.join(map(shown, outs))}: what is held out"
+                    " has changed; choose another folder"
+                )
+
+    def _look(self, shard: Planned, recorded: str | None = None) -> Found:
+        """What the index says of a shard that is there, whose hash is the recorded one where there is one."""
+        with shard.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if recorded not in (None, digest):
+            raise DataError(
+                f"{shown(shard.path)}: differs from its hash in {INDEX}; remove it, and --resume writes it again"
+            )
         stored, sums = open_shard(shard.path, len(shard.rows), self.layout), Sums(self.layout.channels)
         for moments in (stored.moments, stored.moments_flipped):
             if moments is not None:
                 sums.add(moments)
-        with shard.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return ShardRecord(file=shard.path.name, count=len(shard.rows), sha256=digest), sums
 
     def _names(self, shard: Planned) -> tuple[Int[Tensor, " n"], UInt8[Tensor, "n L"]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import RecipeError
+from zoo.errors import RecipeError, printable
 from zoo.plugins import not_installed
 from zoo.recipe.find import find_recipe
 from zoo.recipe.merge import Override, merge, override_of, read_override
@@ -37,7 +37,7 @@ def read_tree(
         raise RecipeError([f"a recipe is a name, a path or a mapping with `backbone`, not {type(source).__name__}"])
     else:
         path = find_recipe(str(source))
-        name, tree = path.stem, _extended(read_yaml(path, piped=True), path)
+        name, tree = printable(path.stem), _extended(read_yaml(path, piped=True), path)
     tree = overridden(tree, overrides, option=option)
     assert isinstance(tree.value, dict)
     if "name" not in tree.value or tree.value["name"].value is None:
