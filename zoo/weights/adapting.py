@@ -153,15 +153,16 @@ class _Adaptation:
         if given is None or source is None or rest != "proj.weight":
             return given
         channels, wanted = (each.backbone.latent.channels for each in (self.donor.recipe, self.target))
-        overlapping = given.ndim > 2
-        if overlapping and source != patch:
-            return None
-        weight = given if overlapping else given.reshape(len(given), channels, *source)
+        if given.ndim > 2:  # patches that overlap
+            if source != patch:
+                return None
+            source = patch = tuple(given.shape[2:])
+        weight = given.reshape(len(given), channels, *source)
         if channels != wanted:
-            weight = fitting.channels_in(weight, wanted)
             words = fitting.words_of_channels(channels, wanted)
             self._note(f"latent: {wanted} channels in place of {channels}: {words}")
-        return weight if overlapping else fitting.patch_in(weight, patch).flatten(1)
+        own = self.fresh[name].reshape(len(given), wanted, *patch)
+        return fitting.embedding(weight, own).reshape(self.fresh[name].shape)
 
     def _head(self, name: str, patch: Grid, rest: str) -> Tensor | None:
         source = self._patch_for(patch, "head")

@@ -1,7 +1,8 @@
 """What becomes of a tensor where channels, patches or grids are others than those that it was trained with.
 
 Patches go from fine to coarse as the mean of the latent's pixels, and from coarse to fine as their repetition: what a
-backbone of the other patch sees is the latent that is averaged, or repeated, to the size that it knows.
+backbone of the other patch sees is the latent that is averaged, or repeated, to the size that it knows; and beside the
+mean, by fresh weights, how the pixels differ from it.
 """
 
 from __future__ import annotations
@@ -68,6 +69,22 @@ def patch_in(weight: Tensor, patch: Grid) -> Tensor:
         else:
             weight = _split(weight, axis, pixels).sum(dim=axis + 1)
     return weight
+
+
+def embedding(weight: Tensor, fresh: Tensor) -> Tensor:
+    """A patch embedder's weight [D, C, *patch] for other channels and another patch, those of ``fresh``.
+
+    How channels, and pixels that the donor saw as one, differ is seen as the fresh weight sees it, which adds nothing
+    where they are alike. Without that they would be alike to all tokens and get equal gradients, and training would
+    hardly tell them apart.
+    """
+    before, after = weight.shape[1], fresh.shape[1]
+    source, patch = tuple(weight.shape[2:]), tuple(fresh.shape[2:])
+    found = patch_in(channels_in(weight, after), patch)
+    if before not in (1, after):
+        return found
+    seen = patch_in(channels_in(fresh, before), source)
+    return found + (fresh - patch_in(channels_in(seen, after), patch))  # exactly what was there, where nothing is new
 
 
 def patch_out(rows: Tensor, patch: Grid) -> Tensor:
