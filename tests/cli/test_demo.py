@@ -1,5 +1,6 @@
 """`zoo demo`: each command is told, what is wrong is said before any is run, and Ctrl-C stops all of them."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -25,15 +26,23 @@ def test_it_audits_trains_and_draws(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("file", "goes_on"), [("notes", ""), ("recipe.yaml", "`zoo train --resume --run-dir D` goes on with its run; ")]
+    ("file", "goes_on"),
+    [
+        ("notes", ""),
+        (
+            "recipe.yaml",
+            "`zoo train --resume --run-dir D` goes on with its run, and `zoo sample --run D --count 100 --out D/images`"
+            " draws; ",
+        ),
+    ],
 )
 def test_a_folder_that_is_there_is_left_alone(tmp_path, file, goes_on):
     """Nor does ``make demo`` remove it."""
     (tmp_path / file).touch()
     result = CliRunner().invoke(app, ["demo", "--run-dir", str(tmp_path)])
     assert (result.exit_code, result.stdout) == (2, "")
-    told = f"is there already; {goes_on}remove it to begin anew, or give --run-dir D with another\n"
-    assert result.stderr == f"error: {tmp_path}: {told.replace('--run-dir D`', f'--run-dir {tmp_path}`')}"
+    told = f"is there already; {re.sub(r'D(?=[ `/])', str(tmp_path), goes_on)}remove it to begin anew,"
+    assert result.stderr == f"error: {tmp_path}: {told} or give --run-dir D with another\n"
     assert [each.name for each in tmp_path.iterdir()] == [file]
     assert (
         "rm "

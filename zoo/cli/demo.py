@@ -32,9 +32,9 @@ def demo(
     Each command is told before it runs.
     """
     if folder.exists():
-        goes_on = f"`{command('zoo', 'train', '--resume', '--run-dir', folder)}` goes on with its run; " * holds_run(
-            folder
-        )
+        again = command("zoo", "train", "--resume", "--run-dir", folder)
+        draws = command("zoo", "sample", "--run", folder, "--count", "100", "--out", folder / "images")
+        goes_on = f"`{again}` goes on with its run, and `{draws}` draws; " * holds_run(folder)
         raise ZooError(
             f"{folder}: is there already; {goes_on}remove it to begin anew, or give --run-dir D with another"
         )

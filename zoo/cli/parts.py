@@ -42,7 +42,7 @@ def parts(
                 "" if entry.kind == before else entry.kind,
                 f"[bold]{entry.name}[/]" + (f" (version {entry.version})" if entry.version > 1 else ""),
                 escape("\n".join(describe_options(entry))) or "-",
-                escape(entry.summary),
+                escape(entry.summary.replace("``", "`")),  # as a terminal shows code
                 _from(entry.plugin),
             )
             before = entry.kind

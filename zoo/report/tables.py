@@ -96,7 +96,7 @@ def real_words(record: Mapping[str, Any]) -> str:
 def cost_table(entries: Sequence[Entry]) -> Table:
     """What each assembly costs, beside the first; what training costs where a router of one leaves out tokens."""
     table = Table(
-        "Cost at batch 1, MACs over uniform noise levels; a sample adds memory to training's peak, held stays",
+        "Cost at batch 1, MACs over uniform noise levels; memory of each sample in training, held whatever the batch",
         ("recipe", ">parameters", ">MACs", ">of first", ">by stage", ">tokens", ">an image", ">passes", ">memory",
          ">held"),
         tuple((entry.name, *_cost_cells(entry.cost, entries[0].cost)) for entry in entries),
