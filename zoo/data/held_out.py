@@ -35,8 +35,9 @@ def rows_of_split(folder: Path, names: Iterable[str], share: float, split: Split
     Raises:
         DataError: there are none.
     """
-    hashes = b"".join(hashlib.blake2b(name.encode(), digest_size=DIGEST_SIZE).digest() for name in names)
-    held_out = np.frombuffer(hashes, dtype="<u8") < np.uint64(share * 2.0 ** (8 * DIGEST_SIZE))
+    bound = int(share * 2.0 ** (8 * DIGEST_SIZE))
+    hashes = (hashlib.blake2b(name.encode(), digest_size=DIGEST_SIZE).digest() for name in names)
+    held_out = np.fromiter((int.from_bytes(each, "little") < bound for each in hashes), dtype=bool)
     found = held_out if split == "held_out" else ~held_out
     if not found.any():
         what, mend = ("held out", "raise") if split == "held_out" else ("left to train on", "lower")
