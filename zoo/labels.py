@@ -54,7 +54,8 @@ def as_floats(labels: Labels, examples: Labels) -> Labels:
     """The labels, of which whole numbers are floats where those of the examples are."""
 
     def as_float(own: Tensor, other: Tensor) -> Tensor:
-        return own.to(other.dtype) if other.is_floating_point() and not own.is_floating_point() else own
+        whole = not (own.is_floating_point() or own.is_complex())
+        return own.to(other.dtype) if whole and other.is_floating_point() else own
 
     return labels if _names(labels) != _names(examples) else map_labels(as_float, labels, examples)
 

@@ -131,3 +131,15 @@ def test_starting_from_weights_of_other_classes_is_warned_of(root: Path, tmp_pat
     (tmp_path / "pictures" / "10").rename(tmp_path / "pictures" / "cat")
     other = f"warning: {root / of}: has learned other classes than those of the data: class 0 was '2', and is '11'"
     assert train(tmp_path / "other", *where) == [WARNING, other, f"starting from {root / of}"]
+
+
+def test_weights_that_are_adapted_by_number_are_warned_of_too(root: Path, tmp_path: Path) -> None:
+    """Also where other lines say what was made of them, and none is of classes."""
+    shutil.copytree(root / "pictures", tmp_path / "pictures")
+    for name in NAMES:
+        (tmp_path / "pictures" / name).rename(tmp_path / "pictures" / f"a{name}")
+    where = ("data.dataset.type=images", f"data.dataset.folder={tmp_path / 'pictures'}")
+    larger = (f"train.init={{weights: {root / 'run'}, fit: adapt}}", "backbone.latent.size=[24, 24]")
+    told = train(tmp_path / "other", *where, *larger)
+    other = f"warning: {root / 'run'}: has learned other classes than those of the data: class 0 was '2', and is 'a10'"
+    assert [line for line in told if "class" in line] == [WARNING, other]

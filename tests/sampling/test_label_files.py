@@ -171,6 +171,12 @@ def test_whole_numbers_are_floats_where_the_conditioner_takes_such(tmp_path):
     assert (found.dtype, found.tolist()) == (torch.float32, [[1, 0], [0, 1]])
 
 
+def test_complex_numbers_lose_no_half_of_theirs(tmp_path):
+    np.save(tmp_path / "own.npy", np.array([[1 + 2j, 0.0]]))
+    with pytest.raises(ZooError, match=r"got torch\.complex128: store them as float32"):
+        given_labels(AttributesConditioner(4, attributes=2), read_labels(tmp_path / "own.npy"))
+
+
 def test_nan_is_a_label_where_it_is_null(tmp_path):
     (tmp_path / "own.json").write_text("[[1, null], [0.5, 1]]")
     file = read_labels(tmp_path / "own.json")

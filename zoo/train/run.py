@@ -45,7 +45,7 @@ from zoo.train.resuming import refuse_another, restore
 from zoo.train.same_data import agreed, where_it_moved
 from zoo.train.saving import Saver
 from zoo.train.trainer import Trainer
-from zoo.weights import Weights, adapt, are_the_donors, refuse_other_backbone
+from zoo.weights import Weights, adapt, are_the_donors, class_rows, refuse_other_backbone
 
 
 class Watcher(Protocol):
@@ -228,7 +228,7 @@ class Run:
             self._tell(f"train.init: {line}")
         trained_on, here = weights.classes.names, self._classes.names
         other = renamed(trained_on, here) if trained_on and here else None
-        if other is not None and not done:
+        if other is not None and (not done or class_rows(weights, self.recipe, here).are_by_number):
             self._tell(f"warning: {start.path}: has learned other classes than those of the data: {other}")
         self._tell(f"starting from {start.path}")
         return {**weights.source, **({"adapted": done} if done else {})}

@@ -1,7 +1,7 @@
 """Weights: zoo's own files, published checkpoints in and out, and surgery from one backbone to another."""
 
 from zoo.weights.adapting import adapt
-from zoo.weights.class_rows import are_the_donors
+from zoo.weights.class_rows import are_the_donors, class_rows
 from zoo.weights.conversion import Converted, from_published, to_published, with_clock_of, write_published
 from zoo.weights.files import (
     read_weights,
@@ -35,6 +35,7 @@ __all__ = [
     "Which",
     "adapt",
     "are_the_donors",
+    "class_rows",
     "filled",
     "from_published",
     "inflate",

@@ -12,6 +12,8 @@ from zoo.errors import WeightsError
 from zoo.recipe import Recipe
 from zoo.weights.state import Weights, is_same_backbone
 
+BY_NUMBER = "of the same number"
+
 
 class ClassRows(NamedTuple):
     """What the classes of a backbone start as.
@@ -30,6 +32,11 @@ class ClassRows(NamedTuple):
     def are_the_same(self) -> bool:
         """Whether all are the donor's, in its order."""
         return self.sources == tuple(range(self.before))
+
+    @property
+    def are_by_number(self) -> bool:
+        """Whether neither names nor the recipe say which is which."""
+        return self.how == BY_NUMBER
 
     def of(self, table: Tensor, fresh: Tensor) -> Tensor:
         """A table with a row for each class, and the last for none: the donor's rows, and fresh ones."""
@@ -66,7 +73,7 @@ def class_rows(donor: Weights, target: Recipe, names: Sequence[str] = ()) -> Cla
     known = {name: label for label, name in enumerate(donor.classes.names[:before])}
     by_name = tuple(known.get(name) for name in names[:after])
     if all(each is None for each in by_name):
-        return ClassRows(by_number, "of the same number", before)
+        return ClassRows(by_number, BY_NUMBER, before)
     nameless = (source if source is None or source >= len(known) else None for source in by_number[len(by_name) :])
     return ClassRows((*by_name, *nameless), "of the same name", before)
 
