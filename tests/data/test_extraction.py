@@ -240,10 +240,11 @@ def test_resuming_with_another_division(run, out, shares):
     assert content(out) == before
 
 
-def test_a_file_that_something_else_wrote(run, out):
+@pytest.mark.parametrize("metadata", [None, {"zoo latents": "[1]"}], ids=["other", "damaged"])
+def test_a_file_that_something_else_wrote(run, out, metadata):
     path = out / "shard_00000.safetensors"
     out.mkdir()
-    save_file({"x": torch.zeros(1)}, path)
+    save_file({"x": torch.zeros(1)}, path, metadata)
     before = path.read_bytes()
     told = f"{path}: was not written by `zoo latents`; remove it, or choose another folder"
     assert refused(run(out, "--resume"), 3) == told

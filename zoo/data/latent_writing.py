@@ -33,8 +33,8 @@ def shard_settings(path: Path) -> dict[str, str] | None:
     """What a shard was written with; {} if that is not said, None where nothing whole is there."""
     try:
         with named_in_text(path) as named, safe_open(named, "pt") as file:
-            settings: dict[str, str] = parse_json((file.metadata() or {}).get(SETTINGS, "{}"))
-            return settings
+            settings = parse_json((file.metadata() or {}).get(SETTINGS, "{}"))
+            return settings if isinstance(settings, dict) else {}
     except (SafetensorError, OSError, RuntimeError, ValueError):
         return None
 
