@@ -1,11 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+USABLE := $(VENV)/.usable
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-machines test-browser test-trackers docs faults lint types clean
 
-demo: $(INSTALLED)
+demo: $(USABLE)
 	$(BIN)/zoo demo
 
 test: $(INSTALLED)
@@ -43,8 +44,13 @@ types: $(INSTALLED)
 clean:
 	rm -rf $(VENV)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(USABLE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing zoo and what it needs in $(VENV), PyTorch among it: minutes"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[testing]'
+	touch $@
+
+$(INSTALLED): $(USABLE)
+	@echo "installing what tests, lint and types need besides: a minute"
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

@@ -22,7 +22,7 @@ def test_it_audits_trains_and_draws(tmp_path, monkeypatch):
     told = [line for line in result.stderr.splitlines() if line.startswith("$ zoo ")]
     assert [line.split()[2] for line in told] == ["build", "build", "train", "sample"]
     assert "16.165 G" in result.stdout
-    assert (tmp_path / "runs/demo/images/grid.png").is_file()
+    assert (tmp_path / "runs/digits_hybrid/images/grid.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def quick(tmp_path, monkeypatch):
     return lambda: CliRunner().invoke(app, ["demo"])
 
 
-DRAWS = "zoo sample --run runs/demo --count 100 --out runs/demo/images"
+DRAWS = "zoo sample --run runs/digits_hybrid --count 100 --out runs/digits_hybrid/images"
 
 
 def test_one_that_is_stopped_in_its_last_step_does_not_go_on_to_draw(quick, monkeypatch):
@@ -84,7 +84,7 @@ def test_one_that_is_stopped_in_its_last_step_does_not_go_on_to_draw(quick, monk
     result = quick()
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (
         75,
-        f"stopped: runs/demo: is trained; `{DRAWS}` draws from it",
+        f"stopped: runs/digits_hybrid: is trained; `{DRAWS}` draws from it",
     )
 
 

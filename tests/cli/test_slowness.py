@@ -58,7 +58,7 @@ def test_a_run_on_crowded_cores_is_told_once_from_the_start_on() -> None:
     assert told([*repeat(0.5, 200)], waiting=0.4) == []
     found = told([*repeat(2.0, 100)], waiting=0.75)
     assert [second for second, _ in found] == [30]
-    assert found[0][1].startswith("note: 5 images/s, for 30 s with threads that wait for a core 75% of their time: ")
+    assert found[0][1].startswith("note: for 30 s threads have waited for a core 75% of their time: ")
 
 
 def test_the_time_that_threads_wait_is_the_sum_of_all_that_linux_tells(tmp_path, monkeypatch) -> None:

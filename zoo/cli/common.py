@@ -127,6 +127,9 @@ class Commands(TyperGroup):
                 found = ctx.obj.get(cmd_name)
         for each in () if found is None else (found, *getattr(found, "commands", {}).values()):
             each.help = flowing(each.help or "")
+            for option in (*each.params, each.get_help_option(ctx)):
+                if getattr(option, "is_flag", False):
+                    option.metavar = ""  # or help has <bool> where nothing is to be given
         return found
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]

@@ -20,7 +20,7 @@ from zoo.shell import command
 def demo(
     folder: Annotated[
         Path, typer.Option("--run-dir", metavar="D", file_okay=False, help="A new folder for the run.")
-    ] = Path("runs/demo"),
+    ] = Path("runs/digits_hybrid"),
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the training. Repeatable."),

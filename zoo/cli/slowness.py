@@ -70,9 +70,8 @@ class SlownessWatch:
             return None
         self._told = True
         return (
-            f"note: {speed:.3g} images/s, for {PATIENCE:.0f} s {found}: where other programs want the same processor"
-            " cores, fewer threads help: stop, and go on with --resume and OMP_NUM_THREADS=1, or fewer --procs or"
-            " data.workers"
+            f"note: {found}: where other programs want the same processor cores, fewer threads help: stop, and go on"
+            " with --resume and OMP_NUM_THREADS=1, or fewer --procs or data.workers"
         )
 
     def _decline(self, speed: float, now: float) -> str | None:
@@ -81,9 +80,9 @@ class SlownessWatch:
             return None
         if self._slow_since is None:  # counted from the end of a window, which may hold a checkpoint or pictures
             self._slow_since = now
-        return (
-            f"less than a third of this run's best ({self._best:.3g})" if now - self._slow_since >= PATIENCE else None
-        )
+        if now - self._slow_since < PATIENCE:
+            return None
+        return f"{speed:.3g} images/s, for {PATIENCE:.0f} s less than a third of this run's best ({self._best:.3g})"
 
     def _crowd(self, now: float) -> str | None:
         if now - self._looked < PATIENCE:
@@ -92,7 +91,8 @@ class SlownessWatch:
         self._looked, self._before = now, (ran, waited)
         ran, waited = ran - before[0], waited - before[1]
         share = waited / (ran + waited) if waited > 0 else 0.0
-        return f"with threads that wait for a core {share:.0%} of their time" if share >= WAITING else None
+        told = f"for {PATIENCE:.0f} s threads have waited for a core {share:.0%} of their time"
+        return told if share >= WAITING else None
 
 
 def times_of_threads() -> tuple[float, float]:
