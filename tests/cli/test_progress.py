@@ -171,7 +171,7 @@ def test_only_threads_that_meet_at_every_operator_are_told_to_wait(
         for _ in range(40):
             now.seconds += 1
             progress.step(step(1), None)
-    assert capsys.readouterr().err.count("wait for a core 75% of their time") == count
+    assert capsys.readouterr().err.count("waited for a core 75% of their time") == count
 
 
 def test_on_a_terminal_there_is_a_bar(trainer, monkeypatch):

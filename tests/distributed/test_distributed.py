@@ -52,6 +52,7 @@ ELSEWHERE = {
     *(("modulation", "none"), ("modulation", "in_context")),  # for blocks that take no vectors
     *(("skip", "kept_add"), ("skip", "kept_concat")),  # for levels that come back to a patch
     ("router", "tread"),  # which has no defaults
+    ("class_conditioner", "attributes"),  # for labels that digits have not
 }
 """Parts that do not go with all of these schedules and blocks."""
 

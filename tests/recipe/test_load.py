@@ -98,7 +98,7 @@ def test_a_list_of_parts_is_replaced_as_a_whole_and_addressed_by_place(load):
         "base.yaml": BASE + "evaluate: {metrics: [fid, {type: inception_score, split: 7}]}\n",
     }
     metrics = load(files).resolved()["evaluate"]["metrics"]
-    assert metrics == [{"type": "precision_recall", "neighbours": 5}, {"type": "novelty"}]
+    assert metrics == [{"type": "precision_recall", "neighbours": 5, "real": 10_000}, {"type": "novelty"}]
     assert load(files, ["evaluate.metrics.0.neighbours=2"]).evaluate.metrics[0].options.neighbours == 2
 
 
@@ -115,9 +115,8 @@ def test_a_recipe_without_metrics_has_those_of_zoo_whatever_is_installed(registr
     crowded.register(SimpleNamespace(zoo_parts=zoo.hookimpl(lambda: [Counts])), Plugin("zoo-extra", "0.0.1"))
     resolved = [load_recipe("dit_s", registry=each).resolved() for each in (registry, crowded)]
     assert resolved[0] == resolved[1]
-    assert [each["type"] for each in resolved[0]["evaluate"]["metrics"]] == [
-        entry.name for entry in registry.entries("metric")
-    ]
+    found = {each["type"] for each in resolved[0]["evaluate"]["metrics"]}
+    assert found == {entry.name for entry in registry.entries("metric")} - {"cmmd", "kid"}  # which take long
     named = load_recipe("dit_s", ["evaluate.metrics=[aaa, fid]"], crowded)
     assert named.plugins() == {"zoo": zoo_version(), "zoo-extra": "0.0.1"}
 

@@ -36,7 +36,7 @@ from zoo.testing.laws import laws_of
 ROOMS = [import_module(f"{broken.__name__}.{each.name}") for each in iter_modules(broken.__path__)]
 BROKEN = [each for room in ROOMS for each in room.BROKEN]
 WITH_FILES = {
-    ("features", "inception"),
+    *(("features", name) for name in ("inception", "torchscript")),
     *(("dataset", name) for name in ("images", "latents", "webdataset", "huggingface", "npy")),
 }
 """Checked in the tests of their own, which write the files."""

@@ -220,13 +220,15 @@ def test_arrays_that_have_other_labels_are_told_before_the_first_step(folder, tm
 
 def test_a_dataset_of_classes_is_an_error_of_the_recipe(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = yaml.safe_dump({**values(folder), "data": {"dataset": "digits"}}, sort_keys=False)
+    text = yaml.safe_dump(
+        {**values(folder), "data": {"dataset": {"type": "images", "folder": "pictures"}}}, sort_keys=False
+    )
     (tmp_path / "r.yaml").write_text(text)
     line = next(number for number, each in enumerate(text.splitlines(), 1) if "type: attributes" in each)
     with pytest.raises(RecipeError) as caught:
         load_recipe("r.yaml", registry=Registry())
     (problem,) = caught.value.problems
-    where = f"r.yaml:{line - 1}: backbone.class_conditioner: attributes does not take the labels of dataset digits: "
+    where = f"r.yaml:{line - 1}: backbone.class_conditioner: attributes does not take the labels of dataset images: "
     assert problem.startswith(where)
     assert problem.endswith("got a tensor [2]; set this or data.dataset to what go together")
 
@@ -237,6 +239,7 @@ def test_a_dataset_that_does_not_say_what_it_has_is_left_to_training(folder, lab
     given = values(folder)
     if labels is None:
         del given["data"]
+        given = load_recipe(given, registry=REGISTRY).resolved()  # where the default stands as if it were asked for
     load_recipe(given, registry=REGISTRY)
 
 

@@ -208,9 +208,13 @@ def _put_down_losses(draft: Draft, made: Mapping[KeyPath, Any], depth: int | Non
 
 
 def _put_down_labels(draft: Draft, made: Mapping[KeyPath, Any], built: Mapping[str, Mapping[Key, Any]]) -> None:
-    """Labels that a dataset of the recipe's says it has, and the class conditioner does not take."""
+    """Labels that a dataset of the recipe's says it has, and the class conditioner does not take.
+
+    The default one is not held against it: a recipe that leaves it out says so too once it is written as resolved, and
+    may be there to be counted. Training refuses it before the first step.
+    """
     path, kind = path_of("dataset"), "class_conditioner"
-    if path not in made or kind not in built or not draft.tree.holds(path):
+    if path not in made or kind not in built or draft.parts[path].type == KINDS["dataset"].default:
         return
     try:
         labels = made[path].example_labels(EXAMPLES)

@@ -70,7 +70,7 @@ class PrecisionRecall(Metric):
     more_is_better = ("precision", "recall")
 
     def __init__(
-        self, *, neighbours: Annotated[int, Field(ge=1)] = 3, real: Annotated[int, Field(ge=2)] = 10_000
+        self, *, neighbours: Annotated[int, Field(ge=1)] = 3, real: Annotated[int, Field(ge=100)] = 10_000
     ) -> None:
         self.neighbours, self.real = neighbours, real
 
