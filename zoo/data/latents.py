@@ -167,9 +167,10 @@ class LatentSource(Source):
         self._starts = np.cumsum([0, *(record.count for record in index.shards)])
         self._labels = torch.cat([self._open(number).labels for number in range(len(index.shards))])
         self._shards: dict[int, Shard] = {}
+        self._mapped: dict[int, Shaped[np.ndarray, "n P H W"]] = {}  # to view a tensor as an array takes a while
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_shards": {}}  # each process maps the files by itself
+        return {**self.__dict__, "_shards": {}, "_mapped": {}}  # each process maps the files by itself
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -303,11 +304,13 @@ class LatentSource(Source):
 
     def _moments(self, key: int) -> Shaped[np.ndarray, "n P H W"]:
         """A shard's moments (key 2 x number) or those of the mirrored pictures (+ 1)."""
-        number, flipped = divmod(key, 2)
-        shard = self._shard(number)
-        moments = shard.moments_flipped if flipped else shard.moments
-        assert moments is not None, "flips are drawn only where they are stored"
-        return moments.numpy()
+        if key not in self._mapped:
+            number, flipped = divmod(key, 2)
+            shard = self._shard(number)
+            moments = shard.moments_flipped if flipped else shard.moments
+            assert moments is not None, "flips are drawn only where they are stored"
+            self._mapped[key] = moments.numpy()
+        return self._mapped[key]
 
     def _shard(self, number: int) -> Shard:
         if number not in self._shards:
